@@ -1,0 +1,1 @@
+"""Tiles: finding, decoding and batching them."""

@@ -1,0 +1,261 @@
+"""Two ways to feed the same tiles, in the same order, to a network.
+
+`LoaderSource` is the tutorial's: a `DataLoader` whose workers open every picture again in every epoch.
+`MemorySource` takes decoded tiles from memory: index, move, normalise on the device. For the same seed both
+give the same tiles in the same order, equal up to floating point.
+"""
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from eurosat_core.data.splits import Split
+from eurosat_core.data.tiles import TILE_SIDE, TileSet, open_cached
+
+__all__ = [
+    "VALIDATION_BATCH",
+    "Batch",
+    "BatchSource",
+    "LoaderSource",
+    "MemorySource",
+    "Preprocessing",
+    "epoch_order",
+    "normalize",
+]
+
+VALIDATION_BATCH = 256  # for the in-memory source: no gradient is kept, so larger batches change no result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Normalised tiles [B, 3, 64, 64] (float32) and their labels [B], on the device."""
+
+    tiles: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a model wants its tiles: (pixel / 255 - mean) / std per channel, and in which memory order."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels_last: bool = False
+
+
+class BatchSource(Protocol):
+    """What the training loop asks of a source of batches."""
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        """One pass over the training part, shuffled anew for every epoch (counted from 1)."""
+        ...
+
+    def validation(self) -> Iterator[Batch]:
+        """One pass over the validation part, in the split's order."""
+        ...
+
+    @property
+    def validation_steps(self) -> int:
+        """How many batches that pass has: a source may take larger ones than the training's."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the source holds: loader workers, device memory."""
+        ...
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order [count] in which an epoch visits the training part; leaves the global generator alone."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1009 + epoch))
+
+
+def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """uint8 pixels [B, 64, 64, 3] → normalised float32 [B, 3, 64, 64], on the pixels' device."""
+    tiles = pixels.permute(0, 3, 1, 2)  # a view; in memory the channels are last
+    if not preprocessing.channels_last:
+        tiles = tiles.contiguous()
+    # The operations of torchvision's ToTensor and Normalize in their order, so that results agree to the bit.
+    tiles = tiles.to(torch.float32).div_(255)
+    mean, std = preprocessing.mean, preprocessing.std
+    if len(set(mean)) == len(set(std)) == 1:  # the same for all channels: plain numbers are faster
+        return tiles.sub_(mean[0]).div_(std[0])
+    shift = torch.tensor(mean, device=tiles.device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, device=tiles.device).view(1, 3, 1, 1)
+    return tiles.sub_(shift).div_(scale)
+
+
+class MemorySource:
+    """Decoded tiles, indexed in memory. On a GPU the split's tiles are copied to the device once."""
+
+    def __init__(
+        self,
+        tiles: TileSet,
+        split: Split,
+        device: torch.device,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self._device = device
+        self._preprocessing = preprocessing
+        self._batch_size = batch_size
+        self._validation_batch = max(batch_size, VALIDATION_BATCH)
+        self._seed = seed
+        self._resident = device.type != "cpu"
+        self._parts = {"train": split.train, "validation": split.validation}
+        self._pixels = dict.fromkeys(self._parts, tiles.pixels)
+        self._labels = {name: tiles.labels[part].to(device) for name, part in self._parts.items()}
+        if self._resident:
+            self._pixels = {name: tiles.pixels[part].to(device) for name, part in self._parts.items()}
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        order = epoch_order(len(self._parts["train"]), self._seed, epoch)
+        return self._batches("train", order, self._batch_size)
+
+    def validation(self) -> Iterator[Batch]:
+        return self._batches("validation", torch.arange(len(self._parts["validation"])), self._validation_batch)
+
+    @property
+    def validation_steps(self) -> int:
+        return -(-len(self._parts["validation"]) // self._validation_batch)
+
+    def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
+        part, pixels, labels = self._parts[name], self._pixels[name], self._labels[name]
+        if self._resident:
+            order = order.to(self._device)
+        for chosen in order.split(size):
+            picked = pixels[chosen] if self._resident else pixels[part[chosen]]
+            yield Batch(normalize(picked, self._preprocessing), labels[chosen])
+
+    def close(self) -> None:
+        self._pixels.clear()
+
+
+class _Pictures(Dataset[tuple[Tensor, int]]):
+    """One part of the split as the tutorial's dataset: open a picture, Resize, ToTensor, Normalize.
+
+    Synthetic tiles have no files; theirs start from memory. Pickles without the pixels, for loader workers.
+    """
+
+    def __init__(self, tiles: TileSet, part: Tensor, preprocessing: Preprocessing) -> None:
+        self._place = Path(tiles.place) if tiles.place else None
+        self._names = [tiles.names[at] for at in part.tolist()]
+        self._numbers = part.tolist()
+        self._labels = tiles.labels[part].tolist()
+        self._cache = tiles.cache
+        self._pixels: Tensor | None = None
+        resize = transforms.Resize((TILE_SIDE, TILE_SIDE))
+        scale = transforms.Normalize(preprocessing.mean, preprocessing.std)
+        self._transform = transforms.Compose([resize, transforms.ToTensor(), scale])
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, int]:
+        if self._place is not None:
+            with Image.open(self._place / self._names[at]) as picture:
+                tile: Tensor = self._transform(picture.convert("RGB"))
+        else:
+            if self._pixels is None:
+                self._pixels = open_cached(self._cache).pixels
+            tile = self._transform(Image.fromarray(self._pixels[self._numbers[at]].numpy()))
+        return tile, self._labels[at]
+
+
+class _EpochSampler(torch.utils.data.Sampler[int]):
+    """Gives the order of the epoch it was last told; a DataLoader with persistent workers keeps it."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count = count
+        self._seed = seed
+        self.epoch = 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(epoch_order(self._count, self._seed, self.epoch).tolist())
+
+
+class LoaderSource:
+    """The tutorial's `DataLoader`: `workers` processes prepare the next batches while one is computed."""
+
+    def __init__(
+        self,
+        tiles: TileSet,
+        split: Split,
+        device: torch.device,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        seed: int,
+        workers: int = 2,
+        prefetch: int = 2,
+        pin_memory: bool = False,
+    ) -> None:
+        self._device = device
+        self._non_blocking = pin_memory  # only from pinned memory does a copy run beside the computation
+        self._memory_format = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
+        self._sampler = _EpochSampler(len(split.train), seed)
+        # Never fork: the process may have threads, or a CUDA context. The fork server has torch loaded.
+        context = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn") if workers else None
+
+        def loader(part: Tensor, sampler: _EpochSampler | None) -> DataLoader[tuple[Tensor, int]]:
+            return DataLoader(
+                _Pictures(tiles, part, preprocessing),
+                batch_size=batch_size,
+                sampler=sampler,
+                num_workers=workers,
+                multiprocessing_context=context,
+                persistent_workers=workers > 0,
+                prefetch_factor=prefetch if workers else None,
+                pin_memory=pin_memory,
+                generator=torch.Generator().manual_seed(seed),  # else it draws from the global one
+            )
+
+        self._loaders = {"train": loader(split.train, self._sampler), "validation": loader(split.validation, None)}
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        self._sampler.epoch = epoch
+        return self._batches(self._loaders["train"])
+
+    def validation(self) -> Iterator[Batch]:
+        return self._batches(self._loaders["validation"])
+
+    @property
+    def validation_steps(self) -> int:
+        return len(self._loaders["validation"])
+
+    def _batches(self, loader: DataLoader[tuple[Tensor, int]]) -> Iterator[Batch]:
+        for tiles, labels in loader:
+            yield Batch(
+                tiles.to(self._device, non_blocking=self._non_blocking, memory_format=self._memory_format),
+                labels.to(self._device, non_blocking=self._non_blocking),
+            )
+
+    def close(self) -> None:
+        self._loaders.clear()  # dropping the loaders ends their persistent workers
+
+
+_HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def warm_loader_workers() -> None:
+    """Start the fork server that loader workers come from, with torch loaded: the first batch comes sooner.
+
+    The server loads torch in the background (about 4 s); later workers are then forked in 0.15 s.
+    """
+    if _HAS_FORKSERVER:
+        from multiprocessing import forkserver
+
+        multiprocessing.set_forkserver_preload(["torch", "torchvision.transforms", __name__])
+        forkserver.ensure_running()

@@ -1,0 +1,331 @@
+"""`TileSet`: all tiles as one memory-mapped array, found, decoded once and kept in our own cache folder.
+
+The cache is shared by all processes and never lies beside the user's data, which may be read-only.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+from eurosat_core.data import synthetic
+from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
+from eurosat_core.data.listing import Listing, has_tiles, list_pictures
+from eurosat_core.errors import DataError
+from eurosat_core.settings import Settings, available_cores
+
+__all__ = ["TILE_SIDE", "Progress", "TileSet", "find_place", "open_cached", "open_tiles"]
+
+TILE_SIDE = 64
+_FORMAT = 1  # of a cache entry; entries of another format are decoded anew
+_SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change
+_CHUNK = 256
+_MAX_PIXELS = 50_000_000  # a picture beyond this is refused before it is decoded
+_DAY = 86_400.0  # seconds
+_MAX_ENTRIES = 6  # cache entries kept, the most recently used ones
+
+Progress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all) while tiles are decoded."""
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """All tiles of one place.
+
+    pixels: uint8 [N, 64, 64, 3], memory-mapped; treat as read-only. labels: int64 [N].
+    names: `Class/picture.jpg`. place: the folder that holds the class folders ("" when synthetic).
+    fingerprint: of pixels, labels and class names, so a copy of the same tiles elsewhere has the same one.
+    problems: a sentence per picture left out.
+    resized: how many pictures were not 64×64. cache: the folder that keeps the decoded tiles.
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+    source: Literal["eurosat", "folder", "synthetic"]
+    place: str
+    fingerprint: str
+    problems: tuple[str, ...]
+    resized: int
+    cache: Path
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Tiles per class."""
+        found = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return dict(zip(self.class_names, found, strict=True))
+
+    @cached_property
+    def array(self) -> Pixels:
+        """The pixels as a NumPy array [N, 64, 64, 3], for drawing; shares the memory map."""
+        array: Pixels = self.pixels.numpy()
+        return array
+
+    @property
+    def description(self) -> str:
+        """What these tiles are, in one line: how many, of what, and what could not be read."""
+        if self.source == "synthetic":
+            return f"{len(self):,} synthetic tiles, made on this machine; no real satellite data"
+        if self.source == "eurosat":
+            whole = len(self) == EUROSAT_TILES
+            text = f"{len(self):,} EuroSAT tiles" if whole else f"{len(self):,} of {EUROSAT_TILES:,} EuroSAT tiles"
+        else:
+            text = f"{len(self):,} tiles in {len(self.class_names)} classes from {self.place}"
+        if self.resized:
+            text += f"; {self.resized:,} resized to {TILE_SIDE}×{TILE_SIDE}"
+        if self.problems:
+            shown = "; ".join(self.problems[:3])
+            more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
+            text += f"; {len(self.problems):,} unreadable: {shown}{more}"
+        return text
+
+
+def find_place(named: Path | None, settings: Settings) -> Path | None:
+    """Where to take tiles from: what the user names, EUROSAT_DATA, a default folder; None for synthetic ones.
+
+    A place that somebody named is taken even if it holds nothing, so that opening it can say so.
+    """
+    if named is not None:
+        return named
+    if settings.data is not None:
+        return settings.data
+    return next((place for place in settings.default_data if has_tiles(place)), None)
+
+
+def open_tiles(place: Path | None, cache: Path, progress: Progress | None = None) -> TileSet:
+    """The tiles at `place` (None: the synthetic ones), decoded now if the cache does not hold them yet.
+
+    Raises `DataError` with a sentence.
+    """
+    if place is None:
+        key = f"synthetic-{_SYNTHETIC_VERSION}"
+        return _open_or_make(cache / key, lambda target: _write_synthetic(target))
+    listing = list_pictures(place)
+    return _open_or_make(cache / f"tiles-{listing.key}", lambda target: _decode(listing, target, progress))
+
+
+def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
+    """Open a cache entry, made first if it is missing. Made beside it, then renamed: never half an entry."""
+    tile_set = _open_if_whole(entry)
+    if tile_set is not None:
+        return tile_set
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{entry}.lock"):  # two processes must not decode the same tiles at once
+            tile_set = _open_if_whole(entry)
+            if tile_set is not None:
+                return tile_set
+            shutil.rmtree(entry, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix="making-", dir=entry.parent) as made:
+                make(Path(made) / "entry")
+                (Path(made) / "entry").rename(entry)
+        _prune(entry.parent, keep=entry)
+    except OSError as error:
+        raise DataError(
+            f"The decoded tiles could not be kept in {entry.parent}: {error.strerror or error}. Free some "
+            "disk space (a full EuroSAT needs 350 MB), or name another folder in EUROSAT_CACHE."
+        ) from error
+    return open_cached(entry)
+
+
+def _open_if_whole(entry: Path) -> TileSet | None:
+    try:
+        return open_cached(entry)
+    except DataError:
+        return None
+
+
+def open_cached(entry: Path) -> TileSet:
+    """Open one cache entry through a memory map. Raises `DataError` when it is missing or unusable."""
+    try:
+        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        if index["format"] != _FORMAT:
+            raise DataError(f"The cache entry {entry} was written by another version of the lab.")
+        names = tuple(index["names"])
+        size = len(names) * TILE_SIDE * TILE_SIDE * 3
+        if (entry / "pixels.u8").stat().st_size != size:
+            raise DataError(f"The cache entry {entry} is incomplete.")
+        # A private map: pages are shared by all processes and read when touched.
+        pixels = torch.from_file(str(entry / "pixels.u8"), shared=False, size=size, dtype=torch.uint8)
+        labels = torch.repeat_interleave(
+            torch.arange(len(index["counts"])), torch.tensor(index["counts"], dtype=torch.int64)
+        )
+        if len(labels) != len(names) or len(index["counts"]) != len(index["class_names"]):
+            raise DataError(f"The cache entry {entry} contradicts itself.")
+        return TileSet(
+            pixels=pixels.view(len(names), TILE_SIDE, TILE_SIDE, 3),
+            labels=labels,
+            class_names=tuple(index["class_names"]),
+            names=names,
+            source=index["source"],
+            place=index["place"],
+            fingerprint=index["fingerprint"],
+            problems=tuple(index["problems"]),
+            resized=index["resized"],
+            cache=entry,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DataError(f"The cache entry {entry} cannot be read. It will be made anew.") from error
+
+
+def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
+    """Decode every picture of a listing into a new cache entry at `target`."""
+    total = len(listing.names)
+    chunks = [listing.names[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
+    problems: list[str] = []
+    resized = 0
+    kept: list[str] = []
+
+    def decoded() -> Iterator[Pixels]:
+        nonlocal resized
+        # Threads suffice: Pillow lets go of the interpreter's lock while it decodes.
+        with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
+            for names, chunk in zip(
+                chunks, pool.map(lambda each: _decode_chunk(listing.folder, each), chunks), strict=True
+            ):
+                problems.extend(chunk.problems)
+                resized += chunk.resized
+                kept.extend(name for name, good in zip(names, chunk.good, strict=True) if good)
+                yield chunk.pixels
+                if progress is not None:
+                    progress(len(kept) + len(problems), total)
+
+    def index() -> dict[str, Any]:
+        if not kept:
+            raise DataError(
+                f"None of the {total:,} pictures under {listing.folder} could be read. The first: {problems[0]}."
+            )
+        label_of = dict(zip(listing.names, listing.labels, strict=True))
+        labels = np.array([label_of[name] for name in kept], dtype=np.int64)
+        counts = np.bincount(labels, minlength=len(listing.class_names)).tolist()
+        return {
+            "class_names": list(listing.class_names),
+            "names": kept,
+            "counts": counts,
+            "source": "eurosat" if listing.is_eurosat else "folder",
+            "place": str(listing.folder),
+            "problems": problems,
+            "resized": resized,
+        }
+
+    _write_entry(target, decoded(), index)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    pixels: Pixels
+    good: list[bool]
+    problems: list[str]
+    resized: int
+
+
+def _decode_chunk(folder: Path, names: tuple[str, ...]) -> _Chunk:
+    """Decode some pictures: the good ones' pixels [n, 64, 64, 3], and a sentence for each of the others."""
+    pixels = np.empty((len(names), TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
+    good: list[bool] = []
+    problems: list[str] = []
+    resized = 0
+    for name in names:
+        try:
+            pixels[sum(good)], was_resized = _decode_picture(folder / name)
+            resized += was_resized
+            good.append(True)
+        except DataError as error:
+            problems.append(f"{name}: {error}")
+            good.append(False)
+    return _Chunk(pixels[: sum(good)], good, problems, resized)
+
+
+def _decode_picture(path: Path) -> tuple[Pixels, bool]:
+    """One picture as RGB [64, 64, 3], and whether it was resized. Raises `DataError` with what is wrong."""
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > _MAX_PIXELS:
+                raise DataError(f"too large ({picture.width:,}×{picture.height:,} pixels)")
+            rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
+            resized = rgb.size != (TILE_SIDE, TILE_SIDE)
+            if resized:  # as torchvision.transforms.Resize does with a picture
+                rgb = rgb.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.BILINEAR)
+            return np.asarray(rgb, dtype=np.uint8), resized
+    except UnidentifiedImageError as error:
+        what = "an empty file" if path.stat().st_size == 0 else "not a picture that can be read"
+        raise DataError(what) from error
+    except FileNotFoundError as error:
+        raise DataError("gone since the folder was listed") from error
+    except PermissionError as error:
+        raise DataError("no permission to read it") from error
+    except Image.DecompressionBombError as error:
+        raise DataError("too large to be a tile") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of these for damaged files
+        raise DataError(f"damaged or cut short ({error})") from error
+
+
+def _write_synthetic(target: Path) -> None:
+    pixels, labels = synthetic.make_tiles()
+    index = {
+        "class_names": list(CLASS_NAMES),
+        "names": [f"{CLASS_NAMES[label]}/synthetic_{number}" for number, label in enumerate(labels.tolist(), 1)],
+        "counts": np.bincount(labels, minlength=len(CLASS_NAMES)).tolist(),
+        "source": "synthetic",
+        "place": "",
+        "problems": [],
+        "resized": 0,
+    }
+    _write_entry(target, iter([pixels]), lambda: index)
+
+
+def _write_entry(target: Path, pixels: Iterator[Pixels], index: Callable[[], dict[str, Any]]) -> None:
+    """Write pixels [n, 64, 64, 3] as they come, then the index that is known after the last of them."""
+    target.mkdir()
+    digest = hashlib.blake2b(digest_size=16)
+    with (target / "pixels.u8").open("wb") as file:
+        for part in pixels:
+            data = part.tobytes()
+            digest.update(data)
+            file.write(data)
+    values = index()
+    digest.update(json.dumps([values["class_names"], values["counts"]]).encode())
+    values |= {"format": _FORMAT, "fingerprint": digest.hexdigest()}
+    (target / "index.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def _prune(cache: Path, keep: Path) -> None:
+    """Forget the entries not used for longest, and what a killed process left half made: the cache is bounded."""
+
+    def last_used(entry: Path) -> float:
+        try:
+            return (entry / "index.json").stat().st_atime
+        except OSError:  # damaged, or another process is removing it
+            return 0.0
+
+    entries = sorted((each for each in cache.glob("tiles-*") if each.is_dir() and each != keep), key=last_used)
+    for entry in entries[: max(0, len(entries) - _MAX_ENTRIES + 1)]:
+        shutil.rmtree(entry, ignore_errors=True)
+    for left in cache.glob("making-*"):
+        with contextlib.suppress(OSError):  # its owner may be removing it
+            if left.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+# A picture cut short must be told apart, never padded with grey.
+ImageFile.LOAD_TRUNCATED_IMAGES = False

@@ -1,0 +1,122 @@
+"""Which devices this machine can compute on, and, for one that is missing, the reason.
+
+`probe_devices` initialises CUDA: call it in a worker or on the command line, never in the server process.
+"""
+
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from eurosat_core.settings import available_cores
+
+__all__ = ["Device", "cpu_device", "gpu_problem", "probe_devices"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device as torch names it (`cpu`, `cuda:0`, `mps`); `reason` says why it is not available."""
+
+    id: str
+    name: str
+    memory_bytes: int | None
+    available: bool = True
+    reason: str = ""
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.id != "cpu"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _cpu_name() -> str:
+    """The processor's model name; `platform` knows it on macOS and Windows, Linux has it in /proc."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine() or "CPU"
+
+
+def cpu_device() -> Device:
+    """The CPU; its memory is what the machine has in all."""
+    cores = available_cores()
+    name = f"{_cpu_name()}, {cores} core{'s' if cores != 1 else ''}"
+    return Device("cpu", name, psutil.virtual_memory().total)
+
+
+def gpu_problem(
+    *, built_for: str | None, driver_present: bool, init_error: str, unsupported: tuple[str, ...] = ()
+) -> str:
+    """Why no GPU can be used, as a sentence with the remedy.
+
+    `built_for`: the GPU platform this PyTorch was built for (None: a CPU-only build). `init_error`: what CUDA
+    said when it was initialised. `unsupported`: names of cards that this build has no programs for.
+    """
+    if unsupported:
+        return (
+            f"This build of PyTorch does not support the {' and the '.join(unsupported)}: its programs start "
+            "at a newer generation of cards. Install an older PyTorch, or use another machine."
+        )
+    if built_for is None:
+        remedy = "Install the build for your GPU from pytorch.org." if driver_present else "Fine without a GPU."
+        return f"This is a CPU-only build of PyTorch, so it cannot use a GPU. {remedy}"
+    if "driver" in init_error.lower() and ("too old" in init_error.lower() or "insufficient" in init_error.lower()):
+        return "The GPU's driver is too old for this PyTorch. Update the NVIDIA driver, then start the app again."
+    if not driver_present:
+        return "No GPU was found on this machine."
+    first_line = init_error.strip().splitlines()[0] if init_error.strip() else "no reason given"
+    return f"A GPU driver is installed, but PyTorch could not use it: {first_line}"
+
+
+def _driver_present() -> bool:
+    return (
+        Path("/proc/driver/nvidia/version").exists()
+        or Path("/dev/kfd").exists()
+        or shutil.which("nvidia-smi") is not None
+    )
+
+
+def probe_devices() -> tuple[Device, ...]:
+    """All devices, the CPU first. A missing GPU is listed too, as not available and with the reason.
+
+    Initialises CUDA in this process.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return cpu_device(), _missing_gpu()
+    if accelerator.type != "cuda":
+        return cpu_device(), Device(accelerator.type, f"{accelerator.type.upper()} GPU", None)
+    # The oldest generation this build carries programs for ("sm_75" → 7.5); AMD's names have no such order.
+    built = [int(name[3:]) for name in torch.cuda.get_arch_list() if name[3:].isdigit() and name.startswith("sm_")]
+    found = []
+    for index in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(index)
+        too_old = bool(built) and card.major * 10 + card.minor < min(built)
+        reason = ""
+        if too_old:
+            reason = gpu_problem(built_for="cuda", driver_present=True, init_error="", unsupported=(str(card.name),))
+        found.append(Device(f"cuda:{index}", card.name, card.total_memory, not too_old, reason))
+    return cpu_device(), *found
+
+
+def _missing_gpu() -> Device:
+    import torch
+
+    built_for = torch.version.cuda or torch.version.hip
+    error = ""
+    if built_for is not None:
+        try:
+            torch.cuda.init()
+        except (RuntimeError, AssertionError) as raised:
+            error = str(raised)
+    reason = gpu_problem(built_for=built_for, driver_present=_driver_present(), init_error=error)
+    return Device("gpu", "GPU", None, available=False, reason=reason)

@@ -1,0 +1,68 @@
+"""The catalog: every model that can be trained, with its preprocessing and its default recipe.
+
+Importing this module does not import torch, so configs can be checked before it is loaded.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from eurosat_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["CATALOG", "ModelEntry", "build_model", "default_settings", "model_entry"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model: `builder` is `module:callable`, called with the number of classes.
+
+    mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std.
+    settings: what its default recipe changes from `TrainConfig`'s defaults.
+    """
+
+    name: str
+    title: str
+    about: str
+    builder: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+CATALOG = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            name="baseline",
+            title="Baseline CNN",
+            about="The tutorial's small network: two convolutions with pooling, three linear layers.",
+            builder="eurosat_core.models.baseline:Net",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
+    )
+}
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The entry of a model. Raises `ConfigError` naming the models there are."""
+    try:
+        return CATALOG[name]
+    except KeyError:
+        raise ConfigError(f"There is no model '{name}'. Models are: {', '.join(CATALOG)}.") from None
+
+
+def default_settings(name: str) -> dict[str, Any]:
+    """What a model's default recipe sets; a copy that the caller may change."""
+    return dict(model_entry(name).settings)
+
+
+def build_model(name: str, classes: int = 10) -> "nn.Module":
+    """A freshly initialised network for `classes` classes; draws from torch's global generator."""
+    module, _, attribute = model_entry(name).builder.partition(":")
+    builder: Callable[[int], nn.Module] = getattr(import_module(module), attribute)
+    return builder(classes)

@@ -1,0 +1,120 @@
+"""Where things lie and what the limits are: the environment variables, read in one place.
+
+Server paths are named here and on the command line only, never in a participant's form.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from eurosat_core.errors import ConfigError
+
+__all__ = ["VARIABLES", "Settings", "Variable", "load_settings"]
+
+_APP = "eurosat-lab"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: its name, what holds when it is unset, and what it means."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES = (
+    Variable(
+        "EUROSAT_DATA",
+        "`data/` beside the app, then the user's data folder; synthetic tiles if neither holds any",
+        "Where the tiles are: a torchvision root, a class-per-folder tree, or an `EuroSAT.zip`.",
+    ),
+    Variable("EUROSAT_RUNS", "the user's data folder", "Where runs are stored."),
+    Variable("EUROSAT_CACHE", "the user's cache folder", "Where decoded tiles are kept."),
+    Variable(
+        "EUROSAT_SCHEDULER",
+        "an embedded cluster on this machine",
+        "Address of a running Dask scheduler (`tls://host:8786`) to train on instead.",
+    ),
+    Variable(
+        "EUROSAT_SCHEDULER_TLS",
+        "Dask's own configuration",
+        "Folder with `ca.pem`, `cert.pem` and `key.pem` for that scheduler.",
+    ),
+    Variable("EUROSAT_THREADS", "the number of cores", "CPU threads that one training uses."),
+    Variable("EUROSAT_QUEUE_LIMIT", "4", "How many runs one participant may have waiting at a time."),
+    Variable("EUROSAT_PAUSE_MINUTES", "10", "After how many minutes a paused run gives its place to the next one."),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths and limits of one lab."""
+
+    runs: Path
+    cache: Path
+    data: Path | None = None
+    default_data: tuple[Path, ...] = ()
+    scheduler: str | None = None
+    scheduler_tls: Path | None = None
+    threads: int = 1
+    queue_limit: int = 4
+    pause_minutes: float = 10.0
+
+
+def available_cores() -> int:
+    """Cores this process may use (a container or `taskset` may allow fewer than the machine has)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+    text = environ.get(name, "").strip()
+    if not text:
+        return float(default)
+    try:
+        value = float(text)
+    except ValueError:
+        raise ConfigError(f"{name} is '{text}', which is not a number. Set it to {low:g}–{high:g}.") from None
+    if not low <= value <= high:
+        raise ConfigError(f"{name} is {text}. Set it to a number from {low:g} to {high:g}.")
+    return value
+
+
+def _whole_number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = _number(environ, name, default, low, high)
+    if not value.is_integer():
+        raise ConfigError(f"{name} is {value:g}. Set it to a whole number from {low} to {high}.")
+    return int(value)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from environment variables (`os.environ` by default).
+
+    Raises `ConfigError` for a value that cannot be used.
+    """
+    env = os.environ if environ is None else environ
+
+    def path(name: str) -> Path | None:
+        text = env.get(name, "").strip()
+        try:
+            return Path(text).expanduser().absolute() if text else None
+        except RuntimeError:  # "~somebody" who is not a user here
+            raise ConfigError(f"{name} is '{text}', whose home folder is not known. Write the path out.") from None
+
+    user_data = Path(platformdirs.user_data_dir(_APP, appauthor=False))
+    return Settings(
+        runs=path("EUROSAT_RUNS") or user_data / "runs",
+        cache=path("EUROSAT_CACHE") or Path(platformdirs.user_cache_dir(_APP, appauthor=False)),
+        data=path("EUROSAT_DATA"),
+        default_data=(Path(__file__).parent.parent / "data", user_data / "tiles"),
+        scheduler=env.get("EUROSAT_SCHEDULER", "").strip() or None,
+        scheduler_tls=path("EUROSAT_SCHEDULER_TLS"),
+        threads=_whole_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024),
+        queue_limit=_whole_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100),
+        pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
+    )

@@ -1,0 +1,1 @@
+"""Training as a generator of events, and judging what came of it."""

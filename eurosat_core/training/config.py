@@ -1,0 +1,161 @@
+"""What a participant asks for: `TrainConfig`, the two recipes, and the one place where both are checked."""
+
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from eurosat_core.errors import ConfigError
+from eurosat_core.models.catalog import CATALOG, default_settings
+
+__all__ = ["OPTIMIZERS", "RECIPES", "TrainConfig", "recipe_config", "workshop_config"]
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
+PRECISIONS = ("float32", "bfloat16")
+SOURCES = ("loader", "memory")
+SPLITS = ("random",)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of one training. The defaults are the tutorial's.
+
+    tiles: how many tiles to use, drawn evenly from the classes; None for all of them.
+    source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory.
+    """
+
+    model: str = "baseline"
+    recipe: str = "tutorial"
+    device: str = "cpu"
+    epochs: int = 10
+    batch_size: int = 40
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    seed: int = 42
+    split: str = "random"
+    stratified: bool = False
+    train_fraction: float = 0.75
+    tiles: int | None = None
+    source: str = "loader"
+    workers: int = 2
+    prefetch: int = 2
+    pin_memory: bool = False
+    channels_last: bool = False
+    precision: str = "float32"
+    keep_epochs: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """A checked config from JSON values. Raises `ConfigError` with a sentence."""
+        if not isinstance(values, dict):
+            raise ConfigError("The settings of a training must be a set of named values.")
+        known = {each.name for each in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"There is no setting called '{unknown[0]}'. Settings are: {', '.join(sorted(known))}.")
+        return cls(**values).checked()
+
+    def checked(self) -> "TrainConfig":
+        """This config, if a training can be started with it. Raises `ConfigError` with a sentence."""
+        for name, (low, high, unit) in _WHOLE_NUMBERS.items():
+            value = getattr(self, name)
+            if name == "tiles" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ConfigError(f"{_title(name)} must be a whole number, not {value!r}.")
+            if not low <= value <= high:
+                raise ConfigError(f"{_title(name)} is {value:,}. Choose {low:,} to {high:,}{unit}.")
+        for name, (lowest, highest, includes_low) in _REAL_NUMBERS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+                raise ConfigError(f"{_title(name)} must be a number, not {value!r}.")
+            if not (lowest <= value if includes_low else lowest < value) or value > highest:
+                start = f"{lowest:g}" if includes_low else f"more than {lowest:g}"
+                raise ConfigError(f"{_title(name)} is {value!r:.20}. Choose {start} to {highest:g}.")
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
+        for name in ("stratified", "pin_memory", "channels_last", "keep_epochs"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
+        if not isinstance(self.device, str) or not _is_device(self.device):
+            raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
+        if self.pin_memory and self.device == "cpu":
+            raise ConfigError("Pinned memory speeds up copies to a GPU. Switch it off, or choose a GPU.")
+        if self.optimizer == "sgd" and self.momentum >= 1:
+            raise ConfigError("Momentum of 1 or more never slows down. Choose a value below 1, such as 0.9.")
+        return self
+
+
+_WHOLE_NUMBERS = {
+    "epochs": (1, 200, " epochs"),
+    "batch_size": (1, 4096, " tiles"),
+    "seed": (0, 2**31 - 1, ""),
+    "tiles": (20, 1_000_000, " tiles, or leave it empty for all"),
+    "workers": (0, 16, " loader workers"),
+    "prefetch": (1, 16, " batches"),
+}
+# Lowest and highest value, and whether the lowest itself is allowed.
+_REAL_NUMBERS = {
+    "learning_rate": (0.0, 10.0, False),
+    "momentum": (0.0, 1.0, True),
+    "weight_decay": (0.0, 1.0, True),
+    "train_fraction": (0.1, 0.95, True),
+}
+_CHOICES = {
+    "model": tuple(CATALOG),
+    "recipe": ("tutorial", "fast"),
+    "optimizer": OPTIMIZERS,
+    "split": SPLITS,
+    "source": SOURCES,
+    "precision": PRECISIONS,
+}
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _either(choices: tuple[str, ...]) -> str:
+    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+
+
+def _is_device(name: str) -> bool:
+    return re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", name) is not None
+
+
+# What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and changes
+# how the work is fed to the device: decoded tiles in memory, larger batches, channels-last, bfloat16.
+RECIPES: dict[str, dict[str, Any]] = {
+    "tutorial": {},
+    "fast": {
+        "source": "memory",
+        "batch_size": 128,
+        "learning_rate": 0.03,
+        "channels_last": True,
+        "precision": "bfloat16",
+    },
+}
+
+
+def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:
+    """The config of a recipe (the model's own by default) with `changes` on top, checked.
+
+    Raises `ConfigError` for a model, recipe or setting that does not exist.
+    """
+    defaults = default_settings(model)
+    name = recipe or defaults.pop("recipe", "tutorial")
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe '{name}'. Choose {_either(tuple(RECIPES))}.")
+    return TrainConfig.from_dict({**defaults, **RECIPES[name], "model": model, "recipe": name, **changes})
+
+
+def workshop_config(model: str = "baseline", recipe: str = "fast", **changes: Any) -> TrainConfig:
+    """What the Train page starts with: 3 epochs on 6,000 tiles drawn evenly; `changes` go on top."""
+    return recipe_config(model, recipe, **{"epochs": 3, "tiles": 6000, "stratified": True, **changes})

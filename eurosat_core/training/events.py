@@ -1,0 +1,113 @@
+"""What a training tells the world: small frozen events that round-trip through JSON."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
+
+from eurosat_core.errors import RunError
+
+__all__ = [
+    "EpochDone",
+    "Event",
+    "Finished",
+    "Phase",
+    "Started",
+    "StepDone",
+    "event_from_dict",
+    "event_to_dict",
+]
+
+Phase = Literal["train", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The network stands on its device and the first step comes next."""
+
+    kind: ClassVar[str] = "started"
+    epochs: int
+    steps_per_epoch: int
+    validation_steps: int
+    train_tiles: int
+    validation_tiles: int
+    parameters: int
+    trainable_parameters: int
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One batch through the network. `epoch` and `step` count from 1.
+
+    `loss` (mean over this batch), `accuracy` (running, over this phase of the epoch), `tiles_per_second`
+    (since the last reported step) and `memory_bytes` (held on the device, or by the process on a CPU) are
+    None except in the steps that are due for a report: reading them makes the program wait for the device.
+    `seconds` is the time since the training began, without pauses.
+    """
+
+    kind: ClassVar[str] = "step"
+    phase: Phase
+    epoch: int
+    step: int
+    seconds: float
+    loss: float | None = None
+    accuracy: float | None = None
+    tiles_per_second: float | None = None
+    memory_bytes: int | None = None
+
+    @property
+    def reported(self) -> bool:
+        """Whether this step carries figures, so that it is worth telling."""
+        return self.loss is not None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """One pass over the training split and its validation. Accuracies are fractions, losses means per tile.
+
+    `seconds` covers both phases; `tiles_per_second` is training tiles over the seconds of the training phase;
+    `elapsed_seconds` is the time since the training began.
+    """
+
+    kind: ClassVar[str] = "epoch"
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    seconds: float
+    train_seconds: float
+    val_seconds: float
+    tiles_per_second: float
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The training went through all its epochs. `seconds` is all of it, without pauses."""
+
+    kind: ClassVar[str] = "finished"
+    epochs: int
+    seconds: float
+    val_loss: float
+    val_accuracy: float
+
+
+Event = Started | StepDone | EpochDone | Finished
+_KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, StepDone, EpochDone, Finished)}
+
+
+def event_to_dict(event: Event) -> dict[str, Any]:
+    """The event as plain JSON values, with its `kind`; figures that are None are left out."""
+    values = {name: value for name, value in asdict(event).items() if value is not None}
+    return {"kind": event.kind, **values}
+
+
+def event_from_dict(values: dict[str, Any]) -> Event:
+    """The event that `event_to_dict` wrote. Raises `RunError` when it is none of ours."""
+    try:
+        fields = dict(values)
+        return _KINDS[fields.pop("kind")](**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"This is not an event of a run: {json.dumps(values)[:80]}") from error

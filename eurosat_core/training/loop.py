@@ -1,0 +1,279 @@
+"""The training loop, as a generator of events: pause, one step, stop and tests are just ways to pull it.
+
+Two rules shape it. No context manager is open across a `yield`, for it would leak into the consumer. And no
+step waits for the device unless its figures are due, ten times a second: a step on a GPU may take one
+millisecond.
+"""
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+from torch import Tensor
+
+from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
+from eurosat_core.data.splits import Split, make_split
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import TrainingError
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import Predictions
+from eurosat_core.training.events import EpochDone, Event, Finished, Phase, Started, StepDone
+from eurosat_core.training.network import loss_of, make_network, make_optimizer, preprocessing_for
+from eurosat_core.training.problems import explained
+
+__all__ = ["Checkpoint", "Pull", "split_for", "train"]
+
+REPORT_SECONDS = 0.1
+
+Pull = Generator[Event, float | None, None]
+"""Events out; a consumer that paused sends how many seconds it did, so that they do not count."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What stands at the end of an epoch: weights (on the CPU) and predictions for the validation tiles."""
+
+    epoch: int
+    weights: dict[str, Tensor]
+    predictions: Predictions
+
+
+@dataclass
+class _Clock:
+    """Seconds since the training began, pauses not counted; knows when figures are due."""
+
+    started: float = field(default_factory=time.perf_counter)
+    paused: float = 0.0
+    reported: float = 0.0
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started - self.paused
+
+    def is_due(self) -> bool:
+        return self.seconds() - self.reported >= REPORT_SECONDS
+
+    def skip(self, seconds: float | None) -> None:
+        """Do not count a pause; whoever paused wants to see the next step's figures."""
+        if seconds:
+            self.paused += seconds
+            self.reported = float("-inf")
+
+
+@dataclass
+class _Tally:
+    """Sums over one phase, kept on the device so that adding to them does not wait for it."""
+
+    loss: Tensor
+    right: Tensor
+    tiles: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device) -> "_Tally":
+        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
+
+    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        self.loss += loss.detach() * len(labels)
+        self.right += (scores.detach().argmax(1) == labels).sum()
+        self.tiles += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy per tile; waits for the device."""
+        return self.loss.item() / self.tiles, self.right.item() / self.tiles
+
+
+def split_for(config: TrainConfig, tiles: TileSet) -> Split:
+    """The split that this config trains and validates on."""
+    return make_split(
+        tiles.labels,
+        seed=config.seed,
+        train_fraction=config.train_fraction,
+        tiles=config.tiles,
+        stratified=config.stratified,
+    )
+
+
+def _make_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch.device) -> BatchSource:
+    preprocessing = preprocessing_for(config.model, config.channels_last)
+    if config.source == "memory":
+        return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
+    return LoaderSource(
+        tiles,
+        split,
+        device,
+        preprocessing,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.workers,
+        prefetch=config.prefetch,
+        pin_memory=config.pin_memory,
+    )
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """Bytes held on the device; for a CPU, of this process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    return int(psutil.Process().memory_info().rss)
+
+
+class _Loop:
+    """One training's moving parts; `train` drives it."""
+
+    def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
+        self.config = config
+        self.device = torch.device(config.device)
+        self.clock = _Clock()
+        self.split = split_for(config, tiles)
+        self.labels = tiles.labels
+        self.network = make_network(config, len(tiles.class_names)).to(self.device)
+        if config.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.optimizer = make_optimizer(config, self.network)
+        self.source = _make_source(config, tiles, self.split, self.device)
+        self._last_report = (0.0, 0)  # seconds, tiles since the training began
+        self._tiles_done = 0
+        self._scores: list[Tensor] = []
+
+    def started(self) -> Started:
+        counts = [(each.numel(), each.requires_grad) for each in self.network.parameters()]
+        return Started(
+            epochs=self.config.epochs,
+            steps_per_epoch=-(-len(self.split.train) // self.config.batch_size),
+            validation_steps=self.source.validation_steps,
+            train_tiles=len(self.split.train),
+            validation_tiles=len(self.split.validation),
+            parameters=sum(count for count, _ in counts),
+            trainable_parameters=sum(count for count, trained in counts if trained),
+            device=self.config.device,
+            threads=torch.get_num_threads(),
+        )
+
+    def train_step(self, batch: Batch, tally: _Tally) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        scores, loss = loss_of(self.network, batch, self.config)
+        loss.backward()
+        self.optimizer.step()
+        tally.add(loss, scores, batch.labels)
+        return loss
+
+    def validation_step(self, batch: Batch, tally: _Tally) -> Tensor:
+        with torch.no_grad():
+            scores, loss = loss_of(self.network, batch, self.config)
+        self._scores.append(scores)
+        tally.add(loss, scores, batch.labels)
+        return loss
+
+    def phase(self, name: Phase, epoch: int, tally: _Tally) -> Generator[StepDone, float | None, None]:
+        """One pass over one part of the split, an event for every step."""
+        training = name == "train"
+        self.network.train(training)
+        batches = self.source.train(epoch) if training else self.source.validation()
+        step_once = self.train_step if training else self.validation_step
+        for step, batch in enumerate(batches, 1):
+            loss = step_once(batch, tally)
+            self._tiles_done += len(batch.labels)
+            self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))
+
+    def step_done(self, name: Phase, epoch: int, step: int, loss: Tensor, tally: _Tally) -> StepDone:
+        if not self.clock.is_due():
+            return StepDone(name, epoch, step, self.clock.seconds())
+        value = finite(loss.item(), epoch, step)
+        accuracy = tally.means()[1]
+        seconds = self.clock.seconds()  # after the device has caught up
+        since, tiles_before = self._last_report
+        rate = (self._tiles_done - tiles_before) / max(seconds - since, 1e-9)
+        self._last_report = (seconds, self._tiles_done)
+        self.clock.reported = seconds
+        return StepDone(name, epoch, step, seconds, value, accuracy, rate, _memory_bytes(self.device))
+
+    def predictions(self) -> Predictions:
+        """What the last validation said, for every validation tile."""
+        confidence, predicted = torch.cat(self._scores).softmax(1).max(1)
+        self._scores.clear()
+        tiles = self.split.validation
+        return Predictions(tiles, self.labels[tiles], predicted.cpu(), confidence.cpu())
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights on the CPU, in torch's usual memory order."""
+        return {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in self.network.state_dict().items()
+        }
+
+
+def finite(loss: float, epoch: int, step: int) -> float:
+    """`loss` itself, if it is a number that can be learned from. Raises `TrainingError` with what to try."""
+    if loss != loss or loss in (float("inf"), float("-inf")):
+        raise TrainingError(
+            f"The loss stopped being a number in epoch {epoch}, step {step}: the steps were too large and "
+            "the weights ran away. Try a tenth of the learning rate."
+        )
+    return loss
+
+
+def train(config: TrainConfig, tiles: TileSet, keep: Callable[[Checkpoint], None] | None = None) -> Pull:
+    """Train as `config` says, telling every step, epoch and the end as events.
+
+    keep: called at the end of every epoch with its checkpoint, before the epoch's event. Closing the
+    generator stops the training; what `keep` got last is then its result. Raises `TrainingError` with what to
+    try when memory runs out, the loss is no number, or the device fails; `ConfigError` and `DataError` before
+    the first step.
+    """
+    config.checked()
+    with explained(config):
+        loop = _Loop(config, tiles)
+    # `explained` would be open across a yield if it wrapped the loop; `_guarded` wraps each pull instead.
+    try:
+        yield from _guarded(_epochs(loop, keep), config)
+    finally:
+        loop.source.close()
+
+
+def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
+    clock = loop.clock
+    clock.skip((yield loop.started()))
+    for epoch in range(1, loop.config.epochs + 1):
+        begun = clock.seconds()
+        learned = _Tally.on(loop.device)
+        yield from loop.phase("train", epoch, learned)
+        train_loss, train_accuracy = learned.means()
+        last_step = -(-learned.tiles // loop.config.batch_size)
+        finite(train_loss, epoch, last_step)
+        turned = clock.seconds()
+        judged = _Tally.on(loop.device)
+        yield from loop.phase("validation", epoch, judged)
+        val_loss, val_accuracy = judged.means()
+        finite(val_loss, epoch, last_step)  # the last step may be the one that ran away
+        ended = clock.seconds()
+        if keep is not None:
+            keep(Checkpoint(epoch, loop.weights(), loop.predictions()))
+        done = EpochDone(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            seconds=ended - begun,
+            train_seconds=turned - begun,
+            val_seconds=ended - turned,
+            tiles_per_second=learned.tiles / (turned - begun),
+            elapsed_seconds=clock.seconds(),
+        )
+        clock.skip((yield done))
+    yield Finished(loop.config.epochs, clock.seconds(), val_loss, val_accuracy)
+
+
+def _guarded(events: Pull, config: TrainConfig) -> Pull:
+    """The same events; an error raised between two of them is explained, nothing is open while one is out."""
+    held: float | None = None
+    while True:
+        try:
+            with explained(config):
+                event = events.send(held)
+        except StopIteration:
+            return
+        held = yield event

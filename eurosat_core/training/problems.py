@@ -1,0 +1,95 @@
+"""What goes wrong while a network trains, in a sentence with what to try."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from PIL import UnidentifiedImageError
+
+from eurosat_core.errors import LabError, TrainingError
+from eurosat_core.training.config import TrainConfig
+
+__all__ = ["DeviceError", "explained"]
+
+
+class DeviceError(TrainingError):
+    """The device failed; its process must be restarted before it can be used again."""
+
+
+def _smaller(config: TrainConfig) -> str:
+    if config.batch_size > 8:
+        return f"Try a batch of {config.batch_size // 2} tiles or fewer"
+    return "Choose a smaller model"
+
+
+@contextmanager
+def explained(config: TrainConfig) -> Iterator[None]:
+    """Turn torch's errors into a `TrainingError` with a sentence; the original stays its cause."""
+    try:
+        yield
+    except LabError as error:
+        if str(error).startswith("Caught "):  # in a loader worker: its sentence is the last line of a traceback
+            raise TrainingError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
+        raise
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"The memory of {config.device} is full with batches of {config.batch_size} tiles. "
+            f"{_smaller(config)}, or wait until other runs on this device have ended."
+        ) from error
+    except MemoryError as error:
+        raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
+    except OSError as error:
+        sentence = _picture_failure(error)
+        if sentence is None:
+            raise
+        raise TrainingError(sentence) from error
+    except (RuntimeError, AssertionError) as error:
+        text = str(error)
+        if "can't allocate memory" in text or "not enough memory" in text:
+            raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
+        if "DataLoader worker (pid" in text:
+            raise TrainingError(
+                "A loader worker died, most likely because memory ran out. Try fewer loader workers, or the "
+                "in-memory source."
+            ) from error
+        if config.device != "cpu" and _is_device_failure(text):
+            raise DeviceError(
+                f"The device {config.device} reported an error or vanished: "
+                f"{text.splitlines()[0].rstrip('.')}. Its process is restarted. Start the run again; if it "
+                "happens twice, train on the CPU and tell your instructor."
+            ) from error
+        raise
+
+
+def _picture_failure(error: OSError) -> str | None:
+    """What happened to a picture between two epochs; None for another kind of failure.
+
+    A loader worker's error arrives with its traceback as text, and without the file's name.
+    """
+    if isinstance(error, FileNotFoundError):
+        which = f"The picture {error.filename}" if error.filename else "A picture"
+        return f"{which} is gone: the folder changed while the run was reading it. Start the run again."
+    if isinstance(error, UnidentifiedImageError) or "image file is truncated" in str(error):
+        return (
+            "A picture can no longer be read: the folder changed while the run was reading it. Start the run "
+            "again, or train from memory."
+        )
+    return None
+
+
+def _is_device_failure(text: str) -> bool:
+    """Whether torch's message speaks of a device that is missing or failed, not of a mistake in our code."""
+    signs = (
+        "CUDA error",
+        "HIP error",
+        "device-side assert",
+        "No CUDA GPUs",
+        "not compiled with CUDA",
+        "no NVIDIA driver",
+        "invalid device ordinal",
+        "MPS backend",
+        "support for mps",
+        "cuDNN error",
+        "CUBLAS",
+    )
+    return any(sign.lower() in text.lower() for sign in signs)
