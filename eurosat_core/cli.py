@@ -1,0 +1,248 @@
+"""The command line: the same core without a browser, for preparing a workshop, for scripts and for checks.
+
+With --json one object on stdout and nothing else there; progress and messages go to stderr. Exit status 0; 1 when
+the run itself failed; 2 with one line on stderr for input that cannot be used.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from eurosat_core.errors import ConfigError, LabError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.settings import Settings, load_settings
+from eurosat_core.training.config import RECIPES, TrainConfig, recipe_config
+
+__all__ = ["main"]
+
+OK, FAILED, UNUSABLE = 0, 1, 2
+# Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
+BENCHES = ("epoch", "watch", "start")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as the contract asks."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{self.prog}: {message} (try --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        result, status = options.command(options, load_settings())
+    except LabError as error:
+        print(f"eurosat_core: {error}", file=sys.stderr)
+        return UNUSABLE
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(options.show(result))
+    return int(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m eurosat_core", description="EuroSAT Lab without a browser.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, about: str, command: Any, show: Any) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=about, description=about)
+        one.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else there")
+        one.set_defaults(command=command, show=show)
+        return one
+
+    doctor = add("doctor", "What is ready, what is missing, how to get it.", _doctor, _show_doctor)
+    doctor.add_argument("--data", type=Path, metavar="DIR", help="look for tiles here")
+    summary = add("summary", "Layers, parameters and costs of a model.", _summary, _show_summary)
+    summary.add_argument("model", help=", ".join(CATALOG))
+    train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
+    _add_settings(train)
+    evaluate = add("evaluate", "Judge a trained run on tiles.", _evaluate, _show_evaluation)
+    evaluate.add_argument("run", help="a run's name, as `train` printed it")
+    evaluate.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
+    bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)
+    bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    bench.add_argument("--data", type=Path, metavar="DIR", help="tiles to measure with")
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """One option for every setting of a training; those not given keep the recipe's value."""
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
+    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}; the model's own by default")
+    for each in fields(TrainConfig):
+        if each.name == "recipe":
+            continue
+        option = f"--{each.name.replace('_', '-')}"
+        default = "" if each.default is MISSING else f"the tutorial's: {each.default}"
+        if each.type in (bool, "bool"):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=default)
+        else:
+            kind = {"int": int, "float": float, "int | None": int}.get(_type_name(each.type), str)
+            parser.add_argument(option, type=kind, default=None, help=default, required=each.name == "model")
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+# Commands: each imports what it needs, so that a slip of the pen is answered without loading torch.
+
+
+def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    from eurosat_core.data.tiles import find_place, open_tiles
+    from eurosat_core.devices import probe_devices
+    from eurosat_core.errors import DataError
+    from eurosat_core.lab.doctor import TilesState, room_check
+
+    place, problem = find_place(options.data, settings), ""
+    try:
+        tile_set = open_tiles(place, settings.cache, _decoding_progress())
+    except DataError as error:
+        problem = str(error)
+        tile_set = open_tiles(None, settings.cache)
+    state = TilesState(tile_set, problem=problem)
+    checks = room_check(settings, state, probe_devices(), devices_known=True)
+    ready = all(check.state != "problem" for check in checks)
+    return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
+
+
+def _show_doctor(result: dict[str, Any]) -> str:
+    signs = {"ready": "✓", "missing": "–", "problem": "✗", "checking": "…"}
+    lines = []
+    for check in result["checks"]:
+        lines.append(f"{signs[check['state']]} {check['name']:<9} {check['text']}")
+        if check["remedy"]:
+            lines.append(f"  {'':<9} {check['remedy']}")
+    return "\n".join(lines)
+
+
+def _summary(options: argparse.Namespace, _settings: Settings) -> tuple[dict[str, Any], int]:
+    from eurosat_core.models.catalog import build_model
+    from eurosat_core.models.summary import summarize
+
+    return summarize(build_model(options.model)).to_dict(), OK
+
+
+def _show_summary(result: dict[str, Any]) -> str:
+    rows = [("layer", "output shape", "parameters", "multiply-accumulates")]
+    rows += [
+        (each["name"], str(each["output_shape"]), f"{each['params']:,}", f"{each['macs']:,}")
+        for each in result["layers"]
+    ]
+    lines = [f"{a:<18}{b:<22}{c:>12}{d:>22}" for a, b, c, d in rows]
+    lines.append(
+        f"{result['total_params']:,} parameters, {result['trainable_params']:,} trainable; "
+        f"{result['macs']:,} multiply-accumulates per tile"
+    )
+    lines.append(
+        f"MB: input {result['input_mb']:.2f}, forward/backward {result['forward_backward_mb']:.2f}, "
+        f"parameters {result['params_mb']:.2f}, in all {result['total_mb']:.2f}"
+    )
+    return "\n".join(lines)
+
+
+def _train(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    changes = {
+        each.name: getattr(options, each.name)
+        for each in fields(TrainConfig)
+        if each.name not in ("model", "recipe") and getattr(options, each.name) is not None
+    }
+    if changes.get("device") == "cuda":
+        changes["device"] = "cuda:0"
+    config = recipe_config(options.model, options.recipe, **changes)
+    _check_device(config.device)
+    from eurosat_core.data.tiles import find_place, open_tiles
+    from eurosat_core.lab.standalone import train_here
+
+    tiles = open_tiles(find_place(options.data, settings), settings.cache, _decoding_progress())
+    _say(tiles.description)
+    result = train_here(config, tiles, settings, _say)
+    return result, OK if result["state"] == "finished" else FAILED
+
+
+def _check_device(name: str) -> None:
+    """Raises `ConfigError` with the reason when this machine cannot compute on it."""
+    if name == "cpu":
+        return
+    from eurosat_core.devices import probe_devices
+
+    devices = probe_devices()
+    if any(each.id == name and each.available for each in devices):
+        return
+    reason = next((each.reason for each in devices if each.id == name or not each.available), "")
+    raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
+
+
+def _show_train(result: dict[str, Any]) -> str:
+    text = f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s"
+    if result["val_accuracy"] is not None:
+        text += f", validation accuracy {result['val_accuracy']:.2%}"
+    return f"{text}. {result['message']}".rstrip(". ") + "."
+
+
+def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    from eurosat_core.data.tiles import find_place, open_tiles
+    from eurosat_core.lab.runs import RunStore
+    from eurosat_core.lab.standalone import evaluate_run
+
+    store = RunStore(settings.runs)
+    store.get(options.run)  # a slip in the name is said before tiles are decoded
+    tiles = open_tiles(find_place(options.data, settings), settings.cache, _decoding_progress())
+    return evaluate_run(store, options.run, tiles, settings.threads), OK
+
+
+def _show_evaluation(result: dict[str, Any]) -> str:
+    lines = [f"{result['accuracy']:.2%} of {result['tiles']:,} tiles ({result['part']})"]
+    for name, share in result["per_class"].items():
+        lines.append(f"  {name:<22}" + ("no tiles" if share is None else f"{share:7.2%}"))
+    return "\n".join(lines)
+
+
+def _bench(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    from dataclasses import replace
+
+    unknown = set(options.names) - set(BENCHES)
+    if unknown:
+        raise ConfigError(f"There is no benchmark '{min(unknown)}'. Benchmarks are: {', '.join(BENCHES)}.")
+    if options.data is not None:
+        settings = replace(settings, data=options.data.absolute())
+    results = {}
+    for name in options.names or BENCHES:
+        _say(f"bench {name} …")
+        results[name] = importlib.import_module(f"bench.{name}").run(settings, _say)
+    return results, OK
+
+
+def _show_bench(results: dict[str, Any]) -> str:
+    lines = []
+    for name, result in results.items():
+        lines.append(f"{name}: {result['about']}")
+        for row in result["rows"]:
+            measured = ", ".join(f"{value:.4g}" for value in row["values"])
+            ratio = f"  ratio {row['ratio']:.2f}" if row.get("ratio") is not None else ""
+            goal = f"  (promised: {row['promise']})" if row.get("promise") else ""
+            lines.append(f"  {row['name']:<52}{row['median']:>10.4g} {row['unit']}{ratio}{goal}   [{measured}]")
+    return "\n".join(lines)
+
+
+def _decoding_progress() -> Any:
+    """Progress of decoding on stderr, a line every 5,000 tiles."""
+
+    def progress(done: int, total: int) -> None:
+        if done % 5120 < 256 or done == total:
+            _say(f"decoding tiles: {done:,} of {total:,}")
+
+    return progress

@@ -1,0 +1,320 @@
+"""From the queue to a worker and back: starts the next run when a device is idle, records what workers report,
+and notes how runs end.
+
+One thread does all of it, one message at a time, so that no two of these steps can get in each other's way.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import DataError, LabError, RunError
+from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
+from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.lab.queue import FairQueue, Place, Waiting
+from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.settings import Settings
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.5
+_LATE_EVENTS_SECONDS = 3.0  # a result may overtake the last events; they are waited for so long
+
+
+@dataclass
+class _Running:
+    """A run that a worker has: its line entry, its lock, and what is known of its course."""
+
+    waiting: Waiting
+    lock: FileLock
+    began: float = field(default_factory=time.monotonic)
+    told: int = 0
+    paused_since: float | None = None
+    parked: bool = False  # paused for so long that its place was given to others
+    stopping: bool = False
+    ended: float | None = None  # when its result came, which then waits for events still on their way
+    beside: set[str] = field(default_factory=set)
+
+
+class Dispatcher:
+    """Owns the queue and the running runs. All methods may be called from any thread.
+
+    tiles: gives the lab's tile set, None while it is being opened. seconds_left: what a running run still needs,
+    from its history. available: the devices that can be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: RunStore,
+        engine: Engine,
+        *,
+        tiles: Callable[[], TileSet | None],
+        available: Callable[[], set[str]],
+        seconds_left: Callable[[str], float | None],
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._engine = engine
+        self._tiles = tiles
+        self._available = available
+        self._seconds_left = seconds_left
+        self._queue = FairQueue(settings.queue_limit)
+        self._running: dict[str, _Running] = {}
+        self._returning: list[str] = []  # parked runs that were resumed and wait for their device
+        self._reserved: set[str] = set()
+        self._lock = threading.RLock()
+        self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="eurosat-dispatch", daemon=True)
+
+    def open(self) -> None:
+        """Start the dispatcher's thread."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop dispatching. What runs becomes `interrupted`; what waits keeps waiting, for the next server."""
+        self._inbox.put("close")
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        with self._lock:
+            for run_id, running in self._running.items():
+                with suppress(LabError, OSError):
+                    message = "The lab was closed while it ran. What it had reported until then is kept."
+                    self._end(run_id, "interrupted", message)
+                running.lock.release()
+            self._running.clear()
+
+    def receive(self, message: Message) -> None:
+        """What a worker says; taken up by the dispatcher's thread."""
+        self._inbox.put(message)
+
+    # -- what pages ask for
+
+    def check_room(self, owner: str) -> None:
+        """Raises `RunError` when `owner` has as many runs waiting as one participant may have."""
+        with self._lock:
+            self._queue.check_room(owner)
+
+    def add(self, record: RunRecord, seconds: float | None) -> None:
+        """Put a stored run in the line; seconds: how long it will take, None if unknown."""
+        with self._lock:
+            if record.id not in self._queue and record.id not in self._running:
+                self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds))
+        self.look()
+
+    def reserve(self, device: str) -> bool:
+        """Keep runs off an idle device until `release`, for a short measurement; False when it is busy."""
+        with self._lock:
+            if device in self._busy():
+                return False
+            self._reserved.add(device)
+            return True
+
+    def release(self, device: str) -> None:
+        """End a reservation."""
+        self._reserved.discard(device)
+        self.look()
+
+    def look(self) -> None:
+        """Have the dispatcher look now whether something can start: a run was added, or a device became free."""
+        self._inbox.put("look")
+
+    def control(self, record: RunRecord, command: Command) -> None:
+        """Pass a command to a run. Raises `RunError` when it is not here to be commanded."""
+        run_id = record.id
+        with self._lock:
+            if command == "stop" and run_id in self._queue:
+                self._queue.remove(run_id)
+                self._end(run_id, "cancelled", "It was stopped while it waited.")
+                return
+            running = self._running.get(run_id)
+            if running is None:
+                if self._store.get(run_id).is_active:
+                    raise RunError(f"The run {run_id} is not one of this server's, so it cannot be changed here.")
+                raise RunError(f"The run {run_id} has already ended ({self._store.get(run_id).state}).")
+            if command == "resume" and running.parked:
+                if run_id not in self._returning:
+                    self._returning.append(run_id)
+                self.look()
+                return
+            if command == "stop":
+                running.stopping = True
+        if not self._engine.command(run_id, command):
+            logger.info("run %s: %s came too late", run_id, command)
+            return
+        with self._lock:
+            if command != "stop" and self._running.get(run_id) is running:
+                paused = command in ("pause", "step")
+                running.paused_since = time.monotonic() if paused else None
+                self._store.update(run_id, state="paused" if paused else "running")
+
+    def stopping(self, run_id: str) -> bool:
+        """Whether Stop was asked for and the worker has not answered yet."""
+        running = self._running.get(run_id)
+        return running is not None and running.stopping
+
+    def place(self, run_id: str) -> Place | None:
+        """Where a waiting run stands; None when it does not wait."""
+        with self._lock:
+            now = [
+                replace(each.waiting, seconds=self._left(each)) for each in self._running.values() if not each.parked
+            ]
+            return self._queue.place(run_id, now)
+
+    def _left(self, running: _Running) -> float | None:
+        if running.paused_since is not None:
+            return None
+        left = self._seconds_left(running.waiting.run_id)
+        if left is None and running.waiting.seconds is not None:
+            return max(0.0, running.waiting.seconds - (time.monotonic() - running.began))
+        return left
+
+    # -- the dispatcher's thread
+
+    def _work(self) -> None:
+        while True:
+            try:
+                message = self._inbox.get(timeout=_TICK_SECONDS)
+                if message == "close":
+                    return
+                if message != "look":
+                    self._take(message)
+            except queue.Empty:
+                self._park_long_paused()
+            except Exception:
+                logger.exception("a worker's message could not be taken; the dispatcher goes on")
+            try:
+                while self._start_one():
+                    pass
+            except Exception:
+                logger.exception("the next run could not be started; the dispatcher goes on")
+
+    def _take(self, message: Message) -> None:
+        running = self._running.get(message.run_id)
+        if running is None:
+            return
+        if isinstance(message, EventsTold):
+            self._store.append(message.run_id, message.events)
+            running.told += len(message.events)
+            return
+        now = time.monotonic()
+        running.ended = running.ended or now
+        if message.result and running.told < message.result.events and now - running.ended < _LATE_EVENTS_SECONDS:
+            threading.Timer(0.02, self.receive, [message]).start()
+            return
+        self._finish(message, running)
+
+    def _finish(self, message: JobEnded, running: _Running) -> None:
+        run_id, result = message.run_id, message.result
+        with self._lock:
+            try:
+                if result is None:
+                    self._end(run_id, "failed", message.message, beside=tuple(sorted(running.beside)))
+                else:
+                    self._store_result(run_id, result, running)
+            except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
+                logger.exception("run %s: its end could not be stored", run_id)
+                with suppress(LabError, OSError):
+                    self._end(run_id, "failed", f"Its result could not be stored: {error}")
+            finally:
+                running.lock.release()
+                self._running.pop(run_id, None)
+                if run_id in self._returning:
+                    self._returning.remove(run_id)
+        if result is not None and result.restart_worker:
+            self._engine.restart(running.waiting.device)
+
+    def _store_result(self, run_id: str, result: JobResult, running: _Running) -> None:
+        self._store.save(run_id, result.files)
+        self._end(
+            run_id,
+            result.state,
+            result.message,
+            summary=result.summary,
+            machine=result.machine,
+            beside=tuple(sorted(running.beside)),
+        )
+
+    def _end(self, run_id: str, state: str, message: str, **figures: Any) -> None:
+        self._store.update(run_id, state=state, message=message, ended=time.time(), **figures)
+
+    def _busy(self) -> set[str]:
+        """Devices on which something runs or is measured."""
+        return {each.waiting.device for each in self._running.values() if not each.parked} | self._reserved
+
+    def _start_one(self) -> bool:
+        """Start, or let return, one run that has an idle device; whether there was one."""
+        with self._lock:
+            if self._tiles() is None:
+                return False
+            idle = self._available() - self._busy()
+            if self._return_parked(idle):
+                return True
+            now = [each.waiting for each in self._running.values() if not each.parked]
+            waiting = self._queue.next_for(idle, now)
+        if waiting is None:
+            return False
+        self._start(waiting)
+        return True
+
+    def _start(self, waiting: Waiting) -> None:
+        run_id = waiting.run_id
+        try:
+            held = self._store.lock(run_id)
+        except (LabError, OSError):
+            return  # its folder is gone, or another server has it
+        try:
+            record = self._store.get(run_id)
+            if record.state != "queued":
+                held.release()
+                return
+            tiles = self._tiles()
+            if tiles is None or tiles.fingerprint != record.tiles.fingerprint:
+                raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
+            job = TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
+            with self._lock:
+                running = _Running(waiting, held)
+                for other_id, other in self._running.items():
+                    if not other.parked:
+                        other.beside.add(run_id)
+                        running.beside.add(other_id)
+                self._running[run_id] = running
+                self._store.update(run_id, state="running", started=time.time())
+            self._engine.start(job)
+        except (LabError, OSError) as error:
+            with self._lock:
+                self._running.pop(run_id, None)
+                with suppress(LabError, OSError):
+                    self._end(run_id, "failed", str(error))
+            held.release()
+
+    def _park_long_paused(self) -> None:
+        """A run paused for long gives its device to others; it keeps its state in the worker's memory."""
+        limit = self._settings.pause_minutes * 60
+        with self._lock:
+            for running in self._running.values():
+                since = running.paused_since
+                if since is not None and time.monotonic() - since > limit:
+                    running.parked = True
+
+    def _return_parked(self, idle: set[str]) -> bool:
+        """Let a parked run that was resumed go on, if its device is idle; whether one did."""
+        for run_id in self._returning:
+            running = self._running[run_id]
+            if running.waiting.device in idle:
+                self._returning.remove(run_id)
+                running.parked, running.paused_since = False, None
+                if self._engine.command(run_id, "resume"):
+                    self._store.update(run_id, state="running")
+                return True
+        return False

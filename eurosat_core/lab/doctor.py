@@ -1,0 +1,120 @@
+"""The room check: what is ready, what is missing, and how to get it.
+
+The Start page and `doctor` show the same lines.
+"""
+
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from eurosat_core.data.classes import EUROSAT_TILES
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.devices import Device
+from eurosat_core.settings import Settings
+from eurosat_core.wording import bytes_text
+
+__all__ = ["Check", "TilesState", "room_check"]
+
+_ENOUGH_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class TilesState:
+    """How far the tiles are: still being opened (`tile_set` None), or there.
+
+    done, total: decoding progress. problem: why the place that was named could not be used; then the tiles are
+    the synthetic ones.
+    """
+
+    tile_set: TileSet | None = None
+    done: int = 0
+    total: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the room check. remedy: what to do about it, empty when nothing needs doing."""
+
+    name: str
+    state: Literal["ready", "missing", "problem", "checking"]
+    text: str
+    remedy: str = ""
+
+
+def room_check(
+    settings: Settings,
+    tiles: TilesState,
+    devices: Sequence[Device],
+    *,
+    devices_known: bool,
+    workers: str = "",
+) -> tuple[Check, ...]:
+    """All lines, in the order a participant cares about. workers: why there are none, empty when they stand ready."""
+    return (
+        _tiles(tiles),
+        *_devices(devices, devices_known),
+        Check("Workers", "problem", workers, "Restart the app.")
+        if workers
+        else Check("Workers", "ready" if devices_known else "checking", _workers_text(settings, devices)),
+        _disk(settings),
+        Check("Software", "ready", f"Python {platform.python_version()} on {platform.system()} ({sys.platform})"),
+    )
+
+
+def _tiles(state: TilesState) -> Check:
+    if state.tile_set is None:
+        progress = f": {state.done:,} of {state.total:,}" if state.total else ""
+        return Check("Tiles", "checking", f"Opening the tiles{progress} …")
+    text = state.tile_set.description
+    if state.problem:
+        return Check(
+            "Tiles",
+            "problem",
+            f"{state.problem} Until then: {text}.",
+            "Set EUROSAT_DATA to the right folder.",
+        )
+    if state.tile_set.source == "synthetic":
+        remedy = (
+            "For real satellite tiles, set EUROSAT_DATA to a folder with EuroSAT in it (eurosat/2750/<Class>/…), then "
+            "start the app again."
+        )
+        return Check("Tiles", "missing", text, remedy)
+    if state.tile_set.source == "eurosat" and len(state.tile_set) < EUROSAT_TILES:
+        return Check("Tiles", "ready", text, "The set is incomplete: everything works, figures differ a little.")
+    return Check("Tiles", "ready", text)
+
+
+def _devices(devices: Sequence[Device], known: bool) -> list[Check]:
+    checks = []
+    for device in devices:
+        memory = f", {bytes_text(device.memory_bytes)} of memory" if device.memory_bytes else ""
+        name = "GPU" if device.is_gpu else "CPU"
+        if device.available:
+            checks.append(Check(name, "ready", f"{device.name}{memory}"))
+        else:
+            remedy = "Everything works on the CPU; pages that need a GPU say so."
+            checks.append(Check(name, "missing", device.reason, remedy))
+    if not known:
+        checks.append(Check("GPU", "checking", "Looking for GPUs …"))
+    return checks
+
+
+def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
+    if settings.scheduler:
+        return f"A cluster at {settings.scheduler}"
+    count = sum(each.available for each in devices)
+    return f"{count} worker process{'es' if count != 1 else ''} on this machine, {settings.threads} CPU threads each"
+
+
+def _disk(settings: Settings) -> Check:
+    place = next((each for each in (settings.runs, *settings.runs.parents) if each.exists()), Path.cwd())
+    free = shutil.disk_usage(place).free
+    text = f"{bytes_text(free)} free for runs in {settings.runs}"
+    if free < _ENOUGH_DISK:
+        return Check("Disk", "problem", text, "Free some space, or set EUROSAT_RUNS to another disk.")
+    return Check("Disk", "ready", text)

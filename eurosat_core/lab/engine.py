@@ -1,0 +1,284 @@
+"""The workers: one process per device, run by Dask distributed, on this machine or on a cluster.
+
+The only room that knows Dask. It starts what it is told to start; what comes next is the queue's business.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import dask.config
+import psutil
+from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker
+from distributed.scheduler import KilledWorker
+
+from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.devices import Device, probe_devices
+from eurosat_core.errors import RunError
+from eurosat_core.lab import jobs
+from eurosat_core.lab.calibration import Speed, measure_speeds
+from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.settings import Settings
+from eurosat_core.training.events import Event, event_from_dict, event_to_dict
+
+__all__ = ["DaskEngine", "Engine", "EventsTold", "JobEnded", "Message"]
+
+logger = logging.getLogger(__name__)
+
+_TOPIC = "eurosat-events"
+# A worker holds its running job, those that were paused for long, and short questions such as the probe.
+_THREADS_PER_WORKER = 16
+_DASK_SETTINGS: dict[str, Any] = {
+    "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
+    "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
+    "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.worker.profile.enabled": False,  # it samples every 10 ms, beside what we measure
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.comm.retry.count": 2,
+    "distributed.scheduler.http.routes": [],  # no page of Dask's, not even on loopback
+    "distributed.worker.http.routes": [],
+    "distributed.worker.memory.pause": False,  # training tiles are not Dask's to spill or to hold back
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.target": False,
+}
+
+
+@dataclass(frozen=True)
+class EventsTold:
+    """A worker's report about a run."""
+
+    run_id: str
+    events: list[Event]
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job came back, or (result None) its worker died; then `message` says so."""
+
+    run_id: str
+    result: JobResult | None
+    message: str = ""
+
+
+Message = EventsTold | JobEnded
+
+
+class Engine(Protocol):
+    """What the lab asks of its workers; tests put a small one in its place."""
+
+    def open(self, receive: Callable[[Message], None]) -> None:
+        """Start the workers; `receive` is called, from any thread, with what they say."""
+        ...
+
+    def probe(self) -> tuple[Device, ...]:
+        """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
+        ...
+
+    def measure(self, device: str) -> list[Speed]:
+        """A short measurement of how fast `device` trains; the device must be idle."""
+        ...
+
+    def start(self, job: TrainJob) -> None:
+        """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
+        ...
+
+    def command(self, run_id: str, name: Command) -> bool:
+        """Pass a command to a running job; False when no worker has it."""
+        ...
+
+    def restart(self, device: str) -> None:
+        """Replace a device's worker by a fresh process."""
+        ...
+
+    def close(self) -> None:
+        """End all workers."""
+        ...
+
+
+def _train_in_worker(job: TrainJob) -> JobResult:
+    """Runs in the worker: do the job, report over the event topic."""
+    worker = get_worker()
+
+    def report(events: list[Event]) -> None:
+        worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [event_to_dict(each) for each in events]})
+
+    return jobs.run_training(job, report)
+
+
+def _prepare_worker() -> None:
+    """Runs in a new worker: load torch and get the loader's fork server going, so that the first run starts at once."""
+    warm_loader_workers()
+
+
+class DaskEngine:
+    """An embedded cluster with one worker per device, or (settings.scheduler) a running one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cluster: SpecCluster | None = None
+        self._client: Client | None = None
+        self._futures: dict[str, tuple[Future[JobResult], str]] = {}  # by run: its future, the address of its worker
+        self._lock = threading.Lock()
+        self._receive: Callable[[Message], None] = lambda _message: None
+        self._closing = False
+
+    def open(self, receive: Callable[[Message], None]) -> None:
+        self._receive = receive
+        dask.config.set(_DASK_SETTINGS)
+        logging.getLogger("distributed").setLevel(logging.ERROR)
+        if self._settings.scheduler:
+            self._client = _connect(self._settings)
+        else:
+            # Other users of the workstation must not get in: loopback only, and TLS with keys of this process.
+            security = Security.temporary()
+            options = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+            self._cluster = SpecCluster(
+                scheduler={"cls": Scheduler, "options": {**options, "dashboard": False}},
+                workers={"cpu": self._worker_spec(security)},
+                security=security,
+                silence_logs=logging.ERROR,
+            )
+            self._client = Client(self._cluster, security=security, set_as_default=False)
+        self._client.subscribe_topic(_TOPIC, self._on_event)
+        self._client.submit(_prepare_worker, pure=False)
+
+    def _worker_spec(self, security: Security) -> dict[str, Any]:
+        threads = str(self._settings.threads)
+        return {
+            "cls": Nanny,
+            "options": {
+                "nthreads": _THREADS_PER_WORKER,
+                "memory_limit": int(psutil.virtual_memory().total * 0.9),
+                "local_directory": str(self._settings.cache / "workers"),
+                "env": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                "host": "127.0.0.1",
+                "protocol": "tls://",
+                "security": security,
+                "dashboard": False,
+            },
+        }
+
+    def _on_event(self, event: tuple[Any, Any]) -> None:
+        _stamp, message = event
+        events = [event_from_dict(each) for each in message["events"]]
+        self._receive(EventsTold(message["run_id"], events))
+
+    @property
+    def _open_client(self) -> Client:
+        if self._client is None:
+            raise RunError("The workers are not started yet. Try again in a moment.")
+        return self._client
+
+    def _workers(self) -> dict[str, str]:
+        """Worker names (device ids, when embedded) and their addresses."""
+        workers = self._open_client.scheduler_info(n_workers=-1)["workers"]
+        return {str(each["name"]): address for address, each in workers.items()}
+
+    def _address_for(self, device: str, wait_seconds: float = 30.0) -> str:
+        """The worker for a device. A worker that has just died is back within seconds, so wait for it."""
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            workers = self._workers()
+            if device in workers:
+                return workers[device]
+            if self._cluster is None and workers:  # a cluster's workers bear names of their own
+                return next(iter(workers.values()))
+            if time.monotonic() > deadline or self._closing:
+                raise RunError(f"There is no worker for {device}. Restart the app; your runs are kept.")
+            time.sleep(0.05)
+
+    def _ask(self, function: Callable[..., Any], *arguments: Any, device: str = "cpu") -> Any:
+        """Run a short function on a device's worker and wait for its answer."""
+        future = self._open_client.submit(
+            function, *arguments, workers=[self._address_for(device)], pure=False, priority=10
+        )
+        return future.result()
+
+    def probe(self) -> tuple[Device, ...]:
+        devices: tuple[Device, ...] = self._ask(probe_devices)
+        if self._cluster is not None:
+            added = [each.id for each in devices if each.is_gpu and each.available]
+            for device in added:
+                self._cluster.worker_spec[device] = self._worker_spec(self._cluster.security)
+            self._cluster.scale(len(self._cluster.worker_spec))
+            for device in added:
+                self._ask(_prepare_worker, device=device)
+        return devices
+
+    def measure(self, device: str) -> list[Speed]:
+        speeds: list[Speed] = self._ask(measure_speeds, device, self._settings.threads, device=device)
+        return speeds
+
+    def start(self, job: TrainJob) -> None:
+        address = self._address_for(job.config.device)
+        future = self._open_client.submit(
+            _train_in_worker, job, key=f"run-{job.run_id}", workers=[address], pure=False, retries=0
+        )
+        with self._lock:
+            self._futures[job.run_id] = (future, address)
+        future.add_done_callback(partial(self._on_done, job.run_id))
+
+    def _on_done(self, run_id: str, future: Future[JobResult]) -> None:
+        with self._lock:
+            self._futures.pop(run_id, None)
+        if self._closing:
+            return
+        try:
+            self._receive(JobEnded(run_id, future.result()))
+        except KilledWorker:
+            message = (
+                "The process that trained it died: it was killed, or the machine's memory ran out. A fresh one has "
+                "taken its place. Try again, with a smaller batch if memory was short."
+            )
+            self._receive(JobEnded(run_id, None, message))
+        except Exception as error:
+            logger.exception("run %s: its worker gave no result", run_id)
+            message = f"Its worker gave no result ({type(error).__name__}). The server's log has the details."
+            self._receive(JobEnded(run_id, None, message))
+
+    def command(self, run_id: str, name: Command) -> bool:
+        with self._lock:
+            entry = self._futures.get(run_id)
+        if entry is None:
+            return False
+        # Straight to the worker's process, past the scheduler's queue: obeyed within one step.
+        try:
+            answers = self._open_client.run(jobs.command, run_id, name, workers=[entry[1]])
+        except Exception:  # the worker died this very moment; its end arrives as a message
+            logger.warning("run %s: command %s did not arrive", run_id, name, exc_info=True)
+            return False
+        return any(answers.values())
+
+    def restart(self, device: str) -> None:
+        self._open_client.restart_workers([self._address_for(device)], timeout=30)
+
+    def close(self) -> None:
+        self._closing = True
+        if self._client is not None:
+            self._client.close(timeout=5)
+        if self._cluster is not None:
+            self._cluster.close(timeout=10)
+
+
+def _connect(settings: Settings) -> Client:
+    """A client of a running cluster. Raises `RunError` with a sentence when it cannot be reached."""
+    security: Security | None = None
+    if settings.scheduler_tls is not None:
+        folder = settings.scheduler_tls
+        security = Security(
+            tls_ca_file=str(folder / "ca.pem"),
+            tls_client_cert=str(folder / "cert.pem"),
+            tls_client_key=str(folder / "key.pem"),
+            require_encryption=True,
+        )
+    try:
+        return Client(settings.scheduler, security=security, timeout=10, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        raise RunError(
+            f"The cluster at {settings.scheduler} cannot be reached: {error}. Check EUROSAT_SCHEDULER and "
+            "EUROSAT_SCHEDULER_TLS, or unset them to train on this machine."
+        ) from error

@@ -1,0 +1,281 @@
+"""The lab: what the pages talk to. It joins the run store, the queue, the workers and the tiles."""
+
+import logging
+import threading
+from functools import lru_cache
+
+from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.devices import Device, cpu_device
+from eurosat_core.errors import ConfigError, DataError, RunError
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.dispatch import Dispatcher
+from eurosat_core.lab.doctor import Check, TilesState, room_check
+from eurosat_core.lab.engine import DaskEngine, Engine
+from eurosat_core.lab.estimate import Estimate, estimate_seconds
+from eurosat_core.lab.history import History, HistoryReader
+from eurosat_core.lab.jobs import Command, predictions_from_bytes
+from eurosat_core.lab.queue import Place
+from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.models.catalog import CATALOG, build_model
+from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.settings import Settings
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions
+
+__all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
+
+logger = logging.getLogger(__name__)
+
+_READERS_KEPT = 200
+
+
+class Lab:
+    """Open it once per server with `open`, close it with `close`. All methods may be called from any thread."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.settings = settings
+        self.store = RunStore(settings.runs)
+        self._engine = engine
+        self._tiles = TilesState()
+        self._devices: tuple[Device, ...] = (cpu_device(),)
+        self._devices_known = False
+        self._workers_problem = ""
+        self._speeds: list[Speed] = []
+        self._readers: dict[str, HistoryReader] = {}
+        self._readers_lock = threading.Lock()
+        self._dispatcher = Dispatcher(
+            settings,
+            self.store,
+            engine,
+            tiles=lambda: self._tiles.tile_set,
+            available=lambda: {each.id for each in self._devices if each.available},
+            seconds_left=self.seconds_left,
+        )
+
+    # -- opening and closing
+
+    def open(self) -> "Lab":
+        """Start the workers; tiles are opened and devices looked for in the background."""
+        try:
+            self.store.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"The folder for runs, {self.store.folder}, cannot be made: {error.strerror or error}. Name another "
+                "one in EUROSAT_RUNS."
+            ) from error
+        self.store.mark_interrupted()
+        self._engine.open(self._dispatcher.receive)
+        self._dispatcher.open()
+        for name, work in (("tiles", self._open_tiles), ("devices", self._find_devices)):
+            threading.Thread(target=work, name=f"eurosat-{name}", daemon=True).start()
+        return self
+
+    def close(self) -> None:
+        """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
+        self._dispatcher.close()
+        self._engine.close()
+
+    def _open_tiles(self) -> None:
+        def progress(done: int, total: int) -> None:
+            self._tiles = TilesState(None, done, total)
+
+        problem = ""
+        try:
+            tile_set = open_tiles(find_place(None, self.settings), self.settings.cache, progress)
+        except DataError as error:
+            problem = str(error)
+            logger.warning("tiles: %s", problem)
+            try:
+                tile_set = open_tiles(None, self.settings.cache)
+            except DataError as no_cache:
+                self._tiles = TilesState(problem=f"{problem} {no_cache}")
+                return
+        self._tiles = TilesState(tile_set, len(tile_set), len(tile_set), problem)
+        for record in reversed(self.store.all()[0]):  # what waited when the last server ended waits on
+            if record.state == "queued":
+                self._dispatcher.add(record, self._seconds_for(record.config))
+        self._dispatcher.look()
+
+    def _find_devices(self) -> None:
+        try:
+            self._devices = self._engine.probe()
+        except Exception as error:
+            logger.exception("devices could not be probed")
+            self._workers_problem = f"The worker processes did not start ({type(error).__name__})."
+        self._devices_known = True
+        self._dispatcher.look()
+        for device in self._devices:
+            if device.available:
+                self._measure(device.id)
+
+    def _measure(self, device: str) -> None:
+        """Measure an idle device for the estimates; a run that is asked for meanwhile waits for about a second."""
+        if not self._dispatcher.reserve(device):
+            return
+        try:
+            self._speeds = [*self._speeds, *self._engine.measure(device)]
+        except Exception:
+            logger.exception("the speed of %s could not be measured", device)
+        finally:
+            self._dispatcher.release(device)
+
+    # -- what the lab has
+
+    def tiles(self) -> TilesState:
+        """The tiles, or how far opening them is."""
+        return self._tiles
+
+    def devices(self) -> tuple[Device, ...]:
+        """The CPU first; GPUs once they are known."""
+        return self._devices
+
+    def devices_known(self) -> bool:
+        """Whether a worker has looked for GPUs already."""
+        return self._devices_known
+
+    def room(self) -> tuple[Check, ...]:
+        """The room check of the Start page."""
+        return room_check(
+            self.settings,
+            self._tiles,
+            self._devices,
+            devices_known=self._devices_known,
+            workers=self._workers_problem,
+        )
+
+    def model_summary(self, name: str) -> ModelSummary:
+        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes."""
+        tile_set = self._tiles.tile_set
+        return _summary(name, len(tile_set.class_names) if tile_set else 10)
+
+    def estimate(self, config: TrainConfig) -> Estimate | None:
+        """How long a training takes, with what that rests on; None while nothing was measured."""
+        tile_set = self._tiles.tile_set
+        if tile_set is None:
+            return None
+        macs = {name: _summary(name, 10).macs for name in CATALOG}
+        runs = [each for each in self.store.all()[0] if each.state == "finished"]
+        return estimate_seconds(config, len(tile_set), runs, self._speeds, macs, self.settings.threads)
+
+    def _seconds_for(self, config: TrainConfig) -> float | None:
+        estimate = self.estimate(config)
+        return estimate.seconds if estimate else None
+
+    # -- asking for runs
+
+    def submit(self, config: TrainConfig, owner: str) -> RunRecord:
+        """Put a training in the queue. Raises `LabError` with a sentence when it cannot be."""
+        config.checked()
+        tile_set = self._tiles.tile_set
+        if tile_set is None:
+            raise RunError("The tiles are still being opened. Try again in a few seconds.")
+        device = next((each for each in self._devices if each.id == config.device), None)
+        if device is None or not device.available:
+            reason = device.reason if device else f"This machine has no device '{config.device}'."
+            raise ConfigError(f"{reason} Choose another device.")
+        self._dispatcher.check_room(owner)
+        used = TilesUsed(tile_set.fingerprint, tile_set.source, tile_set.place, len(tile_set), tile_set.class_names)
+        record = self.store.create(config, owner, used)
+        self._dispatcher.add(record, self._seconds_for(config))
+        return record
+
+    def control(self, run_id: str, owner: str, command: Command) -> None:
+        """Pause, step, resume or stop a run. Raises `RunError` when it is not the asker's or has ended."""
+        self._dispatcher.control(self._owned(run_id, owner), command)
+
+    def delete(self, run_id: str, owner: str) -> None:
+        """Remove a run that has ended. Raises `RunError` when it is not the asker's or still active."""
+        if self._owned(run_id, owner).is_active:
+            raise RunError(f"The run {run_id} has not ended yet. Stop it first, then delete it.")
+        self.store.delete(run_id)
+        with self._readers_lock:
+            self._readers.pop(run_id, None)
+
+    def _owned(self, run_id: str, owner: str) -> RunRecord:
+        record = self.store.get(run_id)
+        if record.owner != owner:
+            raise RunError(f"This run belongs to {record.owner}; only {record.owner} can stop or delete it.")
+        return record
+
+    # -- looking at runs
+
+    def runs(self) -> tuple[list[RunRecord], list[str]]:
+        """All runs, newest first, and a sentence for each run folder that cannot be used."""
+        return self.store.all()
+
+    def run(self, run_id: str) -> RunRecord:
+        """One run. Raises `RunError` when there is none of that name."""
+        return self.store.get(run_id)
+
+    def history(self, run_id: str) -> History:
+        """What a run has told so far; one reader serves all sessions."""
+        with self._readers_lock:
+            reader = self._readers.get(run_id)
+            if reader is None:
+                reader = HistoryReader(self.store.folder_of(run_id) / "events.jsonl")
+                self._readers[run_id] = reader
+                while len(self._readers) > _READERS_KEPT:
+                    self._readers.pop(next(iter(self._readers)))
+        return reader.read()
+
+    def seconds_left(self, run_id: str) -> float | None:
+        """What a running run still needs at its own pace; None before its first epoch is done."""
+        history = self.history(run_id)
+        if history.started is None or not history.epochs:
+            return None
+        done = history.epochs[-1]
+        total = done.elapsed_seconds / done.epoch * history.started.epochs
+        latest = history.latest.seconds if history.latest else 0.0
+        return max(0.0, total - max(done.elapsed_seconds, latest))
+
+    def place(self, run_id: str) -> Place | None:
+        """Where a waiting run stands in the queue; None when it does not wait."""
+        return self._dispatcher.place(run_id)
+
+    def stopping(self, run_id: str) -> bool:
+        """Whether Stop was asked for and the worker has not answered yet."""
+        return self._dispatcher.stopping(run_id)
+
+    def evaluation(self, run_id: str) -> Evaluation | None:
+        """Accuracy and confusions of a run's last complete epoch; None when it has none."""
+        predictions = self.predictions(run_id)
+        if predictions is None:
+            return None
+        return evaluate_predictions(predictions.true, predictions.predicted, self.store.get(run_id).tiles.class_names)
+
+    def predictions(self, run_id: str) -> Predictions | None:
+        """What a run said about its validation tiles; None when it has none (or they are damaged)."""
+        try:
+            return predictions_from_bytes(self.store.load(run_id, "predictions.npz"))
+        except RunError:
+            return None
+
+    def tiles_of(self, record: RunRecord) -> TileSet | None:
+        """The tiles a run was made with, if they are the lab's."""
+        tile_set = self._tiles.tile_set
+        return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
+
+
+@lru_cache(maxsize=32)
+def _summary(name: str, classes: int) -> ModelSummary:
+    return summarize(build_model(name, classes))
+
+
+_current: list[Lab] = []
+
+
+def open_lab(settings: Settings) -> Lab:
+    """A lab with workers of its own (or those of the cluster in `settings`), opened."""
+    return Lab(settings, DaskEngine(settings)).open()
+
+
+def set_current_lab(lab: Lab | None) -> None:
+    """Make `lab` the one that pages find; None when it is closed."""
+    _current[:] = [lab] if lab is not None else []
+
+
+def current_lab() -> Lab:
+    """The server's lab. Raises `RunError` when none is open."""
+    if not _current:
+        raise RunError("The lab is not open. Start the app with: streamlit run streamlit_app.py")
+    return _current[0]

@@ -1,0 +1,263 @@
+"""The run store: `runs/<run_id>/` on disk is the truth about every run.
+
+`run.json` (settings, state, times, figures; written atomically), `events.jsonl` (append-only), `split.json`,
+`predictions.json`, `model.pt`, and the lock that its living process holds.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import Event, event_to_dict
+
+__all__ = ["ACTIVE", "ENDED", "RunRecord", "RunStore", "State", "TilesUsed"]
+
+State = Literal["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"]
+ACTIVE: frozenset[State] = frozenset({"queued", "running", "paused"})
+ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interrupted"})
+
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TilesUsed:
+    """Which tiles a run was made for: enough to find and to recognise them again."""
+
+    fingerprint: str
+    source: str
+    place: str
+    count: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` holds. Times are seconds since 1970 (UTC); `seconds` in `summary` is without pauses.
+
+    message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
+    machine: device name, threads, versions. summary: the figures shown in lists and comparisons.
+    """
+
+    id: str
+    owner: str
+    state: State
+    config: TrainConfig
+    tiles: TilesUsed
+    created: float
+    kind: str = "train"
+    started: float | None = None
+    ended: float | None = None
+    message: str = ""
+    machine: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it still waits, runs or pauses."""
+        return self.state in ACTIVE
+
+
+def _new_id(model: str, now: float) -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}-{model}-{secrets.token_hex(2)}"
+
+
+class RunStore:
+    """All runs below one folder. Safe to use from several threads and processes: every write is atomic."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, tuple[int, RunRecord]] = {}  # by id: time of the file's last change, what it held
+
+    def folder_of(self, run_id: str) -> Path:
+        """The folder of a run. Raises `RunError` for a name that is no run id, so that none leads elsewhere."""
+        if not _ID.fullmatch(run_id):
+            raise RunError(f"'{run_id[:60]}' is not the name of a run. Choose one from the list of runs.")
+        return self.folder / run_id
+
+    def create(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> RunRecord:
+        """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
+        record = self._new_folder(config, owner, tiles, "queued")
+        self.write(record)
+        return record
+
+    def create_held(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> tuple[RunRecord, FileLock]:
+        """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
+        record = self._new_folder(config, owner, tiles, "running")
+        held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
+        self.write(replace(record, started=record.created))
+        return self.get(record.id), held
+
+    def _new_folder(self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State) -> RunRecord:
+        now = time.time()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, created=now)
+                with suppress(FileExistsError):
+                    self.folder_of(record.id).mkdir()
+                    return record
+        except OSError as error:
+            raise RunError(
+                f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
+                "name another folder in EUROSAT_RUNS."
+            ) from error
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json` in one step, so that a reader sees the old or the new one, never half of it."""
+        path = self.folder_of(record.id) / "run.json"
+        text = json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
+        partial = path.with_name(f"run.json.{secrets.token_hex(4)}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+    def update(self, run_id: str, **changes: Any) -> RunRecord:
+        """Change some fields of a run, and return it as it is now."""
+        record = replace(self.get(run_id), **changes)
+        self.write(record)
+        return record
+
+    def get(self, run_id: str) -> RunRecord:
+        """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""
+        path = self.folder_of(run_id) / "run.json"
+        try:
+            changed = path.stat().st_mtime_ns
+            known = self._read.get(run_id)
+            if known is not None and known[0] == changed:
+                return known[1]
+            record = _parse_record(path)
+        except FileNotFoundError as error:
+            raise RunError(
+                f"There is no run {run_id}. It may have been deleted; choose another from the list of runs."
+            ) from error
+        except OSError as error:
+            raise RunError(f"The run {run_id} cannot be read: {error.strerror or error}.") from error
+        if record.id != run_id:
+            raise RunError(f"The run {run_id} is damaged: its run.json belongs to {record.id}. Delete its folder.")
+        self._read[run_id] = (changed, record)
+        return record
+
+    def all(self) -> tuple[list[RunRecord], list[str]]:
+        """All runs, newest first, and a sentence for each folder that looks like a run but cannot be used."""
+        records: list[RunRecord] = []
+        problems: list[str] = []
+        try:
+            names = [name for name in os.listdir(self.folder) if _ID.fullmatch(name)]  # noqa: PTH208 (speed)
+        except FileNotFoundError:
+            return [], []
+        except OSError as error:
+            return [], [f"The runs in {self.folder} cannot be read: {error.strerror or error}."]
+        for name in names:
+            try:
+                records.append(self.get(name))
+            except RunError as error:
+                problems.append(str(error))
+        records.sort(key=lambda each: (each.created, each.id), reverse=True)
+        return records, problems
+
+    def append(self, run_id: str, events: Iterable[Event], at: float | None = None) -> None:
+        """Add events to a run, each with the time it was written."""
+        now = round(time.time() if at is None else at, 3)
+        lines = "".join(json.dumps({"at": now, **event_to_dict(event)}) + "\n" for event in events)
+        with (self.folder_of(run_id) / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(lines)
+
+    def save(self, run_id: str, files: dict[str, bytes]) -> None:
+        """Keep a run's artifacts, each written whole or not at all."""
+        folder = self.folder_of(run_id)
+        for name, content in files.items():
+            if Path(name).name != name:
+                raise RunError(f"'{name}' is not a file name.")
+            partial = folder / f"{name}.{secrets.token_hex(4)}"
+            partial.write_bytes(content)
+            partial.replace(folder / name)
+
+    def load(self, run_id: str, name: str) -> bytes:
+        """One artifact. Raises `RunError` when the run has none of that name."""
+        try:
+            return (self.folder_of(run_id) / name).read_bytes()
+        except OSError as error:
+            raise RunError(f"The run {run_id} has no {name}: it ended before its first epoch was complete.") from error
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run and everything it left behind."""
+        self.get(run_id) if (self.folder_of(run_id) / "run.json").exists() else None
+        shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
+        self._read.pop(run_id, None)
+
+    def lock(self, run_id: str) -> FileLock:
+        """Take the lock that says: a living process works on this run. The system frees it when the process dies.
+
+        Raises `RunError` when another process holds it.
+        """
+        held = FileLock(self.folder_of(run_id) / "lock", thread_local=False)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"The run {run_id} belongs to another process that is still working on it.") from None
+        return held
+
+    def mark_interrupted(self) -> list[RunRecord]:
+        """At start-up: runs that were running, and whose process is gone, become `interrupted`; the others stay."""
+        marked = []
+        for record in self.all()[0]:
+            if record.state not in ("running", "paused"):
+                continue
+            try:
+                held = self.lock(record.id)
+            except RunError:
+                continue
+            with held:
+                if self.get(record.id).state in ("running", "paused"):
+                    message = "The program that ran it was stopped. What it had reported until then is kept."
+                    marked.append(self.update(record.id, state="interrupted", message=message, ended=time.time()))
+        return marked
+
+
+def _parse_record(path: Path) -> RunRecord:
+    """The record in a `run.json`. Raises `RunError` with a sentence when it is not one."""
+    run_id = path.parent.name
+    damaged = f"The run {run_id} is damaged: its run.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{damaged} is not JSON. Delete its folder, or restore the file.") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{damaged} holds no settings. Delete its folder, or restore the file.")
+    if values.pop("format", None) != _FORMAT:
+        raise RunError(f"The run {run_id} was written by another version of the lab, so it cannot be shown.")
+    unknown = set(values) - {each.name for each in fields(RunRecord)}
+    if unknown:
+        raise RunError(f"{damaged} has an unknown entry '{min(unknown)}'. Delete its folder, or restore the file.")
+    try:
+        values["config"] = TrainConfig.from_dict(values["config"])
+        tiles = values["tiles"]
+        values["tiles"] = TilesUsed(**{**tiles, "class_names": tuple(tiles["class_names"])})
+        values["beside"] = tuple(values.get("beside", ()))
+        record = RunRecord(**values)
+        if record.state not in ACTIVE | ENDED:
+            raise RunError(f"{damaged} has an unknown state '{record.state}'. Delete its folder.")
+        for name in ("created", "started", "ended"):
+            if not isinstance(getattr(record, name), int | float | None):
+                raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")
+        if not (isinstance(record.summary, dict) and isinstance(record.machine, dict)):
+            raise RunError(f"{damaged} has no figures in 'summary'. Delete its folder, or restore the file.")
+    except ConfigError as error:
+        raise RunError(f"{damaged} has settings that cannot be used: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{damaged} lacks an entry ({error}). Delete its folder, or restore the file.") from error
+    return record

@@ -1,0 +1,126 @@
+"""Runs without a server: the command line trains and judges in its own process, in the same run store."""
+
+import io
+import json
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.lab.jobs import Control, TrainJob, run_training
+from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.settings import Settings
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import evaluate_predictions
+from eurosat_core.training.events import EpochDone, Event
+from eurosat_core.training.network import evaluation_batches, make_network, predict
+
+__all__ = ["OWNER", "evaluate_run", "load_network", "train_here"]
+
+OWNER = "command line"
+_EPOCH_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "tiles_per_second")
+
+
+def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train in this process and keep the run in the store; the app shows it and leaves it alone.
+
+    Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch.
+    """
+    store = RunStore(settings.runs)
+    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+    record, held = store.create_held(config, OWNER, used)
+    epochs: list[dict[str, float]] = []
+
+    def report(events: list[Event]) -> None:
+        store.append(record.id, events)
+        for event in events:
+            if isinstance(event, EpochDone):
+                epochs.append({name: getattr(event, name) for name in _EPOCH_FIGURES})
+                say(
+                    f"epoch {event.epoch} of {config.epochs}: validation accuracy {event.val_accuracy:.2%}, "
+                    f"{event.seconds:.1f} s, {event.tiles_per_second:,.0f} tiles/s"
+                )
+
+    say(f"run {record.id}")
+    job = TrainJob(record.id, config, tiles.fingerprint, str(tiles.cache), settings.threads)
+    control = Control()
+    with held, _stopped_by_interrupt(control):
+        result = run_training(job, report, control)
+        store.save(record.id, result.files)
+        store.update(
+            record.id,
+            state=result.state,
+            message=result.message,
+            summary=result.summary,
+            machine=result.machine,
+            ended=time.time(),
+        )
+    return {
+        "run_id": record.id,
+        "state": result.state,
+        "message": result.message,
+        "device": config.device,
+        "epochs": epochs,
+        "seconds": result.summary.get("seconds", 0.0),
+        "val_accuracy": result.summary.get("val_accuracy"),
+    }
+
+
+@contextmanager
+def _stopped_by_interrupt(control: Control) -> Iterator[None]:
+    """While open, Ctrl-C means: stop after this step. Only the main thread can be told so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: control.command("stop"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def load_network(store: RunStore, run_id: str) -> torch.nn.Module:
+    """The trained network of a run, on the CPU, in evaluation mode. Raises `RunError` when it has none."""
+    record = store.get(run_id)
+    network = make_network(record.config, len(record.tiles.class_names))
+    try:
+        weights = torch.load(io.BytesIO(store.load(run_id, "model.pt")), weights_only=True, map_location="cpu")
+        network.load_state_dict(weights)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"The weights of run {run_id} are damaged or not this model's. Train it again.") from error
+    if record.config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network.eval()
+
+
+def evaluate_run(store: RunStore, run_id: str, tiles: TileSet, threads: int) -> dict[str, Any]:
+    """Judge a run's network: on the validation part of its own tile set, on every tile of any other.
+
+    Returns what `evaluate --json` prints. Raises `RunError` without a network, `ConfigError` for other classes.
+    """
+    torch.set_num_threads(threads)
+    record = store.get(run_id)
+    if tiles.class_names != record.tiles.class_names:
+        raise ConfigError(
+            f"The run knows the classes {', '.join(record.tiles.class_names)}; these tiles have "
+            f"{', '.join(tiles.class_names)}. Name tiles with the same class folders."
+        )
+    network = load_network(store, run_id)
+    own = tiles.fingerprint == record.tiles.fingerprint
+    if own:
+        try:
+            numbers = torch.tensor(json.loads(store.load(run_id, "split.json"))["validation"], dtype=torch.int64)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"The split of run {run_id} is damaged. Train it again.") from error
+    else:
+        numbers = torch.arange(len(tiles))
+    predicted, _confidence = predict(network, evaluation_batches(record.config, tiles, numbers), record.config)
+    evaluation = evaluate_predictions(tiles.labels[numbers], predicted, tiles.class_names)
+    return {"run_id": run_id, "part": "validation part" if own else "every tile", **evaluation.to_dict()}

@@ -1,0 +1,71 @@
+"""Figures as people read them: durations, counts, rates and sizes, worded in one place for all pages."""
+
+import math
+
+__all__ = ["bytes_text", "count", "device_name", "duration", "listed", "percent", "points", "rate", "times"]
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `2 min 05 s`, `1 h 03 min`; never more precise than it is useful."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    seconds = max(seconds, 0.0)
+    if seconds < 9.95:
+        tenths = f"{seconds:.1f}"
+        return f"{tenths} s" if not tenths.endswith(".0") or seconds < 0.05 else f"{tenths[:-2]} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 tile`, `6,000 tiles`; `many` only where the plural is not just an s more."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def rate(tiles_per_second: float) -> str:
+    """`1,234 tiles/s`; one decimal below ten."""
+    number = f"{tiles_per_second:.1f}" if tiles_per_second < 9.95 else f"{tiles_per_second:,.0f}"
+    return f"{number} tiles/s"
+
+
+def percent(fraction: float) -> str:
+    """`71.3 %`, from a fraction."""
+    return f"{100 * fraction:.1f} %"
+
+
+def points(difference: float) -> str:
+    """`4.2 percentage points`, from the difference of two fractions."""
+    value = f"{100 * abs(difference):.1f}"
+    return f"{value} percentage point{'' if value == '1.0' else 's'}"
+
+
+def times(ratio: float) -> str:
+    """`1.3 times`, `24 times`: two digits are as many as a measurement here deserves."""
+    return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.1f} times"
+
+
+def bytes_text(number: float) -> str:
+    """`412 MB`, `1.9 GB`; MB = 1024² bytes, as in the table of the model."""
+    megabytes = number / 1024**2
+    if megabytes >= 1023.5:
+        return f"{megabytes / 1024:.1f} GB"
+    return f"{megabytes:.1f} MB" if megabytes < 9.95 else f"{megabytes:.0f} MB"
+
+
+def device_name(device: str) -> str:
+    """`CPU`, `GPU 0`, `Apple GPU`: torch's name of a device in words."""
+    if device.startswith("cuda:"):
+        return f"GPU {device[5:]}"
+    return {"cpu": "CPU", "cuda": "GPU", "mps": "Apple GPU"}.get(device, device)
+
+
+def listed(words: list[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
