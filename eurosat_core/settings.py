@@ -30,7 +30,7 @@ VARIABLES = (
     Variable(
         "EUROSAT_DATA",
         "`data/` beside the app, then the user's data folder; synthetic tiles if neither holds any",
-        "Where the tiles are: a torchvision root, a class-per-folder tree, or an `EuroSAT.zip`.",
+        "Where the tiles are: a torchvision root or a class-per-folder tree.",
     ),
     Variable("EUROSAT_RUNS", "the user's data folder", "Where runs are stored."),
     Variable("EUROSAT_CACHE", "the user's cache folder", "Where decoded tiles are kept."),

@@ -130,14 +130,16 @@ def _is_device(name: str) -> bool:
     return re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", name) is not None
 
 
-# What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and changes
-# how the work is fed to the device: decoded tiles in memory, larger batches, channels-last, bfloat16.
+# What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and feeds them
+# better: decoded tiles in memory, channels-last, bfloat16. Adam, since the workshop's 3 epochs on 6,000 real tiles then
+# end at 51–58 % instead of SGD's 31–41 % (two seeds each; batch 40 to 128 and two learning rates tried).
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {},
     "fast": {
         "source": "memory",
-        "batch_size": 128,
-        "learning_rate": 0.03,
+        "batch_size": 64,
+        "optimizer": "adam",
+        "learning_rate": 0.001,
         "channels_last": True,
         "precision": "bfloat16",
     },

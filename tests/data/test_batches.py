@@ -1,0 +1,217 @@
+import multiprocessing
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision import transforms
+
+from eurosat_core.data import batches as module
+from eurosat_core.data.batches import (
+    Batch,
+    LoaderSource,
+    MemorySource,
+    Preprocessing,
+    epoch_order,
+    normalize,
+    warm_loader_workers,
+)
+from eurosat_core.data.splits import Split, make_split
+from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.errors import DataError
+
+HALF = Preprocessing((0.5,) * 3, (0.5,) * 3)
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CPU = torch.device("cpu")
+Source = LoaderSource | MemorySource
+
+
+@pytest.fixture(scope="module")
+def split(small_tiles: TileSet) -> Split:
+    return make_split(small_tiles.labels, seed=1)
+
+
+@pytest.fixture
+def open_source(small_tiles: TileSet, split: Split) -> Iterator[Callable[..., Source]]:
+    """Function: a source of the small tiles' batches, closed at the end."""
+    opened: list[Source] = []
+
+    def open_one(kind: str, preprocessing: Preprocessing = HALF, seed: int = 42, **options: object) -> Source:
+        make = MemorySource if kind == "memory" else LoaderSource
+        if kind == "loader":
+            options = {"workers": 0, **options}
+        opened.append(
+            make(small_tiles, split, CPU, preprocessing, batch_size=40, seed=seed, **options)  # type: ignore[arg-type]
+        )
+        return opened[-1]
+
+    yield open_one
+    for source in opened:
+        source.close()
+
+
+def joined(batches: Iterator[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+    tiles, labels = zip(*((batch.tiles, batch.labels) for batch in batches), strict=True)
+    return torch.cat(tiles), torch.cat(labels)
+
+
+def assert_same_batches(one: Iterator[Batch], other: Iterator[Batch]) -> None:
+    (tiles, labels), (other_tiles, other_labels) = joined(one), joined(other)
+    assert torch.equal(labels, other_labels)
+    torch.testing.assert_close(tiles, other_tiles, rtol=0, atol=1e-6)
+
+
+def tutorial_tile(tiles: TileSet, number: int, preprocessing: Preprocessing) -> torch.Tensor:
+    """Torchvision's own pipeline, from the picture's file."""
+    pipeline = transforms.Compose(
+        [
+            transforms.Resize((64, 64)),
+            transforms.ToTensor(),
+            transforms.Normalize(preprocessing.mean, preprocessing.std),
+        ]
+    )
+    with Image.open(Path(tiles.place) / tiles.names[number]) as picture:
+        return pipeline(picture.convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+@pytest.mark.parametrize("preprocessing", [HALF, IMAGENET], ids=["half", "imagenet"])
+def test_tiles_are_torchvisions(
+    kind: str,
+    preprocessing: Preprocessing,
+    open_source: Callable[..., Source],
+    small_tiles: TileSet,
+    split: Split,
+) -> None:
+    tiles, labels = joined(open_source(kind, preprocessing).validation())
+    assert labels.tolist() == small_tiles.labels[split.validation].tolist()
+    expected = torch.stack([tutorial_tile(small_tiles, at, preprocessing) for at in split.validation.tolist()])
+    torch.testing.assert_close(tiles, expected, rtol=0, atol=2e-6 if preprocessing is IMAGENET else 1e-6)
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+def test_an_epoch_visits_every_training_tile_once(
+    kind: str, open_source: Callable[..., Source], small_tiles: TileSet, split: Split
+) -> None:
+    tiles, labels = joined(open_source(kind).train(1))
+    assert sorted(labels.tolist()) == sorted(small_tiles.labels[split.train].tolist())
+    known = {tile.numpy().tobytes() for tile in tiles}
+    assert len(known) == len(split.train)
+
+
+def test_loader_and_memory_give_the_same(open_source: Callable[..., Source]) -> None:
+    loader, memory = open_source("loader"), open_source("memory")
+    for epoch in (1, 2):
+        assert_same_batches(loader.train(epoch), memory.train(epoch))
+    assert_same_batches(loader.validation(), memory.validation())
+
+
+def test_loader_workers_give_the_same(open_source: Callable[..., Source]) -> None:
+    warm_loader_workers()
+    busy, plain = open_source("loader", workers=2), open_source("loader")
+    before = torch.get_rng_state()
+    for epoch in (1, 2):  # the workers outlive an epoch, so the second one must be told its own order
+        assert_same_batches(busy.train(epoch), plain.train(epoch))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(multiprocessing.active_children()) == 2
+    busy.close()
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+def test_order_follows_seed_and_epoch(kind: str, open_source: Callable[..., Source]) -> None:
+    def labels(seed: int, epoch: int) -> list[int]:
+        return joined(open_source(kind, seed=seed).train(epoch))[1].tolist()
+
+    first = labels(1, 1)
+    assert labels(1, 1) == first
+    assert labels(1, 2) != first
+    assert labels(2, 1) != first
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+def test_global_generator_is_left_alone(kind: str, open_source: Callable[..., Source]) -> None:
+    before = torch.get_rng_state()
+    source = open_source(kind)
+    joined(source.train(1))
+    joined(source.validation())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_memory_order(kind: str, channels_last: bool, open_source: Callable[..., Source]) -> None:
+    batch = next(open_source(kind, replace(HALF, channels_last=channels_last)).train(1))
+    wanted = torch.channels_last if channels_last else torch.contiguous_format
+    assert batch.tiles.is_contiguous(memory_format=wanted)
+    assert (batch.tiles.shape, batch.tiles.dtype) == ((40, 3, 64, 64), torch.float32)
+    assert torch.equal(batch.tiles, next(open_source(kind).train(1)).tiles)
+
+
+@pytest.mark.parametrize("kind", ["loader", "memory"])
+def test_sizes_of_batches(kind: str, open_source: Callable[..., Source]) -> None:
+    source = open_source(kind)
+    assert [len(batch.labels) for batch in source.train(1)] == [40, 40, 40, 30]
+    assert len(list(source.validation())) == source.validation_steps
+
+
+@given(
+    count=st.integers(1, 500),
+    seeds=st.tuples(*[st.integers(0, 2**31 - 1)] * 2),
+    epochs=st.tuples(*[st.integers(1, 200)] * 2),
+)
+def test_order_is_a_permutation(count: int, seeds: tuple[int, int], epochs: tuple[int, int]) -> None:
+    orders = [epoch_order(count, seed, epoch) for seed, epoch in zip(seeds, epochs, strict=True)]
+    assert all(sorted(order.tolist()) == list(range(count)) for order in orders)
+    if count > 20:  # two epochs, or two seeds, share an order only by a chance that is none
+        assert torch.equal(*orders) == ((seeds[0], epochs[0]) == (seeds[1], epochs[1]))
+
+
+def test_normalize_leaves_the_pixels_alone(small_tiles: TileSet) -> None:
+    pixels = small_tiles.pixels[:3].clone()
+    for preprocessing in (HALF, IMAGENET, replace(HALF, channels_last=True)):
+        normalize(pixels, preprocessing)
+    assert torch.equal(pixels, small_tiles.pixels[:3])
+
+
+def test_memory_source_copies_the_split_to_another_device_once(
+    small_tiles: TileSet, split: Split, open_source: Callable[..., Source]
+) -> None:
+    # The "meta" device has shapes but no numbers, so the way over a GPU can be walked without one.
+    source = MemorySource(small_tiles, split, torch.device("meta"), HALF, batch_size=40, seed=42)
+    shapes = [batch.tiles.shape for batch in source.train(1)]
+    assert shapes == [batch.tiles.shape for batch in open_source("memory").train(1)]
+    assert all(batch.tiles.device.type == "meta" for batch in source.validation())
+
+
+def test_synthetic_tiles_come_from_the_cache(small_tiles: TileSet, split: Split) -> None:
+    unplaced = replace(small_tiles, place="")
+    source = LoaderSource(unplaced, split, CPU, HALF, batch_size=40, seed=42, workers=0)
+    memory = MemorySource(small_tiles, split, CPU, HALF, batch_size=40, seed=42)
+    assert_same_batches(source.train(1), memory.train(1))
+
+
+def test_dataset_travels_without_its_pixels(small_tiles: TileSet, split: Split) -> None:
+    dataset = module._Pictures(replace(small_tiles, place=""), split.train, HALF)
+    size = len(pickle.dumps(dataset))
+    assert size < 100_000 < small_tiles.pixels.numel()
+    assert torch.equal(pickle.loads(pickle.dumps(dataset))[0][0], dataset[0][0])
+
+
+def test_a_cache_that_is_gone_is_told(small_folder: Callable[..., Path], tmp_path: Path) -> None:
+    tiles = open_tiles(small_folder(tmp_path / "place"), tmp_path / "cache")
+    dataset = module._Pictures(replace(tiles, place=""), torch.arange(2), HALF)
+    shutil.rmtree(tiles.cache)
+    with pytest.raises(DataError, match="cannot be read"):
+        dataset[0]
+
+
+def test_no_fork_server_no_warming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HAS_FORKSERVER", False)
+    warm_loader_workers()  # nothing to do, nothing breaks

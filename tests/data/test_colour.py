@@ -1,0 +1,67 @@
+"""Sorting tiles by average colour."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from eurosat_core.data.colour import GUESSES, ColourTest, colour_sentence, colour_test
+from eurosat_core.data.tiles import TileSet
+
+
+def test_classes_that_differ_in_colour_are_sorted(small_tiles: TileSet) -> None:
+    result = colour_test(small_tiles.array, small_tiles.labels.numpy(), small_tiles.class_names)
+    assert result is not None
+    assert result.accuracy == 1
+    assert result.chance == 0.25
+    assert result.confused is None
+    assert result.tiles == 25 + 30 + 20 + 25
+
+
+def test_classes_of_one_colour_come_out_at_chance() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (400, 64, 64, 3), dtype=np.uint8)
+    result = colour_test(array, np.arange(400) % 4, ("a", "b", "c", "d"))
+    assert result is not None
+    assert result.accuracy == pytest.approx(0.25, abs=0.12)
+    assert result.confused is not None
+
+
+def test_the_same_for_the_same_seed(small_tiles: TileSet) -> None:
+    arguments = (small_tiles.array, small_tiles.labels.numpy(), small_tiles.class_names)
+    assert colour_test(*arguments, per_class=10) == colour_test(*arguments, per_class=10)
+
+
+def test_none_when_there_is_nothing_to_compare() -> None:
+    array = np.zeros((3, 64, 64, 3), dtype=np.uint8)
+    assert colour_test(array, np.array([0, 0, 1]), ("a", "b")) is None
+
+
+def test_guesses_cover_every_share() -> None:
+    edges = list(GUESSES.values())
+    assert edges[0][0] == 0
+    assert edges[-1][1] > 1
+    assert all(one[1] == next_one[0] for one, next_one in pairwise(edges))
+
+
+TITLES = {"Forest": "Forest", "SeaLake": "Sea or lake"}
+HALF = ColourTest(500, 0.5, 0.1, {}, ("SeaLake", "Forest", 20))
+
+
+@pytest.mark.parametrize(
+    ("test", "guess", "words"),
+    [
+        (HALF, None, "50 % of 500 tiles"),
+        (HALF, "5–6 of 10", "and that is right"),
+        (HALF, "1–2 of 10", "colour says more than you thought"),
+        (HALF, "9–10 of 10", "colour says less than you thought"),
+        (HALF, None, "Sea or lake, taken for Forest"),
+        (ColourTest(500, 0.11, 0.1, {}, ("SeaLake", "Forest", 20)), None, "no better than chance"),
+        (ColourTest(500, 1.0, 0.1, {}, None), None, "colour is enough"),
+    ],
+)
+def test_a_sentence_for_each_outcome(test: ColourTest, guess: str | None, words: str) -> None:
+    assert words in colour_sentence(test, guess, TITLES)
+
+
+def test_no_guess_no_word_about_it() -> None:
+    assert "guessed" not in colour_sentence(HALF, None, TITLES)

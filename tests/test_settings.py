@@ -1,0 +1,104 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from eurosat_core import settings
+from eurosat_core.errors import ConfigError
+from eurosat_core.settings import VARIABLES, available_cores, load_settings
+
+ROOT = Path(__file__).parent.parent
+NAMES = [each.name for each in VARIABLES]
+
+
+def test_every_variable_the_code_reads_is_listed() -> None:
+    read = set()
+    for path in (ROOT / "eurosat_core").rglob("*.py"):
+        read |= set(re.findall(r"""["'](EUROSAT_[A-Z_]+)["']""", path.read_text(encoding="utf-8")))
+    assert read - {"EUROSAT_TILES"} == set(NAMES)  # EUROSAT_TILES is a number in data/classes.py
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=NAMES)
+def test_every_variable_says_what_it_means(variable: settings.Variable) -> None:
+    assert variable.default
+    assert variable.meaning.endswith(".")
+
+
+def test_readme_documents_every_variable() -> None:
+    readme = ROOT / "README.md"
+    if not readme.exists():
+        pytest.skip("there is no README yet")
+    text = readme.read_text(encoding="utf-8")
+    assert [name for name in NAMES if name not in text] == []
+
+
+def test_defaults() -> None:
+    found = load_settings({})
+    assert found.data is None
+    assert found.scheduler is None
+    assert found.scheduler_tls is None
+    assert found.threads == available_cores()
+    assert (found.queue_limit, found.pause_minutes) == (4, 10)
+    assert found.runs.is_absolute()
+    assert found.cache.is_absolute()
+    assert found.runs != found.cache
+    assert found.default_data[0] == ROOT / "data"
+
+
+def test_values_are_taken() -> None:
+    found = load_settings(
+        {
+            "EUROSAT_DATA": "/tiles",
+            "EUROSAT_RUNS": "~/runs",
+            "EUROSAT_CACHE": "relative",
+            "EUROSAT_SCHEDULER": " tls://host:8786 ",
+            "EUROSAT_SCHEDULER_TLS": "/certificates",
+            "EUROSAT_THREADS": "3",
+            "EUROSAT_QUEUE_LIMIT": "7",
+            "EUROSAT_PAUSE_MINUTES": "0.5",
+        }
+    )
+    assert found.data == Path("/tiles")
+    assert found.runs == Path.home() / "runs"
+    assert found.cache == Path.cwd() / "relative"
+    assert found.scheduler == "tls://host:8786"
+    assert found.scheduler_tls == Path("/certificates")
+    assert (found.threads, found.queue_limit, found.pause_minutes) == (3, 7, 0.5)
+
+
+def test_blank_values_count_as_unset() -> None:
+    assert load_settings(dict.fromkeys(NAMES, "  ")) == load_settings({})
+
+
+def test_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EUROSAT_QUEUE_LIMIT", "9")
+    assert load_settings().queue_limit == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("EUROSAT_THREADS", "many", ["'many'", "not a number", "1–1024"]),
+        ("EUROSAT_THREADS", "0", ["is 0", "from 1 to 1024"]),
+        ("EUROSAT_THREADS", "2.5", ["is 2.5", "whole number"]),
+        ("EUROSAT_THREADS", "nan", ["is nan", "1 to 1024"]),
+        ("EUROSAT_QUEUE_LIMIT", "-1", ["is -1", "1 to 100"]),
+        ("EUROSAT_QUEUE_LIMIT", "inf", ["is inf", "1 to 100"]),
+        ("EUROSAT_PAUSE_MINUTES", "0", ["is 0", "0.01 to 1440"]),
+        ("EUROSAT_PAUSE_MINUTES", "ten", ["'ten'", "not a number"]),
+        ("EUROSAT_RUNS", "~no-such-user-here/runs", ["~no-such-user-here", "Write the path out"]),
+    ],
+)
+def test_bad_values_get_a_sentence(name: str, value: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({name: value})
+    assert all(word in str(caught.value) for word in [name, *words])
+
+
+def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
+    assert available_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cores() == 1

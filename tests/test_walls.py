@@ -1,0 +1,265 @@
+"""The walls of the house (DESIGN, "The house"), checked by reading the imports of every file."""
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Floors from the ground up. Imports go down only; within a room its files may import each other, and so may
+# the files of the ground floor.
+FLOORS = (
+    {"errors", "settings", "devices", "wording"},
+    {"charts"},
+    {"models"},
+    {"data"},
+    {"training"},
+    {"profiling", "speed"},
+    {"lab"},
+    {"cli"},
+    {"__main__"},
+)
+FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+UNDER_THE_LAB = ("models", "data", "training", "profiling", "speed")
+
+
+def python_files(root: Path, *parts: str) -> list[Path]:
+    place = root.joinpath(*parts)
+    return [place] if place.is_file() else sorted(place.rglob("*.py"))
+
+
+def module_of(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path, root: Path) -> Iterator[str]:
+    """Dotted names that a file imports, inside functions too; `from a import b` gives `a` and `a.b`."""
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import(names=names):
+                yield from (each.name for each in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = ".".join([*package[: len(package) - level + 1], *([module] if module else [])])
+                start = base if level else str(module)
+                yield start
+                yield from (f"{start}.{each.name}" for each in names)
+            case ast.Call(func=ast.Name(id="__import__") | ast.Name(id="import_module"), args=[first, *_]):
+                yield from _text(first)
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[first, *_]):
+                yield from _text(first)
+
+
+def _text(node: ast.expr) -> list[str]:
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def touches(path: Path, root: Path, *packages: str) -> bool:
+    return any(
+        name == package or name.startswith(f"{package}.") for name in imports(path, root) for package in packages
+    )
+
+
+def uses_torch_profiler(path: Path, root: Path) -> bool:
+    """Whether a file imports `torch.profiler` (or autograd's), or reaches it through `torch`."""
+    if touches(path, root, "torch.profiler", "torch.autograd.profiler"):
+        return True
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr == "profiler"
+        and ast.unparse(node.value) in ("torch", "torch.autograd")
+        for node in ast.walk(tree)
+    )
+
+
+def rooms_imported(path: Path, root: Path) -> set[str]:
+    names = (name.split(".") for name in imports(path, root))
+    return {parts[1] for parts in names if parts[0] == "eurosat_core" and len(parts) > 1}
+
+
+def room_of(path: Path, root: Path) -> str:
+    return path.relative_to(root / "eurosat_core").with_suffix("").parts[0]
+
+
+def named(paths: list[Path], root: Path) -> list[str]:
+    return [str(path.relative_to(root)) for path in paths]
+
+
+# Each wall: the files that break it.
+
+
+def core_imports_streamlit(root: Path) -> list[str]:
+    return named([p for p in python_files(root, "eurosat_core") if touches(p, root, "streamlit")], root)
+
+
+def core_imports_pages(root: Path) -> list[str]:
+    broken = [p for p in python_files(root, "eurosat_core") if touches(p, root, "pages", "streamlit_app")]
+    return named(broken, root)
+
+
+def page_imports_torch(root: Path) -> list[str]:
+    banned = ("torch", "torchvision", "distributed", "dask")
+    return named([p for p in python_files(root, "pages") if touches(p, root, *banned)], root)
+
+
+def distributed_outside_engine(root: Path) -> list[str]:
+    allowed = root / "eurosat_core" / "lab" / "engine.py"
+    files = [*python_files(root, "eurosat_core"), *python_files(root, "pages")]
+    return named([p for p in files if p != allowed and touches(p, root, "distributed", "dask")], root)
+
+
+def profiler_outside_its_rooms(root: Path) -> list[str]:
+    core = root / "eurosat_core"
+    allowed = {core / "training" / "loop.py", *python_files(root, "eurosat_core", "profiling")}
+    files = [*python_files(root, "eurosat_core"), *python_files(root, "pages")]
+    return named([p for p in files if p not in allowed and uses_torch_profiler(p, root)], root)
+
+
+def lab_below_the_lab(root: Path) -> list[str]:
+    files = [p for room in UNDER_THE_LAB for p in python_files(root, "eurosat_core", room)]
+    return named([p for p in files if "lab" in rooms_imported(p, root)], root)
+
+
+def imports_that_go_up(root: Path) -> list[str]:
+    found = []
+    for path in python_files(root, "eurosat_core"):
+        room = room_of(path, root)
+        if room == "__init__":
+            found += [f"eurosat_core/__init__.py imports {other}" for other in rooms_imported(path, root)]
+            continue
+        height = FLOOR_OF.get(room, len(FLOORS))  # a room without a floor breaks a wall of its own
+        for other in sorted(rooms_imported(path, root) & FLOOR_OF.keys()):
+            sideways = FLOOR_OF[other] == height and other != room and height > 0
+            if FLOOR_OF[other] > height or sideways:
+                found.append(f"{path.relative_to(root)} imports {other}")
+    return found
+
+
+def rooms_without_a_floor(root: Path) -> list[str]:
+    rooms = {room_of(path, root) for path in python_files(root, "eurosat_core")}
+    return sorted(rooms - FLOOR_OF.keys() - {"__init__"})
+
+
+def pages_named_like_the_standard_library(root: Path) -> list[str]:
+    entries = sorted((root / "pages").glob("*"))
+    return named([each for each in entries if each.stem in sys.stdlib_module_names], root)
+
+
+def main_imports_outside_its_guard(root: Path) -> list[str]:
+    """Import statements of pages/main.py that do not stand inside `if __name__ == "__main__":`."""
+    path = root / "pages" / "main.py"
+    if not path.exists():
+        return []
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = {
+        id(inner)
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'"
+        for inner in ast.walk(node)
+    }
+    return [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom) and id(node) not in guarded
+    ]
+
+
+WALLS: dict[Callable[[Path], list[str]], tuple[str, str]] = {
+    core_imports_streamlit: ("eurosat_core/charts.py", "def draw():\n    import streamlit as st\n"),
+    core_imports_pages: ("eurosat_core/lab/jobs.py", "from pages import train\n"),
+    page_imports_torch: ("pages/train.py", "from torch import nn\n"),
+    distributed_outside_engine: ("eurosat_core/lab/jobs.py", "from distributed import get_worker\n"),
+    profiler_outside_its_rooms: (
+        "eurosat_core/speed/sweep.py",
+        "import torch\nwith torch.profiler.profile(): ...\n",
+    ),
+    lab_below_the_lab: ("eurosat_core/training/loop.py", "from eurosat_core import lab\n"),
+    imports_that_go_up: (
+        "eurosat_core/data/tiles.py",
+        "from eurosat_core.training.config import TrainConfig\n",
+    ),
+    rooms_without_a_floor: ("eurosat_core/helpers.py", ""),
+    pages_named_like_the_standard_library: ("pages/profile.py", ""),
+    main_imports_outside_its_guard: (
+        "pages/main.py",
+        "import json\nif __name__ == '__main__':\n    import os\n",
+    ),
+}
+
+
+def plant(root: Path, name: str, text: str) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("wall", WALLS, ids=lambda wall: wall.__name__)
+def test_wall_stands(wall: Callable[[Path], list[str]]) -> None:
+    assert wall(ROOT) == []
+
+
+@pytest.mark.parametrize("wall", WALLS, ids=lambda wall: wall.__name__)
+def test_wall_notices_a_planted_breach(wall: Callable[[Path], list[str]], tmp_path: Path) -> None:
+    assert wall(tmp_path) == []
+    plant(tmp_path, *WALLS[wall])
+    assert len(wall(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eurosat_core/lab/engine.py", "from distributed import Client\n"),
+        ("eurosat_core/training/loop.py", "from torch.profiler import record_function\n"),
+        (
+            "eurosat_core/profiling/record.py",
+            "import torch.profiler\nfrom eurosat_core.training import loop\n",
+        ),
+        ("eurosat_core/lab/jobs.py", "from eurosat_core.speed.sweep import sweep\n"),
+        ("eurosat_core/devices.py", "from eurosat_core.settings import available_cores\n"),
+        ("eurosat_core/charts.py", "streamlit = 'a word, not an import'\n"),
+        ("pages/main.py", "if __name__ == '__main__':\n    import streamlit as st\n"),
+    ],
+)
+def test_what_is_allowed_passes(name: str, text: str, tmp_path: Path) -> None:
+    plant(tmp_path, name, text)
+    assert [problem for wall in WALLS for problem in wall(tmp_path)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import torch.profiler as p",
+        "from torch import profiler",
+        "from torch.profiler import profile",
+        "from torch.autograd import profiler",
+        "import torch\nx = torch.autograd.profiler.record_function",
+    ],
+)
+def test_every_way_to_the_profiler_is_seen(text: str, tmp_path: Path) -> None:
+    assert uses_torch_profiler(plant(tmp_path, "a.py", text), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from ..lab import runs",
+        "from .. import lab",
+        "import eurosat_core.lab.runs",
+        "from importlib import import_module\nimport_module('eurosat_core.lab.runs')",
+        "import importlib\nimportlib.import_module('eurosat_core.lab')",
+        "__import__('eurosat_core.lab')",
+    ],
+)
+def test_every_way_to_import_is_seen(text: str, tmp_path: Path) -> None:
+    path = plant(tmp_path, "eurosat_core/data/tiles.py", text)
+    assert "lab" in rooms_imported(path, tmp_path)
+
+
+def test_profiling_and_speed_stand_side_by_side(tmp_path: Path) -> None:
+    plant(tmp_path, "eurosat_core/speed/sweep.py", "from eurosat_core.profiling import trace\n")
+    assert imports_that_go_up(tmp_path) == ["eurosat_core/speed/sweep.py imports profiling"]

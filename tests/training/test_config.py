@@ -1,0 +1,158 @@
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eurosat_core.errors import ConfigError
+from eurosat_core.training.config import OPTIMIZERS, RECIPES, TrainConfig, recipe_config, workshop_config
+
+# Settings that cannot be used, and words of the sentence that says so.
+BAD: list[tuple[dict[str, Any], list[str]]] = [
+    ({"model": "resnet"}, ["no model 'resnet'", "baseline"]),
+    ({"model": None}, ["no model 'None'"]),
+    ({"recipe": "slow"}, ["no recipe 'slow'", "tutorial or fast"]),
+    ({"device": "gpu"}, ["no device 'gpu'", "cuda:0"]),
+    ({"device": "cuda"}, ["no device 'cuda'", "cuda:0"]),
+    ({"device": "cuda:²"}, ["no device 'cuda:²'"]),
+    ({"device": "cuda:00"}, ["no device"]),
+    ({"device": "cuda:99999999999"}, ["no device"]),
+    ({"device": "cpu\n"}, ["no device"]),
+    ({"device": 0}, ["no device '0'"]),
+    ({"epochs": 0}, ["Epochs is 0", "1 to 200"]),
+    ({"epochs": 201}, ["Epochs is 201", "1 to 200"]),
+    ({"epochs": 1.5}, ["whole number", "1.5"]),
+    ({"epochs": "3"}, ["whole number", "'3'"]),
+    ({"epochs": True}, ["whole number", "True"]),
+    ({"epochs": None}, ["whole number", "None"]),
+    ({"batch_size": 0}, ["Batch size is 0", "1 to 4,096 tiles"]),
+    ({"batch_size": 10**6}, ["Batch size is 1,000,000"]),
+    ({"optimizer": "lion"}, ["no optimizer 'lion'", "sgd, adam, adamw or adagrad"]),
+    ({"optimizer": ["sgd"]}, ["no optimizer"]),
+    ({"learning_rate": 0}, ["Learning rate is 0", "more than 0 to 10"]),
+    ({"learning_rate": -0.1}, ["Learning rate is -0.1"]),
+    ({"learning_rate": 11}, ["Learning rate is 11"]),
+    ({"learning_rate": float("nan")}, ["Learning rate", "number", "nan"]),
+    ({"learning_rate": float("inf")}, ["Learning rate", "inf"]),
+    ({"learning_rate": 10**400}, ["Learning rate is 1000", "to 10"]),
+    ({"learning_rate": "fast"}, ["Learning rate must be a number", "'fast'"]),
+    ({"momentum": 1.1}, ["Momentum is 1.1", "0 to 1"]),
+    ({"momentum": 1.0}, ["Momentum of 1", "below 1"]),
+    ({"momentum": False}, ["Momentum must be a number"]),
+    ({"weight_decay": -1}, ["Weight decay is -1"]),
+    ({"seed": -1}, ["Seed is -1"]),
+    ({"seed": 2**31}, ["Seed is 2,147,483,648"]),
+    ({"split": "time"}, ["no split 'time'"]),
+    ({"stratified": 1}, ["Stratified must be on or off"]),
+    ({"train_fraction": 0.05}, ["Train fraction is 0.05", "0.1 to 0.95"]),
+    ({"train_fraction": 1.0}, ["Train fraction is 1.0"]),
+    ({"tiles": 19}, ["Tiles is 19", "leave it empty for all"]),
+    ({"tiles": "all"}, ["Tiles must be a whole number"]),
+    ({"source": "disk"}, ["no source 'disk'", "loader or memory"]),
+    ({"workers": -1}, ["Workers is -1", "0 to 16"]),
+    ({"prefetch": 0}, ["Prefetch is 0"]),
+    ({"pin_memory": "yes"}, ["Pin memory must be on or off"]),
+    ({"pin_memory": True}, ["Pinned memory", "choose a GPU"]),
+    ({"channels_last": None}, ["Channels last must be on or off"]),
+    ({"precision": "float16"}, ["no precision 'float16'", "float32 or bfloat16"]),
+    ({"keep_epochs": "no"}, ["Keep epochs must be on or off"]),
+    ({"learnin_rate": 0.1}, ["no setting called 'learnin_rate'", "learning_rate"]),
+]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+setting_names = [each.name for each in fields(TrainConfig)]
+
+
+@pytest.mark.parametrize(("changes", "words"), BAD, ids=lambda value: str(value)[:40])
+def test_bad_settings_get_a_sentence(changes: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TrainConfig.from_dict({**TrainConfig().to_dict(), **changes})
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("values", [None, [], "baseline", 7])
+def test_settings_must_have_names(values: Any) -> None:
+    with pytest.raises(ConfigError, match="named values"):
+        TrainConfig.from_dict(values)
+
+
+@given(st.dictionaries(st.sampled_from([*setting_names, "other"]), json_values))
+def test_any_json_is_a_config_or_a_sentence(values: dict[str, Any]) -> None:
+    try:
+        config = TrainConfig.from_dict(values)
+    except ConfigError as error:
+        assert str(error).endswith(".")
+    else:
+        assert config.to_dict() == {**TrainConfig().to_dict(), **values}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"device": "cuda:0", "pin_memory": True},
+        {"device": "cuda:10"},
+        {"device": "mps"},
+        {"tiles": 20, "epochs": 200, "batch_size": 4096, "workers": 0, "seed": 0},
+        {"momentum": 0, "learning_rate": 10, "weight_decay": 1, "train_fraction": 0.95},
+        {"optimizer": "adam", "momentum": 1.0},
+        {"source": "memory", "precision": "bfloat16", "channels_last": True},
+    ],
+)
+def test_good_settings_pass_and_survive_json(changes: dict[str, Any]) -> None:
+    config = TrainConfig(**changes).checked()
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_defaults_are_the_tutorials() -> None:
+    config = recipe_config("baseline")
+    assert config == TrainConfig()
+    assert (config.epochs, config.batch_size, config.source, config.workers) == (10, 40, "loader", 2)
+    assert (config.optimizer, config.learning_rate, config.momentum) == ("sgd", 0.01, 0.9)
+    assert (config.train_fraction, config.split, config.precision) == (0.75, "random", "float32")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipes_are_checked_and_changes_go_on_top(recipe: str) -> None:
+    config = recipe_config("baseline", recipe, epochs=2, batch_size=7)
+    assert (config.recipe, config.epochs, config.batch_size) == (recipe, 2, 7)
+
+
+def test_fast_keeps_network_and_order() -> None:
+    fast, tutorial = recipe_config("baseline", "fast"), recipe_config("baseline", "tutorial")
+    assert fast.source == "memory"
+    assert replace(fast, recipe="tutorial", **{name: getattr(tutorial, name) for name in RECIPES["fast"]}) == (tutorial)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        ({"model": "baseline", "recipe": "slow"}, "no recipe 'slow'"),
+        ({"model": "resnet"}, "no model 'resnet'"),
+        ({"model": "baseline", "speed": 3}, "no setting called 'speed'"),
+    ],
+)
+def test_recipes_of_things_that_do_not_exist(ask: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        recipe_config(**ask)
+
+
+def test_workshop_starts_small() -> None:
+    config = workshop_config()
+    assert (config.epochs, config.tiles, config.stratified, config.recipe) == (3, 6000, True, "fast")
+    assert workshop_config(recipe="tutorial").source == "loader"
+
+
+def test_workshop_changes_go_on_top() -> None:
+    config = workshop_config(epochs=5, tiles=1000, device="cuda:0")
+    assert (config.epochs, config.tiles, config.device) == (5, 1000, "cuda:0")
+
+
+def test_optimizers_are_offered() -> None:
+    assert set(OPTIMIZERS) >= {"sgd", "adam", "adagrad"}  # the tutorial's fourth tip
