@@ -1,0 +1,76 @@
+"""A real server and a real browser. Skipped with a reason where there is no Chromium, except where CI demands it."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.server import app_server, wait_for_tiles
+from eurosat_core.settings import Settings
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium of this machine."""
+    missing = ""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing = "Playwright is not installed"
+    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    if found is None:
+        missing = "no Chromium on this machine"
+    if missing:
+        if os.environ.get("EUROSAT_REQUIRE_BROWSER"):
+            pytest.fail(f"Browser tests must run here, but: {missing}.")
+        pytest.skip(f"{missing}, so nothing can be seen in a browser")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the app of this module keeps its runs and its cache."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="module")
+def app(app_folder: Path) -> Iterator[str]:
+    """The app's address: no data (so synthetic tiles), an empty run store, a cache of its own."""
+    settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
+    with app_server(settings, settings.runs) as address:
+        wait_for_tiles(address, seconds=120)
+        yield address
+
+
+@pytest.fixture
+def page(browser, app: str) -> Iterator:
+    """A fresh browser window on the app's first page; the test fails if the browser's console shows an error."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    window = context.new_page()
+    window.set_default_timeout(30_000)
+    errors: list[str] = []
+
+    def note(message) -> None:
+        # Reloaded on a page's own address, Streamlit's front end first asks below that address; 404 is its answer.
+        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+            errors.append(f"{message.text} {message.location['url']}")
+
+    window.on("console", note)
+    window.on("pageerror", lambda error: errors.append(str(error)))
+    window.goto(app)
+    window.get_by_role("heading", name="Start").wait_for()
+    yield window
+    button = window.get_by_role("button", name="Stop")
+    if button.is_visible():  # what a failed test left running must not hold up the next one
+        button.click()
+        window.wait_for_timeout(1000)
+    context.close()
+    assert not errors, errors

@@ -1,0 +1,135 @@
+"""What only a browser shows: charts that move, a run that is found again, keys, no errors in the console."""
+
+import re
+import time
+
+import pytest
+
+from eurosat_core.lab.runs import RunStore
+
+pytestmark = pytest.mark.browser
+
+
+def go_to(page, name: str) -> None:
+    page.wait_for_load_state("networkidle")  # Streamlit forgets the pictures of a page that is left
+    page.locator("[data-testid=stSidebarNavLink]").filter(has_text=name).click()
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+
+
+def set_epochs(page, epochs: int) -> None:
+    box = page.get_by_role("spinbutton", name="Epochs")
+    box.fill(str(epochs))
+    box.press("Enter")
+
+
+def start_training(page) -> str:
+    """Press Train; the id of the run, which the address then names."""
+    page.get_by_role("button", name=re.compile("^.*Train on CPU")).click()
+    page.wait_for_url(re.compile("run=2"))
+    return re.search(r"run=([0-9a-z_-]+)", page.url).group(1)
+
+
+def badge(page, text: str):
+    return page.locator("[data-testid=stMain]").get_by_text(text, exact=True)
+
+
+def steps_drawn(page) -> str:
+    """The progress line over the charts, which changes as steps are reported."""
+    return page.locator("[data-testid=stProgress]").inner_text()
+
+
+def stop(page) -> None:
+    page.get_by_role("button", name="Stop").click()
+    badge(page, "Stopped").wait_for()
+
+
+def test_every_page_opens_from_the_navigation(page):
+    for name in ("Tiles", "Train", "Start"):
+        go_to(page, name)
+        assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_missing_gpu_is_disabled_and_says_why(page):
+    gpu = page.get_by_role("radio", name=re.compile("GPU"))
+    assert gpu.is_disabled()
+    assert page.get_by_text(re.compile("No GPU was found|CPU-only build|driver")).first.is_visible()
+
+
+def test_synthetic_tiles_are_labelled(page):
+    assert page.get_by_text("2,000 synthetic tiles").first.is_visible()
+
+
+def test_small_run_trains_and_its_charts_move(page):
+    go_to(page, "Train")
+    set_epochs(page, 30)
+    start_training(page)
+    badge(page, "Training").wait_for()
+    chart = page.locator("[data-testid=stVegaLiteChart]").first
+    chart.wait_for()
+    seen = set()
+    deadline = time.monotonic() + 20
+    while len(seen) < 4 and time.monotonic() < deadline:
+        seen.add(chart.screenshot())
+        page.wait_for_timeout(700)
+    assert len(seen) >= 4, "the chart did not move"
+    stop(page)
+
+
+def test_refresh_and_second_tab_find_the_run(page, app):
+    go_to(page, "Train")
+    set_epochs(page, 60)
+    run_id = start_training(page)
+    badge(page, "Training").wait_for()
+    page.reload()
+    badge(page, "Training").wait_for()
+    assert run_id in page.url
+    second = page.context.new_page()
+    second.goto(page.url)
+    badge(second, "Training").wait_for()
+    second.close()
+    go_to(page, "Tiles")
+    go_to(page, "Train")
+    badge(page, "Training").wait_for()
+    stop(page)
+
+
+def test_pause_one_step_resume_stop(page):
+    go_to(page, "Train")
+    set_epochs(page, 60)
+    start_training(page)
+    badge(page, "Training").wait_for()
+    page.get_by_role("button", name="Pause").click()
+    badge(page, "Paused").wait_for()
+    page.wait_for_timeout(800)
+    before = steps_drawn(page)
+    page.wait_for_timeout(1200)
+    assert steps_drawn(page) == before, "a paused run goes on"
+    page.get_by_role("button", name="One step").click()
+    page.wait_for_function(
+        "before => document.querySelector('[data-testid=stProgress]').innerText !== before", arg=before
+    )
+    page.get_by_role("button", name="Resume").click()
+    badge(page, "Training").wait_for()
+    stop(page)
+
+
+def test_run_goes_on_without_a_browser(page, browser, app, app_folder):
+    go_to(page, "Train")
+    set_epochs(page, 3)
+    run_id = start_training(page)
+    page.goto("about:blank")
+    store = RunStore(app_folder / "runs")
+    deadline = time.monotonic() + 60
+    while store.get(run_id).is_active and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert store.get(run_id).state == "finished"
+    page.goto(f"{app}/train?run={run_id}")
+    badge(page, "Finished").wait_for()
+    assert page.get_by_text("What you just saw").is_visible()
+    assert page.get_by_text("Accuracy per class").is_visible()
+
+
+def test_unknown_run_gets_a_sentence(page, app):
+    page.goto(f"{app}/train?run=20200101-000000-baseline-abcd")
+    assert page.get_by_text(re.compile("There is no run")).first.wait_for() is None
+    assert page.locator("[data-testid=stException]").count() == 0

@@ -1,0 +1,217 @@
+"""The command line's contract: one JSON object on stdout, progress on stderr, exit status 0, 1 or 2."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from eurosat_core.cli import main
+from eurosat_core.lab.runs import RunStore
+
+TUTORIAL_TABLE = [
+    ("Conv2d-1", [-1, 6, 60, 60], 456),
+    ("MaxPool2d-2", [-1, 6, 30, 30], 0),
+    ("Conv2d-3", [-1, 16, 26, 26], 2416),
+    ("MaxPool2d-4", [-1, 16, 13, 13], 0),
+    ("Linear-5", [-1, 120], 324600),
+    ("Linear-6", [-1, 84], 10164),
+    ("Linear-7", [-1, 10], 850),
+]
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs and cache of this test only, and no tiles but those it names."""
+    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("EUROSAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("EUROSAT_DATA", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def folder(small_folder, tmp_path: Path):
+    """Function: a class-per-folder tree with so many pictures of each class; its path as text."""
+
+    def make(place: str = "tiles", **counts: int) -> str:
+        return str(small_folder(tmp_path / place, counts))
+
+    return make
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]):
+    """Run a command with --json; its exit status, the object it printed, and what stood on stderr."""
+
+    def run(*arguments: str):
+        try:
+            status = main([*arguments, "--json"])
+        except SystemExit as stop:  # argparse's way out
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, json.loads(printed.out) if printed.out else None, printed.err
+
+    return run
+
+
+def test_summary_is_the_tutorials_table(ask):
+    status, result, _ = ask("summary", "baseline")
+    assert status == 0
+    assert [(each["name"], each["output_shape"], each["params"]) for each in result["layers"]] == TUTORIAL_TABLE
+    assert (result["total_params"], result["trainable_params"]) == (338_486, 338_486)
+    sizes = [round(result[name], 2) for name in ("input_mb", "forward_backward_mb", "params_mb", "total_mb")]
+    assert sizes == [0.05, 0.31, 1.29, 1.65]
+    assert result["macs"] == sum(each["macs"] for each in result["layers"])
+
+
+@pytest.mark.parametrize("options", [["--source", "memory"], ["--recipe", "fast"], ["--workers", "0"]])
+def test_train_and_evaluate_agree_to_the_last_tile(ask, folder, options):
+    data = folder(Forest=24, River=24, SeaLake=24)
+    status, trained, progress = ask("train", "--model", "baseline", "--epochs", "2", "--data", data, *options)
+    assert status == 0
+    assert trained["state"] == "finished"
+    assert [set(each) for each in trained["epochs"]] == [
+        {"train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "tiles_per_second"}
+    ] * 2
+    assert trained["val_accuracy"] == trained["epochs"][-1]["val_accuracy"]
+    assert trained["seconds"] >= sum(each["seconds"] for each in trained["epochs"])
+    assert "epoch 2 of 2" in progress
+    status, judged, _ = ask("evaluate", trained["run_id"], "--data", data)
+    assert status == 0
+    assert judged["accuracy"] == trained["val_accuracy"]
+    assert judged["tiles"] == 18
+    right = sum(judged["confusion"][each][each] for each in range(3))
+    assert right / judged["tiles"] == judged["accuracy"]
+    assert sum(map(sum, judged["confusion"])) == judged["tiles"]
+
+
+def test_evaluate_takes_every_tile_of_another_set(ask, folder):
+    here, elsewhere = folder(Forest=12, River=12), folder("elsewhere", Forest=14, River=10)
+    _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", here)
+    _, judged, _ = ask("evaluate", trained["run_id"], "--data", elsewhere)
+    assert (judged["tiles"], judged["part"]) == (24, "every tile")
+
+
+def test_evaluate_refuses_other_classes_and_damaged_weights(ask, folder, places):
+    here = folder(Forest=12, River=12)
+    other = folder("other", Forest=12, Lake=12)
+    _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", here)
+    status, _, said = ask("evaluate", trained["run_id"], "--data", other)
+    assert status == 2
+    assert "Forest, River" in said
+    weights = places / "runs" / trained["run_id"] / "model.pt"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    status, _, said = ask("evaluate", trained["run_id"], "--data", here)
+    assert (status, "damaged" in said) == (2, True)
+
+
+def test_evaluate_refuses_pickled_code(ask, folder, places):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(places / "evil"),)
+
+    here = folder(Forest=12, River=12)
+    _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", here)
+    torch.save({"conv1.weight": Evil()}, places / "runs" / trained["run_id"] / "model.pt")
+    status, _, said = ask("evaluate", trained["run_id"], "--data", here)
+    assert (status, "damaged" in said) == (2, True)
+    assert not (places / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--model", "resnet"], "no model 'resnet'"),
+        (["train", "--model", "baseline", "--recipe", "quick"], "no recipe 'quick'"),
+        (["train", "--model", "baseline", "--epochs", "0"], "Epochs is 0"),
+        (["train", "--model", "baseline", "--epochs", "many"], "invalid int"),
+        (["train", "--model", "baseline", "--device", "cuda:7"], "cannot train on 'cuda:7'"),
+        (["train", "--model", "baseline", "--data", "/no/such/place"], "no folder /no/such/place"),
+        (["train"], "--model"),
+        (["evaluate", "20200101-000000-baseline-abcd"], "There is no run"),
+        (["evaluate", "../../etc"], "not the name of a run"),
+        (["summary", "nothing"], "no model 'nothing'"),
+        (["bench", "nothing"], "no benchmark 'nothing'"),
+        (["dance"], "invalid choice"),
+        ([], "required"),
+    ],
+)
+def test_unusable_input_is_one_line_and_status_2(ask, arguments, words):
+    status, result, said = ask(*arguments)
+    assert status == 2
+    assert result is None
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_failed_run_is_status_1(ask, folder):
+    data = folder(Forest=24, River=24)
+    options = ["--source", "memory", "--learning-rate", "10", "--momentum", "0.99", "--epochs", "50"]
+    status, result, _ = ask("train", "--model", "baseline", "--data", data, *options)
+    assert (status, result["state"]) == (1, "failed")
+    assert "learning rate" in result["message"]
+
+
+def test_the_app_finds_the_run_in_the_store(ask, folder, places):
+    data = folder(Forest=12, River=12)
+    _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", data)
+    record = RunStore(places / "runs").get(trained["run_id"])
+    assert (record.state, record.owner, record.summary["epochs"]) == ("finished", "command line", 1)
+
+
+def test_doctor_says_what_is_missing(ask):
+    status, result, _ = ask("doctor")
+    assert (status, result["ready"]) == (0, True)
+    by_name = {each["name"]: each for each in result["checks"]}
+    assert by_name["Tiles"]["state"] == "missing"
+    assert "EUROSAT_DATA" in by_name["Tiles"]["remedy"]
+    assert by_name["CPU"]["state"] == "ready"
+
+
+def test_doctor_fails_on_a_place_without_tiles(ask, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, result, _ = ask("doctor", "--data", str(tmp_path / "empty"))
+    assert (status, result["ready"]) == (1, False)
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["summary", "baseline"]])
+def test_without_json_people_can_read_it(capsys, arguments):
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert not printed.startswith("{")
+    assert printed.count("\n") >= 4
+
+
+def test_train_and_evaluate_in_words(capsys, folder):
+    data = folder(Forest=12, River=12)
+    assert main(["train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", data]) == 0
+    printed = capsys.readouterr().out
+    assert "finished" in printed
+    assert main(["evaluate", printed.split(":")[0], "--data", data]) == 0
+    assert "Forest" in capsys.readouterr().out
+
+
+def test_interrupt_keeps_what_there_is(folder, places):
+    """Ctrl-C in a real process: the run ends as cancelled, with its epochs so far."""
+    data = folder(Forest=24, River=24)
+    command = [sys.executable, "-m", "eurosat_core", "train", "--model", "baseline", "--source", "memory"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "200", "--data", data, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch 2 "):
+            break
+    process.send_signal(2)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    result = json.loads(printed)
+    assert result["state"] == "cancelled"
+    assert len(result["epochs"]) >= 2
+    assert RunStore(places / "runs").get(result["run_id"]).state == "cancelled"

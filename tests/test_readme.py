@@ -1,0 +1,53 @@
+"""The README says what the code does: settings, dependencies, commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from eurosat_core.cli import main
+from eurosat_core.settings import VARIABLES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("variable", VARIABLES, ids=lambda each: each.name)
+def test_every_setting_is_documented(variable):
+    assert f"| `{variable.name}` | {variable.default} | {variable.meaning} |" in README
+
+
+def test_no_setting_is_documented_that_does_not_exist():
+    known = {each.name for each in VARIABLES}
+    assert set(re.findall(r"\| `(EUROSAT_\w+)` \|", README)) == known
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "tests/requirements.txt"])
+def test_every_dependency_has_its_reason(file):
+    names = re.findall(r"^([A-Za-z][A-Za-z0-9-]+)", (ROOT / file).read_text(), flags=re.MULTILINE)
+    table = README.split("## Dependencies")[1].split("\n## ")[0]
+    assert names
+    missing = [name for name in names if not re.search(rf"\b{re.escape(name)}\b", table)]
+    assert not missing
+
+
+def test_first_screen_has_a_picture_and_both_commands():
+    first_screen = README[:1800]
+    assert first_screen.count("python3 -m venv") == 2
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert pictures
+    assert all((ROOT / each).exists() for each in pictures)
+
+
+def test_ci_runs_the_test_command():
+    command = re.findall(r"```bash\n(.*pytest)\n```", README)[0]
+    assert command in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_command_is_documented(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.search(r"COMMAND\n(.*)", capsys.readouterr().out, flags=re.DOTALL).group(1)
+    names = re.findall(r"^    (\w+)", commands, flags=re.MULTILINE)
+    assert len(names) >= 5
+    assert all(f"python -m eurosat_core {name}" in README for name in names)
