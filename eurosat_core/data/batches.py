@@ -206,6 +206,8 @@ class LoaderSource:
         self._non_blocking = pin_memory  # only from pinned memory does a copy run beside the computation
         self._memory_format = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
         self._sampler = _EpochSampler(len(split.train), seed)
+        if workers:
+            warm_loader_workers()
         # Never fork: the process may have threads, or a CUDA context. The fork server has torch loaded.
         context = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn") if workers else None
 

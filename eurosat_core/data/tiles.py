@@ -17,31 +17,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from filelock import FileLock
-from PIL import Image, ImageFile, UnidentifiedImageError
 
 from eurosat_core.data import synthetic
 from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
+from eurosat_core.data.decoding import TILE_SIDE, Pixels, decode_chunk
 from eurosat_core.data.listing import Listing, has_tiles, list_pictures
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings, available_cores
 
 __all__ = ["TILE_SIDE", "Progress", "TileSet", "find_place", "open_cached", "open_tiles"]
 
-TILE_SIDE = 64
 _FORMAT = 1  # of a cache entry; entries of another format are decoded anew
 _SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change
 _CHUNK = 256
-_MAX_PIXELS = 50_000_000  # a picture beyond this is refused before it is decoded
 _DAY = 86_400.0  # seconds
 _MAX_ENTRIES = 6  # cache entries kept, the most recently used ones
 
 Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all) while tiles are decoded."""
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -201,7 +196,7 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
         # Threads suffice: Pillow lets go of the interpreter's lock while it decodes.
         with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
             for names, chunk in zip(
-                chunks, pool.map(lambda each: _decode_chunk(listing.folder, each), chunks), strict=True
+                chunks, pool.map(lambda each: decode_chunk(listing.folder, each), chunks), strict=True
             ):
                 problems.extend(chunk.problems)
                 resized += chunk.resized
@@ -229,55 +224,6 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
         }
 
     _write_entry(target, decoded(), index)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    pixels: Pixels
-    good: list[bool]
-    problems: list[str]
-    resized: int
-
-
-def _decode_chunk(folder: Path, names: tuple[str, ...]) -> _Chunk:
-    """Decode some pictures: the good ones' pixels [n, 64, 64, 3], and a sentence for each of the others."""
-    pixels = np.empty((len(names), TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
-    good: list[bool] = []
-    problems: list[str] = []
-    resized = 0
-    for name in names:
-        try:
-            pixels[sum(good)], was_resized = _decode_picture(folder / name)
-            resized += was_resized
-            good.append(True)
-        except DataError as error:
-            problems.append(f"{name}: {error}")
-            good.append(False)
-    return _Chunk(pixels[: sum(good)], good, problems, resized)
-
-
-def _decode_picture(path: Path) -> tuple[Pixels, bool]:
-    """One picture as RGB [64, 64, 3], and whether it was resized. Raises `DataError` with what is wrong."""
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > _MAX_PIXELS:
-                raise DataError(f"too large ({picture.width:,}×{picture.height:,} pixels)")
-            rgb = picture if picture.mode == "RGB" else picture.convert("RGB")
-            resized = rgb.size != (TILE_SIDE, TILE_SIDE)
-            if resized:  # as torchvision.transforms.Resize does with a picture
-                rgb = rgb.resize((TILE_SIDE, TILE_SIDE), Image.Resampling.BILINEAR)
-            return np.asarray(rgb, dtype=np.uint8), resized
-    except UnidentifiedImageError as error:
-        what = "an empty file" if path.stat().st_size == 0 else "not a picture that can be read"
-        raise DataError(what) from error
-    except FileNotFoundError as error:
-        raise DataError("gone since the folder was listed") from error
-    except PermissionError as error:
-        raise DataError("no permission to read it") from error
-    except Image.DecompressionBombError as error:
-        raise DataError("too large to be a tile") from error
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises all of these for damaged files
-        raise DataError(f"damaged or cut short ({error})") from error
 
 
 def _write_synthetic(target: Path) -> None:
@@ -325,7 +271,3 @@ def _prune(cache: Path, keep: Path) -> None:
         with contextlib.suppress(OSError):  # its owner may be removing it
             if left.stat().st_mtime < time.time() - _DAY:
                 shutil.rmtree(left, ignore_errors=True)
-
-
-# A picture cut short must be told apart, never padded with grey.
-ImageFile.LOAD_TRUNCATED_IMAGES = False

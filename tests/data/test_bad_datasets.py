@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eurosat_core.data import listing, tiles
+from eurosat_core.data import decoding, listing
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 
@@ -158,7 +158,7 @@ def _only_a_header(path: Path, patch: Patch) -> None:
 
 
 def _too_large(path: Path, patch: Patch) -> None:
-    patch.setattr(tiles, "_MAX_PIXELS", 64 * 64 - 1)
+    patch.setattr(decoding, "_MAX_PIXELS", 64 * 64 - 1)
 
 
 def _bomb(path: Path, patch: Patch) -> None:
@@ -201,4 +201,4 @@ def test_bad_picture_gets_a_reason(
     path = save(tmp_path / f"tile.{suffix}")
     spoil(path, monkeypatch)
     with pytest.raises(DataError, match=words):
-        tiles._decode_picture(path)
+        decoding.decode_picture(path)

@@ -17,6 +17,7 @@ from torchvision.transforms import Resize
 
 from eurosat_core.data import tiles as module
 from eurosat_core.data.classes import CLASS_NAMES
+from eurosat_core.data.decoding import decode_picture
 from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
@@ -156,7 +157,7 @@ def test_any_damage_is_a_reason_or_a_picture(
         content[at] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
     try:
-        pixels, _ = module._decode_picture(path)
+        pixels, _ = decode_picture(path)
     except DataError as error:
         assert str(error)
     else:
