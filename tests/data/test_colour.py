@@ -50,7 +50,7 @@ HALF = ColourTest(500, 0.5, 0.1, {}, ("SeaLake", "Forest", 20))
 @pytest.mark.parametrize(
     ("test", "guess", "words"),
     [
-        (HALF, None, "50 % of 500 tiles"),
+        (HALF, None, "50\u00a0% of 500 tiles"),
         (HALF, "5–6 of 10", "and that is right"),
         (HALF, "1–2 of 10", "colour says more than you thought"),
         (HALF, "9–10 of 10", "colour says less than you thought"),

@@ -1,0 +1,108 @@
+"""How far colour alone gets: sort tiles by their average colour, with no network at all.
+
+A yardstick for the Tiles page: what a CNN must beat, and which classes look alike until one sees shapes and texture.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["GUESSES", "ColourTest", "colour_sentence", "colour_test"]
+
+# What can be guessed: how many of ten tiles, and the shares that this covers (from, below).
+GUESSES = {
+    "1–2 of 10": (0.0, 0.25),
+    "3–4 of 10": (0.25, 0.45),
+    "5–6 of 10": (0.45, 0.65),
+    "7–8 of 10": (0.65, 0.85),
+    "9–10 of 10": (0.85, 1.01),
+}
+
+
+@dataclass(frozen=True)
+class ColourTest:
+    """Result of sorting tiles to the class whose average colour is nearest.
+
+    tiles: how many were sorted. accuracy: share sorted rightly. chance: what guessing would get. brightness: each
+    class's mean, 0…255. confused: the most frequent mistake as true class, sorted to, how often; None without one.
+    """
+
+    tiles: int
+    accuracy: float
+    chance: float
+    brightness: dict[str, float]
+    confused: tuple[str, str, int] | None
+
+
+def colour_test(
+    array: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    class_names: tuple[str, ...],
+    per_class: int = 100,
+    seed: int = 1,
+) -> ColourTest | None:
+    """Try it on up to `per_class` tiles of each class of `array` [N, 64, 64, 3], drawn at random.
+
+    Half of them give each class its average colour, the other half is sorted, so that no tile is judged by itself.
+    None when fewer than two classes have two tiles.
+    """
+    generator = np.random.default_rng(seed)
+    averages: dict[int, npt.NDArray[np.float64]] = {}
+    for label in range(len(class_names)):
+        members = np.flatnonzero(labels == label)
+        chosen = np.sort(generator.permutation(members)[:per_class])
+        if len(chosen) >= 2:  # sorted numbers are read in order from the memory map
+            averages[label] = generator.permutation(array[chosen].mean(axis=(1, 2)))
+    if len(averages) < 2:
+        return None
+    known = list(averages)
+    centres = np.stack([averages[label][: len(averages[label]) // 2].mean(axis=0) for label in known])
+    mistakes: dict[tuple[int, int], int] = {}
+    right = total = 0
+    for label in known:
+        judged = averages[label][len(averages[label]) // 2 :]
+        nearest = np.linalg.norm(judged[:, None] - centres[None], axis=2).argmin(axis=1)
+        for position in nearest.tolist():
+            sorted_to = known[position]
+            right += sorted_to == label
+            if sorted_to != label:
+                mistakes[label, sorted_to] = mistakes.get((label, sorted_to), 0) + 1
+        total += len(judged)
+    confused = None
+    if mistakes:
+        (true, sorted_to), count = max(mistakes.items(), key=lambda each: each[1])
+        confused = (class_names[true], class_names[sorted_to], count)
+    brightness = {class_names[label]: float(averages[label].mean()) for label in known}
+    return ColourTest(total, right / total, 1 / len(known), brightness, confused)
+
+
+def colour_sentence(test: ColourTest, guess: str | None, titles: dict[str, str], kind: str = "tiles") -> str:
+    """What came out, in words: the share, how it compares with chance and with the guess, what was mixed up.
+
+    kind: what was sorted, such as "synthetic tiles".
+    """
+    share = (
+        f"Sorted by average colour alone, {100 * test.accuracy:.0f}\u00a0% of {test.tiles:,} {kind} land in the right "
+        f"class (pure chance: {100 * test.chance:.0f}\u00a0%)."
+    )
+    # Two standard errors of a share of so many tiles.
+    doubt = 2 * (test.chance * (1 - test.chance) / test.tiles) ** 0.5
+    if test.accuracy <= test.chance + doubt:
+        share += " That is no better than chance as far as this sample can tell: here colour says nothing."
+    compared = ""
+    if guess in GUESSES:
+        low, below = GUESSES[guess]
+        if test.accuracy < low:
+            compared = f" You guessed {guess}: colour says less than you thought."
+        elif test.accuracy >= below:
+            compared = f" You guessed {guess}: colour says more than you thought."
+        else:
+            compared = f" You guessed {guess}, and that is right."
+    if test.confused is None:
+        return f"{share}{compared} No tile was mixed up: for these classes colour is enough."
+    true, sorted_to, _ = test.confused
+    return (
+        f"{share}{compared} Most often mixed up: {titles[true]}, taken for {titles[sorted_to]}. To tell such classes "
+        "apart, a network has to look at shapes and textures, and that is what convolutions are for."
+    )

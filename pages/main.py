@@ -1,0 +1,43 @@
+"""The shell around every page: navigation, nickname, device, tiles, runs. `st.App` runs it for every session."""
+
+# Under this guard with its imports inside: a restarted worker process imports the main script as `__mp_main__`.
+if __name__ == "__main__":
+    from pathlib import Path
+
+    import streamlit as st
+
+    from pages.parts import session, sidebar
+
+    # The order of the lesson.
+    PAGES = [
+        st.Page(
+            "start.py",
+            title="Start",
+            icon=":material/flag:",
+            default=True,
+            help="The question, and whether this machine is ready.",
+        ),
+        st.Page(
+            "tiles.py",
+            title="Tiles",
+            icon=":material/grid_view:",
+            help="Browse the satellite tiles, class by class, and see what a network gets of them.",
+        ),
+        st.Page(
+            "train.py",
+            title="Train",
+            icon=":material/model_training:",
+            help="Train a network on CPU or GPU, and watch it learn.",
+        ),
+    ]
+
+    # Pictures of our own: an icon by name would be fetched from the internet for the browser's tab.
+    assets = Path(__file__).parents[1] / "assets"
+    st.set_page_config(page_title="EuroSAT Lab", page_icon=str(assets / "icon.svg"), layout="wide")
+    st.logo(str(assets / "logo.svg"), size="large")
+    page = st.navigation(PAGES)
+    session.keep_in_url()
+    with st.sidebar:
+        sidebar.draw()
+    st.title(page.title, anchor=False)
+    page.run()

@@ -1,0 +1,131 @@
+"""The contract of every page as small functions, so that all pages keep it in the same way.
+
+Goal and task, a guess that can be skipped, what you just saw, one misconception, the PyTorch behind it, next.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from pages.parts import session
+
+__all__ = [
+    "code_diff",
+    "glossary",
+    "guess",
+    "guessed",
+    "header",
+    "misconception",
+    "next_page",
+    "parse_sections",
+    "plain",
+    "saw",
+    "show_pytorch",
+    "text",
+]
+
+_LESSONS = Path(__file__).parents[2] / "assets" / "lessons"
+
+
+def parse_sections(markdown: str) -> dict[str, str]:
+    """Heading → text of each `## heading` section. What stands before the first one is a note to the editor.
+
+    A `## ` line within a fenced code block is code. Raises `ValueError` for a heading that comes twice.
+    """
+    sections: dict[str, list[str]] = {}
+    lines: list[str] | None = None
+    in_code = False
+    for line in markdown.splitlines():
+        if line.lstrip().startswith("```"):
+            in_code = not in_code
+        if line.startswith("## ") and not in_code:
+            heading = line[3:].strip()
+            if heading in sections:
+                raise ValueError(f"The section '{heading}' comes twice.")
+            lines = sections[heading] = []
+        elif lines is not None:
+            lines.append(line)
+    return {heading: "\n".join(body).strip() for heading, body in sections.items()}
+
+
+@st.cache_data(show_spinner=False, max_entries=50)
+def text(name: str) -> dict[str, str]:
+    """The sections of `assets/lessons/<name>.md`, by heading."""
+    return parse_sections((_LESSONS / f"{name}.md").read_text(encoding="utf-8"))
+
+
+def plain(words: str) -> str:
+    """Words from outside (a folder's name, a file's) with everything escaped that Markdown would take as markup."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", words)
+
+
+def header(goal: str, minutes: int, task: str) -> None:
+    """Goal in one line, then the task and how long it takes. The page's title stands above (the shell draws it)."""
+    st.subheader(goal, anchor=False)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(f"{minutes} min", icon=":material/timer:", color="gray")
+        st.markdown(f"**Your task:** {task}", width="stretch")
+
+
+def guess(key: str, question: str, options: Sequence[str]) -> str | None:
+    """Ask for a guess; nothing waits for it. It is kept for the session: `guessed(key)` finds it on other pages."""
+    with st.container(border=True):
+        return st.pills(
+            f"**Your guess** (or skip it): {question}",
+            list(options),
+            key=_guess_key(key),
+            persist_state="session",
+        )
+
+
+def guessed(key: str) -> str | None:
+    """What the participant guessed under `key`, on whatever page; None when skipped."""
+    value: str | None = st.session_state.get(_guess_key(key))
+    return value
+
+
+def _guess_key(key: str) -> str:
+    return f"guess_{key}"
+
+
+def saw(sentence: str) -> None:
+    """*What you just saw*: a sentence computed from the participant's own numbers."""
+    st.info(sentence, title="What you just saw", icon=":material/visibility:")
+
+
+def misconception(title: str, body: str) -> None:
+    """One thing that is often believed, and what is so."""
+    st.warning(body, title=f"Often believed: “{title}”", icon=":material/psychology_alt:")
+
+
+def show_pytorch(cpu_code: str, gpu_code: str | None = None) -> None:
+    """The few lines of PyTorch behind the page; where the GPU needs others, a second tab marks them as a diff."""
+    with st.expander("Show the PyTorch", icon=":material/code:"):
+        if gpu_code is None or gpu_code == cpu_code:
+            st.code(cpu_code, language="python")
+            return
+        on_cpu, to_gpu = st.tabs(["CPU", "CPU → GPU: what changes"])
+        on_cpu.code(cpu_code, language="python")
+        to_gpu.code(code_diff(cpu_code, gpu_code), language="diff")
+
+
+def code_diff(before: str, after: str) -> str:
+    """Both versions line by line: `-` only before, `+` only after, the rest indented by two."""
+    lines = difflib.ndiff(before.strip().splitlines(), after.strip().splitlines())
+    return "\n".join(line.rstrip() for line in lines if not line.startswith("?"))
+
+
+def next_page(page: str, label: str) -> None:
+    """The way on. page: the script's name, as in `next_page("tiles.py", "Look at the tiles")`."""
+    if st.button(label, type="primary", icon=":material/arrow_forward:", icon_position="right", key="next_page"):
+        st.switch_page(page, query_params=session.url_parameters())
+
+
+@st.dialog("Glossary", width="medium", icon=":material/menu_book:")
+def glossary() -> None:
+    """The field's terms, each in a sentence or two."""
+    for term, meaning in text("glossary").items():
+        st.markdown(f"**{term}** · {meaning}")

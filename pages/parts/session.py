@@ -1,0 +1,113 @@
+"""What one participant's session knows: nickname, chosen device, current run.
+
+Nickname and run also stand in the URL (`?who=…&run=…`), so a refresh, a second tab and a page switch find them again:
+a refresh starts a new session that reads them from the URL, a page switch drops them from the URL and
+`keep_in_url` puts them back from the session.
+"""
+
+import secrets
+
+import streamlit as st
+
+from eurosat_core.lab.lab import Lab, current_lab
+
+__all__ = [
+    "MAX_NICKNAME",
+    "chosen_device",
+    "current_run",
+    "keep_in_url",
+    "lab",
+    "nickname",
+    "open_run",
+    "rename",
+    "start_over",
+    "url_parameters",
+]
+
+MAX_NICKNAME = 24
+_NICKNAME = "nickname"
+_RUN = "run"
+_DEVICE = "device"  # also the key of the device switch in the sidebar
+
+_ADJECTIVES = ("amber", "brave", "calm", "clever", "eager", "gentle", "keen", "lucky", "merry", "quick", "sunny")
+_ANIMALS = ("badger", "crane", "dolphin", "falcon", "heron", "ibis", "lynx", "marten", "otter", "puffin", "robin")
+
+
+def lab() -> Lab:
+    """The lab of this server (tests inject theirs with `set_current_lab`)."""
+    return current_lab()
+
+
+def nickname() -> str:
+    """The participant's nickname: the session's, else the URL's, else a friendly random one."""
+    if not st.session_state.get(_NICKNAME):
+        st.session_state[_NICKNAME] = _clean(st.query_params.get("who", "")) or _random_nickname()
+    name: str = st.session_state[_NICKNAME]
+    return name
+
+
+def rename(name: str) -> str:
+    """Take another nickname; an empty one is not taken. Returns the nickname as it is now."""
+    cleaned = _clean(name)
+    if cleaned:
+        st.session_state[_NICKNAME] = cleaned
+    return nickname()
+
+
+def _clean(name: str) -> str:
+    """Printable, single-spaced and short, for it is shown to everybody."""
+    return " ".join("".join(each for each in name if each.isprintable()).split())[:MAX_NICKNAME].strip()
+
+
+def _random_nickname() -> str:
+    # Two digits make a clash among 30 participants unlikely: owners are told apart by nickname.
+    return f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_ANIMALS)}-{secrets.randbelow(90) + 10}"
+
+
+def chosen_device() -> str:
+    """Id of the device to compute on ("cpu", "cuda:0", …); the CPU when the chosen one is not available."""
+    wanted: str = st.session_state.get(_DEVICE) or "cpu"
+    available = {each.id for each in lab().devices() if each.available}
+    return wanted if wanted in available else "cpu"
+
+
+def current_run() -> str | None:
+    """Id of the run that this participant looks at. It may be gone meanwhile: `lab().run` says so."""
+    in_url = st.query_params.get("run", "")[:80]
+    if in_url:
+        st.session_state[_RUN] = in_url
+    run_id: str | None = st.session_state.get(_RUN)
+    return run_id
+
+
+def open_run(run_id: str | None) -> None:
+    """Look at another run, or at none."""
+    st.session_state[_RUN] = run_id
+    if run_id is not None:
+        st.query_params["run"] = run_id
+    elif "run" in st.query_params:
+        del st.query_params["run"]
+
+
+def url_parameters(run_id: str | None = None) -> dict[str, str]:
+    """Query parameters for a link to another page; `run_id`: the run it should open, else the current one."""
+    parameters = {"who": nickname()}
+    run = run_id or current_run()
+    if run:
+        parameters["run"] = run
+    return parameters
+
+
+def keep_in_url() -> None:
+    """Write nickname and current run into the URL where they are missing or others."""
+    for name, value in url_parameters().items():
+        if st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
+def start_over() -> None:
+    """Forget everything but the nickname: it owns the participant's runs, which would be locked to them otherwise."""
+    name = nickname()
+    st.session_state.clear()
+    st.query_params.clear()
+    st.session_state[_NICKNAME] = name

@@ -1,0 +1,179 @@
+"""The sidebar: nickname, device switch, dataset badge, runs, glossary, start over."""
+
+import streamlit as st
+
+from eurosat_core.devices import Device
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.wording import bytes_text, count, device_name, percent
+from pages.parts import lesson, session
+
+_SHOWN_RUNS = 5
+_EARLIER_RUNS = 30
+_REFRESH_SECONDS = 2.0
+_STATE_ICONS = {
+    "queued": ":material/hourglass_top:",
+    "running": ":material/play_circle:",
+    "paused": ":material/pause_circle:",
+    "finished": ":material/check_circle:",
+    "failed": ":material/error:",
+    "cancelled": ":material/cancel:",
+    "interrupted": ":material/power_off:",
+}
+
+
+def draw() -> None:
+    """All of it, from top to bottom. Nothing here may fail when the page below does."""
+    _nickname()
+    _device_switch()
+    _dataset()
+    # While something is being opened or runs, a fragment follows it; else nothing polls.
+    lab = session.lab()
+    tiles = lab.tiles()
+    if not lab.devices_known() or (tiles.tile_set is None and not tiles.problem):
+        st.fragment(_opening, run_every=0.7)()
+    st.space("small")
+    active = any(each.is_active for each in lab.runs()[0])
+    st.fragment(_runs, run_every=_REFRESH_SECONDS if active else None)(followed=active)
+    st.space("small")
+    with st.container(horizontal=True):
+        if st.button("Glossary", icon=":material/menu_book:", type="tertiary", key="glossary"):
+            lesson.glossary()
+        start_over = st.button(
+            "Start over",
+            icon=":material/restart_alt:",
+            type="tertiary",
+            key="start_over",
+            help="Back to the first page with fresh settings. Your runs stay.",
+        )
+    if start_over:
+        session.start_over()
+        st.switch_page("start.py", query_params=session.url_parameters())
+
+
+def _nickname() -> None:
+    name = session.nickname()
+    key = "nickname_input"
+    if key not in st.session_state:
+        st.session_state[key] = name
+
+    def rename() -> None:
+        st.session_state[key] = session.rename(st.session_state[key])
+        session.keep_in_url()
+
+    st.text_input(
+        "Nickname",
+        key=key,
+        max_chars=session.MAX_NICKNAME,
+        on_change=rename,
+        icon=":material/person:",
+        help="Your runs carry this name; only under it can you stop or delete them. It is part of the page's address.",
+    )
+
+
+def _device_switch() -> None:
+    lab = session.lab()
+    devices = {each.id: each for each in lab.devices()}
+    available = [name for name, each in devices.items() if each.available]
+    if st.session_state.get("device") not in available:
+        st.session_state["device"] = session.chosen_device()
+    st.radio(
+        "Device",
+        available,
+        format_func=device_name,
+        captions=[_device_caption(devices[name]) for name in available],
+        key="device",
+        help="Where your next run computes. Runs that were started stay where they are.",
+    )
+    for device in devices.values():
+        if not device.available:  # shown, so that nobody looks for it, but it cannot be chosen
+            with st.container(gap="xxsmall"):
+                st.radio(
+                    "Not available",
+                    [device.name],
+                    index=None,
+                    disabled=True,
+                    label_visibility="collapsed",
+                    key=f"missing_{device.id}",
+                )
+                st.caption(lesson.plain(device.reason))
+
+
+def _device_caption(device: Device) -> str:
+    memory = f" · {bytes_text(device.memory_bytes)}" if device.memory_bytes else ""
+    return f"{device.name}{memory}"
+
+
+def _dataset() -> None:
+    state = session.lab().tiles()
+    tiles = state.tile_set
+    if tiles is None:
+        if state.problem:
+            st.error(lesson.plain(state.problem), title="No tiles")
+        return  # else `_opening` shows how far it is
+    with st.container(gap="xsmall"):
+        if tiles.source == "synthetic":
+            st.badge("Synthetic tiles", icon=":material/science:", color="orange")
+        else:
+            title = "EuroSAT" if tiles.source == "eurosat" else "Own tiles"
+            st.badge(title, icon=":material/satellite_alt:", color="green")
+        st.caption(lesson.plain(tiles.description))
+        if state.problem:
+            st.caption(f":orange[:material/warning:] {lesson.plain(state.problem)}")
+
+
+def _opening() -> None:
+    """What is still being opened. When that changes, the whole page is drawn again."""
+    lab = session.lab()
+    state, known = lab.tiles(), lab.devices_known()
+    if state.tile_set is None and not state.problem:
+        share = state.done / state.total if state.total else 0.0
+        count = f" {state.done:,} of {state.total:,}" if state.total else ""
+        st.progress(min(share, 1.0), text=f"Opening the tiles…{count}")
+    if not known:
+        st.caption(":material/search: Looking for GPUs…")
+    before = st.session_state.get("opening_seen")
+    now = (state.tile_set is not None, known)
+    st.session_state["opening_seen"] = now
+    if before is not None and before != now:
+        st.rerun()
+
+
+def _runs(followed: bool) -> None:
+    """My runs, newest first; others' only as a number, while they run."""
+    lab = session.lab()
+    records, problems = lab.runs()
+    if followed and not any(each.is_active for each in records):
+        st.rerun()  # the last one ended: draw the page once more, without polling
+    me, open_now = session.nickname(), session.current_run()
+    mine = [each for each in records if each.owner == me]
+    others = sum(each.owner != me and each.state == "running" for each in records)
+    st.markdown("**My runs**")
+    if not mine:
+        st.caption("None yet. Train a network, and it will be listed here.")
+    for record in mine[:_SHOWN_RUNS]:
+        _run_link(record, record.id == open_now)
+    if len(mine) > _SHOWN_RUNS:
+        with st.expander(f"{len(mine) - _SHOWN_RUNS} earlier", type="compact"):
+            for record in mine[_SHOWN_RUNS : _SHOWN_RUNS + _EARLIER_RUNS]:
+                _run_link(record, record.id == open_now)
+    if others:
+        st.caption(f":material/group: {count(others, 'run')} of others in progress")
+    if problems:
+        with st.expander(f"{len(problems)} damaged", icon=":material/warning:", type="compact"):
+            for sentence in problems[:_EARLIER_RUNS]:
+                st.caption(lesson.plain(sentence))
+
+
+def _run_link(record: RunRecord, is_open: bool) -> None:
+    entry = CATALOG.get(record.config.model)
+    accuracy = record.summary.get("val_accuracy")
+    outcome = percent(accuracy) if isinstance(accuracy, int | float) else record.state
+    label = f"{entry.title if entry else record.config.model} · {device_name(record.config.device)} · {outcome}"
+    st.page_link(
+        "train.py",
+        label=f"**{label}**" if is_open else label,
+        icon=_STATE_ICONS[record.state],
+        help=f"{record.state.capitalize()}. {record.message}".strip(),
+        query_params=session.url_parameters(record.id),
+    )

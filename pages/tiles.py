@@ -1,0 +1,84 @@
+"""Tiles: browse the examples class by class, and see what a network gets of one."""
+
+import streamlit as st
+
+from eurosat_core.data.colour import GUESSES
+from pages.parts import lesson, session, tile_views
+
+words = lesson.text("tiles")
+
+lesson.header(
+    goal="Know the data before you trust a network with it.",
+    minutes=8,
+    task="Look through two classes that seem alike, and find what tells them apart.",
+)
+st.markdown(words["intro"])
+guess = lesson.guess(
+    "colour_alone", "Going by a tile’s average colour alone, how many of 10 tiles can be sorted rightly?", list(GUESSES)
+)
+
+state = session.lab().tiles()
+tiles = state.tile_set
+if tiles is None:
+    if state.problem:
+        st.error(lesson.plain(state.problem), title="There are no tiles to show")
+    else:
+        st.info("They are shown here as soon as they are ready.", title="The tiles are being opened")
+        st.skeleton(height=300)
+else:
+    if tiles.source == "synthetic":
+        st.info(words["synthetic"], icon=":material/science:", title="Synthetic tiles")
+
+    st.header("All classes at a glance", anchor=False)
+    tile_views.one_of_each(tiles)
+
+    st.header("Browse one class", anchor=False)
+    tile_views.browse(tiles, words["network"])
+
+    st.header("How many tiles per class?", anchor=False)
+    st.markdown(words["counts"])
+    tile_views.class_counts(tiles)
+
+    tile_views.saw_colours(tiles, guess)
+
+lesson.misconception("With more zoom one would see more", words["misconception"])
+
+lesson.show_pytorch(
+    """
+import torch
+from torch.utils.data import DataLoader, random_split
+from torchvision import datasets, transforms
+
+preprocess = transforms.Compose([
+    transforms.Resize((64, 64)),
+    transforms.ToTensor(),                                  # 0…255 → 0…1, channels first
+    transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # → -1…1
+])
+tiles = datasets.EuroSAT("data", transform=preprocess, download=True)
+train, validation = random_split(tiles, [0.75, 0.25])
+loader = DataLoader(train, batch_size=40, shuffle=True, num_workers=2)
+
+for pictures, labels in loader:                             # [40, 3, 64, 64], [40]
+    ...
+""",
+    """
+import torch
+from torch.utils.data import DataLoader, random_split
+from torchvision import datasets, transforms
+
+preprocess = transforms.Compose([
+    transforms.Resize((64, 64)),
+    transforms.ToTensor(),                                  # 0…255 → 0…1, channels first
+    transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # → -1…1
+])
+tiles = datasets.EuroSAT("data", transform=preprocess, download=True)
+train, validation = random_split(tiles, [0.75, 0.25])
+loader = DataLoader(train, batch_size=40, shuffle=True, num_workers=2, pin_memory=True)
+
+for pictures, labels in loader:                             # [40, 3, 64, 64], [40]
+    pictures = pictures.to("cuda", non_blocking=True)
+    labels = labels.to("cuda", non_blocking=True)
+    ...
+""",
+)
+lesson.next_page("train.py", "Next: train a network")

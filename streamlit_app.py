@@ -1,0 +1,80 @@
+"""The app: `streamlit run streamlit_app.py`. Opens the lab when the server starts and closes it when it stops."""
+
+import asyncio
+import importlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+ROOT = Path(__file__).parent
+# Pages import `pages.parts` and `eurosat_core`, wherever the server was started.
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))
+
+from eurosat_core.errors import LabError  # noqa: E402
+from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
+from eurosat_core.settings import load_settings  # noqa: E402
+
+log = logging.getLogger("eurosat_lab")
+
+
+def warm_up() -> None:
+    """Import what pages need (pandas, Altair, our charts) before the first participant waits for it."""
+    for path in sorted((ROOT / "pages" / "parts").glob("*.py")):
+        importlib.import_module(f"pages.parts.{path.stem}".removesuffix(".__init__"))
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
+    """One lab per server process. Opened in a thread, for the event loop must stay free."""
+    try:
+        lab = await asyncio.to_thread(open_lab, load_settings())
+    except LabError as error:
+        log.error("The lab could not be opened: %s", error)
+        raise
+    set_current_lab(lab)
+    warming = asyncio.create_task(asyncio.to_thread(warm_up))
+    try:
+        yield {}
+    finally:
+        await asyncio.wait([warming])
+        set_current_lab(None)
+        await asyncio.to_thread(lab.close)
+
+
+def on_script_error(error: Exception) -> bool:
+    """Log what went wrong in a page, and show a sentence in place of a traceback."""
+    if isinstance(error, LabError):
+        log.warning("Shown to a participant: %s", error)
+        st.error(str(error), icon=":material/error:")
+    else:
+        log.error("A page failed", exc_info=error)
+        st.error(
+            "The details are in the server's log. Your runs are safe: reload the page, or press *Start over* in the "
+            "sidebar.",
+            title="Something went wrong on this page",
+            icon=":material/error:",
+        )
+    return True
+
+
+async def health(_: Request) -> JSONResponse:
+    """For scripts that wait for the app: whether the lab is open, and whether its tiles are."""
+    state = await asyncio.to_thread(lambda: current_lab().tiles())
+    return JSONResponse({"status": "ok", "tiles_ready": state.tile_set is not None})
+
+
+app = st.App(
+    ROOT / "pages" / "main.py",
+    lifespan=lifespan,
+    routes=[Route("/api/health", health)],
+    on_script_error=on_script_error,
+)

@@ -1,0 +1,106 @@
+"""Tiles as pictures and numbers."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eurosat_core.data import pictures
+from eurosat_core.data.batches import Preprocessing, normalize
+from eurosat_core.data.classes import CLASS_NAMES
+
+TILE = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+
+
+def test_titles_in_words_and_own_names_as_they_are() -> None:
+    assert pictures.class_titles(("SeaLake", "my_class")) == {
+        "SeaLake": "Sea or lake",
+        "my_class": "my_class",
+    }
+
+
+def test_counts_beside_the_published_ones() -> None:
+    frame = pictures.class_counts({"Forest": 2700, "own": 3}, published=True)
+    assert frame["class"].tolist() == ["Forest", "own"]
+    assert frame["published"].tolist()[0] == 3000
+    assert np.isnan(frame["published"][1])
+    assert pictures.class_counts({"Forest": 1}, published=False)["published"].isna().all()
+
+
+def test_published_counts_sum_to_the_whole_set() -> None:
+    frame = pictures.class_counts(dict.fromkeys(CLASS_NAMES, 0), published=True)
+    assert frame["published"].sum() == 27_000
+
+
+def test_tiles_of_a_class_in_order_or_drawn() -> None:
+    labels = np.array([0, 1, 1, 0, 1, 1, 1, 1])
+    assert pictures.tiles_of_class(labels, 1).tolist() == [1, 2, 4, 5, 6, 7]
+    drawn = pictures.tiles_of_class(labels, 1, seed=5)
+    assert sorted(drawn.tolist()) == [1, 2, 4, 5, 6, 7]
+    assert drawn.tolist() == pictures.tiles_of_class(labels, 1, seed=5).tolist()
+    assert drawn.tolist() != pictures.tiles_of_class(labels, 1, seed=6).tolist()
+    assert pictures.tiles_of_class(labels, 9).tolist() == []
+
+
+def test_enlarging_keeps_every_pixel_crisp() -> None:
+    large = pictures.enlarged(TILE, 4)
+    assert large.shape == (256, 256, 3)
+    assert (large[::4, ::4] == TILE).all()
+    assert (large[3::4, 3::4] == TILE).all()
+
+
+def test_png_loses_nothing() -> None:
+    with Image.open(io.BytesIO(pictures.png(TILE))) as picture:
+        assert (np.asarray(picture) == TILE).all()
+
+
+@pytest.mark.parametrize("times", [2, 8])
+def test_the_scale_bar_is_as_long_as_it_says(times: int) -> None:
+    tile = np.full((64, 64, 3), 128, dtype=np.uint8)
+    picture = pictures.with_scale_bar(tile, times, metres=200)
+    bar = np.flatnonzero((picture != 128).any(axis=(0, 2)))
+    frame = max(times // 4, 1)
+    assert bar[-1] - bar[0] + 1 == 200 // 10 * times + 2 * frame
+    assert (pictures.enlarged(tile, times) == 128).all()  # the tile itself is left as it was
+
+
+def test_a_scale_bar_wider_than_the_tile_is_cut() -> None:
+    assert pictures.with_scale_bar(TILE, 2, metres=10_000).shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+)
+def test_normalised_is_what_the_network_gets(mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    expected = normalize(torch.from_numpy(TILE)[None], Preprocessing(mean, std))[0].permute(1, 2, 0)
+    assert np.allclose(pictures.normalised(TILE, mean, std), expected.numpy(), atol=1e-5)
+
+
+def test_numbers_per_channel() -> None:
+    numbers = pictures.channel_numbers(TILE)
+    assert [each.channel for each in numbers] == ["Red", "Green", "Blue"]
+    assert numbers[1].lowest == TILE[..., 1].min()
+    assert numbers[1].highest == TILE[..., 1].max()
+    assert numbers[2].mean == pytest.approx(TILE[..., 2].mean())
+
+
+def test_histograms_count_every_pixel_once() -> None:
+    frame = pictures.channel_histograms(TILE, bins=16)
+    assert len(frame) == 48
+    assert frame.groupby("channel")["share"].sum().tolist() == pytest.approx([1, 1, 1])
+    bright = np.full((64, 64, 3), 255, dtype=np.uint8)
+    last = pictures.channel_histograms(bright).query("value == 248")
+    assert last["share"].tolist() == [1, 1, 1]
+
+
+def test_planes_show_the_sign_of_each_number() -> None:
+    values = np.zeros((1, 3, 3), dtype=np.float32)
+    values[0, 0, 0], values[0, 1, 0], values[0, 2, 0] = -1, 1, 5
+    red, green, _blue = pictures.value_planes(values, times=1, limit=1)
+    below, above, beyond = (tuple(int(v) for v in red[0, at]) for at in range(3))
+    assert below[2] > below[0]  # blue
+    assert above[0] > above[2]  # orange
+    assert beyond == above
+    assert (green == 247).all()  # zero is pale

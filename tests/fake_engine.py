@@ -1,0 +1,219 @@
+"""A lab without worker processes, for tests of the lab and of pages: the test says what the workers report.
+
+lab, engine = fake_lab(tmp_path, small_tiles)
+run = lab.submit(CONFIG, "ada")
+engine.wait_for(run.id)                      # a worker has it now
+engine.tell(run.id, started(), step(1), epoch_done(1))
+engine.end(run.id)                           # or engine.work(run.id): do the training for real, right here
+wait_for_state(lab, run.id, "finished")
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.devices import Device
+from eurosat_core.errors import RunError
+from eurosat_core.lab import jobs
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.engine import EventsTold, JobEnded, Message
+from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.settings import Settings
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
+
+ROOT = Path(__file__).parent.parent
+CPU = Device("cpu", "Test CPU, 2 cores", 8 * 1024**3)
+NO_GPU = Device("gpu", "GPU", None, available=False, reason="No GPU was found on this machine.")
+GPU = Device("cuda:0", "Test GPU", 16 * 1024**3)
+SPEEDS = (Speed("cpu", 40, "float32", False, 0.0004, 0.0006), Speed("cpu", 128, "bfloat16", True, 0.0002, 0.0006))
+# A training of a second on the small tile set.
+CONFIG = TrainConfig(source="memory", epochs=2, batch_size=20, channels_last=True)
+
+
+def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
+    """Wait until `condition` answers something true, and return that."""
+    deadline = time.monotonic() + timeout
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {timeout:g} s"
+        time.sleep(0.01)
+
+
+def started(epochs: int = 2, train_tiles: int = 150, validation_tiles: int = 50, batch_size: int = 20) -> Started:
+    steps, validation_steps = -(-train_tiles // batch_size), -(-validation_tiles // 256)
+    return Started(epochs, steps, validation_steps, train_tiles, validation_tiles, 338_486, 338_486, "cpu", 2)
+
+
+def step(number: int, epoch: int = 1, seconds: float | None = None, phase: Any = "train") -> StepDone:
+    at = 0.1 * number if seconds is None else seconds
+    return StepDone(phase, epoch, number, at, 2.3 / (1 + 0.1 * number), 0.5, 2000.0, 500_000_000)
+
+
+def epoch_done(epoch: int, seconds: float = 1.0) -> EpochDone:
+    """Every epoch is a little better than the one before."""
+    loss, accuracy = 2.0 / (epoch + 1), 1 - 0.5 / epoch
+    return EpochDone(
+        epoch, loss, accuracy, loss, accuracy, seconds, 0.8 * seconds, 0.2 * seconds, 2000.0, seconds * epoch
+    )
+
+
+def finished(epochs: int = 2, seconds: float = 2.0) -> Finished:
+    return Finished(epochs, seconds, 2.0 / (epochs + 1), 1 - 0.5 / epochs)
+
+
+class FakeEngine:
+    """Takes jobs and does nothing with them until a test says so.
+
+    obeys: whether Stop ends a run by itself, as a worker would. probe_error: what looking for devices raises.
+    """
+
+    def __init__(
+        self,
+        devices: tuple[Device, ...] = (CPU, NO_GPU),
+        *,
+        speeds: tuple[Speed, ...] = SPEEDS,
+        obeys: bool = True,
+        probe_error: Exception | None = None,
+    ) -> None:
+        self.devices = devices
+        self.speeds = speeds
+        self.obeys = obeys
+        self.probe_error = probe_error
+        self.jobs: dict[str, TrainJob] = {}  # what workers have now, by run
+        self.order: list[str] = []  # runs as they were started
+        self.commands: list[tuple[str, Command]] = []
+        self.restarted: list[str] = []
+        self.closed = False
+        self.start_error: Exception | None = None  # raised by the next start
+        self.deaf = False  # commands do not arrive, as in the moment before a job has begun
+        self._receive: Callable[[Message], None] = lambda _message: None
+        self._lock = threading.Lock()
+
+    # -- what the lab asks
+
+    def open(self, receive: Callable[[Message], None]) -> None:
+        self._receive = receive
+
+    def probe(self) -> tuple[Device, ...]:
+        if self.probe_error is not None:
+            raise self.probe_error
+        return self.devices
+
+    def measure(self, device: str) -> list[Speed]:
+        return [each for each in self.speeds if each.device == device]
+
+    def start(self, job: TrainJob) -> None:
+        error, self.start_error = self.start_error, None
+        if error is not None:
+            raise error
+        with self._lock:
+            self.jobs[job.run_id] = job
+            self.order.append(job.run_id)
+
+    def command(self, run_id: str, name: Command) -> bool:
+        if run_id not in self.jobs or self.deaf:
+            return False
+        self.commands.append((run_id, name))
+        if name == "stop" and self.obeys:
+            self.end(run_id, "cancelled", "It was stopped before its last epoch. The last complete epoch is kept.")
+        return True
+
+    def restart(self, device: str) -> None:
+        self.restarted.append(device)
+
+    def close(self) -> None:
+        self.closed = True
+
+    # -- what a test says
+
+    def wait_for(self, run_id: str) -> TrainJob:
+        """Wait until a worker has this run."""
+        job: TrainJob = eventually(lambda: self.jobs.get(run_id))
+        return job
+
+    def tell(self, run_id: str, *events: Event) -> None:
+        """The worker reports these events."""
+        self._receive(EventsTold(run_id, list(events)))
+
+    def end(self, run_id: str, state: Any = "finished", message: str = "", **fields: Any) -> None:
+        """The job comes back; fields: those of `JobResult` (files, summary, machine, events, restart_worker)."""
+        self.jobs.pop(run_id)
+        self._receive(JobEnded(run_id, JobResult(state, message, **fields)))
+
+    def die(self, run_id: str, message: str = "The process that trained it died. Try again.") -> None:
+        """The worker dies."""
+        self.jobs.pop(run_id)
+        self._receive(JobEnded(run_id, None, message))
+
+    def work(self, run_id: str) -> JobResult:
+        """Do the job for real, in this thread."""
+        job = self.wait_for(run_id)
+        result = jobs.run_training(job, lambda events: self.tell(run_id, *events))
+        self.jobs.pop(run_id)
+        self._receive(JobEnded(run_id, result))
+        return result
+
+
+def lab_settings(folder: Path, tiles: TileSet | None, **changes: Any) -> Settings:
+    """Runs below `folder`; tiles None: synthetic ones, made below `folder` when the lab opens."""
+    values: dict[str, Any] = {"runs": folder / "runs", "cache": folder / "cache", "threads": 1}
+    if tiles is not None:
+        values |= {"cache": tiles.cache.parent, "data": Path(tiles.place)}
+    return Settings(**{**values, **changes})
+
+
+def fake_lab(
+    folder: Path, tiles: TileSet | None, engine: FakeEngine | None = None, **settings: Any
+) -> tuple[Lab, FakeEngine]:
+    """An open lab whose tiles and devices are known and measured. Close it at the end of the test."""
+    engine = engine or FakeEngine()
+    lab = Lab(lab_settings(folder, tiles, **settings), engine).open()
+    eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
+    if engine.speeds and engine.probe_error is None:
+        eventually(lambda: lab.estimate(CONFIG))
+    return lab, engine
+
+
+def wait_for_state(lab: Lab, run_id: str, *states: str, timeout: float = 20.0) -> RunRecord:
+    """Wait until a run is in one of `states`."""
+    try:
+        eventually(lambda: lab.run(run_id).state in states, timeout)
+    except AssertionError:
+        now = lab.run(run_id)
+        raise AssertionError(f"still {now.state} ({now.message}), not {' or '.join(states)}") from None
+    return lab.run(run_id)
+
+
+def refused(action: Callable[[], Any]) -> str:
+    """The sentence with which `action` is refused."""
+    try:
+        action()
+    except RunError as error:
+        return str(error)
+    raise AssertionError("was not refused")
+
+
+@contextmanager
+def held_elsewhere(store: RunStore, run_id: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that works on a run, as the command line's does."""
+    code = (
+        "import sys; from pathlib import Path; from eurosat_core.lab.runs import RunStore\n"
+        f"held = RunStore(Path({str(store.folder)!r})).lock({run_id!r}); print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()

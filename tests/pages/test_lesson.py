@@ -1,0 +1,92 @@
+"""The contract's functions, the texts, and the glossary."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.parts import lesson
+from tests.pages.conftest import pills
+
+ROOT = Path(__file__).parents[2]
+LESSONS = sorted((ROOT / "assets" / "lessons").glob("*.md"))
+
+
+def test_sections_by_heading() -> None:
+    assert lesson.parse_sections("note\n\n## a\none\n\ntwo\n## b \n\nthree\n") == {"a": "one\n\ntwo", "b": "three"}
+
+
+def test_smaller_headings_and_code_belong_to_the_section() -> None:
+    text = "## a\n### sub\n```python\n## not a heading\n```\nend"
+    assert lesson.parse_sections(text) == {"a": "### sub\n```python\n## not a heading\n```\nend"}
+
+
+def test_text_without_sections_is_empty() -> None:
+    assert lesson.parse_sections("only a note") == {}
+
+
+def test_a_heading_that_comes_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="comes twice"):
+        lesson.parse_sections("## a\n1\n## a\n2")
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_every_lesson_text_has_sections_that_are_short(path: Path) -> None:
+    sections = lesson.parse_sections(path.read_text(encoding="utf-8"))
+    assert sections
+    for heading, body in sections.items():
+        assert body, heading
+        assert len(body.split()) <= 150, f"{heading} is too long to be read in a workshop"
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_kernel_is_never_said_alone(path: Path) -> None:
+    for line in path.read_text(encoding="utf-8").lower().split("kernel")[:-1]:
+        assert line.endswith(("gpu ", "call a ")), "say filter, or GPU kernel"
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["Batch", "Step", "Epoch", "Loss", "Softmax", "Validation", "GPU kernel", "Stream", "Tile", "Split"],
+)
+def test_the_glossary_explains(term: str) -> None:
+    assert lesson.parse_sections((ROOT / "assets/lessons/glossary.md").read_text(encoding="utf-8"))[term]
+
+
+def test_code_as_a_diff() -> None:
+    before = "\nmodel = Net()\nscores = model(tiles)\n"
+    after = '\nmodel = Net().to("cuda")\nscores = model(tiles)\n'
+    assert lesson.code_diff(before, after) == ('- model = Net()\n+ model = Net().to("cuda")\n  scores = model(tiles)')
+
+
+def test_words_from_outside_are_no_markup() -> None:
+    assert lesson.plain("a_b *c* $d$ :red[e]") == r"a\_b \*c\* \$d\$ \:red\[e\]"
+
+
+def _elements() -> None:
+    from pages.parts import lesson
+
+    lesson.header("One line.", 7, "Do this.")
+    answer = lesson.guess("size", "how large?", ["small", "large"])
+    lesson.saw(f"answer {answer}, again {lesson.guessed('size')}")
+    lesson.misconception("Bigger is better", "It is not.")
+    lesson.show_pytorch("x = 1")
+    lesson.show_pytorch("x = 1", "x = 2")
+
+
+def test_elements_of_the_contract() -> None:
+    test = AppTest.from_function(_elements).run()
+    assert not test.exception
+    assert test.subheader[0].value == "One line."
+    assert "Do this." in test.markdown[-1].value or any("Do this." in each.value for each in test.markdown)
+    assert test.info[0].value == "answer None, again None"
+    assert test.warning[0].value == "It is not."
+    assert [each.language for each in test.code] == ["python", "python", "diff"]
+
+
+def test_a_guess_can_be_made_and_taken_back() -> None:
+    test = AppTest.from_function(_elements).run()
+    pills(test).set_value("large").run()
+    assert test.info[0].value == "answer large, again large"
+    pills(test).set_value(None).run()
+    assert test.info[0].value == "answer None, again None"

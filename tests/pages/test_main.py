@@ -1,0 +1,255 @@
+"""The shell: nickname, device switch, dataset badge, my runs, start over; and that the session survives in the URL."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.data.classes import CLASS_COLOURS
+from eurosat_core.errors import RunError
+from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.training.config import workshop_config
+from eurosat_core.wording import percent
+from tests.pages.conftest import CPU, FAKE_GPU, MAIN, FakeEngine, pills, shown, wait_until
+
+App = Callable[..., AppTest]
+ME = "test-otter-10"
+
+
+def links(test: AppTest) -> list[str]:
+    return [each.value for each in test.page_link]
+
+
+def submit(lab: Lab, owner: str = ME) -> str:
+    return lab.submit(workshop_config(), owner).id
+
+
+# Nickname
+
+
+def test_a_friendly_nickname_at_first(lab: Lab) -> None:
+    test = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    name = test.text_input(key="nickname_input").value
+    assert name
+    assert len(name.split("-")) == 3
+    assert test.query_params["who"] == name
+    test.run()
+    assert test.text_input(key="nickname_input").value == name
+
+
+def test_the_nickname_of_the_url_is_taken(lab: Lab, app: App) -> None:
+    assert app(who="ada").text_input(key="nickname_input").value == "ada"
+
+
+def test_renaming_reaches_the_url_and_other_pages(lab: Lab, app: App) -> None:
+    test = app()
+    test.text_input(key="nickname_input").set_value("  Grace   H.\t").run()
+    assert test.text_input(key="nickname_input").value == "Grace H."
+    assert test.query_params["who"] == "Grace H."
+    test.switch_page("tiles.py").run()
+    assert test.text_input(key="nickname_input").value == "Grace H."
+
+
+@pytest.mark.parametrize("name", ["", "   ", "\u200b\x00"])
+def test_an_empty_nickname_is_not_taken(lab: Lab, app: App, name: str) -> None:
+    test = app()
+    test.text_input(key="nickname_input").set_value(name).run()
+    assert test.text_input(key="nickname_input").value == ME
+
+
+def test_a_nickname_from_the_url_is_made_harmless(lab: Lab, app: App) -> None:
+    name = app(who="x" * 500 + "\n<script>").text_input(key="nickname_input").value
+    assert name == "x" * 24
+
+
+# Devices
+
+
+def test_a_missing_gpu_is_shown_with_its_reason_and_cannot_be_chosen(lab: Lab, app: App) -> None:
+    test = app()
+    choice, missing = test.sidebar.radio
+    assert choice.options == ["CPU"]
+    assert missing.options == ["GPU"]
+    assert missing.disabled
+    assert "No GPU was found on this machine" in shown(test)
+
+
+def test_a_gpu_can_be_chosen_and_stays_chosen(make_lab: Callable[..., Lab], app: App) -> None:
+    make_lab(FakeEngine((CPU, FAKE_GPU)))
+    test = app()
+    assert test.radio(key="device").value == "cpu"
+    assert test.radio(key="device").options == ["CPU", "GPU 0"]
+    test.radio(key="device").set_value("cuda:0").run()
+    test.switch_page("tiles.py").run()
+    assert test.radio(key="device").value == "cuda:0"
+
+
+def test_a_device_that_went_away_falls_back_to_the_cpu(make_lab: Callable[..., Lab], app: App) -> None:
+    make_lab(FakeEngine((CPU, FAKE_GPU)))
+    test = app()
+    test.radio(key="device").set_value("cuda:0").run()
+    make_lab()
+    test.run()
+    assert not test.exception
+    assert test.radio(key="device").value == "cpu"
+
+
+# Tiles
+
+
+def test_synthetic_tiles_are_labelled_on_every_page(lab: Lab, app: App) -> None:
+    test = app()
+    for page in ("start.py", "tiles.py", "train.py"):
+        test.switch_page(page).run()
+        assert not test.exception
+        assert any("Synthetic tiles" in each.value for each in test.sidebar.markdown), page
+
+
+# Runs
+
+
+def test_no_runs_yet(lab: Lab, app: App) -> None:
+    assert "None yet" in shown(app())
+
+
+def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine: FakeEngine) -> None:
+    first = submit(lab, "somebody else")
+    wait_until(lambda: lab.run(first).state == "running")
+    mine = [submit(lab) for _ in range(2)]
+    wait_until(lambda: first in engine.jobs)
+    engine.end(first, None, "The worker died.")
+    wait_until(lambda: lab.run(mine[0]).state == "running")
+    test = app()
+    assert links(test) == ["Baseline CNN · CPU · queued", "Baseline CNN · CPU · running"]
+    assert "of others" not in shown(test)
+    lab.store.update(first, state="running")
+    test.run()
+    assert "1 run of others in progress" in shown(test)
+
+
+def test_a_finished_run_shows_its_accuracy_and_a_failed_one_why(lab: Lab, app: App) -> None:
+    done, failed = submit(lab), submit(lab)
+    wait_until(lambda: lab.run(done).state == "running")
+    lab.store.update(done, state="finished", summary={"val_accuracy": 0.7362})
+    lab.store.update(failed, state="failed", message="The loss became NaN.")
+    test = app(run=done)
+    assert links(test) == ["Baseline CNN · CPU · failed", f"**Baseline CNN · CPU · {percent(0.7362)}**"]
+    assert "The loss became NaN." in test.page_link[0].proto.help
+
+
+def test_a_link_opens_the_run_under_the_same_nickname(lab: Lab, app: App) -> None:
+    run_id = submit(lab)
+    query = app().page_link[0].proto.query_string
+    assert f"run={run_id}" in query
+    assert f"who={ME}" in query
+
+
+def test_the_run_in_the_url_survives_a_page_switch_and_a_refresh(lab: Lab, app: App) -> None:
+    run_id = submit(lab)
+    test = app("train.py", run=run_id)
+    del test.query_params["run"]  # as the navigation's links do
+    test.switch_page("tiles.py").run()
+    assert test.query_params["run"] == run_id
+    assert app("tiles.py", run=run_id).query_params["run"] == run_id
+
+
+def test_many_runs_do_not_flood_the_sidebar(lab: Lab, app: App) -> None:
+    first = submit(lab)
+    wait_until(lambda: lab.run(first).state == "running")
+    for number in range(40):
+        record = lab.store.create(workshop_config(), ME, lab.run(first).tiles)
+        lab.store.update(record.id, state="finished", created=float(number))
+    test = app()
+    assert len(links(test)) == 35
+    assert any("36 earlier" in each.label for each in test.expander)
+
+
+def test_damaged_run_folders_are_named_and_harm_nothing(lab: Lab, app: App) -> None:
+    good, bad = submit(lab), submit(lab)
+    wait_until(lambda: lab.run(good).state == "running")
+    (lab.store.folder_of(bad) / "run.json").write_text("{", encoding="utf-8")
+    test = app()
+    assert not test.exception
+    assert len(links(test)) == 1
+    assert any("1 damaged" in each.label for each in test.expander)
+    assert "is not JSON" in shown(test)
+
+
+@pytest.mark.parametrize("run", ["nonsense", "../../etc/passwd", "20260101-000000-baseline-aaaa", "x" * 5000])
+def test_a_run_that_does_not_exist_breaks_no_page(lab: Lab, app: App, run: str) -> None:
+    for page in ("start.py", "tiles.py", "train.py"):
+        assert not app(page, run=run).exception
+
+
+# Start over, glossary, errors
+
+
+def test_start_over_forgets_all_but_the_nickname(lab: Lab, app: App) -> None:
+    run_id = submit(lab)
+    test = app("tiles.py", run=run_id)
+    pills(test).set_value("3–4 of 10").run()
+    test.session_state["tiles_class"] = "damaged"
+    test.button(key="start_over").click().run()
+    assert not test.exception
+    assert test.title[0].value == "Start"
+    assert dict(test.query_params) == {"who": ME}
+    assert test.session_state.get("guess_colour_alone") is None
+    assert links(test) == ["Baseline CNN · CPU · running"] or links(test) == ["Baseline CNN · CPU · queued"]
+
+
+def test_the_glossary_opens(lab: Lab, app: App) -> None:
+    test = app()
+    test.button(key="glossary").click().run()
+    assert not test.exception
+    assert "**Epoch** · One pass" in shown(test)
+
+
+def test_without_a_lab_there_is_a_sentence() -> None:
+    with pytest.raises(RunError, match=r"streamlit run streamlit_app\.py"):
+        current_lab()
+
+
+# Configuration
+
+
+def config() -> dict[str, dict[str, object]]:
+    return tomllib.loads((MAIN.parents[1] / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+
+
+def test_chart_colours_are_the_class_colours() -> None:
+    assert tuple(config()["theme"]["chartCategoricalColors"]) == CLASS_COLOURS  # type: ignore[arg-type]
+
+
+def test_the_app_phones_nobody_and_shows_no_tracebacks() -> None:
+    values = config()
+    assert values["browser"]["gatherUsageStats"] is False
+    assert values["server"]["showEmailPrompt"] is False
+    assert values["server"]["fileWatcherType"] == "none"
+    assert values["client"]["showErrorDetails"] == "none"
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("textColor", 10), ("linkColor", 4.5), ("primaryColor", 3), ("redTextColor", 4.5), ("grayTextColor", 4.5)],
+)
+def test_colours_can_be_read_on_a_projector(mode: str, name: str, least: float) -> None:
+    theme = json.loads(json.dumps(config()["theme"]))[mode]
+    for ground in ("backgroundColor", "secondaryBackgroundColor"):
+        low, high = sorted((_luminance(theme[name]), _luminance(theme[ground])))
+        assert (high + 0.05) / (low + 0.05) >= least, f"{name} on {ground}"
+
+
+def test_every_page_of_the_navigation_exists() -> None:
+    pages = {path.name for path in Path(MAIN).parent.glob("*.py")} - {"main.py", "__init__.py"}
+    source = MAIN.read_text(encoding="utf-8")
+    assert all(f'"{page}"' in source for page in pages)
