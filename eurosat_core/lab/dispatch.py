@@ -42,6 +42,7 @@ class _Running:
     paused_since: float | None = None
     parked: bool = False  # paused for so long that its place was given to others
     stopping: bool = False
+    owed: list[Command] = field(default_factory=list)  # asked for before its worker had begun
     ended: float | None = None  # when its result came, which then waits for events still on their way
     beside: set[str] = field(default_factory=set)
 
@@ -129,6 +130,13 @@ class Dispatcher:
         """Have the dispatcher look now whether something can start: a run was added, or a device became free."""
         self._inbox.put("look")
 
+    def refuse(self, run_id: str, message: str) -> None:
+        """End a waiting run that can never start; nothing happens if it does not wait."""
+        with self._lock:
+            if run_id in self._queue:
+                self._queue.remove(run_id)
+                self._end(run_id, "failed", message)
+
     def control(self, record: RunRecord, command: Command) -> None:
         """Pass a command to a run. Raises `RunError` when it is not here to be commanded."""
         run_id = record.id
@@ -139,6 +147,8 @@ class Dispatcher:
                 return
             running = self._running.get(run_id)
             if running is None:
+                if run_id in self._queue:
+                    raise RunError(f"The run {run_id} still waits for its turn. You can stop it, or let it wait.")
                 if self._store.get(run_id).is_active:
                     raise RunError(f"The run {run_id} is not one of this server's, so it cannot be changed here.")
                 raise RunError(f"The run {run_id} has already ended ({self._store.get(run_id).state}).")
@@ -149,11 +159,13 @@ class Dispatcher:
                 return
             if command == "stop":
                 running.stopping = True
-        if not self._engine.command(run_id, command):
-            logger.info("run %s: %s came too late", run_id, command)
-            return
+        arrived = not running.owed and self._engine.command(run_id, command)  # never before what was asked earlier
         with self._lock:
-            if command != "stop" and self._running.get(run_id) is running:
+            if self._running.get(run_id) is not running:
+                return  # it ended meanwhile
+            if not arrived:
+                running.owed.append(command)
+            if command != "stop":
                 paused = command in ("pause", "step")
                 running.paused_since = time.monotonic() if paused else None
                 self._store.update(run_id, state="paused" if paused else "running")
@@ -190,10 +202,11 @@ class Dispatcher:
                 if message != "look":
                     self._take(message)
             except queue.Empty:
-                self._park_long_paused()
+                pass
             except Exception:
                 logger.exception("a worker's message could not be taken; the dispatcher goes on")
             try:
+                self._park_long_paused()
                 while self._start_one():
                     pass
             except Exception:
@@ -206,6 +219,10 @@ class Dispatcher:
         if isinstance(message, EventsTold):
             self._store.append(message.run_id, message.events)
             running.told += len(message.events)
+            with self._lock:
+                owed, running.owed = running.owed, []
+            for command in owed:
+                self._engine.command(message.run_id, command)
             return
         now = time.monotonic()
         running.ended = running.ended or now
@@ -291,11 +308,15 @@ class Dispatcher:
                 self._running[run_id] = running
                 self._store.update(run_id, state="running", started=time.time())
             self._engine.start(job)
-        except (LabError, OSError) as error:
+        except Exception as error:
+            message = str(error)
+            if not isinstance(error, LabError):
+                logger.exception("run %s could not be started", run_id)
+                message = f"It could not be started ({type(error).__name__}: {message[:200]}). Start it again."
             with self._lock:
                 self._running.pop(run_id, None)
                 with suppress(LabError, OSError):
-                    self._end(run_id, "failed", str(error))
+                    self._end(run_id, "failed", message)
             held.release()
 
     def _park_long_paused(self) -> None:

@@ -67,6 +67,8 @@ def room_check(
 
 
 def _tiles(state: TilesState) -> Check:
+    if state.tile_set is None and state.problem:
+        return Check("Tiles", "problem", state.problem, "Then start the app again.")
     if state.tile_set is None:
         progress = f": {state.done:,} of {state.total:,}" if state.total else ""
         return Check("Tiles", "checking", f"Opening the tiles{progress} …")

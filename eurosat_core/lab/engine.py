@@ -35,6 +35,7 @@ _THREADS_PER_WORKER = 16
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
     "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
+    "distributed.scheduler.no-workers-timeout": "60s",  # a worker that died just before it got the job: say so
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.profile.enabled": False,  # it samples every 10 ms, beside what we measure
     "distributed.admin.system-monitor.interval": "5s",
@@ -45,6 +46,10 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
 }
+
+
+# Dask's HTTP servers cannot be switched off, so they get no pages and an address that nobody else can reach.
+_NO_PAGES: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ class DaskEngine:
             security = Security.temporary()
             options = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
             self._cluster = SpecCluster(
-                scheduler={"cls": Scheduler, "options": {**options, "dashboard": False}},
+                scheduler={"cls": Scheduler, "options": {**options, **_NO_PAGES}},
                 workers={"cpu": self._worker_spec(security)},
                 security=security,
                 silence_logs=logging.ERROR,
@@ -148,17 +153,18 @@ class DaskEngine:
 
     def _worker_spec(self, security: Security) -> dict[str, Any]:
         threads = str(self._settings.threads)
+        environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "DASK_LOGGING__DISTRIBUTED": "error"}
         return {
             "cls": Nanny,
             "options": {
                 "nthreads": _THREADS_PER_WORKER,
                 "memory_limit": int(psutil.virtual_memory().total * 0.9),
                 "local_directory": str(self._settings.cache / "workers"),
-                "env": {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                "env": environ,
                 "host": "127.0.0.1",
                 "protocol": "tls://",
                 "security": security,
-                "dashboard": False,
+                **_NO_PAGES,
             },
         }
 

@@ -18,7 +18,7 @@ MAX_POINTS = 400
 
 @dataclass(frozen=True)
 class History:
-    """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS` a phase.
+    """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
     latest: the newest reported step; updated: when the last event was written (seconds since 1970), None for none.
     """
@@ -41,7 +41,9 @@ class HistoryReader:
         self._offset = 0
         self._started: Started | None = None
         self._finished: Finished | None = None
-        self._steps: list[StepDone] = []
+        self._steps: list[StepDone] = []  # every `_stride`th of those told
+        self._stride = 1
+        self._told = 0
         self._epochs: list[EpochDone] = []
         self._latest: StepDone | None = None
         self._updated: float | None = None
@@ -55,7 +57,7 @@ class HistoryReader:
                 with self._path.open("rb") as file:
                     file.seek(self._offset)
                     added = file.read()
-            except FileNotFoundError:
+            except OSError:  # not there yet, or not to be read
                 return self._history
             whole = added.rfind(b"\n") + 1
             if whole:
@@ -70,7 +72,7 @@ class HistoryReader:
             values = json.loads(line)
             at = values.pop("at", None)
             event = event_from_dict(values)
-        except (ValueError, AttributeError, RunError):
+        except (ValueError, TypeError, AttributeError, RecursionError, RunError):
             return
         self._events += 1
         self._updated = at if isinstance(at, int | float) else self._updated
@@ -79,17 +81,23 @@ class HistoryReader:
                 self._started = event
             case StepDone():
                 self._latest = event
-                self._steps.append(event)
+                if self._told % self._stride == 0:
+                    self._steps.append(event)
+                self._told += 1
                 if len(self._steps) > 4 * MAX_POINTS:  # a run of hours must not fill the server's memory
                     self._steps = self._steps[::2]
+                    self._stride *= 2  # what comes is thinned like what is there, else the beginning would vanish
             case EpochDone():
                 self._epochs.append(event)
             case Finished():
                 self._finished = event
 
     def _snapshot(self) -> History:
-        stride = -(-len(self._steps) // MAX_POINTS)
-        steps = self._steps[::-1][:: max(stride, 1)][::-1]  # counted from the end, so that the newest is there
+        steps = self._steps
+        if len(steps) >= MAX_POINTS:
+            steps = steps[:: -(-len(steps) // (MAX_POINTS - 1))]
+        if self._latest is not None and steps[-1] is not self._latest:  # the newest is always there
+            steps = [*steps, self._latest]
         return History(
             self._started,
             tuple(steps),

@@ -10,6 +10,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -160,7 +161,8 @@ def _pull(events: Pull, control: Control, tell: Report, kept: "_Kept") -> bool:
             if not isinstance(event, StepDone) or event.reported:
                 kept.note(event)
                 tell([event])
-            held = control.wait()
+            # Between two steps only, so that one step asked for is one batch, also across the end of an epoch.
+            held = control.wait() if isinstance(event, StepDone) else None
         return False
     finally:
         events.close()
@@ -251,7 +253,8 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
     """What a run was done on; versions included, since figures depend on them."""
     name = cpu_device().name if device == "cpu" else device
     if device.startswith("cuda") and torch.cuda.is_available():
-        name = torch.cuda.get_device_name(device)
+        with suppress(RuntimeError, AssertionError):  # it has vanished: training says so in a sentence
+            name = torch.cuda.get_device_name(device)
     return {
         "device_name": name,
         "threads": threads,

@@ -40,6 +40,7 @@ class Lab:
         self._devices: tuple[Device, ...] = (cpu_device(),)
         self._devices_known = False
         self._workers_problem = ""
+        self._closed = False
         self._speeds: list[Speed] = []
         self._readers: dict[str, HistoryReader] = {}
         self._readers_lock = threading.Lock()
@@ -72,6 +73,7 @@ class Lab:
 
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
+        self._closed = True
         self._dispatcher.close()
         self._engine.close()
 
@@ -82,9 +84,11 @@ class Lab:
         problem = ""
         try:
             tile_set = open_tiles(find_place(None, self.settings), self.settings.cache, progress)
-        except DataError as error:
+        except Exception as error:
             problem = str(error)
-            logger.warning("tiles: %s", problem)
+            if not isinstance(error, DataError):
+                problem = f"The tiles could not be opened ({type(error).__name__}: {problem[:200]})."
+            logger.warning("tiles: %s", problem, exc_info=not isinstance(error, DataError))
             try:
                 tile_set = open_tiles(None, self.settings.cache)
             except DataError as no_cache:
@@ -94,19 +98,40 @@ class Lab:
         for record in reversed(self.store.all()[0]):  # what waited when the last server ended waits on
             if record.state == "queued":
                 self._dispatcher.add(record, self._seconds_for(record.config))
+        self._refuse_lost_devices()
         self._dispatcher.look()
 
     def _find_devices(self) -> None:
         try:
             self._devices = self._engine.probe()
         except Exception as error:
+            if self._closed:
+                return
             logger.exception("devices could not be probed")
             self._workers_problem = f"The worker processes did not start ({type(error).__name__})."
         self._devices_known = True
+        self._refuse_lost_devices()
         self._dispatcher.look()
         for device in self._devices:
             if device.available:
                 self._measure(device.id)
+
+    def _device_problem(self, name: str) -> str:
+        """Why a run cannot have this device; empty when it can."""
+        device = next((each for each in self._devices if each.id == name), None)
+        if device is not None and device.available:
+            return ""
+        reason = device.reason if device else f"This machine has no device '{name}'."
+        return f"{reason} Choose another device."
+
+    def _refuse_lost_devices(self) -> None:
+        """Runs that have waited since before a restart, for a device that is no longer there, would wait for ever."""
+        if not self._devices_known or self._workers_problem:
+            return
+        for record in self.store.all()[0]:
+            problem = self._device_problem(record.config.device)
+            if record.state == "queued" and problem:
+                self._dispatcher.refuse(record.id, problem)
 
     def _measure(self, device: str) -> None:
         """Measure an idle device for the estimates; a run that is asked for meanwhile waits for about a second."""
@@ -115,7 +140,8 @@ class Lab:
         try:
             self._speeds = [*self._speeds, *self._engine.measure(device)]
         except Exception:
-            logger.exception("the speed of %s could not be measured", device)
+            if not self._closed:
+                logger.exception("the speed of %s could not be measured", device)
         finally:
             self._dispatcher.release(device)
 
@@ -168,11 +194,9 @@ class Lab:
         config.checked()
         tile_set = self._tiles.tile_set
         if tile_set is None:
-            raise RunError("The tiles are still being opened. Try again in a few seconds.")
-        device = next((each for each in self._devices if each.id == config.device), None)
-        if device is None or not device.available:
-            reason = device.reason if device else f"This machine has no device '{config.device}'."
-            raise ConfigError(f"{reason} Choose another device.")
+            raise RunError(self._tiles.problem or "The tiles are still being opened. Try again in a few seconds.")
+        if problem := self._device_problem(config.device):
+            raise ConfigError(problem)
         self._dispatcher.check_room(owner)
         used = TilesUsed(tile_set.fingerprint, tile_set.source, tile_set.place, len(tile_set), tile_set.class_names)
         record = self.store.create(config, owner, used)

@@ -5,13 +5,14 @@
 """
 
 import json
+import math
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +31,7 @@ ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interru
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _FORMAT = 1
+_MAKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,16 @@ def _new_id(model: str, now: float) -> str:
     return f"{stamp}-{model}-{secrets.token_hex(2)}"
 
 
+# Two writes may fall into one tick of the file system's clock, but the second one makes another file.
+_Stamp = tuple[int, int, int]  # time of the last change, inode, size
+
+
 class RunStore:
     """All runs below one folder. Safe to use from several threads and processes: every write is atomic."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._read: dict[str, tuple[int, RunRecord]] = {}  # by id: time of the file's last change, what it held
+        self._read: dict[str, tuple[_Stamp, RunRecord]] = {}  # by id: which state of the file was read, what it held
 
     def folder_of(self, run_id: str) -> Path:
         """The folder of a run. Raises `RunError` for a name that is no run id, so that none leads elsewhere."""
@@ -91,26 +97,33 @@ class RunStore:
 
     def create(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> RunRecord:
         """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
-        record = self._new_folder(config, owner, tiles, "queued")
-        self.write(record)
+        with self._explained():
+            record = self._new_folder(config, owner, tiles, "queued")
+            self.write(record)
         return record
 
     def create_held(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> tuple[RunRecord, FileLock]:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
-        record = self._new_folder(config, owner, tiles, "running")
-        held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
-        self.write(replace(record, started=record.created))
+        with self._explained():
+            record = self._new_folder(config, owner, tiles, "running")
+            held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
+            self.write(replace(record, started=record.created))
         return self.get(record.id), held
 
     def _new_folder(self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State) -> RunRecord:
         now = time.time()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, created=now)
+            with suppress(FileExistsError):
+                self.folder_of(record.id).mkdir()
+                return record
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the file system says to a new run into a sentence."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            while True:
-                record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, created=now)
-                with suppress(FileExistsError):
-                    self.folder_of(record.id).mkdir()
-                    return record
+            yield
         except OSError as error:
             raise RunError(
                 f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
@@ -119,11 +132,8 @@ class RunStore:
 
     def write(self, record: RunRecord) -> None:
         """Replace `run.json` in one step, so that a reader sees the old or the new one, never half of it."""
-        path = self.folder_of(record.id) / "run.json"
         text = json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
-        partial = path.with_name(f"run.json.{secrets.token_hex(4)}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        _write_whole(self.folder_of(record.id) / "run.json", text.encode())
 
     def update(self, run_id: str, **changes: Any) -> RunRecord:
         """Change some fields of a run, and return it as it is now."""
@@ -135,12 +145,15 @@ class RunStore:
         """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""
         path = self.folder_of(run_id) / "run.json"
         try:
-            changed = path.stat().st_mtime_ns
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
             known = self._read.get(run_id)
-            if known is not None and known[0] == changed:
+            if known is not None and known[0] == stamp:
                 return known[1]
             record = _parse_record(path)
         except FileNotFoundError as error:
+            if path.parent.is_dir():
+                raise RunError(f"The run {run_id} is damaged: it has no run.json. Delete its folder.") from error
             raise RunError(
                 f"There is no run {run_id}. It may have been deleted; choose another from the list of runs."
             ) from error
@@ -148,7 +161,7 @@ class RunStore:
             raise RunError(f"The run {run_id} cannot be read: {error.strerror or error}.") from error
         if record.id != run_id:
             raise RunError(f"The run {run_id} is damaged: its run.json belongs to {record.id}. Delete its folder.")
-        self._read[run_id] = (changed, record)
+        self._read[run_id] = (stamp, record)
         return record
 
     def all(self) -> tuple[list[RunRecord], list[str]]:
@@ -165,9 +178,19 @@ class RunStore:
             try:
                 records.append(self.get(name))
             except RunError as error:
-                problems.append(str(error))
+                if not (isinstance(error.__cause__, FileNotFoundError) and self._in_the_making(name)):
+                    problems.append(str(error))
         records.sort(key=lambda each: (each.created, each.id), reverse=True)
         return records, problems
+
+    def _in_the_making(self, run_id: str) -> bool:
+        """Whether a run is just being created or deleted, so that its `run.json` is not there yet or any more."""
+        try:
+            return abs(time.time() - self.folder_of(run_id).stat().st_mtime) < _MAKING_SECONDS
+        except FileNotFoundError:  # deleted this very moment
+            return True
+        except OSError:
+            return False
 
     def append(self, run_id: str, events: Iterable[Event], at: float | None = None) -> None:
         """Add events to a run, each with the time it was written."""
@@ -182,9 +205,7 @@ class RunStore:
         for name, content in files.items():
             if Path(name).name != name:
                 raise RunError(f"'{name}' is not a file name.")
-            partial = folder / f"{name}.{secrets.token_hex(4)}"
-            partial.write_bytes(content)
-            partial.replace(folder / name)
+            _write_whole(folder / name, content)
 
     def load(self, run_id: str, name: str) -> bytes:
         """One artifact. Raises `RunError` when the run has none of that name."""
@@ -202,9 +223,12 @@ class RunStore:
     def lock(self, run_id: str) -> FileLock:
         """Take the lock that says: a living process works on this run. The system frees it when the process dies.
 
-        Raises `RunError` when another process holds it.
+        Raises `RunError` when another process holds it, or there is no such run.
         """
-        held = FileLock(self.folder_of(run_id) / "lock", thread_local=False)
+        folder = self.folder_of(run_id)
+        if not folder.is_dir():  # else the lock would make it
+            raise RunError(f"There is no run {run_id}. It may have been deleted.")
+        held = FileLock(folder / "lock", thread_local=False)
         try:
             held.acquire(timeout=0)
         except Timeout:
@@ -217,15 +241,31 @@ class RunStore:
         for record in self.all()[0]:
             if record.state not in ("running", "paused"):
                 continue
-            try:
+            with suppress(RunError, OSError):  # another process has it, or it cannot be written
                 held = self.lock(record.id)
-            except RunError:
-                continue
-            with held:
-                if self.get(record.id).state in ("running", "paused"):
-                    message = "The program that ran it was stopped. What it had reported until then is kept."
-                    marked.append(self.update(record.id, state="interrupted", message=message, ended=time.time()))
+                try:
+                    if self.get(record.id).state in ("running", "paused"):
+                        message = "The program that ran it was stopped. What it had reported until then is kept."
+                        marked.append(self.update(record.id, state="interrupted", message=message, ended=time.time()))
+                finally:
+                    held.release()
         return marked
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; nothing is left behind when the disk is full."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _parse_record(path: Path) -> RunRecord:
@@ -234,7 +274,7 @@ def _parse_record(path: Path) -> RunRecord:
     damaged = f"The run {run_id} is damaged: its run.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{damaged} is not JSON. Delete its folder, or restore the file.") from error
     if not isinstance(values, dict):
         raise RunError(f"{damaged} holds no settings. Delete its folder, or restore the file.")
@@ -251,11 +291,18 @@ def _parse_record(path: Path) -> RunRecord:
         record = RunRecord(**values)
         if record.state not in ACTIVE | ENDED:
             raise RunError(f"{damaged} has an unknown state '{record.state}'. Delete its folder.")
+        for name in ("owner", "kind", "message"):
+            if not isinstance(getattr(record, name), str):
+                raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
         for name in ("created", "started", "ended"):
-            if not isinstance(getattr(record, name), int | float | None):
+            value = getattr(record, name)
+            if not (_is_number(value) or (value is None and name != "created")):
                 raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")
-        if not (isinstance(record.summary, dict) and isinstance(record.machine, dict)):
+        figures = record.summary.values() if isinstance(record.summary, dict) else [None]
+        if not isinstance(record.machine, dict) or not all(isinstance(each, int | float) for each in figures):
             raise RunError(f"{damaged} has no figures in 'summary'. Delete its folder, or restore the file.")
+        if not _is_number(record.tiles.count) or not all(isinstance(each, str) for each in record.tiles.class_names):
+            raise RunError(f"{damaged} does not say which tiles it used. Delete its folder, or restore the file.")
     except ConfigError as error:
         raise RunError(f"{damaged} has settings that cannot be used: {error}") from error
     except (KeyError, TypeError) as error:

@@ -51,8 +51,9 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
     say(f"run {record.id}")
     job = TrainJob(record.id, config, tiles.fingerprint, str(tiles.cache), settings.threads)
     control = Control()
-    with held, _stopped_by_interrupt(control):
-        result = run_training(job, report, control)
+    try:
+        with _stopped_by_interrupt(control):
+            result = run_training(job, report, control)
         store.save(record.id, result.files)
         store.update(
             record.id,
@@ -62,6 +63,8 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
             machine=result.machine,
             ended=time.time(),
         )
+    finally:
+        held.release()
     return {
         "run_id": record.id,
         "state": result.state,

@@ -1,0 +1,90 @@
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import CPU, GPU, NO_GPU
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.lab.doctor import Check, TilesState, room_check
+from eurosat_core.settings import Settings
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(runs=tmp_path / "not" / "there", cache=tmp_path, threads=2)
+
+
+def check(settings: Settings, name: str, tiles: TilesState | None = None, **options: Any) -> list[Check]:
+    devices = options.pop("devices", (CPU, NO_GPU))
+    options.setdefault("devices_known", True)
+    return [each for each in room_check(settings, tiles or TilesState(), devices, **options) if each.name == name]
+
+
+def test_every_line_is_there_in_order(settings: Settings, small_tiles: TileSet) -> None:
+    checks = room_check(settings, TilesState(small_tiles), (CPU, NO_GPU), devices_known=True)
+    assert [each.name for each in checks] == ["Tiles", "CPU", "GPU", "Workers", "Disk", "Software"]
+    assert all(each.text for each in checks)
+    assert all(each.remedy for each in checks if each.state in ("missing", "problem"))
+
+
+def tiles_check(settings: Settings, state: TilesState) -> Check:
+    (found,) = check(settings, "Tiles", state)
+    return found
+
+
+def test_tiles_that_are_being_opened(settings: Settings) -> None:
+    assert tiles_check(settings, TilesState()).state == "checking"
+    assert "1,200 of 27,000" in tiles_check(settings, TilesState(None, 1200, 27000)).text
+
+
+def test_tiles_of_each_source(settings: Settings, small_tiles: TileSet) -> None:
+    own = tiles_check(settings, TilesState(small_tiles))
+    assert (own.state, own.remedy) == ("ready", "") and "200 tiles in 4 classes" in own.text
+    synthetic = tiles_check(settings, TilesState(replace(small_tiles, source="synthetic")))
+    assert synthetic.state == "missing" and "EUROSAT_DATA" in synthetic.remedy
+    part = tiles_check(settings, TilesState(replace(small_tiles, source="eurosat")))
+    assert part.state == "ready" and "200 of 27,000" in part.text and "incomplete" in part.remedy
+
+
+def test_tiles_that_could_not_be_used(settings: Settings, small_tiles: TileSet) -> None:
+    state = TilesState(replace(small_tiles, source="synthetic"), problem="The folder /x holds no tiles.")
+    found = tiles_check(settings, state)
+    assert found.state == "problem" and "/x holds no tiles. Until then: 200 synthetic" in found.text
+    neither = tiles_check(settings, TilesState(problem="No space left."))
+    assert (neither.state, neither.text) == ("problem", "No space left.")
+
+
+def test_devices(settings: Settings) -> None:
+    (cpu,) = check(settings, "CPU")
+    assert cpu.state == "ready" and "Test CPU" in cpu.text and "of memory" in cpu.text
+    (gpu,) = check(settings, "GPU")
+    assert gpu.state == "missing" and gpu.text == NO_GPU.reason and "CPU" in gpu.remedy
+    (gpu,) = check(settings, "GPU", devices=(CPU, GPU))
+    assert gpu.state == "ready" and "Test GPU" in gpu.text
+    (gpu,) = check(settings, "GPU", devices=(CPU,), devices_known=False)
+    assert gpu.state == "checking"
+
+
+def test_workers(settings: Settings) -> None:
+    (ready,) = check(settings, "Workers")
+    assert ready.state == "ready" and ready.text.startswith("1 worker process on") and "2 CPU threads" in ready.text
+    (two,) = check(settings, "Workers", devices=(CPU, GPU))
+    assert two.text.startswith("2 worker processes")
+    (starting,) = check(settings, "Workers", devices_known=False)
+    assert starting.state == "checking"
+    (none,) = check(settings, "Workers", workers="They did not start.")
+    assert (none.state, none.text) == ("problem", "They did not start.") and "Restart" in none.remedy
+    (cluster,) = check(replace(settings, scheduler="tls://host:8786"), "Workers")
+    assert "tls://host:8786" in cluster.text
+
+
+def test_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, state in ((50 * 1024**3, "ready"), (1024**3, "problem")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _place, free=free: Usage(0, 0, free))
+        (disk,) = check(settings, "Disk")
+        assert disk.state == state and "free for runs" in disk.text

@@ -1,0 +1,179 @@
+"""The lab with its real workers: one lab for all tests of this file, since it takes seconds to start."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from fake_engine import CONFIG, eventually, lab_settings, refused, wait_for_state
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.lab.engine import DaskEngine
+from eurosat_core.lab.lab import Lab, open_lab
+from eurosat_core.lab.runs import RunRecord
+
+pytestmark = pytest.mark.engine
+
+# One tile a step and a thousand epochs' worth of work: it ends when it is told to.
+LONG = replace(CONFIG, epochs=200, batch_size=1)
+PATIENCE = 90.0  # seconds; a fresh worker loads torch first, which may take long on a busy machine
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, small_tiles: TileSet) -> Iterator[Lab]:
+    opened = open_lab(lab_settings(tmp_path_factory.mktemp("engine"), small_tiles))
+    eventually(lambda: opened.tiles().tile_set and opened.devices_known(), PATIENCE)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running(lab: Lab) -> Iterator[None]:
+    yield
+    for run in lab.runs()[0]:
+        if run.is_active:
+            lab.control(run.id, run.owner, "stop")
+            wait_for_state(lab, run.id, "cancelled", "finished", "failed", timeout=PATIENCE)
+
+
+def engine(lab: Lab) -> DaskEngine:
+    assert isinstance(lab._engine, DaskEngine)
+    return lab._engine
+
+
+def worker_process(lab: Lab) -> psutil.Process:
+    (pid,) = engine(lab)._open_client.run(os.getpid).values()
+    return psutil.Process(pid)
+
+
+def running(lab: Lab, owner: str = "ada") -> RunRecord:
+    """A long run that has told of a step."""
+    run = lab.submit(LONG, owner)
+    eventually(lambda: lab.history(run.id).latest, PATIENCE)
+    return run
+
+
+def told(lab: Lab, run: RunRecord) -> int:
+    return lab.history(run.id).events
+
+
+def standing(lab: Lab, run: RunRecord) -> int:
+    """Events told, once a paused run has come to a stand."""
+    before = -1
+    while before != (before := told(lab, run)):
+        time.sleep(0.8)  # reports come ten times a second
+    return before
+
+
+def test_a_training_goes_through_a_worker(lab: Lab) -> None:
+    run = lab.submit(CONFIG, "ada")
+    done = wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
+    history = lab.history(run.id)
+    assert history.started and history.finished and [each.epoch for each in history.epochs] == [1, 2]
+    assert history.started.threads == lab.settings.threads == done.machine["threads"]
+    evaluation = lab.evaluation(run.id)
+    assert evaluation and evaluation.accuracy == pytest.approx(done.summary["val_accuracy"])
+    assert done.summary["val_accuracy"] == history.epochs[-1].val_accuracy
+    assert lab.store.load(run.id, "model.pt")
+    found = lab.estimate(CONFIG)
+    assert found and run.id in found.basis
+
+
+def test_pause_one_step_resume_stop(lab: Lab) -> None:
+    run = running(lab)
+    lab.control(run.id, "ada", "pause")
+    assert lab.run(run.id).state == "paused"
+    before = standing(lab, run)
+    lab.control(run.id, "ada", "step")
+    eventually(lambda: told(lab, run) > before)
+    assert standing(lab, run) - before in (1, 2)  # the end of an epoch may lie between
+    lab.control(run.id, "ada", "resume")
+    eventually(lambda: told(lab, run) > before + 3)
+    assert lab.run(run.id).state == "running"
+    lab.control(run.id, "ada", "stop")
+    done = wait_for_state(lab, run.id, "cancelled")
+    assert "stopped" in done.message and lab.history(run.id).finished is None
+
+
+def test_stop_right_after_the_click(lab: Lab) -> None:
+    run = lab.submit(LONG, "ada")
+    lab.control(run.id, "ada", "stop")
+    wait_for_state(lab, run.id, "cancelled", timeout=PATIENCE)
+
+
+def test_loader_workers_inside_a_worker(lab: Lab) -> None:
+    config = replace(CONFIG, source="loader", workers=2, epochs=1, channels_last=False)
+    run = lab.submit(config, "ada")
+    done = wait_for_state(lab, run.id, "finished", "failed", timeout=PATIENCE)
+    assert done.state == "finished", done.message
+    assert done.summary["epochs"] == 1
+
+
+def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
+    first = running(lab)
+    queued = [lab.submit(CONFIG, owner) for owner in ("bob", "cleo", "bob")]
+    assert all(lab.place(each.id) for each in queued)
+    killed = worker_process(lab)
+    killed.send_signal(signal.SIGKILL)
+    now = wait_for_state(lab, first.id, "failed", timeout=PATIENCE)
+    assert "died" in now.message and "Try again" in now.message and now.ended
+    assert lab.history(first.id).events > 0
+    for run in queued:
+        wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
+    assert worker_process(lab).pid != killed.pid
+
+
+def test_a_worker_can_be_replaced(lab: Lab) -> None:
+    before = worker_process(lab).pid
+    engine(lab).restart("cpu")
+    run = lab.submit(LONG, "ada")
+    wait_for_state(lab, run.id, "running", timeout=PATIENCE)
+    lab.control(run.id, "ada", "stop")  # the fresh process still loads torch, and must not forget it
+    wait_for_state(lab, run.id, "cancelled", timeout=PATIENCE)
+    assert worker_process(lab).pid != before
+
+
+def test_nothing_listens_beyond_loopback(lab: Lab) -> None:
+    running(lab)
+    processes = [each for each in psutil.Process().children(recursive=True) if each.is_running()]
+    assert worker_process(lab) in processes
+    listening = [
+        each.laddr.ip
+        for process in [psutil.Process(), *processes]
+        for each in process.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert listening and set(listening) == {"127.0.0.1"}
+
+
+def test_the_server_never_touches_a_gpu(lab: Lab) -> None:
+    assert lab.devices()[0].id == "cpu" and len(lab.devices()) >= 2, "a missing GPU is listed, with the reason"
+    assert not torch.cuda.is_initialized()
+
+
+def test_a_running_cluster_is_used_like_the_embedded_one(lab: Lab, tmp_path: Path, small_tiles: TileSet) -> None:
+    security, address = engine(lab)._open_client.security, engine(lab)._open_client.scheduler.address
+    for name, content in (("ca", "ca_file"), ("cert", "client_cert"), ("key", "client_key")):
+        (tmp_path / f"{name}.pem").write_text(getattr(security, f"tls_{content}"))
+    settings = lab_settings(tmp_path, small_tiles, scheduler=address, scheduler_tls=tmp_path)
+    guest = open_lab(settings)
+    try:
+        eventually(lambda: guest.tiles().tile_set and guest.devices_known(), PATIENCE)
+        run = guest.submit(CONFIG, "ada")
+        wait_for_state(guest, run.id, "finished", timeout=PATIENCE)
+        assert guest.history(run.id).finished
+        assert any(address in each.text for each in guest.room())
+        assert run.id not in [each.id for each in lab.runs()[0]], "the host's lab keeps to its own runs"
+    finally:
+        guest.close()
+
+
+def test_what_has_no_worker_is_a_sentence(lab: Lab) -> None:
+    assert "no worker for cuda:7" in refused(lambda: engine(lab)._address_for("cuda:7", wait_seconds=0.0))
+    assert not engine(lab).command("20260102-030405-baseline-00ff", "stop")
+    assert "not started yet" in refused(lambda: DaskEngine(lab.settings)._open_client)

@@ -1,0 +1,100 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import CONFIG, SPEEDS
+
+from eurosat_core.lab import calibration
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.estimate import Estimate, estimate_seconds
+from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.training.config import TrainConfig
+
+MACS = {"baseline": 1_000_000, "large": 5_000_000}
+MEMORY = TrainConfig(source="memory", epochs=3)
+
+
+def finished_run(config: TrainConfig = MEMORY, tiles: int = 1000, **changes: Any) -> RunRecord:
+    """Three epochs on 1,000 tiles, in 6 seconds."""
+    values: dict[str, Any] = {"summary": {"epochs": 3, "seconds": 6.0}, "machine": {"threads": 2}, **changes}
+    used = TilesUsed("f", "folder", "/x", tiles, ("a", "b"))
+    return RunRecord("the-run", "ada", "finished", config, used, created=0.0, **values)
+
+
+def estimate(config: TrainConfig, *runs: RunRecord, speeds: tuple[Speed, ...] = SPEEDS, tiles: int = 1000) -> Estimate:
+    found = estimate_seconds(config, tiles, runs, speeds, MACS, threads=2)
+    assert found is not None
+    return found
+
+
+def test_nothing_was_measured() -> None:
+    assert estimate_seconds(MEMORY, 1000, [], [], MACS, 2) is None
+    assert estimate_seconds(replace(MEMORY, device="cuda:0"), 1000, [], SPEEDS, MACS, 2) is None
+
+
+def test_a_run_that_did_the_same_work_is_the_best_basis() -> None:
+    found = estimate(MEMORY, finished_run(), finished_run(summary={"epochs": 3, "seconds": 60.0}))
+    assert found.seconds == pytest.approx(6.0) and "the-run" in found.basis
+
+
+@pytest.mark.parametrize(
+    ("changes", "tiles", "factor"), [({"epochs": 6}, 1000, 2), ({"tiles": 500}, 1000, 0.5), ({}, 4000, 4)]
+)
+def test_a_run_is_scaled_to_the_work(changes: dict[str, Any], tiles: int, factor: float) -> None:
+    found = estimate(replace(MEMORY, **changes), finished_run(), tiles=tiles)
+    assert found.seconds == pytest.approx(6.0 * factor, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        finished_run(replace(MEMORY, batch_size=80)),
+        finished_run(replace(MEMORY, precision="bfloat16")),
+        finished_run(machine={"threads": 8}),
+        finished_run(machine={}),
+        finished_run(summary={}),
+        finished_run(summary={"epochs": 0, "seconds": 1.0}),
+    ],
+)
+def test_a_run_of_another_kind_is_no_basis(run: RunRecord) -> None:
+    assert "measurement" in estimate(MEMORY, run).basis
+
+
+def test_the_measured_speed_that_fits_best_is_taken() -> None:
+    work = 3 * (750 + 250 / 3)
+    assert estimate(MEMORY).seconds == pytest.approx(work * SPEEDS[0].tile_seconds)
+    fast = replace(MEMORY, precision="bfloat16", channels_last=True, batch_size=128)
+    assert estimate(fast).seconds == pytest.approx(work * SPEEDS[1].tile_seconds)
+
+
+def test_a_larger_model_takes_longer() -> None:
+    assert estimate(replace(MEMORY, model="large")).seconds == pytest.approx(5 * estimate(MEMORY).seconds)
+
+
+def test_opening_pictures_takes_time_that_workers_share() -> None:
+    loader = replace(MEMORY, source="loader")
+    alone, two = estimate(replace(loader, workers=0)), estimate(replace(loader, workers=2))
+    opening = 3 * 1000 * SPEEDS[0].picture_seconds
+    assert alone.seconds == pytest.approx(estimate(MEMORY).seconds + opening)
+    assert two.seconds == pytest.approx(estimate(MEMORY).seconds + opening / 2 + 1)
+
+
+def test_beside_a_gpu_the_slower_side_counts() -> None:
+    gpu = (Speed("cuda:0", 40, "float32", False, 0.00001, 0.001),)
+    config = replace(MEMORY, device="cuda:0", source="loader")
+    assert estimate(replace(config, workers=2), speeds=gpu).seconds == pytest.approx(3 * 1000 * 0.001 / 2 + 1)
+    assert estimate(replace(config, workers=16), speeds=gpu).seconds < 2
+
+
+def test_a_measurement_gives_plausible_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_SECONDS", 0.1)
+    tiles = calibration._random_tiles(1024)
+    monkeypatch.setattr(calibration, "_random_tiles", lambda _count: tiles)
+    tutorial, fast = calibration.measure_speeds("cpu", 1)
+    assert (tutorial.batch_size, tutorial.precision, tutorial.channels_last) == (40, "float32", False)
+    assert (fast.precision, fast.channels_last) == ("bfloat16", True)
+    for each in (tutorial, fast):
+        assert each.device == "cpu"
+        assert 1e-6 < each.tile_seconds < 1, "a tile takes between a microsecond and a second"
+        assert 1e-6 < each.picture_seconds < 1
+    assert estimate_seconds(CONFIG, 200, [], [tutorial, fast], MACS, 2) is not None

@@ -1,0 +1,222 @@
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import (
+    CONFIG,
+    CPU,
+    GPU,
+    NO_GPU,
+    FakeEngine,
+    epoch_done,
+    eventually,
+    fake_lab,
+    lab_settings,
+    refused,
+    started,
+    step,
+    wait_for_state,
+)
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import DataError
+from eurosat_core.lab import lab as lab_module
+from eurosat_core.lab.doctor import TilesState
+from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
+
+Open = Callable[..., tuple[Lab, FakeEngine]]
+
+
+def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: Open, small_tiles: TileSet) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)))
+    tiles = lab.tiles()
+    assert tiles.tile_set is not None and tiles.tile_set.fingerprint == small_tiles.fingerprint
+    assert (tiles.done, tiles.total, tiles.problem) == (200, 200, "")
+    assert lab.devices() == (CPU, GPU) and lab.devices_known()
+    found = lab.estimate(CONFIG)
+    assert found and found.seconds > 0 and "measurement" in found.basis
+    assert not [each for each in lab.room() if each.state == "problem" and each.name != "Disk"]
+    assert lab.model_summary("baseline").total_params > 0
+    assert not engine.order
+
+
+def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slowly(*arguments: Any) -> TileSet:
+        arguments[2](50, 200)
+        go_on.wait(20)
+        return small_tiles
+
+    monkeypatch.setattr(lab_module, "open_tiles", slowly)
+    lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
+    try:
+        eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
+        assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
+        assert lab.estimate(CONFIG) is None
+        assert lab.model_summary("baseline").total_params == 338_486
+        go_on.set()
+        eventually(lambda: lab.tiles().tile_set)
+        assert lab.submit(CONFIG, "ada").state == "queued"
+    finally:
+        lab.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(DataError("The folder /x holds no tiles."), "/x holds no tiles"), (RecursionError("deep"), "RecursionError")],
+)
+def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
+    open_fake: Open, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def only_synthetic(place: Path | None, *_rest: Any) -> TileSet:
+        if place is not None:
+            raise error
+        return replace(small_tiles, source="synthetic")
+
+    monkeypatch.setattr(lab_module, "open_tiles", only_synthetic)
+    lab, _ = open_fake()
+    state = lab.tiles()
+    assert words in state.problem and state.tile_set is not None and state.tile_set.source == "synthetic"
+    assert lab.submit(CONFIG, "ada").tiles.source == "synthetic"
+
+
+def test_no_tiles_at_all_is_said_everywhere(
+    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_arguments: Any) -> TileSet:
+        raise DataError("No space left in the cache.")
+
+    monkeypatch.setattr(lab_module, "open_tiles", none)
+    lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
+    try:
+        eventually(lambda: lab.tiles().problem)
+        assert "No space left" in refused(lambda: lab.submit(CONFIG, "ada"))
+        assert lab.room()[0].state == "problem" and "No space left" in lab.room()[0].text
+    finally:
+        lab.close()
+
+
+def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: Open) -> None:
+    lab, _ = open_fake(FakeEngine(probe_error=OSError("no process")))
+    (workers,) = [each for each in lab.room() if each.name == "Workers"]
+    assert workers.state == "problem" and "OSError" in workers.text
+    assert lab.devices()[0].id == "cpu" and lab.devices_known()
+    assert lab.runs() == ([], [])
+
+
+def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path, small_tiles: TileSet) -> None:
+    class Unmeasurable(FakeEngine):
+        def measure(self, device: str) -> Any:
+            raise RuntimeError(device)
+
+    lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable(speeds=()))
+    try:
+        assert lab.estimate(CONFIG) is None
+        engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
+        found = eventually(lambda: lab.estimate(CONFIG))
+        assert "From your lab's run" in found.basis
+    finally:
+        lab.close()
+
+
+def test_a_measurement_and_a_run_do_not_share_a_device(tmp_path: Path, small_tiles: TileSet) -> None:
+    measuring, go_on = threading.Event(), threading.Event()
+
+    class Slow(FakeEngine):
+        def measure(self, device: str) -> Any:
+            measuring.set()
+            go_on.wait(20)
+            return super().measure(device)
+
+    lab = Lab(lab_settings(tmp_path, small_tiles), engine := Slow()).open()
+    try:
+        measuring.wait(20)
+        eventually(lambda: lab.tiles().tile_set)
+        run = lab.submit(CONFIG, "ada")
+        assert lab.place(run.id) is not None and not engine.order
+        go_on.set()
+        engine.wait_for(run.id)
+        assert not lab._dispatcher.reserve("cpu"), "a device that is busy is not measured"
+        lab._measure("cpu")
+    finally:
+        lab.close()
+
+
+def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: TileSet) -> None:
+    (tmp_path / "file").write_text("")
+    lab = Lab(lab_settings(tmp_path, small_tiles, runs=tmp_path / "file" / "runs"), FakeEngine())
+    assert "EUROSAT_RUNS" in refused(lab.open)
+
+
+def test_the_time_left_follows_the_runs_own_pace(open_fake: Open) -> None:
+    lab, engine = open_fake()
+    run = lab.submit(CONFIG, "ada")
+    engine.wait_for(run.id)
+    assert lab.seconds_left(run.id) is None
+    engine.tell(run.id, started(epochs=5), step(3, seconds=3.0))
+    eventually(lambda: lab.history(run.id).events == 2)
+    assert lab.seconds_left(run.id) is None, "no epoch is done yet"
+    engine.tell(run.id, epoch_done(1, seconds=10.0), step(2, epoch=2, seconds=14.0))
+    eventually(lambda: lab.history(run.id).events == 4)
+    assert lab.seconds_left(run.id) == pytest.approx(36.0)
+
+
+def test_evaluation_needs_predictions(open_fake: Open) -> None:
+    lab, engine = open_fake()
+    run = lab.submit(CONFIG, "ada")
+    engine.wait_for(run.id)
+    assert lab.predictions(run.id) is None and lab.evaluation(run.id) is None
+    engine.end(run.id, files={"predictions.npz": b"damaged"})
+    wait_for_state(lab, run.id, "finished")
+    assert lab.predictions(run.id) is None and lab.evaluation(run.id) is None
+
+
+def test_unknown_runs_are_refused(open_fake: Open) -> None:
+    lab, _ = open_fake()
+    unknown = "20260102-030405-baseline-00ff"
+    for action in (lab.run, lambda name: lab.control(name, "ada", "stop"), lambda name: lab.delete(name, "ada")):
+        assert "There is no run" in refused(lambda action=action: action(unknown))
+    assert "not the name of a run" in refused(lambda: lab.history("../x"))
+    assert lab.history(unknown).events == 0
+    assert lab.place(unknown) is None and not lab.stopping(unknown)
+
+
+def test_readers_are_bounded(open_fake: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_module, "_READERS_KEPT", 3)
+    lab, _ = open_fake()
+    for number in range(10):
+        lab.history(f"20260102-030405-baseline-{number:04d}")
+    assert len(lab._readers) == 3
+
+
+def test_the_tiles_of_a_run_are_found_again(open_fake: Open) -> None:
+    lab, _ = open_fake()
+    run = lab.submit(CONFIG, "ada")
+    assert lab.tiles_of(run) is lab.tiles().tile_set
+    assert lab.tiles_of(replace(run, tiles=replace(run.tiles, fingerprint="other"))) is None
+
+
+def test_the_current_lab(open_fake: Open) -> None:
+    lab, _ = open_fake()
+    set_current_lab(lab)
+    assert current_lab() is lab
+    set_current_lab(None)
+    assert "not open" in refused(current_lab)
+
+
+def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_tiles: TileSet) -> None:
+    settings = lab_settings(tmp_path, small_tiles, scheduler="nonsense://127.0.0.1:1")
+    assert "EUROSAT_SCHEDULER" in refused(lambda: open_lab(settings))
+
+
+def test_synthetic_tiles_when_nothing_is_named(tmp_path: Path) -> None:
+    lab, _ = fake_lab(tmp_path, None, FakeEngine((CPU, NO_GPU)))
+    try:
+        tile_set = lab.tiles().tile_set
+        assert tile_set is not None and tile_set.source == "synthetic" and len(tile_set) == 2000
+    finally:
+        lab.close()
