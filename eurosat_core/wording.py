@@ -34,8 +34,8 @@ def rate(tiles_per_second: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`71.3 %`, from a fraction."""
-    return f"{100 * fraction:.1f} %"
+    """`71.3 %`, from a fraction; the space does not break."""
+    return f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
 
 
 def points(difference: float) -> str:

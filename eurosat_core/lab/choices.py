@@ -1,0 +1,129 @@
+"""A participant's settings in words: what each is called, what was changed, and a smaller version of a long run."""
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import Any
+
+from eurosat_core import wording
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.training.config import TrainConfig
+
+__all__ = [
+    "OPTIMIZER_NAMES",
+    "RECIPE_NAMES",
+    "SETTING_NAMES",
+    "changed",
+    "in_words",
+    "settings_table",
+    "smaller_version",
+]
+
+LONG_SECONDS = 120.0
+RECIPE_NAMES = {"tutorial": "Tutorial’s way", "fast": "Fast"}
+OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"}
+SETTING_NAMES = {
+    "model": "Model",
+    "recipe": "Recipe",
+    "device": "Device",
+    "epochs": "Epochs",
+    "tiles": "Tiles",
+    "batch_size": "Batch size",
+    "optimizer": "Optimizer",
+    "learning_rate": "Learning rate",
+    "momentum": "Momentum",
+    "weight_decay": "Weight decay",
+    "source": "Tiles come from",
+    "workers": "Loader workers",
+    "prefetch": "Prefetched batches per worker",
+    "pin_memory": "Pinned memory",
+    "channels_last": "Channels-last layout",
+    "precision": "Precision",
+    "stratified": "Same share of each class",
+    "seed": "Seed",
+    "split": "Split",
+    "train_fraction": "Share for training",
+    "keep_epochs": "Keep every epoch",
+}
+_SOURCES = {"loader": "picture files (DataLoader)", "memory": "memory, already decoded"}
+_LOADER_ONLY = ("workers", "prefetch", "pin_memory")
+
+
+def in_words(name: str, value: Any) -> str:
+    """The value of a setting as it is shown: `batch_size` 40 → `40`, `source` loader → `picture files (DataLoader)`."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if name == "tiles":
+        return "all" if value is None else f"{value:,}"
+    if name == "train_fraction":
+        return f"{100 * value:.0f} %"
+    if name == "device":
+        return wording.device_name(value)
+    words = {
+        "model": {entry.name: entry.title for entry in CATALOG.values()},
+        "recipe": RECIPE_NAMES,
+        "optimizer": OPTIMIZER_NAMES,
+        "source": _SOURCES,
+    }.get(name, {})
+    if value in words:
+        return words[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def matters(name: str, config: TrainConfig) -> bool:
+    """Whether a setting has any effect in this config: loader workers have none on tiles that lie in memory."""
+    if name in _LOADER_ONLY:
+        return config.source == "loader"
+    return name != "momentum" or config.optimizer == "sgd"
+
+
+def changed(config: TrainConfig, base: TrainConfig, leave_out: Collection[str] = ()) -> dict[str, tuple[str, str]]:
+    """Settings in which two configs differ, in words: name → (value in `config`, value in `base`)."""
+    return {
+        name: (in_words(name, getattr(config, name)), in_words(name, getattr(base, name)))
+        for name in SETTING_NAMES
+        if name not in leave_out
+        and getattr(config, name) != getattr(base, name)
+        and (matters(name, config) or matters(name, base))
+    }
+
+
+def settings_table(config: TrainConfig) -> dict[str, str]:
+    """All settings that have an effect, in words, for showing what a run was made with."""
+    hidden = ("keep_epochs",)
+    return {
+        title: in_words(name, getattr(config, name))
+        for name, title in SETTING_NAMES.items()
+        if name not in hidden and matters(name, config)
+    }
+
+
+def smaller_version(
+    config: TrainConfig,
+    seconds: Callable[[TrainConfig], float | None],
+    tiles_there: int,
+    limit: float = LONG_SECONDS,
+) -> tuple[TrainConfig, float] | None:
+    """The largest of a few smaller versions that is estimated to end within `limit` seconds, and its estimate.
+
+    First fewer tiles, down to the lesson's 6,000; then fewer epochs; then fewer tiles still. None when `config`
+    itself is short enough or nothing was measured yet. If none is short enough, the smallest is offered.
+    """
+    now = seconds(config)
+    if now is None or now <= limit:
+        return None
+    tiles = min(config.tiles or tiles_there, tiles_there)
+    epochs = config.epochs
+    steps = [(12000, epochs), (6000, epochs), *((6000, fewer) for fewer in (10, 5, 3)), (3000, 3), (1500, 3), (1500, 1)]
+    best: tuple[TrainConfig, float] | None = None
+    for count, fewer in steps:
+        smaller = replace(config, tiles=min(count, tiles), epochs=min(fewer, epochs), stratified=True)
+        if smaller.tiles == tiles and smaller.epochs == epochs:
+            continue
+        estimate = seconds(smaller)
+        if estimate is None or estimate >= now:
+            continue
+        if best is None or estimate < best[1]:
+            best = (smaller, estimate)
+        if estimate <= limit:
+            return smaller, estimate
+    return best

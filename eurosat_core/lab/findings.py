@@ -1,0 +1,192 @@
+"""*What you just saw*: sentences computed from a run's own figures, one for each way it can turn out."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from eurosat_core import wording
+from eurosat_core.lab.frames import class_title
+from eurosat_core.lab.history import History
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.training.evaluation import Evaluation
+
+__all__ = ["Finding", "confusions", "guess_against", "learning", "outcome"]
+
+Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]
+
+_GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
+_STANDSTILL = 0.01  # less than one percentage point more is called levelled off
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence or two (`text`) and what kind of outcome they are written for."""
+
+    kind: str
+    text: str
+
+
+def learning(history: History, classes: int) -> Learning:
+    """How far the network has come, by its complete epochs."""
+    epochs = history.epochs
+    if not epochs:
+        return "nothing"
+    last = epochs[-1]
+    chance = 1 / classes
+    tiles = history.started.validation_tiles if history.started else 1000
+    # What guessing could reach by luck on so many tiles (three standard errors), but at least two points.
+    luck = max(3 * math.sqrt(chance * (1 - chance) / max(tiles, 1)), 0.02)
+    if last.val_accuracy <= chance + luck:
+        return "chance"
+    if last.train_accuracy - last.val_accuracy > _GAP:
+        return "overfitting"
+    if len(epochs) >= 4 and max(each.val_accuracy for each in epochs[-2:]) < _STANDSTILL + max(
+        each.val_accuracy for each in epochs[:-2]
+    ):
+        return "levelled"
+    return "learning"
+
+
+def outcome(record: RunRecord, history: History) -> Finding:
+    """What a run shows, while it goes on or at its end: how it ended, then how far the network has come."""
+    classes = max(len(record.tiles.class_names), 2)
+    stage = learning(history, classes)
+    done, planned = len(history.epochs), record.config.epochs
+    sentence = _STAGES[stage](record, history, classes)
+    if record.tiles.source == "synthetic" and stage != "nothing":
+        sentence += " (These are synthetic tiles: the figures say nothing about real satellite pictures.)"
+    if record.state == "queued":
+        return Finding("waiting", "The run waits for a free place. It starts by itself.")
+    if record.state in ("running", "paused"):
+        return Finding(stage, sentence)
+    if record.state == "finished" and done >= planned:
+        return Finding(f"finished_{stage}", sentence)
+    kept = f" {sentence}" if done else ""
+    how_far = f"after {done} of {wording.count(planned, 'epoch')}" if done else "before its first epoch was done"
+    reached = f" {_reach(record, history)}; that much is kept." if done else ""
+    if record.state == "failed":
+        reason = record.message or "The run failed, and left no reason."
+        return Finding("failed", f"The run failed {how_far}. {reason}{reached}")
+    if record.state == "interrupted":
+        reason = record.message or "The program that ran it was stopped."
+        return Finding(
+            "interrupted",
+            f"The run was cut off {how_far}. {reason}{reached} Start it again with the same settings.",
+        )
+    none = "" if done else " So there is no validation result yet: let at least one epoch finish to get one."
+    return Finding("stopped", f"The run was stopped {how_far}.{none}{kept}")
+
+
+def _reach(record: RunRecord, history: History) -> str:
+    """`After 3 epochs the network named 52.1 % of 1,500 tiles it was not trained on correctly`."""
+    last = history.epochs[-1]
+    tiles = wording.count(history.started.validation_tiles, "tile") if history.started else "the tiles"
+    return (
+        f"After {wording.count(len(history.epochs), 'epoch')} the network named "
+        f"{wording.percent(last.val_accuracy)} of {tiles} it was not trained on correctly"
+    )
+
+
+def _chance_share(classes: int) -> str:
+    """`10 %` for ten classes."""
+    return f"{100 / classes:.0f}\N{NO-BREAK SPACE}%"
+
+
+def _nothing(record: RunRecord, history: History, classes: int) -> str:
+    latest = history.latest
+    if latest is None or latest.accuracy is None:
+        return "The network has not seen a tile yet."
+    return (
+        f"In its first epoch so far, the network named {wording.percent(latest.accuracy)} of its training tiles "
+        f"correctly; guessing gives {_chance_share(classes)}. Validation tiles follow at the end of the epoch."
+    )
+
+
+def _chance(record: RunRecord, history: History, classes: int) -> str:
+    last, config = history.epochs[-1], record.config
+    too_fast = config.learning_rate > (0.1 if config.optimizer in ("sgd", "adagrad") else 0.01)
+    advice = "a smaller learning rate: these steps are large" if too_fast else "more epochs, or a larger learning rate"
+    return (
+        f"{_reach(record, history)}. That is still chance: guessing one of {classes} classes gives "
+        f"{_chance_share(classes)}, and a loss of ln {classes} = {math.log(classes):.2f} (this run: "
+        f"{last.val_loss:.2f}). Try {advice}."
+    )
+
+
+def _learning(record: RunRecord, history: History, classes: int) -> str:
+    epochs = history.epochs
+    text = f"{_reach(record, history)}; guessing gives {_chance_share(classes)}. It is learning."
+    if len(epochs) < 2:
+        return text
+    gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy
+    if gain >= _STANDSTILL:
+        return f"{text} The last epoch alone brought {wording.points(gain)}, so more epochs would most likely help."
+    if gain <= -_STANDSTILL:
+        return (
+            f"{text} The last epoch took {wording.points(gain)} away again: validation accuracy moves up and down, so "
+            "judge by the trend of several epochs."
+        )
+    return f"{text} The last epoch changed little (less than one percentage point)."
+
+
+def _levelled(record: RunRecord, history: History, classes: int) -> str:
+    best = max(history.epochs, key=lambda each: each.val_accuracy)
+    return (
+        f"{_reach(record, history)}; guessing gives {_chance_share(classes)}. The last two epochs brought less "
+        f"than one percentage point (best: {wording.percent(best.val_accuracy)} in epoch {best.epoch}), so more of the "
+        "same will bring little. Change something else: the learning rate, the model, or the number of tiles."
+    )
+
+
+def _overfitting(record: RunRecord, history: History, classes: int) -> str:
+    last = history.epochs[-1]
+    best = min(history.epochs, key=lambda each: each.val_loss)
+    rising = (
+        f" Validation loss was lowest in epoch {best.epoch} ({best.val_loss:.2f}) and is {last.val_loss:.2f} now."
+        if best.epoch < last.epoch and last.val_loss > 1.02 * best.val_loss
+        else ""
+    )
+    return (
+        f"{_reach(record, history)}, but {wording.percent(last.train_accuracy)} of those it was trained on: a gap of "
+        f"{wording.points(last.train_accuracy - last.val_accuracy)}. It begins to memorise its training tiles instead "
+        f"of learning what the classes look like (overfitting).{rising} More tiles, or fewer epochs, narrow the gap."
+    )
+
+
+_STAGES = {
+    "nothing": _nothing,
+    "chance": _chance,
+    "learning": _learning,
+    "levelled": _levelled,
+    "overfitting": _overfitting,
+}
+
+
+def guess_against(guess: float, history: History) -> Finding | None:
+    """A guessed share of right answers (0…1) against the last epoch's; within ten points counts as right."""
+    if not history.epochs:
+        return None
+    reached = history.epochs[-1].val_accuracy
+    said = f"You guessed about {100 * guess:.0f} %, it is {wording.percent(reached)}"
+    if abs(reached - guess) <= 0.10:
+        return Finding("right", f"{said}: well judged.")
+    if reached > guess:
+        return Finding("higher", f"{said}: more than you expected.")
+    return Finding("lower", f"{said}: less than you expected.")
+
+
+def confusions(evaluation: Evaluation) -> Finding:
+    """The easiest and the hardest class, and the most frequent mistake."""
+    known = {name: share for name, share in evaluation.per_class.items() if share is not None}
+    mistake = evaluation.most_confused()
+    if mistake is None or not known:
+        return Finding("none", f"All {wording.count(evaluation.tiles, 'validation tile')} were named correctly.")
+    easy, hard = max(known, key=lambda name: known[name]), min(known, key=lambda name: known[name])
+    true, called, times = mistake
+    of = sum(evaluation.confusion[evaluation.class_names.index(true)])
+    return Finding(
+        "mistakes",
+        f"Easiest class: {class_title(easy)} ({wording.percent(known[easy])}). Hardest: {class_title(hard)} "
+        f"({wording.percent(known[hard])}). Most frequent mistake: {class_title(true)} called {class_title(called)} "
+        f"({times} of {of:,} tiles).",
+    )

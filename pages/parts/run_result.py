@@ -1,0 +1,169 @@
+"""What an ended run shows: the computed sentences, accuracy per class, surest mistakes, what it was made with."""
+
+import time
+
+import numpy as np
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.charts import training as charts
+from eurosat_core.data.classes import colours_for
+from eurosat_core.errors import LabError
+from eurosat_core.lab import choices, findings, frames, pace
+from eurosat_core.lab.history import History
+from eurosat_core.lab.runs import RunRecord
+from pages.parts import lesson, live_run, session, train_settings, train_start
+
+__all__ = ["draw", "missing"]
+
+_MISTAKES = 6  # whole rows of two and of three
+_ENLARGED = 3  # whole pixels, so that a tile's own pixels stay visible
+_PROBLEM = "result_problem"
+
+
+def missing(sentence: str) -> None:
+    """The run in the URL cannot be shown: why, and the way on."""
+    st.warning(sentence, title="This run cannot be shown", icon=":material/search_off:")
+    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname()]
+    with st.container(horizontal=True):
+        if mine:
+            st.button(
+                "Open my newest run",
+                icon=":material/history:",
+                key="open_newest",
+                type="primary",
+                on_click=session.open_run,
+                args=(mine[0].id,),
+            )
+        st.button(
+            "Start with a fresh one", icon=":material/add:", key="open_none", on_click=session.open_run, args=(None,)
+        )
+
+
+def draw(record: RunRecord, guess: float | None) -> None:
+    """Everything below the curves, once the run has ended. guess: the share of right answers that was guessed."""
+    history = session.lab().history(record.id)
+    _sentences(record, history, guess)
+    if record.beside:
+        st.warning(
+            "Meanwhile this machine also computed: "
+            + wording.listed(list(record.beside))
+            + ". So its speed says little; "
+            "accuracy is not touched.",
+            icon=":material/groups:",
+        )
+    evaluation = session.lab().evaluation(record.id) if history.epochs else None
+    if evaluation is not None:
+        left, right = st.columns(2, gap="medium")
+        with left:
+            st.subheader("Accuracy per class", anchor=False)
+            st.vega_lite_chart(
+                frames.class_frame(evaluation),
+                charts.class_bars(tuple(colours_for(evaluation.class_names).items())),
+                key="result_classes",
+                alt="Share of each class’s validation tiles that were named correctly, best first",
+            )
+            st.caption(findings.confusions(evaluation).text)
+        with right:
+            st.subheader("Surely wrong", anchor=False)
+            _mistakes(record)
+    _made_with(record)
+    if live_run.is_own(record):
+        _buttons(record)
+
+
+def _sentences(record: RunRecord, history: History, guess: float | None) -> None:
+    finding = findings.outcome(record, history)
+    own = live_run.is_own(record)
+    if finding.kind in ("failed", "interrupted"):
+        show = st.error if finding.kind == "failed" else st.warning
+        advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
+        show(finding.text + advice, title="What happened", icon=":material/report:")
+        return
+    sentences = [finding.text]
+    if own and guess is not None:
+        against = findings.guess_against(guess, history)
+        sentences += [against.text] if against else []
+    if own:
+        lab = session.lab()
+        other = pace.comparable_run(record, lab.runs()[0])
+        if other is not None:
+            speed = pace.compare_speed(record, history, other, lab.history(other.id))
+            sentences += [speed.text] if speed else []
+    lesson.saw("\n\n".join(sentences))
+
+
+def _mistakes(record: RunRecord) -> None:
+    lab = session.lab()
+    predictions, tiles = lab.predictions(record.id), lab.tiles_of(record)
+    if predictions is None:
+        st.caption("This run kept no predictions.")
+        return
+    if tiles is None:
+        st.caption("The tiles of this run are not the ones the lab has open now, so its mistakes cannot be shown.")
+        return
+    mistakes = frames.surest_mistakes(predictions, record.tiles.class_names, _MISTAKES)
+    if not mistakes:
+        st.caption("No validation tile was named wrongly.")
+        return
+    st.caption(lesson.text("train")["mistakes"])
+    with st.grid(3, min_column_width=105):
+        for each in mistakes:
+            true, said = frames.class_title(each.true), frames.class_title(each.predicted)
+            with st.container(gap="xxsmall"):
+                pixels = np.repeat(np.repeat(tiles.array[each.tile], _ENLARGED, axis=0), _ENLARGED, axis=1)
+                st.image(pixels, width="stretch", alt=f"Tile {each.tile}: {true}, called {said}")
+                st.caption(f"**{true}**, called **{said}** ({100 * each.confidence:.0f} % sure)")
+
+
+def _made_with(record: RunRecord) -> None:
+    with st.expander("What this run was made with", icon=":material/receipt_long:"):
+        left, right = st.columns(2)
+        left.table(choices.settings_table(record.config), border="horizontal", alt="Settings of this run")
+        words = {
+            "Run": record.id,
+            "Participant": record.owner,
+            "Tiles": f"{record.tiles.count:,} ({record.tiles.source})",
+            "Started": _clock(record.started),
+            "Ended": _clock(record.ended),
+        }
+        if seconds := record.summary.get("seconds"):
+            words["Time taken"] = wording.duration(seconds)
+        words |= {str(name).replace("_", " ").capitalize(): str(value) for name, value in record.machine.items()}
+        words["Ran beside it"] = wording.listed(list(record.beside)) or "nothing else of this lab"
+        right.table(words, border="horizontal", alt="Machine, versions and times of this run")
+
+
+def _clock(seconds: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "–"
+
+
+def _again(record: RunRecord) -> None:
+    train_settings.refill(record.config)
+    train_start.submit(record.config)
+
+
+def _delete(run_id: str) -> None:
+    try:
+        session.lab().delete(run_id, session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return
+    st.session_state.pop(_PROBLEM, None)
+    session.open_run(None)
+
+
+def _buttons(record: RunRecord) -> None:
+    with st.container(horizontal=True):
+        st.button(
+            f"Train again with these settings on {wording.device_name(record.config.device)}",
+            icon=":material/replay:",
+            key="result_again",
+            on_click=_again,
+            args=(record,),
+        )
+        with st.popover("Delete run", icon=":material/delete:", key="result_delete"):
+            st.markdown("Its curves, predictions and weights are gone then. There is no way back.")
+            st.button("Yes, delete it", type="primary", key="result_delete_sure", on_click=_delete, args=(record.id,))
+    if problem := st.session_state.get(_PROBLEM):
+        st.error(problem, icon=":material/error:")

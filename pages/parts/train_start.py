@@ -1,0 +1,118 @@
+"""Starting a run: the Train button with its estimate, what was changed, and a smaller version of a long training."""
+
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.errors import LabError
+from eurosat_core.lab import choices
+from eurosat_core.training.config import TrainConfig, workshop_config
+from pages.parts import session, train_settings
+
+__all__ = ["draw", "submit"]
+
+_PROBLEM = "train_problem"
+_SUBMITTED = "train_submitted"
+
+
+def submit(config: TrainConfig) -> None:
+    """Ask the lab for a run and look at it; what stands against it is shown under the button. For callbacks."""
+    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
+        return  # a double click is one wish
+    try:
+        record = session.lab().submit(config, session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return
+    st.session_state[_SUBMITTED] = time.monotonic()
+    st.session_state.pop(_PROBLEM, None)
+    session.open_run(record.id)
+
+
+def _submit_draft() -> None:
+    try:
+        submit(train_settings.draft())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+
+
+def draw() -> None:
+    """What was changed, the button with its estimate, and a smaller version of a long training."""
+    lab = session.lab()
+    tiles = lab.tiles().tile_set
+    try:
+        config = train_settings.draft()
+    except LabError as error:
+        st.button(
+            "Train", icon=":material/play_arrow:", type="primary", disabled=True, width="stretch", key="train_start"
+        )
+        st.error(str(error), icon=":material/edit:")
+        return
+    _changes(config, len(tiles) if tiles else None)
+    estimate = lab.estimate(config)
+    about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
+    st.button(
+        f"Train on {wording.device_name(config.device)}{about}",
+        icon=":material/play_arrow:",
+        type="primary",
+        width="stretch",
+        key="train_start",
+        shortcut="Mod+Enter",
+        on_click=_submit_draft,
+        disabled=tiles is None,
+    )
+    if problem := st.session_state.get(_PROBLEM):
+        st.error(problem, icon=":material/error:")
+    if tiles is None:
+        st.caption("The tiles are still being opened.")
+    elif estimate is None:
+        st.fragment(_wait_for_estimate, run_every=1.0)(config)
+    else:
+        st.caption(estimate.basis)
+        _offer_smaller(config, len(tiles))
+
+
+def _wait_for_estimate(config: TrainConfig) -> None:
+    """Draw the page again as soon as there is an estimate: an idle device is measured when the lab opens."""
+    if session.lab().estimate(config) is not None:
+        st.rerun()
+    st.caption("Nothing was measured on this device yet, so there is no estimate of the time.")
+
+
+def _changes(config: TrainConfig, there: int | None) -> None:
+    """What differs from the lesson's settings of this recipe, as badges."""
+    base = workshop_config(config.model, config.recipe)
+    different = choices.changed(config, base, leave_out=("device", "recipe"))
+    if config.tiles is None and base.tiles is not None and there is not None and there <= base.tiles:
+        different.pop("tiles", None)  # the lesson's 6,000 are all there are
+    if different:
+        st.markdown(
+            "Changed: "
+            + " ".join(
+                f":orange-badge[{choices.SETTING_NAMES[name]} {now} (was {was})]"
+                for name, (now, was) in different.items()
+            )
+        )
+
+
+def _offer_smaller(config: TrainConfig, there: int) -> None:
+    """Above two minutes: a shorter version, one click away."""
+
+    def seconds(other: TrainConfig) -> float | None:
+        estimate = session.lab().estimate(other)
+        return estimate.seconds if estimate else None
+
+    smaller = choices.smaller_version(config, seconds, there)
+    if smaller is None:
+        return
+    shorter, needs = smaller
+    st.button(
+        f"Use {wording.count(shorter.epochs, 'epoch')} on {wording.count(shorter.tiles or there, 'tile')} instead · "
+        f"about {wording.duration(needs)}",
+        icon=":material/timer:",
+        width="stretch",
+        key="train_smaller",
+        on_click=train_settings.refill,
+        args=(shorter,),
+    )
