@@ -42,7 +42,6 @@ SETTING_NAMES = {
     "seed": "Seed",
     "split": "Split",
     "train_fraction": "Share for training",
-    "keep_epochs": "Keep every epoch",
 }
 _SOURCES = {"loader": "picture files (DataLoader)", "memory": "memory, already decoded"}
 _LOADER_ONLY = ("workers", "prefetch", "pin_memory")
@@ -89,11 +88,8 @@ def changed(config: TrainConfig, base: TrainConfig, leave_out: Collection[str] =
 
 def settings_table(config: TrainConfig) -> dict[str, str]:
     """All settings that have an effect, in words, for showing what a run was made with."""
-    hidden = ("keep_epochs",)
     return {
-        title: in_words(name, getattr(config, name))
-        for name, title in SETTING_NAMES.items()
-        if name not in hidden and matters(name, config)
+        title: in_words(name, getattr(config, name)) for name, title in SETTING_NAMES.items() if matters(name, config)
     }
 
 

@@ -153,7 +153,7 @@ class DaskEngine:
 
     def _worker_spec(self, security: Security) -> dict[str, Any]:
         threads = str(self._settings.threads)
-        environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "DASK_LOGGING__DISTRIBUTED": "error"}
+        environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         return {
             "cls": Nanny,
             "options": {
@@ -161,6 +161,7 @@ class DaskEngine:
                 "memory_limit": int(psutil.virtual_memory().total * 0.9),
                 "local_directory": str(self._settings.cache / "workers"),
                 "env": environ,
+                "silence_logs": logging.ERROR,
                 "host": "127.0.0.1",
                 "protocol": "tls://",
                 "security": security,

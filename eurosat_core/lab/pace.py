@@ -43,7 +43,7 @@ def pace(history: History) -> Pace | None:
 
 # Settings that do not change how fast tiles go through.
 _NOT_SPEED = {"model", "recipe", "epochs", "tiles", "learning_rate", "momentum", "weight_decay", "seed", "split"}
-_NOT_SPEED |= {"stratified", "train_fraction", "keep_epochs"}
+_NOT_SPEED |= {"stratified", "train_fraction"}
 
 
 def _speed_settings(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[str, str]]:

@@ -43,7 +43,6 @@ class TrainConfig:
     pin_memory: bool = False
     channels_last: bool = False
     precision: str = "float32"
-    keep_epochs: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -81,7 +80,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
-        for name in ("stratified", "pin_memory", "channels_last", "keep_epochs"):
+        for name in ("stratified", "pin_memory", "channels_last"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):

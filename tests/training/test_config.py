@@ -56,7 +56,6 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"pin_memory": True}, ["Pinned memory", "choose a GPU"]),
     ({"channels_last": None}, ["Channels last must be on or off"]),
     ({"precision": "float16"}, ["no precision 'float16'", "float32 or bfloat16"]),
-    ({"keep_epochs": "no"}, ["Keep epochs must be on or off"]),
     ({"learnin_rate": 0.1}, ["no setting called 'learnin_rate'", "learning_rate"]),
 ]
 
