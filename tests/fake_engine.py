@@ -14,8 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device
@@ -25,7 +26,7 @@ from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.engine import EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, JobResult, TrainJob
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
@@ -37,6 +38,7 @@ GPU = Device("cuda:0", "Test GPU", 16 * 1024**3)
 SPEEDS = (Speed("cpu", 40, "float32", False, 0.0004, 0.0006), Speed("cpu", 128, "bfloat16", True, 0.0002, 0.0006))
 # A training of a second on the small tile set.
 CONFIG = TrainConfig(source="memory", epochs=2, batch_size=20, channels_last=True)
+ON_GPU = replace(CONFIG, device=GPU.id)
 
 
 def eventually(condition: Callable[[], Any], timeout: float = 20.0) -> Any:
@@ -75,7 +77,8 @@ def finished(epochs: int = 2, seconds: float = 2.0) -> Finished:
 class FakeEngine:
     """Takes jobs and does nothing with them until a test says so.
 
-    obeys: whether Stop ends a run by itself, as a worker would. probe_error: what looking for devices raises.
+    speeds: what was measured; () leaves every estimate open. obeys: whether Stop ends a run by itself, as a worker
+    would. probe_error: what looking for devices raises.
     """
 
     def __init__(
@@ -165,6 +168,9 @@ class FakeEngine:
         return result
 
 
+OpenFake = Callable[..., tuple[Lab, FakeEngine]]  # the fixture `open_fake`
+
+
 def lab_settings(folder: Path, tiles: TileSet | None, **changes: Any) -> Settings:
     """Runs below `folder`; tiles None: synthetic ones, made below `folder` when the lab opens."""
     values: dict[str, Any] = {"runs": folder / "runs", "cache": folder / "cache", "threads": 1}
@@ -185,6 +191,18 @@ def fake_lab(
     return lab, engine
 
 
+def running(lab: Lab, engine: FakeEngine, owner: str = "ada", config: TrainConfig = CONFIG) -> RunRecord:
+    """A run that a worker has."""
+    run = lab.submit(config, owner)
+    engine.wait_for(run.id)
+    return wait_for_state(lab, run.id, "running")
+
+
+def tiles_used(tiles: TileSet) -> TilesUsed:
+    """What a run on these tiles notes about them."""
+    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+
+
 def wait_for_state(lab: Lab, run_id: str, *states: str, timeout: float = 20.0) -> RunRecord:
     """Wait until a run is in one of `states`."""
     try:
@@ -202,6 +220,15 @@ def refused(action: Callable[[], Any]) -> str:
     except RunError as error:
         return str(error)
     raise AssertionError("was not refused")
+
+
+def raising(error: Exception) -> Callable[..., NoReturn]:
+    """Function that takes anything and raises `error`, to stand in for one that fails."""
+
+    def fail(*_arguments: Any, **_options: Any) -> NoReturn:
+        raise error
+
+    return fail
 
 
 @contextmanager

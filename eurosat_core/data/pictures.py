@@ -3,6 +3,7 @@
 NumPy in, NumPy (or PNG bytes) out; nothing here is needed for training.
 """
 
+import base64
 import io
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ __all__ = [
     "enlarged",
     "normalised",
     "png",
+    "png_uri",
     "tiles_of_class",
     "value_planes",
     "with_scale_bar",
@@ -83,6 +85,15 @@ def png(pixels: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def png_uri(pixels: Pixels) -> str:
+    """The PNG of a picture as a `data:` address.
+
+    Given bytes, Streamlit recodes them and serves them from a store that forgets a page's pictures as soon as the
+    page is left: a browser that is still fetching then gets errors.
+    """
+    return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def with_scale_bar(tile: Pixels, times: int, metres: int = 200) -> Pixels:

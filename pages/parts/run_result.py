@@ -2,11 +2,11 @@
 
 import time
 
-import numpy as np
 import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.charts import training as charts
+from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, findings, frames, pace
@@ -111,8 +111,8 @@ def _mistakes(record: RunRecord) -> None:
         for each in mistakes:
             true, said = frames.class_title(each.true), frames.class_title(each.predicted)
             with st.container(gap="xxsmall"):
-                pixels = np.repeat(np.repeat(tiles.array[each.tile], _ENLARGED, axis=0), _ENLARGED, axis=1)
-                st.image(pixels, width="stretch", alt=f"Tile {each.tile}: {true}, called {said}")
+                picture = pictures.png_uri(pictures.enlarged(tiles.array[each.tile], _ENLARGED))
+                st.image(picture, width="stretch", alt=f"Tile {each.tile}: {true}, called {said}")
                 st.caption(f"**{true}**, called **{said}** ({100 * each.confidence:.0f} % sure)")
 
 

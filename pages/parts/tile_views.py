@@ -29,8 +29,8 @@ _SHOWS = {each.name: each.shows for each in CLASSES}
 
 
 @st.cache_data(show_spinner=False, max_entries=4000)
-def _small_png(fingerprint: str, number: int, _tiles: TileSet) -> bytes:
-    return pictures.png(pictures.enlarged(_tiles.array[number], _SMALL))
+def _small_png(fingerprint: str, number: int, _tiles: TileSet) -> str:
+    return pictures.png_uri(pictures.enlarged(_tiles.array[number], _SMALL))
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
@@ -135,7 +135,7 @@ def _one_large(tiles: TileSet, number: int, title: str, about_network: str) -> N
         draw = pictures.with_scale_bar if scaled else pictures.enlarged
         bar = ", with a scale bar of 200 m" if scaled else ""
         st.image(
-            pictures.png(draw(tile, _LARGE)),
+            pictures.png_uri(draw(tile, _LARGE)),
             width=TILE_SIDE * _LARGE,
             alt=f"Tile {number} enlarged, {title}{bar}",
         )
@@ -156,7 +156,7 @@ def _one_large(tiles: TileSet, number: int, title: str, about_network: str) -> N
         planes = pictures.value_planes(values, _PLANE, limit)
         for channel, plane in zip(pictures.CHANNELS, planes, strict=True):
             alt = f"{channel} channel after normalisation"
-            st.image(pictures.png(plane), caption=channel, alt=alt, width=TILE_SIDE * _PLANE)
+            st.image(pictures.png_uri(plane), caption=channel, alt=alt, width=TILE_SIDE * _PLANE)
     before, after = pictures.channel_numbers(tile), pictures.channel_numbers(values)
     rows = {
         old.channel: {

@@ -30,7 +30,8 @@ def start_training(page) -> str:
 
 
 def badge(page, text: str):
-    return page.locator("[data-testid=stMain]").get_by_text(text, exact=True)
+    """The badge that names the run's state; its icon is text, too."""
+    return page.locator("[data-testid=stMain] .stMarkdownBadge").filter(has_text=text)
 
 
 def steps_drawn(page) -> str:

@@ -1,12 +1,12 @@
 """Fixtures of the lab's tests: a store, and a lab whose workers are played by the test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from fake_engine import FakeEngine, fake_lab
+from fake_engine import FakeEngine, OpenFake, fake_lab, tiles_used
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.lab import Lab
@@ -29,12 +29,11 @@ def store(tmp_path: Path) -> RunStore:
 @pytest.fixture
 def used(small_tiles: TileSet) -> TilesUsed:
     """What a run on the small tiles notes about them."""
-    tiles = small_tiles
-    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+    return tiles_used(small_tiles)
 
 
 @pytest.fixture
-def open_fake(tmp_path: Path, small_tiles: TileSet) -> Iterator[Callable[..., tuple[Lab, FakeEngine]]]:
+def open_fake(tmp_path: Path, small_tiles: TileSet) -> Iterator[OpenFake]:
     """Function: open a lab with a fake engine on the small tiles (engine, settings); all are closed at the end."""
     opened: list[Lab] = []
 

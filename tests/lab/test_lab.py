@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,12 @@ from fake_engine import (
     GPU,
     NO_GPU,
     FakeEngine,
+    OpenFake,
     epoch_done,
     eventually,
     fake_lab,
     lab_settings,
+    raising,
     refused,
     started,
     step,
@@ -27,10 +28,8 @@ from eurosat_core.lab import lab as lab_module
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 
-Open = Callable[..., tuple[Lab, FakeEngine]]
 
-
-def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: Open, small_tiles: TileSet) -> None:
+def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_tiles: TileSet) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU)))
     tiles = lab.tiles()
     assert tiles.tile_set is not None and tiles.tile_set.fingerprint == small_tiles.fingerprint
@@ -70,7 +69,7 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
     [(DataError("The folder /x holds no tiles."), "/x holds no tiles"), (RecursionError("deep"), "RecursionError")],
 )
 def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
-    open_fake: Open, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+    open_fake: OpenFake, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
     def only_synthetic(place: Path | None, *_rest: Any) -> TileSet:
         if place is not None:
@@ -87,10 +86,7 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
 def test_no_tiles_at_all_is_said_everywhere(
     tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(*_arguments: Any) -> TileSet:
-        raise DataError("No space left in the cache.")
-
-    monkeypatch.setattr(lab_module, "open_tiles", none)
+    monkeypatch.setattr(lab_module, "open_tiles", raising(DataError("No space left in the cache.")))
     lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
     try:
         eventually(lambda: lab.tiles().problem)
@@ -100,7 +96,7 @@ def test_no_tiles_at_all_is_said_everywhere(
         lab.close()
 
 
-def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: Open) -> None:
+def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> None:
     lab, _ = open_fake(FakeEngine(probe_error=OSError("no process")))
     (workers,) = [each for each in lab.room() if each.name == "Workers"]
     assert workers.state == "problem" and "OSError" in workers.text
@@ -152,7 +148,7 @@ def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: Tile
     assert "EUROSAT_RUNS" in refused(lab.open)
 
 
-def test_the_time_left_follows_the_runs_own_pace(open_fake: Open) -> None:
+def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = lab.submit(CONFIG, "ada")
     engine.wait_for(run.id)
@@ -165,7 +161,7 @@ def test_the_time_left_follows_the_runs_own_pace(open_fake: Open) -> None:
     assert lab.seconds_left(run.id) == pytest.approx(36.0)
 
 
-def test_evaluation_needs_predictions(open_fake: Open) -> None:
+def test_evaluation_needs_predictions(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = lab.submit(CONFIG, "ada")
     engine.wait_for(run.id)
@@ -175,7 +171,7 @@ def test_evaluation_needs_predictions(open_fake: Open) -> None:
     assert lab.predictions(run.id) is None and lab.evaluation(run.id) is None
 
 
-def test_unknown_runs_are_refused(open_fake: Open) -> None:
+def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     unknown = "20260102-030405-baseline-00ff"
     for action in (lab.run, lambda name: lab.control(name, "ada", "stop"), lambda name: lab.delete(name, "ada")):
@@ -185,7 +181,7 @@ def test_unknown_runs_are_refused(open_fake: Open) -> None:
     assert lab.place(unknown) is None and not lab.stopping(unknown)
 
 
-def test_readers_are_bounded(open_fake: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab_module, "_READERS_KEPT", 3)
     lab, _ = open_fake()
     for number in range(10):
@@ -193,14 +189,14 @@ def test_readers_are_bounded(open_fake: Open, monkeypatch: pytest.MonkeyPatch) -
     assert len(lab._readers) == 3
 
 
-def test_the_tiles_of_a_run_are_found_again(open_fake: Open) -> None:
+def test_the_tiles_of_a_run_are_found_again(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     run = lab.submit(CONFIG, "ada")
     assert lab.tiles_of(run) is lab.tiles().tile_set
     assert lab.tiles_of(replace(run, tiles=replace(run.tiles, fingerprint="other"))) is None
 
 
-def test_the_current_lab(open_fake: Open) -> None:
+def test_the_current_lab(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     set_current_lab(lab)
     assert current_lab() is lab

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fake_engine import CONFIG, ROOT, eventually, held_elsewhere, lab_settings, wait_for_state
+from fake_engine import CONFIG, ROOT, eventually, held_elsewhere, lab_settings, tiles_used, wait_for_state
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.lab import open_lab
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.runs import RunStore
 
 pytestmark = pytest.mark.engine
 
@@ -91,9 +91,8 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, small_tiles: TileSet) -> 
     before, told = files_of(store.folder_of(done)), (store.folder_of(ran) / "events.jsonl").read_bytes()
     assert {"run.json", "events.jsonl", "model.pt", "predictions.npz", "split.json"} == set(before) and told
 
-    tiles = small_tiles
-    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
-    elsewhere = store.update(store.create(replace(CONFIG, epochs=7), "command line", used).id, state="running")
+    elsewhere = store.create(replace(CONFIG, epochs=7), "command line", tiles_used(small_tiles))
+    elsewhere = store.update(elsewhere.id, state="running")
     with held_elsewhere(store, elsewhere.id):
         lab = open_lab(lab_settings(tmp_path, small_tiles))
         try:

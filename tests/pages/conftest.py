@@ -3,76 +3,22 @@
 AppTest runs no lifespan, so the lab is put in place with `set_current_lab`.
 """
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import FakeEngine, eventually, lab_settings, tiles_used
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.devices import Device
-from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.engine import EventsTold, JobEnded, Message
-from eurosat_core.lab.jobs import Command, JobResult, TrainJob
 from eurosat_core.lab.lab import Lab, set_current_lab
-from eurosat_core.settings import Settings
-from eurosat_core.training.events import Event
+from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
-CPU = Device("cpu", "Test processor, 2 cores", 8 * 2**30)
-NO_GPU = Device("gpu", "GPU", None, available=False, reason="No GPU was found on this machine.")
-FAKE_GPU = Device("cuda:0", "Pretend GPU", 24 * 2**30)
-
-
-class FakeEngine:
-    """Stands in for the workers: jobs only start, and the test says what becomes of them."""
-
-    def __init__(self, devices: Sequence[Device] = (CPU, NO_GPU)) -> None:
-        self.devices = tuple(devices)
-        self.jobs: dict[str, TrainJob] = {}
-        self.commands: list[tuple[str, Command]] = []
-        self._receive: Callable[[Message], None] = lambda _message: None
-
-    def open(self, receive: Callable[[Message], None]) -> None:
-        self._receive = receive
-
-    def probe(self) -> tuple[Device, ...]:
-        return self.devices
-
-    def measure(self, device: str) -> list[Speed]:
-        return []
-
-    def start(self, job: TrainJob) -> None:
-        self.jobs[job.run_id] = job
-
-    def command(self, run_id: str, name: Command) -> bool:
-        self.commands.append((run_id, name))
-        return run_id in self.jobs
-
-    def restart(self, device: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    # What the worker of a run would say.
-
-    def tell(self, run_id: str, *events: Event) -> None:
-        self._receive(EventsTold(run_id, list(events)))
-
-    def end(self, run_id: str, result: JobResult | None, message: str = "") -> None:
-        self.jobs.pop(run_id, None)
-        self._receive(JobEnded(run_id, result, message))
-
-
-def wait_until(true: Callable[[], object], seconds: float = 20.0) -> None:
-    """Wait for something that the lab's own threads do."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+App = Callable[..., AppTest]  # the fixture `app`
+ME = "test-otter-10"
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +33,12 @@ def make_lab(tmp_path: Path, tile_cache: Path) -> Iterator[Callable[..., Lab]]:
     opened: list[Lab] = []
 
     def make(engine: FakeEngine | None = None, data: Path | None = None, *, ready: bool = True) -> Lab:
-        settings = Settings(runs=tmp_path / "runs", cache=tile_cache, threads=2)
-        lab = Lab(replace(settings, data=data), engine or FakeEngine()).open()
+        settings = lab_settings(tmp_path, None, cache=tile_cache, data=data, threads=2)
+        lab = Lab(settings, engine or FakeEngine(speeds=())).open()
         opened.append(lab)
         set_current_lab(lab)
         if ready:
-            wait_until(lambda: lab.devices_known() and lab.tiles().tile_set is not None)
+            eventually(lambda: lab.devices_known() and lab.tiles().tile_set is not None)
         return lab
 
     yield make
@@ -103,8 +49,8 @@ def make_lab(tmp_path: Path, tile_cache: Path) -> Iterator[Callable[..., Lab]]:
 
 @pytest.fixture
 def engine() -> FakeEngine:
-    """The engine of `lab`."""
-    return FakeEngine()
+    """The engine of `lab`: nothing was measured on its devices."""
+    return FakeEngine(speeds=())
 
 
 @pytest.fixture
@@ -114,12 +60,12 @@ def lab(make_lab: Callable[..., Lab], engine: FakeEngine) -> Lab:
 
 
 @pytest.fixture
-def app() -> Callable[..., AppTest]:
+def app() -> App:
     """Function: the app, run once, on a page ("tiles.py"), with query parameters; a lab must be open."""
 
     def run(page: str = "start.py", **parameters: str) -> AppTest:
         test = AppTest.from_file(str(MAIN), default_timeout=60)
-        test.query_params["who"] = parameters.pop("who", "test-otter-10")
+        test.query_params["who"] = parameters.pop("who", ME)
         for name, value in parameters.items():
             test.query_params[name] = value
         test.run()
@@ -146,3 +92,42 @@ def shown(test: AppTest) -> str:
         for each in test.get(kind):
             parts += [str(getattr(each, name, "") or "") for name in ("title", "label", "value")]
     return "\n".join(parts)
+
+
+def keys(test: AppTest) -> set[str]:
+    return {each.key for each in test.button}
+
+
+def charts(test: AppTest) -> int:
+    return len(test.get("vega_lite_chart"))
+
+
+# Runs, as workers leave them on disk
+
+
+def used(lab: Lab) -> TilesUsed:
+    """What a run on the lab's tiles notes about them."""
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    return tiles_used(tiles)
+
+
+def epoch(number: int, val: float, train: float | None = None) -> EpochDone:
+    seen = val if train is None else train
+    return EpochDone(number, 1.8, seen, 1.9, val, 10.0, 8.0, 2.0, 1000.0 + number, 10.0 * number)
+
+
+def begun(epochs: int = 3) -> list[Event]:
+    first = StepDone("train", 1, 5, 0.6, 2.2, 0.15, 812.0, 300 * 2**20)
+    return [Started(epochs, 36, 12, 1500, 500, 338_486, 338_486, "cpu", 2), first]
+
+
+THREE = [*begun(), epoch(1, 0.3), epoch(2, 0.45), epoch(3, 0.62), Finished(3, 30.0, 1.2, 0.62)]
+
+
+def put(lab: Lab, state: Any, events: list[Event], owner: str = ME, **changes: Any) -> RunRecord:
+    """A run on disk, as if a worker had left it so."""
+    config = changes.pop("config", workshop_config())
+    record = lab.store.create(config, owner, used(lab))
+    lab.store.append(record.id, events)
+    return lab.store.update(record.id, state=state, started=record.created, **changes)

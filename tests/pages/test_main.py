@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_engine import CPU, GPU, FakeEngine, eventually
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.classes import CLASS_COLOURS
@@ -13,10 +14,7 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
-from tests.pages.conftest import CPU, FAKE_GPU, MAIN, FakeEngine, pills, shown, wait_until
-
-App = Callable[..., AppTest]
-ME = "test-otter-10"
+from tests.pages.conftest import MAIN, ME, App, pills, shown
 
 
 def links(test: AppTest) -> list[str]:
@@ -78,7 +76,7 @@ def test_a_missing_gpu_is_shown_with_its_reason_and_cannot_be_chosen(lab: Lab, a
 
 
 def test_a_gpu_can_be_chosen_and_stays_chosen(make_lab: Callable[..., Lab], app: App) -> None:
-    make_lab(FakeEngine((CPU, FAKE_GPU)))
+    make_lab(FakeEngine((CPU, GPU), speeds=()))
     test = app()
     assert test.radio(key="device").value == "cpu"
     assert test.radio(key="device").options == ["CPU", "GPU 0"]
@@ -88,7 +86,7 @@ def test_a_gpu_can_be_chosen_and_stays_chosen(make_lab: Callable[..., Lab], app:
 
 
 def test_a_device_that_went_away_falls_back_to_the_cpu(make_lab: Callable[..., Lab], app: App) -> None:
-    make_lab(FakeEngine((CPU, FAKE_GPU)))
+    make_lab(FakeEngine((CPU, GPU), speeds=()))
     test = app()
     test.radio(key="device").set_value("cuda:0").run()
     make_lab()
@@ -117,11 +115,11 @@ def test_no_runs_yet(lab: Lab, app: App) -> None:
 
 def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine: FakeEngine) -> None:
     first = submit(lab, "somebody else")
-    wait_until(lambda: lab.run(first).state == "running")
+    eventually(lambda: lab.run(first).state == "running")
     mine = [submit(lab) for _ in range(2)]
-    wait_until(lambda: first in engine.jobs)
-    engine.end(first, None, "The worker died.")
-    wait_until(lambda: lab.run(mine[0]).state == "running")
+    eventually(lambda: first in engine.jobs)
+    engine.die(first, "The worker died.")
+    eventually(lambda: lab.run(mine[0]).state == "running")
     test = app()
     assert links(test) == ["Baseline CNN · CPU · queued", "Baseline CNN · CPU · running"]
     assert "of others" not in shown(test)
@@ -132,7 +130,7 @@ def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine:
 
 def test_a_finished_run_shows_its_accuracy_and_a_failed_one_why(lab: Lab, app: App) -> None:
     done, failed = submit(lab), submit(lab)
-    wait_until(lambda: lab.run(done).state == "running")
+    eventually(lambda: lab.run(done).state == "running")
     lab.store.update(done, state="finished", summary={"val_accuracy": 0.7362})
     lab.store.update(failed, state="failed", message="The loss became NaN.")
     test = app(run=done)
@@ -158,7 +156,7 @@ def test_the_run_in_the_url_survives_a_page_switch_and_a_refresh(lab: Lab, app: 
 
 def test_many_runs_do_not_flood_the_sidebar(lab: Lab, app: App) -> None:
     first = submit(lab)
-    wait_until(lambda: lab.run(first).state == "running")
+    eventually(lambda: lab.run(first).state == "running")
     for number in range(40):
         record = lab.store.create(workshop_config(), ME, lab.run(first).tiles)
         lab.store.update(record.id, state="finished", created=float(number))
@@ -169,7 +167,7 @@ def test_many_runs_do_not_flood_the_sidebar(lab: Lab, app: App) -> None:
 
 def test_damaged_run_folders_are_named_and_harm_nothing(lab: Lab, app: App) -> None:
     good, bad = submit(lab), submit(lab)
-    wait_until(lambda: lab.run(good).state == "running")
+    eventually(lambda: lab.run(good).state == "running")
     (lab.store.folder_of(bad) / "run.json").write_text("{", encoding="utf-8")
     test = app()
     assert not test.exception

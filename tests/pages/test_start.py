@@ -4,15 +4,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
-from streamlit.testing.v1 import AppTest
+from fake_engine import CPU, GPU, FakeEngine
 
 from eurosat_core.lab.doctor import Check, TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.arithmetic import convolution_work
 from pages.parts import room
-from tests.pages.conftest import CPU, FAKE_GPU, FakeEngine, pills, shown
-
-App = Callable[..., AppTest]
+from tests.pages.conftest import App, pills, shown
 
 
 def test_synthetic_tiles_and_no_gpu_are_named(lab: Lab, app: App) -> None:
@@ -23,10 +21,10 @@ def test_synthetic_tiles_and_no_gpu_are_named(lab: Lab, app: App) -> None:
 
 
 def test_with_a_gpu_both_sides_can_be_measured(make_lab: Callable[..., Lab], app: App) -> None:
-    make_lab(FakeEngine((CPU, FAKE_GPU)))
+    make_lab(FakeEngine((CPU, GPU), speeds=()))
     text = shown(app())
     assert "you can measure both sides" in text
-    assert "Pretend GPU" in text
+    assert GPU.name in text
 
 
 def test_while_tiles_are_opened_the_page_works(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

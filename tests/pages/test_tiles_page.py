@@ -12,9 +12,7 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import pills, shown
-
-App = Callable[..., AppTest]
+from tests.pages.conftest import App, pills, shown
 
 
 def pictures(test: AppTest) -> list[Any]:

@@ -1,0 +1,152 @@
+"""Pause, step, resume and stop: early, late, by others, and while the place is given away."""
+
+import threading
+
+import pytest
+from fake_engine import (
+    CONFIG,
+    CPU,
+    GPU,
+    ON_GPU,
+    FakeEngine,
+    OpenFake,
+    eventually,
+    refused,
+    running,
+    started,
+    step,
+    wait_for_state,
+)
+
+
+def test_stop_while_it_waits(open_fake: OpenFake) -> None:
+    lab, engine = open_fake()
+    first, second = running(lab, engine), lab.submit(CONFIG, "ada")
+    assert "still waits" in refused(lambda: lab.control(second.id, "ada", "pause"))
+    lab.control(second.id, "ada", "stop")
+    now = lab.run(second.id)
+    assert now.state == "cancelled" and "while it waited" in now.message and now.ended
+    assert lab.place(second.id) is None
+    engine.end(first.id)
+    wait_for_state(lab, first.id, "finished")
+    assert engine.order == [first.id]
+    assert "already ended" in refused(lambda: lab.control(second.id, "ada", "stop"))
+
+
+def test_pause_step_resume_stop(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine(obeys=False))
+    run = running(lab, engine)
+    for command, state in (("pause", "paused"), ("step", "paused"), ("resume", "running"), ("stop", "running")):
+        lab.control(run.id, "ada", command)
+        assert lab.run(run.id).state == state
+        assert engine.commands[-1] == (run.id, command)
+    assert lab.stopping(run.id)
+    engine.end(run.id, "cancelled", "It was stopped.")
+    wait_for_state(lab, run.id, "cancelled")
+    eventually(lambda: not lab.stopping(run.id))
+
+
+def test_only_the_owner_commands_and_deletes(open_fake: OpenFake) -> None:
+    lab, engine = open_fake()
+    run = running(lab, engine)
+    for command in ("pause", "step", "resume", "stop"):
+        assert "belongs to ada" in refused(lambda command=command: lab.control(run.id, "bob", command))
+    assert "not ended" in refused(lambda: lab.delete(run.id, "ada"))
+    engine.end(run.id)
+    wait_for_state(lab, run.id, "finished")
+    assert "belongs to ada" in refused(lambda: lab.delete(run.id, "bob"))
+    lab.delete(run.id, "ada")
+    assert lab.runs() == ([], [])
+    assert not engine.commands
+
+
+def test_a_command_that_comes_too_early_is_given_with_the_first_event(open_fake: OpenFake) -> None:
+    lab, engine = open_fake()
+    run = running(lab, engine)
+    engine.deaf = True  # the worker has the job and still loads torch
+    lab.control(run.id, "ada", "stop")
+    assert lab.stopping(run.id) and lab.run(run.id).state == "running"
+    engine.deaf = False
+    engine.tell(run.id, started())
+    wait_for_state(lab, run.id, "cancelled")
+
+
+def test_early_commands_keep_their_order(open_fake: OpenFake) -> None:
+    lab, engine = open_fake()
+    run = running(lab, engine)
+    engine.deaf = True
+    lab.control(run.id, "ada", "pause")
+    engine.deaf = False
+    lab.control(run.id, "ada", "resume")
+    engine.tell(run.id, started())
+    eventually(lambda: engine.commands == [(run.id, "pause"), (run.id, "resume")])
+    assert lab.run(run.id).state == "running"
+
+
+def test_a_command_that_comes_too_late_changes_nothing(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake()
+    run = running(lab, engine)
+
+    def end_meanwhile(run_id: str, _name: str) -> bool:
+        engine.end(run_id)
+        wait_for_state(lab, run_id, "finished")
+        return False
+
+    monkeypatch.setattr(engine, "command", end_meanwhile)
+    lab.control(run.id, "ada", "pause")
+    assert lab.run(run.id).state == "finished"
+
+
+def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(pause_minutes=0.001)
+    parked = running(lab, engine, "ada")
+    lab.control(parked.id, "ada", "pause")
+    other = running(lab, engine, "bob")  # has the place now
+    lab.control(parked.id, "ada", "resume")
+    lab.control(parked.id, "ada", "resume")  # clicked twice
+    engine.tell(other.id, started())
+    eventually(lambda: lab.history(other.id).events)
+    assert lab.run(parked.id).state == "paused" and (parked.id, "resume") not in engine.commands
+    third = lab.submit(CONFIG, "cleo")
+    engine.end(other.id)
+    wait_for_state(lab, parked.id, "running")
+    assert engine.commands.count((parked.id, "resume")) == 1
+    assert lab.run(third.id).state == "queued"
+    engine.end(parked.id)
+    wait_for_state(lab, parked.id, "finished")
+    engine.wait_for(third.id)
+
+
+def test_a_long_pause_is_noticed_while_another_device_keeps_talking(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)), pause_minutes=0.001)
+    paused, talking = running(lab, engine, "ada"), running(lab, engine, "bob", ON_GPU)
+    lab.control(paused.id, "ada", "pause")
+    waiting = lab.submit(CONFIG, "cleo")
+    quiet = threading.Event()
+
+    def talk() -> None:
+        number = 0
+        while not quiet.wait(0.05):
+            number += 1
+            engine.tell(talking.id, step(number))
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        engine.wait_for(waiting.id)
+    finally:
+        quiet.set()
+        thread.join()
+
+
+def test_a_parked_run_can_be_stopped(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(pause_minutes=0.001)
+    parked = running(lab, engine, "ada")
+    lab.control(parked.id, "ada", "pause")
+    other = running(lab, engine, "bob")
+    lab.control(parked.id, "ada", "resume")
+    lab.control(parked.id, "ada", "stop")
+    wait_for_state(lab, parked.id, "cancelled")
+    engine.end(other.id)
+    wait_for_state(lab, other.id, "finished")
+    assert running(lab, engine).state == "running"

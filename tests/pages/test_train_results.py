@@ -1,0 +1,141 @@
+"""The Train page for a run that ended, or that is not there."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_engine import raising
+
+from eurosat_core.errors import RunError
+from eurosat_core.lab.lab import Lab
+from eurosat_core.training.config import TrainConfig, workshop_config
+from tests.pages.conftest import THREE, App, begun, charts, epoch, keys, put, shown, used
+
+
+def keep_predictions(lab: Lab, run_id: str, wrong: int = 10) -> None:
+    """Predictions for 100 tiles, the first `wrong` of them taken for the next class."""
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    numbers = np.linspace(0, len(tiles) - 1, 100).astype(np.int64)
+    true = tiles.labels.numpy()[numbers]
+    said = true.copy()
+    said[:wrong] = (true[:wrong] + 1) % len(tiles.class_names)
+    archive = io.BytesIO()
+    np.savez(archive, tiles=numbers, true=true, predicted=said, confidence=np.linspace(0.99, 0.5, 100))
+    lab.store.save(run_id, {"predictions.npz": archive.getvalue()})
+
+
+def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE, summary={"seconds": 30.0}, machine={"device_name": "A CPU", "threads": 2})
+    keep_predictions(lab, record.id)
+    test = app("train.py", run=record.id)
+    text = shown(test)
+    assert "What you just saw" in text
+    assert "500 tiles it was not trained on" in text
+    assert "synthetic tiles" in text
+    assert "Accuracy per class" in text
+    assert "Most frequent mistake" in text
+    assert text.count("% sure)") == 6
+    assert charts(test) == 5
+    tables = [each.value for each in test.table]
+    assert any("Fast" in str(each) for each in tables)
+    assert any("30 s" in str(each) for each in tables)
+
+
+def test_the_guess_is_held_against_the_result(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE)
+    test = app("train.py", run=record.id)
+    assert "You guessed" not in shown(test)
+    test.get("pills")[0].set_value("about 30").run()
+    assert "more than you expected" in shown(test)
+
+
+def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
+    put(lab, "finished", THREE, config=workshop_config("baseline", "tutorial"))
+    record = put(lab, "finished", THREE)
+    assert "No difference in speed that we can measure" in shown(app("train.py", run=record.id))
+
+
+def test_company_is_flagged(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE, beside=("bob’s run",))
+    assert "Meanwhile this machine also computed: bob’s run" in shown(app("train.py", run=record.id))
+
+
+def test_a_run_without_mistakes_and_one_without_predictions(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE)
+    assert "Accuracy per class" not in shown(app("train.py", run=record.id))
+    keep_predictions(lab, record.id, wrong=0)
+    assert "No validation tile was named wrongly" in shown(app("train.py", run=record.id))
+
+
+def test_a_run_on_other_tiles_shows_no_pictures(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE, tiles=replace(used(lab), fingerprint="another"))
+    keep_predictions(lab, record.id)
+    assert "are not the ones the lab has open" in shown(app("train.py", run=record.id))
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "words"),
+    [
+        ("failed", "The loss stopped being a number. Try a tenth of the learning rate.", "Try a tenth"),
+        ("interrupted", "The program that ran it was stopped.", "Start it again with the same settings"),
+        ("cancelled", "", "The run was stopped after 1 of 3 epochs"),
+    ],
+)
+def test_a_run_that_ended_early_says_why(lab: Lab, app: App, state: str, message: str, words: str) -> None:
+    record = put(lab, state, [*begun(), epoch(1, 0.3)], message=message)
+    test = app("train.py", run=record.id)
+    assert words in shown(test)
+    assert "result_again" in keys(test)
+
+
+def test_a_failed_run_without_events_still_has_a_page(lab: Lab, app: App) -> None:
+    record = put(lab, "failed", [], message="The process that trained it died. Try again.")
+    test = app("train.py", run=record.id)
+    assert "before its first epoch was done" in shown(test)
+    assert not test.exception
+
+
+def test_train_again_takes_the_settings_over(lab: Lab, app: App) -> None:
+    config = TrainConfig(source="memory", epochs=2, batch_size=24, tiles=1500)
+    record = put(lab, "finished", THREE, config=config)
+    test = app("train.py", run=record.id)
+    test.button(key="result_again").click().run()
+    newest = lab.runs()[0][0]
+    assert newest.id != record.id
+    assert newest.config == config
+    assert test.number_input(key="train_batch_size").value == 24
+    assert test.query_params["run"] == newest.id
+
+
+def test_delete_asks_first_and_then_leaves_the_run(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE)
+    test = app("train.py", run=record.id)
+    test.button(key="result_delete_sure").click().run()
+    assert lab.runs()[0] == []
+    assert "Nothing is training yet" in shown(test)
+
+
+def test_what_stands_against_deleting_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "finished", THREE)
+    monkeypatch.setattr(lab, "delete", raising(RunError("This run has not ended yet.")))
+    test = app("train.py", run=record.id)
+    test.button(key="result_delete_sure").click().run()
+    assert "has not ended yet" in shown(test)
+
+
+@pytest.mark.parametrize("run", ["20200101-000000-baseline-abcd", "../../etc/passwd", "nonsense"])
+def test_a_run_that_is_not_there_gets_a_sentence_and_a_way_on(lab: Lab, app: App, run: str) -> None:
+    mine = put(lab, "finished", THREE)
+    test = app("train.py", run=run)
+    assert "This run cannot be shown" in shown(test)
+    test.button(key="open_newest").click().run()
+    assert test.query_params["run"] == mine.id
+
+
+def test_an_unknown_run_can_be_left_for_a_fresh_start(lab: Lab, app: App) -> None:
+    test = app("train.py", run="nonsense")
+    assert "open_newest" not in keys(test)
+    test.button(key="open_none").click().run()
+    assert "Nothing is training yet" in shown(test)

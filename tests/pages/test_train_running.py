@@ -1,0 +1,86 @@
+"""The Train page while a run waits, runs, pauses or stops, and what its buttons ask of the lab."""
+
+import pytest
+from fake_engine import raising
+
+from eurosat_core.errors import RunError
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.queue import Place
+from eurosat_core.training.events import StepDone
+from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, put, shown
+
+
+def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "queued", [])
+    monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
+    test = app("train.py", run=record.id)
+    assert "Place 2 of 3 in the queue. It starts in about 41 s." in shown(test)
+    assert test.button(key="run_stop").label == "Leave the queue"
+    assert "run_pause" not in keys(test)
+
+
+def test_a_waiting_run_without_a_place_is_about_to_start(lab: Lab, app: App) -> None:
+    assert "about to start" in shown(app("train.py", run=put(lab, "queued", []).id))
+
+
+def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
+    step = StepDone("train", 2, 18, 14.0, 1.7, 0.4, 1234.0, 400 * 2**20)
+    record = put(lab, "running", [*begun(), epoch(1, 0.3), step])
+    test = app("train.py", run=record.id)
+    values = {each.label: each.value for each in test.metric}
+    assert values["Tiles per second"] == "1,234"
+    assert values["Memory"] == "400 MB"
+    assert values["Training loss"] == "1.70"
+    assert test.progress[0].text.startswith("Epoch 2 of 3 · 4")
+    assert " left" in test.progress[0].text
+    assert charts(test) == 4
+    assert {"run_pause", "run_step", "run_stop"} <= keys(test)
+    assert test.button(key="run_step").disabled
+    assert "result_again" not in keys(test)
+
+
+def test_before_the_first_event_the_page_says_what_is_happening(lab: Lab, app: App) -> None:
+    test = app("train.py", run=put(lab, "running", []).id)
+    assert test.progress[0].text.startswith("Getting ready")
+
+
+def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, str]] = []
+    monkeypatch.setattr(lab, "control", lambda run, owner, command: asked.append((run, owner, command)))
+    record = put(lab, "running", begun())
+    test = app("train.py", run=record.id)
+    test.button(key="run_pause").click().run()
+    assert "Pausing…" in shown(test)
+    test.button(key="run_stop").click().run()
+    lab.store.update(record.id, state="paused")
+    test.run()
+    assert "Paused" in shown(test)
+    assert "at step 5 of 36 (training)" in test.progress[0].text
+    test.button(key="run_step").click().run()
+    assert test.button(key="run_pause").label == "Resume"
+    test.button(key="run_pause").click().run()
+    assert asked == [(record.id, ME, command) for command in ("pause", "stop", "step", "resume")]
+
+
+def test_while_it_stops_the_buttons_rest(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "running", begun())
+    monkeypatch.setattr(lab, "stopping", lambda _run: True)
+    test = app("train.py", run=record.id)
+    assert test.button(key="run_stop").disabled
+    assert "Stopping…" in shown(test)
+
+
+def test_a_command_that_comes_too_late_is_explained(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "running", begun())
+    monkeypatch.setattr(lab, "control", raising(RunError("This run has ended already.")))
+    test = app("train.py", run=record.id)
+    test.button(key="run_pause").click().run()
+    assert "This run has ended already." in shown(test)
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "paused", "finished"])
+def test_someone_elses_run_can_be_watched_only(lab: Lab, app: App, state: str) -> None:
+    record = put(lab, state, [] if state == "queued" else THREE, owner="bob")
+    test = app("train.py", run=record.id)
+    assert "bob’s run" in shown(test)
+    assert not {"run_pause", "run_step", "run_stop", "result_again", "result_delete_sure"} & keys(test)

@@ -1,0 +1,147 @@
+"""The Train page before a run: its settings, the estimate, and what the Train button asks of the lab."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_engine import CPU, GPU, FakeEngine, eventually, raising
+
+from eurosat_core.errors import RunError
+from eurosat_core.lab.estimate import Estimate
+from eurosat_core.lab.lab import Lab
+from tests.pages.conftest import ME, App, charts, keys, shown
+
+
+def test_an_empty_page_invites_and_shows_what_will_be_trained(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    text = shown(test)
+    assert "Nothing is training yet" in text
+    assert "338,486 parameters" in text
+    assert test.dataframe[0].value["Parameters"].tolist() == [456, 0, 2416, 0, 324600, 10164, 850]
+    assert not test.button(key="train_start").disabled
+    assert charts(test) == 0
+    assert not {"run_stop", "result_again"} & keys(test)
+
+
+def test_the_page_keeps_the_contract(lab: Lab, app: App) -> None:
+    text = shown(app("train.py"))
+    for part in ("Your task:", "Often believed"):
+        assert part in text
+    assert [each.label for each in app("train.py").expander if "PyTorch" in each.label]
+
+
+def test_without_a_measurement_there_is_no_estimate_and_the_page_says_so(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    assert test.button(key="train_start").label == "Train on CPU"
+    assert "Nothing was measured on this device yet" in shown(test)
+
+
+def test_the_estimate_stands_on_the_button(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "estimate", lambda _config: Estimate(12.4, "From a dream."))
+    test = app("train.py")
+    assert test.button(key="train_start").label == "Train on CPU · about 12 s"
+    assert "From a dream." in shown(test)
+    assert "train_smaller" not in keys(test)
+
+
+def test_a_long_training_offers_a_smaller_one(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "estimate", lambda config: Estimate(20.0 * config.epochs, "By epochs."))
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(30).run()
+    assert test.button(key="train_start").label.endswith("about 10 min 00 s")
+    test.button(key="train_smaller").click().run()
+    assert test.number_input(key="train_epochs").value == 5
+    assert test.button(key="train_start").label.endswith("about 1 min 40 s")
+
+
+def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, app: App) -> None:
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(2)
+    test.number_input(key="train_batch_size").set_value(32)
+    test.selectbox(key="train_optimizer").set_value("sgd").run()
+    assert "Batch size 32 (was 64)" in shown(test)
+    test.button(key="train_start").click().run()
+    assert not test.exception
+    record = lab.runs()[0][0]
+    assert record.owner == ME
+    assert (record.config.epochs, record.config.batch_size, record.config.optimizer) == (2, 32, "sgd")
+    assert test.query_params["run"] == record.id
+    eventually(lambda: record.id in engine.jobs)
+
+
+def test_a_double_click_is_one_wish(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.button(key="train_start").click().run()
+    test.button(key="train_start").click().run()
+    assert len(lab.runs()[0]) == 1
+
+
+def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(7).run()
+    test.get_by_key("train_recipe").set_value("tutorial").run()
+    state = test.session_state
+    assert (state["train_batch_size"], state["train_source"], state["train_learning_rate"]) == (40, "loader", 0.01)
+    assert (state["train_optimizer"], state["train_epochs"]) == ("sgd", 7)
+    assert "Every picture file is opened" in shown(test)
+
+
+def test_back_to_the_lessons_settings(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(9)
+    test.number_input(key="train_seed").set_value(1).run()
+    assert "Epochs 9 (was 3)" in shown(test)
+    test.button(key="train_reset").click().run()
+    assert test.number_input(key="train_epochs").value == 3
+    assert "Changed:" not in shown(test)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("train_epochs", 0, "Epochs is 0. Choose 1 to 200 epochs."),
+        ("train_batch_size", 5000, "Batch size is 5,000. Choose 1 to 4,096 tiles."),
+        ("train_learning_rate", 0.0, "Learning rate is 0."),
+        ("train_momentum", 1.0, "Momentum of 1 or more"),
+        ("train_seed", -1, "Seed is -1."),
+    ],
+)
+def test_bad_settings_have_a_sentence_and_no_train(lab: Lab, app: App, key: str, value: Any, sentence: str) -> None:
+    test = app("train.py")
+    test.get_by_key("train_recipe").set_value("tutorial").run()
+    test.number_input(key=key).set_value(value).run()
+    assert not test.exception
+    assert sentence in shown(test)
+    assert test.button(key="train_start").disabled
+
+
+def test_what_the_lab_refuses_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "submit", raising(RunError("You have four runs waiting. Wait for one of them.")))
+    test = app("train.py")
+    test.button(key="train_start").click().run()
+    assert "four runs waiting" in shown(test)
+    assert "run" not in test.query_params
+
+
+def test_a_gpu_can_be_chosen_and_has_its_own_settings(make_lab: Callable[..., Lab], app: App) -> None:
+    lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
+    test = app("train.py")
+    assert test.get_by_key("train_pin_memory").disabled
+    test.radio(key="device").set_value("cuda:0").run()
+    test.get_by_key("train_source").set_value("loader").run()
+    assert not test.get_by_key("train_pin_memory").disabled
+    test.get_by_key("train_pin_memory").set_value(True).run()
+    assert test.button(key="train_start").label.startswith("Train on GPU 0")
+    test.button(key="train_start").click().run()
+    config = lab.runs()[0][0].config
+    assert (config.device, config.pin_memory) == ("cuda:0", True)
+    test.radio(key="device").set_value("cpu").run()
+    assert not test.error  # pinned memory has no meaning there and is left out
+
+
+def test_settings_outlive_a_visit_to_another_page(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(5).run()
+    test.switch_page("tiles.py").run()
+    test.switch_page("train.py").run()
+    assert test.number_input(key="train_epochs").value == 5

@@ -1,0 +1,154 @@
+"""What goes wrong in a training is told in a sentence."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+from torch.utils.data import dataloader
+
+from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.errors import DataError, TrainingError
+from eurosat_core.training import loop, network
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import EpochDone
+from eurosat_core.training.loop import Checkpoint, train
+from eurosat_core.training.problems import DeviceError
+from tests.training.conftest import CONFIG, LOADER, HandClock
+
+RUNAWAY = replace(CONFIG, learning_rate=10.0, weight_decay=1.0, batch_size=10)  # weights grow ninefold a step
+
+
+def fail_at_step(monkeypatch: pytest.MonkeyPatch, number: int, error: Exception) -> None:
+    """Let the loss of some step raise."""
+    calls, real = [], functional.cross_entropy
+
+    def cross_entropy(*values: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == number:
+            raise error
+        return real(*values)
+
+    monkeypatch.setattr(network, "functional", SimpleNamespace(cross_entropy=cross_entropy))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_loss_that_runs_away_is_told(precision: str, small_tiles: TileSet) -> None:
+    kept: list[Checkpoint] = []
+    config = replace(RUNAWAY, precision=precision)
+    with pytest.raises(TrainingError, match=r"in epoch \d+, step \d+.*learning rate"):
+        list(train(config, small_tiles, kept.append))
+    assert all(torch.isfinite(value).all() for each in kept for value in each.weights.values())
+
+
+def test_weights_that_ran_away_in_the_last_step_are_not_kept(
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Checkpoint] = []
+    real = loop._Loop.train_step
+
+    def spoil(self: Any, batch: Any, tally: Any) -> torch.Tensor:
+        loss = real(self, batch, tally)
+        if tally.tiles == 150:
+            next(self.network.parameters()).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(loop._Loop, "train_step", spoil)
+    with pytest.raises(TrainingError, match="learning rate"):
+        list(train(CONFIG, small_tiles, kept.append))
+    assert kept == []
+
+
+def test_reported_step_with_no_number_is_told(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    hand_clock.tick = 1.0  # every step is due
+    with pytest.raises(TrainingError, match="epoch 1, step"):
+        list(train(RUNAWAY, small_tiles))
+
+
+def test_full_memory_is_told(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at_step(monkeypatch, 2, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(TrainingError, match=r"batches of 40 tiles\. Try a batch of 20 tiles"):
+        list(train(CONFIG, small_tiles))
+
+
+def test_errors_that_are_not_known_pass_through(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    fail_at_step(monkeypatch, 2, error)
+    with pytest.raises(RuntimeError) as caught:
+        list(train(CONFIG, small_tiles))
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "mps"])
+def test_a_device_that_is_not_there_is_told(device: str, small_tiles: TileSet) -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(DeviceError, match=f"The device {device} reported an error or vanished"):
+        next(train(replace(CONFIG, device=device), small_tiles))
+
+
+def test_too_few_tiles_are_told_before_the_first_step(small_folder: Callable[..., Path], tmp_path: Path) -> None:
+    tiles = open_tiles(small_folder(tmp_path / "place", {"a": 1, "b": 1}), tmp_path / "cache")
+    with pytest.raises(DataError, match="too few"):
+        next(train(replace(CONFIG, train_fraction=0.1), tiles))
+
+
+@pytest.fixture
+def own_tiles(small_folder: Callable[..., Path], tmp_path: Path) -> Iterator[TileSet]:
+    """Tiles whose pictures a test may remove."""
+    yield open_tiles(small_folder(tmp_path / "place", {"a": 30, "b": 30}), tmp_path / "cache")
+
+
+def pull_epoch_then(act: Callable[[], object], config: TrainConfig, tiles: TileSet) -> str:
+    """Train for an epoch, act, go on; returns the sentence of the error that comes."""
+    pull = train(config, tiles)
+    while not isinstance(next(pull), EpochDone):
+        pass
+    act()
+    with pytest.raises(TrainingError) as caught:
+        list(pull)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_picture_removed_midway_is_named(own_tiles: TileSet) -> None:
+    gone = Path(own_tiles.place) / "a"
+    told = pull_epoch_then(lambda: shutil.rmtree(gone), LOADER, own_tiles)
+    assert f"{gone}{os.sep}a_" in told
+    assert "folder changed" in told
+
+
+def test_a_picture_damaged_midway_is_told(own_tiles: TileSet) -> None:
+    def cut_short() -> None:
+        for path in Path(own_tiles.place).glob("*/*.jpg"):
+            os.truncate(path, 800)
+
+    assert "can no longer be read" in pull_epoch_then(cut_short, LOADER, own_tiles)
+
+
+def test_a_picture_removed_midway_under_loader_workers(own_tiles: TileSet) -> None:
+    warm_loader_workers()
+    config = replace(LOADER, workers=1, batch_size=5)
+    told = pull_epoch_then(lambda: shutil.rmtree(own_tiles.place), config, own_tiles)
+    assert told.startswith("A picture is gone")
+
+
+def test_a_loader_worker_that_is_killed_is_told(own_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill() -> None:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGKILL)
+            child.join()
+
+    warm_loader_workers()
+    monkeypatch.setattr(dataloader._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds; otherwise five
+    config = replace(LOADER, workers=1, batch_size=5)
+    assert "fewer loader workers" in pull_epoch_then(kill, config, own_tiles)
