@@ -272,52 +272,62 @@ class Dispatcher:
     def _start_one(self) -> bool:
         """Start, or let return, one run that has an idle device; whether there was one."""
         with self._lock:
-            if self._tiles() is None:
+            tiles = self._tiles()
+            if tiles is None:
                 return False
             idle = self._available() - self._busy()
             if self._return_parked(idle):
                 return True
             now = [each.waiting for each in self._running.values() if not each.parked]
             waiting = self._queue.next_for(idle, now)
-        if waiting is None:
-            return False
-        self._start(waiting)
+            if waiting is None:
+                return False
+            # Under the same lock: a run is always in the line or among the running ones, never in neither.
+            job = self._claim(waiting, tiles)
+        if job is not None:
+            self._hand_over(job)
         return True
 
-    def _start(self, waiting: Waiting) -> None:
+    def _claim(self, waiting: Waiting, tiles: TileSet) -> TrainJob | None:
+        """Take a run's lock and note it as running; None when it cannot start."""
         run_id = waiting.run_id
         try:
             held = self._store.lock(run_id)
         except (LabError, OSError):
-            return  # its folder is gone, or another server has it
+            return None  # its folder is gone, or another server has it
         try:
             record = self._store.get(run_id)
-            if record.state != "queued":
-                held.release()
-                return
-            tiles = self._tiles()
-            if tiles is None or tiles.fingerprint != record.tiles.fingerprint:
-                raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
-            job = TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
-            with self._lock:
+            if record.state == "queued":
+                if tiles.fingerprint != record.tiles.fingerprint:
+                    raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
+                self._store.update(run_id, state="running", started=time.time())
                 running = _Running(waiting, held)
                 for other_id, other in self._running.items():
                     if not other.parked:
                         other.beside.add(run_id)
                         running.beside.add(other_id)
                 self._running[run_id] = running
-                self._store.update(run_id, state="running", started=time.time())
+                return TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
+        except (LabError, OSError) as error:
+            with suppress(LabError, OSError):
+                self._end(run_id, "failed", str(error))
+        held.release()
+        return None
+
+    def _hand_over(self, job: TrainJob) -> None:
+        """Give a claimed run to its worker; one that cannot be given fails with a sentence."""
+        try:
             self._engine.start(job)
         except Exception as error:
             message = str(error)
             if not isinstance(error, LabError):
-                logger.exception("run %s could not be started", run_id)
+                logger.exception("run %s could not be started", job.run_id)
                 message = f"It could not be started ({type(error).__name__}: {message[:200]}). Start it again."
             with self._lock:
-                self._running.pop(run_id, None)
+                running = self._running.pop(job.run_id)
                 with suppress(LabError, OSError):
-                    self._end(run_id, "failed", message)
-            held.release()
+                    self._end(job.run_id, "failed", message)
+                running.lock.release()
 
     def _park_long_paused(self) -> None:
         """A run paused for long gives its device to others; it keeps its state in the worker's memory."""

@@ -1,6 +1,7 @@
 """Pause, step, resume and stop: early, late, by others, and while the place is given away."""
 
 import threading
+import time
 
 import pytest
 from fake_engine import (
@@ -17,6 +18,9 @@ from fake_engine import (
     step,
     wait_for_state,
 )
+from filelock import FileLock
+
+from eurosat_core.lab.runs import RunStore
 
 
 def test_stop_while_it_waits(open_fake: OpenFake) -> None:
@@ -150,3 +154,22 @@ def test_a_parked_run_can_be_stopped(open_fake: OpenFake) -> None:
     engine.end(other.id)
     wait_for_state(lab, other.id, "finished")
     assert running(lab, engine).state == "running"
+
+
+def test_stop_at_the_moment_it_starts_is_not_refused(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run once left the line before it was among the running ones, and was nobody's in between."""
+    take = RunStore.lock
+    entered = threading.Event()
+
+    def slow(self: RunStore, run_id: str) -> FileLock:
+        entered.set()
+        time.sleep(0.3)
+        return take(self, run_id)
+
+    lab, engine = open_fake()
+    monkeypatch.setattr(RunStore, "lock", slow)
+    run = lab.submit(CONFIG, "ada")
+    assert entered.wait(20)
+    lab.control(run.id, "ada", "stop")
+    engine.tell(run.id, started())  # a worker that had not begun gets the word with its first report
+    wait_for_state(lab, run.id, "cancelled")
