@@ -11,12 +11,11 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from bench.processes import ROOT
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
 
 __all__ = ["app_server", "wait_for_tiles"]
-
-_ROOT = Path(__file__).parent.parent
 
 
 def _free_port() -> int:
@@ -35,7 +34,7 @@ def app_server(settings: Settings, runs: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
     process = subprocess.Popen(
         [*command, f"--server.port={port}", "--server.address=127.0.0.1"],
-        cwd=_ROOT,
+        cwd=ROOT,
         env=environ,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

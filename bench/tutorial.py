@@ -1,7 +1,7 @@
 """The tutorial's own way of training, as one writes it down: the side that the lab is measured against.
 
 A plain process, JPEG files, torchvision's transforms, a DataLoader with two forked workers, batch 40, no seed.
-`python -m bench.tutorial FOLDER` prints the seconds of one epoch (training and validation) as JSON.
+`python -m bench.tutorial FOLDER THREADS` prints the seconds of one epoch (training and validation) as JSON.
 """
 
 import json
@@ -18,8 +18,9 @@ from torchvision.datasets import ImageFolder
 from eurosat_core.models.baseline import Net
 
 
-def main(folder: str) -> None:
+def main(folder: str, threads: str) -> None:
     """Train and validate for one epoch over the class folders in `folder`."""
+    torch.set_num_threads(int(threads))
     transform = transforms.Compose(
         [
             transforms.Resize((64, 64)),
@@ -30,7 +31,9 @@ def main(folder: str) -> None:
     tiles = ImageFolder(folder, transform=transform)
     train_size = int(0.75 * len(tiles))
     train_set, validation_set = random_split(tiles, [train_size, len(tiles) - train_size])
-    context = multiprocessing.get_context("fork")  # what a DataLoader did by default when the tutorial was written
+    # What a DataLoader did by default when the tutorial was written; Windows cannot fork.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("fork" if "fork" in methods else "spawn")
     loaders = {
         "train": DataLoader(train_set, batch_size=40, shuffle=True, num_workers=2, multiprocessing_context=context),
         "validation": DataLoader(validation_set, batch_size=40, num_workers=2, multiprocessing_context=context),
@@ -57,4 +60,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

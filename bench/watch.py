@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,9 +19,10 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from bench.processes import seconds_of
 from bench.server import app_server, wait_for_tiles
 from bench.table import row
-from eurosat_core.data.tiles import find_place, open_tiles
+from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
 from eurosat_core.errors import RunError
 from eurosat_core.lab.history import HistoryReader
 from eurosat_core.lab.runs import RunStore, TilesUsed
@@ -34,7 +34,6 @@ __all__ = ["run"]
 REPEATS = 3
 EPOCHS = 8
 COUNTED = 5  # the last ones; the first fall into the start of the server and the page
-_ROOT = Path(__file__).parent.parent
 
 
 def _config() -> TrainConfig:
@@ -48,7 +47,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     watched: list[float] = []
     messages = 0
     for _ in range(REPEATS):
-        bare.append(_bare_seconds(settings))
+        bare.append(_bare_seconds(tiles, settings))
         with tempfile.TemporaryDirectory() as folder:
             store = RunStore(Path(folder))
             used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
@@ -62,7 +61,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
         watched.append(statistics.median(each.seconds for each in epochs[-COUNTED:]))
         say(f"  bare {bare[-1]:.3f} s, watched {watched[-1]:.3f} s an epoch; {messages} messages to the page")
     return {
-        "about": f"seconds per epoch of {_config().tiles:,} tiles, batch 40, float32, {settings.threads} CPU threads",
+        "about": f"seconds per epoch of {min(_config().tiles or len(tiles), len(tiles)):,} tiles, batch 40, float32, "
+        f"{settings.threads} CPU threads",
         "rows": [
             row("bare generator", bare, "s"),
             row(
@@ -76,23 +76,14 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     }
 
 
-def _bare_seconds(settings: Settings) -> float:
+def _bare_seconds(tiles: TileSet, settings: Settings) -> float:
     """Median seconds of the counted epochs of the bare generator, in a fresh process."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench.watch",
-        str(settings.data or ""),
-        str(settings.cache),
-        str(settings.threads),
-    ]
-    answer = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
-    return float(json.loads(answer.stdout)["seconds"])
+    return seconds_of([sys.executable, "-m", "bench.watch", str(tiles.cache), str(settings.threads)])
 
 
 async def _follow(address: str, run_id: str, store: RunStore) -> int:
     """Open the Train page on a run and follow it like a browser. Returns how many messages came."""
-    received = 0
+    received, refreshes = 0, 0
     query = f"run={run_id}&who=bench"
 
     def ask(fragment: str = "") -> bytes:
@@ -110,9 +101,11 @@ async def _follow(address: str, run_id: str, store: RunStore) -> int:
         refreshing: dict[str, asyncio.Task[None]] = {}
 
         async def refresh(fragment: str, interval: float) -> None:
+            nonlocal refreshes
             while True:
                 await asyncio.sleep(interval)
                 await socket.send(ask(fragment))
+                refreshes += 1
 
         async def listen() -> None:
             nonlocal received
@@ -139,12 +132,12 @@ async def _follow(address: str, run_id: str, store: RunStore) -> int:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, websockets.ConnectionClosed):
                 await task
-    if not refreshing:
+    if refreshes < EPOCHS:
         raise RunError("The page did not refresh itself, so nothing was watched: the benchmark must be looked at.")
     return received
 
 
-def _bare_main(data: str, cache: str, threads: str) -> None:
+def _bare_main(cache: str, threads: str) -> None:
     """The bare generator, in its own process: prints the median seconds of the counted epochs."""
     import torch
 
@@ -152,7 +145,7 @@ def _bare_main(data: str, cache: str, threads: str) -> None:
     from eurosat_core.training.loop import train
 
     torch.set_num_threads(int(threads))
-    tiles = open_tiles(Path(data) if data else None, Path(cache))
+    tiles = open_cached(Path(cache))
     seconds = [event.seconds for event in train(_config(), tiles) if isinstance(event, EpochDone)]
     print(json.dumps({"seconds": statistics.median(seconds[-COUNTED:])}))
 

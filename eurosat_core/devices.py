@@ -4,10 +4,10 @@
 """
 
 import platform
+import re
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -29,9 +29,6 @@ class Device:
     @property
     def is_gpu(self) -> bool:
         return self.id != "cpu"
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def _cpu_name() -> str:
@@ -61,8 +58,8 @@ def gpu_problem(
     """
     if unsupported:
         return (
-            f"This build of PyTorch does not support the {' and the '.join(unsupported)}: its programs start "
-            "at a newer generation of cards. Install an older PyTorch, or use another machine."
+            f"This build of PyTorch has no programs for the {' and the '.join(unsupported)}. Install the build that "
+            "supports this generation of cards (an older PyTorch for an old card), or use another machine."
         )
     if built_for is None:
         remedy = "Install the build for your GPU from pytorch.org." if driver_present else "Fine without a GPU."
@@ -93,19 +90,36 @@ def probe_devices() -> tuple[Device, ...]:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
         return cpu_device(), _missing_gpu()
+    if accelerator.type == "mps":
+        return cpu_device(), Device("mps", "Apple GPU", None)
     if accelerator.type != "cuda":
-        return cpu_device(), Device(accelerator.type, f"{accelerator.type.upper()} GPU", None)
-    # The oldest generation this build carries programs for ("sm_75" → 7.5); AMD's names have no such order.
-    built = [int(name[3:]) for name in torch.cuda.get_arch_list() if name[3:].isdigit() and name.startswith("sm_")]
+        reason = f"The lab does not know this kind of accelerator yet ({accelerator.type})."
+        return cpu_device(), Device(accelerator.type, "Accelerator", None, available=False, reason=reason)
+    built = tuple(torch.cuda.get_arch_list())
     found = []
     for index in range(torch.cuda.device_count()):
         card = torch.cuda.get_device_properties(index)
-        too_old = bool(built) and card.major * 10 + card.minor < min(built)
+        supported = _has_programs_for(card.major, card.minor, built)
         reason = ""
-        if too_old:
+        if not supported:
             reason = gpu_problem(built_for="cuda", driver_present=True, init_error="", unsupported=(str(card.name),))
-        found.append(Device(f"cuda:{index}", card.name, card.total_memory, not too_old, reason))
+        found.append(Device(f"cuda:{index}", card.name, card.total_memory, supported, reason))
     return cpu_device(), *found
+
+
+def _has_programs_for(major: int, minor: int, built: tuple[str, ...]) -> bool:
+    """Whether a build for these architectures runs on a card of compute capability `major`.`minor`.
+
+    `sm_86` runs on cards of the same major number from 8.6 on; `compute_90` can be compiled for any newer card. Names
+    of another form (AMD's) have no such order: nothing is said against these.
+    """
+    card = 10 * major + minor
+    names = [match for name in built if (match := re.fullmatch(r"(sm|compute)_(\d+)[af]?", name))]
+    programs = [int(match[2]) for match in names if match[1] == "sm"]
+    compilable = [int(match[2]) for match in names if match[1] == "compute"]
+    if not programs and not compilable:
+        return True
+    return any(each // 10 == major and each <= card for each in programs) or any(each <= card for each in compilable)
 
 
 def _missing_gpu() -> Device:

@@ -147,6 +147,33 @@ def test_unusable_input_is_one_line_and_status_2(ask, arguments, words):
     assert said.count("\n") == 1
 
 
+def test_a_failed_run_with_an_epoch_can_be_judged(ask, folder, monkeypatch):
+    """Its network of the last complete epoch is kept, and so is the split to judge it on."""
+    data = folder(Forest=24, River=24)
+    from eurosat_core.training import loop
+
+    real = loop.finite
+    monkeypatch.setattr(
+        loop, "finite", lambda loss, epoch, step: real(float("nan") if epoch == 2 else loss, epoch, step)
+    )
+    status, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "3", "--data", data)
+    assert (status, trained["state"], len(trained["epochs"])) == (1, "failed", 1)
+    status, judged, _ = ask("evaluate", trained["run_id"], "--data", data)
+    assert (status, judged["accuracy"]) == (0, trained["epochs"][0]["val_accuracy"])
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence(ask, folder, places, monkeypatch):
+    def full(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RunStore, "save", full)
+    options = ["--recipe", "fast", "--epochs", "1", "--data", folder(Forest=12, River=12)]
+    status, _, said = ask("train", "--model", "baseline", *options)
+    assert (status, "No space left" in said) == (2, True)
+    (record,) = RunStore(places / "runs").all()[0]
+    assert record.state == "failed"
+
+
 def test_failed_run_is_status_1(ask, folder):
     data = folder(Forest=24, River=24)
     options = ["--source", "memory", "--learning-rate", "10", "--momentum", "0.99", "--epochs", "50"]

@@ -36,7 +36,7 @@ def test_each_reason_has_its_sentence(facts: tuple[str | None, bool, str], words
 
 def test_unsupported_cards_are_named() -> None:
     sentence = gpu_problem(built_for="13.0", driver_present=True, init_error="", unsupported=("Tesla V100", "GTX 1080"))
-    assert "does not support the Tesla V100 and the GTX 1080" in sentence
+    assert "has no programs for the Tesla V100 and the GTX 1080" in sentence
     assert "older PyTorch" in sentence
 
 
@@ -72,11 +72,6 @@ def test_missing_gpu_has_a_reason() -> None:
     assert gpu.reason.endswith(".")
 
 
-def test_device_goes_to_json_and_back() -> None:
-    device = Device("cuda:0", "Card", 123, False, "too old")
-    assert Device(**device.to_dict()) == device
-
-
 @pytest.fixture
 def fake_accelerator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Function: pretend that torch sees an accelerator of some type, with these (name, capability) cards."""
@@ -106,6 +101,18 @@ def test_supported_and_too_old_card(fake_accelerator: Callable[..., None]) -> No
     assert newest.available
 
 
+def test_a_card_newer_than_the_build_is_named(fake_accelerator: Callable[..., None]) -> None:
+    """Programs run on cards of their own generation; only `compute_…` can be compiled for later ones."""
+    fake_accelerator("cuda", [("RTX 5090", 12, 0), ("A10", 8, 6), ("A100", 8, 0)], ["sm_75", "sm_86"])
+    assert [each.available for each in probe_devices()[1:]] == [False, True, False]
+
+
+def test_an_unknown_accelerator_is_listed_with_the_reason(fake_accelerator: Callable[..., None]) -> None:
+    fake_accelerator("xpu", [], [])
+    assert not probe_devices()[1].available
+    assert "xpu" in probe_devices()[1].reason
+
+
 def test_amd_cards_are_not_judged_by_number(fake_accelerator: Callable[..., None]) -> None:
     fake_accelerator("cuda", [("MI250", 9, 0)], ["gfx90a", "gfx942"])
     assert probe_devices()[1].available
@@ -113,7 +120,7 @@ def test_amd_cards_are_not_judged_by_number(fake_accelerator: Callable[..., None
 
 def test_apple_gpu(fake_accelerator: Callable[..., None]) -> None:
     fake_accelerator("mps", [], [])
-    assert probe_devices()[1] == Device("mps", "MPS GPU", None)
+    assert probe_devices()[1] == Device("mps", "Apple GPU", None)
 
 
 def test_init_error_of_cuda_becomes_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,11 @@ The order is torchvision's (`ImageFolder`), classes by name, then pictures by na
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from eurosat_core.data.classes import CLASS_NAMES
+from eurosat_core.data.classes import CLASS_NAMES, CLASSES
 from eurosat_core.errors import DataError
 
 __all__ = ["PICTURE_SUFFIXES", "Listing", "has_tiles", "list_pictures"]
@@ -37,8 +38,11 @@ class Listing:
 
     @property
     def is_eurosat(self) -> bool:
-        """Whether these are EuroSAT's ten classes."""
-        return self.class_names == CLASS_NAMES
+        """Whether these can be EuroSAT's tiles, all or some: its ten classes, none with more than was published."""
+        counts = Counter(self.labels)
+        return self.class_names == CLASS_NAMES and all(
+            counts[label] <= each.tiles for label, each in enumerate(CLASSES)
+        )
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -80,8 +84,8 @@ def list_pictures(place: Path) -> Listing:
                 pictures = sorted(
                     (each.name, each.stat()) for each in entries if _is_picture(each.name) and each.is_file()
                 )
-        except PermissionError as error:
-            raise DataError(f"The folder {class_folder} may not be read. Give yourself read permission.") from error
+        except OSError as error:
+            raise DataError(_unreadable(class_folder, error)) from error
         for name, status in pictures:
             names.append(f"{class_folder.name}/{name}")
             labels.append(label)
@@ -92,6 +96,12 @@ def list_pictures(place: Path) -> Listing:
             "Name a folder with fewer."
         )
     return Listing(folder, tuple(each.name for each in class_folders), tuple(names), tuple(labels), digest.hexdigest())
+
+
+def _unreadable(folder: Path, error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return f"The folder {folder} may not be read. Give yourself read permission."
+    return f"The folder {folder} cannot be read: {error.strerror or error}. Copy the pictures to a local disk."
 
 
 def _find_classes(place: Path) -> tuple[Path, list[Path]]:
@@ -107,8 +117,8 @@ def _find_classes(place: Path) -> tuple[Path, list[Path]]:
             continue
         try:
             classes = _class_folders(folder)
-        except PermissionError as error:
-            raise DataError(f"The folder {folder} may not be read. Give yourself read permission.") from error
+        except OSError as error:
+            raise DataError(_unreadable(folder, error)) from error
         if len(classes) > _MAX_CLASSES:
             raise DataError(
                 f"{folder} has {len(classes)} folders with pictures; the lab takes at most {_MAX_CLASSES} "

@@ -217,7 +217,7 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
             "class_names": list(listing.class_names),
             "names": kept,
             "counts": counts,
-            "source": "eurosat" if listing.is_eurosat else "folder",
+            "source": "eurosat" if listing.is_eurosat and not resized else "folder",
             "place": str(listing.folder),
             "problems": problems,
             "resized": resized,

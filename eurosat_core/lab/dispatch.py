@@ -1,7 +1,7 @@
 """From the queue to a worker and back: starts the next run when a device is idle, records what workers report,
 and notes how runs end.
 
-One thread does all of it, one message at a time, so that no two of these steps can get in each other's way.
+One thread takes the workers' messages and starts runs, one after the other; pages leave it a word, under one lock.
 """
 
 import logging
@@ -18,9 +18,9 @@ from filelock import FileLock
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
 from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
-from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.lab.jobs import Command, TrainJob
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.runs import RunRecord, RunStore, State
 from eurosat_core.settings import Settings
 
 __all__ = ["Dispatcher"]
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _LATE_EVENTS_SECONDS = 3.0  # a result may overtake the last events; they are waited for so long
+_ORPHANS_SECONDS = 30.0  # how often to look for runs of other programs that have died
+_MOST_PARKED = 8  # paused runs whose place was given away; each keeps its network and its loader workers
 
 
 @dataclass
@@ -44,7 +46,6 @@ class _Running:
     stopping: bool = False
     owed: list[Command] = field(default_factory=list)  # asked for before its worker had begun
     ended: float | None = None  # when its result came, which then waits for events still on their way
-    beside: set[str] = field(default_factory=set)
 
 
 class Dispatcher:
@@ -175,6 +176,15 @@ class Dispatcher:
         running = self._running.get(run_id)
         return running is not None and running.stopping
 
+    def parked(self, run_id: str) -> bool:
+        """Whether a run was paused for so long that its place was given to others."""
+        running = self._running.get(run_id)
+        return running is not None and running.parked
+
+    def returning(self, run_id: str) -> bool:
+        """Whether a parked run was resumed and waits for its device."""
+        return run_id in self._returning
+
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands; None when it does not wait."""
         with self._lock:
@@ -194,6 +204,7 @@ class Dispatcher:
     # -- the dispatcher's thread
 
     def _work(self) -> None:
+        looked = time.monotonic()
         while True:
             try:
                 message = self._inbox.get(timeout=_TICK_SECONDS)
@@ -207,6 +218,9 @@ class Dispatcher:
                 logger.exception("a worker's message could not be taken; the dispatcher goes on")
             try:
                 self._park_long_paused()
+                if time.monotonic() - looked > _ORPHANS_SECONDS:
+                    self._store.mark_interrupted()
+                    looked = time.monotonic()
                 while self._start_one():
                     pass
             except Exception:
@@ -236,9 +250,10 @@ class Dispatcher:
         with self._lock:
             try:
                 if result is None:
-                    self._end(run_id, "failed", message.message, beside=tuple(sorted(running.beside)))
+                    self._end(run_id, "failed", message.message)
                 else:
-                    self._store_result(run_id, result, running)
+                    self._store.save(run_id, result.files)
+                    self._end(run_id, result.state, result.message, summary=result.summary, machine=result.machine)
             except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
                 logger.exception("run %s: its end could not be stored", run_id)
                 with suppress(LabError, OSError):
@@ -249,21 +264,19 @@ class Dispatcher:
                 if run_id in self._returning:
                     self._returning.remove(run_id)
         if result is not None and result.restart_worker:
-            self._engine.restart(running.waiting.device)
+            self._restart(running.waiting.device)
 
-    def _store_result(self, run_id: str, result: JobResult, running: _Running) -> None:
-        self._store.save(run_id, result.files)
-        self._end(
-            run_id,
-            result.state,
-            result.message,
-            summary=result.summary,
-            machine=result.machine,
-            beside=tuple(sorted(running.beside)),
-        )
+    def _restart(self, device: str) -> None:
+        """Replace the worker of a device that failed; runs that were parked in it end with the reason."""
+        with self._lock:
+            lost = [each for each in self._running.values() if each.parked and each.waiting.device == device]
+        for running in lost:
+            message = "Another run made the device fail while this one was paused, so its process was restarted."
+            self._finish(JobEnded(running.waiting.run_id, None, message), running)
+        self._engine.restart(device)
 
-    def _end(self, run_id: str, state: str, message: str, **figures: Any) -> None:
-        self._store.update(run_id, state=state, message=message, ended=time.time(), **figures)
+    def _end(self, run_id: str, state: State, message: str, **figures: Any) -> None:
+        self._store.end(run_id, state, message, **figures)
 
     def _busy(self) -> set[str]:
         """Devices on which something runs or is measured."""
@@ -276,14 +289,17 @@ class Dispatcher:
             if tiles is None:
                 return False
             idle = self._available() - self._busy()
-            if self._return_parked(idle):
-                return True
+            back = next((each for each in self._returning if self._running[each].waiting.device in idle), None)
+            if back is not None:
+                self._running[back].parked = False  # it has its device again
             now = [each.waiting for each in self._running.values() if not each.parked]
-            waiting = self._queue.next_for(idle, now)
-            if waiting is None:
+            waiting = None if back else self._queue.next_for(idle, now)
+            if waiting is None and back is None:
                 return False
             # Under the same lock: a run is always in the line or among the running ones, never in neither.
-            job = self._claim(waiting, tiles)
+            job = self._claim(waiting, tiles) if waiting else None
+        if back is not None:
+            return self._bring_back(back)
         if job is not None:
             self._hand_over(job)
         return True
@@ -293,20 +309,20 @@ class Dispatcher:
         run_id = waiting.run_id
         try:
             held = self._store.lock(run_id)
-        except (LabError, OSError):
+        except LabError:
             return None  # its folder is gone, or another server has it
+        except OSError as error:
+            with suppress(LabError, OSError):
+                reason = error.strerror or error
+                self._end(run_id, "failed", f"Its folder cannot be locked ({reason}). Set EUROSAT_RUNS to a local one.")
+            return None
         try:
             record = self._store.get(run_id)
             if record.state == "queued":
                 if tiles.fingerprint != record.tiles.fingerprint:
                     raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
                 self._store.update(run_id, state="running", started=time.time())
-                running = _Running(waiting, held)
-                for other_id, other in self._running.items():
-                    if not other.parked:
-                        other.beside.add(run_id)
-                        running.beside.add(other_id)
-                self._running[run_id] = running
+                self._running[run_id] = _Running(waiting, held)
                 return TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
         except (LabError, OSError) as error:
             with suppress(LabError, OSError):
@@ -337,15 +353,24 @@ class Dispatcher:
                 since = running.paused_since
                 if since is not None and time.monotonic() - since > limit:
                     running.parked = True
+            parked = [each for each in self._running.values() if each.parked and not each.stopping]
+            too_many = parked[:-_MOST_PARKED]
+            for running in too_many:
+                running.stopping = True
+        for running in too_many:
+            self._engine.command(running.waiting.run_id, "stop")
 
-    def _return_parked(self, idle: set[str]) -> bool:
-        """Let a parked run that was resumed go on, if its device is idle; whether one did."""
-        for run_id in self._returning:
-            running = self._running[run_id]
-            if running.waiting.device in idle:
-                self._returning.remove(run_id)
-                running.parked, running.paused_since = False, None
-                if self._engine.command(run_id, "resume"):
-                    self._store.update(run_id, state="running")
-                return True
-        return False
+    def _bring_back(self, run_id: str) -> bool:
+        """Let a parked run go on, now that its device is idle; whether its worker took the word."""
+        arrived = self._engine.command(run_id, "resume")
+        with self._lock:
+            running = self._running.get(run_id)
+            if running is None:  # it ended meanwhile
+                return False
+            if not arrived:
+                running.parked = True  # tried again at the next look
+                return False
+            running.paused_since = None
+            self._returning.remove(run_id)
+            self._store.update(run_id, state="running")
+        return True

@@ -108,9 +108,10 @@ def _devices(devices: Sequence[Device], known: bool) -> list[Check]:
 
 def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
     if settings.scheduler:
-        return f"A cluster at {settings.scheduler}"
+        return f"Trains on the cluster at {settings.scheduler}"
     count = sum(each.available for each in devices)
-    return f"{count} worker process{'es' if count != 1 else ''} on this machine, {settings.threads} CPU threads each"
+    processes = f"{count} worker process{'es' if count != 1 else ''}"
+    return f"Trains in {processes} of this machine, {settings.threads} CPU threads each"
 
 
 def _disk(settings: Settings) -> Check:

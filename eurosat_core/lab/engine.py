@@ -127,6 +127,8 @@ class DaskEngine:
         self._cluster: SpecCluster | None = None
         self._client: Client | None = None
         self._futures: dict[str, tuple[Future[JobResult], str]] = {}  # by run: its future, the address of its worker
+        self._hosts: dict[str, str] = {}  # on a running cluster, by device: the address of the worker that has it
+        self._preparing: list[Future[None]] = []  # kept, for Dask forgets work whose future nobody holds
         self._lock = threading.Lock()
         self._receive: Callable[[Message], None] = lambda _message: None
         self._closing = False
@@ -141,15 +143,21 @@ class DaskEngine:
             # Other users of the workstation must not get in: loopback only, and TLS with keys of this process.
             security = Security.temporary()
             options = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
-            self._cluster = SpecCluster(
-                scheduler={"cls": Scheduler, "options": {**options, **_NO_PAGES}},
-                workers={"cpu": self._worker_spec(security)},
-                security=security,
-                silence_logs=logging.ERROR,
-            )
+            try:
+                self._cluster = SpecCluster(
+                    scheduler={"cls": Scheduler, "options": {**options, **_NO_PAGES}},
+                    workers={"cpu": self._worker_spec(security)},
+                    security=security,
+                    silence_logs=logging.ERROR,
+                )
+            except OSError as error:  # their folder lies in the cache
+                raise RunError(
+                    f"The worker processes cannot be started: {error.strerror or error} ({self._settings.cache}). Free "
+                    "some disk space, or name another folder in EUROSAT_CACHE."
+                ) from error
             self._client = Client(self._cluster, security=security, set_as_default=False)
         self._client.subscribe_topic(_TOPIC, self._on_event)
-        self._client.submit(_prepare_worker, pure=False)
+        self._preparing.append(self._client.submit(_prepare_worker, pure=False))
 
     def _worker_spec(self, security: Security) -> dict[str, Any]:
         threads = str(self._settings.threads)
@@ -192,8 +200,8 @@ class DaskEngine:
             workers = self._workers()
             if device in workers:
                 return workers[device]
-            if self._cluster is None and workers:  # a cluster's workers bear names of their own
-                return next(iter(workers.values()))
+            if self._cluster is None and self._hosts.get(device) in workers.values():
+                return self._hosts[device]
             if time.monotonic() > deadline or self._closing:
                 raise RunError(f"There is no worker for {device}. Restart the app; your runs are kept.")
             time.sleep(0.05)
@@ -206,15 +214,28 @@ class DaskEngine:
         return future.result()
 
     def probe(self) -> tuple[Device, ...]:
+        if self._cluster is None:
+            return self._probe_cluster()
         devices: tuple[Device, ...] = self._ask(probe_devices)
-        if self._cluster is not None:
-            added = [each.id for each in devices if each.is_gpu and each.available]
-            for device in added:
-                self._cluster.worker_spec[device] = self._worker_spec(self._cluster.security)
-            self._cluster.scale(len(self._cluster.worker_spec))
-            for device in added:
-                self._ask(_prepare_worker, device=device)
+        added = [each.id for each in devices if each.is_gpu and each.available]
+        for device in added:
+            self._cluster.worker_spec[device] = self._worker_spec(self._cluster.security)
+        self._cluster.scale(len(self._cluster.worker_spec))
+        for device in added:
+            self._ask(_prepare_worker, device=device)
         return devices
+
+    def _probe_cluster(self) -> tuple[Device, ...]:
+        """The devices of a running cluster; of those with the same name the first worker's is used."""
+        found: dict[str, Device] = {}
+        for address, devices in self._open_client.run(probe_devices).items():
+            for device in devices:
+                if device.id not in found or (device.available and not found[device.id].available):
+                    found[device.id] = device
+                    self._hosts[device.id] = address
+        if any(each.is_gpu and each.available for each in found.values()):
+            found = {name: each for name, each in found.items() if each.available}
+        return tuple(sorted(found.values(), key=lambda each: each.is_gpu))
 
     def measure(self, device: str) -> list[Speed]:
         speeds: list[Speed] = self._ask(measure_speeds, device, self._settings.threads, device=device)
@@ -261,18 +282,28 @@ class DaskEngine:
         return any(answers.values())
 
     def restart(self, device: str) -> None:
+        if self._cluster is None:  # others may work there: its keeper decides
+            logger.error("%s failed on the cluster; restart its worker at %s", device, self._hosts.get(device))
+            return
         self._open_client.restart_workers([self._address_for(device)], timeout=30)
 
     def close(self) -> None:
         self._closing = True
-        if self._client is not None:
-            self._client.close(timeout=5)
-        if self._cluster is not None:
-            self._cluster.close(timeout=10)
+        try:
+            if self._client is not None:
+                self._client.close(timeout=5)
+        finally:
+            if self._cluster is not None:
+                self._cluster.close(timeout=10)
 
 
 def _connect(settings: Settings) -> Client:
     """A client of a running cluster. Raises `RunError` with a sentence when it cannot be reached."""
+    if not str(settings.scheduler).startswith("tls://"):
+        raise RunError(
+            f"EUROSAT_SCHEDULER is {settings.scheduler}. Only encrypted connections are made: start the scheduler with "
+            "TLS and give its address as tls://host:8786."
+        )
     security: Security | None = None
     if settings.scheduler_tls is not None:
         folder = settings.scheduler_tls
@@ -284,7 +315,7 @@ def _connect(settings: Settings) -> Client:
         )
     try:
         return Client(settings.scheduler, security=security, timeout=10, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+    except (OSError, TimeoutError, TypeError, ValueError, RuntimeError) as error:  # TypeError: no certificates
         raise RunError(
             f"The cluster at {settings.scheduler} cannot be reached: {error}. Check EUROSAT_SCHEDULER and "
             "EUROSAT_SCHEDULER_TLS, or unset them to train on this machine."

@@ -3,20 +3,34 @@
 Every estimate carries its basis, since a figure on screen was measured or says what it rests on.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import count
 
-__all__ = ["Estimate", "estimate_seconds"]
+__all__ = ["VALIDATION_SHARE", "Estimate", "estimate_seconds"]
 
 # Validation goes forward only: about a third of the work of a training step (forward, and twice that backward).
-_VALIDATION_SHARE = 1 / 3
+VALIDATION_SHARE = 1 / 3
 # Until the loader workers of both parts have delivered their first batch, from the warm fork server.
 _LOADER_START_SECONDS = 1.0
-_SAME_KIND = ("model", "device", "source", "workers", "batch_size", "precision", "channels_last")
+_SAME_KIND = (
+    "model",
+    "device",
+    "source",
+    "workers",
+    "prefetch",
+    "pin_memory",
+    "batch_size",
+    "precision",
+    "channels_last",
+)
+_NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scaled
 
 
 @dataclass(frozen=True)
@@ -34,29 +48,44 @@ def _tiles_in(config: TrainConfig, available: int) -> tuple[int, int]:
     return train, used - train
 
 
+def _work_done(record: RunRecord, config: TrainConfig, machine: dict[str, Any]) -> float:
+    """How much work a run did, in training tiles; 0 when it says nothing about `config` on this machine."""
+    epochs, seconds = record.summary.get("epochs", 0), record.summary.get("seconds", 0.0)
+    same = all(getattr(record.config, name) == getattr(config, name) for name in _SAME_KIND)
+    here = all(record.machine.get(name) == value for name, value in machine.items())
+    if not (same and here and epochs and seconds) or record.beside:
+        return 0.0
+    train_tiles, validation_tiles = _tiles_in(record.config, record.tiles.count)
+    return float(epochs * (train_tiles + VALIDATION_SHARE * validation_tiles))
+
+
 def estimate_seconds(
     config: TrainConfig,
-    available: int,
+    tiles: TilesUsed,
     runs: Iterable[RunRecord],
     speeds: Sequence[Speed],
     macs: dict[str, int],
-    threads: int,
+    machine: dict[str, Any],
 ) -> Estimate | None:
-    """How long `config` takes with `available` tiles; None when nothing was measured on its device yet.
+    """How long `config` takes with `tiles`; None when nothing was measured on its device yet.
 
     runs: newest first. macs: multiply-accumulates per tile of each model, to go from the baseline to another.
+    machine: its `threads` and the device's `device_name`, as runs note them.
     """
-    train_tiles, validation_tiles = _tiles_in(config, available)
-    work = config.epochs * (train_tiles + _VALIDATION_SHARE * validation_tiles)
-    for record in runs:
-        other = record.config
-        epochs, seconds = record.summary.get("epochs", 0), record.summary.get("seconds", 0.0)
-        same = all(getattr(other, name) == getattr(config, name) for name in _SAME_KIND)
-        if not (same and epochs and seconds) or record.machine.get("threads") != threads:
-            continue
-        other_train, other_validation = _tiles_in(other, record.tiles.count)
-        other_work = epochs * (other_train + _VALIDATION_SHARE * other_validation)
-        return Estimate(seconds * work / other_work, f"From your lab's run {record.id}, which did the same work.")
+    train_tiles, validation_tiles = _tiles_in(config, tiles.count)
+    work = config.epochs * (train_tiles + VALIDATION_SHARE * validation_tiles)
+    alike = [
+        (record, done)
+        for record in runs
+        if (done := _work_done(record, config, machine)) and record.tiles.source == tiles.source
+    ]
+    # The run whose size is nearest; what a run needs to start must not be multiplied by a hundred.
+    record, done = min(alike, key=lambda each: abs(math.log(work / each[1])), default=(None, 0.0))
+    if record is not None and abs(math.log(work / done)) <= math.log(_NEAR):
+        used = sum(_tiles_in(record.config, record.tiles.count))
+        size = f"{count(record.summary['epochs'], 'epoch')}, {count(used, 'tile')}"
+        basis = f"Projected from this lab’s run {record.id} with the same settings ({size})."
+        return Estimate(record.summary["seconds"] * work / done, basis)
     fitting = [each for each in speeds if each.device == config.device]
     if not fitting:
         return None
@@ -69,13 +98,14 @@ def estimate_seconds(
         ),
     )
     tile_seconds = speed.tile_seconds * macs.get(config.model, 1) / macs.get("baseline", 1)
-    seconds = config.epochs * (train_tiles + _VALIDATION_SHARE * validation_tiles) * tile_seconds
+    seconds = config.epochs * (train_tiles + VALIDATION_SHARE * validation_tiles) * tile_seconds
     if config.source == "loader":
+        # Synthetic tiles have no files, but go through the same transforms, which take most of the time.
         opening = config.epochs * (train_tiles + validation_tiles) * speed.picture_seconds
         if config.workers == 0:
             seconds += opening
         elif config.device == "cpu":  # loader workers and training share the same cores
-            seconds += opening / threads + _LOADER_START_SECONDS
+            seconds += opening / machine["threads"] + _LOADER_START_SECONDS
         else:
             seconds = max(seconds, opening / config.workers) + _LOADER_START_SECONDS
     return Estimate(seconds, "Projected from a one-second measurement of this device.")

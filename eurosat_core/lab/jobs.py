@@ -129,22 +129,24 @@ def run_training(job: TrainJob, report: Report, control: Control | None = None) 
         told += len(events)
         report(events)
 
+    tiles: TileSet | None = None
     try:
         tiles = _tiles_for(job.fingerprint, job.cache)
         complete = _pull(train(job.config, tiles, kept.keep), control, tell, kept)
         state: Literal["finished", "cancelled"] = "finished" if complete else "cancelled"
-        message = "" if complete else "It was stopped before its last epoch. The last complete epoch is kept."
+        message = "" if complete else kept.how_far(job.config.epochs)
         return JobResult(state, message, kept.files(tiles, job.config), kept.summary(), machine, told)
     except LabError as error:
         restart = isinstance(error, DeviceError)
-        return JobResult("failed", str(error), kept.files(None, job.config), kept.summary(), machine, told, restart)
+        return JobResult("failed", str(error), kept.files(tiles, job.config), kept.summary(), machine, told, restart)
     except Exception as error:
         logger.exception("run %s failed unexpectedly", job.run_id)
         message = (
             f"Something went wrong inside the lab: {type(error).__name__}: {str(error)[:200]}. "
             "The server's log has the details. Try again with the lesson's settings."
         )
-        return JobResult("failed", message, kept.files(None, job.config), kept.summary(), machine, told)
+        restart = job.config.device != "cpu"  # nobody knows in which state it left the device
+        return JobResult("failed", message, kept.files(tiles, job.config), kept.summary(), machine, told, restart)
     finally:
         _controls.pop(job.run_id, None)
 
@@ -196,6 +198,13 @@ class _Kept:
 
     def summary(self) -> dict[str, Any]:
         return dict(self._figures)
+
+    def how_far(self, epochs: int) -> str:
+        """What a stopped training leaves behind, as a sentence."""
+        done = self._figures.get("epochs", 0)
+        if not done:
+            return "It was stopped before its first epoch was complete, so it kept no network."
+        return f"It was stopped after {done} of {epochs} epochs. The network of epoch {done} is kept."
 
     def files(self, tiles: TileSet | None, config: TrainConfig) -> dict[str, bytes]:
         files: dict[str, bytes] = {}

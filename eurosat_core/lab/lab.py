@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from functools import lru_cache
 
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
@@ -27,6 +28,7 @@ __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 logger = logging.getLogger(__name__)
 
 _READERS_KEPT = 200
+_MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 
 
 class Lab:
@@ -113,8 +115,8 @@ class Lab:
         self._refuse_lost_devices()
         self._dispatcher.look()
         for device in self._devices:
-            if device.available:
-                self._measure(device.id)
+            while device.available and not self._closed and not self._measure(device.id):
+                time.sleep(_MEASURE_AGAIN_SECONDS)
 
     def _device_problem(self, name: str) -> str:
         """Why a run cannot have this device; empty when it can."""
@@ -133,10 +135,10 @@ class Lab:
             if record.state == "queued" and problem:
                 self._dispatcher.refuse(record.id, problem)
 
-    def _measure(self, device: str) -> None:
-        """Measure an idle device for the estimates; a run that is asked for meanwhile waits for about a second."""
+    def _measure(self, device: str) -> bool:
+        """Measure a device for the estimates, unless it is busy; a run asked for meanwhile waits for about a second."""
         if not self._dispatcher.reserve(device):
-            return
+            return False
         try:
             self._speeds = [*self._speeds, *self._engine.measure(device)]
         except Exception:
@@ -144,6 +146,7 @@ class Lab:
                 logger.exception("the speed of %s could not be measured", device)
         finally:
             self._dispatcher.release(device)
+        return True
 
     # -- what the lab has
 
@@ -181,7 +184,15 @@ class Lab:
             return None
         macs = {name: _summary(name, 10).macs for name in CATALOG}
         runs = [each for each in self.store.all()[0] if each.state == "finished"]
-        return estimate_seconds(config, len(tile_set), runs, self._speeds, macs, self.settings.threads)
+        names = {each.id: each.name for each in self._devices}
+        return estimate_seconds(
+            config,
+            _used(tile_set),
+            runs,
+            self._speeds,
+            macs,
+            {"threads": self.settings.threads, "device_name": names.get(config.device, "")},
+        )
 
     def _seconds_for(self, config: TrainConfig) -> float | None:
         estimate = self.estimate(config)
@@ -198,8 +209,7 @@ class Lab:
         if problem := self._device_problem(config.device):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
-        used = TilesUsed(tile_set.fingerprint, tile_set.source, tile_set.place, len(tile_set), tile_set.class_names)
-        record = self.store.create(config, owner, used)
+        record = self.store.create(config, owner, _used(tile_set))
         self._dispatcher.add(record, self._seconds_for(config))
         return record
 
@@ -256,6 +266,14 @@ class Lab:
         """Where a waiting run stands in the queue; None when it does not wait."""
         return self._dispatcher.place(run_id)
 
+    def parked(self, run_id: str) -> bool:
+        """Whether a run was paused for so long that its place was given to others."""
+        return self._dispatcher.parked(run_id)
+
+    def returning(self, run_id: str) -> bool:
+        """Whether such a run was resumed and waits for its device."""
+        return self._dispatcher.returning(run_id)
+
     def stopping(self, run_id: str) -> bool:
         """Whether Stop was asked for and the worker has not answered yet."""
         return self._dispatcher.stopping(run_id)
@@ -278,6 +296,10 @@ class Lab:
         """The tiles a run was made with, if they are the lab's."""
         tile_set = self._tiles.tile_set
         return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
+
+
+def _used(tiles: TileSet) -> TilesUsed:
+    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
 
 @lru_cache(maxsize=32)

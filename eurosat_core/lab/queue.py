@@ -4,7 +4,7 @@ Pure bookkeeping, no threads and no clock: the lab owns one and asks it what to 
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from eurosat_core.errors import RunError
 
@@ -107,7 +107,3 @@ class FairQueue:
             ahead = [each for each in ahead if each.device == own.device or each.measured]
         known = [each.seconds for each in ahead if each.seconds is not None]
         return Place(position + 1, len(order), sum(known) if len(known) == len(ahead) else None)
-
-    def set_seconds(self, run_id: str, seconds: float | None) -> None:
-        """Note a better estimate of a waiting run's length."""
-        self._line = [replace(each, seconds=seconds) if each.run_id == run_id else each for each in self._line]

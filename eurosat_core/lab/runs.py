@@ -1,7 +1,7 @@
 """The run store: `runs/<run_id>/` on disk is the truth about every run.
 
 `run.json` (settings, state, times, figures; written atomically), `events.jsonl` (append-only), `split.json`,
-`predictions.json`, `model.pt`, and the lock that its living process holds.
+`predictions.npz`, `model.pt`, and the lock that its living process holds.
 """
 
 import json
@@ -32,6 +32,8 @@ ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interru
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _FORMAT = 1
 _MAKING_SECONDS = 5.0
+_REPLACE_TRIES = 10
+_LATEST = 4e9  # seconds since 1970: a time beyond the year 2096 is a slip
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+
+    def ran_since(self, moment: float) -> bool:
+        """Whether it was at work at some time after `moment` (seconds since 1970)."""
+        return self.started is not None and (self.is_active or (self.ended or 0.0) > moment)
 
     @property
     def is_active(self) -> bool:
@@ -141,6 +147,15 @@ class RunStore:
         self.write(record)
         return record
 
+    def end(self, run_id: str, state: State, message: str, **figures: Any) -> RunRecord:
+        """Note that and how a run ended, and what else ran meanwhile, in this program or another."""
+        record, now = self.get(run_id), time.time()
+        beside: tuple[str, ...] = ()
+        if record.started is not None:
+            others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(record.started or now))
+            beside = tuple(sorted(others))
+        return self.update(run_id, state=state, message=message, ended=now, beside=beside, **figures)
+
     def get(self, run_id: str) -> RunRecord:
         """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""
         path = self.folder_of(run_id) / "run.json"
@@ -212,11 +227,12 @@ class RunStore:
         try:
             return (self.folder_of(run_id) / name).read_bytes()
         except OSError as error:
-            raise RunError(f"The run {run_id} has no {name}: it ended before its first epoch was complete.") from error
+            raise RunError(
+                f"The run {run_id} kept no {name}. Only a run that got through an epoch has one: train it again."
+            ) from error
 
     def delete(self, run_id: str) -> None:
         """Remove a run and everything it left behind."""
-        self.get(run_id) if (self.folder_of(run_id) / "run.json").exists() else None
         shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
         self._read.pop(run_id, None)
 
@@ -246,7 +262,7 @@ class RunStore:
                 try:
                     if self.get(record.id).state in ("running", "paused"):
                         message = "The program that ran it was stopped. What it had reported until then is kept."
-                        marked.append(self.update(record.id, state="interrupted", message=message, ended=time.time()))
+                        marked.append(self.end(record.id, "interrupted", message))
                 finally:
                     held.release()
         return marked
@@ -257,7 +273,14 @@ def _write_whole(path: Path, content: bytes) -> None:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(content)
-        partial.replace(path)
+        for attempt in range(_REPLACE_TRIES):
+            try:
+                partial.replace(path)
+                break
+            except PermissionError:  # on Windows, while a page reads it
+                if attempt == _REPLACE_TRIES - 1:
+                    raise
+                time.sleep(0.02)
     except OSError:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -296,12 +319,14 @@ def _parse_record(path: Path) -> RunRecord:
                 raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
         for name in ("created", "started", "ended"):
             value = getattr(record, name)
-            if not (_is_number(value) or (value is None and name != "created")):
+            if not (_is_number(value) and 0 <= value < _LATEST) and not (value is None and name != "created"):
                 raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")
         figures = record.summary.values() if isinstance(record.summary, dict) else [None]
         if not isinstance(record.machine, dict) or not all(isinstance(each, int | float) for each in figures):
             raise RunError(f"{damaged} has no figures in 'summary'. Delete its folder, or restore the file.")
-        if not _is_number(record.tiles.count) or not all(isinstance(each, str) for each in record.tiles.class_names):
+        used = record.tiles
+        texts = (*record.beside, *used.class_names, used.fingerprint, used.source, used.place)
+        if not _is_number(used.count) or not used.class_names or not all(isinstance(each, str) for each in texts):
             raise RunError(f"{damaged} does not say which tiles it used. Delete its folder, or restore the file.")
     except ConfigError as error:
         raise RunError(f"{damaged} has settings that cannot be used: {error}") from error

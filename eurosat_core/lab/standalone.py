@@ -5,15 +5,14 @@ import json
 import pickle
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.jobs import Control, TrainJob, run_training
 from eurosat_core.lab.runs import RunStore, TilesUsed
 from eurosat_core.settings import Settings
@@ -55,14 +54,12 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
         with _stopped_by_interrupt(control):
             result = run_training(job, report, control)
         store.save(record.id, result.files)
-        store.update(
-            record.id,
-            state=result.state,
-            message=result.message,
-            summary=result.summary,
-            machine=result.machine,
-            ended=time.time(),
-        )
+        store.end(record.id, result.state, result.message, summary=result.summary, machine=result.machine)
+    except OSError as error:
+        message = f"Its result could not be stored: {error.strerror or error}. Free some disk space."
+        with suppress(LabError, OSError):
+            store.end(record.id, "failed", message)
+        raise RunError(message) from error
     finally:
         held.release()
     return {

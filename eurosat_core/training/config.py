@@ -85,8 +85,8 @@ class TrainConfig:
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
-        if self.pin_memory and self.device == "cpu":
-            raise ConfigError("Pinned memory speeds up copies to a GPU. Switch it off, or choose a GPU.")
+        if self.pin_memory and not self.device.startswith("cuda"):
+            raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
         if self.optimizer == "sgd" and self.momentum >= 1:
             raise ConfigError("Momentum of 1 or more never slows down. Choose a value below 1, such as 0.9.")
         return self

@@ -1,6 +1,7 @@
 """What a training tells the world: small frozen events that round-trip through JSON."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -104,10 +105,26 @@ def event_to_dict(event: Event) -> dict[str, Any]:
     return {"kind": event.kind, **values}
 
 
+_TEXTS = ("phase", "device")
+_COUNTS_FROM_ONE = ("epochs", "epoch", "step", "steps_per_epoch", "validation_steps", "train_tiles", "validation_tiles")
+
+
+def _is_usable(name: str, value: Any) -> bool:
+    """Whether a page can draw this: a text where one belongs, else a finite number, for most counts at least 1."""
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return name not in _COUNTS_FROM_ONE or value >= 1
+
+
 def event_from_dict(values: dict[str, Any]) -> Event:
     """The event that `event_to_dict` wrote. Raises `RunError` when it is none of ours."""
     try:
         fields = dict(values)
-        return _KINDS[fields.pop("kind")](**fields)
+        kind = _KINDS[fields.pop("kind")]
+        if not all(_is_usable(name, value) for name, value in fields.items()):
+            raise ValueError("a figure that is none")
+        return kind(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"This is not an event of a run: {json.dumps(values)[:80]}") from error

@@ -173,6 +173,7 @@ class _Loop:
         self.network.train(training)
         batches = self.source.train(epoch) if training else self.source.validation()
         step_once = self.train_step if training else self.validation_step
+        self._last_report = (self.clock.seconds(), self._tiles_done)  # what lies between two phases is no training
         for step, batch in enumerate(batches, 1):
             loss = step_once(batch, tally)
             self._tiles_done += len(batch.labels)

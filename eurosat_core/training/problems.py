@@ -22,6 +22,13 @@ def _smaller(config: TrainConfig) -> str:
     return "Choose a smaller model"
 
 
+def _full(config: TrainConfig) -> str:
+    return (
+        f"The memory of {config.device} is full with batches of {config.batch_size} tiles. "
+        f"{_smaller(config)}, or wait until other runs on this device have ended."
+    )
+
+
 @contextmanager
 def explained(config: TrainConfig) -> Iterator[None]:
     """Turn torch's errors into a `TrainingError` with a sentence; the original stays its cause."""
@@ -32,10 +39,7 @@ def explained(config: TrainConfig) -> Iterator[None]:
             raise TrainingError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
     except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            f"The memory of {config.device} is full with batches of {config.batch_size} tiles. "
-            f"{_smaller(config)}, or wait until other runs on this device have ended."
-        ) from error
+        raise TrainingError(_full(config)) from error
     except MemoryError as error:
         raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
     except OSError as error:
@@ -45,6 +49,8 @@ def explained(config: TrainConfig) -> Iterator[None]:
         raise TrainingError(sentence) from error
     except (RuntimeError, AssertionError) as error:
         text = str(error)
+        if config.device != "cpu" and "out of memory" in text.lower():  # as CUDA's and Apple's drivers say it
+            raise TrainingError(_full(config)) from error
         if "can't allocate memory" in text or "not enough memory" in text:
             raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
         if "DataLoader worker (pid" in text:
@@ -81,6 +87,7 @@ def _is_device_failure(text: str) -> bool:
     """Whether torch's message speaks of a device that is missing or failed, not of a mistake in our code."""
     signs = (
         "CUDA error",
+        "CUDA driver error",
         "HIP error",
         "device-side assert",
         "No CUDA GPUs",

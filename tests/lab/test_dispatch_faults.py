@@ -15,6 +15,7 @@ from fake_engine import (
     running,
     started,
     step,
+    tiles_used,
     wait_for_state,
 )
 
@@ -103,3 +104,39 @@ def test_a_deleted_folder_does_not_stop_the_others(open_fake: OpenFake) -> None:
     wait_for_state(lab, third.id, "finished")
     assert [each.id for each in lab.runs()[0]] == [third.id]
     assert second.id not in engine.order
+
+
+def test_a_folder_that_cannot_be_locked_fails_with_the_reason(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is taken out of the line must never just vanish from it (NFS without locks)."""
+    lab, _engine = open_fake()
+    monkeypatch.setattr(RunStore, "lock", raising(OSError(37, "No locks available")))
+    run = lab.submit(CONFIG, "ada")
+    now = wait_for_state(lab, run.id, "failed")
+    assert "No locks available" in now.message and "EUROSAT_RUNS" in now.message
+
+
+def test_a_failed_device_ends_runs_parked_in_its_worker_with_the_reason(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(pause_minutes=0.0005)
+    parked, failing = running(lab, engine), lab.submit(CONFIG, "bob")
+    engine.tell(parked.id, started())
+    lab.control(parked.id, "ada", "pause")
+    engine.wait_for(failing.id)
+    engine.end(failing.id, "failed", "The device failed.", restart_worker=True)
+    now = wait_for_state(lab, parked.id, "failed")
+    assert "Another run made the device fail" in now.message
+    eventually(lambda: engine.restarted == ["cpu"])
+
+
+def test_a_run_whose_program_died_meanwhile_is_found(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the command line: the app notes their end too, not only when it starts."""
+    monkeypatch.setattr(dispatch, "_ORPHANS_SECONDS", 0.1)
+    lab, _engine = open_fake()
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    orphan, held = lab.store.create_held(CONFIG, "command line", tiles_used(tiles))
+    time.sleep(0.3)
+    assert lab.run(orphan.id).state == "running", "its program lives"
+    held.release()
+    wait_for_state(lab, orphan.id, "interrupted")

@@ -12,29 +12,44 @@ from eurosat_core.training.config import TrainConfig
 
 MACS = {"baseline": 1_000_000, "large": 5_000_000}
 MEMORY = TrainConfig(source="memory", epochs=3)
+MACHINE = {"threads": 2, "device_name": "Some CPU"}
+
+
+def used(tiles: int = 1000, source: str = "folder") -> TilesUsed:
+    return TilesUsed("f", source, "/x", tiles, ("a", "b"))
 
 
 def finished_run(config: TrainConfig = MEMORY, tiles: int = 1000, **changes: Any) -> RunRecord:
     """Three epochs on 1,000 tiles, in 6 seconds."""
-    values: dict[str, Any] = {"summary": {"epochs": 3, "seconds": 6.0}, "machine": {"threads": 2}, **changes}
-    used = TilesUsed("f", "folder", "/x", tiles, ("a", "b"))
-    return RunRecord("the-run", "ada", "finished", config, used, created=0.0, **values)
+    values: dict[str, Any] = {"summary": {"epochs": 3, "seconds": 6.0}, "machine": MACHINE, **changes}
+    return RunRecord("the-run", "ada", "finished", config, used(tiles), created=0.0, **values)
 
 
 def estimate(config: TrainConfig, *runs: RunRecord, speeds: tuple[Speed, ...] = SPEEDS, tiles: int = 1000) -> Estimate:
-    found = estimate_seconds(config, tiles, runs, speeds, MACS, threads=2)
+    found = estimate_seconds(config, used(tiles), runs, speeds, MACS, MACHINE)
     assert found is not None
     return found
 
 
 def test_nothing_was_measured() -> None:
-    assert estimate_seconds(MEMORY, 1000, [], [], MACS, 2) is None
-    assert estimate_seconds(replace(MEMORY, device="cuda:0"), 1000, [], SPEEDS, MACS, 2) is None
+    assert estimate_seconds(MEMORY, used(), [], [], MACS, MACHINE) is None
+    assert estimate_seconds(replace(MEMORY, device="cuda:0"), used(), [], SPEEDS, MACS, MACHINE) is None
 
 
 def test_a_run_that_did_the_same_work_is_the_best_basis() -> None:
     found = estimate(MEMORY, finished_run(), finished_run(summary={"epochs": 3, "seconds": 60.0}))
-    assert found.seconds == pytest.approx(6.0) and "the-run" in found.basis
+    assert found.seconds == pytest.approx(6.0)
+    assert "the-run" in found.basis and "3 epochs, 1,000 tiles" in found.basis
+
+
+def test_of_several_runs_the_one_of_nearest_size_counts() -> None:
+    short = finished_run(replace(MEMORY, tiles=200), summary={"epochs": 3, "seconds": 4.0})
+    assert estimate(MEMORY, short, finished_run()).seconds == pytest.approx(6.0)
+
+
+def test_real_and_synthetic_tiles_are_told_apart() -> None:
+    run = replace(finished_run(), tiles=used(source="synthetic"))
+    assert "measurement" in estimate(MEMORY, run).basis
 
 
 @pytest.mark.parametrize(
@@ -50,7 +65,10 @@ def test_a_run_is_scaled_to_the_work(changes: dict[str, Any], tiles: int, factor
     [
         finished_run(replace(MEMORY, batch_size=80)),
         finished_run(replace(MEMORY, precision="bfloat16")),
-        finished_run(machine={"threads": 8}),
+        finished_run(machine={**MACHINE, "threads": 8}),
+        finished_run(machine={**MACHINE, "device_name": "Another CPU"}),
+        finished_run(beside=("another-run",)),
+        finished_run(tiles=20),  # a fiftieth of the work: mostly its start
         finished_run(machine={}),
         finished_run(summary={}),
         finished_run(summary={"epochs": 0, "seconds": 1.0}),
@@ -97,4 +115,4 @@ def test_a_measurement_gives_plausible_figures(monkeypatch: pytest.MonkeyPatch) 
         assert each.device == "cpu"
         assert 1e-6 < each.tile_seconds < 1, "a tile takes between a microsecond and a second"
         assert 1e-6 < each.picture_seconds < 1
-    assert estimate_seconds(CONFIG, 200, [], [tutorial, fast], MACS, 2) is not None
+    assert estimate_seconds(CONFIG, used(200), [], [tutorial, fast], MACS, MACHINE) is not None

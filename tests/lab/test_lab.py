@@ -23,6 +23,7 @@ from fake_engine import (
 )
 
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.devices import cpu_device
 from eurosat_core.errors import DataError
 from eurosat_core.lab import lab as lab_module
 from eurosat_core.lab.doctor import TilesState
@@ -109,12 +110,12 @@ def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path
         def measure(self, device: str) -> Any:
             raise RuntimeError(device)
 
-    lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable(speeds=()))
+    lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable((cpu_device(),), speeds=()))
     try:
         assert lab.estimate(CONFIG) is None
         engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
         found = eventually(lambda: lab.estimate(CONFIG))
-        assert "From your lab's run" in found.basis
+        assert "Projected from this lab’s run" in found.basis
     finally:
         lab.close()
 

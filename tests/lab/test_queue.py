@@ -126,8 +126,6 @@ def test_the_start_is_unknown_when_a_length_is() -> None:
     queue = queue_of(run("a1"), run("a2"))
     assert queue.place("a1", []) == Place(1, 2, 0)
     assert queue.place("a2", []) == Place(2, 2, None)
-    queue.set_seconds("a1", 3.0)
-    assert queue.place("a2", []) == Place(2, 2, 3.0)
     assert queue.place("a1", [run("x")]) == Place(1, 2, None)
 
 

@@ -53,7 +53,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"workers": -1}, ["Workers is -1", "0 to 16"]),
     ({"prefetch": 0}, ["Prefetch is 0"]),
     ({"pin_memory": "yes"}, ["Pin memory must be on or off"]),
-    ({"pin_memory": True}, ["Pinned memory", "choose a GPU"]),
+    ({"pin_memory": True}, ["Pinned memory", "CUDA GPU"]),
     ({"channels_last": None}, ["Channels last must be on or off"]),
     ({"precision": "float16"}, ["no precision 'float16'", "float32 or bfloat16"]),
     ({"learnin_rate": 0.1}, ["no setting called 'learnin_rate'", "learning_rate"]),

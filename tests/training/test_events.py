@@ -18,7 +18,7 @@ from eurosat_core.training.events import (
 )
 
 real = st.floats(allow_nan=False, allow_infinity=False)
-whole = st.integers(0, 2**63)
+whole = st.integers(1, 2**63)
 events = st.one_of(
     st.builds(Started, *[whole] * 7, device=st.text(max_size=10), threads=whole),
     st.builds(

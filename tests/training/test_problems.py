@@ -51,6 +51,8 @@ def sentence(error: BaseException, config: TrainConfig = CPU) -> str:
     [
         (torch.OutOfMemoryError("CUDA out of memory."), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
         (torch.OutOfMemoryError("full"), TrainConfig(device="cuda:0", batch_size=8), ["smaller model"]),
+        (RuntimeError("CUDA error: out of memory\nmore"), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), TrainConfig(device="mps"), ["memory of mps"]),
         (MemoryError(), CPU, ["This machine's memory is full", "20 tiles"]),
         (RuntimeError(CPU_FULL), CPU, ["This machine's memory is full", "20 tiles"]),
         (FileNotFoundError(2, "No such file", "/t/a.jpg"), CPU, ["picture /t/a.jpg is gone", "again"]),
