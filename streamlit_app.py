@@ -22,6 +22,7 @@ if str(ROOT) not in sys.path:
 from eurosat_core.errors import LabError  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
+from pages.parts import lesson  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
 
@@ -54,7 +55,7 @@ def on_script_error(error: Exception) -> bool:
     """Log what went wrong in a page, and show a sentence in place of a traceback."""
     if isinstance(error, LabError):
         log.warning("Shown to a participant: %s", error)
-        st.error(str(error), icon=":material/error:")
+        st.error(lesson.plain(str(error)), icon=":material/error:")
     else:
         log.error("A page failed", exc_info=error)
         st.error(

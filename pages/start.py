@@ -2,11 +2,14 @@
 
 import streamlit as st
 
+from eurosat_core.lab.pace import SPEEDUP_GUESSES
 from eurosat_core.models.arithmetic import convolution_work
 from pages.parts import lesson, room, session
 
 words = lesson.text("start")
-SPEED_GUESSES = ("slower", "about the same", "2×", "5×", "10×", "50× or more")
+VGG_PARAMETERS = 128_812_810  # torchvision's vgg11_bn with ten classes in place of ImageNet's thousand; a test counts
+# The worked example: a square picture with its colours, and one layer of square filters.
+PICTURE, COLOURS, FILTER, FILTERS = 256, 3, 3, 64
 
 lesson.header(
     goal="How much faster is a GPU, and when?",
@@ -23,7 +26,8 @@ st.header("Is this room ready?", anchor=False)
 def check_room() -> None:
     checks = session.lab().room()
     room.draw(checks)
-    lesson.saw(room.sentence(checks))
+    tiles = session.lab().tiles().tile_set
+    lesson.saw(room.sentence(checks, tiles.source if tiles else None))
 
 
 checking = any(each.state == "checking" for each in session.lab().room())
@@ -31,17 +35,25 @@ st.fragment(check_room, run_every=1.0 if checking else None)()
 
 st.header("Your first guess", anchor=False)
 st.markdown(words["guess"])
-lesson.guess("speedup_baseline", "The small CNN (338,486 parameters) on a GPU is …", SPEED_GUESSES)
-lesson.guess("speedup_vgg", "The large VGG11-BN (128.8 million parameters) on a GPU is …", SPEED_GUESSES)
+guesses = list(SPEEDUP_GUESSES)
+small = session.lab().model_summary("baseline").total_params
+lesson.guess("speedup_baseline", f"The small CNN ({small:,} parameters) on a GPU is …", guesses)
+lesson.guess(
+    "speedup_vgg", f"The large VGG11-BN ({VGG_PARAMETERS / 1e6:.1f} million parameters) on a GPU is …", guesses
+)
 
 st.header("Why CPUs struggle", anchor=False)
-st.markdown(words["why"])
-work = convolution_work(side=256, channels=3, filter_side=3, filters=64)
+st.markdown(words["why"].format(side=PICTURE, colours=COLOURS, filters=FILTERS, filter_side=FILTER))
+work = convolution_work(side=PICTURE, channels=COLOURS, filter_side=FILTER, filters=FILTERS)
+across = PICTURE - FILTER + 1
+pixels = f"{FILTER} × {FILTER} pixels × {COLOURS} colours"
 with st.container(horizontal=True):
-    st.metric("Places of the filter", f"{work.places:,}", border=True, help="254 × 254: no padding, stride 1")
-    st.metric("Products per place", f"{work.products_per_place}", border=True, help="3 × 3 pixels × 3 colours")
+    st.metric(
+        "Places of the filter", f"{work.places:,}", border=True, help=f"{across} × {across}: no padding, stride 1"
+    )
+    st.metric("Products per place", f"{work.products_per_place}", border=True, help=pixels)
     st.metric("One filter", f"{work.per_filter:,}", border=True, help="Multiplications for one filter")
-    st.metric("All 64 filters", f"{work.layer:,}", border=True, help="Multiplications for the whole layer")
+    st.metric(f"All {FILTERS} filters", f"{work.layer:,}", border=True, help="Multiplications for the whole layer")
 st.markdown(words["why_after"])
 
 lesson.misconception("A GPU makes the network smarter", words["misconception"])

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eurosat_core.errors import RunError
+from eurosat_core.lab import findings
 from pages.parts import lesson, live_run, model_table, run_result, session, train_settings, train_start
 
 WORDS = lesson.text("train")
@@ -89,6 +90,8 @@ elif record is not None:
 if record is not None and not record.is_active:
     lesson.misconception("100 % training accuracy is the goal", WORDS["misconception perfect"])
 else:
-    lesson.misconception("Validation accuracy jumps up and down: something is broken", WORDS["misconception jumps"])
+    luck = findings.luck(session.lab().history(record.id)) if record else ""
+    jumps = f"{WORDS['misconception jumps']} {luck}".strip()
+    lesson.misconception("Validation accuracy jumps up and down: something is broken", jumps)
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
 lesson.next_page("tiles.py", "Back to the tiles: would you have known?")

@@ -1,21 +1,23 @@
 """*What you just saw*: sentences computed from a run's own figures, one for each way it can turn out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from eurosat_core import wording
-from eurosat_core.lab.frames import class_title
+from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 
-__all__ = ["Finding", "confusions", "guess_against", "learning", "outcome"]
+__all__ = ["Finding", "confusions", "guess_against", "learning", "luck", "majority_share", "outcome"]
 
 Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]
 
 _GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
 _STANDSTILL = 0.01  # less than one percentage point more is called levelled off
+_UNBALANCED = 1.25  # the largest class holds this much more than its share: guessing it is what must be beaten
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,41 @@ class Finding:
     text: str
 
 
-def learning(history: History, classes: int) -> Learning:
-    """How far the network has come, by its complete epochs."""
+@dataclass(frozen=True)
+class _Guessing:
+    """What must be beaten: naming one of so many `classes` at random, or always the largest one."""
+
+    classes: int
+    majority: float
+
+    @property
+    def share(self) -> float:
+        """The share of right answers that needs no learning at all."""
+        return max(1 / self.classes, self.majority)
+
+    @property
+    def words(self) -> str:
+        """`guessing gives 10 %`"""
+        who = "always naming the largest class" if self.share > _UNBALANCED / self.classes else "guessing"
+        return f"{who} gives {100 * self.share:.0f}\N{NO-BREAK SPACE}%"
+
+
+def majority_share(counts: Sequence[int]) -> float:
+    """The share of the largest class, from the tiles per class; 0 without tiles."""
+    return max(counts, default=0) / max(sum(counts), 1)
+
+
+def learning(history: History, classes: int, majority: float = 0.0) -> Learning:
+    """How far the network has come, by its complete epochs. majority: the largest class's share, 0 if unknown."""
     epochs = history.epochs
     if not epochs:
         return "nothing"
     last = epochs[-1]
-    chance = 1 / classes
+    chance = _Guessing(classes, majority).share
     tiles = history.started.validation_tiles if history.started else 1000
     # What guessing could reach by luck on so many tiles (three standard errors), but at least two points.
-    luck = max(3 * math.sqrt(chance * (1 - chance) / max(tiles, 1)), 0.02)
-    if last.val_accuracy <= chance + luck:
+    margin = max(3 * math.sqrt(chance * (1 - chance) / max(tiles, 1)), 0.02)
+    if last.val_accuracy <= chance + margin:
         return "chance"
     if last.train_accuracy - last.val_accuracy > _GAP:
         return "overfitting"
@@ -47,12 +73,15 @@ def learning(history: History, classes: int) -> Learning:
     return "learning"
 
 
-def outcome(record: RunRecord, history: History) -> Finding:
-    """What a run shows, while it goes on or at its end: how it ended, then how far the network has come."""
-    classes = max(len(record.tiles.class_names), 2)
-    stage = learning(history, classes)
+def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Finding:
+    """What a run shows, while it goes on or at its end: how it ended, then how far the network has come.
+
+    majority: the largest class's share of the tiles (`majority_share`), 0 where it is not known.
+    """
+    guessing = _Guessing(max(len(record.tiles.class_names), 2), majority)
+    stage = learning(history, guessing.classes, majority)
     done, planned = len(history.epochs), record.config.epochs
-    sentence = _STAGES[stage](record, history, classes)
+    sentence = _STAGES[stage](record, history, guessing)
     if record.tiles.source == "synthetic" and stage != "nothing":
         sentence += " (These are synthetic tiles: the figures say nothing about real satellite pictures.)"
     if record.state == "queued":
@@ -63,7 +92,9 @@ def outcome(record: RunRecord, history: History) -> Finding:
         return Finding(f"finished_{stage}", sentence)
     kept = f" {sentence}" if done else ""
     how_far = f"after {done} of {wording.count(planned, 'epoch')}" if done else "before its first epoch was done"
-    reached = f" {_reach(record, history)}; that much is kept." if done else ""
+    # A worker or server that died took weights and predictions with it; a job that ended brought its figures back.
+    what = "its curves, predictions and weights" if record.summary else "its curves"
+    reached = f" {_reach(history)}; {what} up to there are kept." if done else ""
     if record.state == "failed":
         reason = record.message or "The run failed, and left no reason."
         return Finding("failed", f"The run failed {how_far}. {reason}{reached}")
@@ -77,7 +108,7 @@ def outcome(record: RunRecord, history: History) -> Finding:
     return Finding("stopped", f"The run was stopped {how_far}.{none}{kept}")
 
 
-def _reach(record: RunRecord, history: History) -> str:
+def _reach(history: History) -> str:
     """`After 3 epochs the network named 52.1 % of 1,500 tiles it was not trained on correctly`."""
     last = history.epochs[-1]
     tiles = wording.count(history.started.validation_tiles, "tile") if history.started else "the tiles"
@@ -87,35 +118,35 @@ def _reach(record: RunRecord, history: History) -> str:
     )
 
 
-def _chance_share(classes: int) -> str:
-    """`10 %` for ten classes."""
-    return f"{100 / classes:.0f}\N{NO-BREAK SPACE}%"
-
-
-def _nothing(record: RunRecord, history: History, classes: int) -> str:
+def _nothing(record: RunRecord, history: History, guessing: _Guessing) -> str:
     latest = history.latest
     if latest is None or latest.accuracy is None:
         return "The network has not seen a tile yet."
     return (
         f"In its first epoch so far, the network named {wording.percent(latest.accuracy)} of its training tiles "
-        f"correctly; guessing gives {_chance_share(classes)}. Validation tiles follow at the end of the epoch."
+        f"correctly; {guessing.words}. Validation tiles follow at the end of the epoch."
     )
 
 
-def _chance(record: RunRecord, history: History, classes: int) -> str:
+def _chance(record: RunRecord, history: History, guessing: _Guessing) -> str:
     last, config = history.epochs[-1], record.config
     too_fast = config.learning_rate > (0.1 if config.optimizer in ("sgd", "adagrad") else 0.01)
     advice = "a smaller learning rate: these steps are large" if too_fast else "more epochs, or a larger learning rate"
+    loss = f"a loss of ln {guessing.classes} = {math.log(guessing.classes):.2f} (this run: {last.val_loss:.2f})"
+    if guessing.share > _UNBALANCED / guessing.classes:
+        return (
+            f"{_reach(history)}. That takes no learning: {guessing.words}. Guessing any of {guessing.classes} classes "
+            f"gives {loss}. Look at the accuracy per class, and try {advice}."
+        )
     return (
-        f"{_reach(record, history)}. That is still chance: guessing one of {classes} classes gives "
-        f"{_chance_share(classes)}, and a loss of ln {classes} = {math.log(classes):.2f} (this run: "
-        f"{last.val_loss:.2f}). Try {advice}."
+        f"{_reach(history)}. That is still chance: guessing one of {guessing.classes} classes gives "
+        f"{100 * guessing.share:.0f}\N{NO-BREAK SPACE}%, and {loss}. Try {advice}."
     )
 
 
-def _learning(record: RunRecord, history: History, classes: int) -> str:
+def _learning(record: RunRecord, history: History, guessing: _Guessing) -> str:
     epochs = history.epochs
-    text = f"{_reach(record, history)}; guessing gives {_chance_share(classes)}. It is learning."
+    text = f"{_reach(history)}; {guessing.words}. It is learning."
     if len(epochs) < 2:
         return text
     gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy
@@ -129,16 +160,16 @@ def _learning(record: RunRecord, history: History, classes: int) -> str:
     return f"{text} The last epoch changed little (less than one percentage point)."
 
 
-def _levelled(record: RunRecord, history: History, classes: int) -> str:
+def _levelled(record: RunRecord, history: History, guessing: _Guessing) -> str:
     best = max(history.epochs, key=lambda each: each.val_accuracy)
     return (
-        f"{_reach(record, history)}; guessing gives {_chance_share(classes)}. The last two epochs brought less "
-        f"than one percentage point (best: {wording.percent(best.val_accuracy)} in epoch {best.epoch}), so more of the "
+        f"{_reach(history)}; {guessing.words}. The last two epochs brought less than one "
+        f"percentage point (best: {wording.percent(best.val_accuracy)} in epoch {best.epoch}), so more of the "
         "same will bring little. Change something else: the learning rate, the model, or the number of tiles."
     )
 
 
-def _overfitting(record: RunRecord, history: History, classes: int) -> str:
+def _overfitting(record: RunRecord, history: History, guessing: _Guessing) -> str:
     last = history.epochs[-1]
     best = min(history.epochs, key=lambda each: each.val_loss)
     rising = (
@@ -147,7 +178,7 @@ def _overfitting(record: RunRecord, history: History, classes: int) -> str:
         else ""
     )
     return (
-        f"{_reach(record, history)}, but {wording.percent(last.train_accuracy)} of those it was trained on: a gap of "
+        f"{_reach(history)}, but {wording.percent(last.train_accuracy)} of those it was trained on: a gap of "
         f"{wording.points(last.train_accuracy - last.val_accuracy)}. It begins to memorise its training tiles instead "
         f"of learning what the classes look like (overfitting).{rising} More tiles, or fewer epochs, narrow the gap."
     )
@@ -175,6 +206,18 @@ def guess_against(guess: float, history: History) -> Finding | None:
     return Finding("lower", f"{said}: less than you expected.")
 
 
+def luck(history: History) -> str:
+    """How far luck alone moves this run's validation accuracy: two standard errors; empty before the first epoch."""
+    if history.started is None or not history.epochs:
+        return ""
+    tiles, reached = history.started.validation_tiles, history.epochs[-1].val_accuracy
+    doubt = 2 * math.sqrt(reached * (1 - reached) / max(tiles, 1))
+    return (
+        f"At {wording.percent(reached)} of this run’s {wording.count(tiles, 'validation tile')}, "
+        f"{wording.points(doubt)} up or down may be luck (two standard errors)."
+    )
+
+
 def confusions(evaluation: Evaluation) -> Finding:
     """The easiest and the hardest class, and the most frequent mistake."""
     known = {name: share for name, share in evaluation.per_class.items() if share is not None}
@@ -184,9 +227,10 @@ def confusions(evaluation: Evaluation) -> Finding:
     easy, hard = max(known, key=lambda name: known[name]), min(known, key=lambda name: known[name])
     true, called, times = mistake
     of = sum(evaluation.confusion[evaluation.class_names.index(true)])
+    titles = class_titles(evaluation.class_names)
     return Finding(
         "mistakes",
-        f"Easiest class: {class_title(easy)} ({wording.percent(known[easy])}). Hardest: {class_title(hard)} "
-        f"({wording.percent(known[hard])}). Most frequent mistake: {class_title(true)} called {class_title(called)} "
+        f"Easiest class: {titles[easy]} ({wording.percent(known[easy])}). Hardest: {titles[hard]} "
+        f"({wording.percent(known[hard])}). Most frequent mistake: {titles[true]} called {titles[called]} "
         f"({times} of {of:,} tiles).",
     )

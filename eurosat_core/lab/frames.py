@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from eurosat_core.data.classes import CLASSES
+from eurosat_core.data.pictures import class_titles
+from eurosat_core.lab.estimate import VALIDATION_SHARE
 from eurosat_core.lab.history import History
 from eurosat_core.training.evaluation import Evaluation, Predictions
 
@@ -14,25 +15,15 @@ __all__ = [
     "Mistake",
     "axis_ceiling",
     "class_frame",
-    "class_title",
     "curve_frame",
     "loss_ceiling",
     "progress",
+    "seconds_left",
     "speed_frame",
     "surest_mistakes",
-    "time_left",
 ]
 
 MAX_CURVE_POINTS = 480
-# What a validation step costs of a training step, until the first epoch has measured it: forward is about a third of
-# forward and backward, but opening a picture costs the same in both phases.
-_VALIDATION_COST = 0.4
-_TITLES = {each.name: each.title for each in CLASSES}
-
-
-def class_title(name: str) -> str:
-    """A class in words: `AnnualCrop` → `Annual crop`; a class that is not EuroSAT's keeps its name."""
-    return _TITLES.get(name, name)
 
 
 def curve_frame(history: History, figure: str, classes: int) -> pd.DataFrame:
@@ -84,11 +75,12 @@ def speed_frame(history: History) -> pd.DataFrame:
 def class_frame(evaluation: Evaluation) -> pd.DataFrame:
     """Per class, best first. Columns: name, title, accuracy (share named correctly), right, tiles."""
     rows = []
+    titles = class_titles(evaluation.class_names)
     for row, name in enumerate(evaluation.class_names):
         total = sum(evaluation.confusion[row])
         if total:
             right = evaluation.confusion[row][row]
-            rows.append((name, class_title(name), right / total, right, total))
+            rows.append((name, titles[name], right / total, right, total))
     frame = pd.DataFrame(rows, columns=["name", "title", "accuracy", "right", "tiles"])
     return frame.sort_values("accuracy", ascending=False, ignore_index=True)
 
@@ -141,7 +133,7 @@ def _training_share(history: History) -> float:
     started = history.started
     if started is None:
         return 1.0
-    return started.steps_per_epoch / (started.steps_per_epoch + _VALIDATION_COST * started.validation_steps)
+    return started.train_tiles / (started.train_tiles + VALIDATION_SHARE * started.validation_tiles)
 
 
 def progress(history: History) -> float:
@@ -161,8 +153,8 @@ def progress(history: History) -> float:
     return min(done / started.epochs, 1.0)
 
 
-def time_left(history: History) -> float | None:
-    """Seconds still to go at the pace so far; None until there is enough to go by."""
+def seconds_left(history: History) -> float | None:
+    """Seconds that a run still needs at its pace so far; None until there is enough to go by."""
     done = progress(history)
     if done >= 1.0:
         return 0.0

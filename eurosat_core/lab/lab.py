@@ -13,6 +13,7 @@ from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine, Engine
 from eurosat_core.lab.estimate import Estimate, estimate_seconds
+from eurosat_core.lab.frames import seconds_left
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.jobs import Command, predictions_from_bytes
 from eurosat_core.lab.queue import Place
@@ -253,14 +254,8 @@ class Lab:
         return reader.read()
 
     def seconds_left(self, run_id: str) -> float | None:
-        """What a running run still needs at its own pace; None before its first epoch is done."""
-        history = self.history(run_id)
-        if history.started is None or not history.epochs:
-            return None
-        done = history.epochs[-1]
-        total = done.elapsed_seconds / done.epoch * history.started.epochs
-        latest = history.latest.seconds if history.latest else 0.0
-        return max(0.0, total - max(done.elapsed_seconds, latest))
+        """What a running run still needs at its own pace; None in its first moments."""
+        return seconds_left(self.history(run_id))
 
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands in the queue; None when it does not wait."""

@@ -11,9 +11,19 @@ from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["Pace", "comparable_run", "compare_speed", "pace"]
+__all__ = ["SPEEDUP_GUESSES", "Pace", "comparable_run", "compare_speed", "pace", "speedup_against"]
 
 _SAME_PACE = 0.07  # rates closer than this (as a logarithm) are called equal whatever their spread
+_SAME_PACE_UNKNOWN = math.log(1.3)  # the same where one epoch is all there is, so that no spread is known
+# What can be guessed: how many times as fast a GPU is as the CPU, and the ratios that this covers (from, below).
+SPEEDUP_GUESSES = {
+    "slower": (0.0, 1.0),
+    "about the same": (0.8, 1.4),
+    "2×": (1.4, 3.2),
+    "5×": (3.2, 7.1),
+    "10×": (7.1, 22.0),
+    "50× or more": (22.0, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,23 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
     return max(others, key=lambda each: each.created, default=None)
 
 
+def _is_same_pace(now: Pace, before: Pace) -> bool:
+    """Whether two paces are no further apart than what may be chance."""
+    limit = _SAME_PACE if min(now.epochs, before.epochs) > 1 else _SAME_PACE_UNKNOWN
+    overlap = now.low <= before.high and before.low <= now.high
+    return abs(math.log(now.median / before.median)) < limit or overlap
+
+
+def _measured(now: Pace, before: Pace) -> str:
+    """On how many epochs two medians rest, and how much these varied."""
+    if now.epochs == before.epochs == 1:
+        return "one epoch each, so how much it varies is not known"
+    epochs = f"median of {wording.count(now.epochs, 'epoch')} and of {before.epochs}"
+    if min(now.epochs, before.epochs) == 1:
+        return f"{epochs}; one epoch does not tell how much it varies"
+    return f"{epochs}; they varied by {100 * now.spread:.0f} % and {100 * before.spread:.0f} %"
+
+
 def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Finding | None:
     """This run's pace against an earlier one's: faster, slower, no difference, or not the same work.
 
@@ -91,11 +118,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
             f"({wording.rate(now.median)}) are not the same work and are not compared.",
         )
     differs = _speed_settings(record.config, other.config)
-    figures = (
-        f"{wording.rate(now.median)} against {wording.rate(before.median)} (median of "
-        f"{wording.count(now.epochs, 'epoch')} and of {before.epochs}; they varied by {100 * now.spread:.0f} % and "
-        f"{100 * before.spread:.0f} %)"
-    )
+    figures = f"{wording.rate(now.median)} against {wording.rate(before.median)} ({_measured(now, before)})"
     how = "; ".join(
         f"{SETTING_NAMES[name].lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
     )
@@ -103,8 +126,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
     if threads_now and threads_then and threads_now != threads_then:
         how += f"; CPU threads: {threads_now} instead of {threads_then}"
     ratio = now.median / before.median
-    overlap = now.low <= before.high and before.low <= now.high
-    if abs(math.log(ratio)) < _SAME_PACE or overlap:
+    if _is_same_pace(now, before):
         kind, text = "same", f"No difference in speed that we can measure to your earlier run: {figures}."
     elif ratio > 1:
         kind, text = "faster", f"{wording.times(ratio).capitalize()} as fast as your earlier run: {figures}."
@@ -112,6 +134,8 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
         kind = "slower"
         text = f"Slower than your earlier run, which was {wording.times(1 / ratio)} as fast: {figures}."
     text += f" What differed: {how}."
+    if min(len(history.epochs), len(other_history.epochs)) == 1:
+        text += " A run’s first epoch carries its warm-up: train for two or more to leave that out."
     if len(differs) > 1:
         text += " Several settings differ, so none of them earned it alone: change one at a time to know."
     if record.beside or other.beside:
@@ -119,3 +143,37 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
             " Something else was computing during one of them, so measure again on a free machine before you trust it."
         )
     return Finding(kind, text)
+
+
+def speedup_against(
+    guess: str | None, record: RunRecord, history: History, other: RunRecord, other_history: History
+) -> Finding | None:
+    """The guess for the small network on a GPU next to what two runs measured, if only the device tells them apart.
+
+    guess: one of `SPEEDUP_GUESSES`. None without a guess, or when these two runs do not answer the question.
+    """
+    gpu, cpu = (record, history), (other, other_history)
+    if record.config.device == "cpu":
+        gpu, cpu = cpu, gpu
+    # Pinned memory has no meaning on a CPU, so it belongs to the device.
+    devices_only = set(_speed_settings(record.config, other.config)) <= {"device", "pin_memory"}
+    asked = guess in SPEEDUP_GUESSES and record.config.model == "baseline" and _same_work(record, other)
+    if not (asked and devices_only and cpu[0].config.device == "cpu" != gpu[0].config.device):
+        return None
+    on_gpu, on_cpu = pace(gpu[1]), pace(cpu[1])
+    if on_gpu is None or on_cpu is None:
+        return None
+    ratio = on_gpu.median / on_cpu.median
+    low, below = SPEEDUP_GUESSES[str(guess)]
+    if _is_same_pace(on_gpu, on_cpu):
+        ratio, measured = 1.0, "no difference in speed that we can measure"
+    elif ratio < 1:
+        measured = f"the GPU was slower (the CPU was {wording.times(1 / ratio)} as fast)"
+    else:
+        measured = f"the GPU was {wording.times(ratio)} as fast as the CPU"
+    said = f"On the Start page you guessed “{guess}” for this network on a GPU. These two runs measured: {measured}."
+    if low <= ratio < below:
+        return Finding("right", f"{said} Well judged.")
+    if ratio < low:
+        return Finding("lower", f"{said} That is less than you guessed.")
+    return Finding("higher", f"{said} That is more than you guessed.")

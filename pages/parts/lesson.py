@@ -58,8 +58,13 @@ def text(name: str) -> dict[str, str]:
 
 
 def plain(words: str) -> str:
-    """Words from outside (a folder's name, a file's) with everything escaped that Markdown would take as markup."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", words)
+    """Words from outside (a name, a folder, a message that may hold one) with everything escaped that is markup.
+
+    In one line, for a line of its own can be markup too. Raw, `![](//a.co/x)` in a nickname would make the browsers
+    of all others fetch it.
+    """
+    in_a_line = re.sub(r"\s*[\r\n]+\s*", " ", words).strip(" \t")
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^])", r"\\\1", in_a_line)
 
 
 def header(goal: str, minutes: int, task: str) -> None:

@@ -12,7 +12,7 @@ from eurosat_core.lab import frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.runs import RunRecord, State
-from pages.parts import session
+from pages.parts import lesson, session
 
 __all__ = ["draw", "is_own"]
 
@@ -55,6 +55,8 @@ def _follow(run_id: str, drawn_as: State) -> None:
         if record.is_active and is_own(record):
             _buttons(record)
     _bar(record, history)
+    if record.state == "paused":
+        st.caption(_pause_text(record))
     if record.state == "queued":
         _waiting(record)
         return
@@ -66,10 +68,11 @@ def _status(record: RunRecord) -> None:
     """State, owner and device."""
     label, icon, colour = _BADGES[record.state]
     names = {each.id: each.name for each in session.lab().devices()}
-    name = record.machine.get("device_name") or names.get(record.config.device, "")
+    name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")
     owner = "" if is_own(record) else f"{record.owner}’s run · "
     st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
-    st.caption(f"{owner}{wording.device_name(record.config.device)}{name and f' · {name}'}", width="stretch")
+    device = f"{wording.device_name(record.config.device)}{name and f' · {name}'}"
+    st.caption(lesson.plain(f"{owner}{device}"), width="stretch")
 
 
 def _bar(record: RunRecord, history: History) -> None:
@@ -81,13 +84,26 @@ def _bar(record: RunRecord, history: History) -> None:
         text = "Getting ready: the network goes to its device, the first tiles are fetched…"
     else:
         epoch = min(len(history.epochs) + 1, record.config.epochs)
-        left = frames.time_left(history)
+        left = session.lab().seconds_left(record.id)
         text = f"Epoch {epoch} of {record.config.epochs} · {100 * done:.0f} %"
         if record.state == "running" and left is not None:
             text += f" · {wording.duration(math.ceil(left))} left"
         if record.state == "paused" and history.latest:
             text += f" · at step {history.latest.step} of {_steps(history)} ({_phase(history)})"
     st.progress(done, text=text)
+
+
+def _pause_text(record: RunRecord) -> str:
+    """What a pause means for the run's place, and what it waits for."""
+    lab = session.lab()
+    who = "you press" if is_own(record) else "its owner presses"
+    if lab.returning(record.id):
+        return "It goes on as soon as the device is free: while it was paused, its place went to others."
+    if lab.parked(record.id):
+        return f"Its place went to others meanwhile. It continues when {who} Resume, as soon as the device is free."
+    minutes = f"{lab.settings.pause_minutes:g}"
+    after = f"{minutes} minute{'' if minutes == '1' else 's'}"
+    return f"Paused. After {after} its place goes to others; it continues when {who} Resume."
 
 
 def _phase(history: History) -> str:
@@ -112,6 +128,7 @@ def _ask(run_id: str, command: Command) -> None:
 def _buttons(record: RunRecord) -> None:
     paused, queued = record.state == "paused", record.state == "queued"
     stopping = session.lab().stopping(record.id)
+    resting = stopping or session.lab().returning(record.id)
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         if not queued:
             st.button(
@@ -119,7 +136,7 @@ def _buttons(record: RunRecord) -> None:
                 icon=":material/play_arrow:" if paused else ":material/pause:",
                 key="run_pause",
                 shortcut="P",
-                disabled=stopping,
+                disabled=resting,
                 on_click=_ask,
                 args=(record.id, "resume" if paused else "pause"),
             )
@@ -128,7 +145,7 @@ def _buttons(record: RunRecord) -> None:
                 icon=":material/skip_next:",
                 key="run_step",
                 shortcut="N",
-                disabled=not paused or stopping,
+                disabled=not paused or resting,
                 on_click=_ask,
                 args=(record.id, "step"),
                 help="One batch forward, backward, update. Pause first." if not paused else None,
@@ -143,7 +160,7 @@ def _buttons(record: RunRecord) -> None:
             args=(record.id, "stop"),
         )
     if asked := _asked(record, stopping):
-        st.caption(asked)
+        st.caption(lesson.plain(asked))
 
 
 def _asked(record: RunRecord, stopping: bool) -> str:
@@ -183,7 +200,8 @@ def _figures(record: RunRecord, history: History) -> None:
         st.metric(
             "Tiles per second",
             f"{rate:,.0f}" if rate else None,
-            help="While it trains: right now. Afterwards: the median of the epochs’ training phases.",
+            help="While it trains: right now. Afterwards: the median of the epochs’ training phases (without the first "
+            "epoch, which warms up, if there are more).",
         )
         st.metric(
             "Training loss",

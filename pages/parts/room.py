@@ -26,8 +26,8 @@ def draw(checks: Sequence[Check]) -> None:
                 st.caption(f":material/subdirectory_arrow_right: {lesson.plain(check.remedy)}")
 
 
-def sentence(checks: Sequence[Check]) -> str:
-    """What the room check means for this session."""
+def sentence(checks: Sequence[Check], source: str | None) -> str:
+    """What the room check means for this session. source: where the tiles come from, None when there are none."""
     if any(each.state == "checking" for each in checks):
         return "This machine is still being looked at. You can go on meanwhile: every page works already."
     gpus = [each for each in checks if each.name == "GPU" and each.state == "ready"]
@@ -39,8 +39,9 @@ def sentence(checks: Sequence[Check]) -> str:
             "This machine has no GPU that can be used. Everything works on the CPU, and no figure will be made up for "
             "a GPU that is not there."
         )
-    tiles = next((each for each in checks if each.name == "Tiles"), None)
-    synthetic = tiles is not None and tiles.state != "ready"
-    data = " The tiles are synthetic, so accuracies say nothing about the real Earth." if synthetic else ""
+    data = {
+        "synthetic": " The tiles are synthetic, so accuracies say nothing about the real Earth.",
+        None: " There are no tiles, so nothing can be browsed or trained until that is put right.",
+    }.get(source, "")
     trouble = f" To be looked after: {', '.join(problems)} (see above)." if problems else ""
     return f"{device}{data}{trouble}"

@@ -12,6 +12,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, findings, frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
+from eurosat_core.training.evaluation import Evaluation
 from pages.parts import lesson, live_run, session, train_settings, train_start
 
 __all__ = ["draw", "missing"]
@@ -23,7 +24,7 @@ _PROBLEM = "result_problem"
 
 def missing(sentence: str) -> None:
     """The run in the URL cannot be shown: why, and the way on."""
-    st.warning(sentence, title="This run cannot be shown", icon=":material/search_off:")
+    st.warning(lesson.plain(sentence), title="This run cannot be shown", icon=":material/search_off:")
     mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname()]
     with st.container(horizontal=True):
         if mine:
@@ -43,16 +44,16 @@ def missing(sentence: str) -> None:
 def draw(record: RunRecord, guess: float | None) -> None:
     """Everything below the curves, once the run has ended. guess: the share of right answers that was guessed."""
     history = session.lab().history(record.id)
-    _sentences(record, history, guess)
+    evaluation = session.lab().evaluation(record.id) if history.epochs else None
+    _sentences(record, history, guess, _majority(record, evaluation))
     if record.beside:
         st.warning(
             "Meanwhile this machine also computed: "
-            + wording.listed(list(record.beside))
+            + lesson.plain(wording.listed(list(record.beside)))
             + ". So its speed says little; "
             "accuracy is not touched.",
             icon=":material/groups:",
         )
-    evaluation = session.lab().evaluation(record.id) if history.epochs else None
     if evaluation is not None:
         left, right = st.columns(2, gap="medium")
         with left:
@@ -63,7 +64,7 @@ def draw(record: RunRecord, guess: float | None) -> None:
                 key="result_classes",
                 alt="Share of each class’s validation tiles that were named correctly, best first",
             )
-            st.caption(findings.confusions(evaluation).text)
+            st.caption(lesson.plain(findings.confusions(evaluation).text))
         with right:
             st.subheader("Surely wrong", anchor=False)
             _mistakes(record)
@@ -72,13 +73,21 @@ def draw(record: RunRecord, guess: float | None) -> None:
         _buttons(record)
 
 
-def _sentences(record: RunRecord, history: History, guess: float | None) -> None:
-    finding = findings.outcome(record, history)
+def _majority(record: RunRecord, evaluation: Evaluation | None) -> float:
+    """The largest class's share of the tiles the run was judged on, else of all its tiles; 0 if not known."""
+    if evaluation is not None:
+        return findings.majority_share([sum(row) for row in evaluation.confusion])
+    tiles = session.lab().tiles_of(record)
+    return findings.majority_share(list(tiles.counts.values())) if tiles else 0.0
+
+
+def _sentences(record: RunRecord, history: History, guess: float | None, majority: float) -> None:
+    finding = findings.outcome(record, history, majority)
     own = live_run.is_own(record)
     if finding.kind in ("failed", "interrupted"):
         show = st.error if finding.kind == "failed" else st.warning
         advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
-        show(finding.text + advice, title="What happened", icon=":material/report:")
+        show(lesson.plain(finding.text) + advice, title="What happened", icon=":material/report:")
         return
     sentences = [finding.text]
     if own and guess is not None:
@@ -88,9 +97,11 @@ def _sentences(record: RunRecord, history: History, guess: float | None) -> None
         lab = session.lab()
         other = pace.comparable_run(record, lab.runs()[0])
         if other is not None:
-            speed = pace.compare_speed(record, history, other, lab.history(other.id))
-            sentences += [speed.text] if speed else []
-    lesson.saw("\n\n".join(sentences))
+            runs = (record, history, other, lab.history(other.id))
+            guessed = lesson.guessed("speedup_baseline")
+            found = (pace.compare_speed(*runs), pace.speedup_against(guessed, *runs))
+            sentences += [each.text for each in found if each]
+    lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
 
 
 def _mistakes(record: RunRecord) -> None:
@@ -107,13 +118,15 @@ def _mistakes(record: RunRecord) -> None:
         st.caption("No validation tile was named wrongly.")
         return
     st.caption(lesson.text("train")["mistakes"])
+    titles = pictures.class_titles(record.tiles.class_names)
     with st.grid(3, min_column_width=105):
         for each in mistakes:
-            true, said = frames.class_title(each.true), frames.class_title(each.predicted)
+            true, said = titles[each.true], titles[each.predicted]
             with st.container(gap="xxsmall"):
                 picture = pictures.png_uri(pictures.enlarged(tiles.array[each.tile], _ENLARGED))
                 st.image(picture, width="stretch", alt=f"Tile {each.tile}: {true}, called {said}")
-                st.caption(f"**{true}**, called **{said}** ({100 * each.confidence:.0f} % sure)")
+                sure = f"({100 * each.confidence:.0f} % sure)"
+                st.caption(f"**{lesson.plain(true)}**, called **{lesson.plain(said)}** {sure}")
 
 
 def _made_with(record: RunRecord) -> None:
@@ -131,7 +144,8 @@ def _made_with(record: RunRecord) -> None:
             words["Time taken"] = wording.duration(seconds)
         words |= {str(name).replace("_", " ").capitalize(): str(value) for name, value in record.machine.items()}
         words["Ran beside it"] = wording.listed(list(record.beside)) or "nothing else of this lab"
-        right.table(words, border="horizontal", alt="Machine, versions and times of this run")
+        cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
+        right.table(cells, border="horizontal", alt="Machine, versions and times of this run")
 
 
 def _clock(seconds: float | None) -> str:
@@ -166,4 +180,4 @@ def _buttons(record: RunRecord) -> None:
             st.markdown("Its curves, predictions and weights are gone then. There is no way back.")
             st.button("Yes, delete it", type="primary", key="result_delete_sure", on_click=_delete, args=(record.id,))
     if problem := st.session_state.get(_PROBLEM):
-        st.error(problem, icon=":material/error:")
+        st.error(lesson.plain(problem), icon=":material/error:")

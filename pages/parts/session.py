@@ -10,11 +10,13 @@ import secrets
 import streamlit as st
 
 from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 
 __all__ = [
     "MAX_NICKNAME",
     "chosen_device",
     "current_run",
+    "is_reserved",
     "keep_in_url",
     "lab",
     "nickname",
@@ -47,14 +49,24 @@ def nickname() -> str:
 
 
 def rename(name: str) -> str:
-    """Take another nickname; an empty one is not taken. Returns the nickname as it is now."""
+    """Take another nickname; an empty or a reserved one is not taken. Returns the nickname as it is now."""
     cleaned = _clean(name)
     if cleaned:
         st.session_state[_NICKNAME] = cleaned
     return nickname()
 
 
+def is_reserved(name: str) -> bool:
+    """Whether nobody may take this nickname: it owns the runs of the command line."""
+    return _tidy(name).casefold() == COMMAND_LINE.casefold()
+
+
 def _clean(name: str) -> str:
+    """The nickname that comes of what was typed or stood in the URL; empty when it cannot be one."""
+    return "" if is_reserved(name) else _tidy(name)
+
+
+def _tidy(name: str) -> str:
     """Printable, single-spaced and short, for it is shown to everybody."""
     return " ".join("".join(each for each in name if each.isprintable()).split())[:MAX_NICKNAME].strip()
 

@@ -58,6 +58,7 @@ def _nickname() -> None:
         st.session_state[key] = name
 
     def rename() -> None:
+        st.session_state["nickname_reserved"] = session.is_reserved(st.session_state[key])
         st.session_state[key] = session.rename(st.session_state[key])
         session.keep_in_url()
 
@@ -69,6 +70,8 @@ def _nickname() -> None:
         icon=":material/person:",
         help="Your runs carry this name; only under it can you stop or delete them. It is part of the page's address.",
     )
+    if st.session_state.get("nickname_reserved"):
+        st.caption("That nickname belongs to the runs of the command line. Choose another one.")
 
 
 def _device_switch() -> None:
@@ -90,7 +93,7 @@ def _device_switch() -> None:
             with st.container(gap="xxsmall"):
                 st.radio(
                     "Not available",
-                    [device.name],
+                    [lesson.plain(device.name)],
                     index=None,
                     disabled=True,
                     label_visibility="collapsed",
@@ -101,7 +104,7 @@ def _device_switch() -> None:
 
 def _device_caption(device: Device) -> str:
     memory = f" · {bytes_text(device.memory_bytes)}" if device.memory_bytes else ""
-    return f"{device.name}{memory}"
+    return lesson.plain(f"{device.name}{memory}")
 
 
 def _dataset() -> None:
@@ -174,6 +177,6 @@ def _run_link(record: RunRecord, is_open: bool) -> None:
         "train.py",
         label=f"**{label}**" if is_open else label,
         icon=_STATE_ICONS[record.state],
-        help=f"{record.state.capitalize()}. {record.message}".strip(),
+        help=lesson.plain(f"{record.state.capitalize()}. {record.message}"),
         query_params=session.url_parameters(record.id),
     )

@@ -8,7 +8,7 @@ import streamlit as st
 
 from eurosat_core import charts
 from eurosat_core.data import pictures
-from eurosat_core.data.classes import CLASSES, colours_for
+from eurosat_core.data.classes import CLASSES, EUROSAT_TILES, colours_for
 from eurosat_core.data.colour import ColourTest, colour_sentence, colour_test
 from eurosat_core.data.tiles import TILE_SIDE, TileSet
 from eurosat_core.models.catalog import model_entry
@@ -139,7 +139,7 @@ def _one_large(tiles: TileSet, number: int, title: str, about_network: str) -> N
             width=TILE_SIDE * _LARGE,
             alt=f"Tile {number} enlarged, {title}{bar}",
         )
-        st.caption(f"`{tiles.names[number]}`. {_SCALE[tiles.source]}")
+        st.caption(f"{lesson.plain(tiles.names[number])}. {_SCALE[tiles.source]}")
     with right:
         st.markdown("**How bright is each colour channel?**")
         st.altair_chart(
@@ -186,7 +186,7 @@ def class_counts(tiles: TileSet) -> None:
         key="tiles_counts",
         alt="Bar chart of the number of tiles per class",
     )
-    marks = " The grey marks are EuroSAT's published counts (27,000 in all)." if real else ""
+    marks = f" The grey marks are EuroSAT's published counts ({EUROSAT_TILES:,} in all)." if real else ""
     st.caption(f"{len(tiles):,} tiles in {len(tiles.class_names)} classes.{marks}")
 
 

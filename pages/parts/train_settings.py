@@ -156,12 +156,22 @@ def _recipe() -> None:
         persist_state="session",
         width="stretch",
     )
-    st.caption(lesson.text("train")[f"recipe {recipe}"])
+    config = recipe_config(model(), recipe)
+    words = lesson.text("train")[f"recipe {recipe}"]
+    st.caption(
+        words.format(
+            batch_size=config.batch_size,
+            precision=config.precision,
+            optimizer=choices.OPTIMIZER_NAMES[config.optimizer],
+            learning_rate=f"{config.learning_rate:g}",
+        )
+    )
 
 
 def _tiles(there: int | None) -> None:
     """How many tiles: a few round numbers below what there is, and all."""
     key = _key("tiles")
+    learnt = _lesson_config().train_fraction
     if there is not None and st.session_state[key] >= there:
         st.session_state[key] = _ALL_TILES
     options = sorted(
@@ -175,7 +185,8 @@ def _tiles(there: int | None) -> None:
         required=True,
         persist_state="session",
         width="stretch",
-        help="Drawn evenly from the classes. 75 % are for training, 25 % for validation.",
+        help=f"Drawn evenly from the classes. {100 * learnt:.0f} % are for training, {100 * (1 - learnt):.0f} % for "
+        "validation.",
     )
 
 

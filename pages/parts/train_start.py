@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import session, train_settings
+from pages.parts import lesson, session, train_settings
 
 __all__ = ["draw", "submit"]
 
@@ -40,14 +40,15 @@ def _submit_draft() -> None:
 def draw() -> None:
     """What was changed, the button with its estimate, and a smaller version of a long training."""
     lab = session.lab()
-    tiles = lab.tiles().tile_set
+    state = lab.tiles()
+    tiles = state.tile_set
     try:
         config = train_settings.draft()
     except LabError as error:
         st.button(
             "Train", icon=":material/play_arrow:", type="primary", disabled=True, width="stretch", key="train_start"
         )
-        st.error(str(error), icon=":material/edit:")
+        st.error(lesson.plain(str(error)), icon=":material/edit:")
         return
     _changes(config, len(tiles) if tiles else None)
     estimate = lab.estimate(config)
@@ -63,13 +64,15 @@ def draw() -> None:
         disabled=tiles is None,
     )
     if problem := st.session_state.get(_PROBLEM):
-        st.error(problem, icon=":material/error:")
-    if tiles is None:
+        st.error(lesson.plain(problem), icon=":material/error:")
+    if tiles is None and state.problem:
+        st.caption(f"There are no tiles to train on. {lesson.plain(state.problem)}")
+    elif tiles is None:
         st.caption("The tiles are still being opened.")
     elif estimate is None:
         st.fragment(_wait_for_estimate, run_every=1.0)(config)
     else:
-        st.caption(estimate.basis)
+        st.caption(lesson.plain(estimate.basis))
         _offer_smaller(config, len(tiles))
 
 

@@ -68,6 +68,42 @@ def test_few_validation_tiles_leave_more_to_luck() -> None:
     assert findings.learning(seen(0.18), 10) == "learning"
 
 
+def test_naming_the_largest_class_every_time_is_not_learning() -> None:
+    record = make_record(config=replace(workshop_config(), epochs=1))
+    assert findings.learning(seen(0.6), 10, majority=0.6) == "chance"
+    found = findings.outcome(record, seen(0.6), majority=0.6)
+    assert found.kind == "finished_chance"
+    assert f"takes no learning: always naming the largest class gives 60{NBSP}%" in found.text
+    better = findings.outcome(record, seen(0.75), majority=0.6)
+    assert better.kind == "finished_learning"
+    assert f"always naming the largest class gives 60{NBSP}%" in better.text
+
+
+def test_nearly_equal_classes_are_held_against_guessing() -> None:
+    found = findings.outcome(make_record(), seen(0.3, 0.4, 0.5), majority=3000 / 27_000)
+    assert f"guessing gives 11{NBSP}%" in found.text
+
+
+@pytest.mark.parametrize(("counts", "share"), [([], 0.0), ([0, 0], 0.0), ([5, 15], 0.75)])
+def test_majority_share(counts: list[int], share: float) -> None:
+    assert findings.majority_share(counts) == share
+
+
+def test_luck_is_computed_from_the_runs_own_validation_tiles() -> None:
+    assert "1,500 validation tiles, 2.6 percentage points" in findings.luck(seen(0.5))
+    few = findings.luck(replace(seen(0.9), started=begun(validation_tiles=100)))
+    assert "6.0 percentage points" in few
+    assert findings.luck(History(started=begun())) == ""
+
+
+@pytest.mark.parametrize("state", ["failed", "interrupted"])
+def test_what_is_kept_of_a_run_that_broke_off(state: Any) -> None:
+    died = findings.outcome(make_record(state=state, summary={}), seen(0.4))
+    assert "; its curves up to there are kept." in died.text
+    brought_back = findings.outcome(make_record(state=state, summary={"val_accuracy": 0.4}), seen(0.4))
+    assert "; its curves, predictions and weights up to there are kept." in brought_back.text
+
+
 def test_still_at_chance_says_what_chance_is_and_what_to_try() -> None:
     record = make_record(config=workshop_config(epochs=3))
     found = findings.outcome(record, seen(0.1, 0.1, 0.11))
@@ -250,17 +286,17 @@ def test_progress_grows_from_start_to_finish() -> None:
     assert shares[-1] == 1
 
 
-def test_time_left_is_measured_and_unknown_at_first() -> None:
-    assert frames.time_left(History()) is None
-    assert frames.time_left(History(started=begun(), latest=step(1, seconds=0.1))) is None
-    first = frames.time_left(History(started=begun(), latest=step(100, seconds=4.0)))
+def test_the_time_left_is_measured_and_unknown_at_first() -> None:
+    assert frames.seconds_left(History()) is None
+    assert frames.seconds_left(History(started=begun(), latest=step(1, seconds=0.1))) is None
+    first = frames.seconds_left(History(started=begun(), latest=step(100, seconds=4.0)))
     assert first is not None
     assert 8 < first < 14
     # The first epoch (slow: warm-up) is left out as soon as there is another.
     epochs = (epoch(1, 0.3, seconds=50.0), epoch(2, 0.4, seconds=10.0))
-    rest = frames.time_left(History(started=begun(), epochs=epochs, latest=step(40, 2, "validation")))
+    rest = frames.seconds_left(History(started=begun(), epochs=epochs, latest=step(40, 2, "validation")))
     assert rest == pytest.approx(10.0)
-    assert frames.time_left(replace(seen(0.1, 0.2, 0.3), finished=Finished(3, 1.0, 1.0, 0.3))) == 0
+    assert frames.seconds_left(replace(seen(0.1, 0.2, 0.3), finished=Finished(3, 1.0, 1.0, 0.3))) == 0
 
 
 # -- speed against an earlier run
@@ -289,6 +325,70 @@ def test_speed_has_a_sentence_for_each_outcome(rates: tuple[float, ...], kind: s
     assert words in found.text
     assert "device: GPU 0 instead of CPU" in found.text
     assert "Several settings" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind"), [((1250.0,), "same"), ((1350.0,), "faster"), ((800.0,), "same"), ((700.0,), "slower")]
+)
+def test_one_epoch_each_says_little(rates: tuple[float, ...], kind: str) -> None:
+    found = pace.compare_speed(make_record(config=GPU), paced(*rates), make_record(), paced(1000))
+    assert found is not None
+    assert found.kind == kind
+    assert "one epoch each, so how much it varies is not known" in found.text
+    assert "first epoch carries its warm-up" in found.text
+
+
+def test_one_epoch_against_several_has_no_spread() -> None:
+    found = pace.compare_speed(make_record(config=GPU), paced(10, 1250), make_record(), paced(10, 1000, 1010, 1020))
+    assert found is not None
+    assert found.kind == "same"
+    assert "median of 1 epoch and of 3; one epoch does not tell how much it varies" in found.text
+    assert "warm-up" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("guess", "gpu", "kind", "words"),
+    [
+        ("5×", 5000, "right", "the GPU was 5.0 times as fast as the CPU. Well judged"),
+        ("50× or more", 5000, "lower", "less than you guessed"),
+        ("2×", 5000, "higher", "more than you guessed"),
+        ("slower", 5000, "higher", "more than you guessed"),
+        ("about the same", 1000, "right", "no difference in speed that we can measure. Well judged"),
+        ("slower", 1000, "higher", "more than you guessed"),
+        ("slower", 500, "right", "the CPU was 2.0 times as fast). Well judged"),
+        ("about the same", 500, "lower", "less than you guessed"),
+    ],
+)
+def test_the_guessed_speedup_stands_next_to_what_two_runs_measured(
+    guess: str, gpu: float, kind: str, words: str
+) -> None:
+    on_gpu, on_cpu = (make_record(config=GPU), paced(1, gpu, gpu)), (make_record(), paced(1, 1000, 1000))
+    for runs in ((*on_gpu, *on_cpu), (*on_cpu, *on_gpu)):  # whichever came first
+        found = pace.speedup_against(guess, *runs)
+        assert found is not None
+        assert found.kind == kind
+        assert f"you guessed “{guess}”" in found.text
+        assert words in found.text
+
+
+def test_the_guessed_speedup_waits_for_two_runs_that_answer_it() -> None:
+    cpu, gpu, rates = make_record(), make_record(config=GPU), paced(1, 1000, 1000)
+    assert pace.speedup_against(None, gpu, rates, cpu, rates) is None
+    assert pace.speedup_against("no such guess", gpu, rates, cpu, rates) is None
+    assert pace.speedup_against("5×", cpu, rates, cpu, rates) is None
+    assert pace.speedup_against("5×", gpu, rates, gpu, rates) is None
+    assert pace.speedup_against("5×", gpu, History(), cpu, rates) is None
+    larger = make_record(config=replace(GPU, batch_size=256))
+    assert pace.speedup_against("5×", larger, rates, cpu, rates) is None
+    elsewhere = make_record(config=GPU, tiles=replace(USED, fingerprint="another"))
+    assert pace.speedup_against("5×", elsewhere, rates, cpu, rates) is None
+    vgg = [replace(each, config=replace(each.config, model="vgg11_bn")) for each in (gpu, cpu)]
+    assert pace.speedup_against("5×", vgg[0], rates, vgg[1], rates) is None
+
+
+def test_every_guess_has_its_place_on_the_scale() -> None:
+    for ratio in (0.1, 0.95, 1.0, 1.39, 1.4, 3.2, 7.1, 22, 500):
+        assert any(low <= ratio < below for low, below in pace.SPEEDUP_GUESSES.values())
 
 
 def test_several_differences_and_company_are_said() -> None:

@@ -156,10 +156,13 @@ def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
     assert lab.seconds_left(run.id) is None
     engine.tell(run.id, started(epochs=5), step(3, seconds=3.0))
     eventually(lambda: lab.history(run.id).events == 2)
-    assert lab.seconds_left(run.id) is None, "no epoch is done yet"
+    # Of the first epoch's 8 steps and one validation (150 and 50 tiles, the latter at a third of the work) 3 are done.
+    done = 3 / 8 * 150 / (150 + 50 / 3) / 5
+    assert lab.seconds_left(run.id) == pytest.approx(3.0 / done - 3.0, rel=0.01)
     engine.tell(run.id, epoch_done(1, seconds=10.0), step(2, epoch=2, seconds=14.0))
     eventually(lambda: lab.history(run.id).events == 4)
-    assert lab.seconds_left(run.id) == pytest.approx(36.0)
+    # An epoch takes 10 s, 8 of them for its training steps; one is done, and a quarter of the second one's steps.
+    assert lab.seconds_left(run.id) == pytest.approx(50.0 - 10.0 - 2.0, rel=0.01)
 
 
 def test_evaluation_needs_predictions(open_fake: OpenFake) -> None:

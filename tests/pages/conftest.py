@@ -3,6 +3,7 @@
 AppTest runs no lifespan, so the lab is put in place with `set_current_lab`.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,12 +87,16 @@ def pills(test: AppTest, at: int = 0) -> Any:
 
 
 def shown(test: AppTest) -> str:
-    """All text on the screen, for looking for words."""
+    """All text on the screen as it is read, for looking for words: escaped signs stand for themselves."""
     parts: list[str] = []
     for kind in ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "metric"):
         for each in test.get(kind):
             parts += [str(getattr(each, name, "") or "") for name in ("title", "label", "value")]
-    return "\n".join(parts)
+    return unescaped("\n".join(parts))
+
+
+def unescaped(markdown: str) -> str:
+    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown)
 
 
 def keys(test: AppTest) -> set[str]:

@@ -61,6 +61,8 @@ def test_code_as_a_diff() -> None:
 
 def test_words_from_outside_are_no_markup() -> None:
     assert lesson.plain("a_b *c* $d$ :red[e]") == r"a\_b \*c\* \$d\$ \:red\[e\]"
+    assert lesson.plain("&amp; x^2^") == r"\&amp; x\^2\^"
+    assert lesson.plain("    code?\n===\n\n1) list") == r"code? \=\=\= 1\) list"
 
 
 def _elements() -> None:

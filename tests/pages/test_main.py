@@ -12,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.data.classes import CLASS_COLOURS
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.lab.standalone import OWNER
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
-from tests.pages.conftest import MAIN, ME, App, pills, shown
+from tests.pages.conftest import MAIN, ME, App, pills, shown, unescaped
 
 
 def links(test: AppTest) -> list[str]:
@@ -56,6 +57,19 @@ def test_an_empty_nickname_is_not_taken(lab: Lab, app: App, name: str) -> None:
     test = app()
     test.text_input(key="nickname_input").set_value(name).run()
     assert test.text_input(key="nickname_input").value == ME
+
+
+@pytest.mark.parametrize("name", ["command line", " Command   LINE "])
+def test_the_command_lines_name_is_not_to_be_had(lab: Lab, app: App, name: str) -> None:
+    test = app()
+    test.text_input(key="nickname_input").set_value(name[:24]).run()
+    assert test.text_input(key="nickname_input").value == ME
+    assert test.query_params["who"] == ME
+    assert "belongs to the runs of the command line" in shown(test)
+    from_url = app(who=name).text_input(key="nickname_input").value
+    assert from_url.casefold() != OWNER
+    test.text_input(key="nickname_input").set_value("ada").run()
+    assert "belongs to the runs of the command line" not in shown(test)
 
 
 def test_a_nickname_from_the_url_is_made_harmless(lab: Lab, app: App) -> None:
@@ -135,7 +149,7 @@ def test_a_finished_run_shows_its_accuracy_and_a_failed_one_why(lab: Lab, app: A
     lab.store.update(failed, state="failed", message="The loss became NaN.")
     test = app(run=done)
     assert links(test) == ["Baseline CNN · CPU · failed", f"**Baseline CNN · CPU · {percent(0.7362)}**"]
-    assert "The loss became NaN." in test.page_link[0].proto.help
+    assert "The loss became NaN." in unescaped(test.page_link[0].proto.help)
 
 
 def test_a_link_opens_the_run_under_the_same_nickname(lab: Lab, app: App) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Literal
 
 import pytest
+import torchvision
 from fake_engine import CPU, GPU, FakeEngine
 
 from eurosat_core.lab.doctor import Check, TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.arithmetic import convolution_work
+from eurosat_core.models.catalog import build_model
 from pages.parts import room
 from tests.pages.conftest import App, pills, shown
 
@@ -40,6 +42,14 @@ def test_while_tiles_are_opened_the_page_works(lab: Lab, app: App, monkeypatch: 
 def test_the_worked_example_is_computed(lab: Lab, app: App) -> None:
     values = [each.value for each in app().metric]
     assert values == ["64,516", "27", "1,741,932", "111,483,648"]
+
+
+def test_the_guesses_name_both_networks_with_their_sizes(lab: Lab, app: App) -> None:
+    vgg = torchvision.models.vgg11_bn(num_classes=10)
+    sizes = [sum(each.numel() for each in net.parameters()) for net in (build_model("baseline"), vgg)]
+    labels = [pills(app(), at).label for at in range(2)]
+    assert f"({sizes[0]:,} parameters)" in labels[0]
+    assert f"({sizes[1] / 1e6:.1f} million parameters)" in labels[1]
 
 
 def test_convolution_work_of_one_pixel_too_many() -> None:
@@ -79,15 +89,25 @@ PROBLEM: State = "problem"
 
 
 @pytest.mark.parametrize(
-    ("checks", "words"),
+    ("checks", "source", "words"),
     [
-        ([Check("Tiles", READY, ""), Check("GPU", CHECKING, "")], "still being looked at"),
-        ([Check("Tiles", READY, ""), Check("GPU", READY, "")], "has a GPU"),
-        ([Check("Tiles", READY, ""), Check("GPU", READY, ""), Check("GPU", READY, "")], "has 2 GPUs"),
-        ([Check("Tiles", READY, ""), Check("GPU", MISSING, "")], "no GPU that can be used"),
-        ([Check("Tiles", MISSING, ""), Check("GPU", MISSING, "")], "tiles are synthetic"),
-        ([Check("Tiles", READY, ""), Check("Disk", PROBLEM, "")], "To be looked after: Disk"),
+        ([Check("Tiles", READY, ""), Check("GPU", CHECKING, "")], "eurosat", "still being looked at"),
+        ([Check("Tiles", READY, ""), Check("GPU", READY, "")], "eurosat", "has a GPU"),
+        ([Check("Tiles", READY, ""), Check("GPU", READY, ""), Check("GPU", READY, "")], "eurosat", "has 2 GPUs"),
+        ([Check("Tiles", READY, ""), Check("GPU", MISSING, "")], "folder", "no GPU that can be used"),
+        ([Check("Tiles", MISSING, ""), Check("GPU", MISSING, "")], "synthetic", "tiles are synthetic"),
+        ([Check("Tiles", PROBLEM, ""), Check("GPU", MISSING, "")], None, "There are no tiles"),
+        ([Check("Tiles", READY, ""), Check("Disk", PROBLEM, "")], "eurosat", "To be looked after: Disk"),
     ],
 )
-def test_the_sentence_follows_the_room(checks: list[Check], words: str) -> None:
-    assert words in room.sentence(checks)
+def test_the_sentence_follows_the_room(checks: list[Check], source: str | None, words: str) -> None:
+    sentence = room.sentence(checks, source)
+    assert words in sentence
+    assert ("synthetic" in sentence) == (source == "synthetic")
+
+
+def test_without_any_tiles_none_are_called_synthetic(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "_tiles", TilesState(problem="The disk is full."))
+    text = shown(app())
+    assert "There are no tiles, so nothing can be browsed or trained" in text
+    assert "The tiles are synthetic" not in text

@@ -23,6 +23,8 @@ def test_synthetic_tiles_are_labelled(lab: Lab, app: App) -> None:
     test = app("tiles.py")
     assert not test.exception
     assert any("Synthetic tiles" in str(each.title) for each in test.info)
+    assert "behave like the real set" not in shown(test)
+    assert "much easier to tell apart" in shown(test)
     assert "published" not in shown(test)
     assert "If it were real" in shown(test)
     # One of each class, a page of 24, one large, three channels.
@@ -40,7 +42,7 @@ def test_pages_and_tile_numbers_lead_to_other_tiles(lab: Lab, app: App) -> None:
     test = app("tiles.py")
 
     def name() -> str:
-        found = re.search(r"`(\S+)`", shown(test))
+        found = re.search(r"(\S+/\S+)\. If it were real", shown(test))
         assert found
         return found.group(1)
 

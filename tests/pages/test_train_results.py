@@ -1,26 +1,33 @@
 """The Train page for a run that ended, or that is not there."""
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_engine import raising
+from fake_engine import CPU, GPU, FakeEngine, raising
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import TrainConfig, workshop_config
-from tests.pages.conftest import THREE, App, begun, charts, epoch, keys, put, shown, used
+from eurosat_core.training.events import EpochDone
+from tests.pages.conftest import THREE, App, begun, charts, epoch, keys, pills, put, shown, used
 
 
-def keep_predictions(lab: Lab, run_id: str, wrong: int = 10) -> None:
-    """Predictions for 100 tiles, the first `wrong` of them taken for the next class."""
+def keep_predictions(lab: Lab, run_id: str, wrong: int = 10, largest: int = 0) -> None:
+    """Predictions for 100 tiles, the first `wrong` of them taken for the next class.
+
+    largest: how many of the tiles are of the first class, all of them named so; 0: as the tiles come.
+    """
     tiles = lab.tiles().tile_set
     assert tiles is not None
     numbers = np.linspace(0, len(tiles) - 1, 100).astype(np.int64)
     true = tiles.labels.numpy()[numbers]
     said = true.copy()
     said[:wrong] = (true[:wrong] + 1) % len(tiles.class_names)
+    if largest:
+        true, said = np.repeat([0, 1], [largest, 100 - largest]), np.zeros(100, np.int64)
     archive = io.BytesIO()
     np.savez(archive, tiles=numbers, true=true, predicted=said, confidence=np.linspace(0.99, 0.5, 100))
     lab.store.save(run_id, {"predictions.npz": archive.getvalue()})
@@ -55,6 +62,34 @@ def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
     put(lab, "finished", THREE, config=workshop_config("baseline", "tutorial"))
     record = put(lab, "finished", THREE)
     assert "No difference in speed that we can measure" in shown(app("train.py", run=record.id))
+
+
+def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
+    make_lab: Callable[..., Lab], app: App
+) -> None:
+    lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
+    put(lab, "finished", THREE)
+    faster = [replace(each, tiles_per_second=5000.0) if isinstance(each, EpochDone) else each for each in THREE]
+    record = put(lab, "finished", faster, config=workshop_config(device=GPU.id))
+    test = app("start.py")
+    pills(test).set_value("10×").run()
+    test.switch_page("train.py")
+    test.query_params["run"] = record.id
+    test.run()
+    assert "you guessed “10×” for this network on a GPU" in shown(test)
+    assert "the GPU was 5.0 times as fast as the CPU. That is less than you guessed." in shown(test)
+    assert "On the Start page you guessed" not in shown(app("train.py", run=record.id))  # it was skipped
+
+
+def test_a_run_that_names_one_class_only_has_learned_nothing(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", [*begun(1), epoch(1, 0.6)], config=workshop_config(epochs=1))
+    keep_predictions(lab, record.id, largest=60)
+    assert "takes no learning: always naming the largest class gives 60" in shown(app("train.py", run=record.id))
+
+
+def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
+    text = shown(app("train.py", run=put(lab, "running", [*begun(), epoch(1, 0.5)]).id))
+    assert "this run’s 500 validation tiles, 4.5 percentage points up or down may be luck" in text
 
 
 def test_company_is_flagged(lab: Lab, app: App) -> None:

@@ -62,6 +62,23 @@ def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
     assert asked == [(record.id, ME, command) for command in ("pause", "stop", "step", "resume")]
 
 
+def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "paused", begun())
+    assert "Paused. After 10 minutes its place goes to others; it continues when you press Resume." in shown(
+        app("train.py", run=record.id)
+    )
+    assert "when its owner presses Resume" in shown(app("train.py", run=record.id, who="bob"))
+    monkeypatch.setattr(lab, "parked", lambda _run: True)
+    test = app("train.py", run=record.id)
+    assert "Its place went to others meanwhile." in shown(test)
+    assert not test.button(key="run_pause").disabled
+    monkeypatch.setattr(lab, "returning", lambda _run: True)
+    test = app("train.py", run=record.id)
+    assert "It goes on as soon as the device is free" in shown(test)
+    assert test.button(key="run_pause").disabled
+    assert not test.button(key="run_stop").disabled
+
+
 def test_while_it_stops_the_buttons_rest(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     record = put(lab, "running", begun())
     monkeypatch.setattr(lab, "stopping", lambda _run: True)

@@ -7,9 +7,12 @@ import pytest
 from fake_engine import CPU, GPU, FakeEngine, eventually, raising
 
 from eurosat_core.errors import RunError
+from eurosat_core.lab import choices
+from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import ME, App, charts, keys, shown
+from eurosat_core.training.config import RECIPES, recipe_config
+from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
 
 
 def test_an_empty_page_invites_and_shows_what_will_be_trained(lab: Lab, app: App) -> None:
@@ -84,6 +87,29 @@ def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App
     assert (state["train_batch_size"], state["train_source"], state["train_learning_rate"]) == (40, "loader", 0.01)
     assert (state["train_optimizer"], state["train_epochs"]) == ("sgd", 7)
     assert "Every picture file is opened" in shown(test)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: str) -> None:
+    test = app("train.py")
+    test.get_by_key("train_recipe").set_value(recipe).run()
+    config = recipe_config("baseline", recipe)
+    words = shown(test)
+    assert f"batches of {config.batch_size}" in words
+    assert f"{choices.OPTIMIZER_NAMES[config.optimizer]} {config.learning_rate:g}" in words
+    assert config.precision in words
+    help_text = unescaped(test.get_by_key("train_tiles").proto.help)
+    assert f"{100 * config.train_fraction:.0f} % are for training" in help_text
+
+
+def test_without_tiles_train_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "_tiles", TilesState(None, 5, 100))
+    assert "still being opened" in shown(app("train.py"))
+    monkeypatch.setattr(lab, "_tiles", TilesState(problem="The disk is full."))
+    test = app("train.py")
+    assert "There are no tiles to train on. The disk is full." in shown(test)
+    assert "still being opened" not in shown(test)
+    assert test.button(key="train_start").disabled
 
 
 def test_back_to_the_lessons_settings(lab: Lab, app: App) -> None:

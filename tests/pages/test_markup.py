@@ -1,0 +1,167 @@
+"""Words from outside are words: a nickname, a class, a file or a message is never Markdown in somebody's browser."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import streamlit as st
+from fake_engine import NO_GPU, FakeEngine, raising
+from google.protobuf.message import Message
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.devices import Device
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.lab.doctor import TilesState
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.runs import State
+from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, used
+from tests.pages.test_train_results import keep_predictions
+
+EVIL = "![x](//y)"
+# Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), what stands in an input field.
+_PLAIN = {"alt", "id", "query_string", "spec", "TextInput.default", "TextInput.value"}
+
+
+def texts(message: Message) -> Iterator[str]:
+    """Every text of an element that may be drawn as Markdown."""
+    for field, value in message.ListFields():
+        if _PLAIN & {field.name, f"{message.DESCRIPTOR.name}.{field.name}"}:
+            continue
+        for each in value if hasattr(value, "append") else [value]:
+            if isinstance(each, Message):
+                yield from texts(each)
+            elif isinstance(each, str):
+                yield each
+
+
+def raw(test: AppTest) -> list[str]:
+    """All texts as the browser gets them; a table's cells too."""
+    found = [
+        text for node in test._tree if isinstance(getattr(node, "proto", None), Message) for text in texts(node.proto)
+    ]
+    for table in test.table:
+        found += [str(each) for each in (*table.value.index, *table.value.columns, *table.value.to_numpy().flatten())]
+    return found
+
+
+def assert_harmless(test: AppTest, *, mentions: bool = True) -> None:
+    assert not test.exception, test.exception[0].message
+    assert [text for text in raw(test) if EVIL in text] == []
+    assert mentions == any(r"\!\[x\]\(//y\)" in text for text in raw(test))
+
+
+@pytest.fixture
+def evil_lab(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab whose device, classes, files and problems bear such names."""
+    device = Device("cpu", f"CPU {EVIL}", 8 * 1024**3)
+    lab = make_lab(FakeEngine((device, replace(NO_GPU, name=EVIL, reason=EVIL)), speeds=()))
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    classes = tuple(f"{EVIL} {number}" for number in range(len(tiles.class_names)))
+    named = replace(
+        tiles,
+        class_names=classes,
+        names=tuple(f"`{EVIL}`/{number}" for number in range(len(tiles))),
+        source="folder",
+        place=f"/{EVIL}",
+        fingerprint="evil",
+    )
+    monkeypatch.setattr(lab, "_tiles", TilesState(named, problem=f"There is no folder {EVIL}."))
+    return lab
+
+
+@pytest.mark.parametrize("page", ["start.py", "tiles.py", "train.py"])
+@pytest.mark.parametrize("who", [ME, EVIL])
+def test_pages_without_a_run(evil_lab: Lab, app: App, page: str, who: str) -> None:
+    test = app(page, who=who)
+    assert test.text_input(key="nickname_input").value == who
+    assert_harmless(test)
+
+
+@pytest.mark.parametrize("who", [ME, EVIL])
+@pytest.mark.parametrize("state", ["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"])
+def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -> None:
+    events = {"queued": [], "finished": THREE}.get(state, [*begun(), epoch(1, 0.3)])
+    record = put(
+        evil_lab,
+        state,
+        events,
+        owner=EVIL,
+        message=f"It said {EVIL}.",
+        machine={EVIL: EVIL, "device_name": EVIL},
+        beside=(EVIL,),
+    )
+    if state not in ("queued", "running", "paused"):
+        keep_predictions(evil_lab, record.id)
+    for page in ("train.py", "start.py", "tiles.py"):
+        assert_harmless(app(page, who=who, run=record.id))
+
+
+def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
+    assert_harmless(app("train.py", run=EVIL))
+
+
+def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evil_lab, "runs", lambda: ([], [f"The run {EVIL} is damaged."]))
+    monkeypatch.setattr(evil_lab, "_tiles", TilesState(problem=f"The disk {EVIL} is full."))
+    for page in ("start.py", "tiles.py", "train.py"):
+        assert_harmless(app(page))
+
+
+@pytest.mark.parametrize(
+    ("state", "refuses", "button"),
+    [
+        ("running", "control", "run_pause"),
+        ("queued", "control", "run_stop"),
+        ("finished", "delete", "result_delete_sure"),
+        ("finished", "submit", "train_start"),
+    ],
+)
+def test_what_the_lab_refuses(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, state: State, refuses: str, button: str
+) -> None:
+    record = put(lab, state, [] if state == "queued" else THREE)
+    monkeypatch.setattr(lab, refuses, raising(RunError(f"This run belongs to {EVIL}.")))
+    test = app("train.py", run=record.id)
+    test.button(key=button).click().run()
+    assert_harmless(test)
+
+
+def test_settings_that_cannot_be_used(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.parts.train_settings.draft", raising(RunError(f"There is no {EVIL}.")))
+    test = app("train.py")
+    assert "train_start" in keys(test)
+    assert_harmless(test)
+
+
+def test_what_a_page_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit_app
+
+    said: list[Any] = []
+    monkeypatch.setattr(st, "error", lambda words, **_options: said.append(words))
+    assert streamlit_app.on_script_error(LabError(f"There is no {EVIL}."))
+    assert said == [r"There is no \!\[x\]\(//y\)\."]
+
+
+def test_the_walk_sees_markup(lab: Lab) -> None:
+    """This file's own eyes: an unescaped name is found in every kind of element that it is looked for in."""
+
+    def page() -> None:
+        import streamlit as st
+
+        evil = "![x](//y)"
+        st.button("b", help=evil)
+        st.table({"a": evil})
+        st.pills("p", [evil])
+        st.image("data:image/png;base64,", caption=evil)
+        st.progress(0.5, text=evil)
+        with st.expander(evil):
+            st.caption("inside")
+
+    test = AppTest.from_function(page).run()
+    assert sum(EVIL in text for text in raw(test)) >= 6
+
+
+def test_used_tiles_are_the_evil_ones(evil_lab: Lab) -> None:
+    assert EVIL in used(evil_lab).class_names[0]
