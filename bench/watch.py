@@ -19,7 +19,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from bench.processes import seconds_of
+from bench.processes import answer_of
 from bench.server import app_server, wait_for_tiles
 from bench.table import row
 from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
@@ -78,7 +78,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _bare_seconds(tiles: TileSet, settings: Settings) -> float:
     """Median seconds of the counted epochs of the bare generator, in a fresh process."""
-    return seconds_of([sys.executable, "-m", "bench.watch", str(tiles.cache), str(settings.threads)])
+    command = [sys.executable, "-m", "bench.watch", str(tiles.cache), str(settings.threads)]
+    return float(answer_of(command)["seconds"])
 
 
 async def _follow(address: str, run_id: str, store: RunStore) -> int:
@@ -114,7 +115,7 @@ async def _follow(address: str, run_id: str, store: RunStore) -> int:
                 message = ForwardMsg()
                 message.ParseFromString(data if isinstance(data, bytes) else data.encode())
                 kind = message.WhichOneof("type")
-                if kind == "new_session" and not message.new_session.fragment_ids_this_run:
+                if kind == "stop_auto_rerun":
                     for task in refreshing.values():
                         task.cancel()
                     refreshing.clear()

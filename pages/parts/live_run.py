@@ -16,7 +16,8 @@ from pages.parts import lesson, session
 
 __all__ = ["draw", "is_own"]
 
-_POLL_SECONDS = 0.5
+# Charts are to move at least once a second, and every look takes time from a training on the same cores.
+_POLL_SECONDS = 0.7
 _BADGES: dict[State, tuple[str, str, str]] = {
     "queued": ("Waiting", ":material/hourglass_top:", "gray"),
     "running": ("Training", ":material/play_circle:", "blue"),
