@@ -6,7 +6,7 @@ give the same tiles in the same order, equal up to floating point.
 """
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TILE_SIDE, TileSet, open_cached
@@ -29,6 +28,7 @@ __all__ = [
     "Preprocessing",
     "epoch_order",
     "normalize",
+    "picture_transform",
 ]
 
 VALIDATION_BATCH = 256  # for the in-memory source: no gradient is kept, so larger batches change no result
@@ -140,6 +140,16 @@ class MemorySource:
         self._pixels.clear()
 
 
+def picture_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], Tensor]:
+    """The tutorial's pipeline for one picture: Resize, ToTensor, Normalize; float32 [3, 64, 64]."""
+    from torchvision import transforms  # here, for it takes a second to load and the server never needs it
+
+    resize = transforms.Resize((TILE_SIDE, TILE_SIDE))
+    scale = transforms.Normalize(preprocessing.mean, preprocessing.std)
+    transform: Callable[[Image.Image], Tensor] = transforms.Compose([resize, transforms.ToTensor(), scale])
+    return transform
+
+
 class _Pictures(Dataset[tuple[Tensor, int]]):
     """One part of the split as the tutorial's dataset: open a picture, Resize, ToTensor, Normalize.
 
@@ -153,9 +163,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         self._labels = tiles.labels[part].tolist()
         self._cache = tiles.cache
         self._pixels: Tensor | None = None
-        resize = transforms.Resize((TILE_SIDE, TILE_SIDE))
-        scale = transforms.Normalize(preprocessing.mean, preprocessing.std)
-        self._transform = transforms.Compose([resize, transforms.ToTensor(), scale])
+        self._transform = picture_transform(preprocessing)
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torchvision import transforms
 
+from eurosat_core.data.batches import Preprocessing, picture_transform
 from eurosat_core.data.tiles import TILE_SIDE, TileSet
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import StepDone
@@ -83,13 +83,7 @@ def _tile_seconds(config: TrainConfig, tiles: TileSet) -> float:
 
 def _picture_seconds(pictures: int = 60) -> float:
     """Seconds to open a picture of a tile's size, resize, convert and normalise it, the median of many."""
-    prepare = transforms.Compose(
-        [
-            transforms.Resize((TILE_SIDE, TILE_SIDE)),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-        ]
-    )
+    prepare = picture_transform(Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tile.jpg"
         noise = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8).numpy()

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
 from eurosat_core.devices import Device, cpu_device
-from eurosat_core.errors import ConfigError, DataError, RunError
+from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
@@ -42,8 +42,10 @@ class Lab:
         self._tiles = TilesState()
         self._devices: tuple[Device, ...] = (cpu_device(),)
         self._devices_known = False
+        self._workers_open = False
         self._workers_problem = ""
         self._closed = False
+        self._threads: dict[str, threading.Thread] = {}
         self._speeds: list[Speed] = []
         self._readers: dict[str, HistoryReader] = {}
         self._readers_lock = threading.Lock()
@@ -52,14 +54,14 @@ class Lab:
             self.store,
             engine,
             tiles=lambda: self._tiles.tile_set,
-            available=lambda: {each.id for each in self._devices if each.available},
+            available=lambda: {each.id for each in self._devices if each.available} if self._workers_open else set(),
             seconds_left=self.seconds_left,
         )
 
     # -- opening and closing
 
     def open(self) -> "Lab":
-        """Start the workers; tiles are opened and devices looked for in the background."""
+        """Start what runs in the background: opening the tiles, starting the workers, looking for devices."""
         try:
             self.store.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -68,16 +70,19 @@ class Lab:
                 "one in EUROSAT_RUNS."
             ) from error
         self.store.mark_interrupted()
-        self._engine.open(self._dispatcher.receive)
         self._dispatcher.open()
-        for name, work in (("tiles", self._open_tiles), ("devices", self._find_devices)):
-            threading.Thread(target=work, name=f"eurosat-{name}", daemon=True).start()
+        for name, work in (("tiles", self._open_tiles), ("workers", self._start_workers)):
+            thread = threading.Thread(target=work, name=f"eurosat-{name}", daemon=True)
+            self._threads[name] = thread
+            thread.start()
         return self
 
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
         self._closed = True
         self._dispatcher.close()
+        if not self._workers_open and "workers" in self._threads:  # else they would start after the end
+            self._threads["workers"].join(timeout=30)
         self._engine.close()
 
     def _open_tiles(self) -> None:
@@ -104,14 +109,19 @@ class Lab:
         self._refuse_lost_devices()
         self._dispatcher.look()
 
-    def _find_devices(self) -> None:
+    def _start_workers(self) -> None:
         try:
+            self._engine.open(self._dispatcher.receive)
+            self._workers_open = True
+            if self._closed:
+                return
             self._devices = self._engine.probe()
         except Exception as error:
             if self._closed:
                 return
-            logger.exception("devices could not be probed")
-            self._workers_problem = f"The worker processes did not start ({type(error).__name__})."
+            logger.exception("the workers did not start")
+            known = isinstance(error, LabError)
+            self._workers_problem = str(error) if known else f"They did not start ({type(error).__name__})."
         self._devices_known = True
         self._refuse_lost_devices()
         self._dispatcher.look()
@@ -207,6 +217,8 @@ class Lab:
         tile_set = self._tiles.tile_set
         if tile_set is None:
             raise RunError(self._tiles.problem or "The tiles are still being opened. Try again in a few seconds.")
+        if self._workers_problem:
+            raise RunError(self._workers_problem)
         if problem := self._device_problem(config.device):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)

@@ -118,7 +118,7 @@ def test_the_estimated_start_counts_what_runs(open_fake: OpenFake) -> None:
     )
     assert 0 <= first.starts_in_seconds <= estimate.seconds
     assert estimate.seconds <= second.starts_in_seconds <= 2 * estimate.seconds
-    engine.tell(run.id, started(epochs=4), replace(epoch_done(1), elapsed_seconds=100.0))
+    engine.tell(run.id, started(epochs=4), step(7, seconds=80.0), epoch_done(1, seconds=100.0))
     eventually(lambda: lab.history(run.id).epochs)
     now = lab.place(waiting.id)
     assert now and now.starts_in_seconds == pytest.approx(300)

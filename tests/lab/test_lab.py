@@ -210,7 +210,14 @@ def test_the_current_lab(open_fake: OpenFake) -> None:
 
 def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_tiles: TileSet) -> None:
     settings = lab_settings(tmp_path, small_tiles, scheduler="nonsense://127.0.0.1:1")
-    assert "EUROSAT_SCHEDULER" in refused(lambda: open_lab(settings))
+    lab = open_lab(settings)  # it opens all the same: one can look at tiles, and at runs
+    try:
+        eventually(lambda: lab.devices_known() and lab.tiles().tile_set)
+        (workers,) = [each for each in lab.room() if each.name == "Workers"]
+        assert workers.state == "problem" and "EUROSAT_SCHEDULER" in workers.text
+        assert "EUROSAT_SCHEDULER" in refused(lambda: lab.submit(CONFIG, "ada"))
+    finally:
+        lab.close()
 
 
 def test_synthetic_tiles_when_nothing_is_named(tmp_path: Path) -> None:
