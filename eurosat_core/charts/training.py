@@ -154,7 +154,7 @@ def class_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
     x = alt.X(
         "accuracy:Q",
         title="Named correctly",
-        scale=alt.Scale(domain=[0, 1.15], nice=False),  # room for the figure beside a full bar
+        scale=alt.Scale(domain=[0, 1.25], nice=False),  # room for the figure beside a full bar
         axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
     tooltip = [

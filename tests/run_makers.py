@@ -1,0 +1,36 @@
+"""Records and histories of runs that never ran, for tests of what is said and drawn about them."""
+
+from dataclasses import replace
+from typing import Any
+
+from eurosat_core.lab.history import History
+from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import EpochDone, Started, StepDone
+
+TEN = tuple(f"class {number}" for number in range(10))
+USED = TilesUsed("print", "eurosat", "/tiles", 6000, TEN)
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def make_record(**changes: Any) -> RunRecord:
+    record = RunRecord("run", "ada", "finished", workshop_config(device="cpu"), USED, created=100.0)
+    return replace(record, **changes)
+
+
+def begun(**changes: Any) -> Started:
+    return replace(Started(3, 100, 40, 4500, 1500, 338_486, 338_486, "cpu", 2), **changes)
+
+
+def epoch(number: int, val: float, train: float | None = None, rate: float = 1000.0, **changes: Any) -> EpochDone:
+    done = EpochDone(number, 2.0, val if train is None else train, 1.9, val, 10.0, 8.0, 2.0, rate, 10.0 * number)
+    return replace(done, **changes)
+
+
+def step(number: int, at_epoch: int = 1, phase: Any = "train", seconds: float = 1.0) -> StepDone:
+    return StepDone(phase, at_epoch, number, seconds, 2.0, 0.3, 900.0, 2**29)
+
+
+def seen(*accuracies: float, **changes: Any) -> History:
+    epochs = tuple(epoch(number, value) for number, value in enumerate(accuracies, 1))
+    return replace(History(started=begun(), epochs=epochs), **changes)
