@@ -29,6 +29,7 @@ def app_server(settings: Settings, runs: Path) -> Iterator[str]:
     """Start `streamlit run` with a run store of its own, and stop it at the end. Yields its address at once."""
     port = _free_port()
     environ = {**os.environ, "EUROSAT_RUNS": str(runs), "EUROSAT_CACHE": str(settings.cache)}
+    environ.pop("EUROSAT_DATA", None)  # these settings count, not what this process was started with
     if settings.data is not None:
         environ["EUROSAT_DATA"] = str(settings.data)
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]

@@ -51,13 +51,12 @@ def test_every_page_opens_from_the_navigation(page):
 
 
 def test_missing_gpu_is_disabled_and_says_why(page):
-    gpu = page.get_by_role("radio", name=re.compile("GPU"))
-    assert gpu.is_disabled()
-    assert page.get_by_text(re.compile("No GPU was found|CPU-only build|driver")).first.is_visible()
+    page.get_by_text(re.compile("No GPU was found|CPU-only build|driver")).first.wait_for()
+    assert page.get_by_role("radio", name=re.compile("GPU")).is_disabled()
 
 
 def test_synthetic_tiles_are_labelled(page):
-    assert page.get_by_text("2,000 synthetic tiles").first.is_visible()
+    page.get_by_text("2,000 synthetic tiles").first.wait_for()
 
 
 def test_small_run_trains_and_its_charts_move(page):
@@ -126,11 +125,11 @@ def test_run_goes_on_without_a_browser(page, browser, app, app_folder):
     assert store.get(run_id).state == "finished"
     page.goto(f"{app}/train?run={run_id}")
     badge(page, "Finished").wait_for()
-    assert page.get_by_text("What you just saw").is_visible()
-    assert page.get_by_text("Accuracy per class").is_visible()
+    page.get_by_text("What you just saw").wait_for()
+    page.get_by_text("Accuracy per class").wait_for()
 
 
 def test_unknown_run_gets_a_sentence(page, app):
     page.goto(f"{app}/train?run=20200101-000000-baseline-abcd")
-    assert page.get_by_text(re.compile("There is no run")).first.wait_for() is None
+    page.get_by_text(re.compile("There is no run")).first.wait_for()
     assert page.locator("[data-testid=stException]").count() == 0
