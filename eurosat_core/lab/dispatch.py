@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock
 
@@ -20,7 +20,7 @@ from eurosat_core.errors import DataError, LabError, RunError
 from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, TrainJob
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
-from eurosat_core.lab.runs import RunRecord, RunStore, State
+from eurosat_core.lab.runs import RunRecord, RunStore
 from eurosat_core.settings import Settings
 
 __all__ = ["Dispatcher"]
@@ -92,7 +92,7 @@ class Dispatcher:
             for run_id, running in self._running.items():
                 with suppress(LabError, OSError):
                     message = "The lab was closed while it ran. What it had reported until then is kept."
-                    self._end(run_id, "interrupted", message)
+                    self._store.end(run_id, "interrupted", message)
                 running.lock.release()
             self._running.clear()
 
@@ -136,7 +136,7 @@ class Dispatcher:
         with self._lock:
             if run_id in self._queue:
                 self._queue.remove(run_id)
-                self._end(run_id, "failed", message)
+                self._store.end(run_id, "failed", message)
 
     def control(self, record: RunRecord, command: Command) -> None:
         """Pass a command to a run. Raises `RunError` when it is not here to be commanded."""
@@ -144,7 +144,7 @@ class Dispatcher:
         with self._lock:
             if command == "stop" and run_id in self._queue:
                 self._queue.remove(run_id)
-                self._end(run_id, "cancelled", "It was stopped while it waited.")
+                self._store.end(run_id, "cancelled", "It was stopped while it waited.")
                 return
             running = self._running.get(run_id)
             if running is None:
@@ -250,14 +250,16 @@ class Dispatcher:
         with self._lock:
             try:
                 if result is None:
-                    self._end(run_id, "failed", message.message)
+                    self._store.end(run_id, "failed", message.message)
                 else:
                     self._store.save(run_id, result.files)
-                    self._end(run_id, result.state, result.message, summary=result.summary, machine=result.machine)
+                    self._store.end(
+                        run_id, result.state, result.message, summary=result.summary, machine=result.machine
+                    )
             except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
                 logger.exception("run %s: its end could not be stored", run_id)
                 with suppress(LabError, OSError):
-                    self._end(run_id, "failed", f"Its result could not be stored: {error}")
+                    self._store.end(run_id, "failed", f"Its result could not be stored: {error}")
             finally:
                 running.lock.release()
                 self._running.pop(run_id, None)
@@ -274,9 +276,6 @@ class Dispatcher:
             message = "Another run made the device fail while this one was paused, so its process was restarted."
             self._finish(JobEnded(running.waiting.run_id, None, message), running)
         self._engine.restart(device)
-
-    def _end(self, run_id: str, state: State, message: str, **figures: Any) -> None:
-        self._store.end(run_id, state, message, **figures)
 
     def _busy(self) -> set[str]:
         """Devices on which something runs or is measured."""
@@ -314,7 +313,9 @@ class Dispatcher:
         except OSError as error:
             with suppress(LabError, OSError):
                 reason = error.strerror or error
-                self._end(run_id, "failed", f"Its folder cannot be locked ({reason}). Set EUROSAT_RUNS to a local one.")
+                self._store.end(
+                    run_id, "failed", f"Its folder cannot be locked ({reason}). Set EUROSAT_RUNS to a local one."
+                )
             return None
         try:
             record = self._store.get(run_id)
@@ -326,7 +327,7 @@ class Dispatcher:
                 return TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
         except (LabError, OSError) as error:
             with suppress(LabError, OSError):
-                self._end(run_id, "failed", str(error))
+                self._store.end(run_id, "failed", str(error))
         held.release()
         return None
 
@@ -342,7 +343,7 @@ class Dispatcher:
             with self._lock:
                 running = self._running.pop(job.run_id)
                 with suppress(LabError, OSError):
-                    self._end(job.run_id, "failed", message)
+                    self._store.end(job.run_id, "failed", message)
                 running.lock.release()
 
     def _park_long_paused(self) -> None:
