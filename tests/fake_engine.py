@@ -113,6 +113,9 @@ class FakeEngine:
             raise self.probe_error
         return self.devices
 
+    def wait_until_warm(self, device: str) -> None:
+        pass
+
     def measure(self, device: str) -> list[Speed]:
         return [each for each in self.speeds if each.device == device]
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 import dask.config
 import psutil
-from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker
+from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker, wait
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.batches import warm_loader_workers
@@ -86,6 +86,10 @@ class Engine(Protocol):
 
     def probe(self) -> tuple[Device, ...]:
         """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
+        ...
+
+    def wait_until_warm(self, device: str) -> None:
+        """Return when the device's worker has loaded what it needs, so that nothing is measured beside that."""
         ...
 
     def measure(self, device: str) -> list[Speed]:
@@ -262,9 +266,11 @@ class DaskEngine:
             found = {name: each for name, each in found.items() if each.available}
         return tuple(sorted(found.values(), key=lambda each: each.is_gpu))
 
-    def measure(self, device: str) -> list[Speed]:
+    def wait_until_warm(self, device: str) -> None:
         if device in self._preparing:
-            self._preparing[device].result()
+            wait(self._preparing[device])
+
+    def measure(self, device: str) -> list[Speed]:
         speeds: list[Speed] = self._ask(_measure_in_worker, device, self._settings.threads, device=device)
         return speeds
 

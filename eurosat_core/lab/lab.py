@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 from functools import lru_cache
 
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
@@ -107,7 +108,6 @@ class Lab:
             if record.state == "queued":
                 self._dispatcher.add(record, self._seconds_for(record.config))
         self._refuse_lost_devices()
-        self._dispatcher.look()
 
     def _start_workers(self) -> None:
         try:
@@ -126,6 +126,9 @@ class Lab:
         self._refuse_lost_devices()
         self._dispatcher.look()
         for device in self._devices:
+            if device.available:
+                with suppress(Exception):  # its worker died, or the lab was closed: measuring meets the same
+                    self._engine.wait_until_warm(device.id)
             while device.available and not self._closed and not self._measure(device.id):
                 time.sleep(_MEASURE_AGAIN_SECONDS)
 
