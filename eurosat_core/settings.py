@@ -4,6 +4,7 @@ Server paths are named here and on the command line only, never in a participant
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,18 @@ class Variable:
 VARIABLES = (
     Variable(
         "EUROSAT_DATA",
-        "`data/` beside the app, then the user's data folder; synthetic tiles if neither holds any",
-        "Where the tiles are: a torchvision root or a class-per-folder tree.",
+        "`data/` beside the app, then the user's data folder, then what was downloaded or imported; else synthetic "
+        "tiles",
+        "Where the tiles are: a torchvision root, a class-per-folder tree, or a zip of one.",
     ),
     Variable("EUROSAT_RUNS", "the user's data folder", "Where runs are stored."),
-    Variable("EUROSAT_CACHE", "the user's cache folder", "Where decoded tiles are kept."),
+    Variable("EUROSAT_CACHE", "the user's cache folder", "Where downloaded, imported and decoded tiles are kept."),
+    Variable(
+        "EUROSAT_ARCHIVE",
+        "torchvision's own address",
+        "Where `EuroSAT.zip` is downloaded from instead, such as a mirror in the workshop's network.",
+    ),
+    Variable("EUROSAT_ARCHIVE_MD5", "the MD5 that torchvision publishes", "Checksum of that archive."),
     Variable(
         "EUROSAT_SCHEDULER",
         "an embedded cluster on this machine",
@@ -58,6 +66,8 @@ class Settings:
     cache: Path
     data: Path | None = None
     default_data: tuple[Path, ...] = ()
+    archive_url: str | None = None
+    archive_md5: str | None = None
     scheduler: str | None = None
     scheduler_tls: Path | None = None
     threads: int = 1
@@ -106,12 +116,20 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         except RuntimeError:  # "~somebody" who is not a user here
             raise ConfigError(f"{name} is '{text}', whose home folder is not known. Write the path out.") from None
 
+    archive_url = env.get("EUROSAT_ARCHIVE", "").strip() or None
+    if archive_url is not None and not re.match(r"https?://[^/]", archive_url):
+        raise ConfigError(f"EUROSAT_ARCHIVE is '{archive_url}'. Set it to an address that starts with https://.")
+    archive_md5 = env.get("EUROSAT_ARCHIVE_MD5", "").strip().lower() or None
+    if archive_md5 is not None and not re.fullmatch(r"[0-9a-f]{32}", archive_md5):
+        raise ConfigError(f"EUROSAT_ARCHIVE_MD5 is '{archive_md5}'. Set it to 32 hexadecimal digits.")
     user_data = Path(platformdirs.user_data_dir(_APP, appauthor=False))
     return Settings(
         runs=path("EUROSAT_RUNS") or user_data / "runs",
         cache=path("EUROSAT_CACHE") or Path(platformdirs.user_cache_dir(_APP, appauthor=False)),
         data=path("EUROSAT_DATA"),
         default_data=(Path(__file__).parent.parent / "data", user_data / "tiles"),
+        archive_url=archive_url,
+        archive_md5=archive_md5,
         scheduler=env.get("EUROSAT_SCHEDULER", "").strip() or None,
         scheduler_tls=path("EUROSAT_SCHEDULER_TLS"),
         threads=_whole_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024),

@@ -15,7 +15,7 @@ NAMES = [each.name for each in VARIABLES]
 def test_every_variable_the_code_reads_is_listed() -> None:
     read = set()
     for path in (ROOT / "eurosat_core").rglob("*.py"):
-        read |= set(re.findall(r"""["'](EUROSAT_[A-Z_]+)["']""", path.read_text(encoding="utf-8")))
+        read |= set(re.findall(r"""["'](EUROSAT_[A-Z0-9_]+)["']""", path.read_text(encoding="utf-8")))
     assert read - {"EUROSAT_TILES"} == set(NAMES)  # EUROSAT_TILES is a number in data/classes.py
 
 
@@ -54,6 +54,8 @@ def test_values_are_taken() -> None:
             "EUROSAT_CACHE": "relative",
             "EUROSAT_SCHEDULER": " tls://host:8786 ",
             "EUROSAT_SCHEDULER_TLS": "/certificates",
+            "EUROSAT_ARCHIVE": "http://mirror/EuroSAT.zip",
+            "EUROSAT_ARCHIVE_MD5": "C8FA014336C82AC7804F0398FCB19387",
             "EUROSAT_THREADS": "3",
             "EUROSAT_QUEUE_LIMIT": "7",
             "EUROSAT_PAUSE_MINUTES": "0.5",
@@ -64,6 +66,8 @@ def test_values_are_taken() -> None:
     assert found.cache == Path.cwd() / "relative"
     assert found.scheduler == "tls://host:8786"
     assert found.scheduler_tls == Path("/certificates")
+    assert found.archive_url == "http://mirror/EuroSAT.zip"
+    assert found.archive_md5 == "c8fa014336c82ac7804f0398fcb19387"
     assert (found.threads, found.queue_limit, found.pause_minutes) == (3, 7, 0.5)
 
 
@@ -87,6 +91,9 @@ def test_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None
         ("EUROSAT_QUEUE_LIMIT", "inf", ["is inf", "1 to 100"]),
         ("EUROSAT_PAUSE_MINUTES", "0", ["is 0", "0.01 to 1440"]),
         ("EUROSAT_PAUSE_MINUTES", "ten", ["'ten'", "not a number"]),
+        ("EUROSAT_ARCHIVE", "mirror/EuroSAT.zip", ["'mirror/EuroSAT.zip'", "https://"]),
+        ("EUROSAT_ARCHIVE", "file:///etc/passwd", ["file:///etc/passwd", "https://"]),
+        ("EUROSAT_ARCHIVE_MD5", "abc", ["'abc'", "32 hexadecimal digits"]),
         ("EUROSAT_RUNS", "~no-such-user-here/runs", ["~no-such-user-here", "Write the path out"]),
     ],
 )

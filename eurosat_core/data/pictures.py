@@ -28,6 +28,7 @@ __all__ = [
     "png_uri",
     "tiles_of_class",
     "value_planes",
+    "with_frame",
     "with_scale_bar",
 ]
 
@@ -111,6 +112,18 @@ def with_scale_bar(tile: Pixels, times: int, metres: int = 200) -> Pixels:
     for part in range(4):
         start, end = left + length * part // 4, left + length * (part + 1) // 4
         picture[top : top + thick, start:end] = _WHITE if part % 2 else _BLACK
+    return picture
+
+
+def with_frame(tile: Pixels, times: int, top: int, left: int, side: int) -> Pixels:
+    """An enlarged tile with a frame around `side` × `side` of its pixels, the first at (top, left)."""
+    picture = enlarged(tile, times)
+    height, width = picture.shape[:2]
+    for colour, grown in ((_BLACK, max(times // 2, 2)), (_WHITE, max(times // 4, 1))):
+        outer_top, outer_left = max(top * times - grown, 0), max(left * times - grown, 0)
+        picture[outer_top : (top + side) * times + grown, outer_left : (left + side) * times + grown] = colour
+    rows, columns = slice(top * times, (top + side) * times), slice(left * times, (left + side) * times)
+    picture[rows, columns] = enlarged(tile, times)[:height, :width][rows, columns]
     return picture
 
 

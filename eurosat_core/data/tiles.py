@@ -6,12 +6,13 @@ The cache is shared by all processes and never lies beside the user's data, whic
 import contextlib
 import hashlib
 import json
+import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,17 +22,30 @@ import torch
 from filelock import FileLock
 
 from eurosat_core.data import synthetic
+from eurosat_core.data.acquire import acquired_place, left_out, unpacked_place
 from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
-from eurosat_core.data.decoding import TILE_SIDE, Pixels, decode_chunk
+from eurosat_core.data.decoding import TILE_SIDE, DecodedChunk, Pixels, decode_chunk
 from eurosat_core.data.listing import Listing, has_tiles, list_pictures
+from eurosat_core.data.place import adopt_lists
+from eurosat_core.data.statistics import (
+    PartStatistics,
+    Statistics,
+    join_statistics,
+    load_statistics,
+    part_statistics,
+    save_statistics,
+)
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings, available_cores
 
 __all__ = ["TILE_SIDE", "Progress", "TileSet", "find_place", "open_cached", "open_tiles"]
 
-_FORMAT = 1  # of a cache entry; entries of another format are decoded anew
+logger = logging.getLogger(__name__)
+
+_FORMAT = 2  # of a cache entry; entries of another format are decoded anew
 _SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change
 _CHUNK = 256
+_STATISTICS = "statistics.npz"
 _DAY = 86_400.0  # seconds
 _MAX_ENTRIES = 6  # cache entries kept, the most recently used ones
 
@@ -76,6 +90,14 @@ class TileSet:
         array: Pixels = self.pixels.numpy()
         return array
 
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Colour and contrast of every tile, mean tile and histograms of every class; read when first asked for.
+
+        Raises `DataError` when the cache entry was damaged meanwhile.
+        """
+        return load_statistics(self.cache / _STATISTICS, len(self), len(self.class_names))
+
     @property
     def description(self) -> str:
         """What these tiles are, in one line: how many, of what, and what could not be read."""
@@ -96,7 +118,9 @@ class TileSet:
 
 
 def find_place(named: Path | None, settings: Settings) -> Path | None:
-    """Where to take tiles from: what the user names, EUROSAT_DATA, a default folder; None for synthetic ones.
+    """Where to take tiles from: what the user names, EUROSAT_DATA, a default folder, what was downloaded or imported.
+
+    None for synthetic ones.
 
     A place that somebody named is taken even if it holds nothing, so that opening it can say so.
     """
@@ -104,19 +128,25 @@ def find_place(named: Path | None, settings: Settings) -> Path | None:
         return named
     if settings.data is not None:
         return settings.data
-    return next((place for place in settings.default_data if has_tiles(place)), None)
+    return next((place for place in settings.default_data if has_tiles(place)), acquired_place(settings.cache))
 
 
 def open_tiles(place: Path | None, cache: Path, progress: Progress | None = None) -> TileSet:
     """The tiles at `place` (None: the synthetic ones), decoded now if the cache does not hold them yet.
 
+    A zip is unpacked into the cache first. Lists of the split by place that lie beside the pictures are taken over.
     Raises `DataError` with a sentence.
     """
     if place is None:
         key = f"synthetic-{_SYNTHETIC_VERSION}"
         return _open_or_make(cache / key, lambda target: _write_synthetic(target))
+    if place.is_file():
+        place = unpacked_place(place, cache)
     listing = list_pictures(place)
-    return _open_or_make(cache / f"tiles-{listing.key}", lambda target: _decode(listing, target, progress))
+    tile_set = _open_or_make(cache / f"tiles-{listing.key}", lambda target: _decode(listing, target, progress))
+    if wrong_lists := adopt_lists(place, cache):
+        logger.warning("%s", wrong_lists)
+    return replace(tile_set, problems=(*left_out(place), *tile_set.problems))
 
 
 def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
@@ -160,6 +190,7 @@ def open_cached(entry: Path) -> TileSet:
         size = len(names) * TILE_SIDE * TILE_SIDE * 3
         if (entry / "pixels.u8").stat().st_size != size:
             raise DataError(f"The cache entry {entry} is incomplete.")
+        (entry / _STATISTICS).stat()
         # A private map: pages are shared by all processes and read when touched.
         pixels = torch.from_file(str(entry / "pixels.u8"), shared=False, size=size, dtype=torch.uint8)
         labels = torch.repeat_interleave(
@@ -190,17 +221,23 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
     problems: list[str] = []
     resized = 0
     kept: list[str] = []
+    parts: list[PartStatistics] = []
+    label_of = dict(zip(listing.names, listing.labels, strict=True))
+
+    def part(names: tuple[str, ...]) -> tuple[DecodedChunk, PartStatistics]:
+        chunk = decode_chunk(listing.folder, names)
+        labels = [label_of[name] for name, good in zip(names, chunk.good, strict=True) if good]
+        return chunk, part_statistics(chunk.pixels, np.array(labels, dtype=np.int64))
 
     def decoded() -> Iterator[Pixels]:
         nonlocal resized
-        # Threads suffice: Pillow lets go of the interpreter's lock while it decodes.
+        # Threads suffice: Pillow and NumPy let go of the interpreter's lock while they work.
         with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
-            for names, chunk in zip(
-                chunks, pool.map(lambda each: decode_chunk(listing.folder, each), chunks), strict=True
-            ):
+            for names, (chunk, statistics) in zip(chunks, pool.map(part, chunks), strict=True):
                 problems.extend(chunk.problems)
                 resized += chunk.resized
                 kept.extend(name for name, good in zip(names, chunk.good, strict=True) if good)
+                parts.append(statistics)
                 yield chunk.pixels
                 if progress is not None:
                     progress(len(kept) + len(problems), total)
@@ -210,7 +247,6 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
             raise DataError(
                 f"None of the {total:,} pictures under {listing.folder} could be read. The first: {problems[0]}."
             )
-        label_of = dict(zip(listing.names, listing.labels, strict=True))
         labels = np.array([label_of[name] for name in kept], dtype=np.int64)
         counts = np.bincount(labels, minlength=len(listing.class_names)).tolist()
         return {
@@ -223,7 +259,7 @@ def _decode(listing: Listing, target: Path, progress: Progress | None) -> None:
             "resized": resized,
         }
 
-    _write_entry(target, decoded(), index)
+    _write_entry(target, decoded(), index, parts)
 
 
 def _write_synthetic(target: Path) -> None:
@@ -237,11 +273,13 @@ def _write_synthetic(target: Path) -> None:
         "problems": [],
         "resized": 0,
     }
-    _write_entry(target, iter([pixels]), lambda: index)
+    _write_entry(target, iter([pixels]), lambda: index, [part_statistics(pixels, labels)])
 
 
-def _write_entry(target: Path, pixels: Iterator[Pixels], index: Callable[[], dict[str, Any]]) -> None:
-    """Write pixels [n, 64, 64, 3] as they come, then the index that is known after the last of them."""
+def _write_entry(
+    target: Path, pixels: Iterator[Pixels], index: Callable[[], dict[str, Any]], parts: list[PartStatistics]
+) -> None:
+    """Write pixels [n, 64, 64, 3] as they come, then what is known after the last of them: index and statistics."""
     target.mkdir()
     digest = hashlib.blake2b(digest_size=16)
     with (target / "pixels.u8").open("wb") as file:
@@ -251,6 +289,7 @@ def _write_entry(target: Path, pixels: Iterator[Pixels], index: Callable[[], dic
             file.write(data)
     values = index()
     digest.update(json.dumps([values["class_names"], values["counts"]]).encode())
+    save_statistics(join_statistics(parts, values["counts"], TILE_SIDE), target / _STATISTICS)
     values |= {"format": _FORMAT, "fingerprint": digest.hexdigest()}
     (target / "index.json").write_text(json.dumps(values), encoding="utf-8")
 

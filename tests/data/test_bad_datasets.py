@@ -105,7 +105,7 @@ def _forbidden(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
 
 
 FOLDERS = [
-    (_file, ["is a file", "one subfolder of pictures per class"]),
+    (_file, ["is not a zip archive", "one subfolder of pictures per class"]),
     (_missing, ["There is no folder", "typo", "Check the path"]),
     (_endless_name, ["There is no folder"]),
     (_empty, ["No pictures were found", "one subfolder per class"]),
@@ -169,7 +169,7 @@ def _unreadable(path: Path, patch: Patch) -> None:
     def deny(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    patch.setattr("PIL.Image.open", deny)
+    patch.setattr("builtins.open", deny)
 
 
 def _gone(path: Path, patch: Patch) -> None:

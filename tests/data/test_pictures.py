@@ -104,3 +104,17 @@ def test_planes_show_the_sign_of_each_number() -> None:
     assert above[0] > above[2]  # orange
     assert beyond == above
     assert (green == 247).all()  # zero is pale
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (29, 10), (58, 58)])
+def test_a_frame_leaves_what_is_inside_as_it_is(top: int, left: int) -> None:
+    framed = pictures.with_frame(TILE, 6, top, left, 6)
+    plain = pictures.enlarged(TILE, 6)
+    inside = np.s_[top * 6 : (top + 6) * 6, left * 6 : (left + 6) * 6]
+    assert framed.shape == plain.shape
+    assert np.array_equal(framed[inside], plain[inside])
+    around = framed.copy()
+    around[inside] = plain[inside]
+    changed = (framed != plain).any(axis=2)
+    assert changed.sum() > 100 and not changed[inside].any()
+    assert {tuple(colour) for colour in framed[changed].tolist()} <= {(0, 0, 0), (255, 255, 255)}

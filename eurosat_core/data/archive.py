@@ -1,0 +1,257 @@
+"""Unpacking a zip of pictures that may be cut short, damaged or hostile.
+
+Only pictures in class folders come out, as `target/<Class>/<picture>`: whatever names an archive holds, two checked
+words are all that becomes of them, so nothing can be written outside of `target`.
+"""
+
+import errno
+import re
+import shutil
+import stat
+import threading
+import unicodedata
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from eurosat_core.data.download import Stopped
+from eurosat_core.data.listing import PICTURE_SUFFIXES
+from eurosat_core.errors import DataError
+from eurosat_core.wording import bytes_text, count
+
+__all__ = ["Unpacked", "unpack_pictures"]
+
+_MAX_ENTRIES = 600_000
+_MAX_RATIO = 200  # unpacked to packed; pictures are packed already, so theirs is about 1 (a flat TIFF's up to 100)
+_SMALL_BYTES = 50 * 1024**2  # archives that unpack to less are harmless, whatever their ratio
+_MAX_PICTURE_BYTES = 100 * 1024**2
+_NAME_BYTES = 255  # what file systems take
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others can swell without bounds while they are read
+_REPORT_EVERY = 256
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+"""What `zipfile` raises for a damaged or an unknown kind of entry."""
+_NOT_HERE = frozenset({errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG})
+"""What a file system answers to a name that it cannot take, and to a place in the archive that cannot be."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What came out: the folder with the class folders, how many pictures, and a sentence for each one left out."""
+
+    folder: Path
+    pictures: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Picture:
+    info: zipfile.ZipInfo
+    class_name: str
+    name: str
+
+
+def unpack_pictures(
+    archive: Path,
+    target: Path,
+    *,
+    told: Callable[[int, int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Unpacked:
+    """Unpack the pictures of `archive` into the new folder `target`.
+
+    told: called with (pictures done, in all). Raises `DataError` with a sentence for an archive that cannot be used or
+    trusted, `Stopped` when `stop` is set; `target` may then hold some pictures and is the caller's to remove.
+    """
+    with _opened(archive) as opened:
+        try:
+            pictures, problems = _chosen(opened, archive)
+            _check_space(target, sum(each.info.file_size for each in pictures))
+            unpacked = _write(opened, pictures, target, problems, told, stop)
+        except PermissionError as error:
+            raise DataError(
+                f"{error.filename or target} may not be written. Give yourself permission, or name another folder in "
+                "EUROSAT_CACHE."
+            ) from error
+        except OSError as error:
+            raise DataError(
+                f"{archive} could not be unpacked into {target.parent}: {error.strerror or error}. Free some disk "
+                "space, or name another folder in EUROSAT_CACHE."
+            ) from error
+    if not unpacked.pictures:
+        first = f" The first: {problems[0]}." if problems else ""
+        raise DataError(f"None of the pictures in {archive} could be unpacked.{first} Download or copy it again.")
+    return unpacked
+
+
+def _opened(archive: Path) -> zipfile.ZipFile:
+    start = b""
+    try:
+        status = archive.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise DataError(f"{archive} is a folder. Name the zip archive itself.")
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{archive} is not a file. Name a zip archive on a disk.")
+        if status.st_size == 0:
+            raise DataError(f"{archive} is an empty file. Download or copy it again.")
+        with archive.open("rb") as file:
+            start = file.read(4)
+        return zipfile.ZipFile(archive)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"There is no file {archive}. Check the path for a slip of the pen.") from error
+    except PermissionError as error:
+        raise DataError(f"{archive} may not be read. Give yourself read permission.") from error
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
+    except _DAMAGE as error:
+        if start.startswith(b"PK"):
+            problem = "is cut short or damaged: its table of contents cannot be read. Download or copy it again."
+        else:
+            problem = "is not a zip archive. Name an EuroSAT.zip, or a folder with one subfolder of pictures per class."
+        raise DataError(f"{archive} {problem}") from error
+
+
+def _chosen(opened: zipfile.ZipFile, archive: Path) -> tuple[list[_Picture], list[str]]:
+    """The pictures to unpack and what was left out. Raises `DataError` for an archive that cannot be trusted."""
+    infos = opened.infolist()
+    _check_whole(infos, archive)
+    roots: dict[tuple[str, ...], list[_Picture]] = defaultdict(list)
+    nested = loose = encrypted = 0
+    for info in infos:
+        parts = _parts(info, archive)
+        if _is_folder(info) or not parts or any(each.startswith(".") or each == "__MACOSX" for each in parts):
+            continue
+        suffix = PurePosixPath(parts[-1]).suffix.lower()
+        nested += suffix in (".zip", ".7z", ".rar", ".gz", ".tar")
+        if suffix not in PICTURE_SUFFIXES:
+            continue
+        encrypted += bool(info.flag_bits & 0x1)
+        if len(parts) < 2:
+            loose += 1
+            continue
+        roots[parts[:-2]].append(_Picture(info, parts[-2], parts[-1]))
+    if encrypted:
+        raise DataError(f"{archive} is encrypted. Unpack it with its password and name the folder.")
+    if not roots:
+        inner = " It holds another archive: unpack that first." if nested else ""
+        raise DataError(
+            f"{archive} holds no pictures in class folders.{inner} It should hold one folder per class with "
+            "pictures in it, such as 2750/Forest/Forest_1.jpg."
+        )
+    # Archives may hold the tree more than once, or samples beside it: take the place with the most classes.
+    root = max(roots, key=lambda each: (len({one.class_name for one in roots[each]}), len(roots[each]), -len(each)))
+    problems = []
+    outside = loose + sum(len(each) for place, each in roots.items() if place != root)
+    if outside:
+        inside = _shown("/".join(root)) or "the class folders"
+        problems.append(f"{count(outside, 'picture')} outside of {inside} {'was' if outside == 1 else 'were'} left out")
+    return _usable(roots[root], problems), problems
+
+
+def _check_whole(infos: list[zipfile.ZipInfo], archive: Path) -> None:
+    """Raises `DataError` for bombs: too many entries, entries that share their bytes, or that swell without measure."""
+    if len(infos) > _MAX_ENTRIES:
+        raise DataError(
+            f"{archive} holds {len(infos):,} files; at most {_MAX_ENTRIES:,} are unpacked. It was left alone."
+        )
+    packed = sum(each.compress_size for each in infos)
+    if packed > archive.stat().st_size:
+        raise DataError(f"{archive} is no honest archive: its entries overlap. It was left alone.")
+    unpacked = sum(each.file_size for each in infos)
+    if unpacked > _SMALL_BYTES and unpacked > _MAX_RATIO * max(packed, 1):
+        raise DataError(
+            f"{archive} would swell from {bytes_text(packed)} to {bytes_text(unpacked)}: that is no archive of "
+            "pictures. It was left alone."
+        )
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.orig_filename.endswith(("/", "\\"))
+
+
+def _parts(info: zipfile.ZipInfo, archive: Path) -> tuple[str, ...]:
+    """The words of an entry's name. Raises `DataError` for a name that leads elsewhere, or a link."""
+    name = info.orig_filename
+    mode = info.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        raise DataError(f"{archive} holds a link ('{_shown(name)}'). Links can lead anywhere, so it was left alone.")
+    parts = tuple(each for each in re.split(r"[/\\]", name) if each not in ("", "."))
+    absolute = name.startswith(("/", "\\"))
+    if absolute or any(each == ".." or re.match(r"[A-Za-z]:", each) for each in parts):  # Windows: C: inside leads out
+        raise DataError(f"{archive} wants to write outside of its folder ('{_shown(name)}'). It was left alone.")
+    if any(ord(sign) < 32 for sign in name):
+        raise DataError(f"{archive} holds a name with control characters ('{_shown(name)}'). It was left alone.")
+    if _is_folder(info) and stat.S_IFMT(mode) not in (0, stat.S_IFDIR):
+        raise DataError(f"{archive} contradicts itself about '{_shown(name)}'. It was left alone.")
+    return parts
+
+
+def _shown(name: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in name)[:80]
+
+
+def _usable(pictures: list[_Picture], problems: list[str]) -> list[_Picture]:
+    """Those that can be unpacked, the first of each name: on some systems `a.jpg` and `A.JPG` are one file."""
+    seen: set[str] = set()
+    kept = []
+    for each in pictures:
+        path = f"{each.class_name}/{each.name}"
+        key = unicodedata.normalize("NFC", path.casefold())
+        if key in seen:
+            problems.append(f"{_shown(path)}: there are two of this name in the archive; the first was taken")
+        elif max(len(word.encode(errors="replace")) for word in (each.class_name, each.name)) > _NAME_BYTES:
+            problems.append(f"{_shown(path)}…: its name is too long")
+        elif each.info.file_size > _MAX_PICTURE_BYTES:
+            problems.append(f"{_shown(path)}: too large to be a tile ({bytes_text(each.info.file_size)})")
+        elif each.info.compress_type not in _METHODS:
+            method = each.info.compress_type
+            problems.append(f"{_shown(path)}: packed by another method than zip's usual one (number {method})")
+        else:
+            seen.add(key)
+            kept.append(each)
+    return kept
+
+
+def _check_space(target: Path, needed: int) -> None:
+    free = shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"the pictures need {bytes_text(needed)}, and {bytes_text(free)} are free")
+
+
+def _write(
+    opened: zipfile.ZipFile,
+    pictures: list[_Picture],
+    target: Path,
+    problems: list[str],
+    told: Callable[[int, int], None] | None,
+    stop: threading.Event | None,
+) -> Unpacked:
+    target.mkdir()
+    written = 0
+    for number, each in enumerate(pictures, 1):
+        if stop is not None and stop.is_set():
+            raise Stopped
+        path = target / each.class_name / each.name
+        shown = _shown(f"{each.class_name}/{each.name}")
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with opened.open(each.info) as source, path.open("xb") as file:
+                shutil.copyfileobj(source, file)
+            written += 1
+        except _DAMAGE as error:
+            with suppress(OSError, ValueError):
+                path.unlink(missing_ok=True)
+            problems.append(f"{shown}: damaged in the archive ({_shown(str(error))})")
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            problems.append(f"{shown}: cannot be unpacked here ({error.strerror})")
+        if told is not None and (number % _REPORT_EVERY == 0 or number == len(pictures)):
+            told(number, len(pictures))
+    for folder in target.iterdir():
+        with suppress(OSError):  # goes only where it is empty: nothing of that class could be unpacked
+            folder.rmdir()
+    return Unpacked(target, written, tuple(problems))

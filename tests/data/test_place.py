@@ -1,0 +1,319 @@
+"""The lists of the split by place: the published ones where they are at hand, small made-up ones elsewhere."""
+
+import errno
+import shutil
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import md5
+from pathlib import Path
+
+import numpy as np
+import pytest
+from file_server import FileServer, cut_after, plain
+
+from eurosat_core.data import place as module
+from eurosat_core.data.download import Stopped
+from eurosat_core.data.listing import list_pictures
+from eurosat_core.data.place import (
+    ABSENT,
+    PARTS,
+    adopt_lists,
+    download_lists,
+    has_lists,
+    holds_lists,
+    import_lists,
+    parts_of,
+)
+from eurosat_core.data.remote import PLACE_LISTS, Remote
+from eurosat_core.errors import DataError
+
+Patch = pytest.MonkeyPatch
+LISTS = {
+    "train.txt": b"Forest_1.jpg\nForest_2.jpg\nRiver_1.jpg\n",
+    "val.txt": b"Forest_3.jpg\r\nRiver_2.jpg\r\n",
+    "test.txt": b"River_3.jpg",
+}
+NAMES = ("Forest/Forest_1.jpg", "Forest/Forest_3.jpg", "River/River_3.jpg", "River/River_9.jpg", "River/River_1.jpg")
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def small(monkeypatch: Patch) -> None:
+    """Three small lists in place of the published ones."""
+    set_lists(monkeypatch, "http://127.0.0.1:9")
+
+
+def set_lists(patch: Patch, where: str) -> None:
+    lists = {
+        name.removesuffix(".txt"): Remote(f"{where}/{name}", md5(content).hexdigest(), name)
+        for name, content in LISTS.items()
+    }
+    patch.setattr(module, "PLACE_LISTS", lists)
+
+
+@pytest.fixture
+def server(serve: Callable[[dict[str, bytes]], FileServer], monkeypatch: Patch) -> FileServer:
+    started = serve(dict(LISTS))
+    set_lists(monkeypatch, started.url("")[:-1])
+    return started
+
+
+def write_lists(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in LISTS.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def sentence_of(work: Callable[[], object]) -> str:
+    with pytest.raises(DataError) as caught:
+        work()
+    sentence = str(caught.value)
+    assert len(sentence.splitlines()) == 1
+    return sentence
+
+
+# --- the published lists ---
+
+
+def test_the_published_lists(eurosat_root: Path, cache: Path) -> None:
+    """60, 20 and 20 % of 27,000 tiles, each in one part; torchgeo's own files, checked by their MD5."""
+    folder = next(eurosat_root.rglob("eurosat-spatial-train.txt")).parent
+    import_lists(eurosat_root, cache)
+    read = {part: (folder / PLACE_LISTS[part].name).read_text().split() for part in PARTS}
+    assert {part: len(names) for part, names in read.items()} == {"train": 16_200, "val": 5_400, "test": 5_400}
+    assert len({name for names in read.values() for name in names}) == 27_000
+    names = tuple(f"{name.rpartition('_')[0]}/{name}" for part in PARTS for name in read[part])
+    parts = parts_of(names, cache)
+    assert parts.dtype == np.int8
+    assert np.array_equal(parts, np.repeat([0, 1, 2], [16_200, 5_400, 5_400]))
+
+
+def test_the_real_tiles_are_in_the_lists(eurosat_root: Path, cache: Path) -> None:
+    listing = list_pictures(eurosat_root)
+    assert adopt_lists(eurosat_root, cache) == ""
+    parts = parts_of(listing.names, cache)
+    assert set(np.unique(parts)) == {0, 1, 2}
+    label = np.array(listing.labels)
+    for number in range(3):
+        assert len(np.unique(label[parts == number])) == 10, "each part has tiles of each class"
+
+
+# --- which part ---
+
+
+@pytest.mark.usefixtures("small")
+def test_parts_of_tiles_by_their_names(tmp_path: Path, cache: Path) -> None:
+    import_lists(write_lists(tmp_path), cache)
+    assert parts_of(NAMES, cache).tolist() == [0, 1, 2, ABSENT, 0]
+    png = tuple(name.replace(".jpg", ".png") for name in NAMES)  # the same tiles, kept in another format
+    assert parts_of(png, cache).tolist() == [0, 1, 2, ABSENT, 0]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "names", [("Forest/mine.jpg", "River/mine.jpg"), (), NAMES[:1], NAMES[1:3], ("Forest_1/Forest_3/a.jpg",)]
+)
+def test_other_tiles_get_a_sentence(names: tuple[str, ...], tmp_path: Path, cache: Path) -> None:
+    import_lists(write_lists(tmp_path), cache)
+    assert "knows EuroSAT’s own tiles by their names" in sentence_of(lambda: parts_of(names, cache))
+    assert "Choose the random split" in sentence_of(lambda: parts_of(names, cache))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("missing", [*LISTS, None])
+def test_no_lists_get_a_sentence(missing: str | None, tmp_path: Path, cache: Path) -> None:
+    if missing is not None:
+        import_lists(write_lists(tmp_path), cache)
+        (cache / "spatial" / missing).unlink()
+    assert not has_lists(cache)
+    sentence = sentence_of(lambda: parts_of(NAMES, cache))
+    assert "are not on this machine. Fetch them on the Tiles page or with `python -m eurosat_core prepare`" in sentence
+    assert "or choose the random split" in sentence
+
+
+@pytest.mark.usefixtures("small")
+def test_a_damaged_list_gets_a_sentence(tmp_path: Path, cache: Path) -> None:
+    import_lists(write_lists(tmp_path), cache)
+    (cache / "spatial" / "val.txt").write_bytes(b"\xff\xfe\x00")
+    assert "Fetch them" in sentence_of(lambda: parts_of(NAMES, cache))
+
+
+# --- imported ---
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("inside", ["", "spatial", "eurosat/spatial"])
+def test_lists_are_found_in_the_usual_places(inside: str, tmp_path: Path, cache: Path) -> None:
+    write_lists(tmp_path / "place" / inside)
+    assert holds_lists(tmp_path / "place")
+    import_lists(tmp_path / "place", cache)
+    assert has_lists(cache)
+    assert {path.name: path.read_bytes() for path in (cache / "spatial").iterdir()} == LISTS
+
+
+@pytest.mark.usefixtures("small")
+def test_lists_come_into_a_cache_that_has_others(tmp_path: Path, cache: Path) -> None:
+    (cache / "spatial").mkdir(parents=True)
+    (cache / "spatial" / "val.txt").write_text("other")
+    import_lists(write_lists(tmp_path), cache)
+    assert (cache / "spatial" / "val.txt").read_bytes() == LISTS["val.txt"]
+
+
+def _nothing_there(folder: Path, patch: Patch) -> None:
+    shutil.rmtree(folder)
+
+
+def _a_file(folder: Path, patch: Patch) -> None:
+    shutil.rmtree(folder)
+    folder.write_text("no folder")
+
+
+def _one_missing(folder: Path, patch: Patch) -> None:
+    (folder / "val.txt").unlink()
+
+
+def _a_folder_of_this_name(folder: Path, patch: Patch) -> None:
+    (folder / "val.txt").unlink()
+    (folder / "val.txt").mkdir()
+
+
+def _another_content(folder: Path, patch: Patch) -> None:
+    (folder / "val.txt").write_bytes(LISTS["val.txt"].replace(b"\r\n", b"\n"))  # as some editors do
+
+
+def _cut_short(folder: Path, patch: Patch) -> None:
+    (folder / "train.txt").write_bytes(LISTS["train.txt"][:-5])
+
+
+def _forbidden(folder: Path, patch: Patch) -> None:
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:  # root may read everything, so the refusal is played
+        if path.name == "val.txt":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    patch.setattr(Path, "read_bytes", refuse)
+
+
+def _disk_full(folder: Path, patch: Patch) -> None:
+    written = Path.write_bytes
+
+    def full(path: Path, content: bytes) -> int:
+        written(path, content[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    patch.setattr(Path, "write_bytes", full)
+
+
+BAD_LISTS = [
+    (_nothing_there, ["were not found under", "Name the folder that holds train.txt, val.txt, test.txt"]),
+    (_a_file, ["were not found under", "Name the folder"]),
+    (_one_missing, ["were not found under", "val.txt"]),
+    (_a_folder_of_this_name, ["were not found under", "val.txt"]),
+    (_another_content, ["val.txt is not the published list (MD5", "Fetch it again with `prepare`, or copy it"]),
+    (_cut_short, ["train.txt is not the published list", md5(LISTS["train.txt"]).hexdigest()]),
+    (_forbidden, ["val.txt cannot be read: Permission denied. Give yourself permission"]),
+    (_disk_full, ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"]),
+]
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("spoil", "words"), BAD_LISTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_bad_lists_get_a_sentence(
+    spoil: Callable[[Path, Patch], None], words: list[str], tmp_path: Path, cache: Path, monkeypatch: Patch
+) -> None:
+    folder = write_lists(tmp_path / "lists")
+    spoil(folder, monkeypatch)
+    sentence = sentence_of(lambda: import_lists(folder, cache))
+    adopted = adopt_lists(folder, cache)
+    assert adopted == ("" if "were not found" in sentence else sentence), "no lists beside the tiles is no fault"
+    monkeypatch.undo()
+    assert [word for word in words if word not in sentence] == []
+    assert list(cache.rglob("*.*")) == []
+
+
+def test_a_place_whose_name_is_too_long_holds_none(cache: Path) -> None:
+    assert not holds_lists(Path("/" + "x" * 300))
+    assert adopt_lists(Path("/" + "x" * 300), cache) == ""
+
+
+@pytest.mark.usefixtures("small")
+def test_lists_beside_the_tiles_are_adopted_once(tmp_path: Path, cache: Path) -> None:
+    folder = write_lists(tmp_path / "root" / "eurosat" / "spatial")
+    assert adopt_lists(tmp_path / "root", cache) == ""
+    assert has_lists(cache)
+    (folder / "val.txt").write_text("spoilt later")
+    assert adopt_lists(tmp_path / "root", cache) == ""
+    assert (cache / "spatial" / "val.txt").read_bytes() == LISTS["val.txt"]
+
+
+@pytest.mark.usefixtures("small")
+def test_many_may_adopt_them_at_once(tmp_path: Path, cache: Path) -> None:
+    folder = write_lists(tmp_path / "lists")
+    for _ in range(10):
+        start = threading.Barrier(4)
+
+        def adopt(_number: int, start: threading.Barrier = start) -> str:
+            start.wait()
+            return adopt_lists(folder, cache)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(adopt, range(4))) == [""] * 4
+        assert sorted(path.name for path in (cache / "spatial").iterdir()) == sorted(LISTS)
+        shutil.rmtree(cache)
+
+
+# --- downloaded ---
+
+
+def test_lists_are_downloaded(server: FileServer, cache: Path) -> None:
+    download_lists(cache)
+    assert has_lists(cache)
+    assert {name: (cache / "spatial" / name).read_bytes() for name in LISTS} == LISTS
+    assert parts_of(NAMES, cache).tolist() == [0, 1, 2, ABSENT, 0]
+    assert [name for name, _ in server.asked] == list(LISTS)
+    download_lists(cache)
+    assert len(server.asked) == 3, "they were there already"
+
+
+def test_only_what_is_missing_or_damaged_is_downloaded(server: FileServer, cache: Path) -> None:
+    download_lists(cache)
+    server.asked.clear()
+    (cache / "spatial" / "train.txt").unlink()
+    (cache / "spatial" / "val.txt").write_text("spoilt")
+    download_lists(cache)
+    assert [name for name, _ in server.asked] == ["train.txt", "val.txt"]
+    assert parts_of(NAMES, cache).tolist() == [0, 1, 2, ABSENT, 0]
+
+
+def test_a_cut_download_is_resumed(server: FileServer, cache: Path) -> None:
+    server.answers = [cut_after(10)]
+    download_lists(cache)
+    assert server.ranges == ["", "bytes=10-", "", ""]
+    assert (cache / "spatial" / "train.txt").read_bytes() == LISTS["train.txt"]
+
+
+def test_lists_that_cannot_be_had_get_a_sentence(server: FileServer, cache: Path) -> None:
+    server.files["test.txt"] = b"another list"
+    assert "sent as test.txt is not the published file" in sentence_of(lambda: download_lists(cache))
+    del server.files["test.txt"]
+    assert "has no test.txt (status 404)" in sentence_of(lambda: download_lists(cache))
+    server.usual = plain(403)
+    (cache / "spatial" / "train.txt").unlink()
+    assert "refuses to send train.txt (status 403)" in sentence_of(lambda: download_lists(cache))
+    assert not has_lists(cache)
+
+
+def test_stop(server: FileServer, cache: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        download_lists(cache, stop)
+    assert server.asked == []
