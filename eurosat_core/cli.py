@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start")
+BENCHES = ("epoch", "watch", "start", "tiles")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -61,13 +61,26 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = add("doctor", "What is ready, what is missing, how to get it.", _doctor, _show_doctor)
     doctor.add_argument("--data", type=Path, metavar="DIR", help="look for tiles here")
+    prepare = add(
+        "prepare", "Fetch or import tiles ahead of time, verify and decode them; then doctor.", _prepare, _show_doctor
+    )
+    prepare.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="PATH",
+        help="import from an EuroSAT.zip, a torchvision root, a class-per-folder tree, or the folder with the lists of "
+        "the split by place; without it EuroSAT is downloaded",
+    )
     summary = add("summary", "Layers, parameters and costs of a model.", _summary, _show_summary)
     summary.add_argument("model", help=", ".join(CATALOG))
     train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
     _add_settings(train)
     evaluate = add("evaluate", "Judge a trained run on tiles.", _evaluate, _show_evaluation)
     evaluate.add_argument("run", help="a run's name, as `train` printed it")
-    evaluate.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
+    judged = evaluate.add_mutually_exclusive_group()
+    judged.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
+    judged.add_argument("--open-test", action="store_true", help="look at the run's sealed test part; counted for ever")
     bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)
     bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
     bench.add_argument("--data", type=Path, metavar="DIR", help="tiles to measure with")
@@ -102,30 +115,46 @@ def _say(text: str) -> None:
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    from eurosat_core.data.acquire import acquired_place
     from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.devices import probe_devices
     from eurosat_core.errors import DataError
-    from eurosat_core.lab.doctor import TilesState, room_check
 
     place, problem = find_place(options.data, settings), ""
     try:
         tile_set = open_tiles(place, settings.cache, _decoding_progress())
     except DataError as error:
         problem = str(error)
-        tile_set = open_tiles(None, settings.cache)
-    state = TilesState(tile_set, problem=problem)
-    checks = room_check(settings, state, probe_devices(), devices_known=True)
+        tile_set = open_tiles(acquired_place(settings.cache), settings.cache)
+    return _checks(settings, tile_set, problem)
+
+
+def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, Any], int]:
+    """What `doctor` prints and `prepare` ends with."""
+    from eurosat_core.devices import probe_devices
+    from eurosat_core.lab.doctor import TilesState, room_check
+
+    checks = room_check(settings, TilesState(tile_set, problem=problem), probe_devices(), devices_known=True)
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
+
+
+def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    from eurosat_core.lab.prepare import prepare
+
+    try:
+        tile_set, problem = prepare(settings, options.source, _say)
+    except KeyboardInterrupt:
+        raise LabError("Stopped. What was downloaded so far is kept: the next `prepare` goes on from there.") from None
+    return _checks(settings, tile_set, problem)
 
 
 def _show_doctor(result: dict[str, Any]) -> str:
     signs = {"ready": "✓", "missing": "–", "problem": "✗", "checking": "…"}
     lines = []
     for check in result["checks"]:
-        lines.append(f"{signs[check['state']]} {check['name']:<9} {check['text']}")
+        lines.append(f"{signs[check['state']]} {check['name']:<14} {check['text']}")
         if check["remedy"]:
-            lines.append(f"  {'':<9} {check['remedy']}")
+            lines.append(f"  {'':<14} {check['remedy']}")
     return "\n".join(lines)
 
 
@@ -196,10 +225,12 @@ def _show_train(result: dict[str, Any]) -> str:
 def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.lab.runs import RunStore
-    from eurosat_core.lab.standalone import evaluate_run
+    from eurosat_core.lab.standalone import evaluate_run, open_test_of
 
     store = RunStore(settings.runs)
     store.get(options.run)  # a slip in the name is said before tiles are decoded
+    if options.open_test:
+        return open_test_of(store, options.run), OK
     tiles = open_tiles(find_place(options.data, settings), settings.cache, _decoding_progress())
     return evaluate_run(store, options.run, tiles, settings.threads), OK
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,108 @@ def test_doctor_says_what_is_missing(ask):
     assert by_name["Tiles"]["state"] == "missing"
     assert "EUROSAT_DATA" in by_name["Tiles"]["remedy"]
     assert by_name["CPU"]["state"] == "ready"
+
+
+def make_zip(tmp_path):
+    """A zip of the folder that was made last."""
+    return Path(shutil.make_archive(str(tmp_path / "EuroSAT"), "zip", tmp_path / "tiles"))
+
+
+def test_prepare_imports_a_zip_that_is_then_no_longer_needed(ask, folder, tmp_path):
+    folder(Forest=12, River=12)
+    archive = make_zip(tmp_path)
+    status, result, progress = ask("prepare", "--from", str(archive))
+    assert status == 0
+    assert "unpacking: 24 of 24" in progress
+    assert "24 tiles in 2 classes" in result["checks"][0]["text"]
+    archive.unlink()
+    _, again, _ = ask("doctor")
+    assert again["checks"][0] == result["checks"][0]
+    status, trained, _ = ask("train", "--model", "baseline", "--epochs", "1", "--workers", "0")
+    assert (status, trained["state"]) == (0, "finished")
+
+
+def test_prepare_leaves_an_earlier_import_alone_when_it_fails(ask, folder, tmp_path):
+    assert ask("prepare", "--from", folder(Forest=12, River=12))[0] == 0
+    (tmp_path / "bad.zip").write_bytes(b"PK\x03\x04 cut short")
+    status, result, said = ask("prepare", "--from", str(tmp_path / "bad.zip"))
+    assert (status, result) == (2, None)
+    assert "cut short" in said.splitlines()[-1]
+    assert "24 tiles" in ask("doctor")[1]["checks"][0]["text"]
+
+
+def test_prepare_says_that_eurosat_data_goes_first(ask, folder, monkeypatch):
+    monkeypatch.setenv("EUROSAT_DATA", folder("named", Forest=5, Lake=5))
+    status, result, said = ask("prepare", "--from", folder(Forest=12, River=12))
+    assert status == 0
+    assert "EUROSAT_DATA is set" in said
+    assert "10 tiles" in result["checks"][0]["text"]
+
+
+def test_prepare_downloads_nothing_where_there_are_tiles(ask, folder, monkeypatch):
+    monkeypatch.setenv("EUROSAT_DATA", folder(Forest=12, River=12))
+    status, result, said = ask("prepare")
+    assert (status, "nothing to download" in said, result["ready"]) == (0, True, True)
+
+
+def test_prepare_without_a_network_says_so_and_the_checks_stand(ask, monkeypatch):
+    from eurosat_core.data import download
+
+    monkeypatch.setattr(download, "_TRIES", 1)
+    monkeypatch.setenv("EUROSAT_ARCHIVE", "http://127.0.0.1:9/EuroSAT.zip")
+    status, result, _ = ask("prepare")
+    assert (status, result["ready"]) == (1, False)
+    assert "cannot be reached" in result["checks"][0]["text"]
+    assert "2,000 synthetic" in result["checks"][0]["text"]
+
+
+def test_eurosat_data_may_be_a_zip(ask, folder, tmp_path):
+    folder(Forest=24, River=24)
+    archive = make_zip(tmp_path)
+    _, trained, _ = ask("train", "--model", "baseline", "--epochs", "1", "--workers", "0", "--data", str(archive))
+    assert trained["state"] == "finished"
+    status, judged, _ = ask("evaluate", trained["run_id"], "--data", str(archive))
+    assert (status, judged["accuracy"]) == (0, trained["val_accuracy"])
+
+
+def test_three_classes_of_other_pictures_train_and_are_judged(ask, tmp_path, save_picture):
+    for label, name in enumerate(("Barley", "Maize", "Wheat")):
+        for number in range(20):
+            save_picture(tmp_path / "own" / name / f"{number}.png", label, 100 * label + number, size=(100, 80))
+    data = str(tmp_path / "own")
+    assert "60 resized to 64×64" in ask("doctor", "--data", data)[1]["checks"][0]["text"]
+    options = ["--recipe", "fast", "--epochs", "2", "--sealed-test", "--data", data]
+    _, trained, _ = ask("train", "--model", "baseline", *options)
+    assert trained["state"] == "finished"
+    _, judged, _ = ask("evaluate", trained["run_id"], "--data", data)
+    assert set(judged["per_class"]) == {"Barley", "Maize", "Wheat"}
+    assert (judged["tiles"], judged["accuracy"]) == (12, trained["val_accuracy"])
+
+
+def test_the_sealed_part_is_opened_and_counted(ask, folder):
+    options = ["--recipe", "fast", "--epochs", "1", "--sealed-test", "--data", folder(Forest=30, River=30)]
+    runs = [ask("train", "--model", "baseline", *options)[1]["run_id"] for _ in range(2)]
+    status, opened, _ = ask("evaluate", runs[0], "--open-test")
+    assert (status, opened["tiles"], opened["earlier_openings"]) == (0, 12, 0)
+    assert "opened now" in opened["part"]
+    assert ask("evaluate", runs[1], "--open-test")[1]["earlier_openings"] == 1
+    again = ask("evaluate", runs[0], "--open-test")[1]
+    assert (again["accuracy"], "opened before" in again["part"]) == (opened["accuracy"], True)
+
+
+def test_without_a_sealed_part_there_is_nothing_to_open(ask, folder):
+    data = folder(Forest=12, River=12)
+    _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", data)
+    status, _, said = ask("evaluate", trained["run_id"], "--open-test")
+    assert (status, "--sealed-test" in said) == (2, True)
+
+
+def test_the_split_by_place_on_other_tiles_is_refused(ask, folder, places):
+    options = ["--split", "place", "--data", folder(Forest=12, River=12)]
+    status, result, said = ask("train", "--model", "baseline", *options)
+    assert (status, result) == (2, None)
+    assert "lists of the split by place" in said
+    assert RunStore(places / "runs").all() == ([], [])
 
 
 def test_doctor_fails_on_a_place_without_tiles(ask, tmp_path):

@@ -62,6 +62,10 @@ class BatchSource(Protocol):
         """One pass over the validation part, in the split's order."""
         ...
 
+    def test(self) -> Iterator[Batch]:
+        """One pass over the sealed test part, in the split's order; in batches of the validation's size."""
+        ...
+
     @property
     def validation_steps(self) -> int:
         """How many batches that pass has: a source may take larger ones than the training's."""
@@ -111,7 +115,7 @@ class MemorySource:
         self._validation_batch = max(batch_size, VALIDATION_BATCH)
         self._seed = seed
         self._resident = device.type != "cpu"
-        self._parts = {"train": split.train, "validation": split.validation}
+        self._parts = {"train": split.train, "validation": split.validation, "test": split.test}
         self._pixels = dict.fromkeys(self._parts, tiles.pixels)
         self._labels = {name: tiles.labels[part].to(device) for name, part in self._parts.items()}
         if self._resident:
@@ -122,7 +126,13 @@ class MemorySource:
         return self._batches("train", order, self._batch_size)
 
     def validation(self) -> Iterator[Batch]:
-        return self._batches("validation", torch.arange(len(self._parts["validation"])), self._validation_batch)
+        return self._in_order("validation")
+
+    def test(self) -> Iterator[Batch]:
+        return self._in_order("test")
+
+    def _in_order(self, name: str) -> Iterator[Batch]:
+        return self._batches(name, torch.arange(len(self._parts[name])), self._validation_batch)
 
     @property
     def validation_steps(self) -> int:
@@ -233,6 +243,8 @@ class LoaderSource:
             )
 
         self._loaders = {"train": loader(split.train, self._sampler), "validation": loader(split.validation, None)}
+        if len(split.test):  # its loader workers start with its first batch, after the training
+            self._loaders["test"] = loader(split.test, None)
 
     def train(self, epoch: int) -> Iterator[Batch]:
         self._sampler.epoch = epoch
@@ -240,6 +252,9 @@ class LoaderSource:
 
     def validation(self) -> Iterator[Batch]:
         return self._batches(self._loaders["validation"])
+
+    def test(self) -> Iterator[Batch]:
+        return self._batches(self._loaders["test"]) if "test" in self._loaders else iter(())
 
     @property
     def validation_steps(self) -> int:

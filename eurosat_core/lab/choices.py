@@ -12,6 +12,7 @@ __all__ = [
     "OPTIMIZER_NAMES",
     "RECIPE_NAMES",
     "SETTING_NAMES",
+    "SPLIT_NAMES",
     "changed",
     "in_words",
     "settings_table",
@@ -42,9 +43,12 @@ SETTING_NAMES = {
     "seed": "Seed",
     "split": "Split",
     "train_fraction": "Share for training",
+    "sealed_test": "Sealed test part",
 }
 _SOURCES = {"loader": "picture files (DataLoader)", "memory": "memory, already decoded"}
+SPLIT_NAMES = {"random": "Random", "place": "By place"}
 _LOADER_ONLY = ("workers", "prefetch", "pin_memory")
+_RANDOM_ONLY = ("stratified", "train_fraction")
 
 
 def in_words(name: str, value: Any) -> str:
@@ -62,6 +66,7 @@ def in_words(name: str, value: Any) -> str:
         "recipe": RECIPE_NAMES,
         "optimizer": OPTIMIZER_NAMES,
         "source": _SOURCES,
+        "split": SPLIT_NAMES,
     }.get(name, {})
     if value in words:
         return words[value]
@@ -72,6 +77,8 @@ def matters(name: str, config: TrainConfig) -> bool:
     """Whether a setting has any effect in this config: loader workers have none on tiles that lie in memory."""
     if name in _LOADER_ONLY:
         return config.source == "loader"
+    if name in _RANDOM_ONLY:
+        return config.split == "random"
     return name != "momentum" or config.optimizer == "sgd"
 
 

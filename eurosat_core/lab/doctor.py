@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from eurosat_core.data.classes import EUROSAT_TILES
+from eurosat_core.data.place import has_lists
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
@@ -57,6 +58,7 @@ def room_check(
     """All lines, in the order a participant cares about. workers: why there are none, empty when they stand ready."""
     return (
         _tiles(tiles),
+        *_place_split(settings, tiles),
         *_devices(devices, devices_known),
         Check("Workers", "problem", workers, "Restart the app.")
         if workers
@@ -82,13 +84,29 @@ def _tiles(state: TilesState) -> Check:
         )
     if state.tile_set.source == "synthetic":
         remedy = (
-            "For real satellite tiles, set EUROSAT_DATA to a folder with EuroSAT in it (eurosat/2750/<Class>/…), then "
-            "start the app again."
+            "For real satellite tiles: download them on the Tiles page or with `python -m eurosat_core prepare`, or "
+            "set EUROSAT_DATA to a folder or zip of EuroSAT and start the app again."
         )
         return Check("Tiles", "missing", text, remedy)
     if state.tile_set.source == "eurosat" and len(state.tile_set) < EUROSAT_TILES:
         return Check("Tiles", "ready", text, "The set is incomplete: everything works, figures differ a little.")
     return Check("Tiles", "ready", text)
+
+
+def _place_split(settings: Settings, tiles: TilesState) -> list[Check]:
+    """Whether EuroSAT can be split by place; other tiles have no published places."""
+    if tiles.tile_set is None or tiles.tile_set.source != "eurosat":
+        return []
+    if not has_lists(settings.cache):
+        return [
+            Check(
+                "Split by place",
+                "missing",
+                "The published lists (by longitude) are not on this machine",
+                "Fetch them on the Tiles page or with `python -m eurosat_core prepare`. The random split needs none.",
+            )
+        ]
+    return [Check("Split by place", "ready", "The published lists (by longitude) are here")]
 
 
 def _devices(devices: Sequence[Device], known: bool) -> list[Check]:

@@ -26,7 +26,7 @@ from eurosat_core.errors import DataError, LabError, RunError
 from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions
-from eurosat_core.training.events import EpochDone, Event, Finished, StepDone
+from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
 from eurosat_core.training.loop import Checkpoint, Pull, split_for, train
 from eurosat_core.training.problems import DeviceError
 
@@ -177,12 +177,15 @@ class _Kept:
         self._checkpoint: Checkpoint | None = None
         self._figures: dict[str, Any] = {}
         self._rates: list[float] = []
+        self._sizes: dict[str, int] = {}
 
     def keep(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
     def note(self, event: Event) -> None:
-        if isinstance(event, EpochDone):
+        if isinstance(event, Started):
+            self._sizes = {"train_tiles": event.train_tiles, "val_tiles": event.validation_tiles}
+        elif isinstance(event, EpochDone):
             self._rates.append(event.tiles_per_second)
             self._figures = {
                 "epochs": event.epoch,
@@ -192,6 +195,7 @@ class _Kept:
                 "val_accuracy": event.val_accuracy,
                 "seconds": event.elapsed_seconds,
                 "tiles_per_second": float(np.median(self._rates)),
+                **self._sizes,
             }
         elif isinstance(event, Finished):
             self._figures["seconds"] = event.seconds
@@ -213,10 +217,13 @@ class _Kept:
             torch.save(self._checkpoint.weights, weights)
             files["model.pt"] = weights.getvalue()
             files["predictions.npz"] = _predictions_to_bytes(self._checkpoint.predictions)
+            if self._checkpoint.test is not None:
+                files["test.npz"] = _predictions_to_bytes(self._checkpoint.test)
         if tiles is not None:
-            split = split_for(config, tiles)
-            parts = {"train": split.train.tolist(), "validation": split.validation.tolist()}
-            files["split.json"] = json.dumps(parts).encode()
+            with suppress(DataError):  # tiles that cannot be split so: the run has failed with that sentence
+                split = split_for(config, tiles)
+                parts = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
+                files["split.json"] = json.dumps(parts).encode()
         return files
 
 

@@ -6,19 +6,23 @@ import time
 from contextlib import suppress
 from functools import lru_cache
 
-from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device, cpu_device
-from eurosat_core.errors import ConfigError, DataError, LabError, RunError
+from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine, Engine
 from eurosat_core.lab.estimate import Estimate, estimate_seconds
 from eurosat_core.lab.frames import seconds_left
+from eurosat_core.lab.game import evaluate_guesses
+from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.jobs import Command, predictions_from_bytes
+from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.queue import Place
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
 from eurosat_core.models.catalog import CATALOG, build_model
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.settings import Settings
@@ -34,19 +38,23 @@ _MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 
 
 class Lab:
-    """Open it once per server with `open`, close it with `close`. All methods may be called from any thread."""
+    """Open it once per server with `open`, close it with `close`. All methods may be called from any thread.
+
+    library: its tiles, and how they are downloaded.
+    """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.store = RunStore(settings.runs)
+        self._guess_book = GuessBook(settings.runs / "guesses.jsonl")
         self._engine = engine
-        self._tiles = TilesState()
+        self.library = TileLibrary(settings, self._tiles_opened)
         self._devices: tuple[Device, ...] = (cpu_device(),)
         self._devices_known = False
         self._workers_open = False
         self._workers_problem = ""
         self._closed = False
-        self._threads: dict[str, threading.Thread] = {}
+        self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self._speeds: list[Speed] = []
         self._readers: dict[str, HistoryReader] = {}
         self._readers_lock = threading.Lock()
@@ -54,7 +62,7 @@ class Lab:
             settings,
             self.store,
             engine,
-            tiles=lambda: self._tiles.tile_set,
+            tiles=lambda: self.library.tile_set,
             available=lambda: {each.id for each in self._devices if each.available} if self._workers_open else set(),
             seconds_left=self.seconds_left,
         )
@@ -72,39 +80,22 @@ class Lab:
             ) from error
         self.store.mark_interrupted()
         self._dispatcher.open()
-        for name, work in (("tiles", self._open_tiles), ("workers", self._start_workers)):
-            thread = threading.Thread(target=work, name=f"eurosat-{name}", daemon=True)
-            self._threads[name] = thread
-            thread.start()
+        self.library.open()
+        self._starting.start()
         return self
 
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
         self._closed = True
         self._dispatcher.close()
-        if not self._workers_open and "workers" in self._threads:  # else they would start after the end
-            self._threads["workers"].join(timeout=30)
+        self.library.close()
+        if not self._workers_open and self._starting.ident is not None:  # else they would start after the end
+            self._starting.join(timeout=30)
         self._engine.close()
 
-    def _open_tiles(self) -> None:
-        def progress(done: int, total: int) -> None:
-            self._tiles = TilesState(None, done, total)
-
-        problem = ""
-        try:
-            tile_set = open_tiles(find_place(None, self.settings), self.settings.cache, progress)
-        except Exception as error:
-            problem = str(error)
-            if not isinstance(error, DataError):
-                problem = f"The tiles could not be opened ({type(error).__name__}: {problem[:200]})."
-            logger.warning("tiles: %s", problem, exc_info=not isinstance(error, DataError))
-            try:
-                tile_set = open_tiles(None, self.settings.cache)
-            except DataError as no_cache:
-                self._tiles = TilesState(problem=f"{problem} {no_cache}")
-                return
-        self._tiles = TilesState(tile_set, len(tile_set), len(tile_set), problem)
-        for record in reversed(self.store.all()[0]):  # what waited when the last server ended waits on
+    def _tiles_opened(self) -> None:
+        """What waited when the last server ended waits on, now that its tiles are there."""
+        for record in reversed(self.store.all()[0]):
             if record.state == "queued":
                 self._dispatcher.add(record, self._seconds_for(record.config))
         self._refuse_lost_devices()
@@ -166,7 +157,7 @@ class Lab:
 
     def tiles(self) -> TilesState:
         """The tiles, or how far opening them is."""
-        return self._tiles
+        return self.library.state
 
     def devices(self) -> tuple[Device, ...]:
         """The CPU first; GPUs once they are known."""
@@ -180,7 +171,7 @@ class Lab:
         """The room check of the Start page."""
         return room_check(
             self.settings,
-            self._tiles,
+            self.library.state,
             self._devices,
             devices_known=self._devices_known,
             workers=self._workers_problem,
@@ -188,12 +179,12 @@ class Lab:
 
     def model_summary(self, name: str) -> ModelSummary:
         """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes."""
-        tile_set = self._tiles.tile_set
+        tile_set = self.library.tile_set
         return _summary(name, len(tile_set.class_names) if tile_set else 10)
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
-        tile_set = self._tiles.tile_set
+        tile_set = self.library.tile_set
         if tile_set is None:
             return None
         macs = {name: _summary(name, 10).macs for name in CATALOG}
@@ -217,12 +208,15 @@ class Lab:
     def submit(self, config: TrainConfig, owner: str) -> RunRecord:
         """Put a training in the queue. Raises `LabError` with a sentence when it cannot be."""
         config.checked()
-        tile_set = self._tiles.tile_set
+        tile_set = self.library.tile_set
         if tile_set is None:
-            raise RunError(self._tiles.problem or "The tiles are still being opened. Try again in a few seconds.")
+            problem = self.library.state.problem
+            raise RunError(problem or "The tiles are still being opened. Try again in a few seconds.")
         if self._workers_problem:
             raise RunError(self._workers_problem)
         if problem := self._device_problem(config.device):
+            raise ConfigError(problem)
+        if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
         record = self.store.create(config, owner, _used(tile_set))
@@ -288,6 +282,26 @@ class Lab:
         """Whether Stop was asked for and the worker has not answered yet."""
         return self._dispatcher.stopping(run_id)
 
+    def open_test(self, run_id: str, owner: str) -> Evaluation:
+        """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
+        return open_test(self.store, self._owned(run_id, owner).id)
+
+    def test_evaluation(self, run_id: str) -> Evaluation | None:
+        """Accuracy and confusions on the test part once it was opened, else None."""
+        return opened_test(self.store, self.store.get(run_id))
+
+    def has_sealed_test(self, run_id: str) -> bool:
+        """Whether the run has a test part that nobody has looked at yet."""
+        return has_sealed_test(self.store, self.store.get(run_id))
+
+    def sealed_tiles(self, run_id: str) -> int:
+        """How many tiles a run's test part has."""
+        return sealed_tiles(self.store, run_id)
+
+    def earlier_openings(self, run_id: str) -> int:
+        """How many other runs had been scored on the same test part before this one."""
+        return earlier_openings(self.store.all()[0], self.store.get(run_id))
+
     def evaluation(self, run_id: str) -> Evaluation | None:
         """Accuracy and confusions of a run's last complete epoch; None when it has none."""
         predictions = self.predictions(run_id)
@@ -304,8 +318,21 @@ class Lab:
 
     def tiles_of(self, record: RunRecord) -> TileSet | None:
         """The tiles a run was made with, if they are the lab's."""
-        tile_set = self._tiles.tile_set
+        tile_set = self.library.tile_set
         return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
+
+    # -- the game
+
+    def add_guess(self, owner: str, tiles: TileSet, tile: int, guessed: int, seconds: float) -> None:
+        """Note what a participant took a tile for (its number in `tiles`, the label said) and how long that took."""
+        self._guess_book.add(owner, tiles.fingerprint, tile, int(tiles.labels[tile]), guessed, seconds)
+
+    def guesses(self, owner: str, tiles: TileSet | None = None) -> Evaluation | None:
+        """Accuracy and confusions of a participant's newest guesses on `tiles` (the lab's); None without any."""
+        tiles = tiles or self.library.tile_set
+        if tiles is None:
+            return None
+        return evaluate_guesses(self._guess_book.of(owner, tiles.fingerprint), tiles.class_names)
 
 
 def _used(tiles: TileSet) -> TilesUsed:

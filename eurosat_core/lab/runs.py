@@ -52,7 +52,8 @@ class RunRecord:
     """What `run.json` holds. Times are seconds since 1970 (UTC); `seconds` in `summary` is without pauses.
 
     message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
-    machine: device name, threads, versions. summary: the figures shown in lists and comparisons.
+    machine: device name, threads, versions. summary: the figures shown in lists and comparisons. test_opened: when its
+    sealed test part was first looked at.
     """
 
     id: str
@@ -68,6 +69,7 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
+    test_opened: float | None = None
 
     def ran_since(self, moment: float) -> bool:
         """Whether it was at work at some time after `moment` (seconds since 1970)."""
@@ -317,7 +319,7 @@ def _parse_record(path: Path) -> RunRecord:
         for name in ("owner", "kind", "message"):
             if not isinstance(getattr(record, name), str):
                 raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
-        for name in ("created", "started", "ended"):
+        for name in ("created", "started", "ended", "test_opened"):
             value = getattr(record, name)
             if not (_is_number(value) and 0 <= value < _LATEST) and not (value is None and name != "created"):
                 raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")

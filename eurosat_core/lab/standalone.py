@@ -15,13 +15,15 @@ from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.jobs import Control, TrainJob, run_training
 from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.sealed import earlier_openings, open_test
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
 from eurosat_core.training.events import EpochDone, Event
+from eurosat_core.training.loop import split_for
 from eurosat_core.training.network import evaluation_batches, make_network, predict
 
-__all__ = ["OWNER", "evaluate_run", "load_network", "train_here"]
+__all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here"]
 
 OWNER = "command line"
 _EPOCH_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "tiles_per_second")
@@ -30,8 +32,10 @@ _EPOCH_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "s
 def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Train in this process and keep the run in the store; the app shows it and leaves it alone.
 
-    Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch.
+    Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch. Raises
+    `DataError` when the tiles cannot be split as asked.
     """
+    split_for(config, tiles)  # what cannot be split makes no run
     store = RunStore(settings.runs)
     used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
     record, held = store.create_held(config, OWNER, used)
@@ -98,6 +102,18 @@ def load_network(store: RunStore, run_id: str) -> torch.nn.Module:
     if record.config.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network.eval()
+
+
+def open_test_of(store: RunStore, run_id: str) -> dict[str, Any]:
+    """What a run's network said about its sealed test part, which is marked as opened from now on.
+
+    Returns what `evaluate --open-test --json` prints. Raises `RunError` when the run has none.
+    """
+    opened_before = store.get(run_id).test_opened is not None
+    evaluation = open_test(store, run_id)
+    looks = earlier_openings(store.all()[0], store.get(run_id))
+    part = f"sealed test part, {'opened before' if opened_before else 'opened now'}; other runs scored on it: {looks}"
+    return {"run_id": run_id, "part": part, "earlier_openings": looks, **evaluation.to_dict()}
 
 
 def evaluate_run(store: RunStore, run_id: str, tiles: TileSet, threads: int) -> dict[str, Any]:

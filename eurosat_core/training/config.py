@@ -12,14 +12,16 @@ __all__ = ["OPTIMIZERS", "RECIPES", "TrainConfig", "recipe_config", "workshop_co
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
 SOURCES = ("loader", "memory")
-SPLITS = ("random",)
+SPLITS = ("random", "place")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """All settings of one training. The defaults are the tutorial's.
 
-    tiles: how many tiles to use, drawn evenly from the classes; None for all of them.
+    tiles: how many tiles to use, drawn evenly from the classes; None for all of them. sealed_test: keep a part of the
+    tiles apart, on which the finished network is scored once, without anybody looking before it is opened.
+    split `place`: torchgeo's published parts; `train_fraction` and `stratified` have no effect then.
     source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory.
     """
 
@@ -36,6 +38,7 @@ class TrainConfig:
     split: str = "random"
     stratified: bool = False
     train_fraction: float = 0.75
+    sealed_test: bool = False
     tiles: int | None = None
     source: str = "loader"
     workers: int = 2
@@ -80,7 +83,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
-        for name in ("stratified", "pin_memory", "channels_last"):
+        for name in ("stratified", "sealed_test", "pin_memory", "channels_last"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):

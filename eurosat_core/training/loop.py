@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
-from eurosat_core.data.splits import Split, make_split
+from eurosat_core.data.place import parts_of
+from eurosat_core.data.splits import Split, make_place_split, make_split
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions
 from eurosat_core.training.events import EpochDone, Event, Finished, Phase, Started, StepDone
-from eurosat_core.training.network import loss_of, make_network, make_optimizer, preprocessing_for
+from eurosat_core.training.network import loss_of, make_network, make_optimizer, preprocessing_for, scores_of
 from eurosat_core.training.problems import explained
 
 __all__ = ["Checkpoint", "Pull", "split_for", "train"]
@@ -33,11 +34,15 @@ Pull = Generator[Event, float | None, None]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What stands at the end of an epoch: weights (on the CPU) and predictions for the validation tiles."""
+    """What stands at the end of an epoch: weights (on the CPU) and predictions for the validation tiles.
+
+    test: predictions for the sealed test part, at the end of the last epoch of a training that has one.
+    """
 
     epoch: int
     weights: dict[str, Tensor]
     predictions: Predictions
+    test: Predictions | None = None
 
 
 @dataclass
@@ -84,13 +89,19 @@ class _Tally:
 
 
 def split_for(config: TrainConfig, tiles: TileSet) -> Split:
-    """The split that this config trains and validates on."""
+    """The split that this config trains and validates on. Raises `DataError` when the tiles cannot be split so."""
+    if config.split == "place":
+        parts = torch.from_numpy(parts_of(tiles.names, tiles.cache.parent))
+        return make_place_split(
+            tiles.labels, parts, seed=config.seed, tiles=config.tiles, sealed_test=config.sealed_test
+        )
     return make_split(
         tiles.labels,
         seed=config.seed,
         train_fraction=config.train_fraction,
         tiles=config.tiles,
         stratified=config.stratified,
+        sealed_test=config.sealed_test,
     )
 
 
@@ -204,9 +215,21 @@ class _Loop:
 
     def predictions(self) -> Predictions:
         """What the last validation said, for every validation tile."""
-        confidence, predicted = torch.cat(self._scores).softmax(1).max(1)
+        scores = torch.cat(self._scores)
         self._scores.clear()
-        tiles = self.split.validation
+        return self._answers(self.split.validation, scores)
+
+    def test_predictions(self) -> Predictions | None:
+        """What the network says about the sealed test part, one pass over it; None without such a part."""
+        if not len(self.split.test):
+            return None
+        self.network.eval()
+        with torch.no_grad():
+            scores = [scores_of(self.network, each.tiles, self.config.precision) for each in self.source.test()]
+        return self._answers(self.split.test, torch.cat(scores))
+
+    def _answers(self, tiles: Tensor, scores: Tensor) -> Predictions:
+        confidence, predicted = scores.softmax(1).max(1)
         return Predictions(tiles, self.labels[tiles], predicted.cpu(), confidence.cpu())
 
     def weights(self) -> dict[str, Tensor]:
@@ -262,7 +285,11 @@ def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
         finite(val_loss, epoch, last_step)  # the last step may be the one that ran away
         ended = clock.seconds()
         if keep is not None:
-            keep(Checkpoint(epoch, loop.weights(), loop.predictions()))
+            last = epoch == loop.config.epochs
+            sealing = clock.seconds()
+            test = loop.test_predictions() if last else None
+            clock.skip(clock.seconds() - sealing)  # scoring the sealed part is no part of the training
+            keep(Checkpoint(epoch, loop.weights(), loop.predictions(), test))
         done = EpochDone(
             epoch=epoch,
             train_loss=train_loss,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eurosat_core.data.classes import CLASSES
-from eurosat_core.data.splits import Split, make_split
+from eurosat_core.data.splits import Split, make_place_split, make_split
 from eurosat_core.errors import DataError
 
 EUROSAT_LABELS = torch.repeat_interleave(torch.arange(10), torch.tensor([each.tiles for each in CLASSES]))
@@ -97,3 +97,62 @@ def test_global_generator_is_left_alone() -> None:
 def test_too_few_tiles_get_a_sentence(labels: list[int], options: dict[str, object]) -> None:
     with pytest.raises(DataError, match=f"^{len(labels)} tiles are too few"):
         make_split(torch.tensor(labels, dtype=torch.int64), seed=1, **options)  # type: ignore[arg-type]
+
+
+# --- a sealed test part, and the split by place ---
+
+
+def test_a_sealed_part_is_a_fifth_of_every_class_and_leaves_60_20_20() -> None:
+    split = make_split(EUROSAT_LABELS, seed=42, sealed_test=True)
+    assert (len(split.train), len(split.validation), len(split.test)) == (16_200, 5_400, 5_400)
+    assert sorted([*all_numbers(split), *split.test.tolist()]) == list(range(27_000))
+    assert class_counts(EUROSAT_LABELS, split.test) == [each.tiles // 5 for each in CLASSES]
+
+
+@given(labels=labels, seed=st.integers(0, 1000), tiles=st.none() | st.integers(8, 100), stratified=st.booleans())
+def test_the_sealed_part_depends_on_nothing_but_the_seed(
+    labels: torch.Tensor, seed: int, tiles: int | None, stratified: bool
+) -> None:
+    plain = make_split(labels, seed=seed, sealed_test=True)
+    other = make_split(labels, seed=seed, tiles=tiles, stratified=stratified, train_fraction=0.5, sealed_test=True)
+    assert torch.equal(plain.test, other.test)
+    assert not set(other.test.tolist()) & set(all_numbers(other))
+
+
+def test_without_a_sealed_part_nothing_is_sealed() -> None:
+    assert len(make_split(EUROSAT_LABELS, seed=1).test) == 0
+    parts = torch.arange(27_000) % 3
+    assert len(make_place_split(EUROSAT_LABELS, parts, seed=1).test) == 0
+
+
+def test_by_place_takes_the_parts_as_they_are() -> None:
+    parts = torch.full((27_000,), -1)
+    parts[:16_000], parts[16_000:21_000], parts[21_000:26_000] = 0, 1, 2
+    split = make_place_split(EUROSAT_LABELS, parts, seed=7, sealed_test=True)
+    assert torch.equal(split.train, torch.arange(16_000))
+    assert torch.equal(split.validation, torch.arange(16_000, 21_000))
+    assert torch.equal(split.test, torch.arange(21_000, 26_000))
+
+
+@given(labels=labels, data=st.data(), seed=st.integers(0, 1000))
+def test_a_subset_by_place_stays_in_its_parts(labels: torch.Tensor, data: st.DataObject, seed: int) -> None:
+    parts = torch.tensor(
+        [0, 1, *data.draw(st.lists(st.integers(-1, 2), min_size=len(labels) - 2, max_size=len(labels) - 2))]
+    )
+    train, validation = int((parts == 0).sum()), int((parts == 1).sum())
+    size = data.draw(st.integers(max(4, (train + validation) // 2), len(labels)))
+    try:
+        split = make_place_split(labels, parts, seed=seed, tiles=size)
+    except DataError:  # so few tiles that a part rounds to none
+        assert min(size * train, size * validation) < train + validation
+        return
+    assert len(split.train) + len(split.validation) == min(size, train + validation)
+    assert bool((parts[split.train] == 0).all()) and bool((parts[split.validation] == 1).all())
+    assert len(set(all_numbers(split))) == len(all_numbers(split))
+    again = make_place_split(labels, parts, seed=seed, tiles=size)
+    assert torch.equal(split.train, again.train)
+
+
+def test_by_place_needs_tiles_on_both_sides() -> None:
+    with pytest.raises(DataError, match="too few"):
+        make_place_split(torch.zeros(5, dtype=torch.int64), torch.tensor([0, 0, 0, 2, -1]), seed=1)

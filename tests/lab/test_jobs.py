@@ -301,3 +301,17 @@ def test_a_card_that_vanished_is_still_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", vanished)
     assert jobs._machine("cuda:3", 2)["device_name"] == "cuda:3"
+
+
+def test_tiles_that_cannot_be_split_so_fail_with_the_sentence(small_tiles: TileSet) -> None:
+    result = run_training(job_for(small_tiles, replace(CONFIG, split="place")), lambda _events: None)
+    assert result.state == "failed" and "lists of the split by place" in result.message
+    assert result.files == {}
+
+
+def test_the_sealed_part_comes_back_in_a_file_of_its_own(small_tiles: TileSet) -> None:
+    result = run_training(job_for(small_tiles, replace(CONFIG, sealed_test=True, epochs=1)), lambda _events: None)
+    parts = json.loads(result.files["split.json"])
+    assert predictions_from_bytes(result.files["test.npz"]).tiles.tolist() == parts["test"]
+    assert (result.summary["train_tiles"], result.summary["val_tiles"]) == (120, 40)
+    assert "test_accuracy" not in result.summary

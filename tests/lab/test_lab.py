@@ -26,6 +26,7 @@ from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import cpu_device
 from eurosat_core.errors import DataError
 from eurosat_core.lab import lab as lab_module
+from eurosat_core.lab import library
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 
@@ -51,7 +52,7 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
         go_on.wait(20)
         return small_tiles
 
-    monkeypatch.setattr(lab_module, "open_tiles", slowly)
+    monkeypatch.setattr(library, "open_tiles", slowly)
     lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
     try:
         eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
@@ -77,7 +78,7 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
             raise error
         return replace(small_tiles, source="synthetic")
 
-    monkeypatch.setattr(lab_module, "open_tiles", only_synthetic)
+    monkeypatch.setattr(library, "open_tiles", only_synthetic)
     lab, _ = open_fake()
     state = lab.tiles()
     assert words in state.problem and state.tile_set is not None and state.tile_set.source == "synthetic"
@@ -87,7 +88,7 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
 def test_no_tiles_at_all_is_said_everywhere(
     tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab_module, "open_tiles", raising(DataError("No space left in the cache.")))
+    monkeypatch.setattr(library, "open_tiles", raising(DataError("No space left in the cache.")))
     lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
     try:
         eventually(lambda: lab.tiles().problem)

@@ -1,0 +1,223 @@
+"""The lab's tiles: opened in the background, and exchanged for EuroSAT's own when somebody has them downloaded."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from eurosat_core.data import acquire, place
+from eurosat_core.data.acquire import Stage
+from eurosat_core.data.download import Stopped
+from eurosat_core.data.remote import eurosat_archive
+from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.errors import DataError, RunError
+from eurosat_core.lab.doctor import TilesState
+from eurosat_core.settings import Settings
+
+__all__ = ["Fetch", "TileLibrary", "What"]
+
+logger = logging.getLogger(__name__)
+
+What = Literal["tiles", "lists"]
+_SETTLED_SECONDS = 1.0  # of a stage, before its pace says anything
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """A download that runs, or the last one that ended.
+
+    what: EuroSAT's tiles (with the lists of the split by place), or these lists alone. owner: who asked for it.
+    stage: waiting, downloading, unpacking, copying, decoding, and at the end done, stopped or failed. done, total:
+    bytes while downloading, else tiles. problem: why it failed, or what did not come with the tiles, in words.
+    """
+
+    what: What
+    owner: str
+    stage: str = "waiting"
+    done: int = 0
+    total: int | None = None
+    seconds_left: float | None = None
+    stopping: bool = False
+    problem: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it still goes on."""
+        return self.stage not in ("done", "stopped", "failed")
+
+
+class TileLibrary:
+    """All methods may be called from any thread. changed: called when other tiles have been opened."""
+
+    def __init__(self, settings: Settings, changed: Callable[[], None]) -> None:
+        self._settings = settings
+        self._changed = changed
+        self._state = TilesState()
+        self._fetch: Fetch | None = None
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._parts: tuple[str, npt.NDArray[np.int8]] | None = None  # with the fingerprint of the tiles they are of
+        self._pace: tuple[str, float, int] | None = None  # a stage, when it began, and from how much
+
+    @property
+    def state(self) -> TilesState:
+        """The tiles, or how far opening them is."""
+        return self._state
+
+    @property
+    def tile_set(self) -> TileSet | None:
+        """The tiles that are open; None while they are being opened for the first time."""
+        return self._state.tile_set
+
+    def open(self) -> None:
+        """Start opening the tiles: those the settings name, else what was acquired, else synthetic ones."""
+        self._start("eurosat-tiles", self._open)
+
+    def close(self) -> None:
+        """Stop a download; what came so far is kept. Does not wait for tiles that are just being decoded."""
+        self._stop.set()
+        for thread in self._threads:
+            if thread.name == "eurosat-fetch":
+                thread.join(timeout=10)
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._threads = [*(each for each in self._threads if each.is_alive()), thread]
+        thread.start()
+
+    def _open(self) -> None:
+        def progress(done: int, total: int) -> None:
+            self._state = TilesState(None, done, total)
+
+        cache = self._settings.cache
+        acquire.clean_up(cache)
+        problems: list[str] = []
+        # Rather other tiles than none: what was acquired, then the synthetic ones.
+        for where in dict.fromkeys((find_place(None, self._settings), acquire.acquired_place(cache), None)):
+            try:
+                tile_set = open_tiles(where, cache, progress)
+            except Exception as error:
+                problems.append(self._worded(error))
+                continue
+            self._take(tile_set, " ".join(problems))
+            return
+        self._state = TilesState(problem=" ".join(dict.fromkeys(problems)))
+
+    def _take(self, tile_set: TileSet, problem: str) -> None:
+        self._state = TilesState(tile_set, len(tile_set), len(tile_set), problem)
+        self._changed()
+
+    def _worded(self, error: Exception) -> str:
+        if isinstance(error, DataError):
+            logger.warning("tiles: %s", error)
+            return str(error)
+        logger.warning("tiles: unexpected", exc_info=error)
+        return f"The tiles could not be opened ({type(error).__name__}: {str(error)[:200]})."
+
+    # -- the split by place
+
+    def has_place_lists(self) -> bool:
+        """Whether the lists of the split by place are on this machine."""
+        return place.has_lists(self._settings.cache)
+
+    def place_parts(self) -> npt.NDArray[np.int8]:
+        """The part of each open tile [N], as `place.parts_of` gives it. Raises `DataError` when there is none."""
+        tile_set = self.tile_set
+        if tile_set is None:
+            raise DataError("The tiles are still being opened. Try again in a few seconds.")
+        if tile_set.source == "synthetic":
+            raise DataError("Synthetic tiles lie nowhere, so they cannot be split by place. Choose the random split.")
+        if self._parts is None or self._parts[0] != tile_set.fingerprint:
+            self._parts = (tile_set.fingerprint, place.parts_of(tile_set.names, self._settings.cache))
+        return self._parts[1]
+
+    def place_problem(self) -> str:
+        """Why the open tiles cannot be split by place; empty when they can."""
+        try:
+            self.place_parts()
+        except DataError as error:
+            return str(error)
+        return ""
+
+    # -- downloading
+
+    def fetching(self) -> Fetch | None:
+        """The download that runs, or the last one; None when nobody asked for one since the server started."""
+        return self._fetch
+
+    def partly_downloaded(self) -> int:
+        """Bytes of a download that broke off and will be resumed."""
+        return acquire.partly_downloaded(self._settings.cache)
+
+    def fetch(self, what: What, owner: str) -> None:
+        """Start a download in the background; nothing happens if one is under way, whoever asked for it."""
+        with self._lock:
+            if self._fetch is not None and self._fetch.is_active:
+                return
+            self._stop.clear()
+            self._pace = None
+            self._fetch = Fetch(what, owner)
+        self._start("eurosat-fetch", self._fetch_tiles if what == "tiles" else self._fetch_lists)
+
+    def stop_fetch(self, owner: str) -> None:
+        """Stop the download; what came so far is kept for the next try. Raises `RunError` when it is another's."""
+        fetch = self._fetch
+        if fetch is None or not fetch.is_active:
+            return
+        if fetch.owner != owner:
+            raise RunError(f"{fetch.owner} started this download; only {fetch.owner} can stop it.")
+        self._tell(stopping=True)
+        self._stop.set()
+
+    def _fetch_tiles(self) -> None:
+        cache = self._settings.cache
+        try:
+            where = acquire.download_pictures(eurosat_archive(self._settings), cache, self._report, self._stop)
+            tile_set = open_tiles(where, cache, lambda done, total: self._report_done("decoding", done, total))
+        except Exception as error:
+            self._failed(error)
+            return
+        self._take(tile_set, self._state.problem)
+        self._fetch_lists()
+
+    def _fetch_lists(self) -> None:
+        try:
+            place.download_lists(self._settings.cache, self._stop)
+        except Exception as error:
+            if self._fetch is not None and self._fetch.what == "tiles":  # what was asked for has come
+                missing = f"The lists of the split by place did not come: {self._worded(error)}"
+                self._tell(stage="done", problem=missing, stopping=False)
+            else:
+                self._failed(error)
+            return
+        self._tell(stage="done", stopping=False)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, Stopped):
+            self._tell(stage="stopped", stopping=False)
+        else:
+            self._tell(stage="failed", problem=self._worded(error), stopping=False)
+
+    def _report(self, stage: Stage) -> None:
+        self._report_done(stage.name, stage.done, stage.total)
+
+    def _report_done(self, stage: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if self._pace is None or self._pace[0] != stage or done < self._pace[2]:
+            self._pace = (stage, now, done)
+        _, began, before = self._pace
+        left = None
+        if total and done > before and now - began >= _SETTLED_SECONDS:
+            left = (total - done) * (now - began) / (done - before)
+        self._tell(stage=stage, done=done, total=total, seconds_left=left)
+
+    def _tell(self, **changes: object) -> None:
+        with self._lock:
+            if self._fetch is not None:
+                self._fetch = replace(self._fetch, **changes)  # type: ignore[arg-type]
