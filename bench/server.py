@@ -32,6 +32,8 @@ def app_server(settings: Settings, runs: Path) -> Iterator[str]:
     environ.pop("EUROSAT_DATA", None)  # these settings count, not what this process was started with
     if settings.data is not None:
         environ["EUROSAT_DATA"] = str(settings.data)
+    if settings.archive_url is not None:
+        environ |= {"EUROSAT_ARCHIVE": settings.archive_url, "EUROSAT_ARCHIVE_MD5": settings.archive_md5 or ""}
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"]
     process = subprocess.Popen(
         [*command, f"--server.port={port}", "--server.address=127.0.0.1"],

@@ -6,7 +6,8 @@ Needs Playwright and a Chromium of the machine (see tests/requirements.txt).
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from eurosat_core.lab.runs import RunStore, TilesUsed
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config
 
-__all__ = ["run"]
+__all__ = ["chromium_pages", "run", "wait_until_drawn"]
 
 STARTS = 3
 SWITCHES = 30
@@ -30,23 +31,17 @@ _DRAWN = "h1, h2, h3"
 
 def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Seconds from `streamlit run` to the first page drawn, and per switch of pages while a run trains."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError as error:
-        raise ConfigError("bench start needs a browser: pip install -r tests/requirements.txt") from error
-    chromium = next((each for each in _BROWSERS if Path(each).exists()), None)
     tiles = open_tiles(find_place(None, settings), settings.cache)
     starts: list[float] = []
     switches: list[float] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
+    with chromium_pages() as new_page:
         for number in range(STARTS + 1):
             with tempfile.TemporaryDirectory() as folder:
                 store = RunStore(Path(folder))
                 if number == STARTS:  # the last server gets a long run to train while pages are switched
                     used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
                     store.create(recipe_config("baseline", "tutorial", source="memory", epochs=100), "bench", used)
-                page = browser.new_page()
+                page = new_page()
                 began = time.perf_counter()
                 with app_server(settings, store.folder) as address:
                     _open(page, address)
@@ -61,7 +56,6 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
                         wait_for_tiles(address)
                         switches = _switch_pages(page)
                 page.close()
-        browser.close()
     p95 = statistics.quantiles(switches, n=20)[-1]
     return {
         "about": "in Chromium, on the machine that also trains and serves",
@@ -71,6 +65,20 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
             row("page switch while a run trains, p95", [p95], "s", promise="≤ 1 s"),
         ],
     }
+
+
+@contextmanager
+def chromium_pages() -> Iterator[Callable[[], Any]]:
+    """While open, the function that opens a window in this machine's Chromium. Raises `ConfigError` without one."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise ConfigError("This benchmark needs a browser: pip install -r tests/requirements.txt") from error
+    chromium = next((each for each in _BROWSERS if Path(each).exists()), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
+        yield browser.new_page
+        browser.close()
 
 
 def _open(page: Any, address: str) -> None:
@@ -84,10 +92,11 @@ def _open(page: Any, address: str) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
-    _wait_until_drawn(page)
+    wait_until_drawn(page)
 
 
-def _wait_until_drawn(page: Any) -> None:
+def wait_until_drawn(page: Any) -> None:
+    """Return when the page has a heading and nothing on it is still being computed."""
     page.wait_for_selector(_DRAWN, state="visible", timeout=60_000)
     # Streamlit marks the app while a script runs.
     page.wait_for_function(
@@ -111,7 +120,7 @@ def _switch_pages(page: Any) -> list[float]:
             arg=heading_before,
             timeout=60_000,
         )
-        _wait_until_drawn(page)
+        wait_until_drawn(page)
         taken.append(time.perf_counter() - began)
         page.wait_for_timeout(300)
     return taken

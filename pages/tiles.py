@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.data.colour import GUESSES
-from pages.parts import lesson, session, tile_views
+from pages.parts import get_tiles, lesson, session, tile_views
 
 words = lesson.text("tiles")
 
@@ -19,6 +19,7 @@ guess = lesson.guess(
 
 state = session.lab().tiles()
 tiles = state.tile_set
+get_tiles.draw()
 if tiles is None:
     if state.problem:
         st.error(lesson.plain(state.problem), title="There are no tiles to show")
@@ -32,12 +33,8 @@ else:
     st.header("All classes at a glance", anchor=False)
     tile_views.one_of_each(tiles)
 
-    st.header("Browse one class", anchor=False)
-    tile_views.browse(tiles, words["network"])
-
-    st.header("How many tiles per class?", anchor=False)
-    st.markdown(words["counts"])
-    tile_views.class_counts(tiles)
+    st.header("Look closer", anchor=False)
+    tile_views.views(tiles)
 
     tile_views.saw_colours(tiles, guess)
 

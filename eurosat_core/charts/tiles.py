@@ -1,11 +1,14 @@
 """Charts of the Tiles page."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import altair as alt
 import pandas as pd
 
-__all__ = ["channel_histograms", "class_counts"]
+from eurosat_core.charts.spec import Spec, bare_spec
+
+__all__ = ["all_tiles", "channel_histograms", "class_counts", "class_histograms"]
 
 # Red, green and blue that stay apart for colour-blind readers, by brightness too.
 _CHANNEL_COLOURS = {"Red": "#CC6677", "Green": "#44AA99", "Blue": "#4455BB"}
@@ -53,3 +56,61 @@ def channel_histograms(frame: pd.DataFrame) -> alt.Chart:
         .properties(height=320)
     )
     return chart
+
+
+def class_histograms(frame: pd.DataFrame, colours: Sequence[tuple[str, str]]) -> alt.FacetChart:
+    """The classes' histograms over each other, a small chart per channel. frame: class, channel, value, share.
+
+    colours: (class in words, colour) of the classes in the frame.
+    """
+    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
+    chart: alt.FacetChart = (
+        alt.Chart(frame)
+        .mark_line(strokeWidth=2.5, interpolate="monotone")
+        .encode(
+            x=alt.X("value:Q", title="pixel value", scale=alt.Scale(domain=[0, 256]), axis=alt.Axis(tickCount=4)),
+            y=alt.Y("share:Q", title="share of pixels", axis=alt.Axis(format="%", tickCount=4)),
+            color=alt.Color(
+                "class:N",
+                scale=alt.Scale(domain=titles, range=shades),
+                legend=alt.Legend(orient="top", title=None, columns=3),
+            ),
+            tooltip=[
+                alt.Tooltip("class:N"),
+                alt.Tooltip("value:Q", title="from value", format=".0f"),
+                alt.Tooltip("share:Q", title="share", format=".1%"),
+            ],
+        )
+        .properties(width=220, height=190)
+        .facet(facet=alt.Facet("channel:N", sort=["Red", "Green", "Blue"], title=None), columns=3)
+    )
+    return chart
+
+
+@lru_cache(maxsize=64)
+def all_tiles(x_title: str, y_title: str, colours: tuple[tuple[str, str], ...]) -> Spec:
+    """A point per tile, coloured by class; drag a box to select. A spec over a table with x, y, class.
+
+    colours: (class in words, colour) for every class. The selection is called `box`; a click on the legend shows one
+    class alone.
+    """
+    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
+    box = alt.selection_interval(name="box")
+    one = alt.selection_point(name="one", fields=["class"], bind="legend")
+    chart = (
+        alt.Chart()
+        .mark_circle(size=9)
+        .encode(
+            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=True)),
+            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=True)),
+            color=alt.Color(
+                "class:N",
+                scale=alt.Scale(domain=titles, range=shades),
+                legend=alt.Legend(orient="bottom", title=None, columns=5, symbolSize=90, symbolOpacity=1),
+            ),
+            opacity=alt.condition(one, alt.value(0.6), alt.value(0.02)),
+        )
+        .add_params(box, one)
+        .properties(height=620)
+    )
+    return bare_spec(chart)

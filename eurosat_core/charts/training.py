@@ -7,13 +7,12 @@ use the same table, so that the browser swaps its rows in place; the caller fixe
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import altair as alt
 
-__all__ = ["PHASE_COLOURS", "class_bars", "curves", "over_time"]
+from eurosat_core.charts.spec import Spec, bare_spec
 
-Spec = dict[str, Any]
+__all__ = ["PHASE_COLOURS", "class_bars", "curves", "over_time"]
 
 # Blue and orange stay apart for colour-blind readers and read well on light and on dark ground (contrast at
 # least 3:1 on white and on #0e1117). Validation also has its own shape and dash, so colour is never alone.
@@ -41,16 +40,6 @@ def _phase_colour(symbol: str = "circle") -> alt.Color:
 
 def _title(text: str) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=15, offset=6, anchor="start")
-
-
-def _spec(chart: Any) -> Spec:
-    """The chart as plain values, without Altair's stand-in for data and its default sizes (the theme has its own)."""
-    spec: Spec = chart.to_dict()
-    for name in ("config", "data", "datasets"):
-        spec.pop(name, None)
-    for layer in spec.get("layer", ()):
-        layer.pop("data", None)
-    return spec
 
 
 @lru_cache(maxsize=128)
@@ -104,7 +93,7 @@ def curves(figure: str, epochs: int, classes: int, ceiling: float) -> Spec:
         .transform_filter("datum.kind == 'chance'")
     )
     title = "Loss (cross-entropy): lower is better" if is_loss else "Accuracy: higher is better"
-    return _spec(alt.layer(chance, label, *layers).properties(height=_HEIGHT, title=_title(title)))
+    return bare_spec(alt.layer(chance, label, *layers).properties(height=_HEIGHT, title=_title(title)))
 
 
 @lru_cache(maxsize=128)
@@ -141,7 +130,7 @@ def over_time(figure: str, until: float, ceiling: float) -> Spec:
         )
         .properties(height=250, title=_title(title))
     )
-    return _spec(chart)
+    return bare_spec(chart)
 
 
 @lru_cache(maxsize=32)
@@ -180,4 +169,4 @@ def class_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
         .mark_text(align="left", dx=5, color=_GREY, fontSize=12, fontWeight="bold")
         .encode(x=x, y=y, text=alt.Text("accuracy:Q", format=".0%"), tooltip=tooltip)
     )
-    return _spec(alt.layer(bars, figures).properties(height=30 * len(colours) + 40))
+    return bare_spec(alt.layer(bars, figures).properties(height=30 * len(colours) + 40))

@@ -13,7 +13,7 @@ from eurosat_core.lab import choices, findings, frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.evaluation import Evaluation
-from pages.parts import lesson, live_run, session, train_settings, train_start
+from pages.parts import lesson, live_run, sealed_test, session, train_settings, train_start
 
 __all__ = ["draw", "missing"]
 
@@ -68,6 +68,7 @@ def draw(record: RunRecord, guess: float | None) -> None:
         with right:
             st.subheader("Surely wrong", anchor=False)
             _mistakes(record)
+    sealed_test.draw(record)
     _made_with(record)
     if live_run.is_own(record):
         _buttons(record)

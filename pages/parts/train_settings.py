@@ -28,7 +28,9 @@ _EDITED = (
     "momentum",
     "weight_decay",
     "seed",
+    "split",
     "stratified",
+    "sealed_test",
     "source",
     "workers",
     "prefetch",
@@ -120,6 +122,7 @@ def draw() -> None:
             help="Tiles per step of the optimizer.",
         )
     _tiles(there)
+    _split()
     left, right = st.columns(2, wrap=False)
     with left:
         st.selectbox(
@@ -190,6 +193,28 @@ def _tiles(there: int | None) -> None:
     )
 
 
+def _split() -> None:
+    """How tiles are divided. A split that cannot be had is said under the Train button, with what to do."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Judged on",
+            list(choices.SPLIT_NAMES),
+            format_func=lambda name: lesson.text("train")[f"split {name}"],
+            key=_key("split"),
+            required=True,
+            persist_state="session",
+            help="At random: a shuffled quarter of the tiles. By place: tiles from another longitude, as published by "
+            "torchgeo for EuroSAT. The Tiles page shows both.",
+        )
+        st.toggle(
+            "Sealed test part",
+            key=_key("sealed_test"),
+            persist_state="session",
+            help="A fifth of the tiles is kept apart. The finished network is scored on it once; you open the result "
+            "when everything is decided.",
+        )
+
+
 def _more() -> None:
     on_gpu = session.chosen_device() != "cpu"
     with st.container(horizontal=True):
@@ -242,7 +267,10 @@ def _more() -> None:
                 st.selectbox("Precision", PRECISIONS, key=_key("precision"), persist_state="session")
             st.toggle("Channels-last layout", key=_key("channels_last"), persist_state="session")
             st.toggle(
-                "Same share of each class in both parts (stratified)", key=_key("stratified"), persist_state="session"
+                "Same share of each class in both parts (stratified)",
+                key=_key("stratified"),
+                persist_state="session",
+                disabled=st.session_state[_key("split")] != "random",
             )
             st.toggle(
                 "Pinned memory",

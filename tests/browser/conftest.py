@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,9 @@ def app(app_folder: Path) -> Iterator[str]:
         yield address
 
 
-@pytest.fixture
-def page(browser, app: str) -> Iterator:
-    """A fresh browser window on the app's first page; the test fails if the browser's console shows an error."""
+@contextmanager
+def watched_window(browser, address: str) -> Iterator:
+    """A fresh browser window on an address; the test fails if the browser's console shows an error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     window = context.new_page()
     window.set_default_timeout(30_000)
@@ -65,12 +66,19 @@ def page(browser, app: str) -> Iterator:
 
     window.on("console", note)
     window.on("pageerror", lambda error: errors.append(str(error)))
-    window.goto(app)
-    window.get_by_role("heading", name="Start").wait_for()
+    window.goto(address)
     yield window
-    button = window.get_by_role("button", name="Stop")
-    if button.is_visible():  # what a failed test left running must not hold up the next one
-        button.click()
-        window.wait_for_timeout(1000)
     context.close()
     assert not errors, errors
+
+
+@pytest.fixture
+def page(browser, app: str) -> Iterator:
+    """A window on the app's first page; what a failed test left running is stopped at its end."""
+    with watched_window(browser, app) as window:
+        window.get_by_role("heading", name="Start").wait_for()
+        yield window
+        button = window.locator("[data-testid=stMain]").get_by_role("button", name="Stop")
+        if button.is_visible():  # what a failed test left running must not hold up the next one
+            button.click()
+            window.wait_for_timeout(1000)

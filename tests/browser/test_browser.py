@@ -40,7 +40,7 @@ def steps_drawn(page) -> str:
 
 
 def stop(page) -> None:
-    page.get_by_role("button", name="Stop").click()
+    page.locator("[data-testid=stMain]").get_by_role("button", name="Stop").click()  # the header has one, too
     badge(page, "Stopped").wait_for()
 
 

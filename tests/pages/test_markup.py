@@ -67,7 +67,7 @@ def evil_lab(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> L
         place=f"/{EVIL}",
         fingerprint="evil",
     )
-    monkeypatch.setattr(lab, "_tiles", TilesState(named, problem=f"There is no folder {EVIL}."))
+    monkeypatch.setattr(lab.library, "_state", TilesState(named, problem=f"There is no folder {EVIL}."))
     return lab
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
 
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evil_lab, "runs", lambda: ([], [f"The run {EVIL} is damaged."]))
-    monkeypatch.setattr(evil_lab, "_tiles", TilesState(problem=f"The disk {EVIL} is full."))
+    monkeypatch.setattr(evil_lab.library, "_state", TilesState(problem=f"The disk {EVIL} is full."))
     for page in ("start.py", "tiles.py", "train.py"):
         assert_harmless(app(page))
 

@@ -30,7 +30,7 @@ def test_with_a_gpu_both_sides_can_be_measured(make_lab: Callable[..., Lab], app
 
 
 def test_while_tiles_are_opened_the_page_works(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_tiles", TilesState(None, 120, 2000))
+    monkeypatch.setattr(lab.library, "_state", TilesState(None, 120, 2000))
     monkeypatch.setattr(lab, "_devices_known", False)
     test = app()
     assert not test.exception
@@ -107,7 +107,7 @@ def test_the_sentence_follows_the_room(checks: list[Check], source: str | None, 
 
 
 def test_without_any_tiles_none_are_called_synthetic(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_tiles", TilesState(problem="The disk is full."))
+    monkeypatch.setattr(lab.library, "_state", TilesState(problem="The disk is full."))
     text = shown(app())
     assert "There are no tiles, so nothing can be browsed or trained" in text
     assert "The tiles are synthetic" not in text

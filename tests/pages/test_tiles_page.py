@@ -19,16 +19,23 @@ def pictures(test: AppTest) -> list[Any]:
     return list(test.get("image"))
 
 
+def view(test: AppTest, name: str) -> AppTest:
+    """Open one of the views."""
+    test.get_by_key("tiles_view").set_value(name).run()
+    assert not test.exception, test.exception[0].message
+    return test
+
+
 def test_synthetic_tiles_are_labelled(lab: Lab, app: App) -> None:
     test = app("tiles.py")
     assert not test.exception
     assert any("Synthetic tiles" in str(each.title) for each in test.info)
     assert "behave like the real set" not in shown(test)
     assert "much easier to tell apart" in shown(test)
-    assert "published" not in shown(test)
+    assert "published counts" not in shown(view(app("tiles.py"), "Class averages"))
     assert "If it were real" in shown(test)
-    # One of each class, a page of 24, one large, three channels.
-    assert len(pictures(test)) == 10 + 24 + 1 + 3
+    # One of each class, a page of 24, one large.
+    assert len(pictures(test)) == 10 + 24 + 1
 
 
 def test_choosing_a_class_shows_its_tiles(lab: Lab, app: App) -> None:
@@ -66,11 +73,103 @@ def test_another_sample_is_drawn_and_repeats_for_its_seed(lab: Lab, app: App) ->
 
 
 def test_the_numbers_before_and_after_normalisation(lab: Lab, app: App) -> None:
-    table = app("tiles.py").table[0].value
+    table = view(app("tiles.py"), "From picture to numbers").table[1].value
     assert list(table.columns) == ["Red", "Green", "Blue"]
     for channel in table.columns:
         numbers = {name: float(value) for name, value in table[channel].items()}
         assert numbers["lowest value"] == pytest.approx((numbers["lowest pixel"] / 255 - 0.5) / 0.5, abs=0.006)
+
+
+def test_the_pipeline_shows_the_same_pixels_at_every_step(lab: Lab, app: App) -> None:
+    test = app("tiles.py")
+    test.number_input[0].set_value(5).run()
+    test = view(test, "From picture to numbers")
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    tile = tiles.array[test.session_state["tiles_large"][1]]
+    test.get_by_key("tiles_channel").set_value("Blue").run()
+    test.slider(key="tiles_patch_row").set_value(10).run()
+    test.slider(key="tiles_patch_column").set_value(20).run()
+    patch = tile[10:16, 20:26, 2].astype(float)
+    for step, form, oracle in (
+        ("1 · Picture", "{:.0f}", patch),
+        ("2 · Tensor", "{:.3f}", patch / 255),
+        ("3 · Normalised", "{:+.3f}", (patch / 255 - 0.5) / 0.5),
+    ):
+        test.get_by_key("tiles_step").set_value(step).run()
+        assert not test.exception
+        shown_numbers = test.table[0].value.to_numpy().tolist()
+        wanted = [[form.format(value) for value in row] for row in oracle.tolist()]
+        far = max(
+            abs(float(a) - float(b))
+            for row, other in zip(shown_numbers, wanted, strict=True)
+            for a, b in zip(row, other, strict=True)
+        )
+        assert far <= 0.0011
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "there"),
+    [
+        ("Class averages", "Lay all tiles of a class", 10),
+        ("All tiles in one chart", "Drag a box over points", 0),
+        ("Typical and odd", "Most typical", 12),
+        ("From picture to numbers", "three tables of 64", 4),
+        ("Splits", "leakage", 0),
+    ],
+)
+def test_each_view_opens_alone(name: str, words: str, there: int, lab: Lab, app: App) -> None:
+    test = view(app("tiles.py"), name)
+    assert words in shown(test)
+    assert "Look at one closely" not in [each.label for each in test.number_input]
+    assert len(pictures(test)) >= 10 + there
+    assert all(image.alt for each in pictures(test) for image in each.proto.imgs)
+    assert all(chart.proto.alt for chart in test.get("vega_lite_chart"))
+
+
+def test_averages_without_a_choice_say_so(lab: Lab, app: App) -> None:
+    test = view(app("tiles.py"), "Class averages")
+    charts_before = len(test.get("vega_lite_chart"))
+    pills(test, -1).set_value([]).run()
+    assert not test.exception
+    assert len(test.get("vega_lite_chart")) == charts_before - 1
+    assert "Choose one class or more" in shown(test)
+
+
+def test_a_class_is_chosen_for_its_odd_tiles(lab: Lab, app: App) -> None:
+    test = view(app("tiles.py"), "Typical and odd")
+    pills(test, -1).set_value("SeaLake").run()
+    assert "**Oddest**: Sea or lake" in shown(test)
+
+
+def test_chosen_points_show_their_tiles(lab: Lab, app: App) -> None:
+    test = view(app("tiles.py"), "All tiles in one chart")
+    assert "Nothing is chosen yet" in shown(test)
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    key = f"tiles_scatter_{tiles.fingerprint}_brightness_contrast"
+    brightness, contrast = tiles.statistics.brightness, tiles.statistics.contrast
+    box = {"x": [60.0, 90.0], "y": [0.0, 30.0]}
+    inside = (brightness.round(1) >= 60) & (brightness.round(1) <= 90) & (contrast.round(1) <= 30)
+    test.session_state[key] = {"selection": {"box": box}}
+    test.run()
+    assert not test.exception
+    assert f"**{int(inside.sum()):,} tiles chosen**" in shown(test)
+    assert len(pictures(test)) == 10 + min(24, int(inside.sum()))
+    test.session_state[key] = {"selection": {"box": {"x": [-9.0, -8.0], "y": [0.0, 1.0]}}}
+    test.run()
+    assert "No tile lies in this box" in shown(test)
+
+
+def test_views_with_an_empty_class_and_few_tiles(
+    make_lab: Callable[..., Lab], app: App, small_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = small_folder(tmp_path / "data", {"a": 2, "b [c]": 1, "d": 1})
+    (folder / "d" / "d_1.jpg").write_bytes(b"")
+    make_lab(data=folder)
+    test = app("tiles.py")
+    for name in ("Class averages", "All tiles in one chart", "Typical and odd", "From picture to numbers", "Splits"):
+        assert not view(test, name).exception
 
 
 def test_guess_stands_next_to_what_was_measured(lab: Lab, app: App) -> None:
@@ -91,8 +190,8 @@ def test_incomplete_eurosat_is_shown_with_published_counts(
     test = app("tiles.py")
     assert not test.exception
     assert "20 of 27,000 EuroSAT tiles" in shown(test).replace("\\", "")
-    assert "published counts (27,000 in all)" in shown(test)
     assert "The bar is 200 m long" in shown(test)
+    assert "published counts (27,000 in all)" in shown(view(test, "Class averages"))
 
 
 def test_own_classes_with_markup_in_their_names(
@@ -129,7 +228,7 @@ def test_a_named_place_without_tiles_is_said(make_lab: Callable[..., Lab], app: 
 
 
 def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_tiles", TilesState(None, 5, 100))
+    monkeypatch.setattr(lab.library, "_state", TilesState(None, 5, 100))
     test = app("tiles.py")
     assert not test.exception
     assert any("being opened" in str(each.title) for each in test.info)
@@ -137,7 +236,7 @@ def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPa
 
 
 def test_when_not_even_synthetic_tiles_could_be_kept(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_tiles", TilesState(None, problem="The disk is full."))
+    monkeypatch.setattr(lab.library, "_state", TilesState(None, problem="The disk is full."))
     test = app("tiles.py")
     assert not test.exception
     assert any("The disk is full" in each.value.replace("\\", "") for each in test.error)

@@ -103,9 +103,9 @@ def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: st
 
 
 def test_without_tiles_train_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "_tiles", TilesState(None, 5, 100))
+    monkeypatch.setattr(lab.library, "_state", TilesState(None, 5, 100))
     assert "still being opened" in shown(app("train.py"))
-    monkeypatch.setattr(lab, "_tiles", TilesState(problem="The disk is full."))
+    monkeypatch.setattr(lab.library, "_state", TilesState(problem="The disk is full."))
     test = app("train.py")
     assert "There are no tiles to train on. The disk is full." in shown(test)
     assert "still being opened" not in shown(test)

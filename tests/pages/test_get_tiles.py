@@ -1,0 +1,192 @@
+"""The panel "Get the real tiles" and the view of the splits, on a page of their own: no page has to be drawn around."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.errors import DataError
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.library import Fetch
+from tests.pages.conftest import ME, charts, keys, put, shown
+
+
+def panel() -> AppTest:
+    def script() -> None:
+        from pages.parts import get_tiles
+
+        get_tiles.draw()
+
+    test = AppTest.from_function(script, default_timeout=30)
+    test.query_params["who"] = ME
+    return test.run()
+
+
+def splits() -> AppTest:
+    def script() -> None:
+        from pages.parts import session, split_view
+
+        split_view.draw(session.lab().tiles().tile_set)
+
+    test = AppTest.from_function(script, default_timeout=30)
+    test.query_params["who"] = ME
+    return test.run()
+
+
+def show(lab: Lab, monkeypatch: pytest.MonkeyPatch, fetch: Fetch | None) -> AppTest:
+    monkeypatch.setattr(lab.library, "_fetch", fetch)
+    test = panel()
+    assert not test.exception
+    return test
+
+
+def real(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the synthetic tiles pass for real ones."""
+    state = lab.tiles()
+    assert state.tile_set is not None
+    monkeypatch.setattr(lab.library, "_state", replace(state, tile_set=replace(state.tile_set, source="eurosat")))
+
+
+def test_synthetic_tiles_come_with_the_offer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(lab.library, "fetch", lambda what, owner: asked.append((what, owner)))
+    test = show(lab, monkeypatch, None)
+    assert "Get the real tiles" in shown(test) and "prepare --from PATH" in shown(test)
+    test.button(key="fetch_tiles").click().run()
+    assert asked == [("tiles", ME)]
+
+
+def test_real_tiles_need_no_offer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real(lab, monkeypatch)
+    assert shown(show(lab, monkeypatch, None)) == ""
+
+
+def progress(test: AppTest) -> str:
+    return str(test.get("progress")[0].proto.text)
+
+
+@pytest.mark.parametrize(
+    ("fetch", "words"),
+    [
+        (Fetch("tiles", ME), "Waiting for another program"),
+        (Fetch("tiles", ME, "downloading", 30 * 2**20, 90 * 2**20, 12.0), "30 MB of 90 MB, about 12 s left"),
+        (Fetch("tiles", ME, "downloading", 30 * 2**20), "Downloading: 30 MB"),
+        (Fetch("tiles", ME, "unpacking", 512, 27000), "Unpacking: 512 of 27,000"),
+        (Fetch("tiles", ME, "decoding", 512, 27000), "Decoding the tiles: 512"),
+    ],
+)
+def test_progress_is_told_with_a_way_to_stop(
+    fetch: Fetch, words: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = show(lab, monkeypatch, fetch)
+    assert words in progress(test)
+    assert keys(test) == {"fetch_stop"}
+    test.button(key="fetch_stop").click().run()
+    assert lab.library._stop.is_set()
+    assert test.button(key="fetch_stop").disabled
+
+
+def test_others_watch_but_cannot_stop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = show(lab, monkeypatch, Fetch("tiles", "somebody *else*", "downloading", 5, 10))
+    assert keys(test) == set()
+    assert "Started by somebody *else*" in shown(test)
+
+
+def test_what_went_wrong_is_said_with_the_way_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = show(lab, monkeypatch, Fetch("tiles", ME, "failed", problem="The server [is](gone). Try later."))
+    assert "The server [is](gone). Try later." in shown(test)
+    assert test.button(key="fetch_tiles").label == "Try again"
+    (lab.settings.cache / "downloads").mkdir(exist_ok=True)
+    part = lab.settings.cache / "downloads" / "EuroSAT.zip.part"
+    part.write_bytes(bytes(3 * 2**20))
+    try:
+        test = show(lab, monkeypatch, Fetch("tiles", ME, "stopped"))
+        assert "Go on with the download (3.0 MB are here)" in test.button(key="fetch_tiles").label
+        assert "was stopped" in shown(test)
+    finally:
+        part.unlink()
+
+
+def test_missing_lists_are_said_though_the_tiles_have_come(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real(lab, monkeypatch)
+    test = show(lab, monkeypatch, Fetch("tiles", ME, "done", problem="The lists did not come."))
+    assert "The lists did not come." in shown(test)
+
+
+# --- the view of the splits ---
+
+
+def choose(test: AppTest, name: str) -> AppTest:
+    test.get("segmented_control")[0].set_value(name).run()
+    assert not test.exception
+    return test
+
+
+def test_the_random_split_shows_its_parts(lab: Lab) -> None:
+    test = splits()
+    assert [each.value for each in test.metric] == ["1,200", "400", "400"]
+    assert charts(test) == 1
+    assert "leakage" in shown(test) and "sealed" in shown(test)
+
+
+def test_by_place_on_synthetic_tiles_says_why_not(lab: Lab) -> None:
+    test = choose(splits(), "place")
+    assert "lie nowhere on Earth" in shown(test)
+    assert charts(test) == 0 and not keys(test)
+
+
+def test_by_place_without_lists_offers_to_fetch_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real(lab, monkeypatch)
+    asked: list[str] = []
+    monkeypatch.setattr(lab.library, "fetch", lambda what, _owner: asked.append(what))
+    test = choose(splits(), "place")
+    assert "not on this machine" in shown(test)
+    assert test.button(key="tiles_train_place").disabled and not test.button(key="tiles_train_random").disabled
+    test.button(key="fetch_lists").click().run()
+    assert asked == ["lists"]
+
+
+def test_by_place_with_lists_shows_its_parts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real(lab, monkeypatch)
+    parts = np.array([0] * 1000 + [1] * 500 + [2] * 400 + [-1] * 100, dtype=np.int8)
+    monkeypatch.setattr(lab.library, "place_parts", lambda: parts)
+    test = choose(splits(), "place")
+    assert [each.value for each in test.metric] == ["1,000", "500", "400"]
+    assert "100 tiles in no list" in shown(test)
+    assert not test.button(key="tiles_train_place").disabled
+
+
+def runs_on_both(lab: Lab, random: float, place: float, **changes: Any) -> None:
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    from eurosat_core.training.config import workshop_config
+
+    for split, accuracy in (("random", random), ("place", place)):
+        summary = {"val_accuracy": accuracy, "val_tiles": 4860, "train_tiles": 14580}
+        record = put(lab, "finished", [], config=workshop_config(split=split), summary=summary)
+        used = replace(record.tiles, source=changes.get("source", "eurosat"))
+        lab.store.update(record.id, tiles=used)
+
+
+def test_own_runs_on_both_splits_are_compared(lab: Lab) -> None:
+    runs_on_both(lab, 0.8, 0.7)
+    assert "10.0 percentage points worse" in shown(splits())
+
+
+def test_without_own_runs_the_record_stands_in_labelled(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs_on_both(lab, 0.8, 0.7, source="synthetic")  # these say nothing
+    text = shown(splits())
+    assert "Recorded elsewhere, not on this machine" in text
+    assert "10.0 percentage points worse" not in text
+
+
+def test_a_problem_in_the_lists_is_a_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    real(lab, monkeypatch)
+
+    def raising() -> None:
+        raise DataError("These tiles are *others*.")
+
+    monkeypatch.setattr(lab.library, "place_parts", raising)
+    assert "These tiles are *others*." in shown(choose(splits(), "place"))
