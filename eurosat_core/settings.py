@@ -39,7 +39,8 @@ VARIABLES = (
     Variable(
         "EUROSAT_ARCHIVE",
         "torchvision's own address",
-        "Where `EuroSAT.zip` is downloaded from instead, such as a mirror in the workshop's network.",
+        "Where `EuroSAT.zip` is downloaded from instead, such as a mirror in the workshop's network; the lists of the "
+        "split by place lie beside it.",
     ),
     Variable("EUROSAT_ARCHIVE_MD5", "the MD5 that torchvision publishes", "Checksum of that archive."),
     Variable(

@@ -9,6 +9,7 @@ import os
 import secrets
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,14 @@ def has_lists(cache: Path) -> bool:
     return _lie_in(cache / _FOLDER)
 
 
-def download_lists(cache: Path, stop: threading.Event | None = None) -> None:
-    """Fetch the lists that are missing. Raises `DataError` with a sentence."""
+def download_lists(cache: Path, stop: threading.Event | None = None, beside: str | None = None) -> None:
+    """Fetch the lists that are missing. Raises `DataError` with a sentence.
+
+    beside: the address of a mirror's archive; the lists are then expected in the same folder there.
+    """
     for remote in PLACE_LISTS.values():
+        if beside is not None:
+            remote = replace(remote, url=f"{beside.rpartition('/')[0]}/{remote.name}")
         download(remote, cache / _FOLDER, stop=stop)
 
 

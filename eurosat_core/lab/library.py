@@ -188,7 +188,7 @@ class TileLibrary:
 
     def _fetch_lists(self) -> None:
         try:
-            place.download_lists(self._settings.cache, self._stop)
+            place.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
         except Exception as error:
             if self._fetch is not None and self._fetch.what == "tiles":  # what was asked for has come
                 missing = f"The lists of the split by place did not come: {self._worded(error)}"

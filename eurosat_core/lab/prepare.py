@@ -46,7 +46,7 @@ def prepare(settings: Settings, source: Path | None, say: Say) -> tuple[TileSet,
     if tile_set.source == "eurosat" and not has_lists(settings.cache):
         say("fetching the lists of the split by place …")
         try:
-            download_lists(settings.cache)
+            download_lists(settings.cache, beside=settings.archive_url)
         except DataError as error:
             say(f"{error} (Only the split by place needs them.)")
     return tile_set, problem

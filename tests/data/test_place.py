@@ -283,6 +283,13 @@ def test_lists_are_downloaded(server: FileServer, cache: Path) -> None:
     assert len(server.asked) == 3, "they were there already"
 
 
+def test_a_mirror_has_them_beside_its_archive(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = {part: Remote("http://127.0.0.1:9/gone", each.md5, each.name) for part, each in module.PLACE_LISTS.items()}
+    monkeypatch.setattr(module, "PLACE_LISTS", gone)
+    download_lists(cache, beside=server.url("EuroSAT.zip"))
+    assert has_lists(cache)
+
+
 def test_only_what_is_missing_or_damaged_is_downloaded(server: FileServer, cache: Path) -> None:
     download_lists(cache)
     server.asked.clear()
