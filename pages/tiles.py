@@ -3,14 +3,14 @@
 import streamlit as st
 
 from eurosat_core.data.colour import GUESSES
-from pages.parts import get_tiles, lesson, session, tile_views
+from pages.parts import get_tiles, lesson, session, tile_game, tile_views
 
 words = lesson.text("tiles")
 
 lesson.header(
     goal="Know the data before you trust a network with it.",
     minutes=8,
-    task="Look through two classes that seem alike, and find what tells them apart.",
+    task="Name ten tiles yourself. Then look through two classes that you mixed up, and find what tells them apart.",
 )
 st.markdown(words["intro"])
 guess = lesson.guess(
@@ -29,6 +29,9 @@ if tiles is None:
 else:
     if tiles.source == "synthetic":
         st.info(words["synthetic"], icon=":material/science:", title="Synthetic tiles")
+
+    st.header("Be the classifier", anchor=False)
+    tile_game.draw(tiles)
 
     st.header("All classes at a glance", anchor=False)
     tile_views.one_of_each(tiles)

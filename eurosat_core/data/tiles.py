@@ -37,6 +37,7 @@ from eurosat_core.data.statistics import (
 )
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings, available_cores
+from eurosat_core.wording import listed
 
 __all__ = ["TILE_SIDE", "Progress", "TileSet", "find_place", "open_cached", "open_tiles"]
 
@@ -107,7 +108,7 @@ class TileSet:
             whole = len(self) == EUROSAT_TILES
             text = f"{len(self):,} EuroSAT tiles" if whole else f"{len(self):,} of {EUROSAT_TILES:,} EuroSAT tiles"
         else:
-            text = f"{len(self):,} tiles in {len(self.class_names)} classes from {self.place}"
+            text = f"{len(self):,} tiles in {len(self.class_names)} classes from {self.place}{self._other_classes()}"
         if self.resized:
             text += f"; {self.resized:,} resized to {TILE_SIDE}×{TILE_SIDE}"
         if self.problems:
@@ -115,6 +116,16 @@ class TileSet:
             more = f"; and {len(self.problems) - 3} more" if len(self.problems) > 3 else ""
             text += f"; {len(self.problems):,} unreadable: {shown}{more}"
         return text
+
+    def _other_classes(self) -> str:
+        """What a set that is nearly EuroSAT has less or more than its ten classes; empty for any other set."""
+        missing = [name for name in CLASS_NAMES if name not in self.class_names]
+        extra = [name for name in self.class_names if name not in CLASS_NAMES]
+        if len(missing) > len(CLASS_NAMES) // 2:
+            return ""
+        less = f"; EuroSAT's {listed(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
+        more = f"; not EuroSAT's: {listed(extra)}" if extra else ""
+        return less + more
 
 
 def find_place(named: Path | None, settings: Settings) -> Path | None:

@@ -45,6 +45,21 @@ def test_every_view_opens_and_shows_something(page):
         assert page.locator("[data-testid=stException]").count() == 0
 
 
+def test_the_game_is_played_to_its_end_and_survives_a_refresh(page):
+    go_to(page, "Tiles")
+    page.get_by_role("button", name="Start", exact=True).click()
+    for number in range(1, 11):
+        page.get_by_text(re.compile(rf"Tile {number} of 10")).first.wait_for()
+        page.wait_for_timeout(350)  # a click right after the last one would be taken for a double click
+        choice = page.locator("[class*=st-key-tile_game_class_] button")
+        choice.nth(number % choice.count()).click()
+    page.get_by_role("button", name="Play again").wait_for()
+    page.get_by_text(re.compile(r"You named .* of 10|\d+ of 10")).first.wait_for()
+    page.reload()
+    page.get_by_role("button", name=re.compile("Start|Play again")).first.wait_for()
+    page.get_by_text(re.compile("guesses", re.IGNORECASE)).first.wait_for()
+
+
 def test_points_are_chosen_with_the_mouse_and_their_tiles_shown(page):
     go_to(page, "Tiles")
     open_view(page, "All tiles in one chart")

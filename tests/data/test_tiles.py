@@ -368,6 +368,23 @@ def test_a_folder_names_its_place(place: Path, cache: Path) -> None:
     assert open_tiles(place, cache).description == f"7 tiles in 2 classes from {place}"
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([*CLASS_NAMES[:8], "SeaLake"], "; EuroSAT's River is missing"),
+        (CLASS_NAMES[2:], "; EuroSAT's AnnualCrop and Forest are missing"),
+        ([*CLASS_NAMES, "Clouds"], "; not EuroSAT's: Clouds"),
+        ([*CLASS_NAMES[1:], "Snow"], "; EuroSAT's AnnualCrop is missing; not EuroSAT's: Snow"),
+        (["Forest", "Lake", "River"], ""),
+    ],
+)
+def test_missing_and_extra_classes_are_said(
+    names: list[str], words: str, small_folder: SmallFolder, tmp_path: Path, cache: Path
+) -> None:
+    place = small_folder(tmp_path / "place", dict.fromkeys(names, 1))
+    assert open_tiles(place, cache).description == f"{len(names)} tiles in {len(names)} classes from {place}{words}"
+
+
 def test_synthetic_tiles_say_so(cache: Path, monkeypatch: pytest.MonkeyPatch, decodings: list[Path]) -> None:
     labels = np.repeat(np.arange(10), 2)
     pixels = np.zeros((20, 64, 64, 3), dtype=np.uint8)

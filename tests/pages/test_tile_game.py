@@ -1,0 +1,288 @@
+"""The game "Be the classifier", on a page of its own: before the start, in the middle, at the end, on any tile set."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_engine import raising
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.lab import game
+from eurosat_core.lab.lab import Lab
+from tests.pages.conftest import ME, THREE, charts, keys, put, shown
+from tests.pages.test_markup import EVIL, assert_harmless
+
+Exchange = Callable[..., TileSet]  # the fixture `exchange`
+BUTTON = "tile_game_class_"
+
+
+@pytest.fixture(autouse=True)
+def quick_clicks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests click faster than anybody can look."""
+    monkeypatch.setattr(game, "_DOUBLE_CLICK", 0.0)
+
+
+@pytest.fixture
+def exchange(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Exchange:
+    """Function: let the lab have a tile set with so many tiles per class instead, named by number."""
+
+    state = lab.tiles()
+    assert state.tile_set is not None
+    own = state.tile_set
+
+    def put_in_place(counts: list[int], names: Callable[[int], str] = "class {}".format) -> TileSet:
+        other = replace(
+            own,
+            pixels=own.pixels[: sum(counts)],
+            labels=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)),
+            class_names=tuple(names(number) for number in range(len(counts))),
+            names=tuple(f"{EVIL}/{number}" for number in range(sum(counts))),
+            source="folder",
+            fingerprint=f"of {counts}",
+        )
+        monkeypatch.setattr(lab.library, "_state", replace(state, tile_set=other))
+        return other
+
+    return put_in_place
+
+
+def page(who: str = ME) -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from pages.parts import session, tile_game
+
+        if st.checkbox("elsewhere"):
+            st.stop()
+        tile_game.draw(session.lab().tiles().tile_set)
+
+    test = AppTest.from_function(script, default_timeout=30)
+    test.query_params["who"] = who
+    return checked(test.run())
+
+
+def checked(test: AppTest) -> AppTest:
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+def click(test: AppTest, key: str) -> AppTest:
+    return checked(test.button(key=key).click().run())
+
+
+def started(who: str = ME) -> AppTest:
+    return click(page(who), "tile_game_start")
+
+
+def true_label(test: AppTest) -> int:
+    played = test.session_state["tile_game"]
+    label: int = played.true[played.at]
+    return label
+
+
+def answer(test: AppTest, *, right: bool) -> AppTest:
+    label = true_label(test)
+    return click(test, f"{BUTTON}{label if right else (label + 1) % 10}")
+
+
+def progress(test: AppTest) -> str:
+    return str(test.get("progress")[0].proto.text)
+
+
+def to_the_end(test: AppTest, rights: int = 10) -> AppTest:
+    for at in range(10):
+        assert progress(test) == f"Tile {at + 1} of 10"
+        test = answer(test, right=at < rights)
+    return test
+
+
+def metrics(test: AppTest) -> dict[str, str]:
+    return {each.label: each.value.replace("\N{NO-BREAK SPACE}", " ") for each in test.metric}
+
+
+def saw(test: AppTest) -> str:
+    return next(str(each.value) for each in test.info if str(each.title) == "What you just saw")
+
+
+def test_before_the_start_no_tile_is_shown(lab: Lab) -> None:
+    test = page()
+    assert keys(test) == {"tile_game_start"}
+    assert not test.get("image") and not test.get("progress") and not charts(test)
+    assert "be the classifier yourself" in shown(test)
+
+
+def test_the_first_tile_and_its_classes(lab: Lab) -> None:
+    test = started()
+    assert progress(test) == "Tile 1 of 10"
+    assert keys(test) == {"tile_game_skip", *(f"{BUTTON}{label}" for label in range(10))}
+    assert test.button(key=f"{BUTTON}9").label.endswith(") Sea or lake")
+    (picture,) = test.get("image")
+    assert picture.proto.imgs[0].alt == "Tile 1 of 10, enlarged: name its class"  # it must not give the class away
+    assert "Right" not in shown(test)
+
+
+def test_each_answer_gets_its_verdict(lab: Lab) -> None:
+    test = answer(started(), right=True)
+    assert progress(test) == "Tile 2 of 10"
+    assert "Right:" in shown(test)
+    test = answer(test, right=False)
+    assert "Not quite:" in shown(test) and "you said" in shown(test)
+    test = click(test, "tile_game_skip")
+    assert "Skipped." in shown(test)
+    assert progress(test) == "Tile 4 of 10"
+    found = lab.guesses(ME)
+    assert found is not None and (found.tiles, found.accuracy) == (2, 0.5)
+
+
+def test_the_end_has_score_chance_and_confusions(lab: Lab) -> None:
+    test = to_the_end(started(), rights=7)
+    assert metrics(test) | {"Time": ""} == {
+        "You named rightly": "7 of 10",
+        "Chance": "10 %",
+        "Skipped": "0",
+        "Time": "",
+    }
+    assert "more than luck" in saw(test) and "synthetic tiles" in saw(test)
+    assert "In your 10 guesses" in shown(test)
+    assert "Most frequent mix-up" in shown(test)
+    assert "Look again" in shown(test)
+    assert len(test.get("image")) == 1 + 3  # the last tile, and those named wrongly
+    (chart,) = test.get("vega_lite_chart")
+    json.loads(chart.proto.spec)
+    assert "Most frequent mix-up" in chart.proto.alt
+    assert all(image.alt for each in test.get("image") for image in each.proto.imgs)
+    assert "a network would" not in shown(test)  # nothing was measured
+
+
+def test_all_right_needs_no_second_look(lab: Lab) -> None:
+    test = to_the_end(started())
+    assert "10 of 10 tiles right" in saw(test)
+    assert "nothing was mixed up" in shown(test)
+    assert "Look again" not in shown(test)
+
+
+def test_no_better_than_chance(lab: Lab) -> None:
+    assert "no better than chance" in saw(to_the_end(started(), rights=1))
+
+
+def test_a_network_meanwhile_at_a_measured_rate(lab: Lab) -> None:
+    put(lab, "finished", THREE, owner="somebody", summary={"tiles_per_second": 1234.0, "val_accuracy": 0.6})
+    text = shown(to_the_end(started()))
+    assert "the Baseline CNN on CPU went through 1,234 tiles/s while training" in text
+
+
+def test_skipping_all_is_no_score(lab: Lab) -> None:
+    test = started()
+    for _ in range(10):
+        test = click(test, "tile_game_skip")
+    assert "You skipped every tile" in saw(test)
+    assert metrics(test)["You named rightly"] == "0 of 0"
+    assert not charts(test)
+    assert lab.guesses(ME) is None
+
+
+def test_play_again_draws_others_and_keeps_the_confusions(lab: Lab) -> None:
+    test = to_the_end(started())
+    before = test.session_state["tile_game"].tiles
+    test = click(test, "tile_game_start")
+    assert progress(test) == "Tile 1 of 10"
+    assert test.session_state["tile_game"].tiles != before
+    assert "20 guesses" in shown(to_the_end(test))
+
+
+def test_a_new_session_finds_the_confusions_by_nickname(lab: Lab) -> None:
+    to_the_end(started())
+    test = page()
+    assert keys(test) == {"tile_game_start"}
+    assert "In your 10 guesses" in shown(test) and charts(test) == 1
+    assert "guesses on these" not in shown(page("somebody-else"))
+
+
+def test_leaving_the_page_keeps_the_game(lab: Lab) -> None:
+    test = answer(started(), right=True)
+    test.checkbox[0].check().run()
+    assert not test.get("progress")
+    checked(test.checkbox[0].uncheck().run())
+    assert progress(test) == "Tile 2 of 10"
+
+
+def test_a_double_click_does_not_name_a_tile_unseen(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(game, "_DOUBLE_CLICK", 60.0)
+    test = click(started(), f"{BUTTON}0")
+    assert progress(test) == "Tile 1 of 10"
+    assert lab.guesses(ME) is None
+
+
+def test_other_tiles_start_the_game_over(lab: Lab, exchange: Exchange) -> None:
+    test = answer(started(), right=True)
+    exchange([20, 20])
+    checked(test.run())
+    assert keys(test) == {"tile_game_start"}
+    assert not charts(test)  # the guesses were about other tiles
+    assert keys(click(test, "tile_game_start")) == {"tile_game_skip", f"{BUTTON}0", f"{BUTTON}1"}
+
+
+def test_tiles_exchanged_while_the_last_one_is_looked_at(lab: Lab, exchange: Exchange) -> None:
+    test = answer(started(), right=True)
+    exchange([20, 20])
+    click(test, f"{BUTTON}9")  # a class that is no more
+    assert keys(test) == {"tile_game_start"}
+
+
+def test_few_tiles_and_an_empty_class(lab: Lab, exchange: Exchange) -> None:
+    exchange([2, 0, 1])
+    test = started()
+    assert progress(test) == "Tile 1 of 3"
+    assert keys(test) == {"tile_game_skip", f"{BUTTON}0", f"{BUTTON}2"}
+    for _ in range(3):
+        test = click(test, f"{BUTTON}{true_label(test)}")
+    assert metrics(test)["Chance"] == "50 %" and metrics(test)["You named rightly"] == "3 of 3"
+    assert "luck alone does as well in 12" in saw(test)
+    assert "synthetic" not in saw(test)
+
+
+def test_one_class_is_no_game(lab: Lab, exchange: Exchange) -> None:
+    exchange([0, 5])
+    test = page()
+    assert keys(test) == set()
+    assert "at least two classes" in shown(test)
+
+
+def test_a_hundred_classes_are_chosen_from_a_list(lab: Lab, exchange: Exchange) -> None:
+    tiles = exchange([4] * 100)
+    test = started()
+    assert keys(test) == {"tile_game_skip"}
+    for at in range(10):
+        assert progress(test) == f"Tile {at + 1} of 10"
+        (box,) = test.selectbox
+        assert len(box.options) == 100 and box.value is None
+        wrong = tiles.class_names[(true_label(test) + 1 + at) % 100]
+        checked(box.select(wrong).run())
+    assert metrics(test)["Chance"] == "1 %"
+    assert not charts(test)
+    assert test.table[-1].value.shape == (10, 3)
+
+
+def test_markup_in_class_names_is_text(lab: Lab, exchange: Exchange) -> None:
+    for classes in (3, 40):
+        exchange([20] * classes, lambda number: f"{EVIL} {number}")
+        test = started(EVIL)
+        assert_harmless(test)
+        for at in range(10):
+            label = (true_label(test) + at % 2) % classes
+            if classes == 3:
+                click(test, f"{BUTTON}{label}")
+            else:
+                test.selectbox[0].select(f"{EVIL} {label}").run()
+            assert_harmless(test)
+        assert "You named rightly" in metrics(test)
+
+
+def test_a_disk_that_takes_nothing_does_not_stop_the_game(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab._guess_book, "_write", raising(OSError(30, "Read-only file system")))
+    test = to_the_end(started(), rights=8)
+    assert metrics(test)["You named rightly"] == "8 of 10"
+    assert "In your 10 guesses" in shown(test)
