@@ -1,6 +1,7 @@
 """From a picture file to a tile of 64×64 RGB pixels, or a few words on why it cannot be one."""
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from eurosat_core.errors import DataError
+from eurosat_core.wording import bytes_text
 
 __all__ = ["TILE_SIDE", "DecodedChunk", "Pixels", "decode_chunk", "decode_picture"]
 
@@ -37,16 +39,17 @@ def decode_chunk(folder: Path, names: tuple[str, ...]) -> DecodedChunk:
     pixels = np.empty((len(names), TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
     good: list[bool] = []
     problems: list[str] = []
-    resized = 0
+    resized = count = 0
     for name in names:
         try:
-            pixels[sum(good)], was_resized = decode_picture(folder / name)
+            pixels[count], was_resized = decode_picture(folder / name)
+            count += 1
             resized += was_resized
             good.append(True)
         except DataError as error:
             problems.append(f"{name}: {error}")
             good.append(False)
-    return DecodedChunk(pixels[: sum(good)], good, problems, resized)
+    return DecodedChunk(pixels[:count], good, problems, resized)
 
 
 def _opened(content: io.BytesIO, path: Path) -> Image.Image:
@@ -63,7 +66,10 @@ def decode_picture(path: Path) -> tuple[Pixels, bool]:
     """One picture as RGB [64, 64, 3], and whether it was resized. Raises `DataError` with what is wrong."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 (Path.open and Pillow's own opening take six times as long)
-            content = io.BytesIO(file.read(_MAX_FILE_BYTES))
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_FILE_BYTES:
+                raise DataError(f"too large ({bytes_text(size)})")
+            content = io.BytesIO(file.read())
         with _opened(content, path) as picture:
             if picture.width * picture.height > _MAX_PIXELS:
                 raise DataError(f"too large ({picture.width:,}×{picture.height:,} pixels)")
