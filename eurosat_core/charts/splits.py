@@ -25,7 +25,7 @@ def split_bars(parts: tuple[str, ...], classes: int) -> Spec:
                 "part:N",
                 sort=list(parts),
                 scale=alt.Scale(domain=list(parts), range=list(PART_COLOURS)),
-                legend=alt.Legend(orient="top", title=None),
+                legend=alt.Legend(orient="top", title=None, columns=2),
             ),
             order=alt.Order("rank:Q"),
             tooltip=[

@@ -8,7 +8,7 @@ import pandas as pd
 
 from eurosat_core.charts.spec import Spec, bare_spec
 
-__all__ = ["all_tiles", "channel_histograms", "class_counts", "class_histograms"]
+__all__ = ["all_tiles", "channel_histograms", "class_counts", "class_histogram"]
 
 # Red, green and blue that stay apart for colour-blind readers, by brightness too.
 _CHANNEL_COLOURS = {"Red": "#CC6677", "Green": "#44AA99", "Blue": "#4455BB"}
@@ -58,31 +58,26 @@ def channel_histograms(frame: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def class_histograms(frame: pd.DataFrame, colours: Sequence[tuple[str, str]]) -> alt.FacetChart:
-    """The classes' histograms over each other, a small chart per channel. frame: class, channel, value, share.
+def class_histogram(frame: pd.DataFrame, channel: str, colours: Sequence[tuple[str, str]]) -> alt.Chart:
+    """The classes' histograms of one channel over each other. frame: class, value, share.
 
     colours: (class in words, colour) of the classes in the frame.
     """
     titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
-    chart: alt.FacetChart = (
+    chart: alt.Chart = (
         alt.Chart(frame)
         .mark_line(strokeWidth=2.5, interpolate="monotone")
         .encode(
             x=alt.X("value:Q", title="pixel value", scale=alt.Scale(domain=[0, 256]), axis=alt.Axis(tickCount=4)),
             y=alt.Y("share:Q", title="share of pixels", axis=alt.Axis(format="%", tickCount=4)),
-            color=alt.Color(
-                "class:N",
-                scale=alt.Scale(domain=titles, range=shades),
-                legend=alt.Legend(orient="top", title=None, columns=3),
-            ),
+            color=alt.Color("class:N", scale=alt.Scale(domain=titles, range=shades), legend=None),
             tooltip=[
                 alt.Tooltip("class:N"),
                 alt.Tooltip("value:Q", title="from value", format=".0f"),
                 alt.Tooltip("share:Q", title="share", format=".1%"),
             ],
         )
-        .properties(width=220, height=190)
-        .facet(facet=alt.Facet("channel:N", sort=["Red", "Green", "Blue"], title=None), columns=3)
+        .properties(height=240, title=channel)
     )
     return chart
 
@@ -106,11 +101,11 @@ def all_tiles(x_title: str, y_title: str, colours: tuple[tuple[str, str], ...]) 
             color=alt.Color(
                 "class:N",
                 scale=alt.Scale(domain=titles, range=shades),
-                legend=alt.Legend(orient="bottom", title=None, columns=5, symbolSize=90, symbolOpacity=1),
+                legend=alt.Legend(orient="bottom", title=None, columns=2, symbolSize=90, symbolOpacity=1),
             ),
             opacity=alt.condition(one, alt.value(0.6), alt.value(0.02)),
         )
         .add_params(box, one)
-        .properties(height=620)
+        .properties(height=680)
     )
     return bare_spec(chart)

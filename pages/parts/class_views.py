@@ -11,7 +11,7 @@ from eurosat_core.data.classes import EUROSAT_TILES, colours_for
 from eurosat_core.data.frames import class_histogram_frame
 from eurosat_core.data.statistics import near_uniform, unusualness
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.wording import count
+from eurosat_core.wording import count, listed
 from pages.parts import lesson
 from pages.parts.tile_pictures import class_label, row_of, titles_of
 
@@ -46,13 +46,15 @@ def averages(tiles: TileSet) -> None:
     )
     if chosen:
         own = pictures.class_titles(tiles.class_names)
-        st.altair_chart(
-            charts.class_histograms(
-                class_histogram_frame(tiles, tuple(chosen)), [(own[name], colours[name]) for name in chosen]
-            ),
-            key="tiles_class_histograms",
-            alt="Histograms of the red, green and blue channel of the chosen classes",
-        )
+        frame = class_histogram_frame(tiles, tuple(chosen))
+        shades = [(own[name], colours[name]) for name in chosen]
+        with st.grid(3, min_column_width=220):
+            for channel in pictures.CHANNELS:
+                st.altair_chart(
+                    charts.class_histogram(frame[frame["channel"] == channel], channel, shades),
+                    key=f"tiles_class_histogram_{channel}",
+                    alt=f"Histograms of the {channel.lower()} channel of {listed([own[name] for name in chosen])}",
+                )
     else:
         st.caption("Choose one class or more to see how bright their pixels are.")
     st.markdown(f"**How many tiles per class?** {words['counts']}")
