@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         help="import from an EuroSAT.zip, a torchvision root, a class-per-folder tree, or the folder with the lists of "
         "the split by place; without it EuroSAT is downloaded",
     )
+    prepare.add_argument(
+        "--weights",
+        metavar="NAME",
+        help="fetch these pretrained weights, or import them with --from FILE: vgg11_bn",
+    )
     summary = add("summary", "Layers, parameters and costs of a model.", _summary, _show_summary)
     summary.add_argument("model", help=", ".join(CATALOG))
     train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
@@ -119,7 +124,7 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.errors import DataError
 
-    place, problem = find_place(options.data, settings), ""
+    place, problem = find_place(getattr(options, "data", None), settings), ""
     try:
         tile_set = open_tiles(place, settings.cache, _decoding_progress())
     except DataError as error:
@@ -139,9 +144,12 @@ def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, 
 
 
 def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.lab.prepare import prepare
+    from eurosat_core.lab.prepare import prepare, prepare_weights
 
     try:
+        if options.weights is not None:
+            prepare_weights(settings, options.weights, options.source, _say)
+            return _doctor(options, settings)
         tile_set, problem = prepare(settings, options.source, _say)
     except KeyboardInterrupt:
         raise LabError("Stopped. What was downloaded so far is kept: the next `prepare` goes on from there.") from None
@@ -159,10 +167,14 @@ def _show_doctor(result: dict[str, Any]) -> str:
 
 
 def _summary(options: argparse.Namespace, _settings: Settings) -> tuple[dict[str, Any], int]:
+    import torch
+
     from eurosat_core.models.catalog import build_model
     from eurosat_core.models.summary import summarize
 
-    return summarize(build_model(options.model)).to_dict(), OK
+    with torch.device("meta"):
+        network = build_model(options.model)
+    return summarize(network).to_dict(), OK
 
 
 def _show_summary(result: dict[str, Any]) -> str:

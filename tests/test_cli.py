@@ -293,6 +293,46 @@ def test_without_a_sealed_part_there_is_nothing_to_open(ask, folder):
     assert (status, "--sealed-test" in said) == (2, True)
 
 
+def test_a_pretrained_model_is_trained_and_judged_from_its_last_layer(ask, folder, places):
+    data = folder(Forest=24, River=24)
+    options = ["--recipe", "fast", "--epochs", "3", "--batch-size", "16", "--data", data]
+    status, trained, _ = ask("train", "--model", "efficientnet_lite0", *options)
+    assert (status, trained["state"]) == (0, "finished")
+    weights = places / "runs" / trained["run_id"] / "model.pt"
+    assert weights.stat().st_size < 100_000  # the frozen part is not kept
+    status, judged, _ = ask("evaluate", trained["run_id"], "--data", data)
+    assert (status, judged["accuracy"]) == (0, trained["val_accuracy"])
+    torch.save({"_fc.weight": torch.zeros(2, 1280)}, weights)
+    status, _, said = ask("evaluate", trained["run_id"], "--data", data)
+    assert (status, "not this model's" in said) == (2, True)
+
+
+def test_missing_weights_are_said_with_the_way_to_get_them(ask, folder):
+    data = folder(Forest=12, River=12)
+    status, result, said = ask("train", "--model", "vgg11_bn", "--epochs", "1", "--data", data)
+    assert (status, result) == (2, None)
+    assert "prepare --weights vgg11_bn" in said
+
+
+def test_prepare_imports_weights_or_says_why_not(ask, tmp_path):
+    (tmp_path / "vgg.pth").write_bytes(b"not the published file")
+    status, _, said = ask("prepare", "--weights", "vgg11_bn", "--from", str(tmp_path / "vgg.pth"))
+    assert (status, "is not the published file" in said) == (2, True)
+    status, _, said = ask("prepare", "--weights", "resnet")
+    assert (status, "no weights 'resnet'" in said) == (2, True)
+    status, result, said = ask("prepare", "--weights", "efficientnet_lite0")
+    assert status == 0
+    assert [each["state"] for each in result["checks"] if each["name"] == "Weights"] == ["missing", "ready"]
+
+
+def test_vgg_has_the_tutorials_summary(ask):
+    status, result, _ = ask("summary", "vgg11_bn")
+    assert (status, len(result["layers"])) == (0, 37)
+    assert (result["total_params"], result["trainable_params"]) == (128_812_810, 40_970)
+    sizes = [round(result[name], 2) for name in ("input_mb", "forward_backward_mb", "params_mb", "total_mb")]
+    assert sizes == [0.05, 15.21, 491.38, 506.64]
+
+
 def test_the_split_by_place_on_other_tiles_is_refused(ask, folder, places):
     options = ["--split", "place", "--data", folder(Forest=12, River=12)]
     status, result, said = ask("train", "--model", "baseline", *options)

@@ -21,7 +21,7 @@ from eurosat_core.data.remote import Remote
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text
 
-__all__ = ["STALL_SECONDS", "Stopped", "Transferred", "download", "md5_of"]
+__all__ = ["STALL_SECONDS", "Stopped", "Transferred", "checksum_of", "download"]
 
 Transferred = Callable[[int, int | None], None]
 """Called with (bytes so far, bytes in all or None while that is not known)."""
@@ -51,14 +51,14 @@ class _Job:
     space_for: Callable[[int], int]
 
 
-def md5_of(path: Path, stop: threading.Event | None = None) -> str:
-    """The MD5 of a file, in hexadecimal. Raises `Stopped`."""
-    digest = hashlib.md5(usedforsecurity=False)  # the published checksums are MD5s
+def checksum_of(path: Path, remote: Remote, stop: threading.Event | None = None) -> str:
+    """The checksum of a file, as `remote` publishes it: as many digits of the same kind. Raises `Stopped`."""
+    digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(1024 * 1024):
             _check(stop)
             digest.update(chunk)
-    return digest.hexdigest()
+    return digest.hexdigest()[: len(remote.checksum)]
 
 
 def download(
@@ -81,22 +81,23 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f"{remote.name}.lock", stop):
-            if target.exists() and md5_of(target, stop) == remote.md5:
+            if target.exists() and checksum_of(target, remote, stop) == remote.checksum:
                 return target
             resumed = _size(partial) > 0
             _fetch(job)
-            found = md5_of(partial, stop)
-            if found != remote.md5 and resumed:
+            found = checksum_of(partial, remote, stop)
+            if found != remote.checksum and resumed:
                 # What lay there was of another file, or the server's file changed meanwhile.
                 partial.unlink()
                 _fetch(job)
-                found = md5_of(partial, stop)
-            if found != remote.md5:
+                found = checksum_of(partial, remote, stop)
+            if found != remote.checksum:
                 partial.unlink()
                 raise DataError(
-                    f"What {_host(remote)} sent as {remote.name} is not the published file (MD5 {found}, expected "
-                    f"{remote.md5}). It was thrown away. Try again; if it comes out the same, something on the way "
-                    "alters it: download it elsewhere and import it with `prepare --from`."
+                    f"What {_host(remote)} sent as {remote.name} is not the published file "
+                    f"({remote.algorithm.upper()} {found}, expected {remote.checksum}). It was thrown "
+                    "away. Try again; if it comes out the same, something on the way alters it: download it "
+                    "elsewhere and import it with `prepare --from`."
                 )
             partial.replace(target)
             return target

@@ -15,11 +15,25 @@ __all__ = ["PLACE_LISTS", "Remote", "eurosat_archive"]
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the internet: its address, the MD5 of its content in hexadecimal, and the name it gets here."""
+    """A file on the internet: its address, the checksum of its content in hexadecimal, and the name it gets here.
+
+    sha256: the first digits of its SHA-256, where that is what is published; then `md5` is empty.
+    """
 
     url: str
     md5: str
     name: str
+    sha256: str = ""
+
+    @property
+    def algorithm(self) -> str:
+        """Which checksum is published: `md5` or `sha256`, as `hashlib` calls them."""
+        return "sha256" if self.sha256 else "md5"
+
+    @property
+    def checksum(self) -> str:
+        """The published one, or its first digits."""
+        return self.sha256 or self.md5
 
 
 # torchgeo's `EuroSATSpatial`: the tiles' names of each part, divided by longitude (60, 20 and 20 %).

@@ -11,6 +11,7 @@ from eurosat_core.training.config import TrainConfig
 __all__ = [
     "OPTIMIZER_NAMES",
     "RECIPE_NAMES",
+    "SCHEDULE_NAMES",
     "SETTING_NAMES",
     "SPLIT_NAMES",
     "changed",
@@ -31,6 +32,7 @@ SETTING_NAMES = {
     "batch_size": "Batch size",
     "optimizer": "Optimizer",
     "learning_rate": "Learning rate",
+    "schedule": "Learning rate over time",
     "momentum": "Momentum",
     "weight_decay": "Weight decay",
     "source": "Tiles come from",
@@ -44,10 +46,18 @@ SETTING_NAMES = {
     "split": "Split",
     "train_fraction": "Share for training",
     "sealed_test": "Sealed test part",
+    "pretrained": "Starts from ImageNet weights",
+    "frozen_norms": "BatchNorm statistics kept",
 }
-_SOURCES = {"loader": "picture files (DataLoader)", "memory": "memory, already decoded"}
+_SOURCES = {
+    "loader": "picture files (DataLoader)",
+    "memory": "memory, already decoded",
+    "features": "the frozen part, computed once",
+}
+SCHEDULE_NAMES = {"constant": "constant", "cosine": "falling (cosine)"}
 SPLIT_NAMES = {"random": "Random", "place": "By place"}
 _LOADER_ONLY = ("workers", "prefetch", "pin_memory")
+_PRETRAINED_ONLY = ("pretrained", "frozen_norms")
 _RANDOM_ONLY = ("stratified", "train_fraction")
 
 
@@ -67,6 +77,7 @@ def in_words(name: str, value: Any) -> str:
         "optimizer": OPTIMIZER_NAMES,
         "source": _SOURCES,
         "split": SPLIT_NAMES,
+        "schedule": SCHEDULE_NAMES,
     }.get(name, {})
     if value in words:
         return words[value]
@@ -77,6 +88,8 @@ def matters(name: str, config: TrainConfig) -> bool:
     """Whether a setting has any effect in this config: loader workers have none on tiles that lie in memory."""
     if name in _LOADER_ONLY:
         return config.source == "loader"
+    if name in _PRETRAINED_ONLY:
+        return CATALOG[config.model].is_pretrained
     if name in _RANDOM_ONLY:
         return config.split == "random"
     return name != "momentum" or config.optimizer == "sgd"

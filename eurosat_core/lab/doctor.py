@@ -14,6 +14,7 @@ from typing import Literal
 from eurosat_core.data.classes import EUROSAT_TILES
 from eurosat_core.data.place import has_lists
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
 from eurosat_core.wording import bytes_text
@@ -59,6 +60,7 @@ def room_check(
     return (
         _tiles(tiles),
         *_place_split(settings, tiles),
+        *_weights(settings),
         *_devices(devices, devices_known),
         Check("Workers", "problem", workers, "Restart the app.")
         if workers
@@ -107,6 +109,19 @@ def _place_split(settings: Settings, tiles: TilesState) -> list[Check]:
             )
         ]
     return [Check("Split by place", "ready", "The published lists (by longitude) are here")]
+
+
+def _weights(settings: Settings) -> list[Check]:
+    """Which pretrained weights are here."""
+    checks = []
+    for each in WEIGHTS.values():
+        problem = weights_problem(each.name, settings.cache)
+        if problem:
+            missing, _, remedy = problem.partition(". ")
+            checks.append(Check("Weights", "missing", missing, remedy))
+        else:
+            checks.append(Check("Weights", "ready", f"{each.title} ({each.megabytes} MB)"))
+    return checks
 
 
 def _devices(devices: Sequence[Device], known: bool) -> list[Check]:

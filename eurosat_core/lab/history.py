@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eurosat_core.errors import RunError
-from eurosat_core.training.events import EpochDone, Finished, Started, StepDone, event_from_dict
+from eurosat_core.training.events import EpochDone, FeaturesDone, Finished, Started, StepDone, event_from_dict
 
 __all__ = ["MAX_POINTS", "History", "HistoryReader"]
 
@@ -20,7 +20,8 @@ MAX_POINTS = 400
 class History:
     """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
-    latest: the newest reported step; updated: when the last event was written (seconds since 1970), None for none.
+    features: how far the frozen part was computed, of a run that does so. latest: the newest reported step; updated:
+    when the last event was written (seconds since 1970), None for none.
     """
 
     started: Started | None = None
@@ -30,6 +31,7 @@ class History:
     latest: StepDone | None = None
     updated: float | None = None
     events: int = 0
+    features: FeaturesDone | None = None
 
 
 class HistoryReader:
@@ -40,6 +42,7 @@ class HistoryReader:
         self._lock = threading.Lock()
         self._offset = 0
         self._started: Started | None = None
+        self._features: FeaturesDone | None = None
         self._finished: Finished | None = None
         self._steps: list[StepDone] = []  # every `_stride`th of those told
         self._stride = 1
@@ -79,6 +82,8 @@ class HistoryReader:
         match event:
             case Started():
                 self._started = event
+            case FeaturesDone():
+                self._features = event
             case StepDone():
                 self._latest = event
                 if self._told % self._stride == 0:
@@ -106,4 +111,5 @@ class HistoryReader:
             self._latest,
             self._updated,
             self._events,
+            self._features,
         )

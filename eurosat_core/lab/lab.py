@@ -6,7 +6,10 @@ import time
 from contextlib import suppress
 from functools import lru_cache
 
+import torch
+
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.weights import weights_problem
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.calibration import Speed
@@ -23,7 +26,7 @@ from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.queue import Place
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
-from eurosat_core.models.catalog import CATALOG, build_model
+from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
@@ -187,7 +190,7 @@ class Lab:
         tile_set = self.library.tile_set
         if tile_set is None:
             return None
-        macs = {name: _summary(name, 10).macs for name in CATALOG}
+        macs = {name: _summary(name, 10).macs for name in {config.model, "baseline"}}
         runs = [each for each in self.store.all()[0] if each.state == "finished"]
         names = {each.id: each.name for each in self._devices}
         return estimate_seconds(
@@ -215,6 +218,10 @@ class Lab:
         if self._workers_problem:
             raise RunError(self._workers_problem)
         if problem := self._device_problem(config.device):
+            raise ConfigError(problem)
+        entry = model_entry(config.model)
+        wants_weights = entry.is_pretrained and config.pretrained
+        if wants_weights and (problem := weights_problem(entry.weights, self.settings.cache)):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
@@ -341,7 +348,9 @@ def _used(tiles: TileSet) -> TilesUsed:
 
 @lru_cache(maxsize=32)
 def _summary(name: str, classes: int) -> ModelSummary:
-    return summarize(build_model(name, classes))
+    with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
+        network = build_model(name, classes)
+    return summarize(network)
 
 
 _current: list[Lab] = []

@@ -9,11 +9,12 @@ from eurosat_core.data.listing import has_tiles
 from eurosat_core.data.place import adopt_lists, download_lists, has_lists, holds_lists, import_lists
 from eurosat_core.data.remote import eurosat_archive
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.weights import download_weights, import_weights
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 from eurosat_core.wording import bytes_text, duration
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "prepare_weights"]
 
 _SAID_EVERY = 2.0  # seconds
 
@@ -50,6 +51,20 @@ def prepare(settings: Settings, source: Path | None, say: Say) -> tuple[TileSet,
         except DataError as error:
             say(f"{error} (Only the split by place needs them.)")
     return tile_set, problem
+
+
+def prepare_weights(settings: Settings, name: str, file: Path | None, say: Say) -> None:
+    """Have pretrained weights on this machine: downloaded, or imported from `file`.
+
+    Raises `ConfigError` for weights that there are not, `DataError` when they cannot be had or trusted.
+    """
+    report = _acquiring(say)
+    if file is not None:
+        kept = import_weights(name, file, settings.cache)
+    else:
+        told = lambda done, total: report(Stage("downloading", done, total))  # noqa: E731
+        kept = download_weights(name, settings.cache, told)
+    say(f"weights {name}: {kept}")
 
 
 def _take_over(source: Path, settings: Settings, say: Say) -> None:

@@ -12,16 +12,18 @@ from typing import Any
 import torch
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.errors import ConfigError, LabError, RunError
+from eurosat_core.data.weights import weights_problem
+from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.jobs import Control, TrainJob, run_training
 from eurosat_core.lab.runs import RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, open_test
+from eurosat_core.models.catalog import model_entry
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
 from eurosat_core.training.events import EpochDone, Event
 from eurosat_core.training.loop import split_for
-from eurosat_core.training.network import evaluation_batches, make_network, predict
+from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, predict
 
 __all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here"]
 
@@ -36,6 +38,9 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
     `DataError` when the tiles cannot be split as asked.
     """
     split_for(config, tiles)  # what cannot be split makes no run
+    entry = model_entry(config.model)
+    if entry.is_pretrained and config.pretrained and (problem := weights_problem(entry.weights, settings.cache)):
+        raise DataError(problem)
     store = RunStore(settings.runs)
     used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
     record, held = store.create_held(config, OWNER, used)
@@ -96,7 +101,9 @@ def load_network(store: RunStore, run_id: str) -> torch.nn.Module:
     network = make_network(record.config, len(record.tiles.class_names))
     try:
         weights = torch.load(io.BytesIO(store.load(run_id, "model.pt")), weights_only=True, map_location="cpu")
-        network.load_state_dict(weights)
+        if set(weights) != set(kept_tensors(network, record.config)):
+            raise ValueError("other tensors than this model's")
+        network.load_state_dict(weights, strict=False)  # of a pretrained network the rest is the published part
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"The weights of run {run_id} are damaged or not this model's. Train it again.") from error
     if record.config.channels_last:

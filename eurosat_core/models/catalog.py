@@ -22,6 +22,8 @@ class ModelEntry:
 
     mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std.
     settings: what its default recipe changes from `TrainConfig`'s defaults.
+    weights: pretrained weights (a key of `data.weights.WEIGHTS`) that it starts from; empty when it learns from
+    scratch. last_layer: the one layer of a pretrained network that is replaced and trained.
     """
 
     name: str
@@ -31,6 +33,13 @@ class ModelEntry:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     settings: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    last_layer: str = ""
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether it starts from weights learned elsewhere, with all but its last layer frozen."""
+        return bool(self.weights)
 
 
 CATALOG = {
@@ -43,6 +52,28 @@ CATALOG = {
             builder="eurosat_core.models.baseline:Net",
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
+        ),
+        ModelEntry(
+            name="vgg11_bn",
+            title="VGG11-BN",
+            about="A large network, pretrained on ImageNet; only its last layer is trained. Tutorials often call it "
+            "VGG16.",
+            builder="eurosat_core.models.pretrained:build_vgg11_bn",
+            mean=(0.5, 0.5, 0.5),  # the tutorial's, not ImageNet's
+            std=(0.5, 0.5, 0.5),
+            weights="vgg11_bn",
+            last_layer="classifier.6",
+        ),
+        ModelEntry(
+            name="efficientnet_lite0",
+            title="EfficientNet-Lite0",
+            about="A small, modern network, pretrained on ImageNet; its weights come with the app. Only its last "
+            "layer is trained.",
+            builder="eurosat_core.models.pretrained:build_efficientnet_lite0",
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            weights="efficientnet_lite0",
+            last_layer="_fc",
         ),
     )
 }

@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.catalog import CATALOG, default_settings
+from eurosat_core.models.catalog import CATALOG, default_settings, model_entry
 
 __all__ = ["OPTIMIZERS", "RECIPES", "TrainConfig", "recipe_config", "workshop_config"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
-SOURCES = ("loader", "memory")
+SCHEDULES = ("constant", "cosine")
+SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
 
 
@@ -22,7 +23,10 @@ class TrainConfig:
     tiles: how many tiles to use, drawn evenly from the classes; None for all of them. sealed_test: keep a part of the
     tiles apart, on which the finished network is scored once, without anybody looking before it is opened.
     split `place`: torchgeo's published parts; `train_fraction` and `stratified` have no effect then.
-    source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory.
+    source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory, `features`
+    computes the frozen part of a pretrained model once per tile and trains on its outputs. pretrained: such a model
+    starts from its published weights, else from random ones. frozen_norms: its BatchNorm layers keep their statistics
+    (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, or down to 0 along a cosine.
     """
 
     model: str = "baseline"
@@ -46,6 +50,9 @@ class TrainConfig:
     pin_memory: bool = False
     channels_last: bool = False
     precision: str = "float32"
+    pretrained: bool = True
+    frozen_norms: bool = True
+    schedule: str = "constant"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -83,13 +90,24 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
-        for name in ("stratified", "sealed_test", "pin_memory", "channels_last"):
+        for name in ("stratified", "sealed_test", "pin_memory", "channels_last", "pretrained", "frozen_norms"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
         if self.pin_memory and not self.device.startswith("cuda"):
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
+        entry = model_entry(self.model)
+        if self.source == "features" and not entry.is_pretrained:
+            raise ConfigError(
+                f"Only a pretrained model has a frozen part that can be computed once; {entry.title} learns all of its "
+                "layers. Let its tiles come from memory."
+            )
+        if self.source == "features" and not self.frozen_norms:
+            raise ConfigError(
+                "The frozen part can be computed once only while its BatchNorm statistics stand still. Keep them "
+                "frozen, or let the tiles come from memory."
+            )
         if self.optimizer == "sgd" and self.momentum >= 1:
             raise ConfigError("Momentum of 1 or more never slows down. Choose a value below 1, such as 0.9.")
         return self
@@ -117,6 +135,7 @@ _CHOICES = {
     "split": SPLITS,
     "source": SOURCES,
     "precision": PRECISIONS,
+    "schedule": SCHEDULES,
 }
 
 
@@ -148,6 +167,17 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+# The same recipe for a pretrained model: its frozen part is computed once, in float32 so that the features are exact.
+# The cosine steadies the end: with a constant rate the last of 10 epochs on 24,300 real tiles was 91.7 and 92.8 % (two
+# splits, EfficientNet-Lite0), with it 92.8 and 93.1 %.
+PRETRAINED_FAST: dict[str, Any] = {
+    "source": "features",
+    "precision": "float32",
+    "channels_last": False,
+    "schedule": "cosine",
+}
+
+
 def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:
     """The config of a recipe (the model's own by default) with `changes` on top, checked.
 
@@ -157,7 +187,10 @@ def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> Trai
     name = recipe or defaults.pop("recipe", "tutorial")
     if name not in RECIPES:
         raise ConfigError(f"There is no recipe '{name}'. Choose {_either(tuple(RECIPES))}.")
-    return TrainConfig.from_dict({**defaults, **RECIPES[name], "model": model, "recipe": name, **changes})
+    settings = {**defaults, **RECIPES[name]}
+    if name == "fast" and model_entry(model).is_pretrained:
+        settings |= PRETRAINED_FAST
+    return TrainConfig.from_dict({**settings, "model": model, "recipe": name, **changes})
 
 
 def workshop_config(model: str = "baseline", recipe: str = "fast", **changes: Any) -> TrainConfig:

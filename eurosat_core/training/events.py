@@ -10,6 +10,7 @@ from eurosat_core.errors import RunError
 __all__ = [
     "EpochDone",
     "Event",
+    "FeaturesDone",
     "Finished",
     "Phase",
     "Started",
@@ -35,6 +36,19 @@ class Started:
     trainable_parameters: int
     device: str
     threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesDone:
+    """The frozen part of a pretrained network was computed for `done` of `total` tiles, before the first step.
+
+    `seconds` is the time since the training began.
+    """
+
+    kind: ClassVar[str] = "features"
+    done: int
+    total: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +109,8 @@ class Finished:
     val_accuracy: float
 
 
-Event = Started | StepDone | EpochDone | Finished
-_KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, StepDone, EpochDone, Finished)}
+Event = Started | FeaturesDone | StepDone | EpochDone | Finished
+_KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished)}
 
 
 def event_to_dict(event: Event) -> dict[str, Any]:

@@ -11,18 +11,29 @@ from dataclasses import dataclass, field
 
 import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
-from eurosat_core.data.place import parts_of
-from eurosat_core.data.splits import Split, make_place_split, make_split
+from eurosat_core.data.batches import Batch, BatchSource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
+from eurosat_core.models.pretrained import trained_part
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.evaluation import Predictions
-from eurosat_core.training.events import EpochDone, Event, Finished, Phase, Started, StepDone
-from eurosat_core.training.network import loss_of, make_network, make_optimizer, preprocessing_for, scores_of
+from eurosat_core.training.events import EpochDone, Event, FeaturesDone, Finished, Phase, Started, StepDone
+from eurosat_core.training.frozen import FeatureCache
+from eurosat_core.training.network import (
+    kept_tensors,
+    loss_of,
+    make_network,
+    make_optimizer,
+    make_schedule,
+    preprocessing_for,
+    scores_of,
+    set_mode,
+)
 from eurosat_core.training.problems import explained
+from eurosat_core.training.sources import feature_source, split_for, tile_source
 
 __all__ = ["Checkpoint", "Pull", "split_for", "train"]
 
@@ -88,40 +99,6 @@ class _Tally:
         return self.loss.item() / self.tiles, self.right.item() / self.tiles
 
 
-def split_for(config: TrainConfig, tiles: TileSet) -> Split:
-    """The split that this config trains and validates on. Raises `DataError` when the tiles cannot be split so."""
-    if config.split == "place":
-        parts = torch.from_numpy(parts_of(tiles.names, tiles.cache.parent))
-        return make_place_split(
-            tiles.labels, parts, seed=config.seed, tiles=config.tiles, sealed_test=config.sealed_test
-        )
-    return make_split(
-        tiles.labels,
-        seed=config.seed,
-        train_fraction=config.train_fraction,
-        tiles=config.tiles,
-        stratified=config.stratified,
-        sealed_test=config.sealed_test,
-    )
-
-
-def _make_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch.device) -> BatchSource:
-    preprocessing = preprocessing_for(config.model, config.channels_last)
-    if config.source == "memory":
-        return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
-    return LoaderSource(
-        tiles,
-        split,
-        device,
-        preprocessing,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        workers=config.workers,
-        prefetch=config.prefetch,
-        pin_memory=config.pin_memory,
-    )
-
-
 def _memory_bytes(device: torch.device) -> int:
     """Bytes held on the device; for a CPU, of this process."""
     if device.type == "cuda":
@@ -151,14 +128,42 @@ class _Loop:
         self.clock = _Clock()
         self.split = split_for(config, tiles)
         self.labels = tiles.labels
-        self.network = make_network(config, len(tiles.class_names)).to(self.device)
+        self.network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
         if config.channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)
         self.optimizer = make_optimizer(config, self.network)
-        self.source = _make_source(config, tiles, self.split, self.device)
+        steps = config.epochs * -(-len(self.split.train) // config.batch_size)
+        self.schedule = make_schedule(config, self.optimizer, steps)
+        self.computed: nn.Module = self.network  # what every step computes
+        self.features: FeatureCache | None = None
+        if config.source == "features":
+            self.features = self._frozen(tiles)
+            self.source: BatchSource = feature_source(config, self.features, tiles, self.split, self.device)
+            self.computed = trained_part(self.network)
+        else:
+            self.source = tile_source(config, tiles, self.split, self.device)
+        self._dropout = DropoutState(config.seed, self.device)
         self._last_report = (0.0, 0)  # seconds, tiles since the training began
         self._tiles_done = 0
         self._scores: list[Tensor] = []
+
+    def _frozen(self, tiles: TileSet) -> FeatureCache:
+        split = self.split
+        numbers = torch.cat([split.train, split.validation, split.test])
+        set_mode(self.network, self.config, training=False)
+        preprocessing = preprocessing_for(self.config.model)
+        return FeatureCache(self.config, tiles, self.network, self.device, preprocessing, numbers)
+
+    def fill_features(self) -> Generator[FeaturesDone, float | None, None]:
+        """Compute the frozen part of the tiles whose outputs are not known yet, an event when one is due."""
+        if self.features is None:
+            return
+        total = self.features.missing
+        yield FeaturesDone(0, total, self.clock.seconds())
+        for done in self.features.fill():
+            if self.clock.is_due() or done == total:
+                self.clock.reported = self.clock.seconds()
+                self.clock.skip((yield FeaturesDone(done, total, self.clock.seconds())))
 
     def started(self) -> Started:
         counts = [(each.numel(), each.requires_grad) for each in self.network.parameters()]
@@ -176,15 +181,18 @@ class _Loop:
 
     def train_step(self, batch: Batch, tally: _Tally) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        scores, loss = loss_of(self.network, batch, self.config)
+        with self._dropout.drawing():
+            scores, loss = loss_of(self.computed, batch, self.config)
         loss.backward()
         self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
         tally.add(loss, scores, batch.labels)
         return loss
 
     def validation_step(self, batch: Batch, tally: _Tally) -> Tensor:
         with torch.no_grad():
-            scores, loss = loss_of(self.network, batch, self.config)
+            scores, loss = loss_of(self.computed, batch, self.config)
         self._scores.append(scores)
         tally.add(loss, scores, batch.labels)
         return loss
@@ -192,7 +200,7 @@ class _Loop:
     def phase(self, name: Phase, epoch: int, tally: _Tally) -> Generator[StepDone, float | None, None]:
         """One pass over one part of the split, an event for every step."""
         training = name == "train"
-        self.network.train(training)
+        set_mode(self.network, self.config, training=training)
         batches = self.source.train(epoch) if training else self.source.validation()
         step_once = self.train_step if training else self.validation_step
         self._last_report = (self.clock.seconds(), self._tiles_done)  # what lies between two phases is no training
@@ -225,7 +233,7 @@ class _Loop:
             return None
         self.network.eval()
         with torch.no_grad():
-            scores = [scores_of(self.network, each.tiles, self.config.precision) for each in self.source.test()]
+            scores = [scores_of(self.computed, each.tiles, self.config.precision) for each in self.source.test()]
         return self._answers(self.split.test, torch.cat(scores))
 
     def _answers(self, tiles: Tensor, scores: Tensor) -> Predictions:
@@ -233,10 +241,10 @@ class _Loop:
         return Predictions(tiles, self.labels[tiles], predicted.cpu(), confidence.cpu())
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights on the CPU, in torch's usual memory order."""
+        """A copy of what has to be kept on the CPU, in torch's usual memory order."""
         return {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in self.network.state_dict().items()
+            for name, value in kept_tensors(self.network, self.config).items()
         }
 
 
@@ -266,11 +274,14 @@ def train(config: TrainConfig, tiles: TileSet, keep: Callable[[Checkpoint], None
         yield from _guarded(_epochs(loop, keep), config)
     finally:
         loop.source.close()
+        if loop.features is not None:
+            loop.features.release()
 
 
 def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
     clock = loop.clock
     clock.skip((yield loop.started()))
+    yield from loop.fill_features()
     for epoch in range(1, loop.config.epochs + 1):
         begun = clock.seconds()
         learned = _Tally.on(loop.device)

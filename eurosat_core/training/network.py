@@ -1,6 +1,7 @@
 """A network ready to be trained or asked: made, fed as the catalog says, run in the precision asked for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -8,17 +9,23 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.weights import load_weights
 from eurosat_core.models.catalog import build_model, model_entry
+from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
+from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig
 
 __all__ = [
     "evaluation_batches",
+    "kept_tensors",
     "loss_of",
     "make_network",
     "make_optimizer",
+    "make_schedule",
     "predict",
     "preprocessing_for",
     "scores_of",
+    "set_mode",
 ]
 
 
@@ -28,14 +35,35 @@ def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
     return Preprocessing(entry.mean, entry.std, channels_last)
 
 
-def make_network(config: TrainConfig, classes: int) -> nn.Module:
-    """A freshly initialised network on the CPU, the same for the same seed.
+def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -> nn.Module:
+    """A freshly initialised network on the CPU, the same for the same seed; of a pretrained one, its last layer.
 
-    The global generator is left as it was.
+    cache: the folder that holds downloaded weights. The global generator is left as it was. Raises `DataError` when
+    pretrained weights are asked for that are not on this machine.
     """
+    entry = model_entry(config.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
+        if entry.is_pretrained and config.pretrained:
+            return from_weights(entry, classes, load_weights(entry.weights, cache or load_settings().cache))
         return build_model(config.model, classes)
+
+
+def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None:
+    """Training or evaluation mode; frozen BatchNorm layers stay in evaluation mode unless the config says otherwise."""
+    network.train(training)
+    if training and config.frozen_norms:
+        norms_in_evaluation_mode(network)
+
+
+def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
+    """What a run has to keep: all tensors, or of a pretrained network those that differ from the published ones."""
+    state: dict[str, Tensor] = network.state_dict()
+    if not (model_entry(config.model).is_pretrained and config.pretrained):
+        return state
+    trained = {name for name, each in network.named_parameters() if each.requires_grad}
+    drifting = set() if config.frozen_norms else {name for name, _ in network.named_buffers()}
+    return {name: value for name, value in state.items() if name in trained | drifting}
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
@@ -51,6 +79,15 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
             return torch.optim.Adagrad(trained, lr=rate, weight_decay=decay)
         case _:
             return torch.optim.SGD(trained, lr=rate, momentum=config.momentum, weight_decay=decay)
+
+
+def make_schedule(
+    config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler | None:
+    """What lowers the learning rate after each of so many steps; None when it stays."""
+    if config.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
 
 
 def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
@@ -75,7 +112,7 @@ def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> 
     The same batches give the same scores to the last bit, so a run's accuracy can be confirmed exactly.
     """
     preprocessing = preprocessing_for(config.model, config.channels_last)
-    size = max(config.batch_size, VALIDATION_BATCH) if config.source == "memory" else config.batch_size
+    size = config.batch_size if config.source == "loader" else max(config.batch_size, VALIDATION_BATCH)
     for chosen in numbers.split(size):
         yield Batch(normalize(tiles.pixels[chosen], preprocessing), tiles.labels[chosen])
 

@@ -83,6 +83,10 @@ def _bar(record: RunRecord, history: History) -> None:
     done = frames.progress(history)
     if history.started is None:
         text = "Getting ready: the network goes to its device, the first tiles are fetched…"
+    elif history.features is not None and history.latest is None:
+        known = history.features
+        done = known.done / max(known.total, 1)
+        text = f"Computing the frozen part, once for every tile: {known.done:,} of {known.total:,}"
     else:
         epoch = min(len(history.epochs) + 1, record.config.epochs)
         left = session.lab().seconds_left(record.id)

@@ -7,7 +7,9 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import (
     OPTIMIZERS,
     PRECISIONS,
+    PRETRAINED_FAST,
     RECIPES,
+    SCHEDULES,
     SOURCES,
     TrainConfig,
     recipe_config,
@@ -37,6 +39,9 @@ _EDITED = (
     "pin_memory",
     "channels_last",
     "precision",
+    "schedule",
+    "pretrained",
+    "frozen_norms",
 )
 _ALL_TILES = 0  # a widget's option cannot be None
 _TILE_CHOICES = (1500, 6000, 12000)
@@ -64,7 +69,7 @@ def _back_to_lesson() -> None:
 def _take_recipe() -> None:
     """A recipe sets everything that belongs to it; what to train on (epochs, tiles) stays."""
     chosen = recipe_config(st.session_state[_key("model")], st.session_state[_key("recipe")])
-    for name in {name for settings in RECIPES.values() for name in settings}:
+    for name in {name for settings in (*RECIPES.values(), PRETRAINED_FAST) for name in settings}:
         st.session_state[_key(name)] = getattr(chosen, name)
 
 
@@ -145,10 +150,14 @@ def draw() -> None:
 
 
 def _recipe() -> None:
-    if len(CATALOG) > 1:
-        st.selectbox("Model", list(CATALOG), format_func=lambda name: CATALOG[name].title, key=_key("model"))
-    else:
-        st.session_state[_key("model")] = next(iter(CATALOG))
+    st.selectbox(
+        "Model",
+        list(CATALOG),
+        format_func=lambda name: CATALOG[name].title,
+        key=_key("model"),
+        on_change=_take_recipe,
+        persist_state="session",
+    )
     recipe = st.segmented_control(
         "Recipe",
         list(choices.RECIPE_NAMES),
@@ -219,9 +228,10 @@ def _more() -> None:
     on_gpu = session.chosen_device() != "cpu"
     with st.container(horizontal=True):
         with st.popover("More", icon=":material/tune:"):
+            pretrained = CATALOG[model()].is_pretrained
             st.segmented_control(
                 "Tiles come from",
-                SOURCES,
+                [name for name in SOURCES if pretrained or name != "features"],
                 format_func=lambda name: choices.in_words("source", name),
                 key=_key("source"),
                 required=True,
@@ -265,6 +275,27 @@ def _more() -> None:
                     help="The same seed gives the same split and the same start.",
                 )
                 st.selectbox("Precision", PRECISIONS, key=_key("precision"), persist_state="session")
+                st.selectbox(
+                    "Learning rate over time",
+                    SCHEDULES,
+                    format_func=lambda name: choices.SCHEDULE_NAMES[name],
+                    key=_key("schedule"),
+                    persist_state="session",
+                )
+            st.toggle(
+                "Start from ImageNet weights",
+                key=_key("pretrained"),
+                persist_state="session",
+                disabled=not pretrained,
+                help="Off: the frozen part stays random, and what it knows is nothing.",
+            )
+            st.toggle(
+                "Keep BatchNorm statistics",
+                key=_key("frozen_norms"),
+                persist_state="session",
+                disabled=not pretrained,
+                help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
+            )
             st.toggle("Channels-last layout", key=_key("channels_last"), persist_state="session")
             st.toggle(
                 "Same share of each class in both parts (stratified)",

@@ -33,7 +33,7 @@ from file_server import (
 )
 
 from eurosat_core.data import download as module
-from eurosat_core.data.download import Stopped, download, md5_of
+from eurosat_core.data.download import Stopped, checksum_of, download
 from eurosat_core.data.remote import Remote
 from eurosat_core.errors import DataError
 
@@ -610,8 +610,11 @@ def test_a_certificate_that_cannot_be_verified(serve: Serve, folder: Path, part:
 
 def test_md5(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert md5_of(tmp_path / "a") == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
+    md5 = Remote("http://127.0.0.1/a", "0" * 32, "a")
+    assert checksum_of(tmp_path / "a", md5) == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
+    sha = Remote("http://127.0.0.1/a", "", "a", sha256="0" * 8)
+    assert checksum_of(tmp_path / "a", sha) == "ba7816bf"  # the first digits of FIPS 180-2's example
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        md5_of(tmp_path / "a", stop)
+        checksum_of(tmp_path / "a", md5, stop)

@@ -27,7 +27,16 @@ def check(settings: Settings, name: str, tiles: TilesState | None = None, **opti
 
 def test_every_line_is_there_in_order(settings: Settings, small_tiles: TileSet) -> None:
     checks = room_check(settings, TilesState(small_tiles), (CPU, NO_GPU), devices_known=True)
-    assert [each.name for each in checks] == ["Tiles", "CPU", "GPU", "Workers", "Disk", "Software"]
+    assert [each.name for each in checks] == [
+        "Tiles",
+        "Weights",
+        "Weights",
+        "CPU",
+        "GPU",
+        "Workers",
+        "Disk",
+        "Software",
+    ]
     assert all(each.text for each in checks)
     assert all(each.remedy for each in checks if each.state in ("missing", "problem"))
 

