@@ -24,6 +24,18 @@ if __name__ == "__main__":
             help="Browse the satellite tiles, class by class, and see what a network gets of them.",
         ),
         st.Page(
+            "convolution.py",
+            title="Convolution",
+            icon=":material/filter_center_focus:",
+            help="Step one filter over a tile, and see what each layer makes of it.",
+        ),
+        st.Page(
+            "model.py",
+            title="Model",
+            icon=":material/account_tree:",
+            help="Select a network, change it, or build one of your own.",
+        ),
+        st.Page(
             "train.py",
             title="Train",
             icon=":material/model_training:",

@@ -78,7 +78,8 @@ with st.expander(
         train_settings.draw()
         train_start.draw()
     with model:
-        model_table.draw(train_settings.model())
+        own = train_settings.network() if train_settings.model() == "custom" else ""
+        model_table.draw(train_settings.model(), own)
 
 if record is None and not problem:
     st.info(WORDS["empty"], icon=":material/model_training:")

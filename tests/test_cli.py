@@ -385,3 +385,26 @@ def test_interrupt_keeps_what_there_is(folder, places):
     assert result["state"] == "cancelled"
     assert len(result["epochs"]) >= 2
     assert RunStore(places / "runs").get(result["run_id"]).state == "cancelled"
+
+
+def test_a_network_of_ones_own_is_trained_and_judged(ask, folder):
+    data = folder(Forest=24, River=24)
+    layers = "conv 8 3 pad same, batchnorm, relu, maxpool 4, flatten, linear out"
+    options = ["--recipe", "fast", "--epochs", "2", "--network", layers, "--data", data]
+    status, trained, _ = ask("train", "--model", "custom", *options)
+    assert (status, trained["state"]) == (0, "finished")
+    status, judged, _ = ask("evaluate", trained["run_id"], "--data", data)
+    assert (status, judged["accuracy"]) == (0, trained["val_accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("model", "layers", "words"),
+    [
+        ("custom", "conv 8 3, linear out", "flatten"),
+        ("custom", "convolute 8", "convolute"),
+        ("baseline", "flatten, linear out", "only to the model 'custom'"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(ask, folder, model, layers, words):
+    status, _, said = ask("train", "--model", model, "--network", layers, "--data", folder(Forest=12, River=12))
+    assert (status, words in said) == (2, True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.models.presets import BASELINE
 from eurosat_core.training.config import TrainConfig
 
 __all__ = [
@@ -46,6 +47,7 @@ SETTING_NAMES = {
     "split": "Split",
     "train_fraction": "Share for training",
     "sealed_test": "Sealed test part",
+    "network": "Layers",
     "pretrained": "Starts from ImageNet weights",
     "frozen_norms": "BatchNorm statistics kept",
 }
@@ -69,6 +71,8 @@ def in_words(name: str, value: Any) -> str:
         return "all" if value is None else f"{value:,}"
     if name == "train_fraction":
         return f"{100 * value:.0f} %"
+    if name == "network":
+        return value or BASELINE
     if name == "device":
         return wording.device_name(value)
     words = {
@@ -88,6 +92,8 @@ def matters(name: str, config: TrainConfig) -> bool:
     """Whether a setting has any effect in this config: loader workers have none on tiles that lie in memory."""
     if name in _LOADER_ONLY:
         return config.source == "loader"
+    if name == "network":
+        return config.model == "custom"
     if name in _PRETRAINED_ONLY:
         return CATALOG[config.model].is_pretrained
     if name in _RANDOM_ONLY:

@@ -21,12 +21,15 @@ from eurosat_core.lab.frames import seconds_left
 from eurosat_core.lab.game import evaluate_guesses
 from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.history import History, HistoryReader
+from eurosat_core.lab.inspection import Inspector
 from eurosat_core.lab.jobs import Command, predictions_from_bytes
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.queue import Place
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
+from eurosat_core.lab.workload import Rate, measured_rate
 from eurosat_core.models.catalog import build_model, model_entry
+from eurosat_core.models.designs import DesignStore
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
@@ -43,12 +46,15 @@ _MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 class Lab:
     """Open it once per server with `open`, close it with `close`. All methods may be called from any thread.
 
-    library: its tiles, and how they are downloaded.
+    library: its tiles, and how they are downloaded. designs: networks that participants saved. inspector: looks into
+    trained networks at once, beside the queue.
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.store = RunStore(settings.runs)
+        self.designs = DesignStore(settings.runs / "designs")
+        self.inspector = Inspector(self.store)
         self._guess_book = GuessBook(settings.runs / "guesses.jsonl")
         self._engine = engine
         self.library = TileLibrary(settings, self._tiles_opened)
@@ -180,17 +186,23 @@ class Lab:
             workers=self._workers_problem,
         )
 
-    def model_summary(self, name: str) -> ModelSummary:
-        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes."""
+    def model_summary(self, name: str, network: str = "") -> ModelSummary:
+        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes.
+
+        network: the layers of the model `custom`.
+        """
         tile_set = self.library.tile_set
-        return _summary(name, len(tile_set.class_names) if tile_set else 10)
+        return _summary(name, len(tile_set.class_names) if tile_set else 10, network)
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
         tile_set = self.library.tile_set
         if tile_set is None:
             return None
-        macs = {name: _summary(name, 10).macs for name in {config.model, "baseline"}}
+        macs = {
+            "baseline": _summary("baseline", 10, "").macs,
+            config.model: _summary(config.model, 10, config.network).macs,
+        }
         runs = [each for each in self.store.all()[0] if each.state == "finished"]
         names = {each.id: each.name for each in self._devices}
         return estimate_seconds(
@@ -201,6 +213,12 @@ class Lab:
             macs,
             {"threads": self.settings.threads, "device_name": names.get(config.device, "")},
         )
+
+    def multiplication_rate(self, device: str) -> Rate | None:
+        """Multiplications per second of a device, as measured here; None while nothing was."""
+        names = {each.id: each.name for each in self._devices}
+        machine = {"threads": self.settings.threads, "device_name": names.get(device, "")}
+        return measured_rate(device, self._speeds, self.store.all()[0], self.model_summary, machine)
 
     def _seconds_for(self, config: TrainConfig) -> float | None:
         estimate = self.estimate(config)
@@ -347,10 +365,10 @@ def _used(tiles: TileSet) -> TilesUsed:
 
 
 @lru_cache(maxsize=32)
-def _summary(name: str, classes: int) -> ModelSummary:
+def _summary(name: str, classes: int, network: str) -> ModelSummary:
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
-        network = build_model(name, classes)
-    return summarize(network)
+        made = build_model(name, classes, network)
+    return summarize(made)
 
 
 _current: list[Lab] = []

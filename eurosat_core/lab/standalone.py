@@ -95,12 +95,15 @@ def _stopped_by_interrupt(control: Control) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def load_network(store: RunStore, run_id: str) -> torch.nn.Module:
-    """The trained network of a run, on the CPU, in evaluation mode. Raises `RunError` when it has none."""
+def load_network(store: RunStore, run_id: str, file: str = "model.pt") -> torch.nn.Module:
+    """The trained network of a run, on the CPU, in evaluation mode. Raises `RunError` when it has none.
+
+    file: which of the run's weights; those of its end by default.
+    """
     record = store.get(run_id)
     network = make_network(record.config, len(record.tiles.class_names))
     try:
-        weights = torch.load(io.BytesIO(store.load(run_id, "model.pt")), weights_only=True, map_location="cpu")
+        weights = torch.load(io.BytesIO(store.load(run_id, file)), weights_only=True, map_location="cpu")
         if set(weights) != set(kept_tensors(network, record.config)):
             raise ValueError("other tensors than this model's")
         network.load_state_dict(weights, strict=False)  # of a pretrained network the rest is the published part

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.models.presets import BASELINE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,6 +76,14 @@ CATALOG = {
             weights="efficientnet_lite0",
             last_layer="_fc",
         ),
+        ModelEntry(
+            name="custom",
+            title="Your own network",
+            about="What you put together on the Model page; the baseline's layers until then.",
+            builder="eurosat_core.models.build:build_network",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+        ),
     )
 }
 
@@ -92,8 +101,11 @@ def default_settings(name: str) -> dict[str, Any]:
     return dict(model_entry(name).settings)
 
 
-def build_model(name: str, classes: int = 10) -> "nn.Module":
-    """A freshly initialised network for `classes` classes; draws from torch's global generator."""
+def build_model(name: str, classes: int = 10, network: str = "") -> "nn.Module":
+    """A freshly initialised network for `classes` classes; draws from torch's global generator.
+
+    network: the layers of the model `custom`, as `models.layers` writes them. Raises `ConfigError`.
+    """
     module, _, attribute = model_entry(name).builder.partition(":")
-    builder: Callable[[int], nn.Module] = getattr(import_module(module), attribute)
-    return builder(classes)
+    builder: Callable[..., nn.Module] = getattr(import_module(module), attribute)
+    return builder(network or BASELINE, classes) if name == "custom" else builder(classes)

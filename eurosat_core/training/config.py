@@ -6,6 +6,7 @@ from typing import Any
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import CATALOG, default_settings, model_entry
+from eurosat_core.models.check import checked_network
 
 __all__ = ["OPTIMIZERS", "RECIPES", "TrainConfig", "recipe_config", "workshop_config"]
 
@@ -27,6 +28,7 @@ class TrainConfig:
     computes the frozen part of a pretrained model once per tile and trains on its outputs. pretrained: such a model
     starts from its published weights, else from random ones. frozen_norms: its BatchNorm layers keep their statistics
     (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, or down to 0 along a cosine.
+    network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
     """
 
     model: str = "baseline"
@@ -53,6 +55,7 @@ class TrainConfig:
     pretrained: bool = True
     frozen_norms: bool = True
     schedule: str = "constant"
+    network: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -97,6 +100,12 @@ class TrainConfig:
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
         if self.pin_memory and not self.device.startswith("cuda"):
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
+        if not isinstance(self.network, str):
+            raise ConfigError(f"The layers of a network must be a text, not {self.network!r}.")
+        if self.network and self.model != "custom":
+            raise ConfigError("Layers can be given only to the model 'custom'. Choose it, or leave the layers out.")
+        if self.network:
+            checked_network(self.network)
         entry = model_entry(self.model)
         if self.source == "features" and not entry.is_pretrained:
             raise ConfigError(

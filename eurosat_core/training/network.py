@@ -46,7 +46,7 @@ def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -
         torch.manual_seed(config.seed)
         if entry.is_pretrained and config.pretrained:
             return from_weights(entry, classes, load_weights(entry.weights, cache or load_settings().cache))
-        return build_model(config.model, classes)
+        return build_model(config.model, classes, config.network)
 
 
 def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None:

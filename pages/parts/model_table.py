@@ -9,9 +9,9 @@ from pages.parts import session
 __all__ = ["draw"]
 
 
-def draw(name: str) -> None:
-    """The summary table of a model of the catalog, and its totals."""
-    summary = session.lab().model_summary(name)
+def draw(name: str, network: str = "") -> None:
+    """The summary table of a model of the catalog, and its totals. network: the layers of one's own."""
+    summary = session.lab().model_summary(name, network)
     entry = CATALOG[name]
     st.markdown(f"**{entry.title}** · {entry.about}")
     table = pd.DataFrame(

@@ -17,7 +17,7 @@ from eurosat_core.training.config import (
 )
 from pages.parts import lesson, session
 
-__all__ = ["draft", "draw", "in_short", "model", "prepare", "refill"]
+__all__ = ["draft", "draw", "in_short", "model", "network", "prepare", "refill"]
 
 _EDITED = (
     "model",
@@ -42,6 +42,7 @@ _EDITED = (
     "schedule",
     "pretrained",
     "frozen_norms",
+    "network",
 )
 _ALL_TILES = 0  # a widget's option cannot be None
 _TILE_CHOICES = (1500, 6000, 12000)
@@ -79,6 +80,12 @@ def model() -> str:
     return name
 
 
+def network() -> str:
+    """The layers of one's own network; empty for the baseline's."""
+    layers: str = st.session_state[_key("network")]
+    return layers
+
+
 def in_short() -> str:
     """The settings in a line, for when they are folded away."""
     state = st.session_state
@@ -105,6 +112,8 @@ def draft() -> TrainConfig:
     device = session.chosen_device()
     values["tiles"] = values["tiles"] or None
     values["pin_memory"] = values["pin_memory"] and device != "cpu"  # it has no meaning without a GPU
+    if values["model"] != "custom":
+        values["network"] = ""  # kept in the session for when one's own network is chosen again
     return TrainConfig.from_dict({**values, "device": device})
 
 

@@ -1,0 +1,79 @@
+"""How long a convolution's multiplications take on a device, at the rate that was measured there."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eurosat_core import wording
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.models.convolution import LayerWork
+from eurosat_core.models.summary import ModelSummary
+
+__all__ = ["TRAINING_SHARE", "Rate", "measured_rate", "short_time", "tutorials_slip"]
+
+# Backward computes two gradients, of the layer's input and of its weights, each about as much work as forward.
+TRAINING_SHARE = 3
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Multiplications (with their additions) per second of a device, and a sentence that says what this rests on."""
+
+    per_second: float
+    basis: str
+
+
+def measured_rate(
+    device: str,
+    speeds: Sequence[Speed],
+    runs: Iterable[RunRecord],
+    summary: Callable[[str], ModelSummary],
+    machine: dict[str, Any],
+) -> Rate | None:
+    """The highest rate that was measured on a device; None while nothing was.
+
+    Of runs only finished ones count that were alone on this machine, took their tiles from memory (else the rate may
+    be the loader's) and trained the whole network. summary: costs of a model by name. machine: as runs note it.
+    """
+    found: list[Rate] = []
+    for speed in speeds:
+        if speed.device == device:
+            macs = summary("baseline").macs
+            how = f"the baseline trained for a moment when the lab opened (batches of {speed.batch_size}"
+            found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
+    for run in runs:
+        rate = run.summary.get("tiles_per_second")
+        alone = run.state == "finished" and run.kind == "train" and not run.beside
+        here = all(run.machine.get(name) == value for name, value in machine.items())
+        if not (alone and here and rate and run.config.device == device and run.config.source == "memory"):
+            continue
+        costs = summary(run.config.model)
+        if costs.trainable_params == costs.total_params:
+            how = f"your lab’s run {run.id} (batches of {run.config.batch_size}"
+            found.append(_rate(costs.macs * rate, how, run.config.precision))
+    return max(found, key=lambda each: each.per_second, default=None)
+
+
+def _rate(forward_per_second: float, how: str, precision: str) -> Rate:
+    rate = TRAINING_SHARE * forward_per_second
+    return Rate(
+        rate, f"{rate / 1e9:,.3g} billion multiplications a second, measured on this device: {how}, {precision})."
+    )
+
+
+def short_time(seconds: float) -> str:
+    """`0.3 µs`, `4.2 ms`, and from a second on as durations are worded everywhere."""
+    if seconds >= 0.9995:
+        return wording.duration(seconds)
+    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.9995e-3 else f"{seconds * 1e6:.2g} µs"
+
+
+def tutorials_slip(layer: LayerWork) -> str:
+    """A word on the figures that the written tutorial prints for its example; empty for any other layer."""
+    if layer != LayerWork():
+        return ""
+    return (
+        "The written tutorial prints 1,746,696 for one filter and 111,788,544 for all 64; multiplied out, it is "
+        "1,741,932 and 111,483,648."
+    )

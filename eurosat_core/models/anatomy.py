@@ -1,0 +1,266 @@
+"""A network in parts for looking at: blocks of layers, where its parameters and its multiplications are, in words."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from eurosat_core.models.check import LayerReport, Totals
+from eurosat_core.models.layer_costs import Shape
+from eurosat_core.models.layer_kinds import KINDS, OUT
+from eurosat_core.models.layers import UNREADABLE, Layer, format_layer
+from eurosat_core.models.summary import LayerRow
+from eurosat_core.wording import count, listed, times
+
+__all__ = [
+    "WHERE",
+    "Part",
+    "compared",
+    "guess_sentence",
+    "layer_table",
+    "layer_words",
+    "parts_of_reports",
+    "parts_of_rows",
+    "share_frame",
+    "where_sentence",
+]
+
+_MOST_PARTS = 16
+_KINDS = {"Conv": "convolution", "Linear": "linear", "MaxPool": "pooling", "AvgPool": "pooling", "Adaptive": "pooling"}
+_OWN = {
+    "conv": "convolution",
+    "residual": "convolution",
+    "linear": "linear",
+    "maxpool": "pooling",
+    "avgpool": "pooling",
+    "adaptiveavgpool": "pooling",
+}
+WHERE = {"convolution": "the convolutions", "linear": "the linear layers", "other": "other layers"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer, or several, as one block: kind (convolution, linear, pooling, other), title, and the small layers
+    that follow it; output shape, parameters and multiply-accumulates for one tile. count: layers merged into it."""
+
+    kind: str
+    title: str
+    then: tuple[str, ...]
+    shape: Shape
+    params: int
+    macs: int
+    count: int = 1
+
+
+def parts_of_rows(rows: Iterable[LayerRow]) -> tuple[Part, ...]:
+    """The blocks of a summary. Of large networks, convolutions at the same picture size are one block."""
+    found = [
+        Part(
+            next((kind for start, kind in _KINDS.items() if start in row.name), "other"),
+            _row_title(row.name),
+            (),
+            row.output_shape[1:],
+            row.params,
+            row.macs,
+        )
+        for row in rows
+    ]
+    return _merged(_gathered(found))
+
+
+def _row_title(name: str) -> str:
+    """`Conv2d-1` → `Convolution`."""
+    kind = name.rpartition("-")[0]
+    for start, title in (
+        ("Conv", "Convolution"),
+        ("MaxPool", "Max pooling"),
+        ("AvgPool", "Average pooling"),
+        ("Adaptive", "Adaptive pooling"),
+        ("BatchNorm", "BatchNorm"),
+    ):
+        if kind.startswith(start):
+            return title
+    return kind
+
+
+def parts_of_reports(reports: Iterable[LayerReport]) -> tuple[Part, ...]:
+    """The blocks of a checked network, up to its first problem."""
+    found = [
+        Part(
+            _OWN.get(each.layer.kind, "other"), _layer_title(each.layer), (), each.output_shape, each.params, each.macs
+        )
+        for each in reports
+        if each.output_shape is not None
+    ]
+    return _merged(_gathered(found))
+
+
+def _layer_title(layer: Layer) -> str:
+    match layer.kind:
+        case "conv":
+            return f"Convolution {_square(layer)}"
+        case "maxpool" | "avgpool":
+            return f"{KINDS[layer.kind].title} {_square(layer)}"
+        case "adaptiveavgpool":
+            return "Adaptive pooling"
+        case _ if layer.kind == UNREADABLE:
+            return format_layer(layer)
+        case _:
+            return KINDS[layer.kind].title
+
+
+def _square(layer: Layer) -> str:
+    """The side of its filter or window, in one piece."""
+    side = layer.whole("size")
+    return f"{side}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{side}"
+
+
+def layer_words(layer: Layer) -> str:
+    """What stands behind a layer's title: `6 filters of 5 × 5`, `2 × 2`, `one output per class`; may be empty."""
+    words = []
+    for field in KINDS[layer.kind].fields if layer.kind != UNREADABLE else ():
+        value = layer.value(field.name)
+        match field.name:
+            case "filters":
+                words.append(count(value, "filter") if isinstance(value, int) else f"{value} filters")
+            case "size" if layer.kind == "conv":
+                words[-1] += f" of {value} × {value}"
+            case "size":
+                words.append(f"{'to ' if layer.kind == 'adaptiveavgpool' else ''}{value} × {value}")
+            case "stride" if value not in (field.default, layer.value("size") if layer.has("size") else 1):
+                words.append(f"stride {value}")
+            case "pad" if value != field.default:
+                words.append(f"padding {value}")
+            case "share":
+                words.append(f"{100 * float(value):g} %")
+            case "units":
+                one_each = "one output per class"
+                words.append(
+                    one_each if value == OUT else count(value, "output") if isinstance(value, int) else str(value)
+                )
+    return ", ".join(words) if layer.kind != UNREADABLE else format_layer(layer)
+
+
+def _gathered(parts: Sequence[Part]) -> list[Part]:
+    """Activations, BatchNorm, dropout and flatten join the block before them."""
+    gathered: list[Part] = []
+    for part in parts:
+        if part.kind == "other" and gathered:
+            last = gathered[-1]
+            shape = part.shape if len(part.shape) == len(last.shape) else last.shape
+            gathered[-1] = replace(
+                last,
+                then=(*last.then, part.title),
+                shape=shape,
+                params=last.params + part.params,
+                macs=last.macs + part.macs,
+            )
+        else:
+            gathered.append(part)
+    return gathered
+
+
+def _merged(parts: list[Part]) -> tuple[Part, ...]:
+    """Of very deep networks, neighbouring convolutions at the same picture size become one block."""
+    if len(parts) <= _MOST_PARTS:
+        return tuple(parts)
+    merged: list[Part] = []
+    for part in parts:
+        last = merged[-1] if merged else None
+        if last is not None and part.kind == last.kind == "convolution" and part.shape[1:] == last.shape[1:]:
+            merged[-1] = replace(
+                part, then=(), params=last.params + part.params, macs=last.macs + part.macs, count=last.count + 1
+            )
+        else:
+            merged.append(replace(part, then=()))
+    return tuple(replace(each, title=f"{each.count} convolutions") if each.count > 1 else each for each in merged)
+
+
+def share_frame(parts: Sequence[Part]) -> pd.DataFrame:
+    """Per block with weights its share of the parameters and of the multiplications: part, figure, share, number."""
+    params, macs = sum(each.params for each in parts) or 1, sum(each.macs for each in parts) or 1
+    rows = []
+    for number, each in enumerate(parts, 1):
+        if each.params or each.macs:
+            name = f"{number}. {each.title}"
+            rows.append((name, "parameters", each.params / params, each.params))
+            rows.append((name, "multiplications", each.macs / macs, each.macs))
+    return pd.DataFrame(rows, columns=["part", "figure", "share", "number"])
+
+
+def _most(parts: Sequence[Part], figure: str) -> tuple[str, float]:
+    """The kind of layer with most of a figure, and its share."""
+    sums: dict[str, int] = {}
+    for each in parts:
+        kind = each.kind if each.kind in WHERE else "other"
+        sums[kind] = sums.get(kind, 0) + int(getattr(each, figure))
+    total = sum(sums.values())
+    kind = max(sums, key=lambda name: sums[name])
+    return kind, sums[kind] / total if total else 0.0
+
+
+def where_sentence(title: str, parts: Sequence[Part]) -> str:
+    """`99 % of the parameters sit in the linear layers, but 91 % of the multiplications happen in …`"""
+    (params_in, params), (macs_in, macs) = _most(parts, "params"), _most(parts, "macs")
+    if params_in == macs_in:
+        return (
+            f"**{title}**: {WHERE[params_in]} hold **{_percent(params)}** of the parameters and do "
+            f"**{_percent(macs)}** of the multiplications."
+        )
+    return (
+        f"**{title}**: **{_percent(params)}** of the parameters sit in {WHERE[params_in]}, but **{_percent(macs)}** of "
+        f"the multiplications happen in {WHERE[macs_in]}. A filter has few weights and uses each of them at every "
+        "place of the picture; a linear layer uses each of its many weights once."
+    )
+
+
+def guess_sentence(guess: tuple[str, str], parts: Sequence[Part]) -> str:
+    """Whether a guess (kind with most parameters, kind with most multiplications) was right."""
+    right = [guess[0] == _most(parts, "params")[0], guess[1] == _most(parts, "macs")[0]]
+    if all(right):
+        return "You guessed both."
+    if not any(right):
+        return "You guessed neither; most people do not at first."
+    return f"You guessed the {'parameters' if right[0] else 'multiplications'}, not the other."
+
+
+def _percent(share: float) -> str:
+    """Whole per cent, but never 100 for less than all."""
+    if 0.995 <= share < 1:
+        return f"{100 * min(share, 0.999):.1f} %"
+    return f"{100 * share:.0f} %"
+
+
+def compared(new: Totals, old: Totals, batch: int, name: str = "the baseline") -> str:
+    """Parameters, multiplications and memory of one network in terms of another's, in a sentence."""
+    figures = (
+        ("parameters", new.params, old.params),
+        ("multiplications", new.macs, old.macs),
+        ("memory", new.memory_bytes(batch), old.memory_bytes(batch)),
+    )
+    if all(mine == theirs for _, mine, theirs in figures):
+        return f"The same parameters, multiplications and memory as {name}."
+    return f"Compared with {name}: {listed([_ratio(what, mine / theirs) for what, mine, theirs in figures])}."
+
+
+def _ratio(what: str, ratio: float) -> str:
+    if abs(ratio - 1) < 0.005:
+        return f"{'the same' if ratio == 1 else 'almost the same'} {what}"
+    if ratio < 0.995:
+        return f"**{100 * ratio:.0f} %** of the {what}" if ratio >= 0.095 else f"**{100 * ratio:.1f} %** of the {what}"
+    return f"**{100 * (ratio - 1):.0f} % more** {what}" if ratio < 1.095 else f"**{times(ratio)}** the {what}"
+
+
+def layer_table(reports: Iterable[LayerReport]) -> pd.DataFrame:
+    """The checked layers as a table: Layer, Output, Parameters, MACs (M), Memory (KB)."""
+    rows = [
+        (
+            format_layer(each.layer),
+            "×".join(str(side) for side in each.output_shape or ()),
+            each.params,
+            each.macs / 1e6,
+            each.activation_bytes / 1024,
+        )
+        for each in reports
+    ]
+    return pd.DataFrame(rows, columns=["Layer", "Output", "Parameters", "MACs (M)", "Memory (KB)"])

@@ -1,0 +1,169 @@
+"""From a network's text to a PyTorch module, and to the source of one that anybody can run.
+
+Both give their layers the same names, so the weights of a trained run fit the exported source. torch is imported only
+when something is built.
+"""
+
+import inspect
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eurosat_core.models.check import TILE, checked_network
+from eurosat_core.models.layer_costs import Shape, cost_of, padding_of, units_of
+from eurosat_core.models.layers import Layer, format_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["build_network", "network_source"]
+
+# What layers are called in the module, numbered where there are several; the tutorial's names where it has one.
+_NAMES = {
+    "residual": "block",
+    "batchnorm": "norm",
+    "maxpool": "pool",
+    "avgpool": "pool",
+    "adaptiveavgpool": "adapt",
+    "linear": "fc",
+}
+_AS_FUNCTIONS = {
+    "relu": "functional.relu(x)",
+    "sigmoid": "x.sigmoid()",
+    "gelu": "functional.gelu(x)",
+    "flatten": "x.flatten(1)",
+}
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A layer with its name in the module, the shape it gets and the shape it gives."""
+
+    name: str
+    layer: Layer
+    before: Shape
+    after: Shape
+
+
+def _placed(layers: tuple[Layer, ...], classes: int) -> Iterator[_Placed]:
+    seen: Counter[str] = Counter()
+    shape = TILE
+    for layer in layers:
+        name = _NAMES.get(layer.kind, layer.kind)
+        seen[name] += 1
+        after = cost_of(layer, shape, classes).shape
+        yield _Placed(f"{name}{seen[name]}", layer, shape, after)
+        shape = after
+
+
+def _arguments(placed: _Placed, classes: int) -> tuple[str, tuple[int | float, ...], dict[str, int]]:
+    """The class in `torch.nn` (or `ResidualBlock`) of a layer, its arguments, and those given by name."""
+    layer, channels = placed.layer, placed.before[0]
+    match layer.kind:
+        case "conv":
+            options = {"stride": layer.whole("stride"), "padding": padding_of(layer)}
+            usual = {"stride": 1, "padding": 0}
+            changed = {name: value for name, value in options.items() if value != usual[name]}
+            return "Conv2d", (channels, layer.whole("filters"), layer.whole("size")), changed
+        case "residual":
+            stride = layer.whole("stride")
+            return "ResidualBlock", (channels, layer.whole("filters")), {} if stride == 1 else {"stride": stride}
+        case "batchnorm":
+            return ("BatchNorm2d" if len(placed.before) == 3 else "BatchNorm1d"), (channels,), {}
+        case "maxpool" | "avgpool":
+            size, stride = layer.whole("size"), layer.whole("stride")
+            kind = "MaxPool2d" if layer.kind == "maxpool" else "AvgPool2d"
+            return kind, (size,), {} if stride == size else {"stride": stride}
+        case "adaptiveavgpool":
+            return "AdaptiveAvgPool2d", (layer.whole("size"),), {}
+        case "dropout":
+            return "Dropout", (float(layer.value("share")),), {}
+        case "linear":
+            return "Linear", (channels, units_of(layer, classes)), {}
+        case _:
+            return {"relu": "ReLU", "sigmoid": "Sigmoid", "gelu": "GELU", "flatten": "Flatten"}[layer.kind], (), {}
+
+
+def build_network(text: str, classes: int = 10) -> "nn.Module":
+    """A freshly initialised network: tiles [B, 3, 64, 64] in, scores [B, classes] out.
+
+    Initialised as PyTorch does, from its global generator. Raises `ConfigError` for a text that cannot be trained.
+    """
+    from torch import nn
+
+    from eurosat_core.models.residual import ResidualBlock
+
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for placed in _placed(checked_network(text, classes), classes):
+        kind, arguments, options = _arguments(placed, classes)
+        make: Callable[..., nn.Module] = ResidualBlock if kind == "ResidualBlock" else getattr(nn, kind)
+        modules[placed.name] = make(*arguments, **options)
+    return nn.Sequential(modules)
+
+
+def network_source(text: str, classes: int = 10) -> str:
+    """Python source of the same network as a class `Net`, runnable by itself, with the shapes as comments.
+
+    Raises `ConfigError` for a text that cannot be trained.
+    """
+    layers = checked_network(text, classes)
+    made, used = [], []
+    for placed in _placed(layers, classes):
+        shape = f"[B, {', '.join(str(side) for side in placed.after)}]"
+        call = _AS_FUNCTIONS.get(placed.layer.kind)
+        if call is None:
+            kind, arguments, options = _arguments(placed, classes)
+            words = [*(str(each) for each in arguments), *(f"{name}={value}" for name, value in options.items())]
+            prefix = "" if kind == "ResidualBlock" else "nn."
+            made.append(f"self.{placed.name} = {prefix}{kind}({', '.join(words)})")
+            call = f"self.{placed.name}(x)"
+        used.append((f"x = {call}", shape))
+    width = max(len(line) for line, _ in used)
+    return _SOURCE.format(
+        text=format_network(layers),
+        imports="from torch import nn\nfrom torch.nn import functional"
+        if any("functional." in line for line, _ in used)
+        else "from torch import nn",
+        block=_block_source() if any(each.kind == "residual" for each in layers) else "",
+        classes=classes,
+        made="\n        ".join(made),
+        used="\n        ".join(f"{line:<{width}}  # {shape}" for line, shape in used),
+    )
+
+
+def _block_source() -> str:
+    from eurosat_core.models.residual import ResidualBlock
+
+    return f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
+
+
+_SOURCE = '''"""A network built in EuroSAT Lab. Its weights, once trained, are loaded with:
+
+net = Net()
+net.load_state_dict(torch.load("model.pt", weights_only=True))
+
+{text}
+"""
+
+import torch
+{imports}
+{block}
+
+class Net(nn.Module):
+    """Tiles [B, 3, 64, 64], normalised to -1…1, in; one score per class [B, {classes}] out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        {made}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        {used}
+        return x
+
+
+if __name__ == "__main__":
+    net = Net()
+    print(net)
+    print(net(torch.zeros(2, 3, 64, 64)).shape)
+'''

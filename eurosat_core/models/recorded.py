@@ -1,0 +1,82 @@
+"""The bundled network: the baseline, trained once on real tiles, so that no page is empty before the first own run.
+
+`assets/recorded/baseline.pt` holds its weights, `baseline.json` how good they are and how they were made.
+"""
+
+import hashlib
+import io
+import json
+import pickle
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from eurosat_core.errors import RunError
+from eurosat_core.models.catalog import build_model
+
+__all__ = ["Recorded", "recorded_baseline", "recorded_network"]
+
+_FOLDER = Path(__file__).parents[2] / "assets" / "recorded"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of the bundled network; figures of its validation part.
+
+    accuracy, per_class: 0…1. confusion: tiles, rows are the true class. tiles: how many were judged. made: how, when
+    and with what it was trained, in words. sha256: of the weights' file. seed: its training started from these.
+    """
+
+    model: str
+    class_names: tuple[str, ...]
+    accuracy: float
+    tiles: int
+    train_tiles: int
+    epochs: int
+    seed: int
+    per_class: dict[str, float]
+    confusion: tuple[tuple[int, ...], ...]
+    made: dict[str, str]
+    sha256: str
+
+
+@lru_cache(maxsize=1)
+def recorded_baseline() -> Recorded:
+    """The record of the bundled network. Raises `RunError` when its file is missing or damaged."""
+    try:
+        values: dict[str, Any] = json.loads((_FOLDER / "baseline.json").read_text(encoding="utf-8"))
+        values["class_names"] = tuple(values["class_names"])
+        values["confusion"] = tuple(tuple(row) for row in values["confusion"])
+        return Recorded(**values)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(_problem("its record cannot be read")) from error
+
+
+def recorded_network() -> nn.Module:
+    """The bundled network with its weights, on the CPU, in evaluation mode, in float32.
+
+    Raises `RunError` when its file is missing, or is not the one that was recorded (SHA-256).
+    """
+    record = recorded_baseline()
+    try:
+        content = (_FOLDER / "baseline.pt").read_bytes()
+    except OSError as error:
+        raise RunError(_problem("its weights are missing")) from error
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise RunError(_problem("its weights are not the ones that were recorded"))
+    # Whatever it draws to begin with is overwritten: nobody else's random numbers shall depend on that.
+    with torch.random.fork_rng(devices=[]):
+        network = build_model(record.model, len(record.class_names))
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(content), weights_only=True, map_location="cpu"))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(_problem("its weights do not fit this version of the lab")) from error
+    return network.eval()
+
+
+def _problem(what: str) -> str:
+    return f"The recorded network cannot be shown: {what}. Install the lab anew, or look at a run of your own."

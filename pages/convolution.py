@@ -1,0 +1,64 @@
+"""Convolution: from pixels to features, one filter step by step, then a whole network, then what it costs."""
+
+import streamlit as st
+
+from eurosat_core.lab.features import GUESSES
+from pages.parts import convolution_layers, convolution_steps, convolution_tile, convolution_work, lesson, session
+
+words = lesson.text("convolution")
+
+lesson.header(words["goal"], 9, words["task"])
+st.markdown(words["intro"])
+guess = lesson.guess("conv_multiplications", words["guess"], list(GUESSES))
+
+state = session.lab().tiles()
+tiles = state.tile_set
+if tiles is None:
+    if state.problem:
+        st.error(lesson.plain(state.problem), title="There are no tiles to look at")
+    else:
+        st.info("The filter is shown here as soon as they are ready.", title="The tiles are being opened")
+        st.skeleton(height=300)
+else:
+    st.header("One filter, step by step", anchor=False)
+    number = convolution_tile.choose(tiles)
+    convolution_steps.draw(tiles, number, guess)
+
+    st.header("What each layer sees", anchor=False)
+    convolution_layers.draw(tiles, number)
+
+st.header("Count the multiplications", anchor=False)
+convolution_work.draw()
+
+lesson.misconception("Somebody chose what the filters look for", words["misconception"])
+
+lesson.show_pytorch(
+    """
+import torch
+from torch.nn import functional
+
+edges = torch.tensor([[-1., 0., 1.],
+                      [-1., 0., 1.],
+                      [-1., 0., 1.]])
+filters = edges.repeat(1, 3, 1, 1)        # [filters, channels, rows, columns]
+
+maps = functional.conv2d(tiles, filters, padding=0, stride=1)
+maps = functional.relu(maps)
+maps = functional.max_pool2d(maps, 2)     # [B, 1, 62, 62] → [B, 1, 31, 31]
+""",
+    """
+import torch
+from torch.nn import functional
+
+edges = torch.tensor([[-1., 0., 1.],
+                      [-1., 0., 1.],
+                      [-1., 0., 1.]])
+filters = edges.repeat(1, 3, 1, 1).to("cuda")   # [filters, channels, rows, columns]
+tiles = tiles.to("cuda")
+
+maps = functional.conv2d(tiles, filters, padding=0, stride=1)
+maps = functional.relu(maps)
+maps = functional.max_pool2d(maps, 2)     # [B, 1, 62, 62] → [B, 1, 31, 31]
+""",
+)
+lesson.next_page("model.py", "Next: build a network")

@@ -1,0 +1,88 @@
+"""The calculator's rate: what was measured, on this device, and on what it rests."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import SPEEDS
+
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.workload import measured_rate, short_time, tutorials_slip
+from eurosat_core.models.catalog import build_model
+from eurosat_core.models.convolution import LayerWork
+from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.training.config import recipe_config
+from tests.run_makers import make_record
+
+HERE = {"threads": 2, "device_name": "Test CPU"}
+FAST = recipe_config("baseline", "fast")
+
+
+def summary(name: str) -> ModelSummary:
+    return summarize(build_model(name))
+
+
+def run(rate: float = 9000.0, **changes: Any) -> RunRecord:
+    figures = {"tiles_per_second": rate}
+    return make_record(**{"config": FAST, "summary": figures, "machine": {**HERE, "torch": "2"}, **changes})
+
+
+def test_nothing_measured_gives_no_figure() -> None:
+    assert measured_rate("cpu", [], [], summary, HERE) is None
+    assert measured_rate("cuda:0", SPEEDS, [run()], summary, HERE) is None
+
+
+def test_the_fastest_short_measurement() -> None:
+    rate = measured_rate("cpu", SPEEDS, [], summary, HERE)
+    assert rate is not None
+    assert rate.per_second == pytest.approx(3 * summary("baseline").macs / 0.0002)
+    assert "when the lab opened (batches of 128, bfloat16)" in rate.basis
+
+
+def test_a_faster_run_is_taken_and_named() -> None:
+    rate = measured_rate("cpu", SPEEDS, [run()], summary, HERE)
+    assert rate is not None
+    assert rate.per_second == pytest.approx(3 * summary("baseline").macs * 9000)
+    assert "run run (batches of 64, bfloat16)" in rate.basis
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"state": "cancelled"},
+        {"beside": ("other",)},
+        {"machine": {**HERE, "device_name": "another"}},
+        {"summary": {}},
+        {"config": replace(FAST, source="loader")},
+        {"config": replace(FAST, device="cuda:0")},
+    ],
+)
+def test_runs_that_say_nothing_about_this_device(changes: dict[str, Any]) -> None:
+    assert measured_rate("cpu", [], [run(**changes)], summary, HERE) is None
+
+
+def test_a_frozen_network_did_less_than_its_layers_say() -> None:
+    def frozen(name: str) -> ModelSummary:
+        return replace(summary(name), trainable_params=850)
+
+    assert measured_rate("cpu", [], [run()], frozen, HERE) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.25e-6, "0.25 µs"),
+        (12.3e-6, "12 µs"),
+        (4.234e-3, "4.23 ms"),
+        (0.5, "500 ms"),
+        (1.0, "1 s"),
+        (125, "2 min 05 s"),
+    ],
+)
+def test_short_times(seconds: float, text: str) -> None:
+    assert short_time(seconds) == text
+
+
+def test_the_slip_is_mentioned_beside_its_own_values_only() -> None:
+    assert "1,746,696" in tutorials_slip(LayerWork())
+    assert tutorials_slip(LayerWork(stride=2)) == ""

@@ -1,0 +1,220 @@
+"""Networks that cannot be trained: each explained at its row, and repaired by as many clicks as it has mistakes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+from eurosat_core.errors import ConfigError
+from eurosat_core.models.check import (
+    MAX_LAYERS,
+    check_network,
+    checked_network,
+    first_problem,
+    repaired,
+    totals,
+)
+from eurosat_core.models.layers import Layer, format_network, parse_network
+from eurosat_core.models.presets import BASELINE, EXTRA_LAYERS, PRESETS, changed_baseline
+from tests.models.network_makers import networks
+
+# Text, row of the first problem (from 1), words of its sentence, and the text after its repair.
+INVALID = [
+    ("", 1, "no layer yet", BASELINE),
+    ("con 6 5, flatten, linear out", 1, "no layer called “con”", "conv 6 5, flatten, linear out"),
+    ("flatten, dense 30, linear out", 2, "no layer called “dense”", "flatten, linear 30, linear out"),
+    ("lstm 4, flatten, linear out", 1, "Layers are: conv, residual", "flatten, linear out"),
+    ("conv six 5, flatten, linear out", 1, "must be a number", "conv 16 3, flatten, linear out"),
+    ("conv 0 5, flatten, linear out", 1, "whole number from 1 to 512", "conv 1 5, flatten, linear out"),
+    ("conv 6.4 5, flatten, linear out", 1, "Filters is 6.4", "conv 6 5, flatten, linear out"),
+    ("conv 999 5, flatten, linear out", 1, "Filters is 999", "conv 512 5, flatten, linear out"),
+    ("flatten, linear 0, linear out", 2, "Outputs is 0", "flatten, linear 1, linear out"),
+    ("conv 6 4 pad same, flatten, linear out", 1, "no middle pixel", "conv 6 5 pad same, flatten, linear out"),
+    (
+        "conv 6 3 stride 2 pad same, flatten, linear out",
+        1,
+        "stride of 2 makes it smaller",
+        "conv 6 3 stride 2 pad 1, flatten, linear out",
+    ),
+    ("conv 6 3 pad 2, flatten, linear out", 1, "more than half", "conv 6 3 pad 1, flatten, linear out"),
+    ("flatten, dropout 1, linear out", 2, "set every value to 0", "flatten, dropout 0.5, linear out"),
+    ("flatten, dropout -0.5, linear out", 2, "from 0 to 0.95", "flatten, dropout 0, linear out"),
+    (
+        "conv 6 5, relu, maxpool 2, linear out",
+        4,
+        "6 feature maps of 30 × 30. Flatten lays them out as 6 × 30 × 30 = 5,400",
+        "conv 6 5, relu, maxpool 2, flatten, linear out",
+    ),
+    (
+        "maxpool 8, conv 6 15, flatten, linear out",
+        2,
+        "15 × 15 does not fit into a picture of 8 × 8: the result would have -6 pixels",
+        "maxpool 8, conv 6 7, flatten, linear out",
+    ),
+    (
+        "maxpool 32, conv 6 5 pad 1, flatten, linear out",
+        2,
+        "with padding: 4 × 4",
+        "maxpool 32, conv 6 1, flatten, linear out",
+    ),
+    (
+        "maxpool 16, maxpool 8, flatten, linear out",
+        2,
+        "does not fit into a picture of 4 × 4",
+        "maxpool 16, maxpool 4, flatten, linear out",
+    ),
+    ("maxpool 64, avgpool 2, flatten, linear out", 2, "less than one pixel", "maxpool 64, flatten, linear out"),
+    (
+        "flatten, maxpool 2, linear out",
+        2,
+        "looks at windows of a picture, but flatten has made one row of 12,288",
+        "maxpool 2, flatten, linear out",
+    ),
+    (
+        "flatten, linear 30, conv 6 5, linear out",
+        3,
+        "slides its filters over a picture",
+        "conv 6 5, flatten, linear 30, linear out",
+    ),
+    (
+        "flatten, residual 8, linear out",
+        2,
+        "adds its input to the result",
+        "residual 8, flatten, linear out",
+    ),
+    ("flatten, linear 120, relu, linear 84", 4, "gives 84 scores", "flatten, linear 120, relu, linear out"),
+    ("flatten, linear 10", 2, "fits any other set of tiles", "flatten, linear out"),
+    ("conv 6 5, relu", 2, "ends without one score per class", "conv 6 5, relu, flatten, linear out"),
+    ("maxpool 2, flatten, relu", 3, "No layer here has weights", "maxpool 2, flatten, relu, linear out"),
+    ("flatten, linear out, relu, linear out", 2, "more layers come after", "flatten, linear 64, relu, linear out"),
+    ("flatten, linear out, relu", 3, "would only distort", "flatten, linear out"),
+    ("flatten, linear out, softmax", 3, "cross-entropy, has softmax in it", "flatten, linear out"),
+    ("flatten, softmax, linear out", 2, "in the middle of a network", "flatten, linear out"),
+    (
+        "flatten, linear 10000, linear out",
+        2,
+        "12,288 × 10,000 + 10,000 = 122,890,000.*at most 20,000,000",
+        "flatten, linear 1024, linear out",
+    ),
+    (
+        "conv 64 3 pad same, flatten, linear 500, linear out",
+        3,
+        "262,144 × 500 + 500 = 131,072,500",
+        "conv 64 3 pad same, maxpool 2, flatten, linear 500, linear out",
+    ),
+    (
+        "maxpool 16, conv 512 1, conv 512 11 pad same, flatten, linear out",
+        3,
+        "512 × 512 × 11 × 11 + 512 = 31,719,936",
+        "maxpool 16, conv 512 1, conv 512 3 pad same, flatten, linear out",
+    ),
+    (
+        "conv 128 3 pad same, conv 128 3 pad same, flatten, linear out",
+        2,
+        "multiplies 604 million times for one tile",
+        "conv 128 3 pad same, conv 64 3 pad same, flatten, linear out",
+    ),
+    (
+        "conv 256 3 pad same, relu, relu, maxpool 4, flatten, linear out",
+        1,
+        "keeps 1,048,576 numbers.*× 4 bytes × 2 .* × 256 tiles in a batch = 6.",
+        "conv 128 3 pad same, relu, relu, maxpool 4, flatten, linear out",
+    ),
+    (
+        f"{'relu, ' * 41}flatten, linear out",
+        41,
+        "at most 40 layers; this one has 43",
+        f"{'relu, ' * 37}linear out",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "row", "words", "after"), INVALID, ids=[each[2][:30] for each in INVALID])
+def test_each_mistake_is_explained_at_its_row_and_repaired(text: str, row: int, words: str, after: str) -> None:
+    layers = parse_network(text)
+    with pytest.raises(ConfigError, match=words.replace("(", r"\(").replace("+", r"\+")):
+        checked_network(text)
+    reports = check_network(layers)
+    found = first_problem(reports)
+    assert found is not None
+    assert found[0] + 1 == row
+    assert format_network(found[1].repair) == after
+    assert found[1].advice.endswith(".")
+    assert all(each.output_shape is not None for each in reports[: row - 1])
+    assert first_problem(check_network(repaired(layers))) is None
+
+
+@given(networks())
+@settings(max_examples=300)
+def test_repairs_always_end_in_a_valid_network(layers: tuple[Layer, ...]) -> None:
+    ends = repaired(layers)
+    assert 0 < len(ends) <= MAX_LAYERS
+    assert checked_network(format_network(ends)) == ends
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "broken"])
+def test_presets_can_be_trained(name: str) -> None:
+    assert checked_network(PRESETS[name].text)
+
+
+def test_the_broken_preset_has_the_five_mistakes_it_promises() -> None:
+    layers, seen = parse_network(PRESETS["broken"].text), []
+    while found := first_problem(check_network(layers)):
+        seen.append(found[1].advice)
+        layers = found[1].repair
+    assert len(seen) == 5, seen
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "words"),
+    [
+        ("conv 6 5, relu, sigmoid, flatten, linear out", 3, "Two activations"),
+        ("conv 6 5, conv 6 5, relu, flatten, linear out", 2, "No activation since"),
+        ("conv 6 5, relu, flatten, flatten, linear out", 4, "changes nothing"),
+        ("dropout 0, flatten, linear out", 1, "share of 0"),
+        ("maxpool 32, adaptiveavgpool 7, flatten, linear out", 2, "only 2 × 2"),
+        ("maxpool 2 stride 3, flatten, linear out", 1, "never looked at"),
+    ],
+)
+def test_what_does_little_gets_a_hint_and_may_be_trained(text: str, row: int, words: str) -> None:
+    reports = check_network(parse_network(text))
+    assert first_problem(reports) is None
+    assert [at for at, each in enumerate(reports, 1) if each.hint] == [row]
+    assert words in reports[row - 1].hint
+
+
+def test_figures_of_the_baseline_are_the_tutorials() -> None:
+    reports = check_network(parse_network(BASELINE))
+    assert [each.params for each in reports if each.params] == [456, 2_416, 324_600, 10_164, 850]
+    found = totals(reports)
+    assert (found.params, found.macs) == (338_486, 3_577_800)
+    assert found.memory_bytes(256) == 2 * 4 * (256 * 76_058 + 338_486)
+    assert not any(each.hint for each in reports)
+
+
+def test_as_many_scores_as_classes() -> None:
+    assert check_network(parse_network("flatten, linear out"), 4)[-1].output_shape == (4,)
+
+
+def test_the_unchanged_baseline_is_the_baseline() -> None:
+    assert format_network(changed_baseline()) == BASELINE
+
+
+@pytest.mark.parametrize("extra", EXTRA_LAYERS)
+def test_every_change_of_the_baseline_can_be_trained(extra: str) -> None:
+    for size in (3, 5, 7, 9, 11):
+        layers = changed_baseline((64, 64), size, extra, 0.5)
+        assert first_problem(check_network(layers)) is None
+        assert "dropout 0.5" in format_network(layers)
+
+
+def test_networks_are_checked_without_torch() -> None:
+    code = (
+        "import sys; from eurosat_core.models import build, check, presets; "
+        "check.checked_network(presets.BASELINE); print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "False"
