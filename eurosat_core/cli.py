@@ -23,7 +23,7 @@ __all__ = ["main"]
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start", "tiles")
+BENCHES = ("epoch", "watch", "start", "tiles", "frozen")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -36,13 +36,13 @@ class ColourTest:
 
 
 def colour_test(
-    array: npt.NDArray[np.uint8],
+    means: npt.NDArray[np.float32],
     labels: npt.NDArray[np.int64],
     class_names: tuple[str, ...],
     per_class: int = 100,
     seed: int = 1,
 ) -> ColourTest | None:
-    """Try it on up to `per_class` tiles of each class of `array` [N, 64, 64, 3], drawn at random.
+    """Try it on up to `per_class` tiles of each class, drawn at random; `means` [N, 3]: every tile's average colour.
 
     Half of them give each class its average colour, the other half is sorted, so that no tile is judged by itself.
     None when fewer than two classes have two tiles.
@@ -51,9 +51,9 @@ def colour_test(
     averages: dict[int, npt.NDArray[np.float64]] = {}
     for label in range(len(class_names)):
         members = np.flatnonzero(labels == label)
-        chosen = np.sort(generator.permutation(members)[:per_class])
-        if len(chosen) >= 2:  # sorted numbers are read in order from the memory map
-            averages[label] = generator.permutation(array[chosen].mean(axis=(1, 2)))
+        chosen = generator.permutation(members)[:per_class]
+        if len(chosen) >= 2:
+            averages[label] = means[chosen].astype(np.float64)
     if len(averages) < 2:
         return None
     known = list(averages)

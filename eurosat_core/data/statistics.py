@@ -14,6 +14,7 @@ from eurosat_core.errors import DataError
 
 __all__ = [
     "BINS",
+    "UNIFORM",
     "PartStatistics",
     "Statistics",
     "join_statistics",
@@ -30,7 +31,7 @@ Pixels = npt.NDArray[np.uint8]
 Values = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
 
-_UNIFORM = 4.0  # largest standard deviation (of 0…255) at which a tile shows next to nothing
+UNIFORM = 4.0  # largest standard deviation (of 0…255) at which a tile shows next to nothing
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def unusualness(statistics: Statistics, members: Counts) -> Values:
 
 
 def near_uniform(statistics: Statistics) -> Counts:
-    """Numbers of the tiles that show next to nothing, the most uniform first."""
+    """Numbers of the tiles that show next to nothing (contrast below `UNIFORM`), the most uniform first."""
     contrast = statistics.contrast
-    found = np.flatnonzero(contrast < _UNIFORM)
+    found = np.flatnonzero(contrast < UNIFORM)
     order: Counts = found[np.argsort(contrast[found], kind="stable")].astype(np.int64)
     return order

@@ -95,7 +95,7 @@ class TileSet:
     def statistics(self) -> Statistics:
         """Colour and contrast of every tile, mean tile and histograms of every class; read when first asked for.
 
-        Raises `DataError` when the cache entry was damaged meanwhile.
+        `open_tiles` asks for them, so that a damaged file is made anew there. Raises `DataError` for one elsewhere.
         """
         return load_statistics(self.cache / _STATISTICS, len(self), len(self.class_names))
 
@@ -157,7 +157,13 @@ def open_tiles(place: Path | None, cache: Path, progress: Progress | None = None
     tile_set = _open_or_make(cache / f"tiles-{listing.key}", lambda target: _decode(listing, target, progress))
     if wrong_lists := adopt_lists(place, cache):
         logger.warning("%s", wrong_lists)
-    return replace(tile_set, problems=(*left_out(place), *tile_set.problems))
+    return _with_statistics(replace(tile_set, problems=(*left_out(place), *tile_set.problems)))
+
+
+def _with_statistics(tile_set: TileSet) -> TileSet:
+    """The same set, its statistics read: nothing can happen to their file any more. Raises `DataError`."""
+    _ = tile_set.statistics
+    return tile_set
 
 
 def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
@@ -181,12 +187,12 @@ def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
             f"The decoded tiles could not be kept in {entry.parent}: {error.strerror or error}. Free some "
             "disk space (a full EuroSAT needs 350 MB), or name another folder in EUROSAT_CACHE."
         ) from error
-    return open_cached(entry)
+    return _with_statistics(open_cached(entry))
 
 
 def _open_if_whole(entry: Path) -> TileSet | None:
     try:
-        return open_cached(entry)
+        return _with_statistics(open_cached(entry))
     except DataError:
         return None
 

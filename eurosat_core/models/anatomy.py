@@ -207,11 +207,16 @@ def where_sentence(title: str, parts: Sequence[Part]) -> str:
             f"**{title}**: {WHERE[params_in]} hold **{_percent(params)}** of the parameters and do "
             f"**{_percent(macs)}** of the multiplications."
         )
-    return (
+    sentence = (
         f"**{title}**: **{_percent(params)}** of the parameters sit in {WHERE[params_in]}, but **{_percent(macs)}** of "
-        f"the multiplications happen in {WHERE[macs_in]}. A filter has few weights and uses each of them at every "
-        "place of the picture; a linear layer uses each of its many weights once."
+        f"the multiplications happen in {WHERE[macs_in]}."
     )
+    if (params_in, macs_in) == ("linear", "convolution"):
+        sentence += (
+            " A filter has few weights and uses each of them at every place of the picture; a linear layer uses each "
+            "of its many weights once."
+        )
+    return sentence
 
 
 def guess_sentence(guess: tuple[str, str], parts: Sequence[Part]) -> str:

@@ -105,7 +105,9 @@ class TrainConfig:
         if self.network and self.model != "custom":
             raise ConfigError("Layers can be given only to the model 'custom'. Choose it, or leave the layers out.")
         if self.network:
-            checked_network(self.network)
+            layers = checked_network(self.network)
+            if self.batch_size == 1 and any(each.kind in ("batchnorm", "residual") for each in layers):
+                raise ConfigError("BatchNorm needs at least two tiles in a batch. Choose a larger batch size.")
         entry = model_entry(self.model)
         if self.source == "features" and not entry.is_pretrained:
             raise ConfigError(

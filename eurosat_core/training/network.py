@@ -57,9 +57,12 @@ def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None
 
 
 def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
-    """What a run has to keep: all tensors, or of a pretrained network those that differ from the published ones."""
+    """What a run has to keep: all tensors, or of a network with a frozen part those that are not in it.
+
+    The frozen part is made again from the published weights, or from the seed when it is random.
+    """
     state: dict[str, Tensor] = network.state_dict()
-    if not (model_entry(config.model).is_pretrained and config.pretrained):
+    if not model_entry(config.model).is_pretrained:
         return state
     trained = {name for name, each in network.named_parameters() if each.requires_grad}
     drifting = set() if config.frozen_norms else {name for name, _ in network.named_buffers()}

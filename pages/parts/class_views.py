@@ -9,7 +9,7 @@ from eurosat_core import charts
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import EUROSAT_TILES, colours_for
 from eurosat_core.data.frames import class_histogram_frame
-from eurosat_core.data.statistics import near_uniform, unusualness
+from eurosat_core.data.statistics import UNIFORM, near_uniform, unusualness
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.wording import count, listed
 from pages.parts import lesson
@@ -105,7 +105,7 @@ def typical_and_odd(tiles: TileSet) -> None:
             [f"{title} tile {at} of {pictures.class_titles((name,))[name]}" for at in range(1, len(numbers) + 1)],
         )
     st.caption(words["typical measure"])
-    st.markdown(f"**Next to nothing to see.** {words['uniform']}")
+    st.markdown(f"**Next to nothing to see.** {words['uniform'].format(limit=f'{UNIFORM:g}')}")
     _uniform(tiles)
     st.markdown(f"**Two things in one tile.** {words['mixed']}")
 
@@ -126,4 +126,8 @@ def _uniform(tiles: TileSet) -> None:
         [f"{titles[name]}: {numbers[name]:,}" for name in first],
         [f"The most uniform tile of class {name}" for name in first],
     )
-    st.caption(f"{count(len(uniform), 'near-uniform tile')} of {len(tiles):,} in this set; one of each class is shown.")
+    if len(uniform):
+        found = count(len(uniform), "near-uniform tile")
+        st.caption(f"{found} of {len(tiles):,} in this set; the most uniform one of each class is shown.")
+    else:
+        st.caption("This set has no such tile.")

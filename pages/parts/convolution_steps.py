@@ -130,9 +130,7 @@ def _arithmetic(step: Step, chosen: Chosen) -> None:
 def _table(plane: pictures.Values, alt: str) -> None:
     """Numbers in cells that have the colours of the pictures."""
     colours = cell_colours(plane, 2 * (float(np.abs(plane).max()) or 1.0))  # half as strong, for dark figures
-    frame = pd.DataFrame(plane).map(features.number)
-    style = frame.style.apply(
-        lambda _: pd.DataFrame([[f"background-color: {each}; color: {_INK}" for each in row] for row in colours]),
-        axis=None,
-    )
-    st.table(style, hide_index=True, hide_header=True, alt=alt)
+    # As plain objects: with pandas' own type for text, a table takes 7 ms instead of 2, at every step.
+    look = np.array([[f"background-color: {each}; color: {_INK}" for each in row] for row in colours], dtype=object)
+    frame = pd.DataFrame([[features.number(each) for each in row] for row in plane.tolist()], dtype=object)
+    st.table(frame.style.apply(lambda _: look, axis=None), hide_index=True, hide_header=True, alt=alt)

@@ -16,6 +16,7 @@ __all__ = ["one_of_each", "saw_colours", "views"]
 
 _PER_PAGE = 24
 _LARGE = 8  # times enlarged
+_AT_A_GLANCE = 24  # classes of which an example is shown above the views
 _ACROSS = f"the tile is 640 m wide: {TILE_SIDE} pixels of {pictures.METRES_PER_PIXEL} m."
 _SCALE = {
     "eurosat": f"The bar is 200 m long; {_ACROSS}",
@@ -27,11 +28,11 @@ _SHOWS = {each.name: each.shows for each in CLASSES}
 
 @st.cache_data(show_spinner=False, max_entries=8)
 def _colours(fingerprint: str, _tiles: TileSet) -> ColourTest | None:
-    return colour_test(_tiles.array, _tiles.labels.numpy(), _tiles.class_names)
+    return colour_test(_tiles.statistics.means, _tiles.labels.numpy(), _tiles.class_names)
 
 
 def one_of_each(tiles: TileSet) -> None:
-    """One example tile of each class that has any."""
+    """One example tile of each class that has any, of the first ones where there are many."""
     titles = titles_of(tiles)
     labels = tiles.labels.numpy()
     first = {
@@ -39,12 +40,15 @@ def one_of_each(tiles: TileSet) -> None:
         for label, name in enumerate(tiles.class_names)
         if len(found := pictures.tiles_of_class(labels, label, seed()))
     }
+    shown = list(first)[:_AT_A_GLANCE]
     row_of(
         tiles,
-        list(first.values()),
-        [titles[name] for name in first],
-        [f"A tile of {pictures.class_titles((name,))[name]}" for name in first],
+        [first[name] for name in shown],
+        [titles[name] for name in shown],
+        [f"A tile of {pictures.class_titles((name,))[name]}" for name in shown],
     )
+    if len(first) > len(shown):
+        st.caption(f"{len(first) - len(shown)} more classes can be chosen below, under Browse.")
 
 
 @st.fragment

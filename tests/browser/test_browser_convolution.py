@@ -1,6 +1,7 @@
 """The Convolution page in a real browser: a filter is stepped by mouse, key and slider, and its numbers are read."""
 
 import re
+import time
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_relu_pooling_and_a_learned_filter(page):
     assert page.locator("[data-testid=stException]").count() == 0
 
 
-def test_a_step_while_a_training_runs_and_its_network_afterwards(page):
+def test_a_step_while_a_training_runs_and_its_network_afterwards(page, app_folder):
     go_to(page, "Train")
     set_epochs(page, 60)
     run_id = start_training(page)
@@ -93,12 +94,19 @@ def test_a_step_while_a_training_runs_and_its_network_afterwards(page):
     press(page, "Down")
     landed(page, 32, 32)
     go_to(page, "Train")
-    page.get_by_text(re.compile("Epoch [2-9]|epoch [2-9]")).first.wait_for(timeout=60_000)
+    events = app_folder / "runs" / run_id / "events.jsonl"
+    deadline = time.monotonic() + 90
+    while '"kind": "epoch"' not in events.read_text() and time.monotonic() < deadline:
+        page.wait_for_timeout(200)
     stop(page)
+    assert (events.parent / "model.pt").exists()
     go_to(page, "Convolution")
     page.get_by_text(re.compile("Before training, its surest answer")).wait_for()
     drawn(page)
-    page.get_by_role("combobox", name=re.compile("Network")).click()
+    networks = page.get_by_role("combobox", name=re.compile("Network"))
+    networks.scroll_into_view_if_needed()  # a list that was opened before closes again when the page moves
+    page.wait_for_timeout(800)
+    networks.click()
     page.get_by_role("option", name=re.compile(run_id)).click()
     drawn(page)
     page.get_by_text("Its answer, after training").wait_for()

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.browser.test_browser import badge, set_epochs, start_training
 from tests.browser.test_browser_tiles import drawn
 
 pytestmark = pytest.mark.browser
@@ -96,6 +97,18 @@ def test_a_layer_is_added_and_changed_and_the_network_survives_a_refresh(page):
     page.reload()
     page.get_by_text("200 outputs").first.wait_for()
     assert network(page) == kept
+
+
+def test_an_own_network_is_trained(page):
+    open_builder(page)
+    choice(page, "model_preset", "All linear").click()
+    page.get_by_text("1,474,680 parameters").wait_for()
+    button(page, "model_train").click()
+    page.get_by_role("heading", name="Train", exact=True).wait_for()
+    page.get_by_text("Your own network").first.wait_for()
+    set_epochs(page, 1)
+    start_training(page)
+    badge(page, "Finished").wait_for(timeout=120_000)
 
 
 def test_a_network_is_saved_and_opened_again(page):

@@ -10,7 +10,7 @@ from eurosat_core.data.tiles import TileSet
 
 
 def test_classes_that_differ_in_colour_are_sorted(small_tiles: TileSet) -> None:
-    result = colour_test(small_tiles.array, small_tiles.labels.numpy(), small_tiles.class_names)
+    result = colour_test(small_tiles.statistics.means, small_tiles.labels.numpy(), small_tiles.class_names)
     assert result is not None
     assert result.accuracy == 1
     assert result.chance == 0.25
@@ -19,21 +19,21 @@ def test_classes_that_differ_in_colour_are_sorted(small_tiles: TileSet) -> None:
 
 
 def test_classes_of_one_colour_come_out_at_chance() -> None:
-    array = np.random.default_rng(0).integers(0, 256, (400, 64, 64, 3), dtype=np.uint8)
-    result = colour_test(array, np.arange(400) % 4, ("a", "b", "c", "d"))
+    means = np.random.default_rng(0).normal(128, 1, (400, 3)).astype(np.float32)
+    result = colour_test(means, np.arange(400) % 4, ("a", "b", "c", "d"))
     assert result is not None
     assert result.accuracy == pytest.approx(0.25, abs=0.12)
     assert result.confused is not None
 
 
 def test_the_same_for_the_same_seed(small_tiles: TileSet) -> None:
-    arguments = (small_tiles.array, small_tiles.labels.numpy(), small_tiles.class_names)
+    arguments = (small_tiles.statistics.means, small_tiles.labels.numpy(), small_tiles.class_names)
     assert colour_test(*arguments, per_class=10) == colour_test(*arguments, per_class=10)
 
 
 def test_none_when_there_is_nothing_to_compare() -> None:
-    array = np.zeros((3, 64, 64, 3), dtype=np.uint8)
-    assert colour_test(array, np.array([0, 0, 1]), ("a", "b")) is None
+    means = np.zeros((3, 3), dtype=np.float32)
+    assert colour_test(means, np.array([0, 0, 1]), ("a", "b")) is None
 
 
 def test_guesses_cover_every_share() -> None:

@@ -74,6 +74,22 @@ def test_left_out_pictures_are_not_counted(small_folder: Callable[..., Path], tm
     assert np.allclose(tiles.statistics.class_tiles[0], forest, atol=1e-3)
 
 
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:200])])
+def test_an_entry_with_damaged_statistics_is_made_anew(
+    spoil: Callable[[Path], object], small_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    place = small_folder(tmp_path / "place")
+    tiles = open_tiles(place, tmp_path / "cache")
+    spoil(tiles.cache / "statistics.npz")
+    assert np.array_equal(open_tiles(place, tmp_path / "cache").statistics.means, tiles.statistics.means)
+
+
+def test_an_open_set_does_not_need_the_file_any_more(small_folder: Callable[..., Path], tmp_path: Path) -> None:
+    tiles = open_tiles(small_folder(tmp_path / "place"), tmp_path / "cache")
+    (tiles.cache / "statistics.npz").unlink()
+    assert len(tiles.statistics.means) == len(tiles)
+
+
 def few() -> Statistics:
     pixels = some_tiles(6)
     labels = np.array([0, 0, 0, 1, 1, 1])

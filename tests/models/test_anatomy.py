@@ -39,6 +39,12 @@ def test_networks_with_both_in_one_place_get_their_own_sentence() -> None:
     assert "the linear layers hold **100 %** of the parameters and do **100 %**" in where_sentence("It", linear)
 
 
+def test_the_reason_is_given_only_where_it_applies() -> None:
+    turned = [Part("convolution", "Convolution", (), (8, 4, 4), 90, 10), Part("linear", "Linear", (), (10,), 10, 90)]
+    assert where_sentence("It", turned).endswith("**90 %** of the multiplications happen in the linear layers.")
+    assert "uses each of them at every place" in where_sentence("Baseline", BASELINE_PARTS)
+
+
 @pytest.mark.parametrize(
     ("guess", "words"),
     [

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -170,6 +171,22 @@ def test_views_with_an_empty_class_and_few_tiles(
     test = app("tiles.py")
     for name in ("Class averages", "All tiles in one chart", "Typical and odd", "From picture to numbers", "Splits"):
         assert not view(test, name).exception
+
+
+def test_a_hundred_classes_are_all_within_reach(
+    make_lab: Callable[..., Lab], app: App, small_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    make_lab(data=small_folder(tmp_path / "data", {f"class {number:03}": 2 for number in range(100)}))
+    test = app("tiles.py")
+    assert "76 more classes can be chosen below" in shown(test)
+    assert len(pills(test, -1).options) == 100
+    for name in ("Class averages", "All tiles in one chart", "Typical and odd", "From picture to numbers", "Splits"):
+        assert not view(test, name).exception
+
+
+def test_a_set_without_near_uniform_tiles_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pages.parts.class_views.near_uniform", lambda _: np.zeros(0, dtype=np.int64))
+    assert "This set has no such tile" in shown(view(app("tiles.py"), "Typical and odd"))
 
 
 def test_guess_stands_next_to_what_was_measured(lab: Lab, app: App) -> None:

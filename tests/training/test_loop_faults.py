@@ -17,13 +17,13 @@ from torch.utils.data import dataloader
 
 from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tiles import TileSet, open_tiles
-from eurosat_core.errors import DataError, TrainingError
+from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.training import loop, network
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import EpochDone
+from eurosat_core.training.events import EpochDone, Finished
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.problems import DeviceError
-from tests.training.conftest import CONFIG, LOADER, HandClock
+from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
 
 RUNAWAY = replace(CONFIG, learning_rate=10.0, weight_decay=1.0, batch_size=10)  # weights grow ninefold a step
 
@@ -152,3 +152,13 @@ def test_a_loader_worker_that_is_killed_is_told(own_tiles: TileSet, monkeypatch:
     monkeypatch.setattr(dataloader._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds; otherwise five
     config = replace(LOADER, workers=1, batch_size=5)
     assert "fewer loader workers" in pull_epoch_then(kill, config, own_tiles)
+
+
+def test_a_tile_left_over_alone_does_not_stop_batchnorm(small_tiles: TileSet) -> None:
+    """150 training tiles in batches of 149: PyTorch refuses BatchNorm over a batch of one flat tile."""
+    layers = "flatten, linear 8, batchnorm, relu, linear out"
+    config = replace(CONFIG, model="custom", network=layers, batch_size=149, epochs=1)
+    events, _ = run(config, small_tiles)
+    assert of_kind(Finished, events)
+    with pytest.raises(ConfigError, match="at least two tiles"):
+        replace(config, batch_size=1).checked()
