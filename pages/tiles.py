@@ -81,4 +81,4 @@ for pictures, labels in loader:                             # [40, 3, 64, 64], [
     ...
 """,
 )
-lesson.next_page("train.py", "Next: train a network")
+lesson.next_page("convolution.py", "Next: see a convolution")

@@ -240,8 +240,9 @@ def _record(network: nn.Module, tiles: Tensor) -> tuple[tuple[LayerSeen, ...], T
     paths = {layer: path for path, layer in network.named_modules() if not list(layer.children())}
 
     def note(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kind = "Conv2d" if isinstance(layer, nn.Conv2d) else type(layer).__name__  # a variant of it is one, too
         # At once: the next layer may work in place.
-        seen.append(_layer_seen(f"{type(layer).__name__}-{len(seen) + 1}", paths[layer], output.detach()[0].float()))
+        seen.append(_layer_seen(f"{kind}-{len(seen) + 1}", paths[layer], output.detach()[0].float()))
 
     hooks = [layer.register_forward_hook(note) for layer in paths]
     try:

@@ -67,7 +67,7 @@ def summarize(model: nn.Module, input_shape: tuple[int, int, int] = (3, 64, 64))
         params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
         rows.append(
             LayerRow(
-                f"{type(layer).__name__}-{len(rows) + 1}",
+                f"{'Conv2d' if isinstance(layer, nn.Conv2d) else type(layer).__name__}-{len(rows) + 1}",
                 (-1, *output.shape[1:]),
                 params,
                 _layer_macs(layer, output),

@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
-from eurosat_core.data.batches import Batch, Preprocessing, epoch_order, normalize
+from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, epoch_order, normalize
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.data.weights import find_weights
@@ -30,7 +30,9 @@ from eurosat_core.training.config import TrainConfig
 
 __all__ = ["FeatureCache", "FeatureSource"]
 
-BATCH = 256  # tiles at a time: no gradient is kept, and large batches read VGG's 411 MB of weights less often
+# Tiles computed at a time, channels-last. Milliseconds per tile on two cores, against batches of 256 in the usual
+# layout: EfficientNet-Lite0 0.97 against 4.4, VGG11-BN 8.3 against 11.8.
+BATCH = 64
 _FOLDER = "features"
 _MAX_BYTES = 3 * 1024**3  # of all caches together; the ones not used for longest go first
 _WAIT_SECONDS = 3600.0  # for another process that computes the same
@@ -72,7 +74,7 @@ class FeatureCache:
         numbers: Tensor,
     ) -> None:
         self._tiles = tiles
-        self._network = network
+        self._network = network.to(memory_format=torch.channels_last)
         self._device = device
         self._preprocessing = preprocessing
         self._lock: FileLock | None = None
@@ -185,7 +187,7 @@ class FeatureSource:
     ) -> None:
         self._device = device
         self._batch_size = batch_size
-        self._validation_batch = max(batch_size, BATCH)
+        self._validation_batch = max(batch_size, VALIDATION_BATCH)
         self._seed = seed
         self._parts = {"train": split.train, "validation": split.validation, "test": split.test}
         self._labels = {name: labels[part].to(device) for name, part in self._parts.items()}

@@ -152,7 +152,7 @@ class _Loop:
         split = self.split
         numbers = torch.cat([split.train, split.validation, split.test])
         set_mode(self.network, self.config, training=False)
-        preprocessing = preprocessing_for(self.config.model)
+        preprocessing = preprocessing_for(self.config.model, channels_last=True)
         return FeatureCache(self.config, tiles, self.network, self.device, preprocessing, numbers)
 
     def fill_features(self) -> Generator[FeaturesDone, float | None, None]:

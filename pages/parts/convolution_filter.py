@@ -143,6 +143,6 @@ def _trained() -> Chosen:
         alt=f"The first layer’s {len(shown)} filters in colour; filter {number + 1} is framed",
     )
     padding = f"stride {layer.stride}, padding {layer.padding}"
-    st.caption(f"{words['trained']} In the network this layer works with {padding}.")
+    st.caption(f"{words['trained' if stage == AFTER else 'untrained']} In the network this layer works with {padding}.")
     entry = model_entry(inspector.config(run_id).model)
     return Chosen(layer.weights[number], float(layer.biases[number]), (0, 1, 2), entry.mean, entry.std)

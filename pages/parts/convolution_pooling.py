@@ -15,6 +15,7 @@ __all__ = ["draw_pooling", "draw_relu"]
 _MAP = 320
 
 
+@st.fragment
 def draw_relu(values: pictures.Values) -> None:
     """A feature map [H, W] before and after ReLU, and one of its values."""
     st.markdown(lesson.text("convolution")["relu"])
@@ -27,6 +28,7 @@ def draw_relu(values: pictures.Values) -> None:
     lesson.saw(features.relu_words(values))
 
 
+@st.fragment
 def draw_pooling(values: pictures.Values) -> None:
     """Pooling of what ReLU leaves of a feature map [H, W], and one of its windows."""
     st.markdown(lesson.text("convolution")["pooling"])

@@ -24,7 +24,7 @@ _VIEWS = ("1 · Convolution", "2 · ReLU", "3 · Pooling")
 
 @st.fragment
 def draw(tiles: TileSet, number: int, guess: str | None) -> None:
-    """Filter, padding and stride, then one of three views. A fragment: a step draws only this again."""
+    """Filter, padding and stride, then one of three views: fragments within this one, so a step draws little again."""
     above = st.container()
     settings = st.container(horizontal=True)
     with above:
@@ -64,6 +64,7 @@ def draw(tiles: TileSet, number: int, guess: str | None) -> None:
         _convolution(tile, given, values, chosen, padding, stride, guess)
 
 
+@st.fragment
 def _convolution(
     tile: pictures.Pixels,
     given: pictures.Values,

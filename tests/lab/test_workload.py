@@ -10,6 +10,7 @@ from eurosat_core.lab.runs import RunRecord
 from eurosat_core.lab.workload import measured_rate, short_time, tutorials_slip
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.convolution import LayerWork
+from eurosat_core.models.presets import PRESETS
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.training.config import recipe_config
 from tests.run_makers import make_record
@@ -18,8 +19,8 @@ HERE = {"threads": 2, "device_name": "Test CPU"}
 FAST = recipe_config("baseline", "fast")
 
 
-def summary(name: str) -> ModelSummary:
-    return summarize(build_model(name))
+def summary(name: str, network: str = "") -> ModelSummary:
+    return summarize(build_model(name, network=network))
 
 
 def run(rate: float = 9000.0, **changes: Any) -> RunRecord:
@@ -61,8 +62,16 @@ def test_runs_that_say_nothing_about_this_device(changes: dict[str, Any]) -> Non
     assert measured_rate("cpu", [], [run(**changes)], summary, HERE) is None
 
 
+def test_a_network_of_ones_own_is_counted_by_its_own_layers() -> None:
+    layers = PRESETS["deeper"].text
+    rate = measured_rate("cpu", [], [run(config=replace(FAST, model="custom", network=layers))], summary, HERE)
+    assert rate is not None
+    assert rate.per_second == pytest.approx(3 * summary("custom", layers).macs * 9000)
+    assert summary("custom", layers).macs != summary("baseline").macs
+
+
 def test_a_frozen_network_did_less_than_its_layers_say() -> None:
-    def frozen(name: str) -> ModelSummary:
+    def frozen(name: str, _network: str) -> ModelSummary:
         return replace(summary(name), trainable_params=850)
 
     assert measured_rate("cpu", [], [run()], frozen, HERE) is None

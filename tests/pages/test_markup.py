@@ -71,7 +71,7 @@ def evil_lab(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> L
     return lab
 
 
-@pytest.mark.parametrize("page", ["start.py", "tiles.py", "train.py"])
+@pytest.mark.parametrize("page", ["start.py", "tiles.py", "convolution.py", "model.py", "train.py"])
 @pytest.mark.parametrize("who", [ME, EVIL])
 def test_pages_without_a_run(evil_lab: Lab, app: App, page: str, who: str) -> None:
     test = app(page, who=who)
@@ -94,7 +94,7 @@ def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -
     )
     if state not in ("queued", "running", "paused"):
         keep_predictions(evil_lab, record.id)
-    for page in ("train.py", "start.py", "tiles.py"):
+    for page in ("train.py", "start.py", "tiles.py", "convolution.py", "model.py"):
         assert_harmless(app(page, who=who, run=record.id))
 
 
@@ -105,7 +105,7 @@ def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evil_lab, "runs", lambda: ([], [f"The run {EVIL} is damaged."]))
     monkeypatch.setattr(evil_lab.library, "_state", TilesState(problem=f"The disk {EVIL} is full."))
-    for page in ("start.py", "tiles.py", "train.py"):
+    for page in ("start.py", "tiles.py", "convolution.py", "model.py", "train.py"):
         assert_harmless(app(page))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from eurosat_core.data.batches import normalize
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.models.pretrained import frozen_part
@@ -91,7 +92,7 @@ def test_only_tiles_that_are_used_are_computed(tiles: TileSet) -> None:
 
 def cache_of(tiles: TileSet, config: TrainConfig = LITE) -> FeatureCache:
     network = make_network(config, 2, tiles.cache.parent).eval()
-    preprocessing = preprocessing_for(config.model)
+    preprocessing = preprocessing_for(config.model, channels_last=True)
     return FeatureCache(config, tiles, network, torch.device("cpu"), preprocessing, torch.arange(len(tiles)))
 
 
@@ -99,13 +100,11 @@ def test_the_values_are_what_the_network_says(tiles: TileSet) -> None:
     cache = cache_of(tiles)
     assert list(cache.fill()) == [40]
     network = make_network(LITE, 2, tiles.cache.parent).eval()
-    from eurosat_core.data.batches import normalize
-
     with torch.no_grad():
         oracle = frozen_part(network, normalize(tiles.pixels, preprocessing_for("efficientnet_lite0")))
-    assert torch.equal(cache.values, oracle)
+    assert torch.allclose(cache.values, oracle, rtol=1e-4, atol=1e-5)  # another memory layout, other rounding
     later = cache_of(tiles)
-    assert later.missing == 0 and torch.equal(later.values, oracle)
+    assert later.missing == 0 and torch.equal(later.values, cache.values)
     later.release()
 
 
