@@ -21,7 +21,7 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 
 __all__ = ["run"]
 
-TILES, EPOCHS = 400, 10
+TILES, EPOCHS = 2400, 10
 _HEAD = "classifier.6."
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.efficientnet_lite import EfficientNetLite0
+from eurosat_core.models.folding import folded_frozen_part
 from eurosat_core.models.pretrained import (
     from_weights,
     frozen_part,
@@ -81,6 +82,21 @@ def test_the_two_parts_make_the_whole(name: str) -> None:
     tiles = torch.rand(3, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(trained_part(network)(frozen_part(network, tiles)), network(tiles))
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_what_is_folded_gives_the_same_up_to_rounding(side: int) -> None:
+    network = build_model("vgg11_bn", 4)
+    with torch.no_grad():
+        network.train()(torch.rand(8, 3, side, side))  # norms with statistics of their own
+        network.eval()
+        tiles = torch.rand(5, 3, side, side)
+        before = [each.clone() for each in network.get_submodule("features").state_dict().values()]
+        folded = folded_frozen_part(network, tiles)(tiles)
+        oracle = frozen_part(network, tiles)
+    assert torch.allclose(folded, oracle, rtol=1e-3, atol=1e-4 * float(oracle.abs().max()))
+    after = network.get_submodule("features").state_dict().values()
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 def test_frozen_norms_stay_in_evaluation_mode_and_learning_ones_do_not() -> None:
