@@ -9,7 +9,6 @@ from functools import lru_cache
 import torch
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.data.weights import weights_problem
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.calibration import Speed
@@ -239,7 +238,7 @@ class Lab:
             raise ConfigError(problem)
         entry = model_entry(config.model)
         wants_weights = entry.is_pretrained and config.pretrained
-        if wants_weights and (problem := weights_problem(entry.weights, self.settings.cache)):
+        if wants_weights and (problem := self.library.weights_problem(entry.weights)):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)

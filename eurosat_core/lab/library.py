@@ -15,6 +15,7 @@ from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.remote import eurosat_archive
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.weights import download_weights, weights_problem
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.settings import Settings
@@ -23,7 +24,8 @@ __all__ = ["Fetch", "TileLibrary", "What"]
 
 logger = logging.getLogger(__name__)
 
-What = Literal["tiles", "lists"]
+What = Literal["tiles", "lists", "weights"]
+_WEIGHTS = "vgg11_bn"  # the ones that have to be downloaded; the others come with a package
 _SETTLED_SECONDS = 1.0  # of a stage, before its pace says anything
 
 
@@ -31,7 +33,7 @@ _SETTLED_SECONDS = 1.0  # of a stage, before its pace says anything
 class Fetch:
     """A download that runs, or the last one that ended.
 
-    what: EuroSAT's tiles (with the lists of the split by place), or these lists alone. owner: who asked for it.
+    what: EuroSAT's tiles (with the lists of the split by place), these lists alone, or VGG's weights. owner: who asked.
     stage: waiting, downloading, unpacking, copying, decoding, and at the end done, stopped or failed. done, total:
     bytes while downloading, else tiles. problem: why it failed, or what did not come with the tiles, in words.
     """
@@ -163,7 +165,8 @@ class TileLibrary:
             self._stop.clear()
             self._pace = None
             self._fetch = Fetch(what, owner)
-        self._start("eurosat-fetch", self._fetch_tiles if what == "tiles" else self._fetch_lists)
+        work = {"tiles": self._fetch_tiles, "lists": self._fetch_lists, "weights": self._fetch_weights}[what]
+        self._start("eurosat-fetch", work)
 
     def stop_fetch(self, owner: str) -> None:
         """Stop the download; what came so far is kept for the next try. Raises `RunError` when it is another's."""
@@ -197,6 +200,21 @@ class TileLibrary:
                 self._failed(error)
             return
         self._tell(stage="done", stopping=False)
+
+    def _fetch_weights(self) -> None:
+        def told(done: int, total: int | None) -> None:
+            self._report_done("downloading", done, total)
+
+        try:
+            download_weights(_WEIGHTS, self._settings.cache, told, self._stop)
+        except Exception as error:
+            self._failed(error)
+            return
+        self._tell(stage="done", stopping=False)
+
+    def weights_problem(self, name: str) -> str:
+        """Why a network cannot start from these pretrained weights here; empty when it can."""
+        return weights_problem(name, self._settings.cache)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, Stopped):

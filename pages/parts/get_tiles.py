@@ -7,11 +7,13 @@ from eurosat_core.lab.library import Fetch, What
 from eurosat_core.wording import bytes_text, duration
 from pages.parts import lesson, session
 
-__all__ = ["draw", "lists_button"]
+__all__ = ["draw", "lists_button", "weights_button"]
 
 _PROBLEM = "fetch_problem"
 _SEEN = "fetch_seen"
 _REFRESH_SECONDS = 0.7
+_TILES: tuple[What, ...] = ("tiles", "lists")
+_BUSY = "Another download is under way; this one can follow it."
 _STAGES = {
     "waiting": "Waiting for another program that is getting tiles",
     "downloading": "Downloading",
@@ -24,7 +26,7 @@ _STAGES = {
 def draw() -> None:
     """The offer while the tiles are synthetic; the progress while a download runs; nothing otherwise."""
     library = session.lab().library
-    fetch, tiles = library.fetching(), library.tile_set
+    fetch, tiles = _fetch_of(_TILES), library.tile_set
     active = fetch is not None and fetch.is_active
     offered = tiles is None or tiles.source == "synthetic"
     problem = fetch is not None and bool(fetch.problem)
@@ -34,7 +36,7 @@ def draw() -> None:
         st.markdown("**:material/satellite_alt: Get the real tiles**")
         if offered and not active:
             st.markdown(lesson.text("get_tiles")["offer"])
-        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(followed=active)
+        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, _TILES)
         if offered and not active:
             _start(fetch)
             with st.expander("No internet here?", icon=":material/wifi_off:", type="compact"):
@@ -43,19 +45,41 @@ def draw() -> None:
 
 def lists_button() -> None:
     """Fetch only the lists of the split by place, with what became of it."""
-    library = session.lab().library
-    fetch = library.fetching()
+    _one_button("lists", "Fetch the lists (0.6 MB)")
+
+
+def weights_button(megabytes: int) -> None:
+    """Fetch the pretrained weights, with what became of it."""
+    _one_button("weights", f"Download the weights ({megabytes} MB)")
+
+
+def _one_button(what: What, label: str) -> None:
+    own = (what,)
+    fetch = _fetch_of(own)
     active = fetch is not None and fetch.is_active
     st.button(
-        "Fetch the lists (0.6 MB)",
+        label,
         icon=":material/download:",
-        key="fetch_lists",
-        disabled=active,
+        key=f"fetch_{what}",
+        disabled=active or _is_busy(own),
+        help=_BUSY if _is_busy(own) else None,
         on_click=_fetch,
-        args=("lists",),
+        args=own,
     )
     if active or (fetch is not None and fetch.problem):
-        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(followed=active)
+        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, own)
+
+
+def _fetch_of(whats: tuple[What, ...]) -> Fetch | None:
+    """The download that runs, or the last one, if it is one of these."""
+    fetch = session.lab().library.fetching()
+    return fetch if fetch is not None and fetch.what in whats else None
+
+
+def _is_busy(whats: tuple[What, ...]) -> bool:
+    """Whether a download of something else is under way; there is one at a time."""
+    fetch = session.lab().library.fetching()
+    return fetch is not None and fetch.is_active and fetch.what not in whats
 
 
 def _fetch(what: What) -> None:
@@ -76,12 +100,21 @@ def _start(fetch: Fetch | None) -> None:
     label = f"Go on with the download ({bytes_text(kept)} are here)" if kept else "Download EuroSAT"
     if again and not kept:
         label = "Try again"
-    st.button(label, icon=":material/download:", type="primary", key="fetch_tiles", on_click=_fetch, args=("tiles",))
+    st.button(
+        label,
+        icon=":material/download:",
+        type="primary",
+        key="fetch_tiles",
+        disabled=_is_busy(_TILES),
+        help=_BUSY if _is_busy(_TILES) else None,
+        on_click=_fetch,
+        args=("tiles",),
+    )
 
 
-def _progress(followed: bool) -> None:
-    """How far it is. When it ends, the whole page is drawn again, with the tiles that have come."""
-    fetch = session.lab().library.fetching()
+def _progress(followed: bool, whats: tuple[What, ...]) -> None:
+    """How far it is. When it ends, the whole page is drawn again, with what has come."""
+    fetch = _fetch_of(whats)
     if fetch is None:
         return
     if followed and not fetch.is_active:

@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import lesson, session, train_settings
+from pages.parts import lesson, missing_weights, session, train_settings
 
 __all__ = ["draw", "submit"]
 
@@ -51,6 +51,7 @@ def draw() -> None:
         st.error(lesson.plain(str(error)), icon=":material/edit:")
         return
     _changes(config, len(tiles) if tiles else None)
+    weights_missing = missing_weights.draw(config)
     estimate = lab.estimate(config)
     about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
     st.button(
@@ -61,7 +62,7 @@ def draw() -> None:
         key="train_start",
         shortcut="Mod+Enter",
         on_click=_submit_draft,
-        disabled=tiles is None,
+        disabled=tiles is None or weights_missing,
     )
     if problem := st.session_state.get(_PROBLEM):
         st.error(lesson.plain(problem), icon=":material/error:")
