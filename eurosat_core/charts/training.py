@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import altair as alt
 
+from eurosat_core.charts.bars import share_bars
 from eurosat_core.charts.spec import Spec, bare_spec
 
 __all__ = ["PHASE_COLOURS", "class_bars", "curves", "over_time"]
@@ -139,7 +140,6 @@ def class_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
 
     colours: (class name, colour) for every class.
     """
-    y = alt.Y("title:N", title=None, sort=None, axis=alt.Axis(labelLimit=220, ticks=False, domain=False))
     x = alt.X(
         "accuracy:Q",
         title="Named correctly",
@@ -152,21 +152,5 @@ def class_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
         alt.Tooltip("right:Q", title="Tiles named correctly", format=","),
         alt.Tooltip("tiles:Q", title="Validation tiles of this class", format=","),
     ]
-    names, shades = [name for name, _ in colours], [colour for _, colour in colours]
-    bars = (
-        alt.Chart()
-        .mark_bar(cornerRadiusEnd=3, height={"band": 0.72})
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("name:N", scale=alt.Scale(domain=names, range=shades), legend=None),
-            tooltip=tooltip,
-        )
-    )
-    # A stroke in the page's own ground would need the theme; a grey that reads on both is simpler.
-    figures = (
-        alt.Chart()
-        .mark_text(align="left", dx=5, color=_GREY, fontSize=12, fontWeight="bold")
-        .encode(x=x, y=y, text=alt.Text("accuracy:Q", format=".0%"), tooltip=tooltip)
-    )
-    return bare_spec(alt.layer(bars, figures).properties(height=30 * len(colours) + 40))
+    text = alt.Text("accuracy:Q", format=".0%")
+    return share_bars(x, text, tooltip, colours, height=30 * len(colours) + 40)
