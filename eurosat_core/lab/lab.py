@@ -27,7 +27,7 @@ from eurosat_core.lab.queue import Place
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
 from eurosat_core.lab.workload import Rate, measured_rate
-from eurosat_core.models.catalog import build_model, model_entry
+from eurosat_core.models.catalog import build_model
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.settings import Settings
@@ -236,9 +236,7 @@ class Lab:
             raise RunError(self._workers_problem)
         if problem := self._device_problem(config.device):
             raise ConfigError(problem)
-        entry = model_entry(config.model)
-        wants_weights = entry.is_pretrained and config.pretrained
-        if wants_weights and (problem := self.library.weights_problem(entry.weights)):
+        if problem := self.library.missing_weights(config):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)

@@ -15,10 +15,12 @@ from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.remote import eurosat_archive
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
-from eurosat_core.data.weights import download_weights, weights_problem
+from eurosat_core.data.weights import download_weights
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.settings import Settings
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.network import missing_weights
 
 __all__ = ["Fetch", "TileLibrary", "What"]
 
@@ -212,9 +214,9 @@ class TileLibrary:
             return
         self._tell(stage="done", stopping=False)
 
-    def weights_problem(self, name: str) -> str:
-        """Why a network cannot start from these pretrained weights here; empty when it can."""
-        return weights_problem(name, self._settings.cache)
+    def missing_weights(self, config: TrainConfig) -> str:
+        """Why a training cannot start from the pretrained weights it asks for here; empty when it can."""
+        return missing_weights(config, self._settings.cache)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, Stopped):

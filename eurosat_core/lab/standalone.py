@@ -12,18 +12,16 @@ from typing import Any
 import torch
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.data.weights import weights_problem
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.jobs import Control, TrainJob, run_training
 from eurosat_core.lab.runs import RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, open_test
-from eurosat_core.models.catalog import model_entry
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
 from eurosat_core.training.events import EpochDone, Event
 from eurosat_core.training.loop import split_for
-from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, predict
+from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, missing_weights, predict
 
 __all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here"]
 
@@ -35,11 +33,10 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
     """Train in this process and keep the run in the store; the app shows it and leaves it alone.
 
     Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch. Raises
-    `DataError` when the tiles cannot be split as asked.
+    `DataError` when the tiles cannot be split as asked, or pretrained weights are missing.
     """
     split_for(config, tiles)  # what cannot be split makes no run
-    entry = model_entry(config.model)
-    if entry.is_pretrained and config.pretrained and (problem := weights_problem(entry.weights, settings.cache)):
+    if problem := missing_weights(config, settings.cache):
         raise DataError(problem)
     store = RunStore(settings.runs)
     used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.data.weights import load_weights
+from eurosat_core.data.weights import load_weights, weights_problem
 from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
 from eurosat_core.settings import load_settings
@@ -22,6 +22,7 @@ __all__ = [
     "make_network",
     "make_optimizer",
     "make_schedule",
+    "missing_weights",
     "predict",
     "preprocessing_for",
     "scores_of",
@@ -47,6 +48,12 @@ def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -
         if entry.is_pretrained and config.pretrained:
             return from_weights(entry, classes, load_weights(entry.weights, cache or load_settings().cache))
         return build_model(config.model, classes, config.network)
+
+
+def missing_weights(config: TrainConfig, cache: Path) -> str:
+    """Why a training cannot start from the pretrained weights it asks for, in a sentence; empty when it can."""
+    entry = model_entry(config.model)
+    return weights_problem(entry.weights, cache) if entry.is_pretrained and config.pretrained else ""
 
 
 def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None:

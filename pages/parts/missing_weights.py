@@ -14,15 +14,12 @@ _BUNDLED = "efficientnet_lite0"  # its weights come with the packages
 
 def draw(config: TrainConfig) -> bool:
     """Whether weights are missing; then it is said, with a download, random ones and the bundled model to choose."""
-    entry = CATALOG[config.model]
-    if not (entry.is_pretrained and config.pretrained):
-        return False
-    problem = session.lab().library.weights_problem(entry.weights)
+    problem = session.lab().library.missing_weights(config)
     if not problem:
         return False
     with st.container(border=True):
         st.warning(lesson.plain(problem), title="Pretrained weights are missing", icon=":material/inventory_2:")
-        get_tiles.weights_button(WEIGHTS[entry.weights].megabytes)
+        get_tiles.weights_button(WEIGHTS[CATALOG[config.model].weights].megabytes)
         with st.container(horizontal=True):
             if config.model != _BUNDLED:
                 st.button(
