@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 LONG_SECONDS = 120.0
-RECIPE_NAMES = {"tutorial": "Tutorial’s way", "fast": "Fast"}
+RECIPE_NAMES = {"tutorial": "Tutorial’s way", "sprint": "Sprint", "fast": "Fast", "record": "Record"}
 OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"}
 SETTING_NAMES = {
     "model": "Model",
@@ -34,6 +34,11 @@ SETTING_NAMES = {
     "optimizer": "Optimizer",
     "learning_rate": "Learning rate",
     "schedule": "Learning rate over time",
+    "nesterov": "Nesterov’s look ahead",
+    "label_smoothing": "Label smoothing",
+    "symmetries": "Tiles turned and mirrored",
+    "shift": "Tiles shifted by up to (pixels)",
+    "growing_sizes": "Smaller pictures first",
     "momentum": "Momentum",
     "weight_decay": "Weight decay",
     "source": "Tiles come from",
@@ -50,13 +55,14 @@ SETTING_NAMES = {
     "network": "Layers",
     "pretrained": "Starts from ImageNet weights",
     "frozen_norms": "BatchNorm statistics kept",
+    "keep_epochs": "Weights of every epoch kept",
 }
 _SOURCES = {
     "loader": "picture files (DataLoader)",
     "memory": "memory, already decoded",
     "features": "the frozen part, computed once",
 }
-SCHEDULE_NAMES = {"constant": "constant", "cosine": "falling (cosine)"}
+SCHEDULE_NAMES = {"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"}
 SPLIT_NAMES = {"random": "Random", "place": "By place"}
 _LOADER_ONLY = ("workers", "prefetch", "pin_memory")
 _PRETRAINED_ONLY = ("pretrained", "frozen_norms")
@@ -98,7 +104,9 @@ def matters(name: str, config: TrainConfig) -> bool:
         return CATALOG[config.model].is_pretrained
     if name in _RANDOM_ONLY:
         return config.split == "random"
-    return name != "momentum" or config.optimizer == "sgd"
+    if name == "shift":
+        return config.symmetries
+    return name not in ("momentum", "nesterov") or config.optimizer == "sgd"
 
 
 def changed(config: TrainConfig, base: TrainConfig, leave_out: Collection[str] = ()) -> dict[str, tuple[str, str]]:

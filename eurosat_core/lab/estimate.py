@@ -15,15 +15,17 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count
 
-__all__ = ["VALIDATION_SHARE", "Estimate", "estimate_seconds"]
+__all__ = ["SAME_KIND", "VALIDATION_SHARE", "Estimate", "estimate_seconds"]
 
 # Validation goes forward only: about a third of the work of a training step (forward, and twice that backward).
 VALIDATION_SHARE = 1 / 3
 # Training the last layer on features for an epoch, next to computing them all (EfficientNet-Lite0: 0.25 s to 46 s).
 _HEAD_SHARE = 0.01
+# An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 10.9 s to 16.2 s on two cores.
+_GROWING_SHARE = 2 / 3
 # Until the loader workers of both parts have delivered their first batch, from the warm fork server.
 _LOADER_START_SECONDS = 1.0
-_SAME_KIND = (
+SAME_KIND = (
     "model",
     "device",
     "source",
@@ -65,7 +67,7 @@ def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float
     A pretrained network goes forward only, for nothing but its last layer learns. With its frozen part computed once,
     an epoch is next to nothing.
     """
-    whole = train_tiles + VALIDATION_SHARE * validation_tiles
+    whole = train_tiles * (_GROWING_SHARE if config.growing_sizes else 1) + VALIDATION_SHARE * validation_tiles
     entry = CATALOG.get(config.model)
     if entry is None or not entry.is_pretrained:
         return config.epochs * whole
@@ -78,9 +80,9 @@ def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float
 def _work_done(record: RunRecord, config: TrainConfig, machine: dict[str, Any]) -> float:
     """How much work a run did, in training tiles; 0 when it says nothing about `config` on this machine."""
     epochs, seconds = record.summary.get("epochs", 0), record.summary.get("seconds", 0.0)
-    same = all(getattr(record.config, name) == getattr(config, name) for name in _SAME_KIND)
+    same = all(getattr(record.config, name) == getattr(config, name) for name in SAME_KIND)
     here = all(record.machine.get(name) == value for name, value in machine.items())
-    if not (same and here and epochs and seconds) or record.beside:
+    if not (same and here and epochs and seconds) or record.beside or record.recorded_on:
         return 0.0
     return _work(replace(record.config, epochs=int(epochs)), *_tiles_in(record.config, record.tiles.count))
 

@@ -19,6 +19,7 @@ __all__ = [
     "MAX_MACS",
     "MAX_MEMORY",
     "MAX_PARAMS",
+    "TILE",
     "LayerReport",
     "Totals",
     "check_network",

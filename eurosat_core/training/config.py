@@ -7,12 +7,15 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import CATALOG, default_settings, model_entry
 from eurosat_core.models.check import checked_network
+from eurosat_core.models.layers import Layer
+from eurosat_core.models.layout import breaks_channels_last
+from eurosat_core.training.recipes import recipe_settings, recipes_of
 
-__all__ = ["OPTIMIZERS", "RECIPES", "TrainConfig", "recipe_config", "workshop_config"]
+__all__ = ["OPTIMIZERS", "TrainConfig", "recipe_config", "workshop_config"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "one_cycle")
 SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
 
@@ -27,8 +30,13 @@ class TrainConfig:
     source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory, `features`
     computes the frozen part of a pretrained model once per tile and trains on its outputs. pretrained: such a model
     starts from its published weights, else from random ones. frozen_norms: its BatchNorm layers keep their statistics
-    (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, or down to 0 along a cosine.
+    (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, down to 0 along a `cosine`, or
+    `one_cycle`: up in a straight line for a fifth of the steps, then down to 0. nesterov: SGD looks ahead along its
+    momentum. label_smoothing: the share of a label that is spread over all classes. symmetries: every tile is seen
+    turned or mirrored, another way in every epoch; shift: and moved by up to so many pixels. growing_sizes: smaller
+    pictures of the tiles first, whole ones for the last quarter of the steps.
     network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
+    keep_epochs: keep the weights of every epoch, not only the last one's.
     """
 
     model: str = "baseline"
@@ -55,7 +63,13 @@ class TrainConfig:
     pretrained: bool = True
     frozen_norms: bool = True
     schedule: str = "constant"
+    nesterov: bool = False
+    label_smoothing: float = 0.0
+    symmetries: bool = False
+    shift: int = 0
+    growing_sizes: bool = False
     network: str = ""
+    keep_epochs: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -93,7 +107,7 @@ class TrainConfig:
             value = getattr(self, name)
             if value not in choices:
                 raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
-        for name in ("stratified", "sealed_test", "pin_memory", "channels_last", "pretrained", "frozen_norms"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):
@@ -108,7 +122,11 @@ class TrainConfig:
             layers = checked_network(self.network)
             if self.batch_size == 1 and any(each.kind in ("batchnorm", "residual") for each in layers):
                 raise ConfigError("BatchNorm needs at least two tiles in a batch. Choose a larger batch size.")
+            if self.channels_last and self.device == "cpu" and self.precision == "float32":
+                self._check_layout(layers)
         entry = model_entry(self.model)
+        if self.recipe not in recipes_of(self.model):
+            raise ConfigError(_no_recipe(self.model, self.recipe))
         if self.source == "features" and not entry.is_pretrained:
             raise ConfigError(
                 f"Only a pretrained model has a frozen part that can be computed once; {entry.title} learns all of its "
@@ -119,9 +137,31 @@ class TrainConfig:
                 "The frozen part can be computed once only while its BatchNorm statistics stand still. Keep them "
                 "frozen, or let the tiles come from memory."
             )
+        if self.source == "features" and (self.symmetries or self.growing_sizes):
+            raise ConfigError(
+                "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries and "
+                "growing sizes off, or let the tiles come from memory."
+            )
+        if self.shift and not self.symmetries:
+            raise ConfigError(
+                "Tiles are shifted together with their symmetries. Switch symmetries on, or set shift to 0."
+            )
+        if self.growing_sizes and self.model in _FIXED_SIZE:
+            raise ConfigError(
+                f"{entry.title} takes tiles of 64×64 pixels only. Switch growing sizes off, or choose 'tilenet'."
+            )
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ConfigError("Nesterov’s look ahead needs SGD with momentum. Switch it off, or choose those.")
         if self.optimizer == "sgd" and self.momentum >= 1:
             raise ConfigError("Momentum of 1 or more never slows down. Choose a value below 1, such as 0.9.")
         return self
+
+    def _check_layout(self, layers: tuple[Layer, ...]) -> None:
+        if breaks_channels_last(layers):
+            raise ConfigError(
+                "PyTorch crashes on a 1×1 convolution (or a residual block’s shortcut) with stride 2 on fewer than 16 "
+                "channels, in float32 and the channels-last layout. Switch that layout off, or choose bfloat16."
+            )
 
 
 _WHOLE_NUMBERS = {
@@ -131,6 +171,7 @@ _WHOLE_NUMBERS = {
     "tiles": (20, 1_000_000, " tiles, or leave it empty for all"),
     "workers": (0, 16, " loader workers"),
     "prefetch": (1, 16, " batches"),
+    "shift": (0, 16, " pixels"),
 }
 # Lowest and highest value, and whether the lowest itself is allowed.
 _REAL_NUMBERS = {
@@ -138,10 +179,24 @@ _REAL_NUMBERS = {
     "momentum": (0.0, 1.0, True),
     "weight_decay": (0.0, 1.0, True),
     "train_fraction": (0.1, 0.95, True),
+    "label_smoothing": (0.0, 0.9, True),
 }
+_SWITCHES = (
+    "stratified",
+    "sealed_test",
+    "pin_memory",
+    "channels_last",
+    "pretrained",
+    "frozen_norms",
+    "nesterov",
+    "symmetries",
+    "growing_sizes",
+    "keep_epochs",
+)
+# Their linear layers count on 64×64 pixels; a network of one's own may, too.
+_FIXED_SIZE = ("baseline", "custom")
 _CHOICES = {
     "model": tuple(CATALOG),
-    "recipe": ("tutorial", "fast"),
     "optimizer": OPTIMIZERS,
     "split": SPLITS,
     "source": SOURCES,
@@ -162,31 +217,8 @@ def _is_device(name: str) -> bool:
     return re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", name) is not None
 
 
-# What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and feeds them
-# better: decoded tiles in memory, channels-last, bfloat16. Adam, since the workshop's 3 epochs on 6,000 real tiles then
-# end at 51–58 % instead of SGD's 31–41 % (two seeds each; batch 40 to 128 and two learning rates tried).
-RECIPES: dict[str, dict[str, Any]] = {
-    "tutorial": {},
-    "fast": {
-        "source": "memory",
-        "batch_size": 64,
-        "optimizer": "adam",
-        "learning_rate": 0.001,
-        "channels_last": True,
-        "precision": "bfloat16",
-    },
-}
-
-
-# The same recipe for a pretrained model: its frozen part is computed once, in float32 so that the features are exact.
-# The cosine steadies the end: with a constant rate the last of 10 epochs on 24,300 real tiles was 91.7 and 92.8 % (two
-# splits, EfficientNet-Lite0), with it 92.8 and 93.1 %.
-PRETRAINED_FAST: dict[str, Any] = {
-    "source": "features",
-    "precision": "float32",
-    "channels_last": False,
-    "schedule": "cosine",
-}
+def _no_recipe(model: str, recipe: str) -> str:
+    return f"There is no recipe '{recipe}' for {model_entry(model).title}. Choose {_either(recipes_of(model))}."
 
 
 def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:
@@ -196,14 +228,17 @@ def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> Trai
     """
     defaults = default_settings(model)
     name = recipe or defaults.pop("recipe", "tutorial")
-    if name not in RECIPES:
-        raise ConfigError(f"There is no recipe '{name}'. Choose {_either(tuple(RECIPES))}.")
-    settings = {**defaults, **RECIPES[name]}
-    if name == "fast" and model_entry(model).is_pretrained:
-        settings |= PRETRAINED_FAST
-    return TrainConfig.from_dict({**settings, "model": model, "recipe": name, **changes})
+    if name not in recipes_of(model):
+        raise ConfigError(_no_recipe(model, name))
+    return TrainConfig.from_dict(
+        {**defaults, **recipe_settings(model, name), "model": model, "recipe": name, **changes}
+    )
 
 
 def workshop_config(model: str = "baseline", recipe: str = "fast", **changes: Any) -> TrainConfig:
-    """What the Train page starts with: 3 epochs on 6,000 tiles drawn evenly; `changes` go on top."""
-    return recipe_config(model, recipe, **{"epochs": 3, "tiles": 6000, "stratified": True, **changes})
+    """What the Train page starts with: 3 epochs on 6,000 tiles drawn evenly; `changes` go on top.
+
+    A recipe that says itself for how long it trains keeps its epochs, and all the tiles.
+    """
+    lesson = {} if "epochs" in recipe_settings(model, recipe) else {"epochs": 3, "tiles": 6000, "stratified": True}
+    return recipe_config(model, recipe, **{**lesson, **changes})

@@ -1,4 +1,4 @@
-"""Judging a network on tiles: predictions, accuracy, and what is mistaken for what."""
+"""Judging a network on tiles: predictions, accuracy, precision and recall, and what is mistaken for what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Evaluation", "Predictions", "evaluate_predictions"]
+__all__ = ["ClassScore", "Evaluation", "MacroScore", "Predictions", "evaluate_predictions"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,44 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class ClassScore:
+    """How one class did: its tiles, how many were called it (rightly or not), and how many of these are right.
+
+    A figure whose question does not arise is None, never 0: precision of a class that no tile was called, recall of a
+    class without tiles, F1 of one that is neither there nor ever called.
+    """
+
+    name: str
+    tiles: int
+    called: int
+    right: int
+
+    @property
+    def precision(self) -> float | None:
+        """Of the tiles called this class, the share that are."""
+        return self.right / self.called if self.called else None
+
+    @property
+    def recall(self) -> float | None:
+        """Of the tiles of this class, the share called so."""
+        return self.right / self.tiles if self.tiles else None
+
+    @property
+    def f1(self) -> float | None:
+        """The harmonic mean of precision and recall; 0 when no tile of the class was found."""
+        return 2 * self.right / (self.tiles + self.called) if self.tiles + self.called else None
+
+
+@dataclass(frozen=True)
+class MacroScore:
+    """Means over the classes, each counted alike however many tiles it has, of the figures that are not None."""
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Accuracy and confusion over some tiles; `confusion[i][j]`: tiles of class i that were called class j.
 
@@ -39,12 +77,29 @@ class Evaluation:
     per_class: dict[str, float | None]
     confusion: tuple[tuple[int, ...], ...]
 
+    def scores(self) -> tuple[ClassScore, ...]:
+        """Precision, recall and F1 of every class, in the order of the classes."""
+        called = [sum(column) for column in zip(*self.confusion, strict=True)]
+        return tuple(
+            ClassScore(name, sum(row), called[label], row[label])
+            for label, (name, row) in enumerate(zip(self.class_names, self.confusion, strict=True))
+        )
+
+    def macro(self) -> MacroScore:
+        """Precision, recall and F1 as means over the classes."""
+        scores = self.scores()
+        return MacroScore(*(_mean([getattr(each, name) for each in scores]) for name in _FIGURES))
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, as the command line prints them."""
+        """Plain JSON values, as the command line prints them; `per_class` is each class's recall."""
+        scores, macro = self.scores(), self.macro()
+        figures = {name: {each.name: getattr(each, name) for each in scores} for name in _FIGURES}
         return {
             "tiles": self.tiles,
             "accuracy": self.accuracy,
             "per_class": self.per_class,
+            **figures,
+            "macro": {name: getattr(macro, name) for name in _FIGURES},
             "class_names": list(self.class_names),
             "confusion": [list(row) for row in self.confusion],
         }
@@ -61,6 +116,14 @@ class Evaluation:
             return None
         count, row, column = max(mistakes, key=lambda each: each[0])
         return self.class_names[row], self.class_names[column], count
+
+
+_FIGURES = ("precision", "recall", "f1")
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [each for each in values if each is not None]
+    return sum(known) / len(known) if known else None
 
 
 def evaluate_predictions(true: Tensor, predicted: Tensor, class_names: Sequence[str]) -> Evaluation:

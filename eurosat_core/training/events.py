@@ -2,12 +2,15 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from eurosat_core.errors import RunError
 
 __all__ = [
+    "KINDS",
+    "AnyEvent",
     "EpochDone",
     "Event",
     "FeaturesDone",
@@ -17,6 +20,7 @@ __all__ = [
     "StepDone",
     "event_from_dict",
     "event_to_dict",
+    "parse_event",
 ]
 
 Phase = Literal["train", "validation"]
@@ -110,17 +114,38 @@ class Finished:
 
 
 Event = Started | FeaturesDone | StepDone | EpochDone | Finished
-_KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished)}
+KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished)}
 
 
-def event_to_dict(event: Event) -> dict[str, Any]:
+class AnyEvent(Protocol):
+    """What events of all runs have in common: dataclasses that know what they are called."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    kind: ClassVar[str]
+
+
+_Event = TypeVar("_Event")
+
+
+def event_to_dict(event: AnyEvent) -> dict[str, Any]:
     """The event as plain JSON values, with its `kind`; figures that are None are left out."""
     values = {name: value for name, value in asdict(event).items() if value is not None}
     return {"kind": event.kind, **values}
 
 
-_TEXTS = ("phase", "device")
-_COUNTS_FROM_ONE = ("epochs", "epoch", "step", "steps_per_epoch", "validation_steps", "train_tiles", "validation_tiles")
+_TEXTS = ("phase", "device", "file")
+_COUNTS_FROM_ONE = (
+    "epochs",
+    "epoch",
+    "step",
+    "steps",
+    "cycle",
+    "cycles",
+    "steps_per_epoch",
+    "validation_steps",
+    "train_tiles",
+    "validation_tiles",
+)
 
 
 def _is_usable(name: str, value: Any) -> bool:
@@ -133,10 +158,15 @@ def _is_usable(name: str, value: Any) -> bool:
 
 
 def event_from_dict(values: dict[str, Any]) -> Event:
-    """The event that `event_to_dict` wrote. Raises `RunError` when it is none of ours."""
+    """The training's event that `event_to_dict` wrote. Raises `RunError` when it is none."""
+    return parse_event(values, KINDS)
+
+
+def parse_event(values: dict[str, Any], kinds: Mapping[str, type[_Event]]) -> _Event:
+    """The event of one of these kinds that `event_to_dict` wrote. Raises `RunError` when it is none."""
     try:
         fields = dict(values)
-        kind = _KINDS[fields.pop("kind")]
+        kind = kinds[fields.pop("kind")]
         if not all(_is_usable(name, value) for name, value in fields.items()):
             raise ValueError("a figure that is none")
         return kind(**fields)

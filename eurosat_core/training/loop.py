@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +16,7 @@ from eurosat_core.data.batches import Batch, BatchSource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.models.pretrained import trained_part
+from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.evaluation import Predictions
@@ -25,6 +25,7 @@ from eurosat_core.training.frozen import FeatureCache
 from eurosat_core.training.network import (
     kept_tensors,
     loss_of,
+    lowered,
     make_network,
     make_optimizer,
     make_schedule,
@@ -34,6 +35,7 @@ from eurosat_core.training.network import (
 )
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
+from eurosat_core.training.tally import Tally, keep_freed_memory, memory_bytes
 
 __all__ = ["Checkpoint", "Pull", "split_for", "train"]
 
@@ -77,54 +79,13 @@ class _Clock:
             self.reported = float("-inf")
 
 
-@dataclass
-class _Tally:
-    """Sums over one phase, kept on the device so that adding to them does not wait for it."""
-
-    loss: Tensor
-    right: Tensor
-    tiles: int = 0
-
-    @classmethod
-    def on(cls, device: torch.device) -> "_Tally":
-        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
-
-    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        self.loss += loss.detach() * len(labels)
-        self.right += (scores.detach().argmax(1) == labels).sum()
-        self.tiles += len(labels)
-
-    def means(self) -> tuple[float, float]:
-        """Loss and accuracy per tile; waits for the device."""
-        return self.loss.item() / self.tiles, self.right.item() / self.tiles
-
-
-def _memory_bytes(device: torch.device) -> int:
-    """Bytes held on the device; for a CPU, of this process."""
-    if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
-    if device.type == "mps":
-        return torch.mps.current_allocated_memory()
-    return int(psutil.Process().memory_info().rss)
-
-
-def _keep_freed_memory() -> None:
-    """Have the allocator keep what it frees: one batch needs again what the last one gave back.
-
-    glibc returns large freed blocks to the system, which costs page faults in every step, until it has seen a block
-    of that size freed; 32 MB is the most it learns. Baseline, batch 40, two cores: 0.80 s against 0.66 s for 50 steps
-    of the first epoch (two runs each); later epochs were fast already, after validation's larger batches.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)  # freed at once
-
-
 class _Loop:
     """One training's moving parts; `train` drives it."""
 
     def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
         self.config = config
         self.device = torch.device(config.device)
-        _keep_freed_memory()
+        keep_freed_memory()
         self.clock = _Clock()
         self.split = split_for(config, tiles)
         self.labels = tiles.labels
@@ -134,6 +95,8 @@ class _Loop:
         self.optimizer = make_optimizer(config, self.network)
         steps = config.epochs * -(-len(self.split.train) // config.batch_size)
         self.schedule = make_schedule(config, self.optimizer, steps)
+        self.augmentation = Augmentation(config, steps)
+        self._steps_taken = 0
         self.computed: nn.Module = self.network  # what every step computes
         self.features: FeatureCache | None = None
         if config.source == "features":
@@ -180,25 +143,27 @@ class _Loop:
             threads=torch.get_num_threads(),
         )
 
-    def train_step(self, batch: Batch, tally: _Tally) -> Tensor:
+    def train_step(self, batch: Batch, tally: Tally) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
+        batch = self.augmentation.view(batch, self._steps_taken)
         with self._dropout.drawing():
             scores, loss = loss_of(self.computed, batch, self.config)
-        loss.backward()
+        lowered(scores, loss, batch.labels, self.config).backward()
         self.optimizer.step()
+        self._steps_taken += 1
         if self.schedule is not None:
             self.schedule.step()
         tally.add(loss, scores, batch.labels)
         return loss
 
-    def validation_step(self, batch: Batch, tally: _Tally) -> Tensor:
+    def validation_step(self, batch: Batch, tally: Tally) -> Tensor:
         with torch.no_grad():
             scores, loss = loss_of(self.computed, batch, self.config)
         self._scores.append(scores)
         tally.add(loss, scores, batch.labels)
         return loss
 
-    def phase(self, name: Phase, epoch: int, tally: _Tally) -> Generator[StepDone, float | None, None]:
+    def phase(self, name: Phase, epoch: int, tally: Tally) -> Generator[StepDone, float | None, None]:
         """One pass over one part of the split, an event for every step."""
         training = name == "train"
         set_mode(self.network, self.config, training=training)
@@ -212,7 +177,7 @@ class _Loop:
             self._tiles_done += len(batch.labels)
             self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))
 
-    def step_done(self, name: Phase, epoch: int, step: int, loss: Tensor, tally: _Tally) -> StepDone:
+    def step_done(self, name: Phase, epoch: int, step: int, loss: Tensor, tally: Tally) -> StepDone:
         if not self.clock.is_due():
             return StepDone(name, epoch, step, self.clock.seconds())
         value = finite(loss.item(), epoch, step)
@@ -222,7 +187,7 @@ class _Loop:
         rate = (self._tiles_done - tiles_before) / max(seconds - since, 1e-9)
         self._last_report = (seconds, self._tiles_done)
         self.clock.reported = seconds
-        return StepDone(name, epoch, step, seconds, value, accuracy, rate, _memory_bytes(self.device))
+        return StepDone(name, epoch, step, seconds, value, accuracy, rate, memory_bytes(self.device))
 
     def predictions(self) -> Predictions:
         """What the last validation said, for every validation tile."""
@@ -287,13 +252,13 @@ def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
     yield from loop.fill_features()
     for epoch in range(1, loop.config.epochs + 1):
         begun = clock.seconds()
-        learned = _Tally.on(loop.device)
+        learned = Tally.on(loop.device)
         yield from loop.phase("train", epoch, learned)
         train_loss, train_accuracy = learned.means()
         last_step = -(-learned.tiles // loop.config.batch_size)
         finite(train_loss, epoch, last_step)
         turned = clock.seconds()
-        judged = _Tally.on(loop.device)
+        judged = Tally.on(loop.device)
         yield from loop.phase("validation", epoch, judged)
         val_loss, val_accuracy = judged.means()
         finite(val_loss, epoch, last_step)  # the last step may be the one that ran away

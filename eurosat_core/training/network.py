@@ -19,6 +19,7 @@ __all__ = [
     "evaluation_batches",
     "kept_tensors",
     "loss_of",
+    "lowered",
     "make_network",
     "make_optimizer",
     "make_schedule",
@@ -28,6 +29,8 @@ __all__ = [
     "scores_of",
     "set_mode",
 ]
+
+_RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
 
 
 def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
@@ -88,16 +91,27 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
         case "adagrad":
             return torch.optim.Adagrad(trained, lr=rate, weight_decay=decay)
         case _:
-            return torch.optim.SGD(trained, lr=rate, momentum=config.momentum, weight_decay=decay)
+            return torch.optim.SGD(
+                trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov
+            )
 
 
 def make_schedule(
     config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
     """What lowers the learning rate after each of so many steps; None when it stays."""
-    if config.schedule == "constant":
-        return None
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(steps, 1))
+    steps = max(steps, 1)
+    match config.schedule:
+        case "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+        case "one_cycle":
+            rising = max(_RISING * steps, 1.0)
+            falling = max(steps - rising, 1.0)
+            return torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: max(min((step + 1) / rising, (steps - step) / falling), 0.0)
+            )
+        case _:
+            return None
 
 
 def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
@@ -114,6 +128,16 @@ def loss_of(network: nn.Module, batch: Batch, config: TrainConfig) -> tuple[Tens
     """Scores [B, classes] and the mean cross-entropy of one batch."""
     scores = scores_of(network, batch.tiles, config.precision)
     return scores, functional.cross_entropy(scores, batch.labels)
+
+
+def lowered(scores: Tensor, loss: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
+    """What the optimizer lowers: the loss itself, or with smoothed labels another one.
+
+    What is shown stays the plain cross-entropy, so that training and validation can be compared.
+    """
+    if not config.label_smoothing:
+        return loss
+    return functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
 
 
 def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> Iterator[Batch]:

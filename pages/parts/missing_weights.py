@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core.data.weights import WEIGHTS
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import get_tiles, lesson, session, train_settings
+from pages.parts import get_tiles, lesson, session, train_state
 
 __all__ = ["draw"]
 
@@ -26,7 +26,7 @@ def draw(config: TrainConfig) -> bool:
                     f"Take {CATALOG[_BUNDLED].title} instead",
                     icon=":material/swap_horiz:",
                     key="weights_bundled",
-                    on_click=train_settings.refill,
+                    on_click=train_state.refill,
                     args=(workshop_config(_BUNDLED),),
                 )
             st.button(

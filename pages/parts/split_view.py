@@ -8,7 +8,7 @@ from eurosat_core.lab import leakage
 from eurosat_core.lab.choices import SPLIT_NAMES
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import count
-from pages.parts import get_tiles, lesson, session, train_settings
+from pages.parts import get_tiles, lesson, session, train_state
 
 __all__ = ["draw"]
 
@@ -87,5 +87,5 @@ def _both(tiles: TileSet) -> None:
                 disabled=bool(problem),
                 help=lesson.plain(problem) or None,
             ):
-                train_settings.refill(workshop_config(split=split, sealed_test=True))
+                train_state.refill(workshop_config(split=split, sealed_test=True))
                 st.switch_page("train.py", query_params=session.url_parameters())

@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import lesson, missing_weights, session, train_settings
+from pages.parts import lesson, missing_weights, session, train_state
 
 __all__ = ["draw", "submit"]
 
@@ -32,7 +32,7 @@ def submit(config: TrainConfig) -> None:
 
 def _submit_draft() -> None:
     try:
-        submit(train_settings.draft())
+        submit(train_state.draft())
     except LabError as error:
         st.session_state[_PROBLEM] = str(error)
 
@@ -43,7 +43,7 @@ def draw() -> None:
     state = lab.tiles()
     tiles = state.tile_set
     try:
-        config = train_settings.draft()
+        config = train_state.draft()
     except LabError as error:
         st.button(
             "Train", icon=":material/play_arrow:", type="primary", disabled=True, width="stretch", key="train_start"
@@ -112,11 +112,12 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
         return
     shorter, needs = smaller
     st.button(
-        f"Use {wording.count(shorter.epochs, 'epoch')} on {wording.count(shorter.tiles or there, 'tile')} instead · "
-        f"about {wording.duration(needs)}",
+        f"{wording.count(shorter.epochs, 'epoch')} on {wording.count(shorter.tiles or there, 'tile')} · "
+        f"{wording.duration(needs)}",
         icon=":material/timer:",
+        help="Take a smaller version instead; the time is an estimate, too.",
         width="stretch",
         key="train_smaller",
-        on_click=train_settings.refill,
+        on_click=train_state.refill,
         args=(shorter,),
     )

@@ -11,7 +11,8 @@ from eurosat_core.lab import choices
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
-from eurosat_core.training.config import RECIPES, recipe_config
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.recipes import RECIPES
 from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
 
 
@@ -102,6 +103,22 @@ def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: st
     assert f"{100 * config.train_fraction:.0f} % are for training" in help_text
 
 
+def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_along(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(4).run()
+    test.selectbox(key="train_model").set_value("tilenet").run()
+    config = recipe_config("tilenet", "fast")
+    assert test.number_input(key="train_epochs").value == config.epochs
+    assert test.number_input(key="train_learning_rate").value == config.learning_rate
+    assert not test.button(key="train_start").disabled
+    test.session_state["train_recipe"] = "sprint"
+    test.selectbox(key="train_model").set_value("baseline").run()  # has no such recipe
+    assert test.session_state["train_recipe"] == "fast"
+    assert test.number_input(key="train_epochs").value == 3
+    assert test.number_input(key="train_learning_rate").value == recipe_config("baseline", "fast").learning_rate
+    assert not test.button(key="train_start").disabled
+
+
 def test_without_tiles_train_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.library, "_state", TilesState(None, 5, 100))
     assert "still being opened" in shown(app("train.py"))
@@ -171,3 +188,24 @@ def test_settings_outlive_a_visit_to_another_page(lab: Lab, app: App) -> None:
     test.switch_page("tiles.py").run()
     test.switch_page("train.py").run()
     assert test.number_input(key="train_epochs").value == 5
+
+
+def test_keeping_every_epoch_says_what_it_takes(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    assert "on disk" not in shown(test)
+    test.toggle(key="train_keep_epochs").set_value(True).run()
+    assert "3 epochs: about 3.9 MB on disk." in shown(test)
+    test.button(key="train_start").click().run()
+    assert lab.runs()[0][0].config.keep_epochs
+
+
+def test_keeping_too_much_is_refused_with_the_arithmetic(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    large = TrainConfig(model="custom", network="conv 8 3, relu, flatten, linear 500, relu, linear out")
+    test.session_state["train_model"], test.session_state["train_network"] = large.model, large.network
+    test.number_input(key="train_epochs").set_value(50).run()
+    test.toggle(key="train_keep_epochs").set_value(True).run()
+    assert "a run may keep 512 MB" in shown(test)
+    test.button(key="train_start").click().run()
+    assert lab.runs()[0] == []
+    assert [each.value for each in test.error], "said under the button, too"

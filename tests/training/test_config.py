@@ -6,13 +6,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.training.config import OPTIMIZERS, RECIPES, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.config import OPTIMIZERS, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.recipes import RECIPES
 
 # Settings that cannot be used, and words of the sentence that says so.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": "resnet"}, ["no model 'resnet'", "baseline"]),
     ({"model": None}, ["no model 'None'"]),
     ({"recipe": "slow"}, ["no recipe 'slow'", "tutorial or fast"]),
+    ({"recipe": "sprint"}, ["no recipe 'sprint' for Baseline CNN", "tutorial or fast"]),
+    ({"model": "tilenet", "recipe": "slow"}, ["no recipe 'slow'", "tutorial, sprint or fast"]),
+    ({"schedule": "steps"}, ["no schedule 'steps'", "constant, cosine or one_cycle"]),
+    ({"label_smoothing": 1}, ["Label smoothing is 1", "0 to 0.9"]),
+    ({"symmetries": 8}, ["Symmetries must be on or off"]),
+    ({"symmetries": True, "shift": 17}, ["Shift is 17", "0 to 16 pixels"]),
+    ({"shift": 2}, ["together with their symmetries", "Switch symmetries on"]),
+    ({"growing_sizes": True}, ["Baseline CNN takes tiles of 64×64", "'tilenet'"]),
+    ({"nesterov": True, "optimizer": "adam"}, ["needs SGD with momentum"]),
+    ({"nesterov": True, "momentum": 0.0}, ["needs SGD with momentum"]),
+    ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["stay what they are", "from memory"]),
+    ({"model": "vgg11_bn", "source": "features", "growing_sizes": True}, ["stay what they are"]),
+    (
+        {"model": "custom", "network": "conv 4 3, residual 8 stride 2, flatten, linear out", "channels_last": True},
+        ["stride 2 on fewer than 16 channels", "choose bfloat16"],
+    ),
     ({"device": "gpu"}, ["no device 'gpu'", "cuda:0"]),
     ({"device": "cuda"}, ["no device 'cuda'", "cuda:0"]),
     ({"device": "cuda:²"}, ["no device 'cuda:²'"]),

@@ -1,10 +1,15 @@
 import json
+import math
+import warnings
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from eurosat_core.training.evaluation import Predictions, evaluate_predictions
 
@@ -44,6 +49,10 @@ def test_goes_to_json() -> None:
         "tiles": 2,
         "accuracy": 0.5,
         "per_class": {"Forest": None, "River": 0, "SeaLake": 1},
+        "precision": {"Forest": 0, "River": None, "SeaLake": 1},
+        "recall": {"Forest": None, "River": 0, "SeaLake": 1},
+        "f1": {"Forest": 0, "River": 0, "SeaLake": 1},
+        "macro": {"precision": 0.5, "recall": 0.5, "f1": 1 / 3},
         "class_names": list(NAMES),
         "confusion": [[0, 0, 0], [1, 0, 0], [0, 0, 1]],
     }
@@ -53,3 +62,75 @@ def test_goes_to_json() -> None:
 def test_predictions_have_a_length(count: int) -> None:
     numbers = torch.arange(count)
     assert len(Predictions(numbers, numbers, numbers, numbers.float())) == count
+
+
+# -- scikit-learn as the oracle; `zero_division=nan` is its way of saying that a figure has no meaning
+
+
+def _same(ours: float | None, theirs: float) -> bool:
+    return math.isnan(theirs) if ours is None else math.isclose(ours, theirs, rel_tol=1e-12)
+
+
+def _agrees_with_scikit_learn(true: torch.Tensor, predicted: torch.Tensor, names: tuple[str, ...]) -> None:
+    found = evaluate_predictions(true, predicted, names)
+    labels = range(len(names))
+    answers = (true.numpy(), predicted.numpy())
+    assert found.accuracy == accuracy_score(*answers)
+    assert (np.array(found.confusion) == confusion_matrix(*answers, labels=labels)).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        each = precision_recall_fscore_support(*answers, labels=labels, zero_division=np.nan)
+        mean = precision_recall_fscore_support(*answers, labels=labels, zero_division=np.nan, average="macro")
+    for label, score in enumerate(found.scores()):
+        ours = (score.precision, score.recall, score.f1)
+        assert all(_same(one, figures[label]) for one, figures in zip(ours, each, strict=False))
+        assert score.tiles == each[3][label]
+    macro = found.macro()
+    assert all(_same(one, other) for one, other in zip((macro.precision, macro.recall, macro.f1), mean, strict=False))
+
+
+@given(
+    st.integers(2, 12).flatmap(
+        lambda n: st.lists(st.tuples(st.integers(0, n - 1), st.integers(0, n - 1)), min_size=1).map(
+            lambda rows: (n, rows)
+        )
+    )
+)
+def test_scores_are_scikit_learns(case: tuple[int, list[tuple[int, int]]]) -> None:
+    classes, answers = case
+    true, predicted = torch.tensor(answers).T
+    _agrees_with_scikit_learn(true, predicted, tuple(f"class {label}" for label in range(classes)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scores_of_many_tiles_are_scikit_learns(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    true = torch.randint(10, (6075,), generator=generator)
+    luck = torch.rand(6075, generator=generator) < 0.7
+    predicted = torch.where(luck, true, torch.randint(10, (6075,), generator=generator))
+    _agrees_with_scikit_learn(true, predicted, tuple(f"class {label}" for label in range(10)))
+
+
+@pytest.mark.parametrize(
+    ("true", "predicted"),
+    [
+        pytest.param([0, 0, 1, 2], [0, 0, 0, 2], id="a class never predicted"),
+        pytest.param([0, 0, 1, 1], [0, 2, 1, 1], id="an empty class that was predicted"),
+        pytest.param([0, 0, 1, 1], [0, 1, 1, 0], id="an empty class that was never predicted"),
+        pytest.param([0, 0, 0], [1, 1, 1], id="everything wrong"),
+        pytest.param([0, 1, 2], [0, 1, 2], id="everything right"),
+        pytest.param([2], [2], id="one tile"),
+        pytest.param([0, 1, 2, 0], [1, 1, 1, 1], id="always the same answer"),
+    ],
+)
+def test_degenerate_cases_are_scikit_learns(true: list[int], predicted: list[int]) -> None:
+    _agrees_with_scikit_learn(torch.tensor(true), torch.tensor(predicted), NAMES)
+
+
+def test_a_figure_without_meaning_is_none_and_a_missed_class_is_zero() -> None:
+    never_called, called_for_nothing, absent = evaluate_predictions(
+        torch.tensor([0, 0]), torch.tensor([1, 1]), NAMES
+    ).scores()
+    assert (never_called.precision, never_called.recall, never_called.f1) == (None, 0, 0)
+    assert (called_for_nothing.precision, called_for_nothing.recall, called_for_nothing.f1) == (0, None, 0)
+    assert (absent.precision, absent.recall, absent.f1) == (None, None, None)

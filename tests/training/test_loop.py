@@ -9,10 +9,10 @@ import torch
 from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import ConfigError
-from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone
 from eurosat_core.training.loop import Checkpoint, train
+from eurosat_core.training.tally import memory_bytes
 from tests.training.conftest import CONFIG, LOADER, run
 
 # --- what is kept ---
@@ -90,5 +90,5 @@ def test_nothing_starts_before_the_first_pull(small_tiles: TileSet) -> None:
 def test_memory_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 11)
     monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 12)
-    assert loop._memory_bytes(torch.device("cuda:1")) == 11
-    assert loop._memory_bytes(torch.device("mps")) == 12
+    assert memory_bytes(torch.device("cuda:1")) == 11
+    assert memory_bytes(torch.device("mps")) == 12

@@ -12,8 +12,10 @@ from eurosat_core.training.loop import Checkpoint, split_for, train
 from eurosat_core.training.network import (
     evaluation_batches,
     loss_of,
+    lowered,
     make_network,
     make_optimizer,
+    make_schedule,
     predict,
     preprocessing_for,
     scores_of,
@@ -50,6 +52,40 @@ def test_frozen_weights_are_not_given_to_the_optimizer() -> None:
     network.get_submodule("fc3").requires_grad_(True)
     trained = make_optimizer(CONFIG, network).param_groups[0]["params"]
     assert [id(each) for each in trained] == [id(each) for each in network.get_submodule("fc3").parameters()]
+
+
+def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
+    config = replace(CONFIG, schedule="one_cycle", learning_rate=0.2)
+    optimizer = make_optimizer(config, make_network(config, 4))
+    schedule = make_schedule(config, optimizer, steps=100)
+    assert schedule is not None
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    by_hand = [0.2 * min(step / 20, (101 - step) / 80) for step in range(1, 101)]
+    assert rates == pytest.approx(by_hand)
+    assert max(rates) == pytest.approx(0.2)
+    assert optimizer.param_groups[0]["lr"] == 0.0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_one_cycle_still_learns(steps: int) -> None:
+    config = replace(CONFIG, schedule="one_cycle")
+    optimizer = make_optimizer(config, make_network(config, 4))
+    assert make_schedule(config, optimizer, steps) is not None
+    assert 0 < optimizer.param_groups[0]["lr"] <= config.learning_rate
+
+
+def test_smoothed_labels_are_lowered_and_the_plain_loss_is_shown() -> None:
+    config = replace(CONFIG, label_smoothing=0.2)
+    network, labels = make_network(config, 4), torch.tensor([0, 1, 2, 3, 0])
+    scores, loss = loss_of(network, Batch(torch.rand(5, 3, 64, 64), labels), config)
+    chances = scores.log_softmax(1)
+    targets = torch.full((5, 4), 0.2 / 4).scatter_(1, labels[:, None], 0.8 + 0.2 / 4)
+    torch.testing.assert_close(lowered(scores, loss, labels, config), -(targets * chances).sum(1).mean())
+    assert lowered(scores, loss, labels, CONFIG) is loss
 
 
 def test_loss_is_the_mean_cross_entropy() -> None:

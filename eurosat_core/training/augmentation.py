@@ -1,0 +1,63 @@
+"""New views of the same tiles, made on the tiles' own device between the source and the network.
+
+A satellite tile has no up and no left: turned or mirrored it is as likely to be seen, and its class is the same.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eurosat_core.data.batches import Batch
+from eurosat_core.training.config import TrainConfig
+
+__all__ = ["Augmentation", "in_symmetries", "side_at"]
+
+SYMMETRIES = 8
+# Growing sizes: until this share of the training, tiles of this many pixels a side; whole ones after that.
+_SMALLER_SIDES = ((0.5, 32), (0.75, 48))
+
+
+def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+    """Tiles [B, C, S, S], each turned or mirrored, and shifted by up to `shift` pixels, the border reflected.
+
+    Every eighth of the batch is seen in one of the eight symmetries of the square and with one shift: batches are
+    shuffled, so a tile's view still changes from epoch to epoch, and a whole eighth is copied at once.
+    generator: on the CPU, whatever the tiles' device. The result keeps the tiles' memory order.
+    """
+    side = tiles.shape[-1]
+    offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
+    lines = torch.arange(side) + offsets  # [8, 2, S]: which rows and columns of a tile are seen, in their order
+    lines = (side - 1) - ((side - 1) - lines.abs()).abs()
+    lines = lines.to(tiles.device, non_blocking=True)
+    views = torch.empty_like(tiles)
+    for symmetry, (part, view) in enumerate(zip(tiles.chunk(SYMMETRIES), views.chunk(SYMMETRIES), strict=True)):
+        rows, columns = lines[symmetry]
+        seen = part.index_select(2, rows.flip(0) if symmetry & 1 else rows)
+        seen = seen.index_select(3, columns.flip(0) if symmetry & 2 else columns)
+        view.copy_(seen.transpose(2, 3) if symmetry & 4 else seen)
+    return views
+
+
+def side_at(share: float) -> int | None:
+    """How many pixels a side tiles have after this share (0…1) of a training with growing sizes; None: all of them."""
+    return next((side for until, side in _SMALLER_SIDES if share < until), None)
+
+
+class Augmentation:
+    """What a training does to every batch before its network sees it; the same for the same seed and step."""
+
+    def __init__(self, config: TrainConfig, steps: int) -> None:
+        self._config = config
+        self._steps = max(steps, 1)
+
+    def view(self, batch: Batch, step: int) -> Batch:
+        """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
+        tiles = batch.tiles
+        if self._config.symmetries:
+            generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+            tiles = in_symmetries(tiles, self._config.shift, generator)
+        side = side_at(step / self._steps) if self._config.growing_sizes else None
+        if side is not None and side < tiles.shape[-1]:
+            # Half a side is the mean of 2×2 pixels; 48 of 64 is near enough without a filter, in a quarter of its time.
+            tiles = functional.interpolate(tiles, size=(side, side), mode="bilinear", align_corners=False)
+        return Batch(tiles, batch.labels)

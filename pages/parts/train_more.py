@@ -1,0 +1,166 @@
+"""The Train page's further settings, behind More: how tiles come, how the optimizer goes, what is kept."""
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.errors import LabError
+from eurosat_core.lab import choices, kept_epochs
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.training.config import PRECISIONS, SCHEDULES, SOURCES
+from pages.parts import lesson, session
+from pages.parts.train_state import back_to_lesson, draft, key, model
+
+__all__ = ["draw"]
+
+
+def draw() -> None:
+    """The popover, and the way back to the lesson's settings beside it."""
+    on_gpu = session.chosen_device() != "cpu"
+    with st.container(horizontal=True):
+        with st.popover("More", icon=":material/tune:"):
+            pretrained = CATALOG[model()].is_pretrained
+            st.segmented_control(
+                "Tiles come from",
+                [name for name in SOURCES if pretrained or name != "features"],
+                format_func=lambda name: choices.in_words("source", name),
+                key=key("source"),
+                required=True,
+                persist_state="session",
+            )
+            from_files = st.session_state[key("source")] == "loader"
+            with st.grid(2, min_column_width=140):
+                st.number_input(
+                    "Loader workers",
+                    step=1,
+                    key=key("workers"),
+                    disabled=not from_files,
+                    persist_state="session",
+                    help="Processes that open pictures. 0: the training does it itself.",
+                )
+                st.number_input(
+                    "Prefetched batches",
+                    step=1,
+                    key=key("prefetch"),
+                    disabled=not from_files,
+                    persist_state="session",
+                    help="Batches that each loader worker keeps ready.",
+                )
+                st.number_input(
+                    "Momentum",
+                    step=0.05,
+                    format="%g",
+                    key=key("momentum"),
+                    persist_state="session",
+                    disabled=st.session_state[key("optimizer")] != "sgd",
+                    help="Of SGD only.",
+                )
+                st.number_input(
+                    "Weight decay", step=0.0005, format="%g", key=key("weight_decay"), persist_state="session"
+                )
+                st.number_input(
+                    "Seed",
+                    step=1,
+                    key=key("seed"),
+                    persist_state="session",
+                    help="The same seed gives the same split and the same start.",
+                )
+                st.number_input(
+                    "Label smoothing",
+                    step=0.05,
+                    format="%g",
+                    key=key("label_smoothing"),
+                    persist_state="session",
+                    help="The share of a label that is spread over all classes: the network learns not to be too sure.",
+                )
+                st.number_input(
+                    "Shift (pixels)",
+                    step=1,
+                    key=key("shift"),
+                    persist_state="session",
+                    disabled=not st.session_state[key("symmetries")],
+                    help="Turned and mirrored tiles are moved by up to so many pixels as well.",
+                )
+                st.selectbox("Precision", PRECISIONS, key=key("precision"), persist_state="session")
+                st.selectbox(
+                    "Learning rate over time",
+                    SCHEDULES,
+                    format_func=lambda name: choices.SCHEDULE_NAMES[name],
+                    key=key("schedule"),
+                    persist_state="session",
+                )
+            st.toggle(
+                "Turn and mirror the tiles",
+                key=key("symmetries"),
+                persist_state="session",
+                help="A satellite tile has no up and no left: in every epoch it is seen in another one of eight ways.",
+            )
+            st.toggle(
+                "Smaller pictures first",
+                key=key("growing_sizes"),
+                persist_state="session",
+                help="Half a side for half of the training, three quarters for a quarter: quick first, precise last. "
+                "Only for networks that take any size.",
+            )
+            st.toggle(
+                "Nesterov’s look ahead",
+                key=key("nesterov"),
+                persist_state="session",
+                disabled=st.session_state[key("optimizer")] != "sgd",
+                help="SGD takes the slope where its momentum leads, not where it stands.",
+            )
+            st.toggle(
+                "Start from ImageNet weights",
+                key=key("pretrained"),
+                persist_state="session",
+                disabled=not pretrained,
+                help="Off: the frozen part stays random, and what it knows is nothing.",
+            )
+            st.toggle(
+                "Keep BatchNorm statistics",
+                key=key("frozen_norms"),
+                persist_state="session",
+                disabled=not pretrained,
+                help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
+            )
+            st.toggle("Channels-last layout", key=key("channels_last"), persist_state="session")
+            st.toggle(
+                "Same share of each class in both parts (stratified)",
+                key=key("stratified"),
+                persist_state="session",
+                disabled=st.session_state[key("split")] != "random",
+            )
+            st.toggle(
+                "Pinned memory",
+                key=key("pin_memory"),
+                disabled=not (on_gpu and from_files),
+                persist_state="session",
+                help="Faster copies to a GPU." if on_gpu else "Only for a GPU: it speeds up the copies to it.",
+            )
+            _keep_epochs()
+        st.button(
+            "Back to the lesson’s settings",
+            icon=":material/undo:",
+            type="tertiary",
+            key="train_reset",
+            on_click=back_to_lesson,
+        )
+
+
+def _keep_epochs() -> None:
+    st.toggle(
+        "Keep the weights of every epoch",
+        key=key("keep_epochs"),
+        persist_state="session",
+        help="The Convolution page then shows what the network saw after each of them.",
+    )
+    if not st.session_state[key("keep_epochs")]:
+        return
+    try:
+        config = draft()
+    except LabError:  # said under the button
+        return
+    if problem := kept_epochs.kept_problem(config):
+        st.warning(lesson.plain(problem), icon=":material/hard_drive:")
+    else:
+        taken = wording.bytes_text(kept_epochs.kept_bytes(config))
+        st.caption(f"{wording.count(config.epochs, 'epoch')}: about {taken} on disk.")

@@ -1,0 +1,139 @@
+"""What stands in the Train page's settings: kept in the session, filled by recipes, read as a config."""
+
+import streamlit as st
+
+from eurosat_core.lab import choices
+from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.recipes import RECIPE_SETTINGS, recipes_of
+from pages.parts import session
+
+__all__ = [
+    "ALL_TILES",
+    "back_to_lesson",
+    "draft",
+    "in_short",
+    "key",
+    "lesson_config",
+    "model",
+    "network",
+    "prepare",
+    "refill",
+    "take_recipe",
+]
+
+_EDITED = (
+    "model",
+    "recipe",
+    "epochs",
+    "tiles",
+    "batch_size",
+    "optimizer",
+    "learning_rate",
+    "momentum",
+    "weight_decay",
+    "seed",
+    "split",
+    "stratified",
+    "sealed_test",
+    "source",
+    "workers",
+    "prefetch",
+    "pin_memory",
+    "channels_last",
+    "precision",
+    "schedule",
+    "nesterov",
+    "label_smoothing",
+    "symmetries",
+    "shift",
+    "growing_sizes",
+    "pretrained",
+    "frozen_norms",
+    "network",
+    "keep_epochs",
+)
+ALL_TILES = 0  # a widget's option cannot be None
+_WHOLE_TRAINING = "train_whole"  # session state: the recipe brought its own number of epochs
+
+
+def key(name: str) -> str:
+    return f"train_{name}"
+
+
+def refill(config: TrainConfig) -> None:
+    """Put a config's values into the settings. Call it before they are drawn, or in a callback."""
+    for name in _EDITED:
+        value = getattr(config, name)
+        st.session_state[key(name)] = ALL_TILES if name == "tiles" and value is None else value
+
+
+def lesson_config() -> TrainConfig:
+    return workshop_config("baseline")
+
+
+def back_to_lesson() -> None:
+    refill(lesson_config())
+
+
+def take_recipe() -> None:
+    """A recipe sets everything that belongs to it; what to train on (epochs, tiles) stays.
+
+    Unless it is a whole training with its own number of epochs, or one was left.
+    """
+    state = st.session_state
+    if state[key("recipe")] not in recipes_of(model()):
+        state[key("recipe")] = "fast"
+    chosen = workshop_config(model(), state[key("recipe")])
+    for name in RECIPE_SETTINGS:
+        state[key(name)] = getattr(chosen, name)
+    whole = chosen.tiles is None
+    if whole or state.get(_WHOLE_TRAINING):
+        for name in ("epochs", "tiles", "stratified"):
+            state[key(name)] = getattr(chosen, name)
+        state[key("tiles")] = chosen.tiles or ALL_TILES
+    state[_WHOLE_TRAINING] = whole
+
+
+def model() -> str:
+    """The model that is chosen, by its name in the catalog."""
+    name: str = st.session_state[key("model")]
+    return name
+
+
+def network() -> str:
+    """The layers of one's own network; empty for the baseline's."""
+    layers: str = st.session_state[key("network")]
+    return layers
+
+
+def in_short() -> str:
+    """The settings in a line, for when they are folded away."""
+    state = st.session_state
+    tiles = state[key("tiles")]
+    return " · ".join(
+        (
+            choices.RECIPE_NAMES[state[key("recipe")]],
+            f"{state[key('epochs')]} epochs",
+            f"{tiles:,} tiles" if tiles else "all tiles",
+            f"batch {state[key('batch_size')]}",
+        )
+    )
+
+
+def prepare() -> None:
+    """Fill in the lesson's settings where there are none yet. Call it before the others."""
+    if key("epochs") not in st.session_state:
+        refill(lesson_config())
+
+
+def draft() -> TrainConfig:
+    """The settings as they stand, on the chosen device. Raises `ConfigError` with a sentence."""
+    values = {name: st.session_state[key(name)] for name in _EDITED}
+    device = session.chosen_device()
+    values["tiles"] = values["tiles"] or None
+    values["pin_memory"] = values["pin_memory"] and device != "cpu"  # it has no meaning without a GPU
+    values["nesterov"] = values["nesterov"] and values["optimizer"] == "sgd"
+    values["shift"] = values["shift"] if values["symmetries"] else 0
+    if values["model"] != "custom":
+        values["network"] = ""  # kept in the session for when one's own network is chosen again
+    return TrainConfig.from_dict({**values, "device": device})

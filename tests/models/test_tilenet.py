@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from eurosat_core.models.catalog import build_model
+from eurosat_core.models.summary import summarize
+from eurosat_core.models.tilenet import TileNet
+
+
+def parameters_by_hand(classes: int) -> int:
+    """Weights of each convolution, two numbers a channel for its BatchNorm, and the linear layer."""
+    total, before = 3 * 4 * 4 * 32 + 2 * 32, 32
+    for width in (64, 128, 256):
+        total += before * 9 * width + 2 * width  # halves the size
+        total += width * 9 * width + 2 * width  # refines
+        before = width
+    return total + 256 * classes + classes
+
+
+def test_parameters_and_work() -> None:
+    summary = summarize(build_model("tilenet", 10))
+    assert summary.total_params == summary.trainable_params == parameters_by_hand(10)
+    macs, side, before = 48 * 32 * 32**2, 32, 32
+    for width in (64, 128, 256):
+        side //= 2
+        macs += (before + width) * 9 * width * side**2
+        before = width
+    assert summary.macs == macs + 256 * 10
+
+
+@pytest.mark.parametrize("side", [32, 48, 64, 80])
+def test_tiles_of_several_sizes(side: int) -> None:
+    assert TileNet(7).eval()(torch.rand(2, 3, side, side)).shape == (2, 7)
+
+
+def test_forward_equals_torchs_functions() -> None:
+    network = TileNet(5, stem=4, widths=(6, 8)).eval()
+    tiles, state = torch.rand(3, 3, 32, 32), network.state_dict()
+
+    def convolved(features: torch.Tensor, name: str, stride: int) -> torch.Tensor:
+        out = functional.conv2d(features, state[f"{name}.0.weight"], stride=stride, padding=1)
+        norm = [state[f"{name}.1.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return functional.relu(functional.batch_norm(out, *norm))
+
+    features = convolved(tiles, "stem", 2)
+    for at in (0, 2):
+        features = convolved(features, f"stages.{at}", 2)
+        features = features + convolved(features, f"stages.{at + 1}.body", 1)
+    by_hand = functional.linear(features.mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
+    torch.testing.assert_close(network(tiles), by_hand)

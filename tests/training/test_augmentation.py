@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from eurosat_core.data.batches import Batch
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.training.augmentation import Augmentation, in_symmetries, side_at
+from eurosat_core.training.config import TrainConfig, recipe_config
+from tests.training.conftest import run
+
+CONFIG = TrainConfig(model="tilenet", source="memory", epochs=1, seed=3)
+
+
+def views_of(tile: Tensor) -> list[Tensor]:
+    """The eight symmetries of a square picture [C, S, S], made by turning and mirroring."""
+    turned = [torch.rot90(tile, quarter, (1, 2)) for quarter in range(4)]
+    return [*turned, *(each.flip(2) for each in turned)]
+
+
+def tiles_of(count: int, side: int = 12) -> Tensor:
+    return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_batch_of_one_tile_shows_each_symmetry_equally_often(memory_format: torch.memory_format) -> None:
+    tile = tiles_of(1)[0]
+    batch = tile.repeat(24, 1, 1, 1).contiguous(memory_format=memory_format)
+    seen = in_symmetries(batch, 0, torch.Generator().manual_seed(0))
+    assert seen.is_contiguous(memory_format=memory_format)
+    counts = [sum(torch.equal(view, each) for each in seen) for view in views_of(tile)]
+    assert counts == [3] * 8
+
+
+def test_shifts_reflect_the_border() -> None:
+    """Each view is a window of the tile padded by reflection, at most so many pixels away, then turned."""
+    tile, shift = tiles_of(1)[0], 3
+    seen = in_symmetries(tile.repeat(8, 1, 1, 1), shift, torch.Generator().manual_seed(5))
+    padded = functional.pad(tile[None], (shift,) * 4, mode="reflect")[0]
+    windows = [padded[:, y : y + 12, x : x + 12] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
+    possible = [view for window in windows for view in views_of(window)]
+    assert all(any(torch.equal(each, view) for view in possible) for each in seen)
+    assert not any(torch.equal(each, view) for each in seen[:1] for view in views_of(tile))
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 9, 15])
+def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
+    tiles = tiles_of(count)
+    seen = in_symmetries(tiles, 0, torch.Generator().manual_seed(0))
+    for before, after in zip(tiles, seen, strict=True):
+        assert any(torch.equal(after, view) for view in views_of(before))
+
+
+def test_views_depend_on_seed_and_step_only() -> None:
+    batch = Batch(tiles_of(8), torch.arange(8))
+    augmentation = Augmentation(replace(CONFIG, symmetries=True, shift=4), steps=100)
+    before = torch.get_rng_state()
+    one, again, later = (augmentation.view(batch, step).tiles for step in (7, 7, 8))
+    other = Augmentation(replace(CONFIG, symmetries=True, shift=4, seed=4), steps=100).view(batch, 7).tiles
+    assert torch.equal(one, again)
+    assert not torch.equal(one, later)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_any_the_batch_is_the_same() -> None:
+    batch = Batch(tiles_of(4), torch.arange(4))
+    seen = Augmentation(CONFIG, steps=10).view(batch, 0)
+    assert seen.tiles is batch.tiles
+    assert seen.labels is batch.labels
+
+
+def test_sizes_grow_with_the_steps() -> None:
+    assert [side_at(share) for share in (0, 0.49, 0.5, 0.74, 0.75, 1)] == [32, 32, 48, 48, None, None]
+    batch = Batch(tiles_of(2, side=64), torch.arange(2))
+    augmentation = Augmentation(replace(CONFIG, growing_sizes=True), steps=4)
+    small, middle, whole = (augmentation.view(batch, step).tiles for step in (0, 2, 3))
+    torch.testing.assert_close(small, functional.avg_pool2d(batch.tiles, 2))
+    assert middle.shape == (2, 3, 48, 48)
+    assert torch.equal(whole, batch.tiles)
+
+
+def test_a_training_with_all_of_it_can_be_repeated(small_tiles: TileSet) -> None:
+    config = recipe_config("tilenet", "sprint", epochs=1, batch_size=16, seed=1)
+    (_, one), (_, again) = run(config, small_tiles), run(config, small_tiles)
+    assert all(torch.equal(one[0].weights[name], again[0].weights[name]) for name in one[0].weights)
