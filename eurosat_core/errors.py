@@ -4,7 +4,7 @@ Every `LabError` says what was wrong and what to do about it, so pages and the c
 `str(error)` as it is. Anything else that is raised is a bug, and is logged with its traceback.
 """
 
-__all__ = ["ConfigError", "DataError", "LabError", "RunError", "TrainingError"]
+__all__ = ["ConfigError", "DataError", "LabError", "RunError", "TraceError", "TrainingError"]
 
 
 class LabError(Exception):
@@ -25,3 +25,7 @@ class TrainingError(LabError):
 
 class RunError(LabError):
     """A stored run that is missing, damaged, or not the asker's."""
+
+
+class TraceError(LabError):
+    """A profiler trace that cannot be read: not one, damaged, cut off, or too large."""

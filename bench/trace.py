@@ -1,0 +1,169 @@
+"""Opening and analysing a profiler trace, against the loader of PyTorch's TensorBoard plug-in, in one process.
+
+The real traces lie where EUROSAT_TRACES says. A synthetic one of a million events is made here, and read in a process
+of its own whose memory is watched.
+"""
+
+import gzip
+import importlib
+import json
+import logging
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.processes import answer_of
+from bench.table import row
+from eurosat_core.errors import TraceError
+from eurosat_core.settings import Settings
+
+__all__ = ["run", "write_trace"]
+
+REPEATS = 5
+EVENTS = 1_000_000
+# A trace is large if the plug-in's text of it, unpacked, is.
+_LARGE_BYTES = 10 * 1024**2
+
+
+def run(_settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Both sides in turn on each real trace, then the large synthetic one."""
+    rows = []
+    folder = os.environ.get("EUROSAT_TRACES")
+    for path in sorted(Path(folder).glob("*.pt.trace.json*")) if folder else []:
+        rows += _compared(path, say)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "synthetic.pt.trace.json"
+        write_trace(path, EVENTS)
+        megabytes = path.stat().st_size / 1024**2
+        found = answer_of([sys.executable, "-m", "bench.trace", str(path)])
+    say(f"  synthetic: {found}")
+    about = f"{EVENTS:,} events, {megabytes:,.0f} MB"
+    rows.append(row(f"synthetic trace, {about}", [found["seconds"]], "s", promise="< 15 s"))
+    rows.append(row("the same: most memory, Python and numpy included", [found["gigabytes"]], "GB", promise="< 2 GB"))
+    missing = "" if folder else "; EUROSAT_TRACES is not set, so no real traces"
+    return {"about": f"reading a trace and computing everything the page shows{missing}", "rows": rows}
+
+
+def _compared(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Rows of one trace; none for one that cannot be read."""
+    times: dict[str, list[float]] = {"plug-in": [], "lab": []}
+    try:
+        for _ in range(REPEATS):
+            for side, read in (("plug-in", _plug_in), ("lab", _lab)):
+                began = time.perf_counter()
+                read(path)
+                times[side].append(time.perf_counter() - began)
+    except (TraceError, ValueError) as error:
+        say(f"  {path.name}: {error}")
+        return []
+    say(f"  {path.name}: {times}")
+    name = path.name.split(".")[0]
+    ratio = statistics.median(times["plug-in"]) / statistics.median(times["lab"])
+    return [
+        row(f"{name}: torch-tb-profiler 0.4.3", times["plug-in"], "s"),
+        row(f"{name}: lab", times["lab"], "s", ratio=ratio, promise="≥ 3" if _size(path) > _LARGE_BYTES else ""),
+    ]
+
+
+def _size(path: Path) -> int:
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with gzip.open(path) as file:
+        return file.seek(0, os.SEEK_END)
+
+
+def _plug_in(path: Path) -> None:
+    """What the plug-in does with one trace before it shows anything."""
+    data = importlib.import_module("torch_tb_profiler.profiler.data")
+    generator = importlib.import_module("torch_tb_profiler.profiler.run_generator")
+    logging.getLogger("torch_tb_profiler").setLevel(logging.CRITICAL)
+    with tempfile.TemporaryDirectory() as cache:
+        profile = data.RunProfileData.parse("worker", None, str(path), cache)
+        generator.RunGenerator("worker", None, profile).generate_run_profile()
+
+
+def _lab(path: Path) -> None:
+    """Everything that the page shows of a trace: figures, tables, advice, memory, the first step's time line."""
+    from eurosat_core.profiling.memory import memory_curve
+    from eurosat_core.profiling.report import report_of
+    from eurosat_core.profiling.timeline import step_timeline
+    from eurosat_core.profiling.trace import read_trace
+
+    trace = read_trace(path)
+    report = report_of(trace)
+    memory_curve(trace)
+    step_timeline(trace, report["steps"][0]["step"])
+
+
+def write_trace(path: Path, events: int) -> None:
+    """Write a trace as Kineto does: steps of operators in operators, their launches, kernels and memory events."""
+    head = {"schemaVersion": 1, "deviceProperties": [{"id": 0, "name": "Synthetic GPU", "totalGlobalMem": 1 << 35}]}
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(head)[:-1] + ',\n"traceEvents": [\n')
+        for number, event in enumerate(_events(events)):
+            file.write((",\n" if number else "") + json.dumps(event))
+        file.write('\n], "traceName": "synthetic"}')
+
+
+def _events(number: int) -> Iterator[dict[str, Any]]:
+    """A step for each 10,000 events, of groups of five: an operator in another, a launch, a kernel, memory."""
+    per_step, made, at, identity = 10_000, 0, 1e12, 1
+    while made < number:
+        groups = min(per_step, number - made - 1) // 5
+        host = {"pid": 1, "tid": 1}
+        length = groups * 20.0 + 10
+        step = f"ProfilerStep#{made // per_step}"
+        yield {"ph": "X", "cat": "user_annotation", "name": step, **host, "ts": at, "dur": length, "args": {}}
+        made += 1
+        for group in range(groups):
+            start = at + 5 + group * 20.0
+            name = f"aten::op_{group % 50}"
+            dims = [[256, 64, 32, 32], [64, 64, 3, 3]]
+            args = {"External id": identity, "Input Dims": dims, "Input type": ["float", "float"]}
+            yield {"ph": "X", "cat": "cpu_op", "name": name, **host, "ts": start, "dur": 18.5, "args": args}
+            args = {**args, "External id": identity + 1, "Sequence number": identity}
+            yield {"ph": "X", "cat": "cpu_op", "name": f"{name}_", **host, "ts": start + 1, "dur": 16.25, "args": args}
+            ids = {"External id": identity + 1, "correlation": identity}
+            launch = {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", **host}
+            yield {**launch, "ts": start + 2, "dur": 4.125, "args": {**ids, "cbid": 211}}
+            kernel = {
+                "ph": "X",
+                "cat": "kernel",
+                "name": f"void kernel_{group % 70}<float, 4>(int)",
+                "pid": 0,
+                "tid": 7,
+            }
+            figures = {"device": 0, "stream": 7, "blocks per SM": 0.5, "est. achieved occupancy %": 25, **ids}
+            yield {
+                **kernel,
+                "ts": start + 9,
+                "dur": 11.0,
+                "args": {**figures, "grid": [66, 1, 1], "block": [256, 1, 1]},
+            }
+            total = (group % 100) * 4096
+            memory = {
+                "Device Type": 1,
+                "Device Id": 0,
+                "Bytes": 4096,
+                "Total Allocated": total,
+                "Total Reserved": 1 << 20,
+            }
+            yield {"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", **host, "ts": start + 1.5, "args": memory}
+            identity += 2
+            made += 5
+        at += length + 10
+        if groups == 0:
+            return
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    _lab(Path(sys.argv[1]))
+    taken = time.perf_counter() - started
+    print(json.dumps({"seconds": taken, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2}))

@@ -1,0 +1,1 @@
+"""The profiler: recording a few steps, and reading any trace rightly."""

@@ -1,0 +1,258 @@
+"""What to change: rules over the overview, each with the figures that it rests on.
+
+No figures, no advice. The thresholds stand on top, with their reasons.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eurosat_core.profiling.overview import Overview
+from eurosat_core.wording import bytes_text, device_name, listed, percent
+
+__all__ = ["Advice", "advice_for"]
+
+# Where a part takes less than a tenth of a step, doing away with it gains less than 11 %: not worth a change.
+LOADING_SHARE = 0.10
+COPY_SHARE = 0.10
+# Below one half the GPU spends more time waiting than working.
+LOW_UTILIZATION = 0.50
+# Launching a kernel costs the host about 5 to 10 µs: a GPU that is done sooner waits for the next one.
+TINY_KERNEL_US = 10.0
+MANY_KERNELS = 50
+# The host's own work must be a large share of the step before it can be what the GPU waits for.
+HOST_SHARE = 0.30
+# The last tenth of a GPU's memory is easily taken by a larger batch at the end, or by another program.
+FULL_MEMORY = 0.90
+# Tensor cores speed up only convolutions and matrix products: these must matter, and hardly any of them use them.
+MATRIX_SHARE = 0.30
+UNUSED_TENSOR_CORES = 0.05
+# One wait a step is natural (somebody looks at the loss); a busy GPU is not held up by waiting.
+WAITS = 3
+WAIT_SHARE = 0.05
+BUSY = 0.80
+# bfloat16 on tensor cores came with compute capability 8.0 (Ampere); 7.x knows float16 only.
+BFLOAT16_SINCE = (8, 0)
+TENSOR_CORES_SINCE = (7, 0)
+# At which batch size more stops to help much here: the networks of this lab fill a GPU by then.
+LARGE_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to change. `change`: settings of a training that do it; empty where none does."""
+
+    key: str
+    title: str
+    evidence: str
+    remedy: str
+    change: dict[str, Any]
+    share: float
+    """The share of the step that is at stake; advice is ordered by it."""
+
+
+def advice_for(overview: Overview, settings: Mapping[str, Any] | None = None) -> list[Advice]:
+    """Advice that the figures give reason for, what matters most first.
+
+    settings: those of the recorded training, so that nothing is advised that is set already; None if unknown.
+    """
+    if not overview.mean_step_us.get("Total"):
+        return []
+    known = settings or {}
+    found = (rule(overview, known) for rule in _RULES)
+    return sorted((each for each in found if each is not None), key=lambda each: -each.share)
+
+
+def _share(overview: Overview, *roles: str) -> float:
+    return sum(overview.mean_step_us[role] for role in roles) / overview.mean_step_us["Total"]
+
+
+def _utilization(overview: Overview) -> float | None:
+    """Of the least busy GPU; None without any."""
+    told = [each.utilization for each in overview.devices if each.utilization is not None]
+    return min(told) if told else None
+
+
+def _milliseconds(microseconds: float) -> str:
+    return f"{microseconds / 1000:.3g} ms" if microseconds < 999_500 else f"{microseconds / 1e6:.3g} s"
+
+
+def _of_step(overview: Overview, *roles: str) -> str:
+    taken = sum(overview.mean_step_us[role] for role in roles)
+    total = overview.mean_step_us["Total"]
+    return f"{_milliseconds(taken)} of a step's {_milliseconds(total)} ({percent(taken / total)})"
+
+
+def _larger_batch(known: Mapping[str, Any]) -> dict[str, Any]:
+    size = int(known.get("batch_size") or 0)
+    return {} if size >= LARGE_BATCH else {"batch_size": max(256, 2 * size)}
+
+
+def _loading(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    share = _share(overview, "DataLoader")
+    if share < LOADING_SHARE:
+        return None
+    return Advice(
+        "data_loading",
+        "The GPU waits for its data" if overview.devices else "The training waits for its data",
+        f"The DataLoader took {_of_step(overview, 'DataLoader')}{' while no kernel ran' if overview.devices else ''}.",
+        "Take decoded tiles from memory, or let more loader workers prepare batches ahead.",
+        {} if known.get("source") in ("memory", "features") else {"source": "memory"},
+        share,
+    )
+
+
+def _low_utilization(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    utilization = _utilization(overview)
+    if utilization is None or utilization >= LOW_UTILIZATION:
+        return None
+    idle = [each for each in overview.devices if (each.utilization or 0) < LOW_UTILIZATION]
+    figures = listed([f"GPU {each.index}: {percent(each.utilization or 0)}" for each in idle])
+    return Advice(
+        "low_utilization",
+        "The GPU is idle most of the time",
+        f"A kernel ran in less than half of the time ({figures}).",
+        "Give it more to do in each step: a larger batch. What else is named here comes first.",
+        _larger_batch(known),
+        (1 - utilization) / 2,  # the cause, where it is known, stands above its consequence
+    )
+
+
+def _copies(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    share = _share(overview, "Memcpy")
+    if share < COPY_SHARE:
+        return None
+    facts = overview.facts
+    amount = f", {bytes_text(facts.copied_bytes)}" if facts.copied_bytes else ""
+    change = {"source": "memory"} if known.get("source") != "memory" else {}
+    return Advice(
+        "copies",
+        "Copying holds up the GPU",
+        f"Copies took {_of_step(overview, 'Memcpy')} while no kernel ran ({facts.copies:.3g} a step{amount}).",
+        "Keep the tiles on the GPU, or copy from pinned memory while it computes.",
+        change,
+        share,
+    )
+
+
+def _launching(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    facts, utilization = overview.facts, _utilization(overview)
+    share = _share(overview, "Runtime", "CPU exec")
+    if utilization is None or utilization >= LOW_UTILIZATION or share < HOST_SHARE:
+        return None
+    if facts.median_kernel_us is None or facts.kernels < MANY_KERNELS or facts.median_kernel_us >= TINY_KERNEL_US:
+        return None
+    return Advice(
+        "launch_bound",
+        "Launching takes longer than computing",
+        f"{facts.kernels:,.0f} kernels a step, half of them shorter than {facts.median_kernel_us:.3g} µs; to launch "
+        f"them the host took {_of_step(overview, 'Runtime', 'CPU exec')}.",
+        "Make each kernel do more: a larger batch costs hardly any more launches.",
+        _larger_batch(known),
+        share,
+    )
+
+
+def _host_bound(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    utilization, share = _utilization(overview), _share(overview, "CPU exec")
+    if utilization is None or utilization >= LOW_UTILIZATION or share < HOST_SHARE:
+        return None
+    if _launching(overview, known) is not None:
+        return None
+    return Advice(
+        "cpu_bound",
+        "The CPU holds up the GPU",
+        f"The host's own work took {_of_step(overview, 'CPU exec')} while the GPU did nothing.",
+        "Move what the CPU does in each step to the GPU, or do it once ahead; keep tiles in memory.",
+        {} if known.get("source") == "memory" else {"source": "memory"},
+        share,
+    )
+
+
+def _cpu_arithmetic(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    share, matrix = _share(overview, "CPU exec"), overview.facts.host_matrix_share
+    if overview.devices or matrix is None or share * matrix < HOST_SHARE:
+        return None
+    change = {"channels_last": True, "precision": "bfloat16"}
+    change = {name: value for name, value in change.items() if known.get(name) != value}
+    return (
+        Advice(
+            "cpu_arithmetic",
+            "The CPU's arithmetic is the limit",
+            f"Computing took {_of_step(overview, 'CPU exec')}, and {percent(matrix)} of the operators' time went into "
+            "convolutions and matrix products.",
+            "Let the CPU compute them in a form that suits it: channels last and, where it helps, bfloat16.",
+            change,
+            share * matrix,
+        )
+        if change
+        else None
+    )
+
+
+def _full_memory(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    facts = overview.facts
+    if facts.memory_share is None or facts.memory_device is None or facts.memory_share < FULL_MEMORY:
+        return None
+    size = int(known.get("batch_size") or 0)
+    peak = overview.peak_memory_bytes[facts.memory_device]
+    return Advice(
+        "memory_full",
+        "The GPU's memory is nearly full",
+        f"Tensors took up to {bytes_text(peak)} on {device_name(facts.memory_device)}: {percent(facts.memory_share)} "
+        "of its memory.",
+        "Take smaller batches, or compute in bfloat16, before a step fails for want of memory.",
+        {"batch_size": size // 2} if size >= 2 else {"precision": "bfloat16"},
+        1.0,  # a run that fails costs all of it
+    )
+
+
+def _tensor_cores(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
+    facts = overview.facts
+    if facts.compute_capability is None or facts.compute_capability < TENSOR_CORES_SINCE:
+        return None
+    if facts.matrix_share is None or facts.tensor_core_share is None or known.get("precision") == "bfloat16":
+        return None
+    if facts.matrix_share < MATRIX_SHARE or facts.tensor_core_share > UNUSED_TENSOR_CORES:
+        return None
+    able = facts.compute_capability >= BFLOAT16_SINCE
+    return Advice(
+        "tensor_cores",
+        "The GPU's tensor cores are not used",
+        f"{percent(facts.matrix_share)} of the kernels' time went into convolutions and matrix products, and "
+        f"{percent(facts.tensor_core_share)} of that ran on tensor cores.",
+        "Compute in bfloat16: tensor cores take half as many bytes and multiply many times faster."
+        if able
+        else "Compute in float16 with PyTorch's autocast: this GPU's tensor cores do not know bfloat16.",
+        {"precision": "bfloat16"} if able else {},
+        _share(overview, "Kernel") * facts.matrix_share / 2,
+    )
+
+
+def _waiting(overview: Overview, _known: Mapping[str, Any]) -> Advice | None:
+    facts, utilization = overview.facts, _utilization(overview)
+    share = facts.wait_us / overview.mean_step_us["Total"]
+    if utilization is None or utilization >= BUSY or facts.waits < WAITS or share < WAIT_SHARE:
+        return None
+    return Advice(
+        "host_waits",
+        "The host waits for the GPU too often",
+        f"{facts.waits:.3g} times a step the host stood still until the GPU was done, {_milliseconds(facts.wait_us)} "
+        f"in all ({percent(share)}); then the GPU had nothing to do until it was given more.",
+        "Read results (.item(), .cpu(), print) once an epoch instead of in each step.",
+        {},
+        share,
+    )
+
+
+_RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
+    _loading,
+    _low_utilization,
+    _copies,
+    _launching,
+    _host_bound,
+    _cpu_arithmetic,
+    _full_memory,
+    _tensor_cores,
+    _waiting,
+)

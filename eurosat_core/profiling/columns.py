@@ -1,0 +1,269 @@
+"""Events of a trace gathered into columns: one pass over the parsed JSON, then numpy arrays."""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eurosat_core.errors import TraceError
+
+__all__ = ["ANNOTATION_NAMES", "MAX_TIME", "Columns", "Floats", "Ints", "Kind", "Lane", "Memory"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Beyond this nobody looks at a trace on a page; the columns of so many events take about 0.6 GB.
+MAX_EVENTS = 6_000_000
+# Microseconds since 1970 of the year 2049: with larger times, differences and ends would not fit into nanoseconds.
+MAX_TIME = 2.5e15
+
+
+class Kind(IntEnum):
+    """What an event with a duration is."""
+
+    OPERATOR = 0
+    ANNOTATION = 1
+    RUNTIME = 2
+    """A call of the CUDA, HIP or SYCL library on the host: launching, copying, waiting."""
+    PYTHON = 3
+    """A Python function, from a recording with stacks."""
+    OVERHEAD = 4
+    """The profiler's own work on the host."""
+    KERNEL = 5
+    MEMCPY = 6
+    MEMSET = 7
+    DEVICE_ANNOTATION = 8
+    """A host annotation repeated on the device's time line: neither a step nor work."""
+
+
+_KINDS = {
+    "cpu_op": Kind.OPERATOR,
+    "operator": Kind.OPERATOR,
+    "python": Kind.OPERATOR,
+    "user_annotation": Kind.ANNOTATION,
+    "python_function": Kind.PYTHON,
+    "overhead": Kind.OVERHEAD,
+    "kernel": Kind.KERNEL,
+    "memcpy": Kind.MEMCPY,
+    "gpu_memcpy": Kind.MEMCPY,
+    "memset": Kind.MEMSET,
+    "gpu_memset": Kind.MEMSET,
+    "gpu_user_annotation": Kind.DEVICE_ANNOTATION,
+}
+# Names that are annotations although the schema of 2021 wrote them as operators.
+ANNOTATION_NAMES = re.compile(
+    r"ProfilerStep#\d+$|enumerate\(Data(Loader|Pipe)\)#|Optimizer\.(step|zero_grad)#|(nccl|gloo):|eurosat\.\w+$"
+)
+_IGNORED = -1
+
+
+def _kind_of(category: Any) -> int:
+    name = category.lower() if isinstance(category, str) else ""
+    if name.endswith("runtime") or name.endswith("_driver"):
+        return Kind.RUNTIME
+    return _KINDS.get(name, _IGNORED)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Where events happen one after the other: a thread of a process, or a stream of a device."""
+
+    process: str
+    thread: str
+    title: str
+    """What the recorder called it; else empty."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory taken (bytes > 0) and given back, in order of time."""
+
+    time_ns: Ints
+    device: list[str]
+    """Names of the devices: `cpu`, `cuda:0`, …"""
+    on: Ints
+    """Which of `device` each event is of."""
+    bytes: Ints
+    allocated: Floats
+    """All memory in use by tensors on that device after the event; NaN where the trace does not say."""
+    reserved: Floats
+
+
+class Columns:
+    """Collects events; `add` takes parsed JSON events of any quality."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.seen = 0
+        """Objects in the list of events, usable or not."""
+        self._name_ids: dict[Any, int] = {}
+        self._lanes: dict[tuple[Any, Any], int] = {}
+        self._lane_keys: dict[tuple[str, str], int] = {}
+        self._kinds: dict[Any, int] = {}
+        self._titles: dict[tuple[str, str], str] = {}
+        self._parts: dict[str, list[npt.NDArray[Any]]] = {}
+        self._memory_devices: dict[tuple[Any, Any], int] = {}
+
+    def add(self, events: list[Any]) -> None:
+        """Take one piece of the list of events."""
+        self.seen += len(events)
+        if self.seen > MAX_EVENTS:
+            raise TraceError(
+                f"The trace holds more than {MAX_EVENTS:,} events. Record fewer steps, or without call stacks "
+                "(with_stack)."
+            )
+        rows: list[tuple[Any, ...]] = []
+        metrics: list[tuple[Any, ...]] = []
+        memory: list[tuple[Any, ...]] = []
+        kinds, name_ids, lanes = self._kinds, self._name_ids, self._lanes
+        nothing: dict[str, Any] = {}
+        for event in events:
+            try:
+                phase = event["ph"]
+                if phase == "X":
+                    kind = kinds.get(event.get("cat"))
+                    if kind is None:
+                        kind = self._new_kind(event.get("cat"))
+                    if kind < 0:
+                        continue
+                    args = event.get("args") or nothing
+                    name = event.get("name")
+                    name_id = name_ids.get(name)
+                    if name_id is None:
+                        name_id = self._new_name(name)
+                    key = (event.get("pid"), event.get("tid"))
+                    lane = lanes.get(key)
+                    if lane is None:
+                        lane = self._new_lane(key)
+                    external = args.get("External id")
+                    if external is None:
+                        external = args.get("external id", 0)
+                    rows.append(
+                        (kind, name_id, lane, event.get("ts"), event.get("dur"), external, args.get("correlation", -1))
+                    )
+                    if kind >= Kind.KERNEL:
+                        metrics.append(
+                            (
+                                args.get("device", key[0]),
+                                args.get("blocks per SM"),
+                                args.get("est. achieved occupancy %"),
+                                args.get("bytes"),
+                            )
+                        )
+                elif phase in ("i", "I") and event.get("name") == "[memory]":
+                    args = event["args"]
+                    memory.append(
+                        (
+                            event.get("ts"),
+                            self._memory_device(args.get("Device Type"), args.get("Device Id")),
+                            args.get("Bytes"),
+                            args.get("Total Allocated"),
+                            args.get("Total Reserved"),
+                        )
+                    )
+                elif phase == "M" and event.get("name") == "thread_name":
+                    self._titles[str(event.get("pid")), str(event.get("tid"))] = str(event["args"]["name"])
+            except (TypeError, KeyError, AttributeError):  # no event, or one of a shape that no profiler writes
+                continue
+        self._keep(rows, metrics, memory)
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """All values of one column, in file order."""
+        return np.concatenate(self._parts.get(name) or [np.zeros(0, _TYPES[name])])
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return [Lane(*key, self._titles.get(key, "")) for key in self._lane_keys]
+
+    def memory(self, origin: float) -> Memory:
+        """Memory events in order of time, in nanoseconds after `origin` (µs)."""
+        times = self.column("m_time")
+        amounts = self.column("m_bytes")
+        usable = np.flatnonzero(np.isfinite(times) & (np.abs(amounts) < 1 << 62) & (np.abs(times) < MAX_TIME))
+        order = usable[np.argsort(times[usable], kind="stable")]
+        return Memory(
+            np.rint((times[order] - origin) * 1000).astype(np.int64),
+            [_device_name(*key) for key in self._memory_devices],
+            self.column("m_device")[order],
+            amounts[order].astype(np.int64),
+            self.column("m_allocated")[order],
+            self.column("m_reserved")[order],
+        )
+
+    def _keep(self, rows: list[Any], metrics: list[Any], memory: list[Any]) -> None:
+        for names, values in ((_ROW, rows), (_METRICS, metrics), (_MEMORY, memory)):
+            for name, column in zip(names, zip(*values, strict=True), strict=bool(values)):
+                array = _floats(column) if _TYPES[name] is np.float64 else _whole(column, _TYPES[name])
+                self._parts.setdefault(name, []).append(array)
+
+    def _new_kind(self, category: Any) -> int:
+        kind = self._kinds[category] = _kind_of(category)
+        return kind
+
+    def _new_name(self, name: Any) -> int:
+        text = name if isinstance(name, str) else str(name)
+        number = self._name_ids[name] = len(self.names)
+        self.names.append(text)
+        return number
+
+    def _new_lane(self, key: tuple[Any, Any]) -> int:
+        """The schema of 2021 writes a thread as a number here and as a text there: both are one lane."""
+        written = (str(key[0]), str(key[1]))
+        lane = self._lanes[key] = self._lane_keys.setdefault(written, len(self._lane_keys))
+        return lane
+
+    def _memory_device(self, kind: Any, index: Any) -> int:
+        return self._memory_devices.setdefault((kind, index), len(self._memory_devices))
+
+
+_ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation")
+_METRICS = ("device", "blocks", "occupancy", "bytes")
+_MEMORY = ("m_time", "m_device", "m_bytes", "m_allocated", "m_reserved")
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys((*_METRICS, *_MEMORY, "time", "duration"), np.float64),
+    **{"kind": np.int8, "name": np.int32, "lane": np.int32, "external": np.int64, "correlation": np.int64},
+    "m_device": np.int64,
+}
+
+
+def _floats(values: tuple[Any, ...]) -> Floats:
+    """Numbers, also those written as texts; NaN for whatever is none."""
+    try:
+        return np.array(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([_float(value) for value in values], np.float64)
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def _whole(values: tuple[Any, ...], kind: Any) -> npt.NDArray[Any]:
+    try:
+        return np.array(values, kind)
+    except (TypeError, ValueError, OverflowError):
+        return np.array([_int(value) for value in values], kind)
+
+
+def _int(value: Any) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return -1
+    return number if -1 <= number < 1 << 62 else -1
+
+
+# `c10::DeviceType`: the kinds of device that a trace's memory events name by number.
+_DEVICE_KINDS = {1: "cuda", 6: "cuda", 12: "xpu", 13: "mps", 20: "npu"}
+
+
+def _device_name(kind: Any, index: Any) -> str:
+    if _int(kind) == 0:
+        return "cpu"
+    return f"{_DEVICE_KINDS.get(_int(kind), f'device type {kind}')}:{max(_int(index), 0)}"

@@ -1,0 +1,203 @@
+"""The JSON document of a trace, read piece by piece: its events in lists, and everything else around them.
+
+The text is cut where an event seems to end, and a cut is right exactly when what stands before it parses: a list of
+whole values cannot end inside a value. So memory holds one piece's events at a time, whatever the file's layout.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from eurosat_core.errors import TraceError
+from eurosat_core.profiling.repair import REPAIRS, repaired
+
+__all__ = ["Document"]
+
+# What stands before the events (a recording's metadata), after them, or within a single one. Real ones are below 1 MB.
+_MAX_PART = 64 * 1024**2
+_EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
+_BETWEEN_EVENTS = re.compile(rb"}\s*,\s*(?={)")
+# A recording names its list of events once; texts in it may name it, too.
+_KEYS = 20
+# How far back from the end of a piece a place to cut is looked for, and how many places are tried.
+_CUT_REGION, _CUTS = 1 << 16, 8
+_COMMA_AT_THE_END = re.compile(rb"\s*,\s*\]")
+_MARK = b"\xef\xbb\xbf"
+# JSON's longest word is `false`: a text that stops being JSON this close to its end may just have been cut there.
+_WORD = 5
+_CUT_OFF = (
+    "The trace ends in the middle: it was cut off while it was written, downloaded or copied. Get the whole file, or "
+    "record again."
+)
+_NO_TRACE = "This is not a profiler trace. Choose a file that PyTorch's profiler wrote (.pt.trace.json or .json.gz)."
+
+
+class Document:
+    """A trace's JSON document. Iterate over `events()` to the end; then `properties` and `notes` are complete."""
+
+    def __init__(self, texts: Iterator[bytes]) -> None:
+        self._texts = texts
+        self._buffer = b""
+        self._repairs: set[str] = set()
+        self._tolerated: list[str] = []
+        self.properties: dict[str, Any] = {}
+        """Everything beside the events."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was repaired or tolerated, a sentence each."""
+        return [REPAIRS[key] for key in REPAIRS if key in self._repairs] + self._tolerated
+
+    def events(self) -> Iterator[list[Any]]:
+        """The events in file order, a list for each piece. Raises `TraceError` for what cannot be read."""
+        head = self._head()
+        rest = None
+        while rest is None:
+            found = self._piece()
+            if found is None:
+                if self._more():
+                    continue
+                found = self._last_piece(head)
+            events, rest = found
+            yield events
+        self._finish(head, rest)
+
+    def _more(self) -> bool:
+        """Read on: twice as much as is held, so that a long value is not parsed again and again."""
+        if len(self._buffer) > _MAX_PART:
+            raise TraceError("The trace holds a single event of more than 64 MB, so it is damaged. Record it again.")
+        parts, held = [self._buffer], len(self._buffer)
+        for text in self._texts:
+            parts.append(text)
+            held += len(text)
+            if held >= 2 * len(self._buffer):
+                break
+        grew = held > len(self._buffer)
+        self._buffer = b"".join(parts)
+        return grew
+
+    def _head(self) -> bytes:
+        """What stands before the events, up to their opening bracket; the buffer then starts with the first event."""
+        while not self._buffer and self._more():
+            self._buffer = self._buffer.lstrip()
+        if not self._buffer:
+            raise TraceError("The file is empty. Record the trace again.")
+        if len(self._buffer) < len(_MARK):
+            self._more()
+        self._buffer = self._buffer.removeprefix(_MARK).lstrip()
+        if self._buffer.startswith(b"["):
+            self._buffer = self._buffer[1:]
+            return b"["
+        if not self._buffer.startswith(b"{"):
+            raise TraceError(_NO_TRACE)
+        while True:
+            for match in islice(_EVENTS_KEY.finditer(self._buffer), _KEYS):
+                head = self._buffer[: match.end()]
+                # A key of the same name further inside does not close like this.
+                if self._attempt(head + b"]}")[0] is not None:
+                    self._buffer = self._buffer[match.end() :]
+                    return head
+            if len(self._buffer) > _MAX_PART or not self._more():
+                break
+        if self._attempt(self._buffer)[0] is not None:
+            raise TraceError("This is JSON, but not a profiler trace: it has no list of traceEvents.")
+        raise TraceError(f"This is no whole JSON document. {_NO_TRACE}")
+
+    def _piece(self) -> tuple[list[Any], bytes | None] | None:
+        """The events up to the last place to cut, and None; or those up to the list's end, and what follows it.
+
+        None when there is no place to cut.
+        """
+        start = max(0, len(self._buffer) - _CUT_REGION)
+        places = [match.start() + 1 for match in _BETWEEN_EVENTS.finditer(self._buffer, start)]
+        for place in reversed(places[-_CUTS:]):
+            found = self._list(b"[" + self._buffer[:place] + b"]")
+            if found is None:
+                continue
+            events, rest = found
+            behind = self._buffer[place:]
+            if rest:
+                return events, rest[:-1] + behind
+            self._buffer = behind.lstrip().removeprefix(b",")
+            return events, None
+        return None
+
+    def _last_piece(self, head: bytes) -> tuple[list[Any], bytes]:
+        """The events at the end of the file, and what follows. Raises `TraceError` when their list does not end."""
+        found = self._list(b"[" + self._buffer)
+        if found is not None:
+            return found
+        events = self._attempt(b"[" + self._buffer.rstrip().removesuffix(b",") + b"]")[0]
+        if head != b"[" or events is None:
+            raise TraceError(_CUT_OFF)
+        # Chrome's form of a plain list may lack its bracket: programs write it as they go.
+        self._tolerated.append("The list of events had no closing bracket, which this form of a trace allows.")
+        return events, b""
+
+    def _finish(self, head: bytes, rest: bytes) -> None:
+        """Read to the end and parse what stands around the events."""
+        self._buffer = rest
+        while self._more():
+            pass
+        if head == b"[":
+            if self._buffer.strip():
+                raise TraceError(_damaged(self._buffer, 0))
+            return
+        around, text, stop = self._attempt(head + b"]" + self._buffer)
+        if around is None:
+            raise TraceError(_CUT_OFF if stop >= len(text) - _WORD else _damaged(text, stop))
+        around.pop("traceEvents", None)
+        self.properties = around
+
+    def _list(self, text: bytes) -> tuple[list[Any], bytes] | None:
+        """The list that `text` starts with, and what follows it; None when `text` ends within the list.
+
+        Raises `TraceError` for what is no JSON.
+        """
+        value, text, stop = self._attempt(text)
+        if value is not None:
+            return value, b""
+        before, behind = text[:stop].rstrip(), text[stop:]
+        if before.endswith(b"]"):
+            value = self._attempt(before)[0]
+            if value is not None:
+                return value, behind
+        comma = _COMMA_AT_THE_END.match(behind)
+        if comma is not None:
+            value = self._attempt(before + b"]")[0]
+            if value is not None:  # nothing is lost
+                self._tolerated.append("A comma too many stood after the last event.")
+                return value, behind[comma.end() :]
+        if stop < len(text) - _WORD:
+            raise TraceError(_damaged(text, stop))
+        return None
+
+    def _attempt(self, text: bytes) -> tuple[Any, bytes, int]:
+        """The value of `text` or None, `text` as it was parsed (perhaps repaired), and the byte where it stopped."""
+        try:
+            return orjson.loads(text), text, len(text)
+        except orjson.JSONDecodeError as error:
+            stop = _byte(text, error.pos)
+        if stop >= len(text) - 1:  # it merely ends too early
+            return None, text, stop
+        changed, needed = repaired(text)
+        if not needed:
+            return None, text, stop
+        self._repairs |= needed
+        try:
+            return orjson.loads(changed), changed, len(changed)
+        except orjson.JSONDecodeError as error:
+            return None, changed, _byte(changed, error.pos)
+
+
+def _byte(text: bytes, letter: int) -> int:
+    """Where the parser's position lies: it counts letters."""
+    return letter if text.isascii() else len(text.decode(errors="replace")[:letter].encode())
+
+
+def _damaged(text: bytes, stop: int) -> str:
+    around = text[max(0, stop - 20) :][:40].decode(errors="replace")
+    return f"The file is not valid JSON near {around!r}: it is damaged. Copy or record the trace again."

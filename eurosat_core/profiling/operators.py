@@ -1,0 +1,180 @@
+"""The table of operators of a trace, row by row what torch's own `key_averages()` gives for the same recording."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from eurosat_core.profiling.columns import Ints, Kind
+from eurosat_core.profiling.nesting import HIDDEN, HOST_KINDS, count_around, nearest
+from eurosat_core.profiling.trace import Trace
+
+__all__ = ["OperatorRow", "operator_table"]
+
+Mask = npt.NDArray[np.bool_]
+
+_KIND_NAMES = {
+    Kind.OPERATOR: "operator",
+    Kind.ANNOTATION: "annotation",
+    Kind.RUNTIME: "runtime",
+    Kind.OVERHEAD: "overhead",
+}
+
+
+@dataclass(frozen=True)
+class OperatorRow:
+    """All calls of one operator. Total: with everything it calls; self: without.
+
+    Memory is what was taken less what was given back meanwhile; None where the trace holds no memory events.
+    """
+
+    name: str
+    kind: str
+    """`operator`, `annotation`, `runtime` (a call of the GPU's library), `overhead` (the profiler's) or `memory`."""
+    calls: int
+    cpu_total_us: float
+    cpu_self_us: float
+    device_total_us: float
+    device_self_us: float
+    cpu_memory_bytes: int | None
+    cpu_self_memory_bytes: int | None
+    device_memory_bytes: int | None
+    device_self_memory_bytes: int | None
+
+
+def operator_table(trace: Trace) -> list[OperatorRow]:
+    """Rows ordered by their own time on the device, where there is any, then by that on the CPU."""
+    rows = trace.rows(*HOST_KINDS)
+    rows = rows[~trace.named(HIDDEN.__contains__)[rows]]
+    parent, removed = _without_repeats(trace, rows)
+    device_self = _device_self(trace, parent, removed)
+    rows = rows[~removed[rows]]
+    values: dict[str, Ints] = {"cpu": trace.duration_ns, "device": _with_children(device_self, parent, rows)}
+    if len(trace.memory.time_ns):
+        values["cpu_memory"], values["device_memory"] = _memory(trace, rows)
+    columns = {}
+    for name, total in values.items():
+        columns[name] = total
+        inside = rows[parent[rows] >= 0]
+        own = total.copy()
+        np.subtract.at(own, parent[inside], total[inside])
+        columns[f"{name}_self"] = own
+    table = _grouped(trace, rows, columns) + _outside(trace, rows)
+    return sorted(table, key=lambda each: (-each.device_self_us, -each.cpu_self_us, each.name))
+
+
+def _outside(trace: Trace, rows: Ints) -> list[OperatorRow]:
+    """Memory taken or given back while no event of the host ran: a row of its own, as torch writes it."""
+    memory = trace.memory
+    starts, reach = trace.start_ns[rows], np.maximum.accumulate(trace.end_ns[rows])
+    place = np.searchsorted(starts, memory.time_ns, side="right") - 1
+    outside = place < 0
+    if len(rows):
+        outside |= memory.time_ns > reach[place]
+    if not outside.any():
+        return []
+    on_cpu, on_devices = (int(memory.bytes[outside & chosen].sum()) for chosen in _by_device(trace))
+    calls = int(outside.sum())
+    return [OperatorRow("[memory]", "memory", calls, 0.0, 0.0, 0.0, 0.0, on_cpu, on_cpu, on_devices, on_devices)]
+
+
+def _by_device(trace: Trace) -> tuple[Mask, Mask]:
+    """Which memory events are of the CPU, and which of devices."""
+    on_cpu = np.array([device == "cpu" for device in trace.memory.device], np.bool_)[trace.memory.on]
+    return on_cpu, ~on_cpu
+
+
+def _without_repeats(trace: Trace, rows: Ints) -> tuple[Ints, Mask]:
+    """Parents, and which rows are left out, as torch does: an only child with its parent's name stands for nothing."""
+    parent = trace.parent
+    names = _names(trace)[trace.name]
+    inside = rows[parent[rows] >= 0]
+    children = np.bincount(parent[inside], minlength=len(trace))
+    removed = np.zeros(len(trace), np.bool_)
+    removed[inside] = (names[inside] == names[parent[inside]]) & (children[parent[inside]] == 1)
+    return nearest(parent, ~removed), removed
+
+
+def _names(trace: Trace) -> Ints:
+    """For each name a number; all steps count as one operator, `ProfilerStep*`."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(_shown(name), len(numbers)) for name in trace.names], np.int64)
+
+
+def _shown(name: str) -> str:
+    return "ProfilerStep*" if name.startswith("ProfilerStep#") else name
+
+
+def _device_self(trace: Trace, parent: Ints, removed: Mask) -> Ints:
+    """Time of the device events that each operator itself launched; of a repeated one, what the innermost launched."""
+    own = np.zeros(len(trace), np.int64)
+    made = trace.maker >= 0
+    np.add.at(own, trace.maker[made], trace.duration_ns[trace.device_rows[made]])
+    gone = np.flatnonzero(removed)
+    if len(gone):
+        depth = count_around(trace.parent, removed)[gone]
+        gone = gone[np.argsort(depth, kind="stable")]  # the innermost is the last to be assigned
+        own[parent[gone]] = own[gone]
+    return own
+
+
+def _with_children(own: Ints, parent: Ints, rows: Ints) -> Ints:
+    """Each row's value and that of everything in it: from the innermost level outwards."""
+    total = own.copy()
+    if not own.any():
+        return total
+    depth = count_around(parent, np.ones(len(parent), np.bool_))[rows]
+    order = np.argsort(depth, kind="stable")
+    bounds = np.searchsorted(depth[order], np.arange(1, int(depth.max(initial=0)) + 2))
+    for low, high in reversed(list(pairwise(bounds.tolist()))):
+        inside = rows[order[low:high]]
+        np.add.at(total, parent[inside], total[inside])
+    return total
+
+
+def _memory(trace: Trace, rows: Ints) -> tuple[Ints, Ints]:
+    """Bytes on the CPU and on devices that were taken, less those given back, while each row ran; on any thread."""
+    memory = trace.memory
+    results = []
+    for chosen in _by_device(trace):
+        sums = np.concatenate([[0], np.cumsum(np.where(chosen, memory.bytes, 0))])
+        values = np.zeros(len(trace), np.int64)
+        first = np.searchsorted(memory.time_ns, trace.start_ns[rows], side="left")
+        last = np.searchsorted(memory.time_ns, trace.end_ns[rows], side="right")
+        values[rows] = sums[last] - sums[first]
+        results.append(values)
+    return results[0], results[1]
+
+
+def _grouped(trace: Trace, rows: Ints, columns: dict[str, Ints]) -> list[OperatorRow]:
+    rows = rows[trace.kind[rows] != Kind.PYTHON]
+    keys = _names(trace)[trace.name[rows]] * len(Kind) + trace.kind[rows]
+    _, first, group, calls = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    sums = {name: _sums(group, values[rows], len(first)) for name, values in columns.items()}
+    table = []
+    for number, row in enumerate(rows[first]):
+        values = {name: sums[name][number] for name in sums}
+        table.append(
+            OperatorRow(
+                name=_shown(trace.names[trace.name[row]]),
+                kind=_KIND_NAMES[Kind(int(trace.kind[row]))],
+                calls=int(calls[number]),
+                cpu_total_us=values["cpu"] / 1000,
+                cpu_self_us=values["cpu_self"] / 1000,
+                device_total_us=values["device"] / 1000,
+                device_self_us=values["device_self"] / 1000,
+                cpu_memory_bytes=values.get("cpu_memory"),
+                cpu_self_memory_bytes=values.get("cpu_memory_self"),
+                device_memory_bytes=values.get("device_memory"),
+                device_self_memory_bytes=values.get("device_memory_self"),
+            )
+        )
+    return table
+
+
+def _sums(group: Ints, values: Ints, groups: int) -> list[int]:
+    sums = np.zeros(groups, np.int64)
+    np.add.at(sums, group, values)
+    found: list[int] = sums.tolist()
+    return found

@@ -1,0 +1,253 @@
+"""Recording a few training steps with torch's profiler, as a generator of events like the training loop.
+
+The five parts of every step are annotated by name; a DataLoader adds its own annotation. Between two events the
+profiler may be recording: it is started, stepped and stopped by its methods, and no context manager is open across a
+`yield`. Whoever pulls reports nothing during recorded steps, for that would stand in the trace.
+"""
+
+import gzip
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function, schedule
+
+from eurosat_core.data.batches import Batch, BatchSource
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import ConfigError, TrainingError
+from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.profiling.plan import ProfilePlan, profile_problem
+from eurosat_core.training.augmentation import Augmentation
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.dropout import DropoutState
+from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
+from eurosat_core.training.problems import explained
+from eurosat_core.training.sources import split_for, tile_source
+
+__all__ = ["PARTS", "CycleRecorded", "Pull", "record", "trace_file"]
+
+PARTS = ("eurosat.load", "eurosat.copy", "eurosat.forward", "eurosat.backward", "eurosat.update")
+"""The names under which the parts of every step stand in the trace, in their order."""
+
+# Nobody asks for events of earlier cycles here.
+warnings.filterwarnings("ignore", message="Warning: Profiler clears events at the end of each cycle")
+
+_COMPRESSION = 5  # of gzip: half the time of 9 for a tenth more bytes
+
+Pull = Generator[ProfileEvent, float | None, None]
+"""Events out; nothing comes in, for a profile is never paused."""
+
+
+@dataclass(frozen=True)
+class CycleRecorded:
+    """What one cycle leaves: its trace (gzip of Chrome's JSON), and torch's own table of the operators in it.
+
+    operators: a row per name, times in µs and memory in bytes, as `key_averages()` gives them.
+    """
+
+    cycle: int
+    trace: bytes
+    operators: list[dict[str, Any]]
+
+
+def trace_file(cycle: int) -> str:
+    """The name of a cycle's trace (counted from 1) among a run's files."""
+    return f"trace_{cycle}.json.gz"
+
+
+def record(
+    config: TrainConfig,
+    plan: ProfilePlan,
+    tiles: TileSet,
+    keep: Callable[[CycleRecorded], None] | None = None,
+) -> Pull:
+    """Carry out `plan` on training steps as `config` says; it goes round the tiles for as many steps as it takes.
+
+    keep: called with what each cycle leaves, before the cycle's event. Closing the generator ends the profile; cycles
+    that were complete are kept. Raises `ConfigError`, `DataError` before the first step, `TrainingError` in between.
+    """
+    config.checked()
+    plan.checked()
+    if problem := profile_problem(config):
+        raise ConfigError(problem)
+    with explained(config):
+        recorder = _Recorder(config, plan, tiles)
+    try:
+        yield recorder.started()
+        for step in plan.strip():
+            with explained(config):  # closed again before the yield
+                recorder.compute()
+            # The step is still open: what a consumer does with this event belongs to it, not to the next one, which
+            # may be the first to be recorded.
+            yield ProfileStep(step.phase, step.number, step.cycle, recorder.seconds())
+            with explained(config):
+                cycle = recorder.advance()
+            if cycle is not None:
+                if keep is not None:
+                    keep(cycle)
+                yield TraceDone(cycle.cycle, trace_file(cycle.cycle), len(cycle.trace), recorder.seconds())
+        yield ProfileDone(plan.total_steps, plan.traces, recorder.seconds())
+    finally:
+        recorder.close()
+
+
+class _Recorder:
+    """The moving parts of one profile; `record` drives it."""
+
+    def __init__(self, config: TrainConfig, plan: ProfilePlan, tiles: TileSet) -> None:
+        self._began = time.perf_counter()
+        self._config = config
+        self._plan = plan
+        self._device = torch.device(config.device)
+        self._network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self._device)
+        if config.channels_last:
+            self._network = self._network.to(memory_format=torch.channels_last)
+        set_mode(self._network, config, training=True)
+        self._optimizer = make_optimizer(config, self._network)
+        self._dropout = DropoutState(config.seed, self._device)
+        # Whole tiles: a recipe that begins with smaller ones is profiled as it ends.
+        self._augmentation = Augmentation(replace(config, growing_sizes=False), plan.total_steps)
+        self._steps = 0
+        split = split_for(config, tiles)
+        # A loader hands over tiles in the processor's memory, so that their copy to the device is a part of its own.
+        loads = replace(config, channels_last=False) if config.source == "loader" else config
+        place = torch.device("cpu") if config.source == "loader" else self._device
+        self._source = tile_source(loads, tiles, split, place)
+        self._batches = _full_batches(self._source, min(config.batch_size, len(split.train)))
+        self._cycles: list[CycleRecorded] = []
+        self._closing = False
+        self._profile = profile(
+            activities=_activities(self._device),
+            schedule=_schedule(plan),
+            on_trace_ready=self._keep_trace,
+            profile_memory=plan.memory,
+        )
+        self._profile.start()
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self._began
+
+    def started(self) -> ProfileStarted:
+        counts = [(each.numel(), each.requires_grad) for each in self._network.parameters()]
+        return ProfileStarted(
+            steps=self._plan.total_steps,
+            cycles=self._plan.traces,
+            parameters=sum(count for count, _ in counts),
+            trainable_parameters=sum(count for count, trained in counts if trained),
+            device=self._config.device,
+            threads=torch.get_num_threads(),
+        )
+
+    def compute(self) -> None:
+        """One step of the training, part by part."""
+        load, copy, forward, backward, update = PARTS
+        with record_function(load):
+            batch = next(self._batches)
+        with record_function(copy):
+            batch = self._to_device(batch)
+        with record_function(forward):
+            batch = self._augmentation.view(batch, self._steps)
+            with self._dropout.drawing():
+                scores, loss = loss_of(self._network, batch, self._config)
+            loss = lowered(scores, loss, batch.labels, self._config)
+        with record_function(backward):
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with record_function(update):
+            self._optimizer.step()
+        self._steps += 1
+
+    def advance(self) -> CycleRecorded | None:
+        """Tell the profiler that the step is over; what its cycle left, if it was the cycle's last."""
+        before = len(self._cycles)
+        self._profile.step()
+        return self._cycles[-1] if len(self._cycles) > before else None
+
+    def _to_device(self, batch: Batch) -> Batch:
+        """As the training's loader does it; tiles that lie on the device already stay where they are."""
+        beside = self._config.pin_memory
+        layout = torch.channels_last if self._config.channels_last else torch.contiguous_format
+        return Batch(
+            batch.tiles.to(self._device, non_blocking=beside, memory_format=layout),
+            batch.labels.to(self._device, non_blocking=beside),
+        )
+
+    def _keep_trace(self, finished: "profile") -> None:
+        """Called by the profiler when it has stopped recording a cycle."""
+        if self._closing:  # stopped in the middle of a cycle
+            return
+        self._cycles.append(CycleRecorded(len(self._cycles) + 1, _exported(finished), _operators(finished)))
+
+    def close(self) -> None:
+        """Stop the profiler, and end the loader's workers."""
+        self._closing = True
+        with suppress(RuntimeError):  # of a device that failed
+            self._profile.stop()
+        self._profile.on_trace_ready = None  # it refers to this recorder, which would keep its network alive
+        # It holds the loader, whose workers would live on until Python happens to collect them: in the middle of
+        # another profile, which then stood still for 10 s and more (measured with two workers).
+        self._batches.close()
+        self._source.close()
+
+
+def _activities(device: torch.device) -> list[ProfilerActivity]:
+    """The CPU, and the device where the profiler can see it; Apple's GPUs it cannot."""
+    seen = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
+    return [ProfilerActivity.CPU] + ([seen[device.type]] if device.type in seen else [])
+
+
+def _schedule(plan: ProfilePlan) -> Callable[[int], Any]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Profiler won't be using warmup")  # asked for, to see what it does
+        made: Callable[[int], Any] = schedule(
+            wait=plan.wait, warmup=plan.warmup, active=plan.active, repeat=plan.repeat
+        )
+    return made
+
+
+def _full_batches(source: BatchSource, size: int) -> Generator[Batch, None, None]:
+    """Batches of one size without end; an epoch's smaller last one would be a faster step than the others."""
+    epoch = 0
+    while True:
+        epoch += 1
+        for batch in source.train(epoch):
+            if len(batch.labels) == size:
+                yield batch
+
+
+def _exported(finished: "profile") -> bytes:
+    """The trace as JSON, compressed."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "trace.json"
+            finished.export_chrome_trace(str(path))
+            return gzip.compress(path.read_bytes(), _COMPRESSION)
+    except OSError as error:
+        raise TrainingError(
+            f"The trace could not be written to the folder for temporary files: {error.strerror or error}. Free some "
+            "disk space, and record again."
+        ) from error
+
+
+def _operators(finished: "profile") -> list[dict[str, Any]]:
+    return [
+        {
+            "name": each.key,
+            "calls": each.count,
+            "cpu_total_us": each.cpu_time_total,
+            "self_cpu_us": each.self_cpu_time_total,
+            "device_total_us": each.device_time_total,
+            "self_device_us": each.self_device_time_total,
+            "cpu_memory_bytes": each.cpu_memory_usage,
+            "self_cpu_memory_bytes": each.self_cpu_memory_usage,
+            "device_memory_bytes": each.device_memory_usage,
+            "self_device_memory_bytes": each.self_device_memory_usage,
+        }
+        for each in finished.key_averages()
+    ]

@@ -1,0 +1,270 @@
+"""A profiler trace in memory: every event with a duration as a row of arrays, in order of time.
+
+Reads what Kineto writes, of any year: PyTorch on NVIDIA, AMD and Intel GPUs, or on the CPU alone.
+"""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from eurosat_core.errors import TraceError
+from eurosat_core.profiling.columns import ANNOTATION_NAMES, MAX_TIME, Columns, Floats, Ints, Kind, Lane, Memory
+from eurosat_core.profiling.document import Document
+from eurosat_core.profiling.nesting import nearest, parents
+from eurosat_core.profiling.stream import TraceSource, pieces
+from eurosat_core.wording import count
+
+__all__ = ["DeviceProperties", "Kind", "Trace", "read_trace"]
+
+DEVICE_WORK = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
+
+
+@dataclass(frozen=True)
+class DeviceProperties:
+    """What a trace says of one GPU; None where it says nothing."""
+
+    name: str | None
+    memory_bytes: int | None
+    compute_capability: tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """All events with a duration, ordered by start, the longer one first. Times in ns after `origin_us`.
+
+    Rows of all arrays belong together. name and lane are indices into `names` and `lanes`; external and correlation
+    are the ids that tie a device event to the host (0 and -1: none); device is -1 on the host; blocks_per_sm and
+    occupancy (in %) are NaN where the trace does not say.
+    """
+
+    kind: npt.NDArray[np.int8]
+    name: Ints
+    lane: Ints
+    start_ns: Ints
+    duration_ns: Ints
+    external: Ints
+    correlation: Ints
+    device: Ints
+    blocks_per_sm: Floats
+    occupancy: Floats
+    copied_bytes: Floats
+    names: list[str]
+    lanes: list[Lane]
+    memory: Memory
+    devices: dict[int, DeviceProperties]
+    rank: int | None
+    """Which process of a distributed training wrote the trace."""
+    origin_us: float
+    resolution_ns: int
+    """How exactly the file's times can be read: large ones with decimals lose their last digits."""
+    notes: tuple[str, ...]
+    """What was repaired, left out or is missing, a sentence each."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    @cached_property
+    def end_ns(self) -> Ints:
+        """When each event ends."""
+        return self.start_ns + self.duration_ns
+
+    def rows(self, *kinds: Kind) -> Ints:
+        """Rows of these kinds, in order of time."""
+        return np.flatnonzero(np.isin(self.kind, kinds))
+
+    def named(self, matches: Callable[[str], Any]) -> npt.NDArray[np.bool_]:
+        """For each row, whether `matches` holds for its name."""
+        return np.array([bool(matches(name)) for name in self.names], np.bool_)[self.name]
+
+    @cached_property
+    def device_rows(self) -> Ints:
+        """Rows of all work on devices: kernels, copies, fills."""
+        return self.rows(*DEVICE_WORK)
+
+    @cached_property
+    def launch(self) -> Ints:
+        """For each of `device_rows` the row of the runtime call that launched it; -1 where none is recorded."""
+        calls = self.rows(Kind.RUNTIME)
+        calls = calls[self.correlation[calls] >= 0]
+        return _match(self.correlation[self.device_rows], self.correlation[calls], calls)
+
+    @cached_property
+    def parent(self) -> Ints:
+        """For each row the row of the host event around it on the same thread; -1 for the outermost and on devices."""
+        return parents(self)
+
+    @cached_property
+    def self_ns(self) -> Ints:
+        """Each host event's own time, without the events in it."""
+        inside = self.parent >= 0
+        return self.duration_ns - _sums(self.parent[inside], self.duration_ns[inside], len(self))
+
+    @cached_property
+    def maker(self) -> Ints:
+        """For each of `device_rows` the row of the operator or annotation that launched it; -1 for none.
+
+        By the External id of the device event or of its launch, else by what stands around the launch.
+        """
+        launch = self.launch
+        called = launch >= 0
+        by_own, by_launch = (
+            self.operators_with(np.where(ids > 0, ids, -1))
+            for ids in (self.external[self.device_rows], np.where(called, self.external[launch], -1))
+        )
+        found = np.where(by_own >= 0, by_own, by_launch)
+        if (called & (found < 0)).any():
+            around = nearest(self.parent, np.isin(self.kind, (Kind.OPERATOR, Kind.ANNOTATION)))
+            found = np.where(called & (found < 0), around[launch], found)
+        return found
+
+    @cached_property
+    def operator_of_id(self) -> tuple[Ints, Ints]:
+        """External ids of operators and annotations, and their rows."""
+        rows = self.rows(Kind.OPERATOR, Kind.ANNOTATION)
+        rows = rows[self.external[rows] > 0]
+        return self.external[rows], rows
+
+    def operators_with(self, external: Ints) -> Ints:
+        """Rows of the operators that bear these external ids; -1 for none."""
+        return _match(external, *self.operator_of_id)
+
+
+def read_trace(source: TraceSource) -> Trace:
+    """Read a trace from a path, bytes or an open binary file. Raises `TraceError` with a sentence."""
+    document, columns = Document(pieces(source)), Columns()
+    with _without_collector():
+        for events in document.events():
+            columns.add(events)
+    return _trace(columns, document.properties, document.notes)
+
+
+_reading = 0
+_reading_lock = Lock()
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's search for reference cycles costs a third of the time, and JSON has none. Off while anybody reads."""
+    global _reading
+    with _reading_lock:
+        _reading += 1
+        gc.disable()
+    try:
+        yield
+    finally:
+        with _reading_lock:
+            _reading -= 1
+            if not _reading:
+                gc.enable()
+
+
+def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Trace:
+    if not columns.seen:
+        raise TraceError("The trace holds no events: nothing was recorded. Record at least one step.")
+    kind, time, duration = (columns.column(name) for name in ("kind", "time", "duration"))
+    if not len(kind):
+        raise TraceError(
+            "The file holds no operator and no GPU kernel, so there is nothing to show. Choose a trace that PyTorch's "
+            "profiler wrote."
+        )
+    usable = np.isfinite(time) & (np.abs(time) < MAX_TIME) & (duration >= 0) & (duration < MAX_TIME)
+    if not usable.any():
+        raise TraceError("No event of the trace has a usable time and duration: it is damaged. Record it again.")
+    unusable = len(usable) - int(usable.sum())
+    if unusable:
+        events = count(unusable, "event")
+        notes = [*notes, f"{events} without a usable time {'was' if unusable == 1 else 'were'} left out."]
+    origin = float(time[usable].min())
+    kept = np.flatnonzero(usable)
+    start = np.rint((time[kept] - origin) * 1000).astype(np.int64)
+    lasting = np.rint(duration[kept] * 1000).astype(np.int64)
+    order = np.lexsort((-lasting, start))
+    kept = kept[order]
+    metrics = _spread(columns, kept)
+    return Trace(
+        kind=_kinds(kind[kept], columns, kept),
+        name=columns.column("name")[kept].astype(np.int64),
+        lane=columns.column("lane")[kept].astype(np.int64),
+        start_ns=start[order],
+        duration_ns=lasting[order],
+        external=columns.column("external")[kept],
+        correlation=columns.column("correlation")[kept],
+        device=metrics["device"].astype(np.int64),
+        blocks_per_sm=metrics["blocks"],
+        occupancy=metrics["occupancy"],
+        copied_bytes=metrics["bytes"],
+        names=columns.names,
+        lanes=columns.lanes,
+        memory=columns.memory(origin),
+        devices=_devices(properties.get("deviceProperties")),
+        rank=_rank(properties.get("distributedInfo")),
+        origin_us=origin,
+        # Twice the distance between neighbouring numbers at this size: a start and a duration were rounded.
+        resolution_ns=int(2000 * np.spacing(float(np.abs(time[usable]).max()))),
+        notes=tuple(notes),
+    )
+
+
+def _spread(columns: Columns, kept: Ints) -> dict[str, Floats]:
+    """Device events' columns on all rows: device -1 and NaN elsewhere."""
+    on_device = columns.column("kind") >= Kind.KERNEL
+    spread = {}
+    for name in ("device", "blocks", "occupancy", "bytes"):
+        values = np.full(len(on_device), -1.0 if name == "device" else np.nan)
+        values[on_device] = columns.column(name)
+        spread[name] = values[kept]
+    device = spread["device"]
+    device[~np.isfinite(device) | (np.abs(device) > 1000)] = 0
+    return spread
+
+
+def _kinds(kind: npt.NDArray[np.int8], columns: Columns, kept: Ints) -> npt.NDArray[np.int8]:
+    """The schema of 2021 writes annotations as operators: told by their names."""
+    noted = np.array([ANNOTATION_NAMES.match(name) is not None for name in columns.names])
+    return np.where((kind == Kind.OPERATOR) & noted[columns.column("name")[kept]], np.int8(Kind.ANNOTATION), kind)
+
+
+def _sums(place: Ints, values: Ints, length: int) -> Ints:
+    """Sums of the values by place."""
+    sums = np.zeros(length, np.int64)
+    np.add.at(sums, place, values)
+    return sums
+
+
+def _match(wanted: Ints, keys: Ints, rows: Ints) -> Ints:
+    """For each wanted key the row with that key (the last one of several); -1 where there is none."""
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int64)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    place = np.searchsorted(ordered, wanted, side="right") - 1
+    found = (place >= 0) & (ordered[place] == wanted)
+    return np.where(found, rows[order[place]], -1)
+
+
+def _devices(listed: Any) -> dict[int, DeviceProperties]:
+    found = {}
+    for each in listed if isinstance(listed, list) else []:
+        if not isinstance(each, dict) or not isinstance(each.get("id"), int):
+            continue
+        name, memory = each.get("name"), each.get("totalGlobalMem")
+        major, minor = each.get("computeMajor"), each.get("computeMinor")
+        found[each["id"]] = DeviceProperties(
+            # AMD's drivers leave the name empty at times.
+            name if isinstance(name, str) and name else None,
+            memory if isinstance(memory, int) and memory > 0 else None,
+            (major, minor) if isinstance(major, int) and isinstance(minor, int) else None,
+        )
+    return found
+
+
+def _rank(info: Any) -> int | None:
+    rank = info.get("rank") if isinstance(info, dict) else None
+    return rank if isinstance(rank, int) else None

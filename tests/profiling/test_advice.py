@@ -1,0 +1,166 @@
+"""Advice: each piece where the figures give reason for it, with these figures, and nowhere else."""
+
+from dataclasses import replace
+
+import pytest
+from trace_makers import host, kernel, launch, memory, step, text
+
+from eurosat_core.profiling.advice import advice_for
+from eurosat_core.profiling.facts import Facts
+from eurosat_core.profiling.overview import ROLES, DeviceFigures, Overview, StepTimes, overview_of
+from eurosat_core.profiling.parts import Parts
+from eurosat_core.profiling.trace import read_trace
+from eurosat_core.training.config import recipe_config
+
+
+def overview(utilization=None, facts=None, peaks=None, **shares):
+    """An overview of one step of 10 ms, with these shares (in %) of its time."""
+    times = {role: 100.0 * shares.get(role.replace(" ", "_"), 0) for role in ROLES}
+    times["Other"] += 10_000 - sum(times.values())
+    times["Total"] = 10_000
+    devices = () if utilization is None else (DeviceFigures(0, "Card", utilization, None, None),)
+    return Overview(
+        (StepTimes(1, 0, times),), times, devices, peaks or {}, Parts((), {}, None, False), facts or Facts()
+    )
+
+
+BUSY_GPU = {"utilization": 0.95, "Kernel": 95}
+CASES = {
+    "data_loading": ({"utilization": 0.6, "Kernel": 60, "DataLoader": 33}, "33.0", {"source": "memory"}),
+    "low_utilization": ({"utilization": 0.3, "Kernel": 30}, "GPU 0: 30.0", {"batch_size": 256}),
+    "copies": ({"utilization": 0.6, "Kernel": 60, "Memcpy": 25}, "2.5 ms of a step's 10 ms", {"source": "memory"}),
+    "launch_bound": (
+        {"utilization": 0.2, "Kernel": 20, "CPU_exec": 60, "facts": Facts(kernels=400, median_kernel_us=3)},
+        "400 kernels a step",
+        {"batch_size": 256},
+    ),
+    "cpu_bound": ({"utilization": 0.2, "Kernel": 20, "CPU_exec": 60}, "6 ms", {"source": "memory"}),
+    "cpu_arithmetic": (
+        {"CPU_exec": 95, "facts": Facts(host_matrix_share=0.8)},
+        "80.0",
+        {"channels_last": True, "precision": "bfloat16"},
+    ),
+    "memory_full": (
+        {**BUSY_GPU, "peaks": {"cuda:0": 30 * 1024**3}, "facts": Facts(memory_device="cuda:0", memory_share=0.94)},
+        "30.0 GB on GPU 0: 94.0",
+        {"precision": "bfloat16"},
+    ),
+    "tensor_cores": (
+        {**BUSY_GPU, "facts": Facts(compute_capability=(8, 0), matrix_share=0.7, tensor_core_share=0.0)},
+        "70.0",
+        {"precision": "bfloat16"},
+    ),
+    "host_waits": (
+        {"utilization": 0.7, "Kernel": 70, "facts": Facts(waits=12, wait_us=2500)},
+        "12 times a step",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_advice_with_its_evidence(key):
+    figures, evidence, change = CASES[key]
+    found = {each.key: each for each in advice_for(overview(**figures))}
+    assert evidence in found[key].evidence
+    assert found[key].change == change
+    assert found[key].evidence.endswith(".")
+    assert found[key].remedy.endswith(".")
+    assert not found[key].title.endswith(".")
+    recipe_config("baseline", **change)  # a button can set it
+
+
+def test_no_evidence_no_advice():
+    assert advice_for(overview(**BUSY_GPU)) == []
+    assert advice_for(overview(CPU_exec=20)) == []
+    assert advice_for(replace(overview(), mean_step_us=dict.fromkeys((*ROLES, "Total"), 0.0))) == []
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"utilization": 0.6, "DataLoader": 9.9},
+        {"utilization": 0.5, "CPU_exec": 50},
+        {"utilization": 0.6, "Memcpy": 9.9},
+        {**BUSY_GPU, "facts": Facts(waits=12, wait_us=2500)},  # a busy GPU is not held up by waiting
+        {**BUSY_GPU, "facts": Facts(compute_capability=(6, 1), matrix_share=0.9, tensor_core_share=0.0)},
+        {**BUSY_GPU, "facts": Facts(compute_capability=(8, 0), matrix_share=0.9, tensor_core_share=0.5)},
+        {**BUSY_GPU, "facts": Facts(memory_device="cuda:0", memory_share=0.5), "peaks": {"cuda:0": 1}},
+    ],
+)
+def test_below_a_threshold_there_is_none(figures):
+    assert advice_for(overview(**figures)) == []
+
+
+def test_what_is_set_already_is_not_advised():
+    def changes(settings, **figures):
+        return {each.key: each.change for each in advice_for(overview(**figures), settings)}
+
+    slow = {"utilization": 0.2, "Kernel": 20, "DataLoader": 50}
+    assert changes({"source": "memory", "batch_size": 256}, **slow) == {
+        "data_loading": {},
+        "low_utilization": {"batch_size": 512},
+    }
+    assert changes({"source": "loader", "batch_size": 1024}, **slow)["low_utilization"] == {}
+    assert changes({"precision": "bfloat16"}, **CASES["tensor_cores"][0]) == {}
+    assert changes({"precision": "bfloat16", "channels_last": True}, **CASES["cpu_arithmetic"][0]) == {}
+    assert changes({"batch_size": 128}, **CASES["memory_full"][0]) == {"memory_full": {"batch_size": 64}}
+
+
+def test_old_tensor_cores_do_not_know_bfloat16():
+    facts = Facts(compute_capability=(7, 0), matrix_share=0.7, tensor_core_share=0.0)
+    advice = advice_for(overview(**BUSY_GPU, facts=facts))[0]
+    assert (advice.key, advice.change) == ("tensor_cores", {})
+    assert "float16" in advice.remedy
+
+
+def test_what_costs_most_stands_first():
+    keys = [each.key for each in advice_for(overview(utilization=0.1, Kernel=10, DataLoader=60, Memcpy=15))]
+    assert keys == ["data_loading", "low_utilization", "copies"]
+
+
+def test_facts_of_a_trace_carry_the_advice():
+    events = [
+        step(1, 0, 1000),
+        host("aten::mm", 10, 700, external=1),
+        launch(1, 20, external=1),
+        *(launch(10 + each, 100 + 50 * each, 40, "cudaStreamSynchronize") for each in range(4)),
+        kernel(1, 30, 300, "ampere_sgemm_128x64_tn", external=1),
+        memory(40, 95, 95, kind=1, index=0),
+    ]
+    card = {"id": 0, "name": "Card", "totalGlobalMem": 100, "computeMajor": 8, "computeMinor": 6}
+    found = overview_of(read_trace(text(events, deviceProperties=[card])))
+    assert found.facts == Facts(
+        kernels=1,
+        median_kernel_us=300,
+        waits=4,
+        wait_us=160,
+        matrix_share=1.0,
+        tensor_core_share=0.0,
+        compute_capability=(8, 6),
+        memory_device="cuda:0",
+        memory_share=0.95,
+        host_matrix_share=1.0,
+    )
+    keys = [each.key for each in advice_for(found)]
+    assert keys == ["memory_full", "cpu_bound", "low_utilization", "host_waits", "tensor_cores"]
+
+
+def test_cards_of_other_makers_are_not_taken_for_nvidias():
+    events = [
+        step(1, 0, 100),
+        host("aten::mm", 0, 50, external=1),
+        launch(1, 5, name="hipLaunchKernel", external=1),
+        kernel(1, 10, 85, "Cijk_Ailk_Bljk_SB_MT64x64", external=1),
+    ]
+    card = {"id": 0, "name": "AMD Instinct MI300X", "computeMajor": 9, "computeMinor": 4}
+    found = overview_of(read_trace(text(events, deviceProperties=[card])))
+    assert found.facts.compute_capability is None
+    assert advice_for(found) == []
+
+
+def test_a_trace_of_the_cpu_gets_no_advice_about_a_gpu():
+    events = [step(1, 0, 100), host("enumerate(DataLoader)#x.__next__", 0, 40), host("aten::conv2d", 40, 55)]
+    advice = advice_for(overview_of(read_trace(text(events))))
+    assert [each.key for each in advice] == ["cpu_arithmetic", "data_loading"]
+    assert not any("GPU" in each.title + each.evidence + each.remedy for each in advice)

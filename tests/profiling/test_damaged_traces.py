@@ -1,0 +1,257 @@
+"""Whatever file is opened as a trace: its figures, or a sentence that says what is wrong with it."""
+
+import gc
+import gzip
+import io
+import json
+import zlib
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trace_makers import host, kernel, launch, memory, step, text
+
+from eurosat_core.errors import TraceError
+from eurosat_core.profiling import columns, document, stream
+from eurosat_core.profiling.memory import memory_curve
+from eurosat_core.profiling.report import report_of
+from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.trace import read_trace
+
+WHOLE = text(
+    [
+        step(1, 0, 100),
+        host("aten::conv2d", 10, 50, external=1),
+        launch(5, 20, external=1),
+        kernel(5, 30, 60, external=1, blocks=0.5, occupancy=50),
+        memory(25, 1024, 4096),
+    ],
+    traceName="whole",
+)
+PACKED = gzip.compress(WHOLE)
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+NO_JSON = "no whole JSON document"
+
+REFUSED = {
+    "empty": (b"", "The file is empty"),
+    "blank": (b" \n\t ", "The file is empty"),
+    "empty gzip": (gzip.compress(b""), "The file is empty"),
+    "picture": (PNG, "not a profiler trace"),
+    "page": (b"<!DOCTYPE html><html></html>", "not a profiler trace"),
+    "table": (b"name,ts,dur\naten::mm,1,2\n", "not a profiler trace"),
+    "zip": (b"PK\x03\x04" + bytes(30), "not a profiler trace"),
+    "text in UTF-16": (WHOLE.decode().encode("utf-16"), "not a profiler trace"),
+    "other JSON": (b'{"train": {"loss": [1, 2]}}', "it has no list of traceEvents"),
+    "events are no list": (b'{"traceEvents": {"ph": "X"}}', "it has no list of traceEvents"),
+    "events further inside": (b'{"old": {"traceEvents": []}}', "it has no list of traceEvents"),
+    "half of other JSON": (b'{"train": {"loss": [1, 2', NO_JSON),
+    "braces only": (b"{{{{", NO_JSON),
+    "list of numbers": (b"[1, 2, 3]", "no operator and no GPU kernel"),
+    "no events": (text([]), "holds no events"),
+    "foreign events": (
+        text([{"ph": "X", "cat": "blink", "name": "paint", "ts": 1, "dur": 2}]),
+        "no operator and no GPU",
+    ),
+    "memory events only": (text([memory(1, 10, 10)]), "no operator and no GPU kernel"),
+    "no times": (text([{"ph": "X", "cat": "cpu_op", "name": "aten::mm"}]), "usable time"),
+    "cut in an event": (WHOLE[: len(WHOLE) // 2], "ends in the middle"),
+    "cut between events": (WHOLE[: WHOLE.index(b"}}, {") + 2], "ends in the middle"),
+    "cut behind a comma": (WHOLE[: WHOLE.index(b"}}, {") + 3], "ends in the middle"),
+    "cut behind the list": (WHOLE[: WHOLE.rindex(b"]") + 1], "ends in the middle"),
+    "a letter too many": (WHOLE.replace(b'"ts": 20', b'"ts": 2x0'), "not valid JSON near"),
+    "a quote too few": (WHOLE.replace(b'"aten::conv2d"', b'"aten::conv2d'), "not valid JSON near"),
+    "a comma too few": (WHOLE.replace(b"}}, {", b"}} {", 1), "not valid JSON near"),
+    "two documents": (WHOLE + WHOLE, "not valid JSON near"),
+    "text behind a list": (b"[" + json.dumps(host("aten::mm", 1, 2)).encode() + b"] bye", "not valid JSON near"),
+    "gzip cut off": (PACKED[:-20], "gzip file ends in the middle"),
+    "gzip header only": (PACKED[:10], "gzip file ends in the middle"),
+    "gzip damaged": (PACKED[:60] + bytes(20) + PACKED[80:], "gzip file is damaged"),
+    "gzip with a wrong sum": (PACKED[:-6] + bytes(6), "gzip file is damaged"),
+    "gzip of a picture": (gzip.compress(PNG), "not a profiler trace"),
+    "deep nesting": (b'{"traceEvents": [' + b"[" * 5000, "not valid JSON near|ends in the middle"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_with_a_sentence(case):
+    content, sentence = REFUSED[case]
+    with pytest.raises(TraceError, match=sentence) as refused:
+        read_trace(content)
+    assert str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)
+
+
+def test_missing_files_and_folders(tmp_path):
+    with pytest.raises(TraceError, match="There is no file"):
+        read_trace(tmp_path / "nothing.json")
+    with pytest.raises(TraceError, match="is a folder"):
+        read_trace(str(tmp_path))
+
+
+def test_a_bomb_is_given_up_early(monkeypatch):
+    monkeypatch.setattr(stream, "MAX_BYTES", 8 * 1024**2)
+    bomb = gzip.compress(WHOLE[:-2] + b" " * 50 * 1024**2 + b"}")
+    with pytest.raises(TraceError, match="larger than"):
+        read_trace(bomb)
+
+
+def test_an_endless_event_is_given_up(monkeypatch):
+    monkeypatch.setattr(document, "_MAX_PART", 4 * 1024**2)
+    endless = b'{"traceEvents": [{"name": "' + b"a" * 12 * 1024**2
+    with pytest.raises(TraceError, match="a single event of more than"):
+        read_trace(gzip.compress(endless))
+
+
+def test_too_many_events(monkeypatch):
+    monkeypatch.setattr(columns, "MAX_EVENTS", 4)
+    with pytest.raises(TraceError, match="more than 4 events"):
+        read_trace(WHOLE)
+
+
+def test_whole_ones_are_read_from_everything(tmp_path):
+    path = tmp_path / "a.pt.trace.json.gz"
+    path.write_bytes(PACKED)
+    upload = io.BytesIO(PACKED)
+    upload.read(5)
+    for source in (WHOLE, PACKED, path, str(path), upload):
+        assert len(read_trace(source)) == 4
+    assert not upload.closed
+    assert len(read_trace(b"\xef\xbb\xbf\n" + WHOLE)) == 4
+    assert len(read_trace(gzip.compress(WHOLE[:100]) + gzip.compress(WHOLE[100:]) + bytes(9))) == 4
+    assert read_trace(WHOLE).notes == ()
+
+
+def test_any_layout_and_any_size_of_pieces_give_the_same(monkeypatch):
+    nested = {"Input Dims": [[1, 2], []], "odd": [{"a": 1}, {"b": "}, {"}], "text": '"},{"'}
+    events = [host("aten::mm", number, 0.5, **nested) for number in range(300)]
+    for size in (7, 64, 999, 1 << 20):
+        monkeypatch.setattr(stream, "PIECE", size)
+        for indent, separators in ((None, (",", ":")), (1, (",", ": ")), (None, (" , ", " : "))):
+            document_text = json.dumps(
+                {"a": {"traceEvents": [1]}, "traceEvents": events, "z": [{}, {}]}, indent=indent, separators=separators
+            )
+            trace = read_trace(document_text.encode())
+            assert (len(trace), trace.names, trace.notes) == (300, ["aten::mm"], ())
+
+
+def test_windows_backslashes_are_repaired_and_said():
+    written = WHOLE.replace(b"aten::conv2d", rb"C:\Users\torch\nn.py(12): forward")
+    trace = read_trace(written)
+    assert r"C:\Users\torch\nn.py(12): forward" in trace.names
+    assert "Backslashes" in trace.notes[0]
+    looks_escaped = read_trace(written.replace(rb"\Users", rb"\new"))  # \n, \t and \n are escapes of JSON
+    assert "C:\new\torch\nn.py(12): forward" in looks_escaped.names
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "note"),
+    [
+        (b'"blocks per SM": 0.5', b'"blocks per SM": N/A', "count as missing"),
+        (b'"blocks per SM": 0.5', b'"blocks per SM": -nan', "count as missing"),
+        (b'"blocks per SM": 0.5', b'"blocks per SM": Infinity', "count as missing"),
+        (b"conv2d", b"conv\xe92d", "not UTF-8"),
+        (b"conv2d", b"conv\n2d", "control characters"),
+        (b'"traceName"', b'"t\n"', "control characters"),
+        (b"}}], ", b"}},], ", "comma too many"),
+    ],
+)
+def test_small_mistakes_are_repaired_and_said(before, after, note):
+    trace = read_trace(WHOLE.replace(before, after))
+    assert len(trace) == 4
+    assert note in trace.notes[0]
+
+
+def test_a_list_alone_is_a_trace_too():
+    events = [host("aten::mm", 1, 2), host("aten::add", 4, 2)]
+    plain = json.dumps(events).encode()
+    assert read_trace(plain).notes == ()
+    for unclosed in (plain[:-1], plain[:-1] + b",\n"):
+        trace = read_trace(unclosed)
+        assert len(trace) == 2
+        assert "no closing bracket" in trace.notes[0]
+    with pytest.raises(TraceError, match="ends in the middle"):
+        read_trace(plain[:-5])
+
+
+def test_strange_values_are_left_out_or_understood():
+    events = [
+        host("aten::good", 10, 5),
+        {**host("aten::texts", 20, 5), "ts": "20.5", "dur": "5"},
+        {**host("aten::no_duration", 30, 5), "dur": None},
+        {**host("aten::backwards", 40, 5), "dur": -5},
+        {**host("aten::word", 50, 5), "ts": "soon"},
+        {**host("aten::never", 50, 5), "ts": 1e300},
+        {**host("aten::thread", 60, 5), "tid": [1]},
+        {**host("aten::args", 70, 5), "args": [1, 2]},
+        {**host("aten::ids", 80, 5), "args": {"External id": "7", "correlation": "x"}},
+        {**host("aten::large", 90, 5), "args": {"External id": 2**80, "correlation": None}},
+        {"ph": "X", "cat": ["cpu_op"], "name": "x", "ts": 1, "dur": 1},
+        {
+            "ph": "X",
+            "cat": "kernel",
+            "name": 12,
+            "pid": "GPU",
+            "tid": None,
+            "ts": 95,
+            "dur": 2,
+            "args": {"device": "x"},
+        },
+        {"ph": "i", "name": "[memory]", "ts": 12},
+        {"ph": "M", "name": "thread_name", "args": None},
+        {"ph": "X"},
+        {},
+        None,
+        "event",
+        17,
+        [],
+    ]
+    trace = read_trace(text(events, deviceProperties=["x", {"id": 0, "name": ""}], distributedInfo=3))
+    assert sorted(trace.names[name] for name in trace.name) == [
+        "12",
+        "aten::good",
+        "aten::ids",
+        "aten::large",
+        "aten::texts",
+    ]
+    assert trace.notes == ("4 events without a usable time were left out.",)
+    json.dumps(report_of(trace), allow_nan=False)
+
+
+def test_order_in_the_file_does_not_matter():
+    events = json.loads(WHOLE)["traceEvents"]
+    assert report_of(read_trace(text(events[::-1]))) == report_of(read_trace(text(events)))
+
+
+@given(st.data())
+def test_mutilated_files_are_read_or_refused(data):
+    """Cut, repeated and overwritten bytes: never another kind of error."""
+    content = bytearray(data.draw(st.sampled_from([WHOLE, PACKED])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, max(len(content) - 1, 0)))
+        length = data.draw(st.integers(0, 30))
+        kind = data.draw(st.sampled_from(["cut", "repeat", "overwrite", "end"]))
+        if kind == "cut":
+            del content[at : at + length]
+        elif kind == "repeat":
+            content[at:at] = content[at : at + length]
+        elif kind == "end":
+            del content[at:]
+        else:
+            content[at : at + length] = data.draw(st.binary(min_size=length, max_size=length))
+    try:
+        trace = read_trace(bytes(content))
+    except TraceError as error:
+        assert str(error).endswith(".")
+    else:
+        report = report_of(trace)
+        json.dumps(report, allow_nan=False)
+        memory_curve(trace)
+        step_timeline(trace, report["steps"][0]["step"])
+
+
+def test_a_reader_leaves_the_garbage_collector_as_it_was():
+    for content in (WHOLE, WHOLE[:50], zlib.compress(WHOLE)):
+        with suppress(TraceError):
+            read_trace(content)
+        assert gc.isenabled()

@@ -1,0 +1,297 @@
+"""Profiles recorded here and now, held against torch's own table of operators."""
+
+import gc
+import gzip
+import json
+import multiprocessing
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import ConfigError, DataError, TrainingError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.overview import overview_of
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.profiling.record import PARTS, CycleRecorded, Pull, record, trace_file
+from eurosat_core.profiling.trace import read_trace
+from eurosat_core.training.config import TrainConfig
+
+LOADER = profile_config("baseline", workers=0)
+SHORT = ProfilePlan(wait=0, warmup=1, active=2, repeat=2)
+
+
+def recorded(
+    tiles: TileSet, config: TrainConfig = LOADER, plan: ProfilePlan = SHORT
+) -> tuple[list[ProfileEvent], list[CycleRecorded]]:
+    kept: list[CycleRecorded] = []
+    return list(record(config, plan, tiles, kept.append)), kept
+
+
+def spans(cycle: CycleRecorded) -> list[dict[str, Any]]:
+    """The trace's events that have a duration, in order of time."""
+    events = json.loads(gzip.decompress(cycle.trace))["traceEvents"]
+    return sorted((each for each in events if each.get("ph") == "X"), key=lambda each: each["ts"])
+
+
+def named(cycle: CycleRecorded, start: str) -> list[dict[str, Any]]:
+    own = ("user_annotation", "cpu_op")  # not what the device did meanwhile
+    return [each for each in spans(cycle) if each["name"].startswith(start) and each.get("cat") in own]
+
+
+def inside(inner: dict[str, Any], outer: dict[str, Any]) -> bool:
+    ends = inner["ts"] + inner["dur"] <= outer["ts"] + outer["dur"] + 1
+    return bool(outer["ts"] - 1 <= inner["ts"] and ends)
+
+
+@pytest.fixture(scope="module")
+def tutorial(small_tiles: TileSet) -> tuple[list[ProfileEvent], list[CycleRecorded]]:
+    """The tutorial's baseline, batch, DataLoader with its processes, and schedule."""
+    return recorded(small_tiles, profile_config("baseline"), ProfilePlan())
+
+
+Recorded = tuple[list[ProfileEvent], list[CycleRecorded]]
+
+
+def test_every_cycle_leaves_a_trace(tutorial: Recorded) -> None:
+    events, cycles = tutorial
+    assert [each.cycle for each in cycles] == [1, 2, 3, 4]
+    steps = [each for each in events if isinstance(each, ProfileStep)]
+    assert [each.step for each in steps] == list(range(1, 29)), "more steps than the 150 tiles have batches"
+    assert isinstance(events[0], ProfileStarted) and events[0].parameters == 336_000 + 1_976
+    assert isinstance(events[-1], ProfileDone) and (events[-1].steps, events[-1].cycles) == (28, 4)
+    told = [each for each in events if isinstance(each, TraceDone)]
+    assert [(each.file, each.size_bytes) for each in told] == [
+        (trace_file(each.cycle), len(each.trace)) for each in cycles
+    ]
+    order = [events.index(each) for each in told]
+    assert all(isinstance(events[at - 1], ProfileStep) and events[at - 1].phase == "active" for at in order)
+
+
+def test_the_parts_of_every_step_stand_in_order(tutorial: Recorded) -> None:
+    for cycle in tutorial[1]:
+        steps = named(cycle, "ProfilerStep#")
+        first, _last = ProfilePlan().recorded_in(cycle.cycle)
+        assert [each["name"] for each in steps] == [f"ProfilerStep#{first - 1 + at}" for at in range(3)]
+        for step in steps:
+            parts = [each for each in named(cycle, "eurosat.") if inside(each, step)]
+            assert tuple(each["name"] for each in parts) == PARTS
+            ends = [each["ts"] + each["dur"] for each in parts]
+            assert all(end <= after["ts"] + 1 for end, after in zip(ends, parts[1:], strict=False))
+
+
+def test_the_loader_writes_its_own_annotation_into_every_step(tutorial: Recorded) -> None:
+    for cycle in tutorial[1]:
+        loads = named(cycle, "eurosat.load")
+        waits = named(cycle, "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__")
+        assert len(loads) == 3
+        for load in loads:
+            own = [each for each in waits if inside(each, load)]
+            assert own and sum(each["dur"] for each in own) > 0
+
+
+def test_the_table_is_torchs_own(tutorial: Recorded) -> None:
+    for cycle in tutorial[1]:
+        rows = {each["name"]: each for each in cycle.operators}
+        assert rows["ProfilerStep*"]["calls"] == 3
+        for name in (*PARTS, "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "aten::conv2d"):
+            here = [each for each in spans(cycle) if each["name"] == name and each.get("cat") != "cpu_instant_event"]
+            assert rows[name]["calls"] == len(here)
+            assert rows[name]["cpu_total_us"] == pytest.approx(sum(each["dur"] for each in here), abs=1)
+        assert rows["aten::conv2d"]["calls"] == 6
+        assert json.loads(json.dumps(cycle.operators)) == cycle.operators
+
+
+def test_what_is_read_back_equals_torchs_table_row_by_row(tutorial: Recorded) -> None:
+    for cycle in tutorial[1]:
+        trace = read_trace(cycle.trace)
+        read = {each.name: each for each in operator_table(trace)}
+        assert set(read) == {each["name"] for each in cycle.operators}
+        for row in cycle.operators:
+            mine = read[row["name"]]
+            assert (mine.calls, mine.cpu_memory_bytes) == (row["calls"], row["cpu_memory_bytes"])
+            assert (mine.cpu_total_us, mine.cpu_self_us) == pytest.approx(
+                (row["cpu_total_us"], row["self_cpu_us"]), abs=1
+            )
+        loader = read["enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"]
+        assert 0 < overview_of(trace).mean_step_us["DataLoader"] * 3 <= loader.cpu_total_us + 1
+
+
+def test_memory_is_recorded_when_asked_for(small_tiles: TileSet) -> None:
+    for memory in (True, False):
+        _, (cycle, *_) = recorded(small_tiles, plan=replace(SHORT, memory=memory, repeat=1))
+        text = gzip.decompress(cycle.trace).decode()
+        assert ('"[memory]"' in text) == memory
+        assert any(each["cpu_memory_bytes"] for each in cycle.operators) == memory
+
+
+def test_tiles_from_memory_are_copied_nowhere_and_still_have_all_parts(small_tiles: TileSet) -> None:
+    _, cycles = recorded(small_tiles, profile_config("baseline", "fast"))
+    for cycle in cycles:
+        parts = [each["name"] for each in named(cycle, "eurosat.")]
+        assert tuple(parts) == PARTS * 2
+        assert not named(cycle, "enumerate(DataLoader)")
+
+
+def test_every_step_has_a_whole_batch(small_tiles: TileSet) -> None:
+    config = profile_config("baseline", batch_size=64, workers=0)  # 150 tiles: 64, 64, 22
+    _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=1, active=5, repeat=1, memory=False))
+    assert len(named(cycles[0], "eurosat.load")) == 5
+    for load in named(cycles[0], "eurosat.load")[1:2]:
+        nexts = [each for each in named(cycles[0], "enumerate(DataLoader)") if inside(each, load)]
+        assert len(nexts) == 3, "the 22 left over, the end of the epoch, and a batch of the next one"
+
+
+def test_a_batch_larger_than_all_tiles_is_all_of_them(small_tiles: TileSet) -> None:
+    config = profile_config("baseline", batch_size=1000, workers=0)
+    _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=1, active=1, repeat=1))
+    assert len(cycles) == 1
+
+
+@pytest.mark.parametrize(("complete", "step"), [(0, 2), (1, 4), (1, 5), (1, 6), (2, 7)])
+def test_stopped_on_the_way_the_complete_cycles_are_kept(small_tiles: TileSet, complete: int, step: int) -> None:
+    kept: list[CycleRecorded] = []
+    events = record(LOADER, replace(SHORT, repeat=3), small_tiles, kept.append)
+    for event in events:
+        if isinstance(event, ProfileStep) and event.step == step:
+            break
+    events.close()
+    assert [each.cycle for each in kept] == list(range(1, complete + 1))
+    assert recorded(small_tiles)[1], "and the profiler is free for the next"
+
+
+def test_nothing_is_open_between_two_events(small_tiles: TileSet) -> None:
+    for _ in record(LOADER, SHORT, small_tiles):
+        assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+
+
+def test_no_event_comes_between_a_steps_end_and_the_next_ones_recording(small_tiles: TileSet) -> None:
+    """What a consumer does with the event of the last step before the recording must not stand in the trace."""
+    kept: list[CycleRecorded] = []
+    for event in record(LOADER, replace(SHORT, repeat=1), small_tiles, kept.append):
+        if isinstance(event, ProfileStep) and event.phase != "active":
+            torch.linalg.svd(torch.eye(3))
+    assert not named(kept[0], "aten::linalg_svd")
+
+
+def test_it_trains_as_it_records(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses: list[float] = []
+    from eurosat_core.profiling import record as module
+
+    real = module.loss_of
+
+    def noting(*arguments: Any) -> Any:
+        scores, loss = real(*arguments)
+        losses.append(loss.item())
+        return scores, loss
+
+    monkeypatch.setattr(module, "loss_of", noting)
+    recorded(small_tiles, profile_config("baseline", "fast"), ProfilePlan(active=5, memory=False))
+    assert sum(losses[-4:]) < sum(losses[:4])
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_nothing_lives_on(small_tiles: TileSet, stopped: bool) -> None:
+    """Loader workers that Python collects later would hold up whatever runs then; a network would hold memory."""
+    gc.collect()
+    gc.disable()
+    try:
+        events = record(profile_config("baseline"), SHORT, small_tiles)
+        network = weakref.ref(next_network(events))
+        for event in events:
+            if stopped and isinstance(event, TraceDone):
+                break
+        events.close()
+        assert not multiprocessing.active_children()
+        del events
+        assert network() is None
+    finally:
+        gc.enable()
+
+
+def next_network(events: Pull) -> torch.nn.Module:
+    """The network of a profile that has just been started."""
+    next(events)
+    return events.gi_frame.f_locals["recorder"]._network  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_a_plan_without_warm_up_is_carried_out(
+    small_tiles: TileSet, warmup: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    _, cycles = recorded(small_tiles, plan=ProfilePlan(wait=0, warmup=warmup, active=1, repeat=2))
+    assert len(cycles) == 2
+    assert not [each for each in recwarn if "warmup" in str(each.message)]
+
+
+# -- what goes wrong
+
+
+def test_too_few_steps_are_refused(small_tiles: TileSet) -> None:
+    with pytest.raises(ConfigError, match="would leave no trace"):
+        next(record(LOADER, ProfilePlan(steps=6), small_tiles))
+
+
+def test_a_frozen_part_computed_once_is_refused(small_tiles: TileSet) -> None:
+    config = TrainConfig(model="efficientnet_lite0", source="features")
+    with pytest.raises(ConfigError, match="whole network at work"):
+        next(record(config, SHORT, small_tiles))
+
+
+def test_tiles_that_cannot_be_split_so(small_tiles: TileSet) -> None:
+    with pytest.raises(DataError, match="lists of the split by place"):
+        next(record(replace(LOADER, split="place"), SHORT, small_tiles))
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """Raised by the third step, if there is one."""
+    from eurosat_core.profiling import record as module
+
+    errors: list[BaseException] = []
+    real, done = module.loss_of, 0
+
+    def failing_loss(*arguments: Any) -> Any:
+        nonlocal done
+        done += 1
+        if done == 5 and errors:
+            raise errors[0]
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "loss_of", failing_loss)
+    yield errors
+
+
+def test_memory_that_runs_out_is_a_sentence_and_keeps_what_was_recorded(
+    small_tiles: TileSet, failing: list[BaseException]
+) -> None:
+    failing.append(torch.OutOfMemoryError("out of memory"))
+    kept: list[CycleRecorded] = []
+    with pytest.raises(TrainingError, match="Try a batch of 20 tiles or fewer"):
+        list(record(LOADER, SHORT, small_tiles, kept.append))
+    assert len(kept) == 1
+    failing.clear()
+    assert recorded(small_tiles)[1], "and the profiler is free for the next"
+
+
+def test_a_full_disk_is_a_sentence(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        list(record(LOADER, SHORT, small_tiles))
+
+
+def test_every_model_can_be_profiled_with_its_own_recipe(small_tiles: TileSet) -> None:
+    for model in CATALOG.keys() - {"vgg11_bn"}:  # half a gigabyte of random weights
+        for recipe in ("tutorial", CATALOG[model].settings.get("recipe", "fast")):
+            config = profile_config(model, recipe, pretrained=False, batch_size=16, workers=0)
+            _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=1, active=1, repeat=1))
+            assert tuple(each["name"] for each in named(cycles[0], "eurosat.")) == PARTS

@@ -1,0 +1,195 @@
+"""Where a step's time went, how busy the GPU was, and the five parts of a step."""
+
+import pytest
+from trace_makers import host, kernel, launch, memory, step, text
+
+from eurosat_core.profiling.overview import ROLES, overview_of
+from eurosat_core.profiling.trace import read_trace
+
+LOADER = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
+
+
+def overview(events, **properties):
+    return overview_of(read_trace(text(events, **properties)))
+
+
+def times(found):
+    """The roles that took any time."""
+    return {role: time for role, time in found.mean_step_us.items() if time}
+
+
+def test_each_moment_belongs_to_the_first_role_that_covers_it():
+    found = overview(
+        [
+            step(1, 0, 100),
+            host("aten::conv2d", 0, 90),
+            host(LOADER, 0, 40, "user_annotation"),
+            launch(1, 30, 20),
+            host("nccl:all_reduce", 45, 15, "user_annotation"),
+            kernel(1, 50, 10),
+            kernel(2, 55, 10, "Memcpy HtoD", "gpu_memcpy"),
+            kernel(3, 60, 10, "Memset", "gpu_memset"),
+        ]
+    )
+    assert times(found) == {
+        "Kernel": 10,
+        "Memcpy": 5,
+        "Memset": 5,
+        "Communication": 5,
+        "Runtime": 15,
+        "DataLoader": 30,
+        "CPU exec": 20,
+        "Other": 10,
+        "Total": 100,
+    }
+
+
+def test_a_mean_over_steps_and_each_step_by_itself():
+    found = overview([step(4, 0, 10), step(5, 10, 30), host("aten::mm", 2, 4), host("aten::mm", 20, 10)])
+    assert [(each.step, each.start_us, each.role_us["CPU exec"], each.role_us["Total"]) for each in found.steps] == [
+        (4, 0, 4, 10),
+        (5, 10, 10, 30),
+    ]
+    assert times(found) == {"CPU exec": 7, "Other": 13, "Total": 20}
+    assert tuple(found.mean_step_us) == (*ROLES, "Total")
+
+
+@pytest.mark.parametrize(
+    "name", [LOADER, "enumerate(DataPipe)#ShufflerIterDataPipe", LOADER.replace("Single", "Multi")]
+)
+@pytest.mark.parametrize("cat", ["Operator", "cpu_op", "user_annotation"])
+def test_loading_has_many_names(name, cat):
+    assert times(overview([step(1, 0, 10), host(name, 0, 4, cat)]))["DataLoader"] == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)",
+        "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)",
+        "ncclAllReduceRingLLKernel_sum_f32(ncclColl)",
+        "void ncclDevKernel_Generic(ncclDevKernelArgs4K)",
+    ],
+)
+def test_collective_kernels_are_communication_and_still_use_the_gpu(name):
+    found = overview([step(1, 0, 100), launch(1, 5), kernel(1, 10, 20, name), kernel(2, 25, 15)])
+    assert times(found) == {"Kernel": 15, "Communication": 15, "Runtime": 1, "Other": 69, "Total": 100}
+    assert found.devices[0].utilization == pytest.approx(0.3)
+
+
+def test_a_kernel_that_a_collective_launched_is_communication():
+    events = [step(1, 0, 100), host("nccl:all_reduce", 0, 2, external=4), kernel(1, 10, 20, "helper", external=4)]
+    assert times(overview(events))["Communication"] == 22
+
+
+def test_what_a_profiler_repeats_on_the_device_is_no_work():
+    found = overview(
+        [
+            step(1, 0, 10),
+            kernel(1, 2, 3),
+            host("aten::mm", 0, 10, "gpu_user_annotation"),
+            host("sync", 0, 10, "cuda_sync"),
+            host("PyTorch Profiler (0)", 0, 10, "Trace"),
+            host("model.py(3): forward", 0, 10, "python_function"),
+        ]
+    )
+    assert times(found) == {"Kernel": 3, "Other": 7, "Total": 10}
+
+
+def test_gpu_figures_by_device_within_the_steps():
+    found = overview(
+        [
+            step(1, 100, 100),
+            kernel(1, 50, 100, blocks=0.5, occupancy=40),  # half of it before the step
+            kernel(2, 140, 20, blocks=0.75, occupancy=90),  # overlaps the first by 10
+            kernel(3, 170, 10),  # says nothing of itself
+            kernel(4, 100, 25, device=2, blocks=3.0),
+            kernel(5, 100, 50, "Memcpy HtoD", "gpu_memcpy"),
+        ],
+        deviceProperties=[{"id": 0, "name": "Card A"}, {"id": 1, "name": "Card B"}],
+    )
+    first, second = found.devices
+    assert (first.index, first.name, first.utilization) == (0, "Card A", pytest.approx(0.7))
+    assert first.sm_efficiency == pytest.approx((40 * 0.5 + 10 * 1.0 + 10 * 0.75) / 100)
+    assert first.achieved_occupancy == pytest.approx((50 * 0.4 + 20 * 0.9) / 70)
+    assert (second.index, second.name, second.utilization) == (2, None, pytest.approx(0.25))
+    assert (second.sm_efficiency, second.achieved_occupancy) == (pytest.approx(0.25), None)
+
+
+def test_amd_has_no_blocks_per_sm_and_that_is_left_out():
+    found = overview([step(1, 0, 10), launch(1, 1, name="hipLaunchKernel"), kernel(1, 2, 3)])
+    assert (found.devices[0].sm_efficiency, found.devices[0].achieved_occupancy) == (None, None)
+    assert found.devices[0].utilization == pytest.approx(0.3)
+
+
+def test_a_trace_of_the_cpu_says_nothing_of_a_gpu():
+    found = overview([step(1, 0, 10), host("aten::mm", 2, 4)], deviceProperties=[{"id": 0, "name": "Idle"}])
+    assert found.devices == ()
+    assert found.parts.device_us is None
+
+
+def test_peak_memory_by_device_only_where_totals_are_told():
+    events = [step(1, 0, 10), host("aten::mm", 0, 5)]
+    events += [memory(1, 100, 100), memory(2, 300, 400), memory(3, -300, 100), memory(2, 9, 7, kind=1, index=1)]
+    assert overview(events).peak_memory_bytes == {"cpu": 400, "cuda:1": 7}
+    assert overview([*events[:2], memory(1, 100), memory(2, 5, kind=12, index=0)]).peak_memory_bytes == {}
+
+
+def test_parts_that_the_recording_marks():
+    marks = [("load", 0, 20), ("copy", 20, 5), ("forward", 30, 20), ("backward", 50, 25), ("update", 80, 10)]
+    found = overview(
+        [
+            step(1, 0, 100),
+            *(host(f"eurosat.{part}", start, length, "user_annotation") for part, start, length in marks),
+            launch(1, 35),
+            launch(2, 60, tid=2),
+            kernel(1, 40, 30),
+            kernel(2, 70, 45),
+        ]
+    )
+    assert not found.parts.derived
+    expected = {"load": 20, "copy": 5, "forward": 20, "backward": 25, "update": 10, "other": 20}
+    assert found.parts.mean_us == expected
+    assert found.parts.per_step_us == (expected,)
+    assert found.parts.device_us == {"load": 0, "copy": 0, "forward": 30, "backward": 45, "update": 0, "other": 0}
+    assert found.steps[0].role_us["Total"] == 115  # the device's tail; parts are the host's
+
+
+def test_parts_of_a_strange_trace_are_told_from_names():
+    found = overview(
+        [
+            step(1, 0, 100),
+            host("train.py(3): main", 0, 100, "python_function"),
+            host("my own note", 0, 99, "user_annotation"),
+            host(LOADER, 0, 20, "user_annotation"),
+            host("aten::to", 20, 10),
+            host("aten::copy_", 22, 7),
+            launch(1, 23, name="cudaMemcpyAsync"),
+            kernel(1, 24, 3, "Memcpy HtoD (Pageable -> Device)", "gpu_memcpy"),
+            host("aten::to", 31, 1),  # no copy to a device: of the forward pass
+            host("aten::conv2d", 35, 10),
+            host("aten::relu", 50, 5),  # Python in between belongs to the forward pass
+            host("autograd::engine::evaluate_function: ReluBackward0", 60, 5, tid=2),
+            host("aten::threshold_backward", 61, 2, tid=2),
+            host("autograd::engine::evaluate_function: ConvolutionBackward0", 66, 9, tid=2),
+            host("aten::side_thread", 36, 30, tid=3),
+            host("Optimizer.step#SGD.step", 80, 15, "user_annotation"),
+            host("aten::add_", 82, 5),
+        ]
+    )
+    assert found.parts.derived
+    assert found.parts.mean_us == {"load": 20, "copy": 10, "forward": 24, "backward": 15, "update": 15, "other": 16}
+
+
+def test_notes_of_reading_and_of_steps_stand_together():
+    content = text([host("aten::mm", 2, 4), host("aten::x", 2, -4)]).replace(b"aten::mm", rb"C:\Users\x")
+    notes = overview_of(read_trace(content)).notes
+    assert [note.split()[0] for note in notes] == ["Backslashes", "1", "The"]
+
+
+def test_a_distributed_trace_knows_its_rank():
+    info = {"backend": "nccl", "rank": 3, "world_size": 8}
+    distributed = read_trace(text([host("aten::mm", 0, 1)], distributedInfo=info))
+    assert distributed.rank == 3
+    assert "rank 3" in overview_of(distributed).notes[-1]
+    assert read_trace(text([host("aten::mm", 0, 1)])).rank is None

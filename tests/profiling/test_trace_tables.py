@@ -1,0 +1,160 @@
+"""Kernels, memory over time and the time line of a step."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trace_makers import host, kernel, launch, memory, step, text
+
+from eurosat_core.errors import TraceError
+from eurosat_core.profiling.kernel_names import short_name
+from eurosat_core.profiling.kernels import kernel_table
+from eurosat_core.profiling.memory import memory_curve
+from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.trace import read_trace
+
+GEMM = "ampere_bf16_s16816gemm_bf16_128x64_ldg8_f2f_stages_32x6_tn"
+
+
+def test_kernels_by_name():
+    events = [
+        kernel(1, 0, 10, GEMM, blocks=1.0, occupancy=20),
+        kernel(2, 20, 30, GEMM, blocks=2.0, occupancy=40),
+        kernel(3, 60, 5, "copy"),
+        kernel(4, 70, 99, "Memcpy HtoD", "gpu_memcpy"),
+    ]
+    gemm, other = kernel_table(read_trace(text(events)))
+    assert (gemm.name, gemm.calls, gemm.total_us, gemm.mean_us, gemm.min_us, gemm.max_us) == (GEMM, 2, 40, 20, 10, 30)
+    assert (gemm.blocks_per_sm, gemm.occupancy) == (pytest.approx(1.75), pytest.approx(0.35))
+    assert (other.name, other.blocks_per_sm, other.occupancy) == ("copy", None, None)
+    assert (gemm.tensor_cores, other.tensor_cores) == (True, False)
+    assert kernel_table(read_trace(text([host("aten::mm", 0, 1)]))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("void cudnn::detail::dgrad_engine<float, 512, 6, 5, 3, 3, 3, false>(int, int)", "dgrad_engine"),
+        (
+            "void at::native::vectorized_elementwise_kernel<4, at::native::CUDAFunctor_add<float>, "
+            "at::detail::Array<char*, 3> >(int, at::native::CUDAFunctor_add<float>)",
+            "add (elementwise)",
+        ),
+        (
+            "void at::native::elementwise_kernel<128, 2, at::native::gpu_kernel_impl_nocast<at::native::"
+            "direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}>(int)::{lambda(int)#1}>(int)",
+            "direct_copy (elementwise)",
+        ),
+        (
+            "void at::native::vectorized_elementwise_kernel<4, at::native::GeluCUDAKernelImpl(at::TensorIterator&)>",
+            "Gelu (elementwise)",
+        ),
+        (
+            "void at::native::reduce_kernel<512, 1, at::native::ReduceOp<float, at::native::MeanOps<float, float>>>(x)",
+            "MeanOps (reduce)",
+        ),
+        ("void (anonymous namespace)::softmax_warp_forward<float, 8>(float*)", "softmax_warp_forward"),
+        (
+            "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)",
+            "ncclDevKernel_AllReduce_Sum_f32_RING_LL",
+        ),
+        ("volta_sgemm_64x64_nt", "volta_sgemm_64x64_nt"),
+        ("void cutlass::Kernel2<cutlass_80_simt_sgemm_64x64_tn>(Params)", "cutlass_80_simt_sgemm_64x64_tn (CUTLASS)"),
+        ("Cijk_Ailk_Bljk_HHS_BH_MT128x128x32_MI32x32x8x1_SE_1LDSB0_APM1", "Cijk_Ailk_Bljk_HHS_BH_MT128x1…1LDSB0_APM1"),
+        ("", ""),
+        ("<<<", "<<<"),
+    ],
+)
+def test_short_names(name, short):
+    if "…" in short:
+        found = short_name(name)
+        assert found.startswith(short.split("…")[0])
+        assert len(found) <= 44
+    else:
+        assert short_name(name) == short
+
+
+def test_memory_over_time_by_device():
+    events = [host("aten::mm", 0, 9)]
+    events += [memory(5, 10, 110, kind=1, index=0, **{"Total Reserved": 200}), memory(6, 50, 160, kind=1, index=0)]
+    events += [memory(2, 4), memory(3, 6), memory(4, -8)]
+    gpu, cpu = memory_curve(read_trace(text(events)))
+    assert (gpu.device, gpu.time_us.tolist(), gpu.allocated_bytes.tolist()) == ("cuda:0", [5, 6], [110, 160])
+    assert (gpu.peak_bytes, gpu.peak_us, gpu.relative, gpu.events) == (160, 6, False, 2)
+    assert gpu.reserved_bytes is None  # one event does not say
+    assert (cpu.device, cpu.allocated_bytes.tolist(), cpu.peak_bytes, cpu.relative) == ("cpu", [4, 10, 2], 10, True)
+    assert memory_curve(read_trace(text([host("aten::mm", 0, 1)]))) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(-50, 1000)), min_size=1, max_size=200), st.integers(4, 40))
+def test_fewer_points_keep_the_extremes(points, most):
+    events = [host("aten::mm", 0, 1), *(memory(at, 1, total) for at, total in points)]
+    whole = memory_curve(read_trace(text(events)), 1000)[0]
+    found = memory_curve(read_trace(text(events)), most)[0]
+    assert len(found.time_us) <= max(most, 4)
+    assert found.peak_bytes == found.allocated_bytes.max() == whole.allocated_bytes.max()
+    assert found.allocated_bytes.min() == whole.allocated_bytes.min()
+    assert [found.time_us[0], found.time_us[-1]] == [whole.time_us[0], whole.time_us[-1]]
+    assert (np.diff(found.time_us) >= 0).all()
+
+
+def test_the_time_line_of_a_step():
+    trace = read_trace(
+        text(
+            [
+                step(1, 0, 50),
+                step(2, 100, 100),
+                host("aten::conv2d", 110, 40),
+                launch(1, 120, 5),
+                host("side", 130, 10, tid=2),
+                host("model.py(1): forward", 105, 90, "python_function"),
+                kernel(1, 140, 90),
+                kernel(2, 145, 5, stream=9, cat="gpu_user_annotation"),
+            ]
+        )
+    )
+    line = step_timeline(trace, 2)
+    assert (line.step, line.length_us) == (2, 130)
+    assert [(each.title, each.on_device, each.levels) for each in line.lanes] == [
+        ("thread 1", False, 3),
+        ("thread 2", False, 1),
+        ("GPU 0 stream 7", True, 1),
+    ]
+    assert [(each.lane, each.level, each.name, each.start_us, each.duration_us) for each in line.bars] == [
+        (0, 0, "ProfilerStep#2", 0, 100),
+        (0, 1, "aten::conv2d", 10, 40),
+        (0, 2, "cudaLaunchKernel", 20, 5),
+        (1, 0, "side", 30, 10),
+        (2, 0, "work", 40, 90),
+    ]
+    stretch = step_timeline(trace, 2, (40, 60))
+    assert [(each.name, each.start_us, each.duration_us) for each in stretch.bars] == [
+        ("ProfilerStep#2", 40, 20),
+        ("aten::conv2d", 40, 10),
+        ("work", 40, 20),
+    ]
+    assert "model.py(1): forward" in {each.name for each in step_timeline(trace, 2, stacks=True).bars}
+    with pytest.raises(TraceError, match=r"no step 7. Choose one of 1, 2\."):
+        step_timeline(trace, 7)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(1, 40)), min_size=1, max_size=80),
+    st.integers(5, 60),
+)
+def test_joined_bars_never_fill_a_gap_that_could_be_seen(gaps_and_lengths, most):
+    at, events = 10, []
+    for number, (gap, length) in enumerate(gaps_and_lengths):
+        at += gap
+        events.append(kernel(number, at, length))
+        at += length
+    events.append(step(1, 0, at + 10))
+    line = step_timeline(read_trace(text(events)), 1, most=most)
+    bars = [each for each in line.bars if each.kind == "kernel"]
+    assert sum(each.events for each in bars) == len(gaps_and_lengths)
+    assert sum(each.busy_us for each in bars) == pytest.approx(sum(length for _, length in gaps_and_lengths))
+    drawn = sum(each.duration_us for each in bars)
+    filled = drawn - sum(each.busy_us for each in bars)
+    assert filled <= sum(gap for gap, _ in gaps_and_lengths if gap < line.shortest_us) + 1e-6
+    assert all(each.events == 1 or each.duration_us >= 0 for each in bars)
+    assert len(line.bars) <= most or line.shortest_us >= at
