@@ -1,0 +1,46 @@
+"""The time to an accuracy: reached or not, counted without the judging, the same after the same steps."""
+
+from dataclasses import replace
+
+from sweep_makers import MEMORY, plan_of
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.speed.events import Learned
+from eurosat_core.speed.learning import learn
+from eurosat_core.speed.plan import Cell
+from eurosat_core.speed.sweep import Sweep
+from eurosat_core.speed.turns import Learning
+
+CONFIG = replace(MEMORY, optimizer="adam", learning_rate=0.002, batch_size=16)
+
+
+def learned(tiles: TileSet, target: float, seconds: float = 60.0) -> tuple[list[Learned], list[Learning]]:
+    kept: list[Learning] = []
+    return list(learn(CONFIG, tiles, 3, target, seconds, kept.append, lambda: 0.0)), kept
+
+
+def test_easy_tiles_are_learned(small_tiles: TileSet) -> None:
+    events, kept = learned(small_tiles, 0.9)
+    last = kept[-1]
+    assert last.reached and last.accuracy >= 0.9 and last.validation_tiles == 50
+    assert not any(each.reached for each in kept[:-1]) and len(last.points) == len(events) == len(kept)
+    assert last.seconds == last.points[-1][0] == events[-1].train_seconds and {each.cell for each in events} == {3}
+    assert last.tiles >= 1000 * len(kept)
+    again = learned(small_tiles, 0.9)[1][-1]
+    assert (again.tiles, [share for _, share in again.points]) == (last.tiles, [share for _, share in last.points])
+
+
+def test_the_time_is_bounded(small_tiles: TileSet) -> None:
+    kept = learned(small_tiles, 0.99, seconds=0.01)[1]
+    assert len(kept) == 1 and not kept[0].reached and 0 < kept[0].tiles < 1000
+
+
+def test_in_a_sweep_only_those_that_shall(small_tiles: TileSet) -> None:
+    changes = {"optimizer": "adam", "learning_rate": 0.002, "batch_size": 16}
+    cells = (Cell("a", changes), Cell("b", learns=False))
+    plan = plan_of("a", "b", cells=cells, seconds=1.0, steps=1, target_accuracy=0.6, accuracy_seconds=60.0)
+    sweep = Sweep(MEMORY, plan, small_tiles)
+    events = list(sweep.events())
+    assert any(isinstance(each, Learned) for each in events)
+    assert sweep.result.cells[0].learning is not None and sweep.result.cells[0].learning.reached
+    assert sweep.result.cells[1].learning is None

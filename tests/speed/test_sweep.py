@@ -1,0 +1,159 @@
+"""Measuring settings in turn: the order of the turns, the time it takes, what is kept when something goes wrong."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from sweep_makers import MEMORY, Clock, PlayedSteps, plan_of
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import TrainingError
+from eurosat_core.speed import sweep as sweep_module
+from eurosat_core.speed.events import LimitsDone, SweepDone, SweepStarted, TurnDone
+from eurosat_core.speed.limits import Limits
+from eurosat_core.speed.plan import LEAST_ROUNDS, SweepPlan
+from eurosat_core.speed.result import SweepResult
+from eurosat_core.speed.sweep import Sweep, steps_per_turn
+from eurosat_core.training.problems import DeviceError
+
+
+class Played:
+    """A sweep on a played clock: the paces of its cells, in seconds per step."""
+
+    def __init__(
+        self, tiles: TileSet, *paces: float, noise: float = 0.0, fails: dict[int, int] | None = None, **plan: Any
+    ):
+        self.clock = Clock()
+        labels = [chr(ord("a") + at) for at in range(len(paces))]
+        self.plan: SweepPlan = plan_of(*labels, **plan)
+        self.steppers: list[PlayedSteps] = []
+        left = list(enumerate(paces))
+
+        def make(_config: Any, _tiles: Any) -> PlayedSteps:
+            at, pace = left.pop(0)
+            fails_at = (fails or {}).get(at)
+            self.steppers.append(PlayedSteps(self.clock, pace, noise=noise, seed=at, fails_at=fails_at))
+            return self.steppers[-1]
+
+        def limits(device: str) -> Limits:
+            self.clock.now += 8.0
+            return Limits(device, 2)
+
+        self.sweep = Sweep(MEMORY, self.plan, tiles, make=make, limits=limits, clock=self.clock)
+
+    def run(self) -> SweepResult:
+        self.events = list(self.sweep.events())
+        return self.sweep.result
+
+
+def test_cells_take_turns_in_every_round(small_tiles: TileSet) -> None:
+    played = Played(small_tiles, 0.01, 0.02, 0.04)
+    result = played.run()
+    turns = [(each.round, each.cell) for each in played.events if isinstance(each, TurnDone) and each.phase == "train"]
+    assert turns[:6] == [(1, 0), (1, 1), (1, 2), (2, 2), (2, 1), (2, 0)], "every other round the other way round"
+    assert {len(each.turns) for each in result.cells} == {result.rounds}
+    assert [each.step_seconds.median for each in result.cells if each.step_seconds] == pytest.approx([0.01, 0.02, 0.04])
+    assert result.verdict("b", "cpu").factor == pytest.approx(0.5)
+    assert result.complete and all(each.closed for each in played.steppers)
+    assert isinstance(played.events[0], SweepStarted) and isinstance(played.events[-1], SweepDone)
+    assert [each.start_seconds for each in result.cells] == pytest.approx([0.05, 0.1, 0.2])
+
+
+@given(
+    paces=some.lists(some.floats(0.0005, 0.05), min_size=1, max_size=6),
+    seconds=some.floats(10, 60),
+    noise=some.sampled_from([0.0, 0.3]),
+)
+def test_it_takes_the_time_it_was_given(small_tiles: TileSet, paces: list[float], seconds: float, noise: float) -> None:
+    played = Played(small_tiles, *paces, noise=noise, seconds=seconds)
+    result = played.run()
+    assert result.rounds >= LEAST_ROUNDS
+    assert result.seconds <= 1.3 * seconds
+    if max(paces) * 500 * 16 > seconds:  # else not even the most steps of the most rounds fill it
+        assert result.seconds >= 0.6 * seconds
+
+
+def test_a_slow_setting_gets_its_fewest_steps_and_no_more_time_than_that(small_tiles: TileSet) -> None:
+    played = Played(small_tiles, 0.01, 0.5, seconds=20.0)
+    result = played.run()
+    assert [each.counts[0] for each in played.steppers][1] == 3
+    assert result.rounds >= LEAST_ROUNDS and result.seconds < 26.0
+
+
+def test_on_a_machine_far_too_slow_it_ends_all_the_same(small_tiles: TileSet) -> None:
+    result = Played(small_tiles, 5.0, 5.0, seconds=10.0).run()
+    assert result.rounds == 2 and result.verdict("b", "cpu").outcome == "unknown"
+
+
+def test_validation_steps_are_timed_too(small_tiles: TileSet) -> None:
+    result = Played(small_tiles, 0.01, 0.02, validation=True).run()
+    assert [len(each.validation) for each in result.cells] == [result.rounds] * 2
+    assert result.cells[1].validation_step_seconds and result.cells[1].validation_step_seconds.median == pytest.approx(
+        0.01
+    )
+
+
+@pytest.mark.parametrize(("round_", "kept"), [(0, 0), (4, 3)])
+def test_a_setting_that_fails_is_left_out_and_says_why(small_tiles: TileSet, round_: int, kept: int) -> None:
+    played = Played(small_tiles, 0.01, 0.02, 0.03, fails={1: round_})
+    result = played.run()
+    assert "Try" in result.cells[1].problem and len(result.cells[1].turns) == kept
+    assert result.cells[0].problem == "" and len(result.cells[2].turns) >= LEAST_ROUNDS
+    assert result.complete and all(each.closed for each in played.steppers)
+    assert SweepResult.from_json(result.to_json()) == result
+
+
+def test_when_nothing_can_be_measured_the_run_fails(small_tiles: TileSet) -> None:
+    with pytest.raises(TrainingError, match="Nothing could be measured"):
+        Played(small_tiles, 0.01, 0.02, fails={0: 0, 1: 0}).run()
+
+
+def test_a_device_that_fails_ends_it(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = Played(small_tiles, 0.01, 0.02)
+
+    def vanish(_self: Any, _number: int) -> None:
+        raise DeviceError("The device vanished.")
+
+    monkeypatch.setattr(PlayedSteps, "turn", vanish)
+    with pytest.raises(DeviceError):
+        played.run()
+    assert all(each.closed for each in played.steppers)
+
+
+def test_stopped_at_any_moment_it_keeps_what_was_measured(small_tiles: TileSet) -> None:
+    whole = len(list(Played(small_tiles, 0.01, 0.02).sweep.events()))
+    for after in range(whole):
+        played = Played(small_tiles, 0.01, 0.02)
+        events = played.sweep.events()
+        seen = [next(events) for _ in range(after)]
+        events.close()
+        turns = sum(isinstance(each, TurnDone) and each.phase == "train" for each in seen)
+        result = played.sweep.result
+        assert sum(len(each.turns) for each in result.cells) == turns and not result.complete
+        assert all(each.closed for each in played.steppers)
+
+
+def test_limits_come_first_and_predict(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(sweep_module, "predict_step", lambda *arguments: asked.append(arguments))
+    played = Played(small_tiles, 0.01, limits=True, seconds=10.0)
+    result = played.run()
+    assert isinstance(played.events[1], LimitsDone) and played.events[1].seconds == 8.0
+    assert result.limits == {"cpu": Limits("cpu", 2)} and result.rounds >= LEAST_ROUNDS
+    assert asked == [(MEMORY, Limits("cpu", 2), 4)]
+    assert result.seconds <= 1.3 * played.plan.total_seconds(MEMORY)
+
+
+@given(
+    paces=some.dictionaries(some.integers(0, 9), some.floats(1e-4, 1.0), min_size=1, max_size=6),
+    seconds=some.floats(0.1, 20),
+    least=some.integers(1, 10),
+)
+def test_steps_fill_a_round_as_far_as_they_may(paces: dict[int, float], seconds: float, least: int) -> None:
+    untimed = dict.fromkeys(paces, 2)
+    steps = steps_per_turn(paces, untimed, seconds, least)
+    spent = sum(paces[at] * (steps[at] + 2) for at in paces)
+    fewest = sum(pace * (least + 2) for pace in paces.values())
+    assert all(least <= each <= 500 for each in steps.values())
+    assert spent <= max(seconds, fewest) * 1.0001 + 1e-9
