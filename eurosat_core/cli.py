@@ -10,20 +10,22 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+from eurosat_core.commands import compare, overview, profile, record_demo, sweep
+from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.settings import Settings, load_settings
-from eurosat_core.training.config import RECIPES, TrainConfig, recipe_config
+from eurosat_core.training.config import TrainConfig, recipe_config
 
 __all__ = ["main"]
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start", "tiles", "frozen")
+BENCHES = ("epoch", "watch", "start", "tiles", "frozen", "accuracy", "trace")
+LONG_BENCHES = ("sweep",)  # run only when they are named: it takes an hour
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,40 +82,21 @@ def _parser() -> argparse.ArgumentParser:
     summary = add("summary", "Layers, parameters and costs of a model.", _summary, _show_summary)
     summary.add_argument("model", help=", ".join(CATALOG))
     train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
-    _add_settings(train)
+    add_settings(train)
+    profile.register(add)
+    overview.register(add)
     evaluate = add("evaluate", "Judge a trained run on tiles.", _evaluate, _show_evaluation)
     evaluate.add_argument("run", help="a run's name, as `train` printed it")
     judged = evaluate.add_mutually_exclusive_group()
     judged.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
     judged.add_argument("--open-test", action="store_true", help="look at the run's sealed test part; counted for ever")
+    compare.register(add)
+    sweep.register(add)
+    record_demo.register(add)
     bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)
-    bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHES))
+    bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHES, *LONG_BENCHES)))
     bench.add_argument("--data", type=Path, metavar="DIR", help="tiles to measure with")
     return parser
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    """One option for every setting of a training; those not given keep the recipe's value."""
-    parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
-    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}; the model's own by default")
-    for each in fields(TrainConfig):
-        if each.name == "recipe":
-            continue
-        option = f"--{each.name.replace('_', '-')}"
-        default = "" if each.default is MISSING else f"the tutorial's: {each.default}"
-        if each.type in (bool, "bool"):
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=default)
-        else:
-            kind = {"int": int, "float": float, "int | None": int}.get(_type_name(each.type), str)
-            parser.add_argument(option, type=kind, default=None, help=default, required=each.name == "model")
-
-
-def _type_name(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 # Commands: each imports what it needs, so that a slip of the pen is answered without loading torch.
@@ -126,7 +109,7 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
 
     place, problem = find_place(getattr(options, "data", None), settings), ""
     try:
-        tile_set = open_tiles(place, settings.cache, _decoding_progress())
+        tile_set = open_tiles(place, settings.cache, decoding_progress())
     except DataError as error:
         problem = str(error)
         tile_set = open_tiles(acquired_place(settings.cache), settings.cache)
@@ -148,9 +131,9 @@ def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str,
 
     try:
         if options.weights is not None:
-            prepare_weights(settings, options.weights, options.source, _say)
+            prepare_weights(settings, options.weights, options.source, say)
             return _doctor(options, settings)
-        tile_set, problem = prepare(settings, options.source, _say)
+        tile_set, problem = prepare(settings, options.source, say)
     except KeyboardInterrupt:
         raise LabError("Stopped. What was downloaded so far is kept: the next `prepare` goes on from there.") from None
     return _checks(settings, tile_set, problem)
@@ -196,35 +179,15 @@ def _show_summary(result: dict[str, Any]) -> str:
 
 
 def _train(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    changes = {
-        each.name: getattr(options, each.name)
-        for each in fields(TrainConfig)
-        if each.name not in ("model", "recipe") and getattr(options, each.name) is not None
-    }
-    if changes.get("device") == "cuda":
-        changes["device"] = "cuda:0"
-    config = recipe_config(options.model, options.recipe, **changes)
-    _check_device(config.device)
+    config = recipe_config(options.model, options.recipe, **given(options, TrainConfig))
+    check_device(config.device)
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.lab.standalone import train_here
 
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, _decoding_progress())
-    _say(tiles.description)
-    result = train_here(config, tiles, settings, _say)
+    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
+    say(tiles.description)
+    result = train_here(config, tiles, settings, say)
     return result, OK if result["state"] == "finished" else FAILED
-
-
-def _check_device(name: str) -> None:
-    """Raises `ConfigError` with the reason when this machine cannot compute on it."""
-    if name == "cpu":
-        return
-    from eurosat_core.devices import probe_devices
-
-    devices = probe_devices()
-    if any(each.id == name and each.available for each in devices):
-        return
-    reason = next((each.reason for each in devices if each.id == name or not each.available), "")
-    raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
 
 
 def _show_train(result: dict[str, Any]) -> str:
@@ -243,7 +206,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str
     store.get(options.run)  # a slip in the name is said before tiles are decoded
     if options.open_test:
         return open_test_of(store, options.run), OK
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, _decoding_progress())
+    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
     return evaluate_run(store, options.run, tiles, settings.threads), OK
 
 
@@ -257,16 +220,17 @@ def _show_evaluation(result: dict[str, Any]) -> str:
 def _bench(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
     from dataclasses import replace
 
-    unknown = set(options.names) - set(BENCHES)
+    known = (*BENCHES, *LONG_BENCHES)
+    unknown = set(options.names) - set(known)
     if unknown:
-        raise ConfigError(f"There is no benchmark '{min(unknown)}'. Benchmarks are: {', '.join(BENCHES)}.")
+        raise ConfigError(f"There is no benchmark '{min(unknown)}'. Benchmarks are: {', '.join(known)}.")
     if options.data is not None:
         settings = replace(settings, data=options.data.absolute())
     results = {}
     for name in options.names or BENCHES:
-        _say(f"bench {name} …")
+        say(f"bench {name} …")
         try:
-            results[name] = importlib.import_module(f"bench.{name}").run(settings, _say)
+            results[name] = importlib.import_module(f"bench.{name}").run(settings, say)
         except (LabError, ImportError) as error:  # the others may still run
             results[name] = {"about": f"not measured: {error}", "rows": []}
     measured = any(result["rows"] for result in results.values())
@@ -283,13 +247,3 @@ def _show_bench(results: dict[str, Any]) -> str:
             goal = f"  (promised: {row['promise']})" if row.get("promise") else ""
             lines.append(f"  {row['name']:<52}{row['median']:>10.4g} {row['unit']}{ratio}{goal}   [{measured}]")
     return "\n".join(lines)
-
-
-def _decoding_progress() -> Any:
-    """Progress of decoding on stderr, a line every 5,000 tiles."""
-
-    def progress(done: int, total: int) -> None:
-        if done % 5120 < 256 or done == total:
-            _say(f"decoding tiles: {done:,} of {total:,}")
-
-    return progress

@@ -24,7 +24,7 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.engine import EventsTold, JobEnded, Message
-from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.lab.jobs import Command, Job, JobResult
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.settings import Settings
@@ -93,7 +93,7 @@ class FakeEngine:
         self.speeds = speeds
         self.obeys = obeys
         self.probe_error = probe_error
-        self.jobs: dict[str, TrainJob] = {}  # what workers have now, by run
+        self.jobs: dict[str, Job] = {}  # what workers have now, by run
         self.order: list[str] = []  # runs as they were started
         self.commands: list[tuple[str, Command]] = []
         self.restarted: list[str] = []
@@ -119,7 +119,7 @@ class FakeEngine:
     def measure(self, device: str) -> list[Speed]:
         return [each for each in self.speeds if each.device == device]
 
-    def start(self, job: TrainJob) -> None:
+    def start(self, job: Job) -> None:
         error, self.start_error = self.start_error, None
         if error is not None:
             raise error
@@ -143,9 +143,9 @@ class FakeEngine:
 
     # -- what a test says
 
-    def wait_for(self, run_id: str) -> TrainJob:
+    def wait_for(self, run_id: str) -> Job:
         """Wait until a worker has this run."""
-        job: TrainJob = eventually(lambda: self.jobs.get(run_id))
+        job: Job = eventually(lambda: self.jobs.get(run_id))
         return job
 
     def tell(self, run_id: str, *events: Event) -> None:
@@ -165,7 +165,7 @@ class FakeEngine:
     def work(self, run_id: str) -> JobResult:
         """Do the job for real, in this thread."""
         job = self.wait_for(run_id)
-        result = jobs.run_training(job, lambda events: self.tell(run_id, *events))
+        result = jobs.run_job(job, lambda events: self.tell(run_id, *events))
         self.jobs.pop(run_id)
         self._receive(JobEnded(run_id, result))
         return result

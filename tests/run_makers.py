@@ -3,10 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from eurosat_core.lab.contenders import Contender, contenders
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
-from eurosat_core.training.events import EpochDone, Started, StepDone
+from eurosat_core.training.evaluation import Predictions
+from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 
 TEN = tuple(f"class {number}" for number in range(10))
 USED = TilesUsed("print", "eurosat", "/tiles", 6000, TEN)
@@ -34,3 +38,26 @@ def step(number: int, at_epoch: int = 1, phase: Any = "train", seconds: float = 
 def seen(*accuracies: float, **changes: Any) -> History:
     epochs = tuple(epoch(number, value) for number, value in enumerate(accuracies, 1))
     return replace(History(started=begun(), epochs=epochs), **changes)
+
+
+def said(
+    true: list[int], predicted: list[int], tiles: list[int] | None = None, sure: list[float] | None = None
+) -> Predictions:
+    """Answers to tiles 0, 1, 2, … (or `tiles`), each 90 % sure (or `sure`)."""
+    numbers = list(range(len(true))) if tiles is None else tiles
+    confidence = [0.9] * len(true) if sure is None else sure
+    return Predictions(torch.tensor(numbers), torch.tensor(true), torch.tensor(predicted), torch.tensor(confidence))
+
+
+def through(*accuracies: float, **changes: Any) -> History:
+    """The history of a training that went through its epochs, each with this validation accuracy."""
+    history = seen(*accuracies, **changes)
+    last = history.epochs[-1]
+    return replace(history, finished=Finished(len(accuracies), last.elapsed_seconds, 1.9, last.val_accuracy))
+
+
+def compared(*runs: tuple[RunRecord, History, Predictions | None]) -> tuple[Contender, ...]:
+    """Runs (record, history, predictions) brought together; they get the ids a, b, c, …"""
+    ids = "abcdefgh"
+    records = [replace(record, id=ids[at]) for at, (record, _, _) in enumerate(runs)]
+    return contenders(records, lambda id_: runs[ids.index(id_)][1], lambda id_: runs[ids.index(id_)][2])

@@ -19,6 +19,7 @@ FLOORS = (
     {"training"},
     {"profiling", "speed"},
     {"lab"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )

@@ -18,7 +18,7 @@ from filelock import FileLock
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
 from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
-from eurosat_core.lab.jobs import Command, TrainJob
+from eurosat_core.lab.jobs import Command, Job
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
 from eurosat_core.lab.runs import RunRecord, RunStore
 from eurosat_core.settings import Settings
@@ -111,7 +111,9 @@ class Dispatcher:
         """Put a stored run in the line; seconds: how long it will take, None if unknown."""
         with self._lock:
             if record.id not in self._queue and record.id not in self._running:
-                self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds))
+                # What takes the time of single steps must have the machine alone, and so must a race of trainings.
+                measured = record.kind != "train" or bool(record.plan.get("alone"))
+                self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds, measured))
         self.look()
 
     def reserve(self, device: str) -> bool:
@@ -303,7 +305,7 @@ class Dispatcher:
             self._hand_over(job)
         return True
 
-    def _claim(self, waiting: Waiting, tiles: TileSet) -> TrainJob | None:
+    def _claim(self, waiting: Waiting, tiles: TileSet) -> Job | None:
         """Take a run's lock and note it as running; None when it cannot start."""
         run_id = waiting.run_id
         try:
@@ -324,14 +326,22 @@ class Dispatcher:
                     raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
                 self._store.update(run_id, state="running", started=time.time())
                 self._running[run_id] = _Running(waiting, held)
-                return TrainJob(run_id, record.config, tiles.fingerprint, str(tiles.cache), self._settings.threads)
+                return Job(
+                    run_id,
+                    record.config,
+                    tiles.fingerprint,
+                    str(tiles.cache),
+                    self._settings.threads,
+                    record.kind,
+                    record.plan,
+                )
         except (LabError, OSError) as error:
             with suppress(LabError, OSError):
                 self._store.end(run_id, "failed", str(error))
         held.release()
         return None
 
-    def _hand_over(self, job: TrainJob) -> None:
+    def _hand_over(self, job: Job) -> None:
         """Give a claimed run to its worker; one that cannot be given fails with a sentence."""
         try:
             self._engine.start(job)

@@ -22,9 +22,10 @@ from eurosat_core.devices import Device, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed, measure_speeds
-from eurosat_core.lab.jobs import Command, JobResult, TrainJob
+from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
+from eurosat_core.lab.jobs import Command, Job, JobResult
+from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings
-from eurosat_core.training.events import Event, event_from_dict, event_to_dict
 
 __all__ = ["DaskEngine", "Engine", "EventsTold", "JobEnded", "Message"]
 
@@ -62,7 +63,7 @@ class EventsTold:
     """A worker's report about a run."""
 
     run_id: str
-    events: list[Event]
+    events: list[RunEvent]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Engine(Protocol):
         """A short measurement of how fast `device` trains; the device must be idle."""
         ...
 
-    def start(self, job: TrainJob) -> None:
+    def start(self, job: Job) -> None:
         """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
         ...
 
@@ -113,14 +114,14 @@ class Engine(Protocol):
         ...
 
 
-def _train_in_worker(job: TrainJob) -> JobResult:
+def _work_in_worker(job: Job) -> JobResult:
     """Runs in the worker: do the job, report over the event topic."""
     worker = get_worker()
 
-    def report(events: list[Event]) -> None:
+    def report(events: list[RunEvent]) -> None:
         worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [event_to_dict(each) for each in events]})
 
-    return _in_own_thread(lambda: jobs.run_training(job, report))
+    return _in_own_thread(lambda: jobs.run_job(job, report))
 
 
 def _measure_in_worker(device: str, threads: int) -> list[Speed]:
@@ -165,6 +166,7 @@ class DaskEngine:
         # In place of Dask's own: one OpenMP thread, and an allocator that gives every freed block back to the system,
         # which makes training a fifth slower.
         environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        environ |= QUIET_PROFILER
         dask.config.set({**_DASK_SETTINGS, "distributed.nanny.pre-spawn-environ": environ})
         logging.getLogger("distributed").setLevel(logging.ERROR)
         if self._settings.scheduler:
@@ -274,10 +276,10 @@ class DaskEngine:
         speeds: list[Speed] = self._ask(_measure_in_worker, device, self._settings.threads, device=device)
         return speeds
 
-    def start(self, job: TrainJob) -> None:
+    def start(self, job: Job) -> None:
         address = self._address_for(job.config.device)
         future = self._open_client.submit(
-            _train_in_worker, job, key=f"run-{job.run_id}", workers=[address], pure=False, retries=0
+            _work_in_worker, job, key=f"run-{job.run_id}", workers=[address], pure=False, retries=0
         )
         with self._lock:
             self._futures[job.run_id] = (future, address)
@@ -292,7 +294,7 @@ class DaskEngine:
             self._receive(JobEnded(run_id, future.result()))
         except KilledWorker:
             message = (
-                "The process that trained it died: it was killed, or the machine's memory ran out. A fresh one has "
+                "The process that worked on it died: it was killed, or the machine's memory ran out. A fresh one has "
                 "taken its place. Try again, with a smaller batch if memory was short."
             )
             self._receive(JobEnded(run_id, None, message))

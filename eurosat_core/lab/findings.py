@@ -11,9 +11,21 @@ from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 
-__all__ = ["Finding", "confusions", "guess_against", "learning", "luck", "majority_share", "outcome"]
+__all__ = [
+    "ACCURACY_GUESSES",
+    "Finding",
+    "confusions",
+    "guess_against",
+    "learning",
+    "luck",
+    "majority_share",
+    "outcome",
+]
 
 Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]
+
+ACCURACY_GUESSES = {"about 10 (chance)": 0.1, "about 30": 0.3, "about 50": 0.5, "about 70": 0.7, "about 90": 0.9}
+"""How many of 100 new tiles a network will name correctly: guesses, and their shares."""
 
 _GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
 _STANDSTILL = 0.01  # less than one percentage point more is called levelled off

@@ -8,7 +8,7 @@ import pandas as pd
 
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab.estimate import VALIDATION_SHARE
-from eurosat_core.lab.history import History
+from eurosat_core.lab.history import History, ProfileHistory, SweepHistory
 from eurosat_core.training.evaluation import Evaluation, Predictions
 
 __all__ = [
@@ -137,7 +137,11 @@ def _training_share(history: History) -> float:
 
 
 def progress(history: History) -> float:
-    """How much of the training is done, 0…1, weighted by what the two phases cost."""
+    """How much of a run is done, 0…1; of a training weighted by what its two phases cost."""
+    if history.profile.started is not None:
+        return _profile_progress(history.profile)
+    if history.sweep.started is not None:
+        return _sweep_progress(history.sweep)
     started, latest = history.started, history.latest
     if history.finished is not None:
         return 1.0
@@ -153,11 +157,32 @@ def progress(history: History) -> float:
     return min(done / started.epochs, 1.0)
 
 
+def _sweep_progress(sweep: SweepHistory) -> float:
+    """Its time is set beforehand; one that takes longer stands just before its end."""
+    if sweep.done is not None or sweep.started is None:
+        return float(sweep.done is not None)
+    return min(sweep.seconds / max(sweep.started.planned_seconds, 1e-9), 0.99)
+
+
+def _profile_progress(profile: ProfileHistory) -> float:
+    """Steps that are done: the newest one told, or the last one of the newest trace."""
+    if profile.done is not None:
+        return 1.0
+    assert profile.started is not None
+    by_traces = len(profile.traces) / profile.started.cycles
+    by_steps = profile.latest.step / profile.started.steps if profile.latest else 0.0
+    return min(max(by_traces, by_steps), 1.0)
+
+
 def seconds_left(history: History) -> float | None:
     """Seconds that a run still needs at its pace so far; None until there is enough to go by."""
     done = progress(history)
     if done >= 1.0:
         return 0.0
+    if history.sweep.started is not None:
+        return max(history.sweep.started.planned_seconds - history.sweep.seconds, 1.0)
+    if history.profile.latest is not None:
+        return history.profile.latest.seconds * (1 - done) / done
     if history.started is None or history.latest is None:
         return None
     if history.epochs:

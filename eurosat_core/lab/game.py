@@ -238,7 +238,7 @@ def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
         rate = record.summary.get("tiles_per_second", 0.0)
         if (record.kind, record.state) != ("train", "finished") or record.config.model not in CATALOG:
             continue
-        if not 0 < rate < math.inf:
+        if not 0 < rate < math.inf or record.recorded_on:
             continue
         tiles = int(float(f"{rate * seconds:.2g}"))
         if tiles < 1:

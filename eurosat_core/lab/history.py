@@ -5,23 +5,48 @@ Pages never read the whole file again; they get at most `MAX_POINTS` steps to dr
 
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eurosat_core.errors import RunError
-from eurosat_core.training.events import EpochDone, FeaturesDone, Finished, Started, StepDone, event_from_dict
+from eurosat_core.lab.events import event_from_dict
+from eurosat_core.profiling.events import ProfileDone, ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.speed.events import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
+from eurosat_core.training.events import EpochDone, FeaturesDone, Finished, Started, StepDone
 
-__all__ = ["MAX_POINTS", "History", "HistoryReader"]
+__all__ = ["MAX_POINTS", "History", "HistoryReader", "ProfileHistory", "SweepHistory"]
 
 MAX_POINTS = 400
+
+
+@dataclass(frozen=True)
+class ProfileHistory:
+    """What a profile has told so far. latest: the newest step told; recorded ones are not, a trace after them is."""
+
+    started: ProfileStarted | None = None
+    latest: ProfileStep | None = None
+    traces: tuple[TraceDone, ...] = ()
+    done: ProfileDone | None = None
+
+
+@dataclass(frozen=True)
+class SweepHistory:
+    """What a measurement has told so far. seconds: since it began, as of the newest event."""
+
+    started: SweepStarted | None = None
+    limits: tuple[LimitsDone, ...] = ()
+    turns: tuple[TurnDone, ...] = ()
+    learned: tuple[Learned, ...] = ()
+    done: SweepDone | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class History:
     """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
-    features: how far the frozen part was computed, of a run that does so. latest: the newest reported step; updated:
-    when the last event was written (seconds since 1970), None for none.
+    features: how far the frozen part was computed, of a run that does so. profile, sweep: what a run of that kind told.
+    latest: the newest reported step; updated: when the last event was written (seconds since 1970), None for none.
     """
 
     started: Started | None = None
@@ -32,6 +57,8 @@ class History:
     updated: float | None = None
     events: int = 0
     features: FeaturesDone | None = None
+    profile: ProfileHistory = ProfileHistory()
+    sweep: SweepHistory = SweepHistory()
 
 
 class HistoryReader:
@@ -51,6 +78,8 @@ class HistoryReader:
         self._latest: StepDone | None = None
         self._updated: float | None = None
         self._events = 0
+        self._profile = ProfileHistory()
+        self._sweep = SweepHistory()
         self._history = History()
 
     def read(self) -> History:
@@ -96,6 +125,16 @@ class HistoryReader:
                 self._epochs.append(event)
             case Finished():
                 self._finished = event
+            case ProfileStarted():
+                self._profile = replace(self._profile, started=event)
+            case ProfileStep():
+                self._profile = replace(self._profile, latest=event)
+            case TraceDone():
+                self._profile = replace(self._profile, traces=(*self._profile.traces, event))
+            case ProfileDone():
+                self._profile = replace(self._profile, done=event)
+            case SweepStarted() | LimitsDone() | TurnDone() | Learned() | SweepDone():
+                self._sweep = _further(self._sweep, event)
 
     def _snapshot(self) -> History:
         steps = self._steps
@@ -112,4 +151,20 @@ class HistoryReader:
             self._updated,
             self._events,
             self._features,
+            self._profile,
+            self._sweep,
         )
+
+
+def _further(sweep: SweepHistory, event: SweepEvent) -> SweepHistory:
+    match event:
+        case SweepStarted():
+            return replace(sweep, started=event)
+        case LimitsDone():
+            return replace(sweep, limits=(*sweep.limits, event), seconds=sweep.seconds + event.seconds)
+        case TurnDone():
+            return replace(sweep, turns=(*sweep.turns, event), seconds=event.seconds)
+        case Learned():
+            return replace(sweep, learned=(*sweep.learned, event), seconds=event.seconds)
+        case SweepDone():
+            return replace(sweep, done=event, seconds=event.seconds)

@@ -19,13 +19,14 @@ from torch import Tensor, nn
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import Pixels, Values
 from eurosat_core.errors import RunError
+from eurosat_core.lab.kept_epochs import epoch_file
 from eurosat_core.lab.runs import RunRecord, RunStore
 from eurosat_core.lab.standalone import load_network
 from eurosat_core.models.recorded import recorded_baseline, recorded_network
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.network import make_network, preprocessing_for
 
-__all__ = ["AFTER", "BEFORE", "MAPS", "RECORDED", "FirstLayer", "Inspector", "LayerSeen", "NetworkSeen", "epoch_file"]
+__all__ = ["AFTER", "BEFORE", "MAPS", "RECORDED", "FirstLayer", "Inspector", "LayerSeen", "NetworkSeen"]
 
 RECORDED = "recorded"
 """Stands for the bundled network where a run's id is asked for."""
@@ -42,11 +43,6 @@ _WAIT_SECONDS = 10.0
 _EPOCH_FILE = re.compile(r"model_epoch_([0-9]{3})\.pt")
 
 Kept = TypeVar("Kept")
-
-
-def epoch_file(epoch: int) -> str:
-    """The name under which a run keeps the weights it had after an epoch, where it keeps them."""
-    return f"model_epoch_{epoch:03d}.pt"
 
 
 @dataclass(frozen=True)
@@ -148,6 +144,17 @@ class Inspector:
             return known
         with self._alone():
             return _kept(self._seen, (key, tile.tobytes()), lambda: self._look(run_id, tile, stage, key))
+
+    @contextmanager
+    def borrowed(self, run_id: str) -> Iterator[nn.Module]:
+        """A trained network, alone and on one thread until the block ends: for short work. Raises `RunError`."""
+        key = self._key(run_id, AFTER)
+        with self._alone():
+            yield self._network(run_id, AFTER, key)
+
+    def version(self, run_id: str) -> Hashable:
+        """Names a network as it is now; another one when its file was replaced."""
+        return self._key(run_id, AFTER)
 
     def _key(self, run_id: str, stage: int) -> Hashable:
         """Names one state of one network; another one when its file was replaced."""

@@ -1,52 +1,99 @@
-"""What a worker does: pull one training to its end, obeying pause, step and stop, and bring back what it left.
+"""What a worker does: pull one job to its end, obeying pause, step and stop, and bring back what it left.
 
-Runs in a worker process or, for the command line, in the program's own. It knows nothing of Dask or of the queue.
+Runs in a worker process or, for the command line, in the program's own. It knows nothing of Dask or of the queue. What
+is special about a kind of job stands in a room of its own, as a `Work`; `_work_of` is the list of them.
 """
 
-import io
-import json
 import logging
 import platform
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 
 from eurosat_core import __version__
 from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
 from eurosat_core.devices import cpu_device
 from eurosat_core.errors import DataError, LabError, RunError
+from eurosat_core.lab.events import RunEvent
+from eurosat_core.lab.profile_job import ProfileWork
+from eurosat_core.lab.sweep_job import SweepWork
+from eurosat_core.lab.train_job import TrainWork
+from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.settings import load_settings
+from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import Predictions
-from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
-from eurosat_core.training.loop import Checkpoint, Pull, split_for, train
 from eurosat_core.training.problems import DeviceError
 
-__all__ = ["Command", "Control", "JobResult", "TrainJob", "command", "predictions_from_bytes", "run_training"]
+__all__ = ["Command", "Control", "Job", "JobResult", "Work", "command", "run_job"]
 
 logger = logging.getLogger(__name__)
 
 Command = Literal["pause", "resume", "step", "stop"]
-Report = Callable[[list[Event]], None]
+Report = Callable[[list[RunEvent]], None]
 
 
 @dataclass(frozen=True)
-class TrainJob:
-    """A run to be done: its checked config, the tiles it was made for, and how many CPU threads to use."""
+class Job:
+    """A run to be done: its checked config, the tiles it was made for, and how many CPU threads to use.
+
+    kind: what is done with them. plan: what that kind needs to know besides, as `RunRecord` holds it.
+    """
 
     run_id: str
     config: TrainConfig
     fingerprint: str
     cache: str
     threads: int
+    kind: str = "train"
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """One kind of job at work. Made anew for every job; asked from one thread."""
+
+    def events(self, tiles: TileSet) -> Generator[Any, float | None, None]:
+        """What happens, one event after the other; gets the seconds of a pause, closing it stops the work."""
+        ...
+
+    def note(self, event: Any) -> RunEvent | None:
+        """Keep an event's figures; the event itself if it is worth telling, else None."""
+        ...
+
+    def may_pause(self, event: Any) -> bool:
+        """Whether the work may stand still after this event."""
+        ...
+
+    def how_far(self) -> str:
+        """What the work leaves behind when it was stopped here, as a sentence."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """Its figures up to now, by name."""
+        ...
+
+    def files(self, tiles: TileSet | None) -> dict[str, bytes]:
+        """Its artifacts up to now, by file name; tiles: None when they could not be opened."""
+        ...
+
+
+def _work_of(job: Job) -> Work:
+    """The work of a job's kind. Raises `RunError` for a kind that this version does not know."""
+    match job.kind:
+        case "train":
+            return TrainWork(job.config)
+        case "profile":
+            return ProfileWork(job.config, ProfilePlan.from_dict(job.plan))
+        case "sweep":
+            return SweepWork(job.config, SweepPlan.from_dict(job.plan))
+        case _:
+            raise RunError(f"This version of the lab knows no run of the kind '{job.kind}'. Start another one.")
 
 
 @dataclass(frozen=True)
@@ -72,7 +119,7 @@ class Control:
         self._stopped = False
 
     def command(self, name: Command) -> None:
-        """Obeyed at the next step of the training."""
+        """Obeyed at the next step of the work."""
         with self._changed:
             match name:
                 case "pause":
@@ -115,30 +162,33 @@ def command(run_id: str, name: Command) -> bool:
     return True
 
 
-def run_training(job: TrainJob, report: Report, control: Control | None = None) -> JobResult:
+def run_job(job: Job, report: Report, control: Control | None = None) -> JobResult:
     """Do a run from beginning to end. Never raises for what a participant can cause: it says so in the result."""
-    control = control or Control()
-    _controls[job.run_id] = control
     torch.set_num_threads(job.threads)
     machine = _machine(job.config.device, job.threads)
-    kept = _Kept()
+    try:
+        work = _work_of(job)
+    except LabError as error:
+        return JobResult("failed", str(error), machine=machine)
+    control = control or Control()
+    _controls[job.run_id] = control
     told = 0
 
-    def tell(events: list[Event]) -> None:
+    def tell(event: RunEvent) -> None:
         nonlocal told
-        told += len(events)
-        report(events)
+        told += 1
+        report([event])
 
     tiles: TileSet | None = None
     try:
         tiles = _tiles_for(job.fingerprint, job.cache)
-        complete = _pull(train(job.config, tiles, kept.keep), control, tell, kept)
+        complete = _pull(work, tiles, control, tell)
         state: Literal["finished", "cancelled"] = "finished" if complete else "cancelled"
-        message = "" if complete else kept.how_far(job.config.epochs)
-        return JobResult(state, message, kept.files(tiles, job.config), kept.summary(), machine, told)
+        message = "" if complete else work.how_far()
+        return JobResult(state, message, work.files(tiles), work.summary(), machine, told)
     except LabError as error:
         restart = isinstance(error, DeviceError)
-        return JobResult("failed", str(error), kept.files(tiles, job.config), kept.summary(), machine, told, restart)
+        return JobResult("failed", str(error), work.files(tiles), work.summary(), machine, told, restart)
     except Exception as error:
         logger.exception("run %s failed unexpectedly", job.run_id)
         message = (
@@ -146,107 +196,27 @@ def run_training(job: TrainJob, report: Report, control: Control | None = None) 
             "The server's log has the details. Try again with the lesson's settings."
         )
         restart = job.config.device != "cpu"  # nobody knows in which state it left the device
-        return JobResult("failed", message, kept.files(tiles, job.config), kept.summary(), machine, told, restart)
+        return JobResult("failed", message, work.files(tiles), work.summary(), machine, told, restart)
     finally:
         _controls.pop(job.run_id, None)
 
 
-def _pull(events: Pull, control: Control, tell: Report, kept: "_Kept") -> bool:
-    """Pull a training to its end, or until it is stopped; whether it went through. Only figures are told."""
+def _pull(work: Work, tiles: TileSet, control: Control, tell: Callable[[RunEvent], None]) -> bool:
+    """Pull a job to its end, or until it is stopped; whether it went through."""
     held: float | None = None
+    events = work.events(tiles)
     try:
         while not control.stopped:
             try:
                 event = events.send(held)
             except StopIteration:
                 return True
-            if not isinstance(event, StepDone) or event.reported:
-                kept.note(event)
-                tell([event])
-            # Between two steps only, so that one step asked for is one batch, also across the end of an epoch.
-            held = control.wait() if isinstance(event, StepDone) else None
+            if (told := work.note(event)) is not None:
+                tell(told)
+            held = control.wait() if work.may_pause(event) else None
         return False
     finally:
         events.close()
-
-
-class _Kept:
-    """What a training has produced so far: its last checkpoint and its figures."""
-
-    def __init__(self) -> None:
-        self._checkpoint: Checkpoint | None = None
-        self._figures: dict[str, Any] = {}
-        self._rates: list[float] = []
-        self._sizes: dict[str, int] = {}
-
-    def keep(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-
-    def note(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self._sizes = {"train_tiles": event.train_tiles, "val_tiles": event.validation_tiles}
-        elif isinstance(event, EpochDone):
-            self._rates.append(event.tiles_per_second)
-            self._figures = {
-                "epochs": event.epoch,
-                "train_loss": event.train_loss,
-                "train_accuracy": event.train_accuracy,
-                "val_loss": event.val_loss,
-                "val_accuracy": event.val_accuracy,
-                "seconds": event.elapsed_seconds,
-                "tiles_per_second": float(np.median(self._rates)),
-                **self._sizes,
-            }
-        elif isinstance(event, Finished):
-            self._figures["seconds"] = event.seconds
-
-    def summary(self) -> dict[str, Any]:
-        return dict(self._figures)
-
-    def how_far(self, epochs: int) -> str:
-        """What a stopped training leaves behind, as a sentence."""
-        done = self._figures.get("epochs", 0)
-        if not done:
-            return "It was stopped before its first epoch was complete, so it kept no network."
-        return f"It was stopped after {done} of {epochs} epochs. The network of epoch {done} is kept."
-
-    def files(self, tiles: TileSet | None, config: TrainConfig) -> dict[str, bytes]:
-        files: dict[str, bytes] = {}
-        if self._checkpoint is not None:
-            weights = io.BytesIO()
-            torch.save(self._checkpoint.weights, weights)
-            files["model.pt"] = weights.getvalue()
-            files["predictions.npz"] = _predictions_to_bytes(self._checkpoint.predictions)
-            if self._checkpoint.test is not None:
-                files["test.npz"] = _predictions_to_bytes(self._checkpoint.test)
-        if tiles is not None:
-            with suppress(DataError):  # tiles that cannot be split so: the run has failed with that sentence
-                split = split_for(config, tiles)
-                parts = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
-                files["split.json"] = json.dumps(parts).encode()
-        return files
-
-
-def _predictions_to_bytes(predictions: Predictions) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        tiles=predictions.tiles.numpy(),
-        true=predictions.true.numpy(),
-        predicted=predictions.predicted.numpy(),
-        confidence=predictions.confidence.numpy(),
-    )
-    return buffer.getvalue()
-
-
-def predictions_from_bytes(content: bytes) -> Predictions:
-    """What a run stored as `predictions.npz`. Raises `RunError` when it is damaged."""
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            parts = {name: torch.from_numpy(arrays[name]) for name in ("tiles", "true", "predicted", "confidence")}
-    except Exception as error:  # a damaged archive raises whatever its damage hits first
-        raise RunError("The run's predictions are damaged. Train again to see them.") from error
-    return Predictions(**parts)
 
 
 @lru_cache(maxsize=1)
@@ -273,6 +243,7 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
             name = torch.cuda.get_device_name(device)
     return {
         "device_name": name,
+        **({} if device == "cpu" else {"cpu_name": cpu_device().name}),
         "threads": threads,
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -4,7 +4,9 @@ import logging
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -17,46 +19,60 @@ from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine, Engine
 from eurosat_core.lab.estimate import Estimate, estimate_seconds
 from eurosat_core.lab.frames import seconds_left
-from eurosat_core.lab.game import evaluate_guesses
 from eurosat_core.lab.guesses import GuessBook
-from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.inspection import Inspector
-from eurosat_core.lab.jobs import Command, predictions_from_bytes
+from eurosat_core.lab.jobs import Command
+from eurosat_core.lab.kept_epochs import kept_problem
+from eurosat_core.lab.lesson_guesses import LessonGuesses
 from eurosat_core.lab.library import TileLibrary
+from eurosat_core.lab.lineup import Lineup
+from eurosat_core.lab.predict import Predictor
+from eurosat_core.lab.profile_estimate import estimate_profile
+from eurosat_core.lab.profiles import Profiles
 from eurosat_core.lab.queue import Place
+from eurosat_core.lab.results import Results
 from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
-from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
+from eurosat_core.lab.sweep_estimate import estimate_sweep
+from eurosat_core.lab.sweeps import Sweeps
+from eurosat_core.lab.tensorboard import TensorBoard
 from eurosat_core.lab.workload import Rate, measured_rate
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.profiling.plan import ProfilePlan, profile_problem
 from eurosat_core.settings import Settings
+from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions
 
 __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 
 logger = logging.getLogger(__name__)
 
-_READERS_KEPT = 200
 _MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 
 
-class Lab:
+class Lab(Results):
     """Open it once per server with `open`, close it with `close`. All methods may be called from any thread.
 
     library: its tiles, and how they are downloaded. designs: networks that participants saved. inspector: looks into
-    trained networks at once, beside the queue.
+    trained networks at once, beside the queue; predictor asks them. profiles: traces, each read once for everybody.
+    sweeps: what was measured. lineup: runs side by side. lesson_guesses: what participants guessed on the pages.
+    tensorboard: starts when it is asked for.
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
-        self.store = RunStore(settings.runs)
+        self.library = TileLibrary(settings, self._tiles_opened)
+        super().__init__(RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library)
         self.designs = DesignStore(settings.runs / "designs")
         self.inspector = Inspector(self.store)
-        self._guess_book = GuessBook(settings.runs / "guesses.jsonl")
+        self.predictor = Predictor(self.store, self.inspector)
+        self.profiles = Profiles(self.store)
+        self.sweeps = Sweeps(self.store)
+        self.lineup = Lineup(self.store, self.history, settings.cache)
+        self.lesson_guesses = LessonGuesses(settings.runs / "lesson_guesses.jsonl")
+        self.tensorboard = TensorBoard(settings)
         self._engine = engine
-        self.library = TileLibrary(settings, self._tiles_opened)
         self._devices: tuple[Device, ...] = (cpu_device(),)
         self._devices_known = False
         self._workers_open = False
@@ -64,8 +80,6 @@ class Lab:
         self._closed = False
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self._speeds: list[Speed] = []
-        self._readers: dict[str, HistoryReader] = {}
-        self._readers_lock = threading.Lock()
         self._dispatcher = Dispatcher(
             settings,
             self.store,
@@ -95,6 +109,7 @@ class Lab:
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
         self._closed = True
+        self.tensorboard.close()
         self._dispatcher.close()
         self.library.close()
         if not self._workers_open and self._starting.ident is not None:  # else they would start after the end
@@ -105,7 +120,7 @@ class Lab:
         """What waited when the last server ended waits on, now that its tiles are there."""
         for record in reversed(self.store.all()[0]):
             if record.state == "queued":
-                self._dispatcher.add(record, self._seconds_for(record.config))
+                self._dispatcher.add(record, self._seconds_for(record))
         self._refuse_lost_devices()
 
     def _start_workers(self) -> None:
@@ -198,35 +213,74 @@ class Lab:
         tile_set = self.library.tile_set
         if tile_set is None:
             return None
-        macs = {
-            "baseline": _summary("baseline", 10, "").macs,
-            config.model: _summary(config.model, 10, config.network).macs,
-        }
         runs = [each for each in self.store.all()[0] if each.state == "finished"]
+        machine = self._machine(config.device)
+        return estimate_seconds(config, _used(tile_set), runs, self._speeds, _macs(config), machine)
+
+    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
+        """How long a profile takes, with what that rests on; None while nothing was measured."""
+        tile_set = self.library.tile_set
+        if tile_set is None:
+            return None
+        runs = [each for each in self.store.all()[0] if each.state == "finished"]
+        machine = self._machine(config.device)
+        return estimate_profile(config, plan, _used(tile_set), runs, self._speeds, _macs(config), machine)
+
+    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
+        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
+        return estimate_sweep(config, plan, self.tile_seconds)
+
+    def tile_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training tile with these settings, about; None while nothing was measured."""
+        tile_set = self.library.tile_set
+        found = self.estimate(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
+        return found.seconds / len(tile_set) if found and tile_set else None
+
+    def _machine(self, device: str) -> dict[str, Any]:
+        """What runs on a device note about this machine, as far as it changes their speed."""
         names = {each.id: each.name for each in self._devices}
-        return estimate_seconds(
-            config,
-            _used(tile_set),
-            runs,
-            self._speeds,
-            macs,
-            {"threads": self.settings.threads, "device_name": names.get(config.device, "")},
-        )
+        return {"threads": self.settings.threads, "device_name": names.get(device, "")}
 
     def multiplication_rate(self, device: str) -> Rate | None:
         """Multiplications per second of a device, as measured here; None while nothing was."""
-        names = {each.id: each.name for each in self._devices}
-        machine = {"threads": self.settings.threads, "device_name": names.get(device, "")}
-        return measured_rate(device, self._speeds, self.store.all()[0], self.model_summary, machine)
+        runs = self.store.all()[0]
+        return measured_rate(device, self._speeds, runs, self.model_summary, self._machine(device))
 
-    def _seconds_for(self, config: TrainConfig) -> float | None:
-        estimate = self.estimate(config)
+    def _seconds_for(self, record: RunRecord) -> float | None:
+        if record.kind == "profile":
+            estimate = self.estimate_profile(record.config, ProfilePlan.from_dict(record.plan))
+        elif record.kind == "sweep":
+            estimate = self.estimate_sweep(record.config, SweepPlan.from_dict(record.plan))
+        else:
+            estimate = self.estimate(record.config)
         return estimate.seconds if estimate else None
 
     # -- asking for runs
 
-    def submit(self, config: TrainConfig, owner: str) -> RunRecord:
-        """Put a training in the queue. Raises `LabError` with a sentence when it cannot be."""
+    def submit(self, config: TrainConfig, owner: str, *, group: str = "") -> RunRecord:
+        """Put a training in the queue. Raises `LabError` with a sentence when it cannot be.
+
+        group: of trainings that are held against each other; each then has the machine to itself.
+        """
+        return self._enqueue(config, owner, "train", {"alone": True, "group": group} if group else {})
+
+    def submit_profile(self, config: TrainConfig, plan: ProfilePlan, owner: str) -> RunRecord:
+        """Put a profile of some training steps in the queue. Raises `LabError` with a sentence when it cannot be."""
+        if problem := profile_problem(config):
+            raise ConfigError(problem)
+        return self._enqueue(config, owner, "profile", plan.checked().to_dict())
+
+    def submit_sweep(self, config: TrainConfig, plan: SweepPlan, owner: str) -> RunRecord:
+        """Put a measurement in the queue. Raises `LabError` with a sentence when it cannot be.
+
+        It is made by the worker of the config's device, which must be the GPU where one is measured beside the CPU.
+        """
+        for each in plan.checked().configs(config):
+            if problem := self._device_problem(each.device) or self.library.missing_weights(each):
+                raise ConfigError(problem)
+        return self._enqueue(config, owner, "sweep", plan.to_dict())
+
+    def _enqueue(self, config: TrainConfig, owner: str, kind: str, plan: dict[str, Any]) -> RunRecord:
         config.checked()
         tile_set = self.library.tile_set
         if tile_set is None:
@@ -238,51 +292,30 @@ class Lab:
             raise ConfigError(problem)
         if problem := self.library.missing_weights(config):
             raise ConfigError(problem)
+        if problem := kept_problem(config):
+            raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
-        record = self.store.create(config, owner, _used(tile_set))
-        self._dispatcher.add(record, self._seconds_for(config))
+        record = self.store.create(config, owner, _used(tile_set), kind, plan)
+        self._dispatcher.add(record, self._seconds_for(record))
         return record
 
     def control(self, run_id: str, owner: str, command: Command) -> None:
         """Pause, step, resume or stop a run. Raises `RunError` when it is not the asker's or has ended."""
-        self._dispatcher.control(self._owned(run_id, owner), command)
+        record = self.owned(run_id, owner)
+        if record.kind != "train" and command != "stop":
+            raise RunError("What is being measured cannot be paused, for the pause would be measured, too. Stop it.")
+        self._dispatcher.control(record, command)
 
     def delete(self, run_id: str, owner: str) -> None:
         """Remove a run that has ended. Raises `RunError` when it is not the asker's or still active."""
-        if self._owned(run_id, owner).is_active:
+        if self.owned(run_id, owner).is_active:
             raise RunError(f"The run {run_id} has not ended yet. Stop it first, then delete it.")
         self.store.delete(run_id)
-        with self._readers_lock:
-            self._readers.pop(run_id, None)
+        self.forget(run_id)
 
-    def _owned(self, run_id: str, owner: str) -> RunRecord:
-        record = self.store.get(run_id)
-        if record.owner != owner:
-            raise RunError(f"This run belongs to {record.owner}; only {record.owner} can stop or delete it.")
-        return record
-
-    # -- looking at runs
-
-    def runs(self) -> tuple[list[RunRecord], list[str]]:
-        """All runs, newest first, and a sentence for each run folder that cannot be used."""
-        return self.store.all()
-
-    def run(self, run_id: str) -> RunRecord:
-        """One run. Raises `RunError` when there is none of that name."""
-        return self.store.get(run_id)
-
-    def history(self, run_id: str) -> History:
-        """What a run has told so far; one reader serves all sessions."""
-        with self._readers_lock:
-            reader = self._readers.get(run_id)
-            if reader is None:
-                reader = HistoryReader(self.store.folder_of(run_id) / "events.jsonl")
-                self._readers[run_id] = reader
-                while len(self._readers) > _READERS_KEPT:
-                    self._readers.pop(next(iter(self._readers)))
-        return reader.read()
+    # -- where a run stands
 
     def seconds_left(self, run_id: str) -> float | None:
         """What a running run still needs at its own pace; None in its first moments."""
@@ -304,61 +337,17 @@ class Lab:
         """Whether Stop was asked for and the worker has not answered yet."""
         return self._dispatcher.stopping(run_id)
 
-    def open_test(self, run_id: str, owner: str) -> Evaluation:
-        """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
-        return open_test(self.store, self._owned(run_id, owner).id)
-
-    def test_evaluation(self, run_id: str) -> Evaluation | None:
-        """Accuracy and confusions on the test part once it was opened, else None."""
-        return opened_test(self.store, self.store.get(run_id))
-
-    def has_sealed_test(self, run_id: str) -> bool:
-        """Whether the run has a test part that nobody has looked at yet."""
-        return has_sealed_test(self.store, self.store.get(run_id))
-
-    def sealed_tiles(self, run_id: str) -> int:
-        """How many tiles a run's test part has."""
-        return sealed_tiles(self.store, run_id)
-
-    def earlier_openings(self, run_id: str) -> int:
-        """How many other runs had been scored on the same test part before this one."""
-        return earlier_openings(self.store.all()[0], self.store.get(run_id))
-
-    def evaluation(self, run_id: str) -> Evaluation | None:
-        """Accuracy and confusions of a run's last complete epoch; None when it has none."""
-        predictions = self.predictions(run_id)
-        if predictions is None:
-            return None
-        return evaluate_predictions(predictions.true, predictions.predicted, self.store.get(run_id).tiles.class_names)
-
-    def predictions(self, run_id: str) -> Predictions | None:
-        """What a run said about its validation tiles; None when it has none (or they are damaged)."""
-        try:
-            return predictions_from_bytes(self.store.load(run_id, "predictions.npz"))
-        except RunError:
-            return None
-
-    def tiles_of(self, record: RunRecord) -> TileSet | None:
-        """The tiles a run was made with, if they are the lab's."""
-        tile_set = self.library.tile_set
-        return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
-
-    # -- the game
-
-    def add_guess(self, owner: str, tiles: TileSet, tile: int, guessed: int, seconds: float) -> None:
-        """Note what a participant took a tile for (its number in `tiles`, the label said) and how long that took."""
-        self._guess_book.add(owner, tiles.fingerprint, tile, int(tiles.labels[tile]), guessed, seconds)
-
-    def guesses(self, owner: str, tiles: TileSet | None = None) -> Evaluation | None:
-        """Accuracy and confusions of a participant's newest guesses on `tiles` (the lab's); None without any."""
-        tiles = tiles or self.library.tile_set
-        if tiles is None:
-            return None
-        return evaluate_guesses(self._guess_book.of(owner, tiles.fingerprint), tiles.class_names)
-
 
 def _used(tiles: TileSet) -> TilesUsed:
     return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+
+
+def _macs(config: TrainConfig) -> dict[str, int]:
+    """Multiply-accumulates per tile of a config's model, and of the baseline, whose speed is known."""
+    return {
+        "baseline": _summary("baseline", 10, "").macs,
+        config.model: _summary(config.model, 10, config.network).macs,
+    }
 
 
 @lru_cache(maxsize=32)

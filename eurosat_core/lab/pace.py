@@ -11,7 +11,7 @@ from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["SPEEDUP_GUESSES", "Pace", "comparable_run", "compare_speed", "pace", "speedup_against"]
+__all__ = ["SPEEDUP_GUESSES", "Pace", "comparable_run", "compare_speed", "is_same_pace", "pace", "speedup_against"]
 
 _SAME_PACE = 0.07  # rates closer than this (as a logarithm) are called equal whatever their spread
 _SAME_PACE_UNKNOWN = math.log(1.3)  # the same where one epoch is all there is, so that no spread is known
@@ -77,6 +77,7 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
         and each.created <= record.created
         and each.state in ("finished", "cancelled")
         and each.kind == record.kind
+        and not each.recorded_on
     ]
     same = [each for each in earlier if _same_work(record, each) and _speed_settings(record.config, each.config)]
     if same:
@@ -85,7 +86,7 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
     return max(others, key=lambda each: each.created, default=None)
 
 
-def _is_same_pace(now: Pace, before: Pace) -> bool:
+def is_same_pace(now: Pace, before: Pace) -> bool:
     """Whether two paces are no further apart than what may be chance."""
     limit = _SAME_PACE if min(now.epochs, before.epochs) > 1 else _SAME_PACE_UNKNOWN
     overlap = now.low <= before.high and before.low <= now.high
@@ -126,7 +127,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
     if threads_now and threads_then and threads_now != threads_then:
         how += f"; CPU threads: {threads_now} instead of {threads_then}"
     ratio = now.median / before.median
-    if _is_same_pace(now, before):
+    if is_same_pace(now, before):
         kind, text = "same", f"No difference in speed that we can measure to your earlier run: {figures}."
     elif ratio > 1:
         kind, text = "faster", f"{wording.times(ratio).capitalize()} as fast as your earlier run: {figures}."
@@ -165,7 +166,7 @@ def speedup_against(
         return None
     ratio = on_gpu.median / on_cpu.median
     low, below = SPEEDUP_GUESSES[str(guess)]
-    if _is_same_pace(on_gpu, on_cpu):
+    if is_same_pace(on_gpu, on_cpu):
         ratio, measured = 1.0, "no difference in speed that we can measure"
     elif ratio < 1:
         measured = f"the GPU was slower (the CPU was {wording.times(1 / ratio)} as fast)"

@@ -20,8 +20,10 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.lab.events import RunEvent, event_to_dict
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import Event, event_to_dict
 
 __all__ = ["ACTIVE", "ENDED", "RunRecord", "RunStore", "State", "TilesUsed"]
 
@@ -52,8 +54,11 @@ class RunRecord:
     """What `run.json` holds. Times are seconds since 1970 (UTC); `seconds` in `summary` is without pauses.
 
     message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
-    machine: device name, threads, versions. summary: the figures shown in lists and comparisons. test_opened: when its
-    sealed test part was first looked at.
+    machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
+    of another kind than `train` was to do besides, checked; of a training, whether it is measured with the machine
+    `alone`, and the `group` of trainings it belongs to. test_opened: when its
+    sealed test part was first looked at. recorded_on: of a run that came from another lab: on which machine, and when;
+    such a run has ended for good.
     """
 
     id: str
@@ -68,11 +73,15 @@ class RunRecord:
     message: str = ""
     machine: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     test_opened: float | None = None
+    recorded_on: str = ""
 
     def ran_since(self, moment: float) -> bool:
-        """Whether it was at work at some time after `moment` (seconds since 1970)."""
+        """Whether it was at work here at some time after `moment` (seconds since 1970)."""
+        if self.recorded_on:  # elsewhere, so it kept nobody waiting
+            return False
         return self.started is not None and (self.is_active or (self.ended or 0.0) > moment)
 
     @property
@@ -103,26 +112,42 @@ class RunStore:
             raise RunError(f"'{run_id[:60]}' is not the name of a run. Choose one from the list of runs.")
         return self.folder / run_id
 
-    def create(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> RunRecord:
+    def create(
+        self,
+        config: TrainConfig,
+        owner: str,
+        tiles: TilesUsed,
+        kind: str = "train",
+        plan: dict[str, Any] | None = None,
+    ) -> RunRecord:
         """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
         with self._explained():
-            record = self._new_folder(config, owner, tiles, "queued")
+            record = self._new_folder(config, owner, tiles, "queued", kind, plan or {})
             self.write(record)
         return record
 
-    def create_held(self, config: TrainConfig, owner: str, tiles: TilesUsed) -> tuple[RunRecord, FileLock]:
+    def create_held(
+        self,
+        config: TrainConfig,
+        owner: str,
+        tiles: TilesUsed,
+        kind: str = "train",
+        plan: dict[str, Any] | None = None,
+    ) -> tuple[RunRecord, FileLock]:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
         with self._explained():
-            record = self._new_folder(config, owner, tiles, "running")
+            record = self._new_folder(config, owner, tiles, "running", kind, plan or {})
             held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
             self.write(replace(record, started=record.created))
         return self.get(record.id), held
 
-    def _new_folder(self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State) -> RunRecord:
+    def _new_folder(
+        self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State, kind: str, plan: dict[str, Any]
+    ) -> RunRecord:
         now = time.time()
         self.folder.mkdir(parents=True, exist_ok=True)
         while True:
-            record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, created=now)
+            record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, now, kind, plan=plan)
             with suppress(FileExistsError):
                 self.folder_of(record.id).mkdir()
                 return record
@@ -209,7 +234,7 @@ class RunStore:
         except OSError:
             return False
 
-    def append(self, run_id: str, events: Iterable[Event], at: float | None = None) -> None:
+    def append(self, run_id: str, events: Iterable[RunEvent], at: float | None = None) -> None:
         """Add events to a run, each with the time it was written."""
         now = round(time.time() if at is None else at, 3)
         lines = "".join(json.dumps({"at": now, **event_to_dict(event)}) + "\n" for event in events)
@@ -229,9 +254,15 @@ class RunStore:
         try:
             return (self.folder_of(run_id) / name).read_bytes()
         except OSError as error:
-            raise RunError(
-                f"The run {run_id} kept no {name}. Only a run that got through an epoch has one: train it again."
-            ) from error
+            which = "that got through an epoch" if name.endswith((".pt", ".npz")) else "that got far enough"
+            raise RunError(f"The run {run_id} kept no {name}. Only a run {which} has one: start it again.") from error
+
+    def size(self, run_id: str, name: str) -> int | None:
+        """Bytes of one artifact; None when the run has none of that name."""
+        try:
+            return (self.folder_of(run_id) / name).stat().st_size
+        except OSError:
+            return None
 
     def delete(self, run_id: str) -> None:
         """Remove a run and everything it left behind."""
@@ -293,6 +324,20 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _check_plan(kind: Any, plan: Any) -> None:
+    """Raises `ConfigError` when a run of this kind cannot have this plan."""
+    if not isinstance(plan, dict):
+        raise ConfigError("The plan of a run must be a set of named values.")
+    if kind == "profile":
+        ProfilePlan.from_dict(plan)
+    elif kind == "sweep":
+        SweepPlan.from_dict(plan)
+    elif kind == "train":
+        known = {"alone": bool, "group": str}
+        if not all(isinstance(value, known.get(name, type(None))) for name, value in plan.items()):
+            raise ConfigError("The plan of a training says only whether it has the machine alone, and its group.")
+
+
 def _parse_record(path: Path) -> RunRecord:
     """The record in a `run.json`. Raises `RunError` with a sentence when it is not one."""
     run_id = path.parent.name
@@ -314,11 +359,14 @@ def _parse_record(path: Path) -> RunRecord:
         values["tiles"] = TilesUsed(**{**tiles, "class_names": tuple(tiles["class_names"])})
         values["beside"] = tuple(values.get("beside", ()))
         record = RunRecord(**values)
+        _check_plan(record.kind, record.plan)
         if record.state not in ACTIVE | ENDED:
             raise RunError(f"{damaged} has an unknown state '{record.state}'. Delete its folder.")
-        for name in ("owner", "kind", "message"):
+        for name in ("owner", "kind", "message", "recorded_on"):
             if not isinstance(getattr(record, name), str):
                 raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
+        if record.recorded_on and record.is_active:
+            raise RunError(f"{damaged} was recorded elsewhere and cannot be under way. Delete its folder.")
         for name in ("created", "started", "ended", "test_opened"):
             value = getattr(record, name)
             if not (_is_number(value) and 0 <= value < _LATEST) and not (value is None and name != "created"):

@@ -13,17 +13,19 @@ import torch
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
-from eurosat_core.lab.jobs import Control, TrainJob, run_training
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.events import RunEvent
+from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.kept_epochs import kept_problem
+from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
 from eurosat_core.lab.sealed import earlier_openings, open_test
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
-from eurosat_core.training.events import EpochDone, Event
+from eurosat_core.training.events import EpochDone
 from eurosat_core.training.loop import split_for
 from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, missing_weights, predict
 
-__all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here"]
+__all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here", "work_here"]
 
 OWNER = "command line"
 _EPOCH_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "tiles_per_second")
@@ -33,41 +35,25 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
     """Train in this process and keep the run in the store; the app shows it and leaves it alone.
 
     Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch. Raises
-    `DataError` when the tiles cannot be split as asked, or pretrained weights are missing.
+    `DataError` when the tiles cannot be split as asked, or pretrained weights are missing; `ConfigError` when the
+    weights of all its epochs would take too much room.
     """
     split_for(config, tiles)  # what cannot be split makes no run
     if problem := missing_weights(config, settings.cache):
         raise DataError(problem)
-    store = RunStore(settings.runs)
-    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
-    record, held = store.create_held(config, OWNER, used)
+    if problem := kept_problem(config):
+        raise ConfigError(problem)
     epochs: list[dict[str, float]] = []
 
-    def report(events: list[Event]) -> None:
-        store.append(record.id, events)
-        for event in events:
-            if isinstance(event, EpochDone):
-                epochs.append({name: getattr(event, name) for name in _EPOCH_FIGURES})
-                say(
-                    f"epoch {event.epoch} of {config.epochs}: validation accuracy {event.val_accuracy:.2%}, "
-                    f"{event.seconds:.1f} s, {event.tiles_per_second:,.0f} tiles/s"
-                )
+    def tell(event: RunEvent) -> None:
+        if isinstance(event, EpochDone):
+            epochs.append({name: getattr(event, name) for name in _EPOCH_FIGURES})
+            say(
+                f"epoch {event.epoch} of {config.epochs}: validation accuracy {event.val_accuracy:.2%}, "
+                f"{event.seconds:.1f} s, {event.tiles_per_second:,.0f} tiles/s"
+            )
 
-    say(f"run {record.id}")
-    job = TrainJob(record.id, config, tiles.fingerprint, str(tiles.cache), settings.threads)
-    control = Control()
-    try:
-        with _stopped_by_interrupt(control):
-            result = run_training(job, report, control)
-        store.save(record.id, result.files)
-        store.end(record.id, result.state, result.message, summary=result.summary, machine=result.machine)
-    except OSError as error:
-        message = f"Its result could not be stored: {error.strerror or error}. Free some disk space."
-        with suppress(LabError, OSError):
-            store.end(record.id, "failed", message)
-        raise RunError(message) from error
-    finally:
-        held.release()
+    record, result = work_here(config, tiles, settings, say, tell)
     return {
         "run_id": record.id,
         "state": result.state,
@@ -77,6 +63,46 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
         "seconds": result.summary.get("seconds", 0.0),
         "val_accuracy": result.summary.get("val_accuracy"),
     }
+
+
+def work_here(
+    config: TrainConfig,
+    tiles: TileSet,
+    settings: Settings,
+    say: Callable[[str], None],
+    tell: Callable[[RunEvent], None],
+    kind: str = "train",
+    plan: dict[str, Any] | None = None,
+) -> tuple[RunRecord, JobResult]:
+    """Do a run of any kind in this process, from beginning to end, and keep it in the store.
+
+    tell: gets every event that is kept. Ctrl-C stops the run. Raises `RunError` when the store cannot be written.
+    """
+    store = RunStore(settings.runs)
+    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+    record, held = store.create_held(config, OWNER, used, kind, plan)
+
+    def report(events: list[RunEvent]) -> None:
+        store.append(record.id, events)
+        for event in events:
+            tell(event)
+
+    say(f"run {record.id}")
+    job = Job(record.id, config, tiles.fingerprint, str(tiles.cache), settings.threads, kind, plan or {})
+    control = Control()
+    try:
+        with _stopped_by_interrupt(control):
+            result = run_job(job, report, control)
+        store.save(record.id, result.files)
+        store.end(record.id, result.state, result.message, summary=result.summary, machine=result.machine)
+    except OSError as error:
+        message = f"Its result could not be stored: {error.strerror or error}. Free some disk space."
+        with suppress(LabError, OSError):
+            store.end(record.id, "failed", message)
+        raise RunError(message) from error
+    finally:
+        held.release()
+    return store.get(record.id), result
 
 
 @contextmanager

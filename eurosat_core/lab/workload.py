@@ -45,7 +45,7 @@ def measured_rate(
             found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
     for run in runs:
         rate = run.summary.get("tiles_per_second")
-        alone = run.state == "finished" and run.kind == "train" and not run.beside
+        alone = run.state == "finished" and run.kind == "train" and not run.beside and not run.recorded_on
         here = all(run.machine.get(name) == value for name, value in machine.items())
         if not (alone and here and rate and run.config.device == device and run.config.source == "memory"):
             continue

@@ -14,6 +14,7 @@ from eurosat_core.wording import count, listed, times
 
 __all__ = [
     "WHERE",
+    "WHERE_GUESSES",
     "Part",
     "compared",
     "guess_sentence",
@@ -36,6 +37,13 @@ _OWN = {
     "adaptiveavgpool": "pooling",
 }
 WHERE = {"convolution": "the convolutions", "linear": "the linear layers", "other": "other layers"}
+WHERE_GUESSES = {
+    "Convolutions for both": ("convolution", "convolution"),
+    "Linear layers for both": ("linear", "linear"),
+    "Convolutions, then linear": ("convolution", "linear"),
+    "Linear, then convolutions": ("linear", "convolution"),
+}
+"""What can be guessed of the baseline: kind of layer with most parameters, kind with most multiplications."""
 
 
 @dataclass(frozen=True)

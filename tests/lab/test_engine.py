@@ -1,5 +1,6 @@
 """The lab with its real workers: one lab for all tests of this file, since it takes seconds to start."""
 
+import gzip
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.lab import Lab, open_lab
 from eurosat_core.lab.runs import RunRecord
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
 
 pytestmark = pytest.mark.engine
 
@@ -112,6 +114,27 @@ def test_loader_workers_inside_a_worker(lab: Lab) -> None:
     done = wait_for_state(lab, run.id, "finished", "failed", timeout=PATIENCE)
     assert done.state == "finished", done.message
     assert done.summary["epochs"] == 1
+
+
+def test_a_profile_goes_through_a_worker(lab: Lab) -> None:
+    run = lab.submit_profile(profile_config("baseline"), ProfilePlan(repeat=2), "ada")
+    done = wait_for_state(lab, run.id, "finished", "failed", timeout=PATIENCE)
+    assert done.state == "finished", done.message
+    told = lab.history(run.id).profile
+    assert told.done and [each.file for each in told.traces] == ["trace_1.json.gz", "trace_2.json.gz"]
+    trace = gzip.decompress(lab.file(run.id, "trace_2.json.gz"))
+    assert b"enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__" in trace and b"eurosat.update" in trace
+    found = lab.estimate_profile(run.config, ProfilePlan())
+    assert found and run.id in found.basis
+
+
+def test_a_profile_is_stopped(lab: Lab) -> None:
+    plan = ProfilePlan(wait=80, warmup=15, active=5, repeat=4)
+    run = lab.submit_profile(profile_config("baseline", batch_size=150, workers=0), plan, "ada")
+    eventually(lambda: lab.history(run.id).profile.latest, PATIENCE)
+    lab.control(run.id, "ada", "stop")
+    done = wait_for_state(lab, run.id, "cancelled", timeout=PATIENCE)
+    assert "no trace" in done.message or "can be looked at" in done.message
 
 
 def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:

@@ -13,8 +13,9 @@ from fake_engine import CONFIG, eventually
 from eurosat_core.data.batches import MemorySource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
-from eurosat_core.lab import jobs
-from eurosat_core.lab.jobs import Control, JobResult, TrainJob, predictions_from_bytes, run_training
+from eurosat_core.lab import jobs, train_job
+from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.models.catalog import build_model
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
@@ -25,8 +26,8 @@ from eurosat_core.training.problems import DeviceError
 LONG = replace(CONFIG, epochs=200)
 
 
-def job_for(tiles: TileSet, config: TrainConfig = CONFIG, run_id: str = "a-run", **changes: Any) -> TrainJob:
-    return replace(TrainJob(run_id, config, tiles.fingerprint, str(tiles.cache), threads=1), **changes)
+def job_for(tiles: TileSet, config: TrainConfig = CONFIG, run_id: str = "a-run", **changes: Any) -> Job:
+    return replace(Job(run_id, config, tiles.fingerprint, str(tiles.cache), threads=1), **changes)
 
 
 class Watched(Control):
@@ -45,7 +46,7 @@ class Watched(Control):
 class Session:
     """A job in a thread, its events as they come, and how to command it."""
 
-    def __init__(self, job: TrainJob) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.events: list[Event] = []
         self.result: JobResult | None = None
@@ -54,7 +55,7 @@ class Session:
         self._thread.start()
 
     def _work(self) -> None:
-        self.result = run_training(self.job, self.events.extend, self.control)
+        self.result = run_job(self.job, self.events.extend, self.control)
 
     def say(self, name: jobs.Command) -> None:
         eventually(lambda: jobs.command(self.job.run_id, name))
@@ -82,10 +83,10 @@ class Session:
 
 
 @pytest.fixture
-def session() -> Iterator[Callable[[TrainJob], Session]]:
+def session() -> Iterator[Callable[[Job], Session]]:
     opened: list[Session] = []
 
-    def open_one(job: TrainJob) -> Session:
+    def open_one(job: Job) -> Session:
         opened.append(Session(job))
         return opened[-1]
 
@@ -98,7 +99,7 @@ def session() -> Iterator[Callable[[TrainJob], Session]]:
 @pytest.fixture(scope="module")
 def finished_run(small_tiles: TileSet) -> tuple[JobResult, list[Event]]:
     events: list[Event] = []
-    return run_training(job_for(small_tiles), events.extend), events
+    return run_job(job_for(small_tiles), events.extend), events
 
 
 # -- what a finished run brings back
@@ -161,7 +162,7 @@ def test_the_stored_weights_give_the_stored_predictions(
 # -- being commanded
 
 
-def test_a_stopped_run_keeps_its_last_epoch(small_tiles: TileSet, session: Callable[[TrainJob], Session]) -> None:
+def test_a_stopped_run_keeps_its_last_epoch(small_tiles: TileSet, session: Callable[[Job], Session]) -> None:
     running = session(job_for(small_tiles, LONG))
     eventually(lambda: any(isinstance(each, EpochDone) for each in running.events))
     running.say("stop")
@@ -173,7 +174,7 @@ def test_a_stopped_run_keeps_its_last_epoch(small_tiles: TileSet, session: Calla
 
 
 def test_one_step_is_one_batch_also_over_the_end_of_an_epoch(
-    small_tiles: TileSet, session: Callable[[TrainJob], Session]
+    small_tiles: TileSet, session: Callable[[Job], Session]
 ) -> None:
     running = session(job_for(small_tiles, replace(LONG, batch_size=50)))  # 3 steps, and 1 of validation
     eventually(lambda: running.events)
@@ -189,7 +190,7 @@ def test_one_step_is_one_batch_also_over_the_end_of_an_epoch(
     eventually(lambda: len(running.steps()) > before)
 
 
-def test_pauses_are_not_counted(small_tiles: TileSet, session: Callable[[TrainJob], Session]) -> None:
+def test_pauses_are_not_counted(small_tiles: TileSet, session: Callable[[Job], Session]) -> None:
     began = time.perf_counter()
     running = session(job_for(small_tiles, replace(CONFIG, epochs=10)))
     eventually(lambda: running.events)
@@ -205,7 +206,7 @@ def test_pauses_are_not_counted(small_tiles: TileSet, session: Callable[[TrainJo
     assert all(each.seconds < result.summary["seconds"] for each in running.steps())
 
 
-def test_a_paused_run_can_be_stopped(small_tiles: TileSet, session: Callable[[TrainJob], Session]) -> None:
+def test_a_paused_run_can_be_stopped(small_tiles: TileSet, session: Callable[[Job], Session]) -> None:
     running = session(job_for(small_tiles, LONG))
     eventually(lambda: running.events)
     running.pause()
@@ -216,7 +217,7 @@ def test_a_paused_run_can_be_stopped(small_tiles: TileSet, session: Callable[[Tr
 def test_stop_before_the_first_step(small_tiles: TileSet) -> None:
     control = Control()
     control.command("stop")
-    result = run_training(job_for(small_tiles), lambda _events: None, control)
+    result = run_job(job_for(small_tiles), lambda _events: None, control)
     assert result.state == "cancelled" and result.events == 0
     assert result.summary == {} and set(result.files) == {"split.json"}
 
@@ -229,7 +230,7 @@ def test_a_run_that_is_not_here_takes_no_command() -> None:
 
 
 def test_other_tiles_than_asked_for(small_tiles: TileSet) -> None:
-    result = run_training(job_for(small_tiles, fingerprint="another"), lambda _events: None)
+    result = run_job(job_for(small_tiles, fingerprint="another"), lambda _events: None)
     assert result.state == "failed" and "tiles have changed" in result.message
     assert result.files == {} and result.events == 0 and not result.restart_worker
 
@@ -238,12 +239,12 @@ def test_a_worker_elsewhere_looks_for_its_own_tiles(small_tiles: TileSet, monkey
     monkeypatch.setenv("EUROSAT_DATA", small_tiles.place)
     monkeypatch.setenv("EUROSAT_CACHE", str(small_tiles.cache.parent))
     job = job_for(small_tiles, replace(CONFIG, epochs=1), cache="/not/on/this/machine")
-    assert run_training(job, lambda _events: None).state == "finished"
+    assert run_job(job, lambda _events: None).state == "finished"
 
 
 def failing_after(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """Let a training fail after its first epoch."""
-    real = jobs.train
+    real = train_job.train
 
     def train(*arguments: Any) -> Any:
         for event in (events := real(*arguments)):
@@ -252,7 +253,7 @@ def failing_after(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None
                 events.close()
                 raise error
 
-    monkeypatch.setattr(jobs, "train", train)
+    monkeypatch.setattr(train_job, "train", train)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +274,7 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
 ) -> None:
     failing_after(monkeypatch, error)
     events: list[Event] = []
-    result = run_training(job_for(small_tiles), events.extend)
+    result = run_job(job_for(small_tiles), events.extend)
     assert result.state == "failed" and words in result.message and result.restart_worker == restart
     assert result.summary["epochs"] == 1 and {"model.pt", "predictions.npz"} <= set(result.files)
     assert result.events == len(events)
@@ -283,13 +284,13 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
 
 def test_a_loss_that_runs_away_is_a_sentence(small_tiles: TileSet) -> None:
     config = replace(CONFIG, learning_rate=10.0, momentum=0.99, epochs=30)
-    result = run_training(job_for(small_tiles, config), lambda _events: None)
+    result = run_job(job_for(small_tiles, config), lambda _events: None)
     assert result.state == "failed" and "learning rate" in result.message
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_a_sentence_and_a_fresh_worker(small_tiles: TileSet) -> None:
-    result = run_training(job_for(small_tiles, replace(CONFIG, device="cuda:0")), lambda _events: None)
+    result = run_job(job_for(small_tiles, replace(CONFIG, device="cuda:0")), lambda _events: None)
     assert result.state == "failed" and "cuda:0" in result.message and result.restart_worker
     assert result.machine["device_name"] == "cuda:0"
 
@@ -304,13 +305,13 @@ def test_a_card_that_vanished_is_still_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_tiles_that_cannot_be_split_so_fail_with_the_sentence(small_tiles: TileSet) -> None:
-    result = run_training(job_for(small_tiles, replace(CONFIG, split="place")), lambda _events: None)
+    result = run_job(job_for(small_tiles, replace(CONFIG, split="place")), lambda _events: None)
     assert result.state == "failed" and "lists of the split by place" in result.message
     assert result.files == {}
 
 
 def test_the_sealed_part_comes_back_in_a_file_of_its_own(small_tiles: TileSet) -> None:
-    result = run_training(job_for(small_tiles, replace(CONFIG, sealed_test=True, epochs=1)), lambda _events: None)
+    result = run_job(job_for(small_tiles, replace(CONFIG, sealed_test=True, epochs=1)), lambda _events: None)
     parts = json.loads(result.files["split.json"])
     assert predictions_from_bytes(result.files["test.npz"]).tiles.tolist() == parts["test"]
     assert (result.summary["train_tiles"], result.summary["val_tiles"]) == (120, 40)

@@ -12,8 +12,8 @@ import pytest
 from fake_engine import CONFIG, eventually, held_elsewhere, refused, started, step
 
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.jobs import predictions_from_bytes
 from eurosat_core.lab.runs import ACTIVE, ENDED, RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.training.config import TrainConfig
 
 ID = "20260102-030405-baseline-00ff"

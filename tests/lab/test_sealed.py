@@ -6,9 +6,9 @@ import torch
 from fake_engine import CONFIG, OpenFake, refused, tiles_used, wait_for_state
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab import jobs
 from eurosat_core.lab.runs import RunRecord, RunStore
 from eurosat_core.lab.sealed import against_validation, earlier_openings
+from eurosat_core.lab.train_job import predictions_from_bytes, predictions_to_bytes
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions
 
 SEALED = replace(CONFIG, sealed_test=True, epochs=1)
@@ -102,5 +102,5 @@ def test_damaged_envelope_gets_a_sentence(open_fake: OpenFake) -> None:
 
 def test_predictions_survive_the_way_to_the_disk() -> None:
     predictions = Predictions(*(torch.arange(3) for _ in range(3)), torch.tensor([0.5, 0.25, 1.0]))
-    again = jobs.predictions_from_bytes(jobs._predictions_to_bytes(predictions))
+    again = predictions_from_bytes(predictions_to_bytes(predictions))
     assert torch.equal(again.confidence, predictions.confidence) and len(again) == 3

@@ -9,11 +9,11 @@ import torch
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import RunError
-from eurosat_core.lab.jobs import split_for
 from eurosat_core.models import recorded
 from eurosat_core.models.recorded import recorded_baseline, recorded_network
 from eurosat_core.training.config import recipe_config
 from eurosat_core.training.network import evaluation_batches, predict
+from eurosat_core.training.sources import split_for
 
 
 def test_the_record_is_consistent() -> None:

@@ -1,0 +1,74 @@
+"""What commands that work on tiles have in common: settings as options, the device, progress on stderr."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from eurosat_core.errors import ConfigError
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.recipes import RECIPES
+
+__all__ = ["add_settings", "check_device", "decoding_progress", "given", "say"]
+
+
+def add_settings(
+    parser: argparse.ArgumentParser, leave_out: Sequence[str] = (), recipe: str = "the model's own"
+) -> None:
+    """One option for every setting of a training; those not given keep the recipe's value.
+
+    recipe: what is used when none is given.
+    """
+    parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
+    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}; {recipe} by default")
+    for each in fields(TrainConfig):
+        if each.name == "recipe" or each.name in leave_out:
+            continue
+        option = f"--{each.name.replace('_', '-')}"
+        default = "" if each.default is MISSING else f"the tutorial's: {each.default}"
+        if each.type in (bool, "bool"):
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=default)
+        else:
+            kind = {"int": int, "float": float, "int | None": int}.get(_type_name(each.type), str)
+            parser.add_argument(option, type=kind, default=None, help=default, required=each.name == "model")
+
+
+def given(options: argparse.Namespace, request: type[TrainConfig] | type[ProfilePlan]) -> dict[str, Any]:
+    """The settings of a request that stand on the command line."""
+    values = {each.name: getattr(options, each.name, None) for each in fields(request)}
+    given = {name: value for name, value in values.items() if value is not None and name not in ("model", "recipe")}
+    return {name: "cuda:0" if (name, value) == ("device", "cuda") else value for name, value in given.items()}
+
+
+def _type_name(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def check_device(name: str) -> None:
+    """Raises `ConfigError` with the reason when this machine cannot compute on it."""
+    if name == "cpu":
+        return
+    from eurosat_core.devices import probe_devices
+
+    devices = probe_devices()
+    if any(each.id == name and each.available for each in devices):
+        return
+    reason = next((each.reason for each in devices if each.id == name or not each.available), "")
+    raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
+
+
+def decoding_progress() -> Any:
+    """Progress of decoding on stderr, a line every 5,000 tiles."""
+
+    def progress(done: int, total: int) -> None:
+        if done % 5120 < 256 or done == total:
+            say(f"decoding tiles: {done:,} of {total:,}")
+
+    return progress

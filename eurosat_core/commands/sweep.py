@@ -1,0 +1,163 @@
+"""`sweep`: vary one setting and time the steps of each value in turn; or one of the lab's experiments."""
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
+from eurosat_core.errors import ConfigError
+from eurosat_core.profiling.plan import QUIET_PROFILER
+from eurosat_core.settings import Settings
+from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
+from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
+from eurosat_core.training.config import TrainConfig, recipe_config
+
+__all__ = ["register"]
+
+_WITHOUT_EFFECT = ("epochs", "keep_epochs", "sealed_test", "schedule", "growing_sizes", "model", "device")
+_OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
+_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+def register(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command. add: makes a parser of (name, about, command, show)."""
+    sweep = add("sweep", "Vary one setting and time training steps with each of its values.", _sweep, _show)
+    what = sweep.add_mutually_exclusive_group(required=True)
+    what.add_argument("--setting", help=f"vary this one: {', '.join(SWEPT)}")
+    what.add_argument("--experiment", help=f"one of the lab's: {', '.join(EXPERIMENTS)}")
+    what.add_argument("--race", action="store_true", help="the small model against the pretrained one")
+    what.add_argument("--limits", action="store_true", help="what the devices can do at most, and predicted steps")
+    sweep.add_argument("--values", help="of the setting, separated by commas (networks by semicolons)")
+    sweep.add_argument("--devices", default="cpu", help="measure on all of these, separated by commas; cpu by default")
+    sweep.add_argument("--seconds", type=float, help="for the timed steps of all values together")
+    sweep.add_argument("--accuracy", type=float, metavar="SHARE", help="also train each to this accuracy, such as 0.5")
+    sweep.add_argument("--model", help="baseline by default")
+    add_settings(sweep, leave_out=_WITHOUT_EFFECT, recipe="tutorial")
+
+
+def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+    os.environ.update(QUIET_PROFILER)
+    devices = ["cuda:0" if each == "cuda" else each for each in _listed(options.devices)]
+    config, plan = _request(options, devices, settings)
+    for each in dict.fromkeys(one.device for one in plan.configs(config)):
+        check_device(each)
+    from eurosat_core.data.tiles import find_place, open_tiles
+    from eurosat_core.lab.standalone_sweep import sweep_here
+
+    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
+    say(tiles.description)
+    result = sweep_here(config, plan, tiles, settings, say)
+    return result, 0 if result["state"] == "finished" else 1
+
+
+def _request(options: argparse.Namespace, devices: list[str], settings: Settings) -> tuple[TrainConfig, SweepPlan]:
+    if options.setting is None and (options.values is not None or options.accuracy is not None):
+        raise ConfigError("--values and --accuracy belong to --setting. Name the setting to be varied.")
+    if options.experiment:
+        config, plan = plan_experiment(options.experiment, devices, options.model)
+    elif options.race:
+        from eurosat_core.data.weights import weights_problem
+        from eurosat_core.lab.race import entrants, plan_race
+
+        racing = entrants(lambda name: weights_problem(name, settings.cache))
+        if racing.note:
+            say(racing.note)
+        config, plan = plan_race(racing.models, devices)
+    elif options.limits:
+        config = recipe_config("baseline", "tutorial", device=home_device(devices), source="memory")
+        plan = plan_limits(devices)
+    else:
+        return _free(options, devices)
+    own = given(options, TrainConfig)
+    own.pop("device", None)
+    if own:
+        raise ConfigError(f"--{min(own).replace('_', '-')} has no meaning here: these measurements set it themselves.")
+    if options.seconds is not None:
+        plan = SweepPlan.from_dict({**plan.to_dict(), "seconds": options.seconds})
+    return config, plan
+
+
+def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig, SweepPlan]:
+    from eurosat_core.lab.choices import in_words
+
+    if options.setting not in SWEPT:
+        raise ConfigError(f"'{options.setting}' cannot be varied here. Choose one of: {', '.join(SWEPT)}.")
+    if options.values is None:
+        raise ConfigError("Name the values to compare, such as --values 8,40,256.")
+    values = [_value(options.setting, each) for each in _listed(options.values, options.setting)]
+    own = given(options, TrainConfig)
+    source = {} if options.setting in _OF_THE_LOADER or "workers" in own or "source" in own else {"source": "memory"}
+    model = {"network": "custom"}.get(options.setting, options.model or "baseline")
+    config = recipe_config(model, options.recipe or "tutorial", **{**source, **own, "device": home_device(devices)})
+    labels = [in_words(options.setting, each)[:60] for each in values]
+    seconds = options.seconds if options.seconds is not None else 8.0 * len(values) * len(devices)
+    plan = free_sweep(options.setting, values, labels, devices, seconds=seconds, target_accuracy=options.accuracy)
+    return config, plan
+
+
+def _listed(text: str, setting: str = "") -> list[str]:
+    found = [each.strip() for each in text.split(";" if setting == "network" else ",")]
+    return [each for each in found if each]
+
+
+def _value(setting: str, word: str) -> Any:
+    """A word as the value of a setting; one that is none is refused where the config is checked."""
+    kind = str(next(each.type for each in fields(TrainConfig) if each.name == setting))
+    if "bool" in kind:
+        return _WORDS.get(word.lower(), word)
+    try:
+        return int(word) if "int" in kind else float(word) if "float" in kind else word
+    except ValueError:
+        return word
+
+
+def _show(result: dict[str, Any]) -> str:
+    lines = [f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s. {result['message']}".rstrip()]
+    if result["cells"]:
+        lines += [
+            "",
+            f"{'':<24}{'device':<8}{'tiles/s':>9}{'quartiles':>16}{'step':>11}  against {result['reference']}",
+        ]
+    for cell in result["cells"]:
+        if cell["tiles_per_second"] is None:
+            lines.append(f"{cell['label']:<24}{cell['device']:<8}  {cell['problem'] or 'not measured'}")
+            continue
+        spread = f"{cell['low']:,.0f}–{cell['high']:,.0f}"
+        lines.append(
+            f"{cell['label']:<24}{cell['device']:<8}{cell['tiles_per_second']:>9,.0f}{spread:>16}"
+            f"{cell['step_ms']:>8.2f} ms  {_against(cell)}"
+        )
+        lines += _more(cell)
+    for device, limits in result["limits"].items():
+        matmul = ", ".join(f"{name} {rate / 1e9:,.0f}" for name, rate in limits["matmul"].items())
+        lines.append(
+            f"{device}: matrix multiplication {matmul} billion operations/s; memory "
+            f"{limits['bandwidth'][-1][1] / 1e9:,.1f} GB/s; launch {limits['launch_seconds'] * 1e6:.1f} µs"
+        )
+    return "\n".join([*lines, "", result["how"]]).rstrip()
+
+
+def _against(cell: dict[str, Any]) -> str:
+    if cell["factor"] is None:
+        return ""
+    if cell["outcome"] == "reference":
+        return ""
+    words = {"same": "no difference we can measure", "unknown": ""}.get(cell["outcome"], cell["outcome"])
+    return f"{cell['factor']:.2f}× ({cell['factor_low']:.2f}–{cell['factor_high']:.2f}) {words}".rstrip()
+
+
+def _more(cell: dict[str, Any]) -> list[str]:
+    lines = []
+    if (learning := cell["learning"]) is not None:
+        reached = "reached" if learning["reached"] else "not reached"
+        spent = f"{learning['seconds']:.1f} s, {learning['tiles']:,} tiles of training"
+        lines.append(f"    {learning['target']:.0%} {reached}: {spent}")
+    if cell["projected_seconds"] is not None:
+        lines.append(f"    a whole training, projected: {cell['projected_seconds']:,.0f} s")
+    if (prediction := cell["prediction"]) is not None:
+        predicted = 1000 * prediction["seconds"]
+        ratio = predicted / cell["step_ms"]
+        lines.append(f"    predicted {predicted:.2f} ms, {ratio:.2f} of the measured one ({prediction['bottleneck']})")
+    return lines

@@ -1,0 +1,274 @@
+"""The race: models × devices, the same work on each, timed step by step, with the whole trainings projected.
+
+Short form: one measurement (`sweep`) whose cells take turns. Full form: ordinary trainings, one after the other, each
+with the machine to itself. Where a device is missing nothing is invented: its place says why it is empty.
+"""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from eurosat_core import wording
+from eurosat_core.data.weights import WEIGHTS, weights_problem
+from eurosat_core.devices import Device
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.lab.estimate import Estimate
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.sweep_estimate import least_seconds
+from eurosat_core.models.catalog import CATALOG, model_entry
+from eurosat_core.speed.experiments import home_device
+from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.speed.projection import Projection, project
+from eurosat_core.speed.result import CellResult, SweepResult
+from eurosat_core.speed.turns import Spread
+from eurosat_core.speed.verdict import Verdict
+from eurosat_core.training.config import TrainConfig, recipe_config
+
+if TYPE_CHECKING:
+    from eurosat_core.lab.lab import Lab
+
+__all__ = [
+    "EPOCHS",
+    "RACE",
+    "TUTORIAL_RATIO",
+    "Bar",
+    "Entrants",
+    "MissingBar",
+    "Race",
+    "entrants",
+    "estimate_full_race",
+    "full_race_configs",
+    "group_of",
+    "plan_race",
+    "read_race",
+    "start_full_race",
+]
+
+RACE = "race"
+EPOCHS = 10
+TUTORIAL_RATIO = 6.0
+"""How many times as fast the tutorial reports VGG11-BN on its GPU as on its CPU. Not measured here."""
+
+_STEPS = 5  # timed steps of a cell in a round, at least
+_ROUNDS = 6  # so at least 30 in all
+_SECONDS = 20.0  # per cell
+_LONGEST = 150.0  # so that it is over within three minutes of the click
+
+
+@dataclass(frozen=True)
+class Entrants:
+    """The models that race, and a sentence about the pretrained one if it is not the tutorial's."""
+
+    models: tuple[str, ...]
+    note: str = ""
+
+
+def entrants(missing: Callable[[str], str]) -> Entrants:
+    """The baseline against VGG11-BN where its weights are here, else against EfficientNet-Lite0.
+
+    missing: why weights are not here, as `weights_problem` says it; empty when they are.
+    """
+    if not missing("vgg11_bn"):
+        return Entrants(("baseline", "vgg11_bn"))
+    why = f"The weights of VGG11-BN ({WEIGHTS['vgg11_bn'].megabytes} MB) are not on this machine"
+    if missing("efficientnet_lite0"):
+        return Entrants(("baseline", "tilenet"), f"{why}, nor are any others, so tilenet learns from scratch instead.")
+    title = CATALOG["efficientnet_lite0"].title
+    return Entrants(
+        ("baseline", "efficientnet_lite0"),
+        f"{why}, so {title} races in its place: pretrained too, but a much smaller network. Its times are not VGG’s.",
+    )
+
+
+def lab_entrants(lab: "Lab") -> Entrants:
+    """The models that race in a lab."""
+    return entrants(lambda name: weights_problem(name, lab.settings.cache))
+
+
+# -- short form
+
+
+def plan_race(
+    models: Sequence[str],
+    devices: Sequence[str],
+    tile_seconds: Callable[[TrainConfig], float | None] = lambda _config: None,
+    seconds: float | None = None,
+) -> tuple[TrainConfig, SweepPlan]:
+    """What the short form measures: the config that all share (the tutorial's way), and the plan.
+
+    tile_seconds: of a training tile with some settings, so that a slow machine gets the time it needs. seconds: for
+    all timed steps, else as many as that takes. Raises `ConfigError` when nothing can race.
+    """
+    if not models or not devices:
+        raise ConfigError("Choose at least one model and one device for the race.")
+    config = recipe_config(models[0], "tutorial", device=home_device(devices))
+    cells = tuple(
+        Cell(model_entry(model).title, {"model": model, "device": device}) for device in devices for model in models
+    )
+    first = cells[0].label
+    plan = SweepPlan(cells, RACE, "model", first, cells[-1].label, rounds=_ROUNDS, steps=_STEPS, validation=True)
+    if seconds is None:
+        needed = least_seconds(config, plan, tile_seconds)
+        seconds = float(round(min(max(_SECONDS * len(cells), 1.1 * needed), _LONGEST)))
+    plan = replace(plan, seconds=seconds).checked()
+    plan.configs(config)
+    return config, plan
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One model on one device: its steps, and the whole training projected from them (or why that cannot be).
+
+    text: what stands at the bar: device, threads, steps, spread.
+    """
+
+    model: str
+    title: str
+    device: str
+    device_name: str
+    threads: int | None
+    step_seconds: Spread | None
+    tiles_per_second: Spread | None
+    parts: dict[str, float] | None
+    projection: Projection | None
+    text: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class MissingBar:
+    """A device that did not race, and why: nothing is shown as measured on it."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Race:
+    """What a race showed. recorded_on, beside: as in the run's record: say them with its figures.
+
+    missing: devices that are not there. kind: of the bars' seconds.
+    """
+
+    bars: tuple[Bar, ...]
+    missing: tuple[MissingBar, ...]
+    recorded_on: str
+    beside: tuple[str, ...]
+    result: SweepResult
+    kind: Literal["projected"] = "projected"
+
+    def bar(self, model: str, device: str) -> Bar | None:
+        """One of the bars; None when it did not race."""
+        return next((each for each in self.bars if (each.model, each.device) == (model, device)), None)
+
+    def device_verdict(self, model: str, device: str) -> Verdict:
+        """Whether a model trains faster on a device than on the CPU."""
+        title = model_entry(model).title
+        return self.result.verdict(title, device, against=title, on="cpu")
+
+    def model_verdict(self, model: str, against: str, device: str) -> Verdict:
+        """Whether a model takes its steps faster than another one on the same device."""
+        return self.result.verdict(model_entry(model).title, device, against=model_entry(against).title)
+
+
+def read_race(
+    record: RunRecord,
+    result: SweepResult,
+    train_fraction: float | None = None,
+    devices: Sequence[Device] = (),
+) -> Race:
+    """The race in a run's result, with the trainings on all of its tiles projected.
+
+    devices: the lab's, for those that are missing; leave them out for a run that was recorded elsewhere.
+    """
+    share = record.config.train_fraction if train_fraction is None else train_fraction
+    train = int(record.tiles.count * share)
+    bars = tuple(_bar(record, each, train) for each in result.cells)
+    raced = {each.device for each in bars}
+    missing = tuple(
+        MissingBar(each.id, each.reason or f"{each.name} was not chosen for this race.")
+        for each in devices
+        if each.id not in raced and not record.recorded_on
+    )
+    return Race(bars, missing, record.recorded_on, record.beside, result)
+
+
+def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
+    threads = record.machine.get("threads")
+    name = _device_name(record, cell.device)
+    validation = record.tiles.count - train_tiles
+    return Bar(
+        model=cell.config.model,
+        title=cell.label,
+        device=cell.device,
+        device_name=name,
+        threads=threads if isinstance(threads, int) else None,
+        step_seconds=cell.step_seconds,
+        tiles_per_second=cell.tiles_per_second,
+        parts=cell.parts,
+        projection=project(cell, train_tiles, validation, EPOCHS),
+        text=_measured_text(name, threads, cell),
+        problem=cell.problem,
+    )
+
+
+def _device_name(record: RunRecord, device: str) -> str:
+    """The name of the device that a cell ran on; the record's machine is that of the run's own device."""
+    if device == record.config.device:
+        return str(record.machine.get("device_name") or wording.device_name(device))
+    return str(record.machine.get("cpu_name") or wording.device_name(device))
+
+
+def _measured_text(name: str, threads: object, cell: CellResult) -> str:
+    steps = cell.step_seconds
+    if steps is None:
+        return cell.problem
+    threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""
+    spread = f"half of the rounds within {100 * steps.share:.0f}\N{NO-BREAK SPACE}%"
+    return f"{name}{threaded}; {steps.steps} timed steps in {wording.count(steps.rounds, 'round')}, {spread}"
+
+
+# -- full form
+
+
+def full_race_configs(models: Sequence[str], devices: Sequence[str], epochs: int = EPOCHS) -> tuple[TrainConfig, ...]:
+    """The trainings of the full form: every model on every device, the tutorial's way."""
+    return tuple(
+        recipe_config(model, "tutorial", device=device, epochs=epochs) for device in devices for model in models
+    )
+
+
+def estimate_full_race(lab: "Lab", configs: Sequence[TrainConfig]) -> Estimate | None:
+    """How long the full form takes, one training after the other; None while one of them cannot be estimated."""
+    found = [lab.estimate(each) for each in configs]
+    if not found or any(each is None for each in found):
+        return None
+    known = [each for each in found if each is not None]
+    basis = " ".join(dict.fromkeys(each.basis for each in known))
+    return Estimate(sum(each.seconds for each in known), basis)
+
+
+def start_full_race(lab: "Lab", configs: Sequence[TrainConfig], owner: str) -> tuple[str, tuple[RunRecord, ...]]:
+    """Put all trainings of the full form in the queue, each to have the machine to itself: their group, and the runs.
+
+    Raises `LabError` with a sentence when one of them cannot be; those that were put there are taken back.
+    """
+    group = f"{RACE}-{secrets.token_hex(4)}"
+    runs: list[RunRecord] = []
+    try:
+        for each in configs:
+            runs.append(lab.submit(each, owner, group=group))  # noqa: PERF401 (what came before an error is needed)
+    except Exception:
+        for run in runs:
+            lab.control(run.id, owner, "stop")
+        raise
+    return group, tuple(runs)
+
+
+def group_of(records: Sequence[RunRecord], group: str) -> tuple[RunRecord, ...]:
+    """The runs of a full race, in the order in which they were asked for. Raises `RunError` when there are none."""
+    found = [each for each in records if each.plan.get("group") == group and each.kind == "train"]
+    if not found:
+        raise RunError("The runs of this race are gone. Start another one.")
+    return tuple(sorted(found, key=lambda each: (each.created, each.id)))

@@ -1,0 +1,117 @@
+"""A training as a job: its events, and what it leaves behind."""
+
+import io
+import json
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import DataError, RunError
+from eurosat_core.lab.kept_epochs import epoch_file
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import Predictions
+from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
+from eurosat_core.training.loop import Checkpoint, Pull, split_for, train
+
+__all__ = ["TrainWork", "predictions_from_bytes", "predictions_to_bytes"]
+
+
+class TrainWork:
+    """The work of kind `train`: keeps the last checkpoint (of every epoch the weights, if asked to) and the figures."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._config = config
+        self._checkpoint: Checkpoint | None = None
+        self._epochs: dict[str, bytes] = {}
+        self._figures: dict[str, Any] = {}
+        self._rates: list[float] = []
+        self._sizes: dict[str, int] = {}
+
+    def events(self, tiles: TileSet) -> Pull:
+        return train(self._config, tiles, self.keep)
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Take what stands at the end of an epoch."""
+        self._checkpoint = checkpoint
+        if self._config.keep_epochs:
+            self._epochs[epoch_file(checkpoint.epoch)] = _weights_to_bytes(checkpoint)
+
+    def note(self, event: Event) -> Event | None:
+        if isinstance(event, StepDone):
+            return event if event.reported else None
+        if isinstance(event, Started):
+            self._sizes = {"train_tiles": event.train_tiles, "val_tiles": event.validation_tiles}
+        elif isinstance(event, EpochDone):
+            self._rates.append(event.tiles_per_second)
+            self._figures = {
+                "epochs": event.epoch,
+                "train_loss": event.train_loss,
+                "train_accuracy": event.train_accuracy,
+                "val_loss": event.val_loss,
+                "val_accuracy": event.val_accuracy,
+                "seconds": event.elapsed_seconds,
+                "tiles_per_second": float(np.median(self._rates)),
+                **self._sizes,
+            }
+        elif isinstance(event, Finished):
+            self._figures["seconds"] = event.seconds
+        return event
+
+    def may_pause(self, event: Event) -> bool:
+        # Between two steps only, so that one step asked for is one batch, also across the end of an epoch.
+        return isinstance(event, StepDone)
+
+    def summary(self) -> dict[str, Any]:
+        return dict(self._figures)
+
+    def how_far(self) -> str:
+        done = self._figures.get("epochs", 0)
+        if not done:
+            return "It was stopped before its first epoch was complete, so it kept no network."
+        return f"It was stopped after {done} of {self._config.epochs} epochs. The network of epoch {done} is kept."
+
+    def files(self, tiles: TileSet | None) -> dict[str, bytes]:
+        files = dict(self._epochs)
+        if self._checkpoint is not None:
+            files["model.pt"] = _weights_to_bytes(self._checkpoint)
+            files["predictions.npz"] = predictions_to_bytes(self._checkpoint.predictions)
+            if self._checkpoint.test is not None:
+                files["test.npz"] = predictions_to_bytes(self._checkpoint.test)
+        if tiles is not None:
+            with suppress(DataError):  # tiles that cannot be split so: the run has failed with that sentence
+                split = split_for(self._config, tiles)
+                parts = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
+                files["split.json"] = json.dumps(parts).encode()
+        return files
+
+
+def _weights_to_bytes(checkpoint: Checkpoint) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(checkpoint.weights, buffer)
+    return buffer.getvalue()
+
+
+def predictions_to_bytes(predictions: Predictions) -> bytes:
+    """What a run stores as `predictions.npz`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        tiles=predictions.tiles.numpy(),
+        true=predictions.true.numpy(),
+        predicted=predictions.predicted.numpy(),
+        confidence=predictions.confidence.numpy(),
+    )
+    return buffer.getvalue()
+
+
+def predictions_from_bytes(content: bytes) -> Predictions:
+    """What a run stored as `predictions.npz`. Raises `RunError` when it is damaged."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            parts = {name: torch.from_numpy(arrays[name]) for name in ("tiles", "true", "predicted", "confidence")}
+    except Exception as error:  # a damaged archive raises whatever its damage hits first
+        raise RunError("The run's predictions are damaged. Train again to see them.") from error
+    return Predictions(**parts)

@@ -1,0 +1,230 @@
+"""Bundles of runs that are broken or hostile, each made of a good one, with words of the sentence that refuses it."""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from bundle_makers import entries_of, rewritten, unpacked
+from zip_makers import LINK, PIPE, UTF8, Entry, zip_bytes
+
+__all__ = ["BAD"]
+
+Make = Callable[[bytes], bytes]
+
+
+def _with(**files: bytes | None) -> Make:
+    """Other files in the run; `__` stands for a dot."""
+
+    def make(bundle: bytes) -> bytes:
+        def change(run: dict[str, bytes]) -> None:
+            for name, content in files.items():
+                run.pop(name.replace("__", "."), None)
+                if content is not None:
+                    run[name.replace("__", ".")] = content
+
+        return rewritten(bundle, change)
+
+    return make
+
+
+def _record(**values: Any) -> Make:
+    """Other entries in `run.json`; a value may be a function of what stood there."""
+
+    def make(bundle: bytes) -> bytes:
+        def change(run: dict[str, bytes]) -> None:
+            record = json.loads(run["run.json"])
+            for name, value in values.items():
+                record[name] = value(record.get(name)) if callable(value) else value
+            run["run.json"] = json.dumps(record).encode()
+
+        return rewritten(bundle, change)
+
+    return make
+
+
+def _manifest(**values: Any) -> Make:
+    def make(bundle: bytes) -> bytes:
+        manifest, runs = unpacked(bundle)
+        return zip_bytes(entries_of({**manifest, **values}, runs))
+
+    return make
+
+
+def _said(change: Callable[[list[dict[str, Any]]], Any]) -> Make:
+    """A manifest that says something else about the runs than is there."""
+
+    def make(bundle: bytes) -> bytes:
+        manifest, runs = unpacked(bundle)
+        said_of = manifest["runs"]
+        change(said_of)
+        return zip_bytes(entries_of({**manifest, "said": said_of}, runs))
+
+    return make
+
+
+def _more(*entries: Entry) -> Make:
+    """Entries that the manifest does not name."""
+
+    def make(bundle: bytes) -> bytes:
+        return zip_bytes([*entries_of(*unpacked(bundle)), *entries])
+
+    return make
+
+
+def _first(**changes: Any) -> Make:
+    """The entry after the manifest, changed in how it lies in the archive."""
+
+    def make(bundle: bytes) -> bytes:
+        entries = entries_of(*unpacked(bundle))
+        return zip_bytes([entries[0], replace(entries[1], **changes), *entries[2:]])
+
+    return make
+
+
+def _swollen(bundle: bytes) -> bytes:
+    def change(run: dict[str, bytes]) -> None:
+        run["events.jsonl"] = bytes(40 * 1024**2)
+
+    return rewritten(bundle, change)
+
+
+def _predictions(**columns: Any) -> Make:
+    arrays = {
+        "tiles": np.array([3, 50]),
+        "true": np.array([0, 1]),
+        "predicted": np.array([0, 1]),
+        "confidence": np.array([0.5, 0.5], np.float32),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{**arrays, **columns})
+    return _with(predictions__npz=buffer.getvalue())
+
+
+def _twice(bundle: bytes) -> bytes:
+    entries = entries_of(*unpacked(bundle))
+    return zip_bytes([*entries, entries[1]])
+
+
+def _overlapping(number: int) -> Entry:
+    return Entry(f"runs/a/model_epoch_{number:03d}.pt", b"x" * 9000, same_bytes_as=0, packed=b"x" * 9000)
+
+
+_SOME = {"bytes": 1, "sha256": "0" * 64}
+_NONE = {"tiles": np.array([], int), "true": np.array([], int), "predicted": np.array([], int)}
+_FOREIGN = "tiles or classes that the run does not have"
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path("evil").mkdir, ())
+
+
+def _pickled(content: Any) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def _inner_bomb(bundle: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as inner:
+        inner.writestr("tiles.npy", bytes(40 * 1024**2))
+    return _with(predictions__npz=buffer.getvalue())(bundle)
+
+
+BAD: dict[str, tuple[Make, str]] = {
+    # the archive
+    "empty": (lambda _: b"", "no bundle of runs"),
+    "text": (lambda _: b"hello", "no bundle of runs"),
+    "cut short": (lambda bundle: bundle[: len(bundle) // 2], "no bundle of runs"),
+    "another zip": (lambda _: zip_bytes([Entry("bundle.txt", b"x")]), "does not belong there"),
+    "a zip of nothing": (lambda _: zip_bytes([]), "has no bundle.json"),
+    "climbs out": (_more(Entry("../../evil", b"x")), "does not belong there"),
+    "climbs out inside a run": (_more(Entry("runs/../evil", b"x")), "does not belong there"),
+    "absolute path": (_more(Entry("/tmp/evil", b"x")), "does not belong there"),
+    "path of Windows": (_more(Entry("runs\\..\\..\\evil", b"x")), "does not belong there"),
+    "drive of Windows": (_more(Entry("C:evil", b"x")), "does not belong there"),
+    "name with a zero byte": (_more(Entry("runs/a/run.json\0.txt", b"x")), "does not belong there"),
+    "a folder": (_more(Entry("runs/", b"")), "does not belong there"),
+    "a link": (_first(attributes=LINK), "holds a link"),
+    "a pipe": (_first(attributes=PIPE), "holds a link or something else that is no file"),
+    "encrypted": (_first(flags=UTF8 | 1), "is encrypted"),
+    "packed by LZMA": (_first(method=14), "in another way"),
+    "an entry twice": (_twice, "twice"),
+    "entries that overlap": (_more(*map(_overlapping, range(9))), "overlap"),
+    "swells": (_swollen, "would swell"),
+    "damaged inside": (_first(packed=b"\xff" * 50), "damaged"),
+    "another checksum in the zip": (_first(crc=1), "damaged"),
+    "lies about its size": (_first(file_size=3), "is not as large"),
+    # the manifest
+    "no manifest": (lambda bundle: zip_bytes(entries_of(*unpacked(bundle))[1:]), "has no bundle.json"),
+    "manifest that is no JSON": (lambda bundle: zip_bytes([Entry("bundle.json", b"{")]), "is damaged"),
+    "manifest that is a list": (lambda bundle: zip_bytes([Entry("bundle.json", b"[1]")]), "is damaged"),
+    "manifest nested without end": (lambda bundle: zip_bytes([Entry("bundle.json", b"[" * 100_000)]), "is damaged"),
+    "manifest of megabytes": (lambda _: zip_bytes([Entry("bundle.json", b" " * 3 * 1024**2)]), "too large"),
+    "a later version": (_manifest(format=2), "another version"),
+    "no runs": (_said(lambda runs: runs.clear()), "holds no runs"),
+    "a run twice": (_said(lambda runs: runs.append(runs[0])), "one twice"),
+    "a run that climbs out": (_said(lambda runs: runs[0].update(id="../../evil")), "not the name of a run"),
+    "an id that is a number": (_said(lambda runs: runs[0].update(id=7)), "not the name of a run"),
+    "files that are a list": (_said(lambda runs: runs[0].update(files=[])), "is damaged"),
+    "another checksum": (_said(lambda runs: runs[0]["files"]["run.json"].update(sha256="0" * 64)), "checksum differs"),
+    "a checksum that is none": (_said(lambda runs: runs[0]["files"]["run.json"].update(sha256=None)), "is damaged"),
+    "a negative size": (_said(lambda runs: runs[0]["files"]["run.json"].update(bytes=-1)), "would take"),
+    "a size beyond measure": (_said(lambda runs: runs[0]["files"]["run.json"].update(bytes=10**12)), "at most"),
+    "a size that is wrong": (_said(lambda runs: runs[0]["files"]["run.json"].update(bytes=5)), "is not as large"),
+    "a file less": (_said(lambda runs: runs[0]["files"].pop("split.json")), "holds a file against its own"),
+    "a file too many": (_said(lambda runs: runs[0]["files"].update({"model.pt": _SOME})), "lacks a file"),
+    "a run without run.json": (_with(run__json=None), "has no run.json"),
+    "a file nobody knows": (_with(evil__sh=b"#!/bin/sh"), "does not belong there"),
+    "a lock": (_with(lock=b""), "does not belong there"),
+    # run.json
+    "run.json that is no JSON": (_with(run__json=b"{"), "is not JSON"),
+    "run.json of another version": (_record(format=9), "another version"),
+    "an unknown entry": (_record(evil=1), "unknown entry"),
+    "another run's run.json": (_record(id="20260102-030405-baseline-00ff"), "belongs to"),
+    "still running": (_record(state="running", recorded_on=""), "still under way"),
+    "waiting, and recorded": (_record(state="queued"), "cannot be under way"),
+    "a state that is none": (_record(state="evil"), "unknown state"),
+    "a model that is none": (_record(config=lambda config: {**config, "model": "evil"}), "There is no model"),
+    "a setting that is none": (_record(config=lambda config: {**config, "evil": 1}), "no setting"),
+    "no number for a figure": (_record(summary={"val_accuracy": float("nan")}), "not JSON that can be read"),
+    "a figure beyond measure": (_record(summary={"seconds": 10**400}), "not JSON that can be read"),
+    "a machine of lists": (_record(machine={"threads": [1]}), "figures of another kind"),
+    "text that clears the screen": (_record(owner="\x1b[2J"), "texts that no lab has written"),
+    "a mark without end": (_record(recorded_on="x" * 5000), "texts that no lab has written"),
+    "no tiles": (_record(tiles=lambda tiles: {**tiles, "count": 0}), "which tiles"),
+    "a class twice": (_record(tiles=lambda tiles: {**tiles, "class_names": ["a", "a", "b"]}), "which tiles"),
+    # what a run leaves behind
+    "events that are none": (_with(events__jsonl=b'{"kind": "evil"}\n'), "no event"),
+    "events without end": (_with(events__jsonl=b'{"kind": "epoch", "epoch": 1e999}\n'), "no event"),
+    "events that are no JSON": (_with(events__jsonl=b"\xff\xfe\n"), "no event"),
+    "predictions that are none": (_with(predictions__npz=b"PK"), "is damaged"),
+    "predictions that swell": (_inner_bomb, "would swell"),
+    "predictions of objects": (_predictions(tiles=np.array([{}, 1], dtype=object)), "is damaged"),
+    "classes that are not there": (_predictions(predicted=np.array([0, 3])), _FOREIGN),
+    "tiles that are not there": (_predictions(tiles=np.array([3, 200])), _FOREIGN),
+    "negative labels": (_predictions(true=np.array([0, -1])), _FOREIGN),
+    "a tile twice": (_predictions(tiles=np.array([3, 3])), "a tile twice"),
+    "columns of other lengths": (_predictions(true=np.array([0])), "different lengths"),
+    "no predictions at all": (_predictions(**_NONE, confidence=np.array([], np.float32)), "different lengths"),
+    "labels that are fractions": (_predictions(true=np.array([0.5, 1.0])), "no whole numbers"),
+    "surer than sure": (_predictions(confidence=np.array([0.5, np.nan], np.float32)), "surer than sure"),
+    "a split of words": (_with(split__json=b'{"train": ["evil"]}'), "numbers of tiles"),
+    "a split of other parts": (_with(split__json=b'{"evil": []}'), "parts of a split"),
+    "a split of other tiles": (_with(split__json=b'{"train": [200]}'), "tiles that the run does not have"),
+    "a trace that is none": (_with(trace_1__json__gz=b"evil"), "is damaged"),
+    "a trace cut short": (_with(trace_1__json__gz=gzip.compress(b"{}" * 100)[:-9]), "is damaged"),
+    "a trace of something else": (_with(trace_1__json__gz=gzip.compress(b"evil")), "no trace of a profiler"),
+    "operators that are a list": (_with(operators__json=b"[]"), "figures by their names"),
+    "weights with code": (_with(model__pt=_pickled(_Evil())), "no weights, or code"),
+    "weights that are none": (_with(model__pt=_pickled([1, 2])), "something else than weights"),
+    "weights that are no file of PyTorch": (_with(model__pt=b"evil"), "is damaged"),
+}  # fmt: skip

@@ -1,0 +1,103 @@
+"""`compare` and `bundle` keep the command line's contract."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle_makers import stored_run
+
+from eurosat_core.cli import main
+from eurosat_core.lab.runs import RunStore
+from eurosat_core.training.config import TrainConfig
+
+CPU = TrainConfig(epochs=2, source="memory")
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
+    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]):
+    """Run a command; its exit status, what stood on stdout (as JSON if asked for), and on stderr."""
+
+    def run(*arguments: str, text: bool = False) -> tuple[int, Any, str]:
+        try:
+            status = main([*arguments] if text else [*arguments, "--json"])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out if text else json.loads(printed.out or "null"), printed.err
+
+    return run
+
+
+def test_compare_gives_the_figures_of_each_run(ask, store: RunStore) -> None:
+    first = stored_run(store, config=CPU)
+    other = stored_run(store, config=replace(CPU, device="cuda:0"), machine={"device_name": "Test GPU", "threads": 2})
+    status, result, said = ask("compare", first.id, other.id)
+    assert (status, said) == (0, "")
+    assert [each["run_id"] for each in result["runs"]] == [first.id, other.id]
+    for each in result["runs"]:
+        assert (each["accuracy"], each["seconds"], each["tiles_per_second"]) == (0.5, 21.0, 1000.0)
+        assert (each["speed_up"], each["speed_up_reason"]) == (1.0, "")
+    assert result["same_tiles"]["kind"] == "same"
+    assert [each["name"] for each in result["differences"]] == ["device"]
+    assert any("does not make the model smarter" in each["text"] for each in result["findings"])
+
+
+def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore) -> None:
+    runs = [stored_run(store, config=CPU), stored_run(store, config=replace(CPU, batch_size=256))]
+    _, result, _ = ask("compare", *(each.id for each in runs))
+    assert result["runs"][1]["speed_up"] is None
+    assert "another batch size" in result["runs"][1]["speed_up_reason"]
+    status, text, _ = ask("compare", *(each.id for each in runs), text=True)
+    assert status == 0
+    assert "Batch size" in text and "50.00%" in text and "another batch size" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare"], "RUN"),
+        (["compare", "{run}"], "two different runs"),
+        (["compare", "{run}", "{run}"], "two different runs"),
+        (["compare", "{run}", "20200101-000000-baseline-abcd"], "There is no run"),
+        (["compare", "{run}", "../../etc"], "not the name of a run"),
+        (["bundle", "export", "{run}"], "Name the file to export into"),
+        (["bundle", "export", "20200101-000000-baseline-abcd", "--to", "x.zip"], "There is no run"),
+        (["bundle", "import", "a.zip", "b.zip"], "one file"),
+        (["bundle", "import", "no.zip"], "There is no file"),
+        (["bundle", "send", "a.zip"], "invalid choice"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(ask, store: RunStore, arguments: list[str], words: str) -> None:
+    run = stored_run(store)
+    status, result, said = ask(*(each.format(run=run.id) for each in arguments))
+    assert (status, result) == (2, None)
+    assert words in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_a_bundle_goes_from_one_lab_to_another(ask, store: RunStore, tmp_path: Path, monkeypatch: Any) -> None:
+    runs = [stored_run(store, config=CPU).id, stored_run(store, config=replace(CPU, seed=7)).id]
+    target = tmp_path / "demo.zip"
+    status, exported, _ = ask("bundle", "export", *runs, "--to", str(target), "--weights")
+    assert (status, exported) == (0, {"file": str(target), "bytes": target.stat().st_size, "exported": runs})
+    before = ask("compare", *runs)[1]["runs"]
+    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "elsewhere"))
+    status, imported, _ = ask("bundle", "import", str(target), "--owner", "grace")
+    assert status == 0
+    assert imported["added"] == [
+        {"run_id": run, "owner": "grace", "recorded_on": "Test GPU, 1 January 1970"} for run in runs
+    ]
+    after = ask("compare", *runs)[1]["runs"]
+    for name in ("accuracy", "macro_f1", "seconds", "tiles_per_second", "speed_up", "validation_tiles"):
+        assert [each[name] for each in before] == [each[name] for each in after]
+    status, again, _ = ask("bundle", "import", str(target), text=True)
+    assert (status, again) == (0, "Nothing to import: 2 runs of this bundle were here already.\n")
+    assert "recorded on Test GPU" in ask("compare", *runs, text=True)[1]

@@ -1,0 +1,121 @@
+"""`sweep` and `record-demo` on the command line: what is measured, printed, stored, and refused."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eurosat_core.cli import main
+from eurosat_core.lab.bundles import import_bundle
+from eurosat_core.lab.runs import RunStore
+from eurosat_core.profiling.plan import QUIET_PROFILER
+from eurosat_core.speed.plan import SweepPlan
+
+Ask = Callable[..., tuple[Any, Any, str]]
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Runs and cache of this test only; few synthetic tiles would take long to make, so a small folder is named."""
+    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("EUROSAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("EUROSAT_DATA", raising=False)
+    for name in QUIET_PROFILER:  # the commands set them
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    return tmp_path
+
+
+@pytest.fixture
+def folder(small_folder: Callable[..., Path], tmp_path: Path) -> str:
+    return str(small_folder(tmp_path / "tiles", {"Forest": 30, "River": 30}))
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
+    """Run a command with --json; its exit status, the object it printed, and what stood on stderr."""
+
+    def run(*arguments: str) -> tuple[Any, Any, str]:
+        status: Any
+        try:
+            status = main([*arguments, "--json"])
+        except SystemExit as stop:  # argparse's way out
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, json.loads(printed.out) if printed.out else None, printed.err
+
+    return run
+
+
+def test_a_free_sweep(ask: Ask, folder: str, places: Path) -> None:
+    options = ("--setting", "batch_size", "--values", "4,8", "--seconds", "1", "--accuracy", "0.3", "--data", folder)
+    status, result, said = ask("sweep", *options)
+    assert status == 0 and "2 settings" in said
+    assert [each["label"] for each in result["cells"]] == ["4", "8"]
+    first, second = result["cells"]
+    assert first["outcome"] == "reference" and second["outcome"] in ("faster", "same", "slower")
+    assert first["tiles_per_second"] > 0 and first["rounds"] >= 6 and set(first["parts"]) >= {"load", "forward"}
+    assert first["learning"]["target"] == 0.3
+    record = RunStore(places / "runs").get(result["run_id"])
+    assert record.kind == "sweep" and record.state == "finished" and SweepPlan.from_dict(record.plan).seconds == 1.0
+    assert record.config.source == "memory"
+
+
+def test_it_is_shown_as_a_table(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "--setting", "workers", "--values", "0,1", "--seconds", "1", "--data", folder]) == 0
+    table = capsys.readouterr().out
+    assert "tiles/s" in table and "against 0" in table and "medians of the rounds" in table
+
+
+def test_an_experiment_and_the_race(ask: Ask, folder: str) -> None:
+    status, result, _ = ask("sweep", "--experiment", "optimizer", "--seconds", "1", "--data", folder)
+    assert status == 0 and result["name"] == "optimizer" and len(result["cells"]) == 4
+    status, result, said = ask("sweep", "--race", "--seconds", "1", "--data", folder)
+    assert status == 0 and result["name"] == "race" and result["cells"][0]["validation_step_ms"] > 0
+    assert "VGG11-BN" in said or len(result["cells"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "one of the arguments"),
+        (("--setting", "batch_size"), "Name the values"),
+        (("--setting", "epochs", "--values", "1,2"), "cannot be varied"),
+        (("--setting", "batch_size", "--values", "8"), "at least two values"),
+        (("--setting", "batch_size", "--values", "8,many"), "“many” cannot be measured"),
+        (("--setting", "batch_size", "--values", "8,8"), "measured twice"),
+        (("--setting", "channels_last", "--values", "on,maybe"), "must be on or off"),
+        (("--setting", "model", "--values", "baseline,resnet"), "no model 'resnet'"),
+        (("--setting", "batch_size", "--values", "8,40", "--devices", "cuda:7"), "cuda:7"),
+        (("--experiment", "magic"), "no experiment 'magic'"),
+        (("--experiment", "pin_memory"), "CUDA GPU"),
+        (("--experiment", "workers", "--batch-size", "8"), "--batch-size has no meaning here"),
+        (("--experiment", "workers", "--values", "8"), "belong to --setting"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(ask: Ask, arguments: tuple[str, ...], words: str) -> None:
+    status, result, said = ask("sweep", *arguments)
+    assert status == 2 and result is None and words in said and "Traceback" not in said
+
+
+def test_a_demo_is_recorded_and_imported_elsewhere(
+    ask: Ask, folder: str, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eurosat_core.lab import demo
+
+    monkeypatch.setattr(demo, "QUICK", demo.Demo(epochs=1, tiles=40, race_seconds=0.5))
+    bundle = places / "demo.zip"
+    status, result, said = ask("record-demo", "--to", str(bundle), "--quick", "--data", folder)
+    assert status == 0 and result["problems"] == [] and "5 of 5: race" in said
+    kinds = [RunStore(places / "runs").get(each["run_id"]).kind for each in result["runs"]]
+    assert kinds == ["train", "profile", "train", "profile", "sweep"]
+    elsewhere = RunStore(places / "elsewhere")
+    added = import_bundle(elsewhere, bundle).added
+    assert len(added) == 5 and all(each.recorded_on for each in added)
+
+
+def test_a_demo_that_cannot_be_written_is_told_before_it_is_made(ask: Ask, places: Path) -> None:
+    status, _, said = ask("record-demo", "--to", str(places / "nowhere" / "demo.zip"))
+    assert status == 2 and "no folder" in said

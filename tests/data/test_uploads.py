@@ -1,0 +1,166 @@
+"""Uploaded files: every mode and form of a good picture, and a sentence for everything else."""
+
+import io
+import logging
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eurosat_core.data.uploads import MOST_BYTES, MOST_PIXELS, read_picture
+from eurosat_core.errors import DataError
+
+PIXELS = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+def saved(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header says how large it is."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(b"\0" * 1000)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_lossless_pictures_come_as_they_are(kind: str) -> None:
+    picture = read_picture(saved(Image.fromarray(PIXELS), kind))
+    np.testing.assert_array_equal(picture.values, PIXELS)
+    assert (picture.height, picture.width, picture.notes, picture.bands) == (20, 30, (), 3)
+
+
+def test_jpeg_is_pillows() -> None:
+    content = saved(Image.fromarray(PIXELS), "JPEG", quality=95)
+    np.testing.assert_array_equal(read_picture(content).values, np.asarray(Image.open(io.BytesIO(content))))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA"])
+def test_grey_pictures_have_the_same_in_all_three(mode: str) -> None:
+    grey = Image.fromarray(PIXELS).convert(mode)
+    picture = read_picture(saved(grey))
+    np.testing.assert_array_equal(picture.values, np.repeat(np.asarray(grey.convert("L"))[..., None], 3, axis=2))
+    assert "misses the colours" in picture.notes[0]
+
+
+def test_a_palette_is_looked_up() -> None:
+    few = Image.fromarray(PIXELS).quantize(16)
+    np.testing.assert_array_equal(read_picture(saved(few)).values, np.asarray(few.convert("RGB")))
+
+
+def test_what_is_transparent_becomes_black() -> None:
+    alpha = np.full((20, 30, 1), 255, np.uint8)
+    alpha[:5] = 0
+    picture = read_picture(saved(Image.fromarray(np.concatenate([PIXELS, alpha], axis=2))))
+    np.testing.assert_array_equal(picture.values, PIXELS * (alpha > 0))
+    assert picture.notes == ("Its transparent parts were made black.",)
+    opaque = np.concatenate([PIXELS, np.full_like(alpha, 255)], axis=2)
+    assert read_picture(saved(Image.fromarray(opaque))).notes == ()
+
+
+def test_a_transparent_colour_of_a_palette() -> None:
+    few = Image.fromarray(PIXELS).quantize(4)
+    values = read_picture(saved(few, transparency=0)).values
+    assert (values[np.asarray(few) == 0] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_it_is_turned_as_the_camera_noted(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = read_picture(saved(Image.fromarray(PIXELS), exif=exif))
+    oracle = {
+        1: PIXELS,
+        2: PIXELS[:, ::-1],
+        3: PIXELS[::-1, ::-1],
+        4: PIXELS[::-1],
+        5: PIXELS.swapaxes(0, 1),
+        6: np.rot90(PIXELS, -1),
+        7: PIXELS[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(PIXELS, 1),
+    }[orientation]
+    np.testing.assert_array_equal(picture.values, oracle)
+
+
+def test_print_colours_become_red_green_and_blue() -> None:
+    picture = read_picture(saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
+    assert picture.values[..., 0].min() > 200 > 60 > picture.values[..., 1:].max()
+    assert any("CMYK" in note for note in picture.notes)
+
+
+def test_a_grey_png_of_16_bits_keeps_them() -> None:
+    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
+    picture = read_picture(saved(Image.fromarray(values)))
+    assert picture.values.dtype == np.uint16
+    np.testing.assert_array_equal(picture.values[..., 1], values)
+
+
+BAD = {
+    "nothing": (b"", "This file is empty"),
+    "text with another name": (b"Dear all, this is a picture. Really.", "whatever its name says"),
+    "random bytes": (np.random.default_rng(1).bytes(3000), "whatever its name says"),
+    "PDF": (b"%PDF-1.7\n...", "a PDF"),
+    "SVG": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG"),
+    "web page": (b"<!DOCTYPE html><html></html>", "a web page"),
+    "GIF": (saved(Image.fromarray(PIXELS), "GIF"), "a GIF"),
+    "BMP": (saved(Image.fromarray(PIXELS), "BMP"), "a BMP"),
+    "WebP": (saved(Image.fromarray(PIXELS), "WEBP"), "a WebP"),
+    "HEIC": (b"\0\0\0\x18ftypheic" + b"\0" * 100, "HEIC"),
+    "zip": (b"PK\x03\x04" + b"\0" * 100, "zip archive"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    "PNG cut short": (saved(Image.fromarray(PIXELS))[:500], "damaged or cut short"),
+    "JPEG cut short": (saved(Image.fromarray(PIXELS), "JPEG")[:-200], "damaged or cut short"),
+    "only the start of a JPEG": (b"\xff\xd8\xff\xe0", "damaged or cut short"),
+    "PNG bomb": (png_that_claims(100_000, 100_000), "pixels"),
+    "PNG bomb below Pillow's limit": (png_that_claims(8_000, 8_000), "8,000 × 8,000 pixels"),
+    "no height": (png_that_claims(64, 0), "damaged or cut short"),
+    "too small": (saved(Image.new("RGB", (7, 100))), "at least 8 × 8"),
+    "32-bit numbers": (saved(Image.fromarray(np.ones((16, 16), np.float32)), "TIFF"), "32-bit numbers"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("name", BAD)
+def test_everything_else_gets_a_sentence(name: str) -> None:
+    content, words = BAD[name]
+    with pytest.raises(DataError) as caught:
+        read_picture(content)
+    assert words in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "open", lambda *_args, **_options: pytest.fail("was opened"))
+    with pytest.raises(DataError, match="up to 20 MB"):
+        read_picture(b"\x89PNG" + b"\0" * MOST_BYTES)
+
+
+def test_a_large_picture_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image.Image, "load", lambda *_args: pytest.fail("was decoded"))
+    side = int(MOST_PIXELS**0.5) + 1
+    with pytest.raises(DataError, match="24 million"):
+        read_picture(png_that_claims(side, side))
+
+
+def test_nothing_of_it_is_written_or_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    read_picture(saved(Image.fromarray(PIXELS), "JPEG"))
+    for content, _ in BAD.values():
+        with pytest.raises(DataError):
+            read_picture(content)
+    assert not caplog.records
+    assert not list(tmp_path.iterdir())

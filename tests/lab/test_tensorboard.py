@@ -1,0 +1,162 @@
+"""TensorBoard's process: started when asked, on loopback alone, ended with the server however that ends."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fake_engine import ROOT, epoch_done, eventually, finished, started
+
+from eurosat_core.lab import tensorboard
+from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.tensorboard import TensorBoard
+from eurosat_core.settings import Settings
+from eurosat_core.training.config import TrainConfig
+
+PATIENCE = 120.0  # seconds, for everything that starts processes
+USED = TilesUsed("print", "synthetic", "", 200, ("a", "b"))
+# A server without pages, to be killed.
+SERVER = """
+import sys, time
+from pathlib import Path
+
+from eurosat_core.lab.tensorboard import TensorBoard
+from eurosat_core.settings import Settings
+
+board = TensorBoard(Settings(runs=Path(sys.argv[1]), cache=Path(sys.argv[2])))
+while board.start().port is None:
+    time.sleep(0.05)
+print(board._process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(runs=tmp_path / "runs", cache=tmp_path / "cache")
+
+
+@pytest.fixture
+def board(settings: Settings) -> Iterator[TensorBoard]:
+    made = TensorBoard(settings)
+    yield made
+    made.close()
+
+
+def running(board: TensorBoard) -> int:
+    """Wait until it runs; its port."""
+    return int(eventually(lambda: board.start().port, PATIENCE))
+
+
+def asked(port: int, path: str) -> Any:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/tensorboard/{path}", timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def process_of(board: TensorBoard) -> psutil.Process:
+    assert board._process is not None
+    return psutil.Process(board._process.pid)
+
+
+@pytest.mark.engine
+def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(board: TensorBoard, settings: Settings) -> None:
+    store = RunStore(settings.runs)
+    run = store.create(TrainConfig(source="memory"), "ada", USED)
+    store.append(run.id, [started(), epoch_done(1)])
+    assert board.state().phase == "stopped"
+    assert board.start().phase == "starting"
+    port = running(board)
+    assert board.start().port == port, "one is enough"
+    tags = eventually(lambda: asked(port, "data/plugin/scalars/tags"), PATIENCE)
+    assert set(tags) == {f"{run.id}/train", f"{run.id}/validation"}
+    assert "epoch/accuracy" in tags[f"{run.id}/validation"]
+    process = process_of(board)
+    family = [process, *process.children(recursive=True)]
+    listening = [
+        each.laddr for one in family for each in one.net_connections(kind="inet") if each.status == psutil.CONN_LISTEN
+    ]
+    assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", port)]
+
+    store.append(run.id, [epoch_done(2), finished()])
+    values = f"data/plugin/scalars/scalars?run={run.id}/validation&tag=epoch/accuracy"
+    assert [step for _, step, _ in eventually(lambda: _longer(asked(port, values), 1), PATIENCE)] == [1, 2]
+
+    board.close()
+    assert board.state().phase == "stopped" and not process.is_running()
+    assert not list((settings.cache / "tensorboard").iterdir()), "it leaves nothing behind"
+    assert board.start().phase == "stopped", "not after the end"
+
+
+def _longer(found: list[Any], than: int) -> list[Any] | None:
+    return found if len(found) > than else None
+
+
+@pytest.mark.engine
+def test_it_dies_with_a_server_that_is_killed_and_the_next_one_tidies_up(tmp_path: Path, settings: Settings) -> None:
+    places = [str(settings.runs), str(settings.cache)]
+    server = subprocess.Popen([sys.executable, "-c", SERVER, *places], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    with server.stdout:
+        child = psutil.Process(int(server.stdout.readline()))
+    server.kill()
+    server.wait()
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, PATIENCE)
+    left = settings.cache / "tensorboard" / "0123"  # of one that was killed itself
+    left.mkdir(parents=True)
+    left.with_suffix(".lock").touch()
+    board = TensorBoard(settings)
+    running(board)
+    assert not left.exists() and not left.with_suffix(".lock").exists()
+    board.close()
+
+
+@pytest.mark.engine
+def test_it_starts_again_when_it_died_and_anew_when_a_run_was_deleted(
+    board: TensorBoard, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorboard, "_PAUSE_SECONDS", 0.0)
+    store = RunStore(settings.runs)
+    run = store.create(TrainConfig(source="memory"), "ada", USED)
+    store.append(run.id, [started(), epoch_done(1)])
+    running(board)
+    process = process_of(board)
+    process.kill()
+    process.wait()
+    state = board.state()
+    assert state.phase == "failed" and "tried again" in state.problem
+    port = running(board)
+    assert eventually(lambda: asked(port, "data/plugin/scalars/tags"), PATIENCE)
+
+    store.delete(run.id)
+    eventually(lambda: board.state().phase == "stopped", PATIENCE)
+    assert asked(running(board), "data/plugin/scalars/tags") == {}
+
+
+def test_after_a_failure_it_waits_a_moment(board: TensorBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", sys.executable + "-that-is-not-there")
+    state = board.start()
+    assert state.phase == "failed" and "could not be started" in state.problem
+    monkeypatch.undo()
+    assert board.start() == state
+
+
+def test_a_missing_package_is_said_and_nothing_is_started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tensorboard.importlib.util.find_spec  # type: ignore[attr-defined]
+    absent = "torch_tb_profiler"
+    monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None if name == absent else there(name))  # type: ignore[attr-defined]
+    board = TensorBoard(settings)
+    assert board.state() == board.start()
+    assert board.state().phase == "failed"
+    assert "torch-tb-profiler missing" in board.state().problem and "requirements.txt" in board.state().problem
+
+
+def test_the_server_does_not_load_it() -> None:
+    code = "import sys, eurosat_core.lab.tensorboard as t, eurosat_core.lab.forwarding; assert t.TensorBoard\n"
+    code += "print([name for name in ('tensorboard', 'torch', 'pandas', 'streamlit') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,105 @@
+"""TIFF files as other programs write them, made by hand: bands side by side or one after another, strips or tiles."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["make_tiff", "pillow_lzw"]
+
+Packer = Callable[[bytes], bytes]
+
+
+def _differences(block: np.ndarray) -> np.ndarray:
+    """Predictor 2: every pixel [rows, columns, bands] as its difference to the one on its left."""
+    found = block.copy()
+    found[:, 1:] = block[:, 1:] - block[:, :-1]
+    return found
+
+
+def pillow_lzw(data: bytes) -> bytes:
+    """LZW as libtiff packs it, by way of a greyscale picture one row high."""
+    buffer = io.BytesIO()
+    Image.frombytes("L", (len(data), 1), data).save(buffer, format="TIFF", compression="tiff_lzw")
+    buffer.seek(0)
+    with Image.open(buffer) as picture:
+        (offset,), (size,) = picture.tag_v2[273], picture.tag_v2[279]
+    return buffer.getvalue()[offset : offset + size]
+
+
+def make_tiff(
+    values: np.ndarray,
+    *,
+    order: str = "<",
+    planar: bool = False,
+    tile: int = 0,
+    rows: int = 16,
+    compression: int = 1,
+    pack: Packer | None = None,
+    predictor: int = 1,
+    sample_format: int = 1,
+    **tags: tuple[int, ...],
+) -> bytes:
+    """A TIFF of values [H, W, bands].
+
+    rows: of a strip; tile: side of a tile, in place of strips. pack: compresses a block (`zlib.compress` for
+    compression 8). tags: others or other values, as `tag_284=(2,)`.
+    """
+    height, width, bands = values.shape
+    letter = {1: "u1", 2: "u2", 4: "u4"}[values.dtype.itemsize]
+    kind = letter.replace("u", {1: "u", 2: "i", 3: "f"}[sample_format])
+    parts = [values[..., band : band + 1] for band in range(bands)] if planar else [values]
+    blocks = []
+    for part in parts:
+        for top in range(0, height, tile or rows):
+            for left in range(0, width, tile or width):
+                block = part[top : top + (tile or rows), left : left + (tile or width)]
+                if tile:
+                    room = ((0, tile - block.shape[0]), (0, tile - block.shape[1]), (0, 0))
+                    block = np.pad(block, room)
+                if predictor == 2:
+                    block = _differences(block)
+                data = block.astype(np.dtype(kind).newbyteorder(order)).tobytes()
+                blocks.append(pack(data) if pack else data)
+    offsets, position = [], 8
+    for block in blocks:
+        offsets.append(position)
+        position += len(block)
+    sizes = tuple(len(block) for block in blocks)
+    entries: dict[int, tuple[int, ...]] = {
+        256: (width,),
+        257: (height,),
+        258: (8 * values.dtype.itemsize,) * bands,
+        259: (compression,),
+        262: (2 if bands >= 3 else 1,),
+        277: (bands,),
+        284: (2 if planar else 1,),
+        317: (predictor,),
+        339: (sample_format,) * bands,
+    }
+    if tile:
+        entries |= {322: (tile,), 323: (tile,), 324: tuple(offsets), 325: sizes}
+    else:
+        entries |= {273: tuple(offsets), 278: (rows,), 279: sizes}
+    if bands > 3:
+        entries[338] = (0,) * (bands - 3)
+    entries |= {int(name.removeprefix("tag_")): value for name, value in tags.items()}
+    start = position + position % 2
+    behind = start + 2 + 12 * len(entries) + 4
+    directory, more = struct.pack(f"{order}H", len(entries)), b""
+    for tag, numbers in sorted(entries.items()):
+        kind_of, sign = (4, "I") if max(numbers) > 65_535 or tag in (273, 279, 324, 325) else (3, "H")
+        packed = struct.pack(f"{order}{len(numbers)}{sign}", *numbers)
+        field = packed.ljust(4, b"\0")
+        if len(packed) > 4:
+            field = struct.pack(f"{order}I", behind + len(more))
+            more += packed + b"\0" * (len(packed) % 2)
+        directory += struct.pack(f"{order}HHI", tag, kind_of, len(numbers)) + field
+    header = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", start)
+    return b"".join((header, *blocks, b"\0" * (position % 2), directory, b"\0" * 4, more))
+
+
+DEFLATE: Packer = zlib.compress
