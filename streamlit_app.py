@@ -20,11 +20,13 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from eurosat_core.errors import LabError  # noqa: E402
+from eurosat_core.lab.forwarding import Forwarder  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
 from pages.parts import lesson  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
+forwarder = Forwarder(lambda: current_lab().tensorboard, st.get_option("server.baseUrlPath") or "")
 
 
 def warm_up() -> None:
@@ -48,6 +50,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     finally:
         await asyncio.wait([warming])
         set_current_lab(None)
+        await forwarder.close()
         await asyncio.to_thread(lab.close)
 
 
@@ -76,6 +79,6 @@ async def health(_: Request) -> JSONResponse:
 app = st.App(
     ROOT / "pages" / "main.py",
     lifespan=lifespan,
-    routes=[Route("/api/health", health)],
+    routes=[Route("/api/health", health), *forwarder.routes],
     on_script_error=on_script_error,
 )

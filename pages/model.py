@@ -2,16 +2,10 @@
 
 import streamlit as st
 
+from eurosat_core.models.anatomy import WHERE_GUESSES
 from pages.parts import lesson, model_builder, model_change, model_pieces, model_select, model_state
 
 WORDS = lesson.text("model")
-# What is guessed of the baseline: kind of layer with most parameters, kind with most multiplications.
-GUESSES = {
-    "Convolutions for both": ("convolution", "convolution"),
-    "Linear layers for both": ("linear", "linear"),
-    "Convolutions, then linear": ("convolution", "linear"),
-    "Linear, then convolutions": ("linear", "convolution"),
-}
 MORE = {
     "builder": "Free builder",
     "activations": "Activation functions",
@@ -52,11 +46,11 @@ GPU_CODE = CPU_CODE.replace("network = Net()", 'network = Net().to("cuda")').rep
 
 lesson.header(WORDS["goal"], 8, WORDS["task"])
 problem = model_state.prepare()
-guessed = lesson.guess("model_where", WORDS["guess"], list(GUESSES))
+guessed = lesson.guess("model_where", WORDS["guess"], list(WHERE_GUESSES))
 st.markdown(WORDS["intro"])
 
 st.header("Select a model", anchor=False)
-model_select.draw(GUESSES.get(guessed or ""))
+model_select.draw(WHERE_GUESSES.get(guessed or ""))
 
 st.header("Change it", anchor=False)
 model_change.draw()

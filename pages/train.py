@@ -4,10 +4,10 @@ import streamlit as st
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab import findings
-from pages.parts import lesson, live_run, model_table, run_result, session, train_settings, train_start
+from pages.parts import lesson, live_run, model_table, run_result, session, train_settings, train_start, train_state
 
 WORDS = lesson.text("train")
-GUESSES = {"about 10 (chance)": 0.1, "about 30": 0.3, "about 50": 0.5, "about 70": 0.7, "about 90": 0.9}
+GUESSES = findings.ACCURACY_GUESSES
 
 CPU_CODE = """
 network = Net()
@@ -53,7 +53,7 @@ for epoch in range(epochs):
 lesson.header(WORDS["goal"], 10, WORDS["task"])
 guessed = lesson.guess("train_accuracy", WORDS["guess"], list(GUESSES))
 
-run_id = session.current_run()
+run_id = session.page_run("train")
 record = None
 problem = ""
 if run_id is not None:
@@ -64,11 +64,11 @@ if run_id is not None:
 
 if problem:
     run_result.missing(problem)
-train_settings.prepare()
+train_state.prepare()
 # Folded away once there is a run to look at, so that its curves come into view; another key folds it for each new run.
 folded = record is not None
 with st.expander(
-    f"Settings: {train_settings.in_short()}" if folded else "Settings",
+    f"Settings: {train_state.in_short()}" if folded else "Settings",
     expanded=not folded,
     icon=":material/tune:",
     key=f"train_settings_{record.id if record else ''}",
@@ -78,8 +78,8 @@ with st.expander(
         train_settings.draw()
         train_start.draw()
     with model:
-        own = train_settings.network() if train_settings.model() == "custom" else ""
-        model_table.draw(train_settings.model(), own)
+        own = train_state.network() if train_state.model() == "custom" else ""
+        model_table.draw(train_state.model(), own)
 
 if record is None and not problem:
     st.info(WORDS["empty"], icon=":material/model_training:")
@@ -95,4 +95,4 @@ else:
     jumps = f"{WORDS['misconception jumps']} {luck}".strip()
     lesson.misconception("Validation accuracy jumps up and down: something is broken", jumps)
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
-lesson.next_page("tiles.py", "Back to the tiles: would you have known?")
+lesson.next_page("profiler.py", "Next: where does the time go?")

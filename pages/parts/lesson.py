@@ -6,10 +6,12 @@ Goal and task, a guess that can be skipped, what you just saw, one misconception
 import difflib
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
+from eurosat_core.errors import RunError
 from pages.parts import session
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "glossary",
     "guess",
     "guessed",
+    "guesses",
     "header",
     "misconception",
     "next_page",
@@ -76,20 +79,46 @@ def header(goal: str, minutes: int, task: str) -> None:
 
 
 def guess(key: str, question: str, options: Sequence[str]) -> str | None:
-    """Ask for a guess; nothing waits for it. It is kept for the session: `guessed(key)` finds it on other pages."""
+    """Ask for a guess; nothing waits for it. It is kept on disk: `guessed(key)` finds it on other pages."""
+    name = _guess_key(key)
+    if name not in st.session_state and (kept := _kept_guesses().get(key)) in options:
+        st.session_state[name] = kept  # a refresh begins a new session
     with st.container(border=True):
         return st.pills(
             f"**Your guess** (or skip it): {question}",
             list(options),
-            key=_guess_key(key),
+            key=name,
             persist_state="session",
+            on_change=_keep_guess,
+            args=(key,),
         )
 
 
 def guessed(key: str) -> str | None:
     """What the participant guessed under `key`, on whatever page; None when skipped."""
-    value: str | None = st.session_state.get(_guess_key(key))
+    name = _guess_key(key)
+    value: str | None = st.session_state[name] if name in st.session_state else _kept_guesses().get(key)
     return value
+
+
+def guesses() -> dict[str, str]:
+    """All that the participant guessed, by key; what was skipped or taken back is left out."""
+    found: dict[str, str | None] = dict(_kept_guesses())
+    start = _guess_key("")
+    found |= {str(name)[len(start) :]: value for name, value in st.session_state.items() if str(name).startswith(start)}
+    return {key: value for key, value in found.items() if isinstance(value, str) and value}
+
+
+def _kept_guesses() -> dict[str, str]:
+    try:
+        return session.lab().lesson_guesses.of(session.nickname())
+    except RunError:  # no lab is open: then nothing is kept
+        return {}
+
+
+def _keep_guess(key: str) -> None:
+    with suppress(RunError):
+        session.lab().lesson_guesses.put(session.nickname(), key, st.session_state.get(_guess_key(key)))
 
 
 def _guess_key(key: str) -> str:

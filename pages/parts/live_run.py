@@ -14,7 +14,7 @@ from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.runs import RunRecord, State
 from pages.parts import lesson, session
 
-__all__ = ["draw", "is_own"]
+__all__ = ["ask", "asked", "draw", "is_own", "status", "waiting"]
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
 _POLL_SECONDS = 0.7
@@ -52,22 +52,23 @@ def _follow(run_id: str, drawn_as: State) -> None:
         st.rerun()  # it began or ended: other parts of the page change too
     history = lab.history(run_id)
     with st.container(horizontal=True, vertical_alignment="center"):
-        _status(record)
+        status(record)
         if record.is_active and is_own(record):
             _buttons(record)
     _bar(record, history)
     if record.state == "paused":
         st.caption(_pause_text(record))
     if record.state == "queued":
-        _waiting(record)
+        waiting(record)
         return
     _figures(record, history)
     _curves(record, history)
 
 
-def _status(record: RunRecord) -> None:
-    """State, owner and device."""
+def status(record: RunRecord, working: str = "Training") -> None:
+    """State, owner and device. working: what a running run is doing."""
     label, icon, colour = _BADGES[record.state]
+    label = working if record.state == "running" else label
     names = {each.id: each.name for each in session.lab().devices()}
     name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")
     owner = "" if is_own(record) else f"{record.owner}’s run · "
@@ -121,7 +122,7 @@ def _steps(history: History) -> int:
     return history.started.validation_steps if validating else history.started.steps_per_epoch
 
 
-def _ask(run_id: str, command: Command) -> None:
+def ask(run_id: str, command: Command) -> None:
     """Send a command; for callbacks. What stands against it is shown instead of what was asked."""
     try:
         session.lab().control(run_id, session.nickname(), command)
@@ -142,7 +143,7 @@ def _buttons(record: RunRecord) -> None:
                 key="run_pause",
                 shortcut="P",
                 disabled=resting,
-                on_click=_ask,
+                on_click=ask,
                 args=(record.id, "resume" if paused else "pause"),
             )
             st.button(
@@ -151,7 +152,7 @@ def _buttons(record: RunRecord) -> None:
                 key="run_step",
                 shortcut="N",
                 disabled=not paused or resting,
-                on_click=_ask,
+                on_click=ask,
                 args=(record.id, "step"),
                 help="One batch forward, backward, update. Pause first." if not paused else None,
             )
@@ -161,14 +162,14 @@ def _buttons(record: RunRecord) -> None:
             key="run_stop",
             shortcut="Shift+S",
             disabled=stopping,
-            on_click=_ask,
+            on_click=ask,
             args=(record.id, "stop"),
         )
-    if asked := _asked(record, stopping):
-        st.caption(lesson.plain(asked))
+    if words := asked(record, stopping):
+        st.caption(lesson.plain(words))
 
 
-def _asked(record: RunRecord, stopping: bool) -> str:
+def asked(record: RunRecord, stopping: bool) -> str:
     """What was asked for and has not happened yet, or why it cannot."""
     if stopping:
         return _ASKED_TEXT["stop"]
@@ -179,7 +180,8 @@ def _asked(record: RunRecord, stopping: bool) -> str:
     return "" if done.get(what, False) else _ASKED_TEXT.get(what, what)
 
 
-def _waiting(record: RunRecord) -> None:
+def waiting(record: RunRecord) -> None:
+    """Where a waiting run stands in the queue."""
     place = session.lab().place(record.id)
     if place is None:
         st.info("This run is about to start.", icon=":material/hourglass_top:")

@@ -13,7 +13,7 @@ from eurosat_core.lab import choices, findings, frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.training.evaluation import Evaluation
-from pages.parts import lesson, live_run, sealed_test, session, train_settings, train_start
+from pages.parts import lesson, live_run, run_weights, sealed_test, session, train_start, train_state
 
 __all__ = ["draw", "missing"]
 
@@ -25,7 +25,7 @@ _PROBLEM = "result_problem"
 def missing(sentence: str) -> None:
     """The run in the URL cannot be shown: why, and the way on."""
     st.warning(lesson.plain(sentence), title="This run cannot be shown", icon=":material/search_off:")
-    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname()]
+    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname() and each.kind == "train"]
     with st.container(horizontal=True):
         if mine:
             st.button(
@@ -70,6 +70,7 @@ def draw(record: RunRecord, guess: float | None) -> None:
             _mistakes(record)
     sealed_test.draw(record)
     _made_with(record)
+    run_weights.draw(record)
     if live_run.is_own(record):
         _buttons(record)
 
@@ -154,7 +155,7 @@ def _clock(seconds: float | None) -> str:
 
 
 def _again(record: RunRecord) -> None:
-    train_settings.refill(record.config)
+    train_state.refill(record.config)
     train_start.submit(record.config)
 
 

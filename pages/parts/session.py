@@ -9,6 +9,7 @@ import secrets
 
 import streamlit as st
 
+from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 
@@ -19,8 +20,10 @@ __all__ = [
     "is_reserved",
     "keep_in_url",
     "lab",
+    "leave_run",
     "nickname",
     "open_run",
+    "page_run",
     "rename",
     "start_over",
     "url_parameters",
@@ -29,6 +32,7 @@ __all__ = [
 MAX_NICKNAME = 24
 _NICKNAME = "nickname"
 _RUN = "run"
+_LAST = "last_runs"  # by kind of run, which one was looked at last
 _DEVICE = "device"  # also the key of the device switch in the sidebar
 
 _ADJECTIVES = ("amber", "brave", "calm", "clever", "eager", "gentle", "keen", "lucky", "merry", "quick", "sunny")
@@ -92,12 +96,40 @@ def current_run() -> str | None:
     return run_id
 
 
+def page_run(kind: str) -> str | None:
+    """Id of the run that a page for runs of one kind looks at: the current one, else the last one of that kind."""
+    run_id, last = current_run(), st.session_state.setdefault(_LAST, {})
+    try:
+        found = lab().run(run_id).kind if run_id is not None else ""
+    except RunError:  # the page says what is wrong with it
+        found = kind
+    if found != kind:
+        if run_id is not None:
+            last[found] = run_id  # for the page that it belongs to
+        run_id = last.get(kind)
+        if run_id is None:
+            leave_run()
+        else:
+            open_run(run_id)
+    last[kind] = run_id
+    return run_id
+
+
 def open_run(run_id: str | None) -> None:
     """Look at another run, or at none."""
+    if run_id is None:
+        last = st.session_state.get(_LAST, {})
+        st.session_state[_LAST] = {kind: each for kind, each in last.items() if each != current_run()}
+        leave_run()
+        return
     st.session_state[_RUN] = run_id
-    if run_id is not None:
-        st.query_params["run"] = run_id
-    elif "run" in st.query_params:
+    st.query_params["run"] = run_id
+
+
+def leave_run() -> None:
+    """Look at none for now; a page for its kind finds it again."""
+    st.session_state[_RUN] = None
+    if "run" in st.query_params:
         del st.query_params["run"]
 
 
@@ -120,6 +152,7 @@ def keep_in_url() -> None:
 def start_over() -> None:
     """Forget everything but the nickname: it owns the participant's runs, which would be locked to them otherwise."""
     name = nickname()
+    lab().lesson_guesses.forget(name)
     st.session_state.clear()
     st.query_params.clear()
     st.session_state[_NICKNAME] = name

@@ -3,11 +3,15 @@
 import streamlit as st
 
 from eurosat_core.devices import Device
+from eurosat_core.lab.race import RACE
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import bytes_text, count, device_name, percent
 from pages.parts import lesson, session
 
+_PAGES_OF = {"profile": ("profiler.py", "profile"), "sweep": ("speed.py", "Measurement")}
+_SWEEPS = {name: each.title for name, each in EXPERIMENTS.items()} | {"free": "Free sweep", "limits": "Limits"}
 _SHOWN_RUNS = 5
 _EARLIER_RUNS = 30
 _REFRESH_SECONDS = 2.0
@@ -170,11 +174,20 @@ def _runs(followed: bool) -> None:
 
 def _run_link(record: RunRecord, is_open: bool) -> None:
     entry = CATALOG.get(record.config.model)
+    page, what = _PAGES_OF.get(record.kind, ("train.py", ""))
+    if record.kind == "sweep":
+        name = str(record.plan.get("name", ""))
+        page, what = ("compare.py", "Race") if name == RACE else (page, _SWEEPS.get(name, what))
     accuracy = record.summary.get("val_accuracy")
     outcome = percent(accuracy) if isinstance(accuracy, int | float) else record.state
-    label = f"{entry.title if entry else record.config.model} · {device_name(record.config.device)} · {outcome}"
+    if what:  # its icon tells the state
+        outcome = what
+    title = entry.title if entry else record.config.model
+    label = f"{title} · {device_name(record.config.device)} · {outcome}"
+    if record.kind == "sweep":  # of several models, often
+        label = f"{what} · {device_name(record.config.device)}"
     st.page_link(
-        "train.py",
+        page,
         label=f"**{label}**" if is_open else label,
         icon=_STATE_ICONS[record.state],
         help=lesson.plain(f"{record.state.capitalize()}. {record.message}"),

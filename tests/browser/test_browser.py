@@ -13,7 +13,9 @@ pytestmark = pytest.mark.browser
 def go_to(page, name: str) -> None:
     page.wait_for_load_state("networkidle")  # Streamlit forgets the pictures of a page that is left
     # By its address: an icon is text, too, and Train's is called model_training.
-    page.locator(f"[data-testid=stSidebarNavLink][href$='/{'' if name == 'Start' else name.lower()}']").click()
+    page.locator(
+        f"[data-testid=stSidebarNavLink][href$='/{'' if name == 'Start' else name.lower().replace('-', '')}']"
+    ).click()
     page.get_by_role("heading", name=name, exact=True).wait_for()
 
 
@@ -46,7 +48,18 @@ def stop(page) -> None:
 
 
 def test_every_page_opens_from_the_navigation(page):
-    for name in ("Tiles", "Convolution", "Model", "Train", "Start"):
+    for name in (
+        "Tiles",
+        "Convolution",
+        "Model",
+        "Train",
+        "Profiler",
+        "Speed",
+        "Compare",
+        "Wrap-up",
+        "Predict",
+        "Start",
+    ):
         go_to(page, name)
         assert page.locator("[data-testid=stException]").count() == 0
 

@@ -18,7 +18,8 @@ from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
-from eurosat_core.lab.inspection import BEFORE, RECORDED, epoch_file
+from eurosat_core.lab.inspection import BEFORE, RECORDED
+from eurosat_core.lab.kept_epochs import epoch_file
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.models import recorded

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import streamlit as st
+from experiment_makers import limits_of, measured, put_result
 from fake_engine import NO_GPU, FakeEngine, raising
 from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
@@ -15,12 +16,16 @@ from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.runs import State
+from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.training.config import recipe_config
 from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, used
 from tests.pages.test_train_results import keep_predictions
 
 EVIL = "![x](//y)"
-# Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), what stands in an input field.
+# Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), what stands in an input field or a drop-down
+# list (both draw backslashes as they are).
 _PLAIN = {"alt", "id", "query_string", "spec", "TextInput.default", "TextInput.value"}
+_PLAIN |= {f"{each}.{name}" for each in ("Selectbox", "MultiSelect") for name in ("options", "raw_value", "raw_values")}
 
 
 def texts(message: Message) -> Iterator[str]:
@@ -71,7 +76,20 @@ def evil_lab(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> L
     return lab
 
 
-@pytest.mark.parametrize("page", ["start.py", "tiles.py", "convolution.py", "model.py", "train.py"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "start.py",
+        "tiles.py",
+        "convolution.py",
+        "model.py",
+        "train.py",
+        "speed.py",
+        "compare.py",
+        "wrapup.py",
+        "predict.py",
+    ],
+)
 @pytest.mark.parametrize("who", [ME, EVIL])
 def test_pages_without_a_run(evil_lab: Lab, app: App, page: str, who: str) -> None:
     test = app(page, who=who)
@@ -94,8 +112,41 @@ def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -
     )
     if state not in ("queued", "running", "paused"):
         keep_predictions(evil_lab, record.id)
-    for page in ("train.py", "start.py", "tiles.py", "convolution.py", "model.py"):
+    for page in (
+        "train.py",
+        "start.py",
+        "tiles.py",
+        "convolution.py",
+        "model.py",
+        "speed.py",
+        "compare.py",
+        "wrapup.py",
+        "predict.py",
+    ):
         assert_harmless(app(page, who=who, run=record.id))
+
+
+@pytest.mark.parametrize("who", [ME, EVIL])
+@pytest.mark.parametrize("state", ["queued", "running", "finished", "failed"])
+def test_measurements_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -> None:
+    changes: dict[str, Any] = {
+        "state": state,
+        "message": f"It said {EVIL}.",
+        "machine": {"device_name": EVIL, "cpu_name": EVIL, "threads": 2, "torch": EVIL},
+        "beside": (EVIL,),
+        "recorded_on": EVIL if state == "finished" else "",
+    }
+    cells = (Cell(f"{EVIL} 1", {"batch_size": 8}), Cell(f"{EVIL} 2", {"batch_size": 16}))
+    for name in ("free", "source", "limits"):
+        plan = SweepPlan(cells, name, "batch_size", cells[0].label, cells[1].label, target_accuracy=0.4)
+        config = recipe_config("baseline", source="memory")
+        result = measured(config, plan).with_cell(0, problem=f"It said {EVIL}.") if state == "finished" else None
+        if result is not None and name == "limits":
+            result = result.changed(limits={EVIL: limits_of(EVIL)})
+        record = put_result(evil_lab, EVIL, config, plan, result, **changes)
+        assert_harmless(app("speed.py", who=who, run=record.id))
+    for page in ("wrapup.py", "speed.py", "start.py"):
+        assert_harmless(app(page, who=who))
 
 
 def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
@@ -105,7 +156,17 @@ def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evil_lab, "runs", lambda: ([], [f"The run {EVIL} is damaged."]))
     monkeypatch.setattr(evil_lab.library, "_state", TilesState(problem=f"The disk {EVIL} is full."))
-    for page in ("start.py", "tiles.py", "convolution.py", "model.py", "train.py"):
+    for page in (
+        "start.py",
+        "tiles.py",
+        "convolution.py",
+        "model.py",
+        "train.py",
+        "speed.py",
+        "compare.py",
+        "wrapup.py",
+        "predict.py",
+    ):
         assert_harmless(app(page))
 
 
@@ -129,7 +190,7 @@ def test_what_the_lab_refuses(
 
 
 def test_settings_that_cannot_be_used(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.parts.train_settings.draft", raising(RunError(f"There is no {EVIL}.")))
+    monkeypatch.setattr("pages.parts.train_state.draft", raising(RunError(f"There is no {EVIL}.")))
     test = app("train.py")
     assert "train_start" in keys(test)
     assert_harmless(test)

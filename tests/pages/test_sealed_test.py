@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from eurosat_core.lab.jobs import _predictions_to_bytes
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.train_job import predictions_to_bytes
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.evaluation import Predictions
 from tests.pages.conftest import ME, THREE, App, keys, put, shown
@@ -18,7 +18,7 @@ def sealed(lab: Lab, owner: str = ME) -> RunRecord:
     record = put(lab, "finished", THREE, owner, config=workshop_config(sealed_test=True), summary=summary)
     labels = torch.from_numpy(np.arange(400) % 10)
     right = torch.where(torch.arange(400) < 100, labels, (labels + 1) % 10)
-    content = _predictions_to_bytes(Predictions(torch.arange(400), labels, right, torch.full((400,), 0.5)))
+    content = predictions_to_bytes(Predictions(torch.arange(400), labels, right, torch.full((400,), 0.5)))
     lab.store.save(record.id, {"test.npz": content})
     return record
 

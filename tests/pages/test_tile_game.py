@@ -273,7 +273,7 @@ def test_markup_in_class_names_is_text(lab: Lab, exchange: Exchange) -> None:
     for classes in (3, 40):
         exchange([20] * classes, lambda number: f"{EVIL} {number}")
         test = started(EVIL)
-        assert_harmless(test)
+        assert_harmless(test, mentions=classes == 3)  # a drop-down list draws its options as they are
         for at in range(10):
             label = (true_label(test) + at % 2) % classes
             if classes == 3:

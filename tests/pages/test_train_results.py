@@ -3,16 +3,18 @@
 import io
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from fake_engine import CPU, GPU, FakeEngine, raising
+from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import TrainConfig, workshop_config
 from eurosat_core.training.events import EpochDone
-from tests.pages.conftest import THREE, App, begun, charts, epoch, keys, pills, put, shown, used
+from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, pills, put, shown, used
 
 
 def keep_predictions(lab: Lab, run_id: str, wrong: int = 10, largest: int = 0) -> None:
@@ -78,6 +80,7 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
     test.run()
     assert "you guessed “10×” for this network on a GPU" in shown(test)
     assert "the GPU was 5.0 times as fast as the CPU. That is less than you guessed." in shown(test)
+    lab.lesson_guesses.forget(ME)
     assert "On the Start page you guessed" not in shown(app("train.py", run=record.id))  # it was skipped
 
 
@@ -174,3 +177,34 @@ def test_an_unknown_run_can_be_left_for_a_fresh_start(lab: Lab, app: App) -> Non
     assert "open_newest" not in keys(test)
     test.button(key="open_none").click().run()
     assert "Nothing is training yet" in shown(test)
+
+
+def downloads(test: AppTest) -> dict[str, Any]:
+    return {each.key: each for each in test.download_button}
+
+
+def test_the_trained_weights_can_be_taken_away(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "finished", THREE)
+    assert "result_weights_file" not in downloads(app("train.py", run=record.id)), "it kept none"
+    lab.store.save(record.id, {"model.pt": b"0" * 2_000_000})
+    monkeypatch.setattr(lab, "file", raising(AssertionError("read before it was asked for")))
+    test = app("train.py", run=record.id)
+    assert downloads(test)["result_weights_file"].label == "Download model.pt · 1.9 MB"
+    assert "result_weights_source" in downloads(test), "the network as a file of its own comes with it"
+    assert any('torch.load("model.pt", weights_only=True)' in each.value for each in test.code)
+
+
+def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App) -> None:
+    record = put(lab, "cancelled", [*begun(), epoch(1, 0.3)], config=workshop_config("vgg11_bn"))
+    lab.store.save(record.id, {"model.pt": b"0"})
+    test = app("train.py", run=record.id)
+    assert "Only what was trained: the last layer (classifier.6)" in shown(test)
+    assert set(downloads(test)) == {"result_weights_file"}
+    assert any("strict=False" in each.value for each in test.code)
+
+
+def test_the_file_is_read_when_it_is_asked_for(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE)
+    lab.store.save(record.id, {"model.pt": b"weights"})
+    assert (lab.file_size(record.id, "model.pt"), lab.file(record.id, "model.pt")) == (7, b"weights")
+    assert lab.file_size(record.id, "model_epoch_001.pt") is None

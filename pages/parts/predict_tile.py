@@ -1,0 +1,118 @@
+"""Which tile the Predict page asks about: by class and number, at random, or one that the network gets wrong."""
+
+import secrets
+
+import numpy as np
+import streamlit as st
+
+from eurosat_core.data import pictures
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import LabError
+from pages.parts import lesson, session
+from pages.parts.tile_pictures import class_label, titles_of
+
+__all__ = ["choose"]
+
+_TILE = "predict_tile"  # (fingerprint, number)
+_SAID = "predict_tile_said"
+_CLASS, _NUMBER = "predict_class", "predict_number"
+
+
+def choose(tiles: TileSet, run_id: str) -> int:
+    """Draw the choice; the number of the chosen tile."""
+    number = _chosen(tiles, run_id)
+    label = int(tiles.labels[number])
+    name = tiles.class_names[label]
+    members = pictures.tiles_of_class(tiles.labels.numpy(), label)
+    st.session_state[_CLASS] = name
+    st.session_state[_NUMBER] = int(np.searchsorted(members, number)) + 1
+    st.pills(
+        "Class",
+        [each for each in tiles.class_names if tiles.counts[each]],
+        required=True,
+        format_func=lambda each: class_label(tiles, each),
+        key=_CLASS,
+        on_change=_other_class,
+        args=(tiles, run_id),
+        wrap=True,
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input(
+            f"Tile, 1 to {len(members):,}",
+            min_value=1,
+            max_value=len(members),
+            key=_NUMBER,
+            on_change=_by_number,
+            args=(tiles, members.tolist()),
+            width=160,
+        )
+        st.button(
+            "Any tile", icon=":material/shuffle:", key="predict_random", on_click=_random, args=(tiles, run_id, None)
+        )
+        st.button(
+            "A wrong one",
+            icon=":material/close:",
+            key="predict_wrong",
+            on_click=_wrong,
+            args=(tiles, run_id),
+            help="A tile that this network names wrongly, the ones it is surest of first.",
+        )
+    if said := st.session_state.pop(_SAID, ""):
+        st.caption(lesson.plain(said))
+    st.caption(f"{titles_of(tiles)[name]}: {lesson.plain(tiles.names[number])}")
+    return number
+
+
+def _chosen(tiles: TileSet, run_id: str) -> int:
+    fingerprint, number = st.session_state.get(_TILE, ("", 0))
+    if fingerprint != tiles.fingerprint:
+        _random(tiles, run_id, None)
+        number = st.session_state[_TILE][1]
+    return int(number)
+
+
+def _random(tiles: TileSet, run_id: str, name: str | None) -> None:
+    """Any tile (of a class), but none of a sealed test part."""
+    label = None if name is None else tiles.class_names.index(name)
+    members = np.arange(len(tiles)) if label is None else pictures.tiles_of_class(tiles.labels.numpy(), label)
+    number = int(secrets.choice(members.tolist()))
+    for _ in range(100):
+        if not _is_sealed(tiles, run_id, number):
+            break
+        number = int(secrets.choice(members.tolist()))
+    st.session_state[_TILE] = tiles.fingerprint, number
+
+
+def _is_sealed(tiles: TileSet, run_id: str, number: int) -> bool:
+    try:
+        return session.lab().predictor.is_sealed(run_id, tiles, number)
+    except LabError:  # the run is gone; asking it says so
+        return False
+
+
+def _other_class(tiles: TileSet, run_id: str) -> None:
+    _random(tiles, run_id, st.session_state[_CLASS])
+
+
+def _by_number(tiles: TileSet, members: list[int]) -> None:
+    st.session_state[_TILE] = tiles.fingerprint, members[int(st.session_state[_NUMBER]) - 1]
+
+
+def _wrong(tiles: TileSet, run_id: str) -> None:
+    """The next of the tiles it gets wrong; from the first again after the last."""
+    try:
+        numbers = session.lab().predictor.wrong(run_id, tiles)
+    except LabError as error:
+        st.session_state[_SAID] = str(error)
+        return
+    if not numbers:
+        st.session_state[_SAID] = (
+            "No wrong answer was found among the tiles it was tried on."
+            if tiles.class_names == session.lab().inspector.class_names(run_id)
+            else "This network tells other classes apart than these tiles have, so none of its answers can be right."
+        )
+        return
+    now = st.session_state.get(_TILE, ("", -1))[1]
+    after = numbers.index(now) + 1 if now in numbers else 0
+    st.session_state[_TILE] = tiles.fingerprint, numbers[after % len(numbers)]
+    st.session_state[_SAID] = f"Wrong answer {after % len(numbers) + 1} of {len(numbers)} that are known."

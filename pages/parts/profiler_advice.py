@@ -1,0 +1,99 @@
+"""Advice: what to change, the figures it rests on, and buttons that set it up for the next profile or training."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from eurosat_core.errors import LabError
+from eurosat_core.lab import choices
+from eurosat_core.lab.profiles import Profile, Reading
+from eurosat_core.profiling.advice import Advice
+from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.recipes import RECIPE_SETTINGS
+from pages.parts import lesson, profiler_record, profiler_state, session, train_state
+
+__all__ = ["draw"]
+
+
+def draw(profile: Profile, reading: Reading) -> None:
+    """All advice, what matters most first; an honest sentence where there is none."""
+    words = lesson.text("profiler")
+    found = reading.advice(profile.config)
+    if not found:
+        st.success(words["no advice"], icon=":material/thumb_up:")
+        return
+    st.caption(words["advice"])
+    for number, each in enumerate(found):
+        with st.container(border=True):
+            st.markdown(f"**{number + 1}. {lesson.plain(each.title)}**")
+            st.markdown(f"{lesson.plain(each.evidence)} **{lesson.plain(each.remedy)}**")
+            if each.change:
+                _buttons(profile, each)
+
+
+def _base(profile: Profile) -> TrainConfig | None:
+    """The settings that the change goes on top of: the profile's own, on the device chosen now, else the form's."""
+    device = session.chosen_device()
+    try:
+        if profile.config is None:
+            return profiler_state.draft()
+        pinned = profile.config.pin_memory and device.startswith("cuda")
+        return replace(profile.config, device=device, pin_memory=pinned).checked()
+    except LabError:
+        return None
+
+
+def _buttons(profile: Profile, advice: Advice) -> None:
+    base = _base(profile)
+    if base is None:
+        return
+    try:
+        changed = replace(base, **advice.change).checked()
+        trained = _training(changed)
+        plan = profiler_state.plan()
+    except LabError as error:
+        st.caption(lesson.plain(str(error)))
+        return
+    what = ", ".join(
+        f"{choices.SETTING_NAMES[name].lower()} {choices.in_words(name, value)}"
+        for name, value in advice.change.items()
+    )
+    filled = st.session_state.get("profiler_advised") == advice.key
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"Change: *{what}*")
+        st.button(
+            "Set it for the next profile",
+            icon=":material/tune:",
+            key=f"profiler_advice_{advice.key}",
+            on_click=_set,
+            args=(changed, advice.key, what),
+            help="Fills in the form at the top of the page with this profile’s settings and this change.",
+        )
+        if filled and _is_in_form(changed):
+            profiler_record.record_button("profiler_start_advised", [changed], plan, what="Record it now")
+        if st.button(
+            "Train with it",
+            icon=":material/model_training:",
+            key=f"profiler_train_{advice.key}",
+            help="Opens the Train page with this change set.",
+        ):
+            train_state.refill(trained)
+            st.switch_page("train.py", query_params=session.url_parameters())
+
+
+def _is_in_form(config: TrainConfig) -> bool:
+    try:
+        return profiler_state.draft() == config
+    except LabError:
+        return False
+
+
+def _set(config: TrainConfig, advice: str, what: str) -> None:
+    profiler_state.refill(config, f"Set as advised: {what}. Press Record, then both profiles stand side by side.")
+    st.session_state["profiler_advised"] = advice
+
+
+def _training(config: TrainConfig) -> TrainConfig:
+    """A training of the lesson's length with a profile's settings. Raises `ConfigError`."""
+    kept = {name: getattr(config, name) for name in (*RECIPE_SETTINGS, "workers", "prefetch", "pin_memory", "network")}
+    return workshop_config(config.model, config.recipe, device=config.device, **kept)

@@ -1,0 +1,136 @@
+"""Which experiment, on which devices; its Run button; and one's earlier experiments."""
+
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.errors import LabError
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.speed.experiments import EXPERIMENTS
+from pages.parts import lesson, session, speed_state
+
+__all__ = ["devices_switch", "draw", "earlier", "run_button"]
+
+_TITLES = {speed_state.FREE: "Free sweep", speed_state.LIMITS: "Limits of the devices"}
+
+
+def draw() -> tuple[str, list[str]]:
+    """The choice of an experiment and of devices; both as they are now."""
+    words = lesson.text("speed")
+    st.caption(words["tips"])
+    on = speed_state.devices()
+    labels = {name: _label(name, on) for name in EXPERIMENTS}
+    st.pills(
+        "Experiment",
+        list(EXPERIMENTS),
+        format_func=lambda name: labels[name],
+        key=speed_state.CHOSEN,
+        required=True,
+        persist_state="session",
+        on_change=_take_choice,
+        wrap=True,
+    )
+    devices_switch()
+    name: str = st.session_state[speed_state.CHOSEN]
+    return name, speed_state.devices()
+
+
+def _take_choice() -> None:
+    speed_state.choose(st.session_state[speed_state.CHOSEN])
+
+
+def _label(name: str, on: list[str]) -> str:
+    one = EXPERIMENTS[name]
+    number = f"{one.tip} · " if one.tip else ""
+    try:
+        seconds = speed_state.planned(name, on)[2]
+    except LabError:
+        return f"{number}{one.title}"
+    return f"{number}{one.title} · {wording.duration(seconds)}"
+
+
+def devices_switch() -> None:
+    """All devices to measure on; those that are not there are named with their reason."""
+    devices = session.lab().devices()
+    there = [each.id for each in devices if each.available]
+    if len(there) > 1:
+        st.pills(
+            "Measure on",
+            there,
+            selection_mode="multi",
+            format_func=wording.device_name,
+            key=speed_state.DEVICES,
+            persist_state="session",
+        )
+    for each in devices:
+        if not each.available:
+            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
+
+
+def run_button(name: str, on: list[str]) -> None:
+    """Run, with its seconds; or why it cannot be run."""
+    lab = session.lab()
+    tiles = lab.tiles()
+    try:
+        config, plan, seconds = speed_state.planned(name, on)
+    except LabError as error:
+        st.button("Run", icon=":material/play_arrow:", type="primary", disabled=True, key="speed_start")
+        st.info(lesson.plain(str(error)), icon=":material/block:")
+        return
+    names = wording.listed([wording.device_name(each) for each in plan.devices(config)])
+    active = any(each.is_active for each in speed_state.own(name))
+    st.button(
+        f"Run on {names} · about {wording.duration(seconds)}",
+        icon=":material/play_arrow:",
+        type="primary",
+        key="speed_start",
+        shortcut="Mod+Enter",
+        on_click=speed_state.submit,
+        args=(config, plan),
+        disabled=tiles.tile_set is None or active,
+        help=lesson.text("speed")["how"],
+    )
+    if problem := st.session_state.get(speed_state.PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+    if tiles.tile_set is None:
+        st.caption(lesson.plain(tiles.problem) if tiles.problem else "The tiles are still being opened.")
+    else:
+        st.caption(lesson.plain(lab.estimate_sweep(config, plan).basis))
+
+
+def earlier() -> None:
+    """One's measurements so far, to be looked at again."""
+    runs = speed_state.own()
+    if not runs:
+        return
+    titles = {each.id: _title(each) for each in runs[:40]}
+    current = session.current_run()
+    # Another one for each: what was chosen there must not come back later, nor a title with an old state.
+    key = f"speed_earlier_{current}_{''.join(each.state[:1] for each in runs)}"
+    st.selectbox(
+        f"Your experiments ({len(runs)})",
+        list(titles),
+        index=list(titles).index(current) if current in titles else None,
+        format_func=lambda each: titles.get(each, each),
+        key=key,
+        placeholder="Look at an earlier one",
+        on_change=_take_earlier,
+        args=(key,),
+    )
+
+
+def _take_earlier(key: str) -> None:
+    if st.session_state[key]:
+        speed_state.look_at(st.session_state[key])
+
+
+def _title(record: RunRecord) -> str:
+    name = speed_state.name_of(record)
+    title = EXPERIMENTS[name].title if name in EXPERIMENTS else _TITLES.get(name, name)
+    devices = dict.fromkeys(str(each["changes"].get("device", record.config.device)) for each in record.plan["cells"])
+    on = wording.listed([wording.device_name(each) for each in devices]) or wording.device_name(record.config.device)
+    state = "" if record.state == "finished" else f" · {record.state}"
+    when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
+    recorded = f" · recorded on {record.recorded_on}" if record.recorded_on else ""
+    return f"{title} · {on}{state}{recorded} · {when} UTC"

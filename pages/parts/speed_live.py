@@ -1,0 +1,159 @@
+"""A measurement while it waits or runs, and what became of one that ended early."""
+
+import math
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.charts import speed as charts
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.lab import sweep_frames
+from eurosat_core.lab.history import SweepHistory
+from eurosat_core.lab.runs import RunRecord, State
+from eurosat_core.speed.plan import SweepPlan
+from pages.parts import lesson, live_run, session, speed_state
+
+__all__ = ["delete", "draw", "ended", "missing", "others"]
+
+_POLL_SECONDS = 0.7
+
+
+def draw(record: RunRecord) -> None:
+    """Follow a measurement that is under way."""
+    st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+
+
+def others(name: str) -> None:
+    """Own measurements under way that are not looked at."""
+    looked_at = speed_state.shown(name)
+    for each in speed_state.own():
+        if each.is_active and (looked_at is None or each.id != looked_at.id):
+            st.caption(f":material/hourglass_top: Also yours: {lesson.plain(speed_state.name_of(each))}, {each.state}")
+
+
+def _follow(run_id: str, drawn_as: State) -> None:
+    lab = session.lab()
+    try:
+        record = lab.run(run_id)
+    except RunError:
+        st.rerun()  # deleted meanwhile
+    if record.state != drawn_as:
+        st.rerun()  # it began or ended
+    with st.container(horizontal=True, vertical_alignment="center"):
+        live_run.status(record, "Measuring")
+        if live_run.is_own(record):
+            _stop(record)
+    if record.state == "queued":
+        live_run.waiting(record)
+        return
+    told, plan = lab.history(run_id).sweep, SweepPlan.from_dict(record.plan)
+    passed = time.time() - record.started if record.started else told.seconds
+    planned = told.started.planned_seconds if told.started else 0.0
+    left = f" · {wording.duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
+    st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, plan)}{left}")
+    _turns(record, told, plan)
+
+
+def _stage(told: SweepHistory, plan: SweepPlan) -> str:
+    """What it is doing, in words."""
+    if told.started is None:
+        return "Getting ready…"
+    if told.learned:
+        newest = told.learned[-1]
+        label = lesson.plain(plan.cells[newest.cell].label)
+        return (
+            f"Training “{label}” to {wording.percent(plan.target_accuracy or 0.0)}: "
+            f"{wording.percent(newest.accuracy)} so far"
+        )
+    done = [each for each in told.turns if each.phase == "train"]
+    if done:
+        return f"Round {done[-1].round} of {told.started.rounds}"
+    if plan.limits and not told.turns:
+        return f"Measuring the limits of {wording.count(len(told.limits) + 1, 'device')}: this is counted below"
+    return f"Warming up {len(told.turns) + 1} of {told.started.cells}: this does not count"
+
+
+def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
+    frame = sweep_frames.live_frame(told, record.config, plan)
+    if frame.empty:
+        return
+    several = frame["device"].nunique() > 1
+    frame["series"] = frame["label"] + " · " + frame["device"] if several else frame["label"]
+    configs = plan.configs(record.config)
+    names = [
+        f"{cell.label} · {wording.device_name(config.device)}" if several else cell.label
+        for cell, config in zip(plan.cells, configs, strict=True)
+    ]
+    rounds = max(plan.rounds, int(frame["round"].max()))
+    st.vega_lite_chart(
+        frame,
+        charts.live_turns(tuple(dict.fromkeys(names)), rounds),
+        key=f"speed_turns_{record.id}",
+        alt="Tiles per second of every setting, round by round, as they are measured",
+    )
+
+
+def _stop(record: RunRecord) -> None:
+    stopping = session.lab().stopping(record.id)
+    st.button(
+        "Leave the queue" if record.state == "queued" else "Stop",
+        icon=":material/stop:",
+        key="speed_stop",
+        shortcut="Shift+S",
+        disabled=stopping,
+        on_click=live_run.ask,
+        args=(record.id, "stop"),
+        help="Rounds that are complete are kept.",
+    )
+    if words := live_run.asked(record, stopping):
+        st.caption(lesson.plain(words))
+
+
+def missing(sentence: str) -> None:
+    """The run in the address cannot be shown: why, and the way on."""
+    st.warning(lesson.plain(sentence), title="This measurement cannot be shown", icon=":material/search_off:")
+    st.button("Start afresh", icon=":material/add:", key="speed_none", on_click=speed_state.look_at, args=(None,))
+
+
+def ended(record: RunRecord) -> None:
+    """How it ended, if not at its end; what else ran meanwhile."""
+    if record.recorded_on:
+        st.badge(f"Recorded on {lesson.plain(record.recorded_on)}", icon=":material/history:", color="violet")
+    if not live_run.is_own(record):
+        st.caption(f"{lesson.plain(record.owner)}’s measurement")
+    if record.message and record.state in ("failed", "cancelled", "interrupted"):
+        show = st.error if record.state == "failed" else st.warning
+        show(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    if record.beside:
+        others_then = lesson.plain(wording.listed(list(record.beside)))
+        st.warning(
+            f"Meanwhile this machine also computed: {others_then}. So these figures say little; measure again when it "
+            "is free.",
+            icon=":material/groups:",
+        )
+
+
+def delete(record: RunRecord) -> None:
+    """The way to be rid of it, for its owner."""
+    if not live_run.is_own(record) or record.is_active:
+        return
+    with st.popover("Delete", icon=":material/delete:", key=f"speed_delete_{record.id}"):
+        st.markdown("Its figures are gone then. There is no way back.")
+        st.button(
+            "Yes, delete it",
+            type="primary",
+            key=f"speed_delete_sure_{record.id}",
+            on_click=_delete,
+            args=(record.id,),
+        )
+
+
+def _delete(run_id: str) -> None:
+    try:
+        session.lab().delete(run_id, session.nickname())
+    except LabError as error:
+        st.session_state[speed_state.PROBLEM] = str(error)
+        return
+    if session.current_run() == run_id:
+        speed_state.look_at(None)

@@ -1,0 +1,155 @@
+"""The Compare page in a real browser: a cell's tiles, a replay that moves, runs that go out and come in again."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eurosat_core.data.tiles import open_tiles
+from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
+from tests.browser.test_browser import go_to
+from tests.browser.test_browser_tiles import drawn
+
+pytestmark = pytest.mark.browser
+
+WHO = "browser-otter"
+SECONDS = 20.0
+
+
+def predictions(labels: np.ndarray, wrong: int) -> bytes:
+    """Answers to every fifth tile; the first `wrong` of the first class are taken for the second one."""
+    numbers = np.arange(0, len(labels), 5)
+    true = labels[numbers]
+    said = true.copy()
+    said[:wrong] = 1
+    target = io.BytesIO()
+    np.savez(target, tiles=numbers, true=true, predicted=said, confidence=np.linspace(0.99, 0.5, len(numbers)))
+    return target.getvalue()
+
+
+@pytest.fixture(scope="module")
+def runs(app: str, app_folder: Path) -> list[str]:
+    """Two finished runs on the app's tiles, as workers would have left them; their ids."""
+    tiles = open_tiles(None, app_folder / "cache")
+    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+    store, ids = RunStore(app_folder / "runs"), []
+    for model, wrong, accuracy in (("baseline", 30, 0.925), ("efficientnet_lite0", 6, 0.985)):
+        run = store.create(workshop_config(model), WHO, used)
+        events = [Started(2, 40, 4, 1600, 400, 338_486, 338_486, "cpu", 2)]
+        for epoch in (1, 2):
+            at = SECONDS * epoch / 2
+            events += [StepDone("train", epoch, step, at - 10 + step / 5, 1.0, 0.5, 900.0, 2**28) for step in (10, 30)]
+            value = accuracy * epoch / 2
+            events += [EpochDone(epoch, 1.0, value, 1.1, value, 10.0, 8.0, 2.0, 900.0, at)]
+        store.append(run.id, [*events, Finished(2, SECONDS, 1.1, accuracy)])
+        store.save(run.id, {"predictions.npz": predictions(tiles.labels.numpy(), wrong)})
+        figures = {"val_accuracy": accuracy, "seconds": SECONDS}
+        machine = {"device_name": "A CPU", "threads": 2}
+        store.update(run.id, state="finished", started=run.created, summary=figures, machine=machine)
+        ids.append(run.id)
+    return ids
+
+
+@pytest.fixture
+def compare(page, app: str, runs: list[str]):
+    """The page with both runs side by side."""
+    page.goto(f"{app}/compare?who={WHO}")
+    page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    page.get_by_text("more of the tiles correctly").first.wait_for()
+    drawn(page)
+    return page
+
+
+def main(page):
+    return page.locator("[data-testid=stMain]")
+
+
+def open_part(page, name: str) -> None:
+    main(page).get_by_role("radio", name=name).or_(
+        main(page).get_by_role("button", name=name, exact=True)
+    ).first.click()
+    drawn(page)
+
+
+def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
+    page = compare
+    page.wait_for_url(re.compile(f"runs={runs[0]}"))
+    matrix = main(page).locator("[data-testid=stVegaLiteChart]").filter(has_text="Baseline CNN · CPU: ")
+    matrix.scroll_into_view_if_needed()
+    # Sharing a row with the right answers of its class: the only mix-up there is.
+    figure = matrix.locator("svg text", has_text=re.compile("^30$")).first
+    figure.wait_for()
+    page.wait_for_timeout(500)
+    box = figure.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.get_by_text(re.compile("30 tiles")).first.wait_for()
+    page.get_by_role("img", name=re.compile("Tile .*cell")).first.wait_for()
+    assert page.get_by_role("img", name=re.compile("Tile .*cell")).count() == 12
+    main(page).get_by_text(re.compile("EfficientNet-Lite0 · CPU: ")).first.wait_for()
+    assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_a_replay_moves_pauses_and_ends(compare):
+    page = compare
+    main(page).get_by_text("Replay, 1× speed").wait_for()
+    main(page).get_by_role("button", name="Play", exact=True).click()
+    clock = main(page).locator("[data-testid=stProgress]").filter(has_text="own clock")
+    seen = set()
+    for _ in range(8):
+        seen.add(clock.inner_text())
+        page.wait_for_timeout(700)
+    assert len(seen) >= 4, seen
+    main(page).get_by_role("button", name="Pause", exact=True).click()
+    main(page).get_by_role("button", name="Play", exact=True).wait_for()
+    drawn(page)
+    stopped = clock.inner_text()
+    page.wait_for_timeout(1500)
+    assert clock.inner_text() == stopped
+    open_part(page, "50×")
+    main(page).get_by_role("button", name="Play", exact=True).click()
+    main(page).get_by_text("All is told").wait_for()
+    main(page).get_by_role("button", name="Play", exact=True).wait_for()
+    main(page).get_by_text("Replay, 50× speed").wait_for()
+
+
+def test_runs_go_out_and_come_in_again(compare, app, runs, tmp_path, app_folder):
+    page = compare
+    open_part(page, "Take runs along")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Export 2 runs").click()
+    bundle = tmp_path / "runs.zip"
+    waiting.value.save_as(bundle)
+    files = page.locator("input[type=file]")
+    files.set_input_files(str(bundle))
+    page.get_by_text("2 runs of this bundle were here already").wait_for()
+    for each in runs:
+        RunStore(app_folder / "runs").delete(each)
+    page.reload()
+    page.get_by_role("heading", name="Compare", exact=True).wait_for()
+    open_part(page, "Take runs along")
+    page.locator("input[type=file]").set_input_files(str(bundle))
+    page.get_by_text("2 runs imported").wait_for()
+    page.get_by_text("Imported runs").wait_for()
+    page.get_by_role("button", name="Compare", exact=True).first.click()
+    main(page).get_by_text(re.compile("recorded on A CPU")).first.wait_for()
+    (tmp_path / "broken.zip").write_bytes(b"this is no zip")
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "broken.zip"))
+    page.get_by_text("This bundle cannot be used").wait_for()
+
+
+def test_the_recorded_runs_are_there_before_the_first_own_one(page, app):
+    page.goto(f"{app}/compare?who=newcomer")
+    page.get_by_text("None of your own runs").wait_for()
+    page.get_by_text("Recorded elsewhere").first.wait_for()
+    for part in ("Learning curves", "Time and cost", "Random or by place", "Take runs along", "Accuracy"):
+        open_part(page, part)
+        assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_the_page_is_reached_by_the_navigation(page):
+    go_to(page, "Compare")
+    page.get_by_role("heading", name="The race").wait_for()

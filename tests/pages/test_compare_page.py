@@ -1,0 +1,382 @@
+"""The Compare page in every state it can be in: which runs, what is said about them, and the parts behind the pills."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_engine import CPU, GPU, FakeEngine
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.lab.bundles import export_bundle
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.recorded_runs import RecordedRuns
+from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import Event, Finished
+from pages.parts import compare_matrices, compare_state
+from tests.pages.conftest import ME, App, begun, charts, epoch, keys, put, shown, unescaped, used
+from tests.pages.test_markup import EVIL, assert_harmless, evil_lab
+from tests.pages.test_train_results import keep_predictions
+
+PAGE = "compare.py"
+PART = "compare_part"
+
+__all__ = ["evil_lab"]  # a fixture of test_markup, used here, too
+
+
+def history(accuracy: float, rate: float = 1000.0) -> list[Event]:
+    epochs = [replace(epoch(number, accuracy * number / 3), tiles_per_second=rate) for number in (1, 2, 3)]
+    return [*begun(), *epochs, Finished(3, 30.0, 1.2, accuracy)]
+
+
+def trained(lab: Lab, model: str = "baseline", accuracy: float = 0.62, wrong: int = 38, **changes: Any) -> RunRecord:
+    """A finished run on the lab's tiles that named `wrong` of its 100 tiles wrongly."""
+    config = workshop_config(model, device=changes.pop("device", "cpu"))
+    rate = changes.pop("rate", 1000.0)
+    values = {"summary": {"val_accuracy": accuracy, "seconds": 30.0}, "machine": {"device_name": "A CPU", "threads": 2}}
+    record = put(lab, "finished", history(accuracy, rate), config=config, **values | changes)
+    keep_predictions(lab, record.id, wrong=wrong)
+    return record
+
+
+@pytest.fixture
+def pair(lab: Lab) -> tuple[RunRecord, RunRecord]:
+    """A small network and a strong one on the lab's tiles."""
+    return trained(lab), trained(lab, "efficientnet_lite0", 0.9, wrong=10)
+
+
+@pytest.fixture
+def no_bundle(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A lab without the runs that come with it."""
+    monkeypatch.setattr(lab.lineup, "_recorded", RecordedRuns(tmp_path / "none", tmp_path / "none.zip"))
+    return lab
+
+
+def choose(test: AppTest, key: str, value: Any) -> AppTest:
+    test.get_by_key(key).set_value(value).run()
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+def saw(test: AppTest) -> str:
+    return "\n".join(unescaped(each.value) for each in test.info if str(each.title) == "What you just saw")
+
+
+def compared(test: AppTest) -> list[str]:
+    found: list[str] = test.session_state[compare_state.KEY]
+    return found
+
+
+def drawn(test: AppTest) -> int:
+    """Charts of the runs; the race has one of its own, with what the tutorial reports."""
+    return charts(test) - 1
+
+
+# -- which runs
+
+
+def test_before_the_first_run_the_recorded_ones_are_compared(lab: Lab, app: App) -> None:
+    test = app(PAGE)
+    text = shown(test)
+    assert "None of your own runs has completed an epoch yet" in text
+    assert "names" in saw(test) and "more of the tiles correctly" in saw(test)
+    assert text.count("Recorded elsewhere") == 2
+    assert "recorded on" in text and "compare_train" in keys(test)
+    assert [lab.lineup.is_bundled(each) for each in compared(test)] == [True, True]
+    assert drawn(test) == 2
+
+
+def test_without_any_runs_at_all_it_says_how_to_get_some(no_bundle: Lab, app: App) -> None:
+    test = app(PAGE)
+    assert "There is nothing to compare yet" in shown(test)
+    assert "recorded runs that come with the lab cannot be read" in shown(test)
+    assert "next_page" in keys(test) and drawn(test) == 0
+    for part in ("curves", "cost", "split", "bundles"):
+        choose(test, PART, part)
+
+
+def test_one_run_stands_alone_with_a_way_on(lab: Lab, app: App) -> None:
+    record = trained(lab)
+    test = app(PAGE)
+    assert compared(test) == [record.id]
+    assert "One run stands alone" in shown(test)
+    assert saw(test) == "" or "You named" in saw(test)
+    test.button(key="compare_recorded").click().run()
+    assert len(compared(test)) == 3 and "recorded" in shown(test)
+
+
+def test_the_missing_training_is_set_up_like_the_one_there_is(lab: Lab, app: App) -> None:
+    trained(lab, "tilenet", 0.9)
+    test = app(PAGE)
+    test.button(key="compare_train").click().run()
+    assert [each.value for each in test.title] == ["Train"]
+    assert test.session_state["train_model"] == "baseline"
+    assert test.session_state["train_epochs"] == workshop_config("tilenet").epochs
+
+
+def test_two_runs_are_put_side_by_side_by_themselves(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = app(PAGE)
+    assert compared(test) == [each.id for each in pair]
+    assert test.query_params["runs"] == ",".join(compared(test))
+    assert "EfficientNet-Lite0 · CPU: 90.0" in saw(test)
+    assert "names 28.0 percentage points more of the tiles correctly" in saw(test)
+    assert "no speed-up is given" in saw(test)
+    assert "A CPU, 2 threads, 3 epochs" in shown(test)
+
+
+def test_the_choice_follows_new_runs_until_somebody_chooses(lab: Lab, app: App) -> None:
+    first = trained(lab)
+    test = app(PAGE)
+    second = trained(lab, "tilenet", 0.8, wrong=20)
+    test.run()
+    assert compared(test) == [first.id, second.id]
+    choose(test, compare_state.KEY, [second.id])
+    trained(lab, "tilenet", 0.99, wrong=1)
+    test.run()
+    assert compared(test) == [second.id]
+    assert test.query_params["runs"] == second.id
+
+
+def test_the_choice_survives_a_page_switch_and_a_refresh(lab: Lab, app: App) -> None:
+    one, two, _ = trained(lab), trained(lab, "tilenet", 0.8), trained(lab, "tilenet", 0.9)
+    test = choose(app(PAGE), compare_state.KEY, [two.id, one.id])
+    test.switch_page("tiles.py").run()
+    test.switch_page(PAGE).run()
+    assert compared(test) == [two.id, one.id]
+    assert compared(app(PAGE, runs=f"{two.id},{one.id}")) == [two.id, one.id]
+
+
+def test_another_participants_run_is_found_by_its_address(lab: Lab, app: App) -> None:
+    theirs, mine = trained(lab, owner="bob"), trained(lab)
+    assert theirs.id not in compared(app(PAGE))
+    test = app(PAGE, runs=f"{theirs.id},{mine.id}")
+    assert compared(test) == [theirs.id, mine.id] and "bob" in str(test.get_by_key(compare_state.KEY).options)
+
+
+@pytest.mark.parametrize("asked", ["nonsense", "../../etc", f"{EVIL}", "20260101-000000-baseline-abcd", ",,,"])
+def test_an_address_that_names_nothing_is_said(pair: tuple[RunRecord, RunRecord], app: App, asked: str) -> None:
+    test = app(PAGE, runs=asked)
+    assert compared(test) == [each.id for each in pair]
+    assert ("Not there any more" in shown(test)) == (asked != ",,,")
+
+
+def test_nothing_chosen_leaves_a_page_that_works(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = choose(app(PAGE), compare_state.KEY, [])
+    assert drawn(test) == 0 and "next_page" in keys(test)
+    assert saw(test) == ""
+
+
+def test_runs_under_way_are_counted_and_not_offered(lab: Lab, app: App) -> None:
+    put(lab, "running", [*begun(), epoch(1, 0.3)])
+    assert "1 run of yours not done yet" in shown(app(PAGE))
+
+
+@pytest.mark.parametrize("state", ["cancelled", "failed", "interrupted"])
+def test_a_run_that_broke_off_is_compared_as_far_as_it_came(lab: Lab, app: App, state: Any) -> None:
+    trained(lab)
+    broken = put(lab, state, [*begun(), epoch(1, 0.3)])
+    if state == "cancelled":
+        keep_predictions(lab, broken.id)
+    test = app(PAGE, runs=",".join(each.id for each in lab.lineup.choices(ME) if not lab.lineup.is_bundled(each.id)))
+    text = shown(test)
+    assert state.capitalize() in text
+    assert "did not get through all its epochs" in saw(test)
+    for part in ("accuracy", "curves", "cost"):
+        choose(test, PART, part)
+
+
+# -- what must not be compared
+
+
+def other_set(lab: Lab, **changes: Any) -> TilesUsed:
+    return replace(used(lab), **changes)
+
+
+def test_other_tiles_are_not_compared_by_accuracy(lab: Lab, app: App) -> None:
+    one, two = trained(lab), trained(lab, "tilenet", 0.9, tiles=other_set(lab, fingerprint="other"))
+    test = app(PAGE, runs=f"{one.id},{two.id}")
+    assert "different tile sets" in saw(test)
+    cells = test.get_by_key("compare_cells")
+    assert "Difference" not in str(cells.options)
+    choose(test, compare_matrices.TRUE, cell(lab)[0])
+    choose(test, compare_matrices.SAID, cell(lab)[1])
+    assert "learned from other tiles than the lab has open now" in shown(test)  # the second one's answer is looked at
+
+
+def test_synthetic_and_real_accuracies_stay_apart(lab: Lab, app: App) -> None:
+    one, two = trained(lab), trained(lab, "tilenet", 0.9, tiles=other_set(lab, source="eurosat"))
+    test = app(PAGE, runs=f"{one.id},{two.id}")
+    assert "must not stand beside" in saw(test)
+    assert shown(test).count("Synthetic tiles") >= 2  # the sidebar's and the card's
+
+
+def test_other_classes_are_left_out_of_the_matrices(lab: Lab, app: App) -> None:
+    names = tuple(f"kind {number}" for number in range(len(used(lab).class_names)))
+    one, two = trained(lab), trained(lab, "tilenet", 0.9, tiles=other_set(lab, class_names=names, fingerprint="x"))
+    test = app(PAGE, runs=f"{one.id},{two.id}")
+    assert "Left out here" in shown(test) and "know different classes" in saw(test)
+
+
+# -- the parts
+
+
+def cell(lab: Lab) -> tuple[str, str]:
+    """The mix-up that `keep_predictions` makes most of: class 0 taken for class 1, in words."""
+    titles = list(compare_matrices.class_titles(used(lab).class_names).values())
+    return titles[0], titles[1]
+
+
+def test_a_cell_shows_its_tiles_with_both_answers(lab: Lab, pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = app(PAGE)
+    choose(test, compare_matrices.WHOSE, "Baseline CNN · CPU")
+    choose(test, compare_matrices.TRUE, cell(lab)[0])
+    choose(test, compare_matrices.SAID, cell(lab)[1])
+    text = shown(test)
+    assert f"tiles of class {cell(lab)[0]} were called {cell(lab)[1]} by Baseline CNN" in text.replace("**", "")
+    assert len(test.get("image")) >= 5
+    assert "EfficientNet-Lite0 · CPU: " in text
+
+
+def test_difference_and_shares_are_drawn(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = app(PAGE)
+    before = charts(test)
+    choose(test, "compare_cells", "share")
+    assert charts(test) == before
+    choose(test, "compare_cells", "difference")
+    assert charts(test) == before - 1
+    assert "less the first one" in shown(test)
+
+
+def test_own_guesses_stand_beside_the_networks(lab: Lab, pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    assert "Guess ten tiles on the Tiles page" in shown(app(PAGE))
+    for number in range(10):
+        lab.add_guess(ME, tiles, number, int(tiles.labels[number]) if number > 2 else 1, 1.0)
+    test = app(PAGE)
+    assert "with your 10 guesses" in shown(test)
+    assert "You named" in saw(test)
+    choose(test, compare_matrices.WHOSE, "You")
+    choose(test, compare_matrices.TRUE, cell(lab)[0])
+    choose(test, compare_matrices.SAID, cell(lab)[0])
+    assert "by You" in shown(test).replace("**", "")
+    assert "less the first one" in shown(choose(test, "compare_cells", "difference"))
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        ("classes", "Mean F1 over the classes"),
+        ("pairs", "The mix-ups that happen most"),
+        ("apart", "Only EfficientNet-Lite0 · CPU"),
+        ("surest", "Wrong answers that each network was surest of"),
+    ],
+)
+def test_the_other_views_of_accuracy(pair: tuple[RunRecord, RunRecord], app: App, view: str, words: str) -> None:
+    assert words in shown(choose(app(PAGE), "compare_accuracy", view))
+
+
+@pytest.mark.parametrize(
+    ("part", "words", "more"),
+    [
+        ("curves", "Solid with points: validation", 2),
+        ("cost", "Up is better, left is cheaper", 2),
+        ("split", "Recorded elsewhere, not on this machine", 0),
+        ("bundles", "No imported runs yet", 0),
+    ],
+)
+def test_parts_are_drawn_when_they_are_opened(
+    pair: tuple[RunRecord, RunRecord], app: App, part: str, words: str, more: int
+) -> None:
+    test = app(PAGE)
+    assert words not in shown(test)
+    assert words in shown(choose(test, PART, part))
+    assert drawn(test) == more
+
+
+def test_only_settings_that_differ_are_listed(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = choose(app(PAGE), PART, "curves")
+    (table,) = [each.value for each in test.table]
+    assert "Model" in table.index and "Seed" not in table.index
+    assert list(map(unescaped, table.columns)) == ["Baseline CNN · CPU", "EfficientNet-Lite0 · CPU"]
+
+
+def test_both_splits_are_told_apart(lab: Lab, app: App) -> None:
+    for split, accuracy in (("random", 0.9), ("place", 0.7)):
+        record = trained(lab, accuracy=accuracy, tiles=other_set(lab, source="eurosat"))
+        figures = {"val_accuracy": accuracy, "val_tiles": 2000, "train_tiles": 4000}
+        lab.store.update(record.id, config=workshop_config(split=split), summary=figures)
+    test = choose(app(PAGE), PART, "split")
+    assert "On tiles from elsewhere it is 20.0 percentage points worse" in saw(test)
+
+
+# -- the guess, the devices
+
+
+def test_the_guess_is_held_against_the_runs(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    test = choose(app(PAGE), "guess_compare_winner", "the other, by 10 to 30 points")
+    assert "You guessed" in saw(test) and "Well judged" in saw(test)
+
+
+def test_cpu_and_gpu_stand_together_and_are_labelled(make_lab: Callable[..., Lab], app: App) -> None:
+    lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
+    cpu = trained(lab)
+    gpu = trained(lab, device=GPU.id, rate=6000.0, machine={"device_name": "Test GPU", "threads": 2})
+    lab.store.append(gpu.id, [])
+    test = app(PAGE, runs=f"{cpu.id},{gpu.id}")
+    text = shown(test)
+    assert "The GPU does not make the model smarter" in text
+    assert "Baseline CNN · GPU 0" in text and "Test GPU" in text
+    assert "on the same" in text or "same work" in text
+
+
+def test_without_a_gpu_nothing_is_said_to_be_measured_on_one(pair: tuple[RunRecord, RunRecord], app: App) -> None:
+    text = shown(app(PAGE))
+    assert "No training here was run with the same settings on both" in text
+    assert "GPU 0" not in text
+
+
+# -- words from outside
+
+
+@pytest.mark.parametrize("who", [ME, EVIL])
+def test_words_from_outside_are_only_words(evil_lab: Lab, app: App, who: str) -> None:
+    for model in ("baseline", "tilenet"):
+        record = trained(evil_lab, model, owner=EVIL, machine={"device_name": EVIL, "threads": 2}, message=EVIL)
+        evil_lab.store.update(record.id, recorded_on=f"{EVIL}, 3 May 2026")
+    ids = [each.id for each in evil_lab.runs()[0]]
+    test = app(PAGE, who=who, runs=",".join(ids))
+    for view in ("matrices", "classes", "pairs", "apart", "surest"):
+        choose(test, "compare_accuracy", view)
+        assert_harmless(test)
+    for part in ("curves", "cost", "split", "bundles"):
+        choose(test, PART, part)
+        assert_harmless(test)
+
+
+def test_imported_runs_are_listed_compared_and_deleted(tmp_path: Path, lab: Lab, app: App) -> None:
+    away = RunStore(tmp_path / "away")
+    record = away.create(workshop_config(device="cuda:3"), "ada", used(lab))
+    away.append(record.id, history(0.7))
+    values = {"summary": {"val_accuracy": 0.7, "seconds": 12.0}, "machine": {"device_name": "NVIDIA H100"}}
+    away.update(record.id, state="finished", started=1.0, ended=2.0, **values)
+    buffer = io.BytesIO(_bundle(away, record.id))
+    mine = lab.lineup.taken_in(buffer, ME).added[0]
+    test = choose(app(PAGE), PART, "bundles")
+    assert "recorded on NVIDIA H100" in shown(test)
+    test.button(key=f"compare_take_{mine.id}").click().run()
+    assert mine.id in compared(test)
+    assert "Recorded elsewhere" in shown(test)
+    test.button(key=f"compare_sure_{mine.id}").click().run()
+    assert not test.exception and mine.id not in compared(test)
+    assert "The imported run is gone" in "\n".join(str(each.value) for each in test.success)
+    assert not lab.runs()[0]
+
+
+def _bundle(store: RunStore, run_id: str) -> bytes:
+    target = io.BytesIO()
+    export_bundle(store, [run_id], target)
+    return target.getvalue()

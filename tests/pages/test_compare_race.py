@@ -1,0 +1,162 @@
+"""The race on the Compare page: before it, while it runs, what it showed; with and without a GPU, and recorded ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fake_engine import CPU, GPU, FakeEngine, eventually, raising
+
+from eurosat_core import wording
+from eurosat_core.errors import RunError
+from eurosat_core.lab import race
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.runs import RunRecord
+from eurosat_core.speed.events import SweepStarted, TurnDone
+from eurosat_core.speed.result import SWEEP_FILE, CellResult, SweepResult
+from eurosat_core.speed.turns import Turn
+from tests.pages.conftest import ME, App, charts, shown, used
+from tests.pages.test_compare_page import PAGE, choose, history, saw
+
+MODELS = ("baseline", "efficientnet_lite0")
+TRANSFER = {"baseline": 0.004, "efficientnet_lite0": 0.040}  # seconds of a step on the CPU
+
+
+@pytest.fixture
+def gpu_lab(make_lab: Callable[..., Lab]) -> Lab:
+    return make_lab(FakeEngine((CPU, GPU), speeds=()))
+
+
+def raced(lab: Lab, devices: tuple[str, ...] = ("cpu",), faster: float = 8.0, **changes: Any) -> RunRecord:
+    """A race that was measured: each device's steps, `faster` times as fast on the GPU."""
+    config, plan = race.plan_race(MODELS, devices)
+    cells = []
+    for cell, settings in zip(plan.cells, plan.configs(config), strict=True):
+        step = TRANSFER[settings.model] / (1.0 if settings.device == "cpu" else faster)
+        turns = tuple(Turn(5, 40, 5 * step * (1 + 0.01 * number)) for number in range(6))
+        cells.append(CellResult(cell.label, settings, 1.0, 1e9, turns, turns))
+    result = SweepResult(plan.name, plan.setting, plan.reference, plan.focus, tuple(cells), {}, 40.0, True)
+    record = lab.store.create(config, changes.pop("owner", ME), used(lab), "sweep", plan.to_dict())
+    lab.store.save(record.id, {SWEEP_FILE: result.to_json()})
+    machine = {"device_name": "Test GPU" if len(devices) > 1 else "Test CPU", "threads": 2, "cpu_name": "Test CPU"}
+    return lab.store.update(record.id, **{"state": "finished", "started": record.created, "machine": machine} | changes)
+
+
+def test_before_a_race_it_says_how_long_it_takes_and_invents_nothing(lab: Lab, app: App) -> None:
+    test = app(PAGE)
+    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
+    assert "Race on CPU · at least 40 s" in label  # nothing was measured yet
+    text = shown(test)
+    assert "GPU: No GPU was found on this machine." in text
+    assert "nothing was measured on a GPU here" in text and "about 6 times as fast" in text.replace("**", "")
+    assert "races in its place" in text  # VGG's weights are not here
+
+
+def test_the_time_on_the_button_is_the_time_that_is_planned(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "tile_seconds", lambda _config: 0.006)
+    test = app(PAGE)
+    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
+    monkeypatch.setattr(lab, "tile_seconds", lambda _config: 0.0001)  # another measurement came in
+    test.button(key="compare_race_start").click().run()
+    (record,) = lab.runs()[0]
+    assert label.endswith(f"· about {wording.duration(record.plan['seconds'])}")
+    assert record.plan["seconds"] > 40.0
+
+
+def test_a_race_is_started_followed_and_stopped(lab: Lab, engine: FakeEngine, app: App) -> None:
+    test = app(PAGE)
+    test.button(key="compare_race_start").click().run()
+    assert not test.exception, test.exception[0].message
+    (record,) = lab.runs()[0]
+    assert (record.kind, record.plan["name"]) == ("sweep", race.RACE)
+    engine.wait_for(record.id)
+    test.run()
+    assert test.button(key="compare_race_start").disabled
+    engine.tell(record.id, SweepStarted(2, 6, 40.0, "cpu", 2), TurnDone("train", 0, 3, 12.0, 500.0))
+    eventually(lambda: lab.history(record.id).sweep.turns)
+    test.run()
+    assert any("Round 3 of 6" in each.proto.text for each in test.get("progress"))
+    test.button(key="compare_race_stop").click().run()
+    assert not test.exception
+    assert (record.id, "stop") in engine.commands
+
+
+def test_what_the_lab_refuses_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "submit_sweep", raising(RunError("The queue is full.")))
+    test = app(PAGE)
+    test.button(key="compare_race_start").click().run()
+    assert "The queue is full." in shown(test)
+
+
+def test_the_result_names_device_threads_steps_and_spread(lab: Lab, app: App) -> None:
+    before = charts(app(PAGE))
+    raced(lab)
+    test = app(PAGE)
+    text = shown(test)
+    assert "Seconds for 10 epochs on 2,000 tiles, projected" in text
+    assert "Test CPU, 2 threads; 30 timed steps in 6 rounds, half of the rounds within" in text
+    assert "slower: the other is 10 times as fast" in saw(test)
+    assert charts(test) == before + 1
+    assert "nothing was measured on a GPU here" in text
+    choose(test, "guess_compare_race", "5 to 20 times as long")
+    assert "Well judged" in saw(test)
+
+
+def test_with_a_gpu_both_devices_race_and_stand_beside_the_reported_ratio(gpu_lab: Lab, app: App) -> None:
+    raced(gpu_lab, ("cpu", GPU.id))
+    test = app(PAGE)
+    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
+    assert "Race on CPU and GPU 0" in label
+    assert "Baseline CNN on the GPU 0 against the CPU: 8.0 times as fast" in saw(test)
+    assert "compare with yours above" in shown(test)
+
+
+def test_a_slower_gpu_is_called_slower(gpu_lab: Lab, app: App) -> None:
+    raced(gpu_lab, ("cpu", GPU.id), faster=0.5)
+    assert "on the GPU 0 against the CPU: slower" in saw(app(PAGE))
+
+
+def test_company_is_flagged(lab: Lab, app: App) -> None:
+    raced(lab, beside=("x",))
+    assert "race again on a free machine" in saw(app(PAGE))
+
+
+def test_a_recorded_race_is_labelled_and_does_not_name_missing_devices(lab: Lab, app: App) -> None:
+    raced(lab, ("cpu", "cuda:0"), owner="bob", recorded_on="NVIDIA H100, 3 May 2026")
+    test = app(PAGE)
+    assert "Recorded on NVIDIA H100, 3 May 2026" in shown(test)
+    assert "8.0 times as fast" in saw(test)
+
+
+@pytest.mark.parametrize("state", ["failed", "interrupted", "cancelled"])
+def test_a_race_that_broke_off_says_so(lab: Lab, app: App, state: Any) -> None:
+    record = raced(lab, state=state, message="The worker died.")
+    (lab.store.folder_of(record.id) / SWEEP_FILE).unlink()
+    assert "The worker died." in shown(app(PAGE))
+
+
+def test_a_damaged_race_is_a_sentence(lab: Lab, app: App) -> None:
+    record = raced(lab)
+    lab.store.save(record.id, {SWEEP_FILE: b"{}"})
+    assert "damaged" in shown(app(PAGE))
+
+
+def test_the_full_form_trains_every_network_and_offers_the_comparison(lab: Lab, engine: FakeEngine, app: App) -> None:
+    test = choose(app(PAGE), "compare_form", "full")
+    choose(test, "compare_epochs", 3)
+    (label,) = [each.label for each in test.button if each.key == "compare_full_start"]
+    assert "Train 2 networks for 3 epochs" in label
+    test.button(key="compare_full_start").click().run()
+    assert not test.exception, test.exception[0].message
+    runs = lab.runs()[0]
+    assert {each.config.model for each in runs} == set(MODELS) and all(each.plan["alone"] for each in runs)
+    assert test.button(key="compare_full_start").disabled
+    engine.wait_for(runs[1].id)
+    for each in runs:
+        lab.store.append(each.id, history(0.5))
+    for each in runs:
+        lab.store.update(each.id, state="finished", summary={"val_accuracy": 0.5})
+    test.run()
+    test.button(key="compare_full_take").click().run()
+    assert set(test.session_state["compare_runs"]) == {each.id for each in runs}

@@ -1,0 +1,113 @@
+"""Replay on the Compare page: it plays, pauses, jumps and ends, and is marked as replay all the time."""
+
+import time
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.lab.lab import Lab
+from pages.parts import compare_replay
+from tests.pages.conftest import App, charts, keys, put, shown
+from tests.pages.test_compare_page import PAGE, choose, trained
+
+
+class Clock:
+    """A clock that goes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(compare_replay, "time", made)
+    return made
+
+
+@pytest.fixture
+def test(lab: Lab, clock: Clock, app: App) -> AppTest:
+    """The page with two runs of 30 seconds, an epoch every ten."""
+    trained(lab)
+    trained(lab, "tilenet", 0.9, wrong=10)
+    return app(PAGE)
+
+
+def press(test: AppTest, key: str) -> str:
+    test.button(key=key).click().run()
+    assert not test.exception, test.exception[0].message
+    return shown(test)
+
+
+def later(test: AppTest, clock: Clock, seconds: float) -> str:
+    clock.now += seconds
+    test.run()
+    assert not test.exception, test.exception[0].message
+    return shown(test)
+
+
+def moment(test: AppTest) -> str:
+    (text,) = [each.proto.text for each in test.get("progress") if "own clock" in each.proto.text]
+    return str(text)
+
+
+def test_it_stands_still_until_play_is_pressed(test: AppTest, clock: Clock) -> None:
+    assert "Replay, 1× speed" in shown(test) and "They are starting" in shown(test)
+    later(test, clock, 10)
+    assert moment(test).startswith("0.0 s of 30 s") and "compare_play" in keys(test)
+
+
+def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clock) -> None:
+    before = charts(test)
+    press(test, "compare_play")
+    text = later(test, clock, 12)
+    assert moment(test).startswith("12 s of 30 s") and "compare_pause" in keys(test)
+    assert "Replay, 1× speed" in text and "Recorded here" in text
+    assert charts(test) == before + 1
+    assert "20.7" in text and "30.0" in text  # both accuracies after the first epoch
+    text = later(test, clock, 30)
+    assert "All is told" in text and "compare_play" in keys(test)
+    assert moment(test).startswith("30 s of 30 s")
+    later(test, clock, 100)
+    press(test, "compare_play")
+    assert moment(test).startswith("0.0 s")  # from the start again
+
+
+def test_pause_keeps_the_moment_and_restart_goes_back(test: AppTest, clock: Clock) -> None:
+    press(test, "compare_play")
+    later(test, clock, 5)
+    press(test, "compare_pause")
+    later(test, clock, 60)
+    assert moment(test).startswith("5 s")
+    press(test, "compare_play")
+    later(test, clock, 2)
+    assert moment(test).startswith("7 s")
+    press(test, "compare_restart")
+    assert moment(test).startswith("0.0 s") and "compare_pause" in keys(test)  # and plays on
+
+
+def test_another_speed_goes_on_from_the_same_moment(test: AppTest, clock: Clock) -> None:
+    press(test, "compare_play")
+    later(test, clock, 5)
+    choose(test, "compare_speed", 10)
+    later(test, clock, 1)
+    assert moment(test).startswith("15 s") and "Replay, 10× speed" in shown(test)
+
+
+def test_other_runs_are_replayed_from_their_start(test: AppTest, clock: Clock) -> None:
+    press(test, "compare_play")
+    later(test, clock, 5)
+    choose(test, "compare_runs", test.session_state["compare_runs"][:1])
+    assert moment(test).startswith("0.0 s")
+
+
+def test_a_run_that_told_nothing_has_no_replay(lab: Lab, app: App) -> None:
+    put(lab, "finished", [], summary={"val_accuracy": 0.5})
+    assert "Choose at least one run above" in shown(app(PAGE))

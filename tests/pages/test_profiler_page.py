@@ -1,0 +1,356 @@
+"""The Profiler page in every state: no tiles, no run, queued, running, ended in every way, uploads, GPUs."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_engine import GPU, SPEEDS, FakeEngine, eventually
+from profile_makers import cpu_trace, gpu_trace, put_profile
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.lab.doctor import TilesState
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.profiles import RECORDED
+from eurosat_core.lab.queue import Place
+from eurosat_core.profiling.events import ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown
+
+PARTS = ("overview", "operators", "kernels", "memory", "timeline", "compare", "advice", "tutorial")
+
+
+def says(test: AppTest) -> str:
+    """All text on the screen in one line."""
+    return " ".join(shown(test).split())
+
+
+def address(test: AppTest, name: str) -> str:
+    """A parameter of the page's address."""
+    value = test.query_params[name]
+    return value if isinstance(value, str) else value[0]
+
+
+def look(app: App, **parameters: str) -> AppTest:
+    test = app("profiler.py", **parameters)
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+def opened(test: AppTest, part: str) -> AppTest:
+    test.session_state["profiler_part"] = part
+    test.run()
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+def upload(test: AppTest, name: str, content: bytes) -> AppTest:
+    test.file_uploader(key="profiler_file").upload(name, content, "application/octet-stream").run()
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+# -- before the first profile
+
+
+def test_before_the_first_profile_the_recorded_example_is_there(lab: Lab, app: App):
+    test = look(app)
+    words = says(test)
+    assert "an example to read, not your machine" in words and "A step took" in words
+    assert "28 steps. 4 times: 2 pass by, 2 warm the profiler up and 3 are recorded." in words
+    assert charts(test) == 2  # the plan, the parts
+    assert "Often believed: “100 % utilization means the GPU is used well”" in words or "utilization" in words
+    assert test.button(key="profiler_start").label.startswith("Record on CPU")
+    assert "profiler_both" not in keys(test)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_of_the_example(lab: Lab, app: App, part: str):
+    test = opened(look(app), part)
+    assert not test.error
+
+
+def test_the_guess_is_asked_but_not_judged_on_somebody_elses_profile(lab: Lab, app: App):
+    test = look(app)
+    test.session_state["guess_profile_part"] = "Forward"
+    test.run()
+    assert "You guessed" not in says(test)
+
+
+def test_without_tiles_there_is_the_reason(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lab, "tiles", lambda: TilesState(None, problem="The disk is full."))
+    test = look(app)
+    assert "The disk is full." in says(test)
+    assert test.button(key="profiler_start").disabled
+    assert "A step took" in says(test)
+
+
+def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lab, "tiles", lambda: TilesState(None))
+    assert "still being opened" in says(look(app))
+
+
+def test_a_damaged_example_gets_a_sentence(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    from eurosat_core.lab import recorded_profile as module
+
+    module.recorded_profile.cache_clear()
+    monkeypatch.setattr(module, "_FILE", tmp_path / "gone")
+    test = look(app)
+    assert "its file is missing" in says(test)
+    record = put_profile(lab, ME, [cpu_trace()])
+    assert "A step took" in says(opened(look(app, run=record.id), "compare"))
+    module.recorded_profile.cache_clear()
+
+
+# -- asking for one
+
+
+def test_record_puts_the_tutorials_way_into_the_queue(lab: Lab, app: App, engine: FakeEngine):
+    test = look(app)
+    test.button(key="profiler_start").click().run()
+    job = eventually(lambda: next(iter(engine.jobs.values()), None))
+    assert (job.kind, job.config, job.plan) == ("profile", profile_config("baseline"), ProfilePlan().to_dict())
+    assert address(test, "run") == job.run_id
+    assert "profiler_stop" in keys(test)
+
+
+def test_the_form_decides_what_is_recorded(lab: Lab, app: App, engine: FakeEngine):
+    test = look(app)
+    test.number_input(key="profiler_batch_size").set_value(256).run()
+    test.number_input(key="profiler_active").set_value(1).run()
+    test.toggle(key="profiler_memory").set_value(False).run()
+    assert "4 times: 2 pass by, 2 warm the profiler up and 1 is recorded" in says(test)
+    test.button(key="profiler_start").click().run()
+    job = eventually(lambda: next(iter(engine.jobs.values()), None))
+    assert job.config.batch_size == 256 and job.plan["active"] == 1 and job.plan["memory"] is False
+
+
+def test_the_button_tells_how_long_it_takes(make_lab: Callable[..., Lab], app: App):
+    lab = make_lab(FakeEngine(speeds=SPEEDS))
+    eventually(lambda: lab.estimate_profile(profile_config("baseline"), ProfilePlan()))
+    assert "· about " in look(app).button(key="profiler_start").label
+
+
+def test_a_plan_that_is_too_long_gets_its_sentence(lab: Lab, app: App):
+    test = look(app)
+    test.number_input(key="profiler_active").set_value(20).run()
+    assert "a profile has at most 60" in says(test)
+    assert test.button(key="profiler_start").disabled
+
+
+def test_settings_that_cannot_be_get_their_sentence(lab: Lab, app: App):
+    test = look(app)
+    test.number_input(key="profiler_batch_size").set_value(0).run()
+    assert "Batch size is 0" in says(test) and test.button(key="profiler_start").disabled
+
+
+def test_a_recipe_fills_the_form(lab: Lab, app: App):
+    test = look(app)
+    test.selectbox(key="profiler_model").set_value("efficientnet_lite0").run()
+    assert not test.exception
+    test.session_state["profiler_recipe"] = "fast"
+    test.selectbox(key="profiler_model").set_value("baseline").run()
+    assert test.number_input(key="profiler_batch_size").value == profile_config("baseline", "fast").batch_size
+    assert test.number_input(key="profiler_workers").disabled
+
+
+def test_a_full_queue_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    from eurosat_core.errors import RunError
+
+    def refuse(*_arguments):
+        raise RunError("You have four runs waiting.")
+
+    monkeypatch.setattr(lab, "submit_profile", refuse)
+    test = look(app)
+    test.button(key="profiler_start").click().run()
+    assert "You have four runs waiting." in says(test)
+
+
+def test_with_a_gpu_one_click_records_both(make_lab: Callable[..., Lab], app: App):
+    engine = FakeEngine((FakeEngine().devices[0], GPU), speeds=())
+    lab = make_lab(engine)
+    test = look(app)
+    assert test.button(key="profiler_both").label.startswith("CPU, then GPU 0")
+    test.button(key="profiler_both").click().run()
+    assert not test.exception
+    records = [each for each in lab.runs()[0] if each.kind == "profile"]
+    assert [each.config.device for each in records] == ["cuda:0", "cpu"]
+    assert address(test, "run") == records[0].id
+    assert "Also yours" in says(test)
+
+
+# -- while it waits and is recorded
+
+
+def started(lab: Lab, state: str, *events) -> str:
+    record = put_profile(lab, ME, [], state=state)
+    lab.store.append(record.id, events)
+    return record.id
+
+
+def test_a_waiting_profile_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
+    test = look(app, run=started(lab, "queued"))
+    assert "Place 2 of 3 in the queue. It starts in about 41 s." in says(test)
+    assert test.button(key="profiler_stop").label == "Leave the queue"
+
+
+def test_a_running_profile_shows_how_far_it_is(lab: Lab, app: App):
+    told = [ProfileStarted(28, 4, 338_486, 338_486, "cpu", 2), TraceDone(1, "trace_1.json.gz", 33_000, 1.0)]
+    run = started(lab, "running", *told, ProfileStep("warmup", 11, 2, 1.5))
+    test = look(app, run=run)
+    assert test.progress[0].text.startswith("Step 12 of 28 · 1 trace written")
+    assert "Recording" in says(test) and "profiler_stop" in keys(test) and "run_pause" not in keys(test)
+    assert "Look closer" not in says(test)
+    assert look(app, run=started(lab, "running")).progress[0].text.startswith("Getting ready")
+
+
+def test_stop_asks_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    monkeypatch.setattr(lab, "control", lambda *arguments: asked.append(arguments))
+    run = started(lab, "running")
+    test = look(app, run=run)
+    test.button(key="profiler_stop").click().run()
+    assert asked == [(run, ME, "stop")] and "Stopping…" in says(test)
+
+
+def test_others_profiles_cannot_be_stopped_or_deleted(lab: Lab, app: App):
+    record = put_profile(lab, "ada", [cpu_trace()])
+    test = look(app, run=record.id)
+    assert "A step took 1 ms" in says(test) and "profiler_delete_sure" not in keys(test)
+    lab.store.update(record.id, state="running")
+    assert "profiler_stop" not in keys(look(app, run=record.id))
+
+
+# -- when it has ended
+
+
+def test_a_finished_profile_judges_the_guess(lab: Lab, app: App):
+    record = put_profile(lab, ME, [cpu_trace(first=4), cpu_trace(first=25)])
+    test = look(app, run=record.id)
+    test.session_state["guess_profile_part"] = "Load (fetch a batch)"
+    test.run()
+    words = says(test)
+    assert "You guessed *load*, which took 20.0" in words
+    assert "its step 25 is number 26 of the plan" in words, "the last cycle is shown first"
+    assert "an example to read" not in words
+
+
+def test_every_cycle_can_be_chosen(lab: Lab, app: App):
+    record = put_profile(lab, ME, [cpu_trace(first=4), cpu_trace(first=11), cpu_trace(first=18), cpu_trace(first=25)])
+    test = opened(look(app, run=record.id), "operators")
+    assert "cycle 4 of 4: steps 26 to 28 of 28" in says(test)
+    test.session_state[f"profiler_cycle_{record.id}"] = 2
+    test.run()
+    assert "cycle 2 of 4: steps 12 to 14 of 28" in says(test)
+    assert "its step 11 is number 12" in says(test)
+
+
+def test_a_stopped_profile_keeps_its_complete_cycles(lab: Lab, app: App):
+    record = put_profile(lab, ME, [cpu_trace()], "cancelled", message="It was stopped after step 9 of 28.")
+    words = says(look(app, run=record.id))
+    assert "It was stopped after step 9 of 28." in words and "A step took" in words
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "interrupted"])
+def test_one_without_a_trace_says_what_happened(lab: Lab, app: App, state: str):
+    record = put_profile(lab, ME, [], state, message="The memory was full.")
+    test = look(app, run=record.id)
+    assert "The memory was full." in says(test) and "It left no trace to look at" in says(test)
+    assert "Look closer" not in says(test)
+
+
+def test_what_ran_beside_it_is_said(lab: Lab, app: App):
+    record = put_profile(lab, ME, [cpu_trace()], beside=("20260101-000000-baseline-abcd",))
+    assert "So the times say little" in says(look(app, run=record.id))
+
+
+def test_a_profile_that_is_gone(lab: Lab, app: App):
+    test = look(app, run="20260101-000000-baseline-abcd")
+    assert "There is no run 20260101-000000-baseline-abcd" in says(test)
+    test.button(key="profiler_example").click().run()
+    assert address(test, "trace") == RECORDED and "A step took" in says(test)
+
+
+def test_a_lost_trace_file(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
+    record = put_profile(lab, ME, [b"{"])
+    assert "This trace cannot be used" in says(look(app, run=record.id))
+
+
+def test_deleting_leads_back_to_the_example(lab: Lab, app: App):
+    record = put_profile(lab, ME, [cpu_trace()])
+    test = look(app, run=record.id)
+    test.button(key="profiler_delete_sure").click().run()
+    assert "an example to read" in says(test) and "run" not in test.query_params
+
+
+def test_a_training_is_not_shown_as_a_profile_and_both_are_found_again(lab: Lab, app: App):
+    training, profile = put(lab, "finished", THREE), put_profile(lab, ME, [cpu_trace()])
+    test = look(app, run=training.id)
+    assert address(test, "run") == profile.id and "A step took 1 ms" in says(test)
+    test.switch_page("train.py").run()
+    assert address(test, "run") == training.id and "What you just saw" in says(test)
+    test.switch_page("profiler.py").run()
+    assert address(test, "run") == profile.id
+
+
+def test_the_newest_of_ones_own_is_opened_without_being_asked_for(lab: Lab, app: App):
+    put_profile(lab, ME, [cpu_trace()])
+    time.sleep(0.01)
+    newest = put_profile(lab, ME, [gpu_trace()])
+    put_profile(lab, "ada", [cpu_trace()])
+    test = look(app)
+    assert address(test, "run") == newest.id
+    assert "Utilization of GPU 0" in says(test)
+
+
+# -- uploads
+
+
+def test_an_uploaded_trace_is_shown_and_found_again(lab: Lab, app: App):
+    test = upload(look(app), "theirs.pt.trace.json", gpu_trace())
+    words = says(test)
+    assert "This trace was uploaded" in words and "Utilization of GPU 0" in words
+    again = look(app, trace=address(test, "trace"))
+    assert "Utilization of GPU 0" in says(again)
+    for part in PARTS:
+        opened(test, part)
+
+
+def test_an_upload_that_is_no_longer_there(lab: Lab, app: App):
+    assert "no longer in the lab’s memory" in says(look(app, trace="0123456789abcdef"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"GIF89a", b"\x1f\x8b\x00", b'{"traceEvents": []}'])
+def test_what_is_no_trace_gets_a_sentence_and_leaves_the_page_as_it_was(lab: Lab, app: App, content: bytes):
+    test = upload(look(app), "bad.json", content)
+    assert [each.title for each in test.error] == ["This trace cannot be used"] or "cannot be used" in says(test)
+    assert "an example to read" in says(test)
+
+
+# -- real traces
+
+
+@pytest.fixture
+def real() -> Callable[[str], bytes]:
+    folder = os.environ.get("EUROSAT_TRACES")
+    if not folder:
+        pytest.skip("EUROSAT_TRACES is not set: no real traces")
+    return lambda start: next(Path(folder).glob(f"{start}*")).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [("01", "Utilization of GPU 0"), ("03", "forward"), ("07", "all of it is shown as one")],
+)
+def test_every_part_of_real_traces(lab: Lab, app: App, real: Callable[[str], bytes], start: str, words: str):
+    test = upload(look(app), f"{start}.json", real(start))
+    assert words in says(test)
+    for part in PARTS:
+        assert not opened(test, part).error
+
+
+def test_the_damaged_one_gets_its_sentence(lab: Lab, app: App, real: Callable[[str], bytes]):
+    test = upload(look(app), "10.json", real("10"))
+    assert "This trace cannot be used" in says(test)

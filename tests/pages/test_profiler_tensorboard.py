@@ -1,0 +1,47 @@
+"""The way to TensorBoard on the Profiler page."""
+
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.tensorboard import TensorBoardState
+from pages.parts.profiler_tensorboard import address
+from tests.pages.conftest import THREE, App, put, shown
+
+
+def link(test: AppTest) -> Any:
+    return next(each.proto for each in test.get("link_button") if each.proto.label == "Open TensorBoard")
+
+
+def test_what_is_in_it_and_the_way_there(lab: Lab, app: App) -> None:
+    put(lab, "finished", THREE)
+    test = app("profiler.py")
+    assert link(test).url == "/tensorboard/"
+    words = shown(test)
+    assert "1 training and 0 profiles of this lab" in words and "recorded example" in words
+    assert "It starts when it is opened" in words
+    assert "from the internet (gstatic.com)" in words
+    assert lab.tensorboard.state().phase == "stopped", "drawing the page starts nothing"
+
+
+@pytest.mark.parametrize(("phase", "said"), [("starting", "It is starting."), ("running", "It is running.")])
+def test_how_it_stands(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, phase: Any, said: str) -> None:
+    monkeypatch.setattr(lab.tensorboard, "state", lambda: TensorBoardState(phase, 6006))
+    assert said in shown(app("profiler.py"))
+
+
+def test_what_failed_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = TensorBoardState("failed", problem="TensorBoard is not installed here (![x](//y) missing).")
+    monkeypatch.setattr(lab.tensorboard, "state", lambda: state)
+    test = app("profiler.py")
+    assert "Not available now" in shown(test)
+    assert any("not installed here" in each.value and r"\!\[x\]" in each.value for each in test.warning)
+
+
+def test_the_base_path_of_the_app_stands_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    for base in ("lab", "/lab/"):
+        monkeypatch.setattr(st, "get_option", lambda _, base=base: base)
+        assert address() == "/lab/tensorboard/"
