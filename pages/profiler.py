@@ -120,4 +120,4 @@ if profile is not None and reading is not None:
 profiler_tensorboard.draw()
 lesson.misconception("100 % utilization means the GPU is used well", WORDS["misconception"])
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
-lesson.next_page("train.py", "Next: train with what you found")
+lesson.next_page("speed.py", "Next: change one thing, and measure")

@@ -87,6 +87,10 @@ def test_it_holds_everything() -> None:
     for words in (
         "report of ada",
         "The network is learning.",
+        "“I measure.”",
+        "a larger batch: 1.5 times as fast",
+        "Experiment: A larger batch",
+        "2.14.7",
         "How much faster is a GPU?",
         "10×",
         "6.0 times",

@@ -16,7 +16,7 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.speed.events import Learned, LimitsDone, SweepStarted, TurnDone
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown
+from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 from tests.pages.test_compare_race import raced
 
 PAGE = "speed.py"
@@ -380,7 +380,7 @@ def test_limits(lab: Lab, app: App) -> None:
     assert "half of them at most 1.2 times as long or short as measured" in words
     assert "Most of these steps are spent on arithmetic." in words
     assert "no GPU was measured" in words
-    cells = " ".join(str(each) for table in test.table for each in table.value.to_numpy().flatten())
+    cells = unescaped(" ".join(str(each) for table in test.table for each in table.value.to_numpy().flatten()))
     assert "200 billion operations/s" in cells and "12.0 GB/s" in cells and "+20.0" in cells
     assert "Copy to the GPU" not in str([table.value.index.tolist() for table in test.table])
 
