@@ -95,7 +95,8 @@ def _loading(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     return Advice(
         "data_loading",
         "The GPU waits for its data" if overview.devices else "The training waits for its data",
-        f"The DataLoader took {_of_step(overview, 'DataLoader')}{' while no kernel ran' if overview.devices else ''}.",
+        f"The DataLoader took {_of_step(overview, 'DataLoader')}"
+        f"{' while no GPU kernel ran' if overview.devices else ''}.",
         "Take decoded tiles from memory, or let more loader workers prepare batches ahead.",
         {} if known.get("source") in ("memory", "features") else {"source": "memory"},
         share,
@@ -111,7 +112,7 @@ def _low_utilization(overview: Overview, known: Mapping[str, Any]) -> Advice | N
     return Advice(
         "low_utilization",
         "The GPU is idle most of the time",
-        f"A kernel ran in less than half of the time ({figures}).",
+        f"A GPU kernel ran in less than half of the time ({figures}).",
         "Give it more to do in each step: a larger batch. What else is named here comes first.",
         _larger_batch(known),
         (1 - utilization) / 2,  # the cause, where it is known, stands above its consequence
@@ -128,7 +129,7 @@ def _copies(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     return Advice(
         "copies",
         "Copying holds up the GPU",
-        f"Copies took {_of_step(overview, 'Memcpy')} while no kernel ran ({facts.copies:.3g} a step{amount}).",
+        f"Copies took {_of_step(overview, 'Memcpy')} while no GPU kernel ran ({facts.copies:.3g} a step{amount}).",
         "Keep the tiles on the GPU, or copy from pinned memory while it computes.",
         change,
         share,
@@ -145,9 +146,9 @@ def _launching(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     return Advice(
         "launch_bound",
         "Launching takes longer than computing",
-        f"{facts.kernels:,.0f} kernels a step, half of them shorter than {facts.median_kernel_us:.3g} µs; to launch "
-        f"them the host took {_of_step(overview, 'Runtime', 'CPU exec')}.",
-        "Make each kernel do more: a larger batch costs hardly any more launches.",
+        f"{facts.kernels:,.0f} GPU kernels a step, half of them shorter than {facts.median_kernel_us:.3g} µs; to "
+        f"launch them the host took {_of_step(overview, 'Runtime', 'CPU exec')}.",
+        "Make each GPU kernel do more: a larger batch costs hardly any more launches.",
         _larger_batch(known),
         share,
     )
@@ -219,7 +220,7 @@ def _tensor_cores(overview: Overview, known: Mapping[str, Any]) -> Advice | None
     return Advice(
         "tensor_cores",
         "The GPU's tensor cores are not used",
-        f"{percent(facts.matrix_share)} of the kernels' time went into convolutions and matrix products, and "
+        f"{percent(facts.matrix_share)} of the GPU kernels' time went into convolutions and matrix products, and "
         f"{percent(facts.tensor_core_share)} of that ran on tensor cores.",
         "Compute in bfloat16: tensor cores take half as many bytes and multiply many times faster."
         if able

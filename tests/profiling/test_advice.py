@@ -31,7 +31,7 @@ CASES = {
     "copies": ({"utilization": 0.6, "Kernel": 60, "Memcpy": 25}, "2.5 ms of a step's 10 ms", {"source": "memory"}),
     "launch_bound": (
         {"utilization": 0.2, "Kernel": 20, "CPU_exec": 60, "facts": Facts(kernels=400, median_kernel_us=3)},
-        "400 kernels a step",
+        "400 GPU kernels a step",
         {"batch_size": 256},
     ),
     "cpu_bound": ({"utilization": 0.2, "Kernel": 20, "CPU_exec": 60}, "6 ms", {"source": "memory"}),
