@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -75,15 +76,19 @@ STARTING = TensorBoardState("starting")
 
 
 class Client:
-    """Asks an app; all requests in one event loop, as in a server."""
+    """Asks an app; all requests in one event loop, as in a server.
+
+    In a thread of its own: a browser that an earlier test opened leaves a running loop in this one.
+    """
 
     def __init__(self, app: Any) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1)
         self._runner = asyncio.Runner()
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lab.example")
         self.headers = self._client.headers
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return self._runner.run(self._client.request(method, path, **more))
+        return self._thread.submit(lambda: self._runner.run(self._client.request(method, path, **more))).result()
 
     def get(self, path: str, **more: Any) -> httpx.Response:
         return self.request("GET", path, **more)
