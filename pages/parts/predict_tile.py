@@ -57,7 +57,8 @@ def choose(tiles: TileSet, run_id: str) -> int:
             args=(tiles, run_id),
             help="A tile that this network names wrongly, the ones it is surest of first.",
         )
-    if said := st.session_state.pop(_SAID, ""):
+    about, said = st.session_state.get(_SAID, (None, ""))
+    if about == (run_id, number):  # until another tile or network is chosen, however often the page is drawn meanwhile
         st.caption(lesson.plain(said))
     st.caption(f"{titles_of(tiles)[name]}: {lesson.plain(tiles.names[number])}")
     return number
@@ -100,19 +101,20 @@ def _by_number(tiles: TileSet, members: list[int]) -> None:
 
 def _wrong(tiles: TileSet, run_id: str) -> None:
     """The next of the tiles it gets wrong; from the first again after the last."""
+    now = st.session_state.get(_TILE, ("", -1))[1]
     try:
         numbers = session.lab().predictor.wrong(run_id, tiles)
     except LabError as error:
-        st.session_state[_SAID] = str(error)
+        st.session_state[_SAID] = (run_id, now), str(error)
         return
     if not numbers:
-        st.session_state[_SAID] = (
+        said = (
             "No wrong answer was found among the tiles it was tried on."
             if tiles.class_names == session.lab().inspector.class_names(run_id)
             else "This network tells other classes apart than these tiles have, so none of its answers can be right."
         )
+        st.session_state[_SAID] = (run_id, now), said
         return
-    now = st.session_state.get(_TILE, ("", -1))[1]
-    after = numbers.index(now) + 1 if now in numbers else 0
-    st.session_state[_TILE] = tiles.fingerprint, numbers[after % len(numbers)]
-    st.session_state[_SAID] = f"Wrong answer {after % len(numbers) + 1} of {len(numbers)} that are known."
+    after = (numbers.index(now) + 1) % len(numbers) if now in numbers else 0
+    st.session_state[_TILE] = tiles.fingerprint, numbers[after]
+    st.session_state[_SAID] = (run_id, numbers[after]), f"Wrong answer {after + 1} of {len(numbers)} that are known."

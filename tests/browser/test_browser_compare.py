@@ -11,6 +11,7 @@ from eurosat_core.data.tiles import open_tiles
 from eurosat_core.lab.runs import RunStore, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
+from tests.browser.pointing import settled_box
 from tests.browser.test_browser import go_to
 from tests.browser.test_browser_tiles import drawn
 
@@ -79,12 +80,8 @@ def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
     page = compare
     page.wait_for_url(re.compile(f"runs={runs[0]}"))
     matrix = main(page).locator("[data-testid=stVegaLiteChart]").filter(has_text="Baseline CNN · CPU: ")
-    matrix.scroll_into_view_if_needed()
     # Sharing a row with the right answers of its class: the only mix-up there is.
-    figure = matrix.locator("svg text", has_text=re.compile("^30$")).first
-    figure.wait_for()
-    page.wait_for_timeout(500)
-    box = figure.bounding_box()
+    box = settled_box(matrix.locator("svg text", has_text=re.compile("^30$")).first)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_text(re.compile("30 tiles")).first.wait_for()
     page.get_by_role("img", name=re.compile("Tile .*cell")).first.wait_for()

@@ -11,6 +11,7 @@ from torch.nn import functional
 from eurosat_core.data import pictures
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.models.convolution import FILTERS
+from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training, stop
 from tests.browser.test_browser_tiles import drawn
 
@@ -104,8 +105,7 @@ def test_a_step_while_a_training_runs_and_its_network_afterwards(page, app_folde
     page.get_by_text(re.compile("Before training, its surest answer")).wait_for()
     drawn(page)
     networks = page.get_by_role("combobox", name=re.compile("Network"))
-    networks.scroll_into_view_if_needed()  # a list that was opened before closes again when the page moves
-    page.wait_for_timeout(800)
+    settled_box(networks)  # a list that was opened before closes again when the page moves
     networks.click()
     page.get_by_role("option", name=re.compile(run_id)).click()
     drawn(page)

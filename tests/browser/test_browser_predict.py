@@ -11,6 +11,7 @@ from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.predict_words import answer_words
 from eurosat_core.lab.runs import RunStore
+from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.browser.test_browser_convolution import choose, press
 from tests.browser.test_browser_tiles import drawn
@@ -52,10 +53,7 @@ def test_an_upload_becomes_a_map_and_a_click_opens_a_tile(page, mosaic, tiles, a
     page.get_by_text(expected[0], exact=True).wait_for()
     saw(page, "4 tiles").wait_for()
     drawn(page)
-    chart = page.locator("[data-testid=stVegaLiteChart]").first.locator("svg, canvas").first
-    chart.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
-    box = chart.bounding_box()
+    box = settled_box(page.locator("[data-testid=stVegaLiteChart]").first.locator("svg, canvas").first)
     side = min(box["width"], box["height"])  # it keeps its shape, in the upper left corner
     page.mouse.click(box["x"] + 0.25 * side, box["y"] + 0.75 * side)
     page.get_by_text(expected[2], exact=True).wait_for()
@@ -104,6 +102,7 @@ def test_a_trained_run_is_asked_and_stays_in_the_address(page):
     go_to(page, "Predict")
     page.wait_for_url(re.compile(f"network={run_id}"))
     page.get_by_text(re.compile("This network was trained on synthetic tiles")).wait_for()
+    drawn(page)
     press(page, "A wrong one")
     page.get_by_text(re.compile(r"Wrong answer 1 of")).wait_for()
     saw(page, "That is wrong").wait_for()

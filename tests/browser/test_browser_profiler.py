@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.browser.conftest import watched_window
+from tests.browser.pointing import settled_box
 from tests.browser.test_browser import go_to
 from tests.browser.test_browser_convolution import choose
 from tests.browser.test_browser_tiles import drawn
@@ -111,10 +112,8 @@ def test_the_wheel_zooms_into_the_timeline(browser, app: str):
         page.get_by_text("Time goes to the right").wait_for()
         drawn(page)
         chart = page.locator("[data-testid=stVegaLiteChart]").last
-        chart.scroll_into_view_if_needed()
-        page.wait_for_timeout(500)
+        box = settled_box(chart)
         before = chart.screenshot()
-        box = chart.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.mouse.wheel(0, -600)
         page.wait_for_timeout(800)

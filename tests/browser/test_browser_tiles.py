@@ -13,6 +13,7 @@ from bench.server import app_server, wait_for_tiles
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
+from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.file_server import FileServer, file_server, plain, silent_after
 
@@ -65,10 +66,7 @@ def test_points_are_chosen_with_the_mouse_and_their_tiles_shown(page):
     open_view(page, "All tiles in one chart")
     page.get_by_text("Nothing is chosen yet").wait_for()
     canvas = page.locator("[data-testid=stVegaLiteChart] :is(canvas, svg)").first  # by how many points there are
-    canvas.wait_for()
-    canvas.scroll_into_view_if_needed()
-    page.wait_for_timeout(500)
-    box = canvas.bounding_box()
+    box = settled_box(canvas)
     page.mouse.move(box["x"] + 0.30 * box["width"], box["y"] + 0.30 * box["height"])
     page.mouse.down()
     page.mouse.move(box["x"] + 0.70 * box["width"], box["y"] + 0.60 * box["height"], steps=8)

@@ -190,8 +190,11 @@ def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
     for number in range(1, 4):
         test.button(key="predict_wrong").click().run()
         assert f"Wrong answer {number} of 10" in shown(test)
+        assert f"Wrong answer {number} of 10" in shown(test.run())  # drawn once more, it still stands there
         seen.append(test.session_state["predict_tile"][1])
     assert seen == wrong[:3]  # the surest first
+    test.button(key="predict_random").click().run()
+    assert test.session_state["predict_tile"][1] == seen[-1] or "Wrong answer" not in shown(test)
 
 
 def test_wrong_tiles_of_the_recorded_network_are_looked_for(lab: Lab, app: App) -> None:
