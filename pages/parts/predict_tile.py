@@ -16,6 +16,7 @@ __all__ = ["choose"]
 _TILE = "predict_tile"  # (fingerprint, number)
 _SAID = "predict_tile_said"
 _CLASS, _NUMBER = "predict_class", "predict_number"
+_BY_BUTTON = "predict_tile_by_button"  # how often a button chose the tile
 
 
 def choose(tiles: TileSet, run_id: str) -> int:
@@ -24,16 +25,19 @@ def choose(tiles: TileSet, run_id: str) -> int:
     label = int(tiles.labels[number])
     name = tiles.class_names[label]
     members = pictures.tiles_of_class(tiles.labels.numpy(), label)
-    st.session_state[_CLASS] = name
-    st.session_state[_NUMBER] = int(np.searchsorted(members, number)) + 1
+    # Other widgets after each choice by a button: a browser may still report what stood in the ones before.
+    times = st.session_state.get(_BY_BUTTON, 0)
+    class_key, number_key = f"{_CLASS}_{times}", f"{_NUMBER}_{times}"
+    st.session_state[class_key] = name
+    st.session_state[number_key] = int(np.searchsorted(members, number)) + 1
     st.pills(
         "Class",
         [each for each in tiles.class_names if tiles.counts[each]],
         required=True,
         format_func=lambda each: class_label(tiles, each),
-        key=_CLASS,
+        key=class_key,
         on_change=_other_class,
-        args=(tiles, run_id),
+        args=(tiles, run_id, class_key),
         wrap=True,
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -41,14 +45,12 @@ def choose(tiles: TileSet, run_id: str) -> int:
             f"Tile, 1 to {len(members):,}",
             min_value=1,
             max_value=len(members),
-            key=_NUMBER,
+            key=number_key,
             on_change=_by_number,
-            args=(tiles, members.tolist()),
+            args=(tiles, members.tolist(), number_key),
             width=160,
         )
-        st.button(
-            "Any tile", icon=":material/shuffle:", key="predict_random", on_click=_random, args=(tiles, run_id, None)
-        )
+        st.button("Any tile", icon=":material/shuffle:", key="predict_random", on_click=_any, args=(tiles, run_id))
         st.button(
             "A wrong one",
             icon=":material/close:",
@@ -91,16 +93,26 @@ def _is_sealed(tiles: TileSet, run_id: str, number: int) -> bool:
         return False
 
 
-def _other_class(tiles: TileSet, run_id: str) -> None:
-    _random(tiles, run_id, st.session_state[_CLASS])
+def _other_class(tiles: TileSet, run_id: str, key: str) -> None:
+    _random(tiles, run_id, st.session_state[key])
 
 
-def _by_number(tiles: TileSet, members: list[int]) -> None:
-    st.session_state[_TILE] = tiles.fingerprint, members[int(st.session_state[_NUMBER]) - 1]
+def _by_number(tiles: TileSet, members: list[int], key: str) -> None:
+    st.session_state[_TILE] = tiles.fingerprint, members[int(st.session_state[key]) - 1]
+
+
+def _any(tiles: TileSet, run_id: str) -> None:
+    _count_button()
+    _random(tiles, run_id, None)
+
+
+def _count_button() -> None:
+    st.session_state[_BY_BUTTON] = st.session_state.get(_BY_BUTTON, 0) + 1
 
 
 def _wrong(tiles: TileSet, run_id: str) -> None:
     """The next of the tiles it gets wrong; from the first again after the last."""
+    _count_button()
     now = st.session_state.get(_TILE, ("", -1))[1]
     try:
         numbers = session.lab().predictor.wrong(run_id, tiles)

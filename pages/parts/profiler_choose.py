@@ -60,15 +60,16 @@ def _profile(profile: Profile | None) -> None:
         format_func=lambda each: found[each].title if each in found else "",
         key=name,
         on_change=_take_choice,
-        args=(name,),
+        args=(name, shown),
         placeholder="Choose a profile",
         help="Your own ones, the newest first; then what you uploaded, and the recorded example.",
     )
 
 
-def _take_choice(name: str) -> None:
+def _take_choice(name: str, shown: str) -> None:
     chosen = st.session_state[name]
-    if chosen:
+    # A browser may still report the choice of a page that was drawn anew: what was shown there is no new wish.
+    if chosen and chosen != shown:
         profiler_state.choose(chosen)
 
 

@@ -116,13 +116,15 @@ def earlier() -> None:
         key=key,
         placeholder="Look at an earlier one",
         on_change=_take_earlier,
-        args=(key,),
+        args=(key, current),
     )
 
 
-def _take_earlier(key: str) -> None:
-    if st.session_state[key]:
-        speed_state.look_at(st.session_state[key])
+def _take_earlier(key: str, shown: str | None) -> None:
+    chosen = st.session_state[key]
+    # A browser may still report the choice of a page that was drawn anew: what was shown there is no new wish.
+    if chosen and chosen != shown:
+        speed_state.look_at(chosen)
 
 
 def _title(record: RunRecord) -> str:

@@ -167,9 +167,9 @@ def test_without_tiles(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, stat
 
 def test_any_tile_by_class_and_by_number(lab: Lab, app: App) -> None:
     test = app(PAGE)
-    choose(test, "predict_class", "River")
+    choose(test, "predict_class_0", "River")
     assert "River: River/synthetic_" in shown(test)
-    test.number_input(key="predict_number").set_value(3).run()
+    test.number_input(key="predict_number_0").set_value(3).run()
     tiles = lab.tiles().tile_set
     assert tiles is not None
     members = np.flatnonzero(tiles.labels.numpy() == tiles.class_names.index("River"))

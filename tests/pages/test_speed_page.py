@@ -16,6 +16,7 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.speed.events import Learned, LimitsDone, SweepStarted, TurnDone
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
+from pages.parts import speed_choose
 from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 from tests.pages.test_compare_race import raced
 
@@ -414,3 +415,13 @@ def test_the_sidebar_leads_to_each_kind_of_run(lab: Lab, app: App) -> None:
     found = {each.proto.label: each.proto.page for each in test.get("page_link")}
     assert found["A larger batch · CPU"] == "speed"
     assert found["Race · CPU"] == "compare"
+
+
+def test_a_late_report_of_what_was_shown_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[str] = []
+    monkeypatch.setattr(speed_choose.speed_state, "look_at", chosen.append)
+    monkeypatch.setattr(speed_choose.st, "session_state", {"the box": "a-run"})
+    speed_choose._take_earlier("the box", "a-run")
+    assert chosen == []
+    speed_choose._take_earlier("the box", None)
+    assert chosen == ["a-run"]
