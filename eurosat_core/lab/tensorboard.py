@@ -7,10 +7,12 @@ the server: its process watches its standard input, which the system closes howe
 import importlib.util
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -105,6 +107,7 @@ class TensorBoard:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        _end_children(process.pid)
 
     def _look(self) -> TensorBoardState:
         if self._missing:
@@ -120,6 +123,7 @@ class TensorBoard:
     def _ended(self, process: "subprocess.Popen[str]", status: int) -> None:
         assert process.stdin is not None
         process.stdin.close()
+        _end_children(process.pid)
         self._process = self._port = None
         if status != RESTART:
             logger.warning("TensorBoard ended with status %s", status)
@@ -143,6 +147,7 @@ class TensorBoard:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # so that what it started can be found when it is gone
             )
         except OSError as error:
             self._fail(f"TensorBoard could not be started: {error.strerror or error}. Try again in a few seconds.")
@@ -158,3 +163,10 @@ class TensorBoard:
         with self._lock:
             if self._process is process and line.strip().isdigit():
                 self._port = int(line)
+
+
+def _end_children(pid: int) -> None:
+    """Its profiler tab reads traces in processes of its own, which outlive it when it is killed."""
+    if hasattr(os, "killpg"):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)

@@ -125,10 +125,13 @@ def test_it_starts_again_when_it_died_and_anew_when_a_run_was_deleted(
     store.append(run.id, [started(), epoch_done(1)])
     running(board)
     process = process_of(board)
+    assert eventually(lambda: psutil.Process(process.pid).children(recursive=True), PATIENCE)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
     state = board.state()
     assert state.phase == "failed" and "tried again" in state.problem
+    assert not psutil.wait_procs(children, PATIENCE)[1], "what it started goes with it"
     port = running(board)
     assert eventually(lambda: asked(port, "data/plugin/scalars/tags"), PATIENCE)
 
