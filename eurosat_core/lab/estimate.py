@@ -9,16 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eurosat_core.data.splits import TEST_FRACTION
-from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.calibration import FORWARD_SHARE, Speed
 from eurosat_core.lab.runs import RunRecord, TilesUsed
-from eurosat_core.models.catalog import CATALOG
+from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count
 
-__all__ = ["SAME_KIND", "VALIDATION_SHARE", "Estimate", "estimate_seconds"]
+__all__ = ["SAME_KIND", "Estimate", "Pace", "estimate_seconds"]
 
-# Validation goes forward only: about a third of the work of a training step (forward, and twice that backward).
-VALIDATION_SHARE = 1 / 3
 # Training the last layer on features for an epoch, next to computing them all (EfficientNet-Lite0: 0.25 s to 46 s).
 _HEAD_SHARE = 0.01
 # An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 10.9 s to 16.2 s on two cores.
@@ -27,6 +25,7 @@ _GROWING_SHARE = 2 / 3
 _LOADER_START_SECONDS = 1.0
 SAME_KIND = (
     "model",
+    "network",
     "device",
     "source",
     "workers",
@@ -35,6 +34,7 @@ SAME_KIND = (
     "batch_size",
     "precision",
     "channels_last",
+    "symmetries",
 )
 _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scaled
 
@@ -45,6 +45,16 @@ class Estimate:
 
     seconds: float
     basis: str
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Timed steps of some settings: seconds per training tile, and per validation tile where those were timed, too."""
+
+    config: TrainConfig
+    tile_seconds: float
+    validation_seconds: float | None
+    run_id: str
 
 
 # The published split by place: 16,200 and 5,400 of 27,000 tiles are trained and validated on.
@@ -67,11 +77,11 @@ def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float
     A pretrained network goes forward only, for nothing but its last layer learns. With its frozen part computed once,
     an epoch is next to nothing.
     """
-    whole = train_tiles * (_GROWING_SHARE if config.growing_sizes else 1) + VALIDATION_SHARE * validation_tiles
+    whole = train_tiles * (_GROWING_SHARE if config.growing_sizes else 1) + FORWARD_SHARE * validation_tiles
     entry = CATALOG.get(config.model)
     if entry is None or not entry.is_pretrained:
         return config.epochs * whole
-    forward = VALIDATION_SHARE * (train_tiles + validation_tiles)
+    forward = FORWARD_SHARE * (train_tiles + validation_tiles)
     if config.source == "features":
         return forward * (1 + _HEAD_SHARE * config.epochs)
     return config.epochs * forward
@@ -94,11 +104,12 @@ def estimate_seconds(
     speeds: Sequence[Speed],
     macs: dict[str, int],
     machine: dict[str, Any],
+    paces: Iterable[Pace] = (),
 ) -> Estimate | None:
     """How long `config` takes with `tiles`; None when nothing was measured on its device yet.
 
     runs: newest first. macs: multiply-accumulates per tile of each model, to go from the baseline to another.
-    machine: its `threads` and the device's `device_name`, as runs note them.
+    machine: its `threads` and the device's `device_name`, as runs note them. paces: of this machine, newest first.
     """
     train_tiles, validation_tiles = _tiles_in(config, tiles.count)
     work = _work(config, train_tiles, validation_tiles)
@@ -114,18 +125,22 @@ def estimate_seconds(
         size = f"{count(record.summary['epochs'], 'epoch')}, {count(used, 'tile')}"
         basis = f"Projected from this lab’s run {record.id} with the same settings ({size})."
         return Estimate(record.summary["seconds"] * work / done, basis)
-    fitting = [each for each in speeds if each.device == config.device]
+    if (paced := _at_pace(config, train_tiles, validation_tiles, paces)) is not None:
+        return paced
+    fitting = [each for each in speeds if each.device == config.device and _tells_of(each, config.model)]
     if not fitting:
         return None
     speed = min(
         fitting,
         key=lambda each: (
+            each.model != config.model,
+            abs(math.log(macs.get(each.model, 1) / macs.get(config.model, 1))),
             each.precision != config.precision,
             each.channels_last != config.channels_last,
             abs(each.batch_size - config.batch_size),
         ),
     )
-    tile_seconds = speed.tile_seconds * macs.get(config.model, 1) / macs.get("baseline", 1)
+    tile_seconds = speed.tile_seconds * macs.get(config.model, 1) / macs.get(speed.model, 1)
     seconds = work * tile_seconds
     if config.source == "loader":
         # Synthetic tiles have no files, but go through the same transforms, which take most of the time.
@@ -136,4 +151,23 @@ def estimate_seconds(
             seconds += opening / machine["threads"] + _LOADER_START_SECONDS
         else:
             seconds = max(seconds, opening / config.workers) + _LOADER_START_SECONDS
-    return Estimate(seconds, "Projected from a one-second measurement of this device.")
+    return Estimate(seconds, "Projected from a short measurement of this device.")
+
+
+def _at_pace(config: TrainConfig, train_tiles: int, validation_tiles: int, paces: Iterable[Pace]) -> Estimate | None:
+    """From timed steps with the same settings; None where there are none that tell."""
+    for pace in paces:
+        judged = pace.validation_seconds
+        if judged is None and config.source == "memory":  # else opening the pictures counts, which both parts share
+            judged = pace.tile_seconds * (1 if model_entry(config.model).is_pretrained else FORWARD_SHARE)
+        if judged is not None and all(getattr(pace.config, name) == getattr(config, name) for name in SAME_KIND):
+            growing = _GROWING_SHARE if config.growing_sizes else 1
+            epoch = growing * train_tiles * pace.tile_seconds + validation_tiles * judged
+            basis = f"Projected from steps that were timed here with the same settings (run {pace.run_id})."
+            return Estimate(config.epochs * epoch, basis)
+    return None
+
+
+def _tells_of(speed: Speed, model: str) -> bool:
+    """A network that only goes forward tells of itself; one that is trained, of all others, too."""
+    return speed.model == model or not CATALOG[speed.model].is_pretrained

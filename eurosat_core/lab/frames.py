@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eurosat_core.data.pictures import class_titles
-from eurosat_core.lab.estimate import VALIDATION_SHARE
+from eurosat_core.lab.calibration import FORWARD_SHARE
 from eurosat_core.lab.history import History, ProfileHistory, SweepHistory
 from eurosat_core.training.evaluation import Evaluation, Predictions
 
@@ -133,7 +133,7 @@ def _training_share(history: History) -> float:
     started = history.started
     if started is None:
         return 1.0
-    return started.train_tiles / (started.train_tiles + VALIDATION_SHARE * started.validation_tiles)
+    return started.train_tiles / (started.train_tiles + FORWARD_SHARE * started.validation_tiles)
 
 
 def progress(history: History) -> float:

@@ -4,20 +4,14 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
-import torch
-
-from eurosat_core.data.tiles import TileSet
-from eurosat_core.devices import Device, cpu_device
+from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
-from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine, Engine
-from eurosat_core.lab.estimate import Estimate, estimate_seconds
+from eurosat_core.lab.estimates import Estimates, tiles_used
 from eurosat_core.lab.frames import seconds_left
 from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.inspection import Inspector
@@ -27,18 +21,11 @@ from eurosat_core.lab.lesson_guesses import LessonGuesses
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.lineup import Lineup
 from eurosat_core.lab.predict import Predictor
-from eurosat_core.lab.profile_estimate import estimate_profile
 from eurosat_core.lab.profiles import Profiles
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.results import Results
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
-from eurosat_core.lab.sweep_estimate import estimate_sweep
-from eurosat_core.lab.sweeps import Sweeps
+from eurosat_core.lab.runs import RunRecord, RunStore
 from eurosat_core.lab.tensorboard import TensorBoard
-from eurosat_core.lab.workload import Rate, measured_rate
-from eurosat_core.models.catalog import build_model
 from eurosat_core.models.designs import DesignStore
-from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.profiling.plan import ProfilePlan, profile_problem
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
@@ -48,10 +35,11 @@ __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 
 logger = logging.getLogger(__name__)
 
+_MOST_DECODING_SECONDS = 60.0
 _MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 
 
-class Lab(Results):
+class Lab(Estimates):
     """Open it once per server with `open`, close it with `close`. All methods may be called from any thread.
 
     library: its tiles, and how they are downloaded. designs: networks that participants saved. inspector: looks into
@@ -63,23 +51,22 @@ class Lab(Results):
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.library = TileLibrary(settings, self._tiles_opened)
-        super().__init__(RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library)
+        super().__init__(
+            RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library, settings.threads
+        )
         self.designs = DesignStore(settings.runs / "designs")
         self.inspector = Inspector(self.store)
         self.predictor = Predictor(self.store, self.inspector)
         self.profiles = Profiles(self.store)
-        self.sweeps = Sweeps(self.store)
         self.lineup = Lineup(self.store, self.history, settings.cache)
         self.lesson_guesses = LessonGuesses(settings.runs / "lesson_guesses.jsonl")
         self.tensorboard = TensorBoard(settings)
         self._engine = engine
-        self._devices: tuple[Device, ...] = (cpu_device(),)
         self._devices_known = False
         self._workers_open = False
         self._workers_problem = ""
         self._closed = False
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
-        self._speeds: list[Speed] = []
         self._dispatcher = Dispatcher(
             settings,
             self.store,
@@ -143,8 +130,16 @@ class Lab(Results):
             if device.available:
                 with suppress(Exception):  # its worker died, or the lab was closed: measuring meets the same
                     self._engine.wait_until_warm(device.id)
+            self._wait_for_tiles()  # decoding them takes all cores
             while device.available and not self._closed and not self._measure(device.id):
                 time.sleep(_MEASURE_AGAIN_SECONDS)
+
+    def _wait_for_tiles(self) -> None:
+        deadline = time.monotonic() + _MOST_DECODING_SECONDS
+        while not self._closed and time.monotonic() < deadline:
+            if self.library.tile_set is not None or self.library.state.problem:
+                return
+            time.sleep(0.05)
 
     def _device_problem(self, name: str) -> str:
         """Why a run cannot have this device; empty when it can."""
@@ -164,11 +159,11 @@ class Lab(Results):
                 self._dispatcher.refuse(record.id, problem)
 
     def _measure(self, device: str) -> bool:
-        """Measure a device for the estimates, unless it is busy; a run asked for meanwhile waits for about a second."""
+        """Measure a device for the estimates, unless it is busy; a run asked for meanwhile waits a few seconds."""
         if not self._dispatcher.reserve(device):
             return False
         try:
-            self._speeds = [*self._speeds, *self._engine.measure(device)]
+            self.note_speeds(self._engine.measure(device))
         except Exception:
             if not self._closed:
                 logger.exception("the speed of %s could not be measured", device)
@@ -199,52 +194,6 @@ class Lab(Results):
             devices_known=self._devices_known,
             workers=self._workers_problem,
         )
-
-    def model_summary(self, name: str, network: str = "") -> ModelSummary:
-        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes.
-
-        network: the layers of the model `custom`.
-        """
-        tile_set = self.library.tile_set
-        return _summary(name, len(tile_set.class_names) if tile_set else 10, network)
-
-    def estimate(self, config: TrainConfig) -> Estimate | None:
-        """How long a training takes, with what that rests on; None while nothing was measured."""
-        tile_set = self.library.tile_set
-        if tile_set is None:
-            return None
-        runs = [each for each in self.store.all()[0] if each.state == "finished"]
-        machine = self._machine(config.device)
-        return estimate_seconds(config, _used(tile_set), runs, self._speeds, _macs(config), machine)
-
-    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
-        """How long a profile takes, with what that rests on; None while nothing was measured."""
-        tile_set = self.library.tile_set
-        if tile_set is None:
-            return None
-        runs = [each for each in self.store.all()[0] if each.state == "finished"]
-        machine = self._machine(config.device)
-        return estimate_profile(config, plan, _used(tile_set), runs, self._speeds, _macs(config), machine)
-
-    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
-        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
-        return estimate_sweep(config, plan, self.tile_seconds)
-
-    def tile_seconds(self, config: TrainConfig) -> float | None:
-        """Seconds of a training tile with these settings, about; None while nothing was measured."""
-        tile_set = self.library.tile_set
-        found = self.estimate(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
-        return found.seconds / len(tile_set) if found and tile_set else None
-
-    def _machine(self, device: str) -> dict[str, Any]:
-        """What runs on a device note about this machine, as far as it changes their speed."""
-        names = {each.id: each.name for each in self._devices}
-        return {"threads": self.settings.threads, "device_name": names.get(device, "")}
-
-    def multiplication_rate(self, device: str) -> Rate | None:
-        """Multiplications per second of a device, as measured here; None while nothing was."""
-        runs = self.store.all()[0]
-        return measured_rate(device, self._speeds, runs, self.model_summary, self._machine(device))
 
     def _seconds_for(self, record: RunRecord) -> float | None:
         if record.kind == "profile":
@@ -297,7 +246,7 @@ class Lab(Results):
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
-        record = self.store.create(config, owner, _used(tile_set), kind, plan)
+        record = self.store.create(config, owner, tiles_used(tile_set), kind, plan)
         self._dispatcher.add(record, self._seconds_for(record))
         return record
 
@@ -336,25 +285,6 @@ class Lab(Results):
     def stopping(self, run_id: str) -> bool:
         """Whether Stop was asked for and the worker has not answered yet."""
         return self._dispatcher.stopping(run_id)
-
-
-def _used(tiles: TileSet) -> TilesUsed:
-    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
-
-
-def _macs(config: TrainConfig) -> dict[str, int]:
-    """Multiply-accumulates per tile of a config's model, and of the baseline, whose speed is known."""
-    return {
-        "baseline": _summary("baseline", 10, "").macs,
-        config.model: _summary(config.model, 10, config.network).macs,
-    }
-
-
-@lru_cache(maxsize=32)
-def _summary(name: str, classes: int, network: str) -> ModelSummary:
-    with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
-        made = build_model(name, classes, network)
-    return summarize(made)
 
 
 _current: list[Lab] = []

@@ -226,7 +226,7 @@ def _measured_text(name: str, threads: object, cell: CellResult) -> str:
         return cell.problem
     threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""
     spread = f"half of the rounds within {100 * steps.share:.0f}\N{NO-BREAK SPACE}%"
-    return f"{name}{threaded}; {steps.steps} timed steps in {wording.count(steps.rounds, 'round')}, {spread}"
+    return f"{name}{threaded}; {steps.steps:,} timed steps in {wording.count(steps.rounds, 'round')}, {spread}"
 
 
 # -- full form

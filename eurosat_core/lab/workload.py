@@ -7,6 +7,7 @@ from typing import Any
 from eurosat_core import wording
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.runs import RunRecord
+from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.summary import ModelSummary
 
@@ -39,9 +40,10 @@ def measured_rate(
     """
     found: list[Rate] = []
     for speed in speeds:
-        if speed.device == device:
-            macs = summary("baseline", "").macs
-            how = f"the baseline trained for a moment when the lab opened (batches of {speed.batch_size}"
+        if speed.device == device and not model_entry(speed.model).is_pretrained:
+            macs = summary(speed.model, "").macs
+            title = model_entry(speed.model).title
+            how = f"{title} trained for a moment when the lab opened (batches of {speed.batch_size}"
             found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
     for run in runs:
         rate = run.summary.get("tiles_per_second")

@@ -6,11 +6,11 @@ from fake_engine import CONFIG, SPEEDS
 
 from eurosat_core.lab import calibration
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.estimate import Estimate, estimate_seconds
+from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.training.config import TrainConfig
 
-MACS = {"baseline": 1_000_000, "large": 5_000_000}
+MACS = {"baseline": 1_000_000, "tilenet": 4_000_000, "efficientnet_lite0": 4_500_000, "large": 5_000_000}
 MEMORY = TrainConfig(source="memory", epochs=3)
 MACHINE = {"threads": 2, "device_name": "Some CPU"}
 
@@ -65,6 +65,7 @@ def test_a_run_is_scaled_to_the_work(changes: dict[str, Any], tiles: int, factor
     [
         finished_run(replace(MEMORY, batch_size=80)),
         finished_run(replace(MEMORY, precision="bfloat16")),
+        finished_run(replace(MEMORY, model="custom", network="flatten linear:10")),
         finished_run(machine={**MACHINE, "threads": 8}),
         finished_run(machine={**MACHINE, "device_name": "Another CPU"}),
         finished_run(beside=("another-run",)),
@@ -89,6 +90,50 @@ def test_a_larger_model_takes_longer() -> None:
     assert estimate(replace(MEMORY, model="large")).seconds == pytest.approx(5 * estimate(MEMORY).seconds)
 
 
+SLOW_MODELS = (
+    Speed("cpu", "tilenet", 128, "bfloat16", True, 0.001, 0.0006),
+    Speed("cpu", "tilenet", 40, "float32", False, 0.002, 0.0006),
+    Speed("cpu", "efficientnet_lite0", 40, "float32", False, 0.009, 0.0006),
+)
+
+
+def test_each_measured_model_has_a_speed_of_its_own() -> None:
+    speeds, work = (*SPEEDS, *SLOW_MODELS), 3 * (750 + 250 / 3)
+    tilenet = replace(MEMORY, model="tilenet")
+    assert estimate(tilenet, speeds=speeds).seconds == pytest.approx(work * 0.002)
+    fast = replace(tilenet, precision="bfloat16", channels_last=True)
+    assert estimate(fast, speeds=speeds).seconds == pytest.approx(work * 0.001)
+    frozen = replace(MEMORY, model="efficientnet_lite0")
+    assert estimate(frozen, speeds=speeds).seconds == pytest.approx(3 * 1000 / 3 * 0.009)
+
+
+def test_a_model_that_was_not_measured_is_held_against_the_trained_one_of_nearest_size() -> None:
+    # EfficientNet-Lite0 is nearer, but its filters of one channel tell nothing of other networks.
+    large = replace(MEMORY, model="large")
+    assert estimate(large, speeds=(*SPEEDS, *SLOW_MODELS)).seconds == pytest.approx(3 * (750 + 250 / 3) * 0.002 * 5 / 4)
+
+
+def test_timed_steps_of_the_same_settings_tell_better_than_the_short_measurement() -> None:
+    paces = [
+        Pace(replace(MEMORY, batch_size=80), 1.0, 1.0, "other"),
+        Pace(MEMORY, 0.003, 0.0005, "timed"),
+        Pace(MEMORY, 1.0, 1.0, "older"),
+    ]
+    found = estimate_seconds(MEMORY, used(), [], SPEEDS, MACS, MACHINE, paces)
+    assert found is not None and found.seconds == pytest.approx(3 * (750 * 0.003 + 250 * 0.0005))
+    assert "run timed" in found.basis
+    run = estimate_seconds(MEMORY, used(), [finished_run()], SPEEDS, MACS, MACHINE, paces)
+    assert run is not None and "the-run" in run.basis
+
+
+def test_validation_steps_that_were_not_timed_are_a_third_from_memory_and_unknown_from_files() -> None:
+    paces = [Pace(MEMORY, 0.003, None, "timed"), Pace(replace(MEMORY, source="loader"), 9.0, None, "timed")]
+    found = estimate_seconds(MEMORY, used(), [], SPEEDS, MACS, MACHINE, paces)
+    assert found is not None and found.seconds == pytest.approx(3 * (750 + 250 / 3) * 0.003)
+    loaded = estimate_seconds(replace(MEMORY, source="loader"), used(), [], SPEEDS, MACS, MACHINE, paces)
+    assert loaded is not None and "measurement" in loaded.basis
+
+
 def test_opening_pictures_takes_time_that_workers_share() -> None:
     loader = replace(MEMORY, source="loader")
     alone, two = estimate(replace(loader, workers=0)), estimate(replace(loader, workers=2))
@@ -98,7 +143,7 @@ def test_opening_pictures_takes_time_that_workers_share() -> None:
 
 
 def test_beside_a_gpu_the_slower_side_counts() -> None:
-    gpu = (Speed("cuda:0", 40, "float32", False, 0.00001, 0.001),)
+    gpu = (Speed("cuda:0", "baseline", 40, "float32", False, 0.00001, 0.001),)
     config = replace(MEMORY, device="cuda:0", source="loader")
     assert estimate(replace(config, workers=2), speeds=gpu).seconds == pytest.approx(3 * 1000 * 0.001 / 2 + 1)
     assert estimate(replace(config, workers=16), speeds=gpu).seconds < 2
@@ -108,11 +153,14 @@ def test_a_measurement_gives_plausible_figures(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(calibration, "_SECONDS", 0.1)
     tiles = calibration._random_tiles(1024)
     monkeypatch.setattr(calibration, "_random_tiles", lambda _count: tiles)
-    tutorial, fast = calibration.measure_speeds("cpu", 1)
+    found = calibration.measure_speeds("cpu", 1)
+    assert {each.model for each in found} == set(calibration.MEASURED_MODELS)
+    tutorial, fast = found[:2]
     assert (tutorial.batch_size, tutorial.precision, tutorial.channels_last) == (40, "float32", False)
     assert (fast.precision, fast.channels_last) == ("bfloat16", True)
-    for each in (tutorial, fast):
+    for each in found:
         assert each.device == "cpu"
         assert 1e-6 < each.tile_seconds < 1, "a tile takes between a microsecond and a second"
         assert 1e-6 < each.picture_seconds < 1
-    assert estimate_seconds(CONFIG, used(200), [], [tutorial, fast], MACS, MACHINE) is not None
+    assert min(each.tile_seconds for each in found[2:]) > tutorial.tile_seconds, "larger networks take longer"
+    assert estimate_seconds(CONFIG, used(200), [], found, MACS, MACHINE) is not None

@@ -1,0 +1,134 @@
+"""What the lab expects: how long a training, a profile or a measurement will take on this machine, and why."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.devices import Device, cpu_device
+from eurosat_core.errors import RunError
+from eurosat_core.lab.calibration import MEASURED_MODELS, Speed
+from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
+from eurosat_core.lab.guesses import GuessBook
+from eurosat_core.lab.library import TileLibrary
+from eurosat_core.lab.profile_estimate import estimate_profile
+from eurosat_core.lab.results import Results
+from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.sweep_estimate import estimate_sweep
+from eurosat_core.lab.sweeps import Sweeps
+from eurosat_core.lab.workload import Rate, measured_rate
+from eurosat_core.models.catalog import build_model
+from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.training.config import TrainConfig
+
+__all__ = ["Estimates", "tiles_used"]
+
+_RECENT_SWEEPS = 20
+
+
+class Estimates(Results):
+    """The lab's results, and what they say about runs that are still to come. sweeps: what was measured."""
+
+    def __init__(self, store: RunStore, guesses: GuessBook, library: TileLibrary, threads: int) -> None:
+        super().__init__(store, guesses, library)
+        self.sweeps = Sweeps(store)
+        self._threads = threads
+        self._devices: tuple[Device, ...] = (cpu_device(),)
+        self._speeds: tuple[Speed, ...] = ()
+
+    def note_speeds(self, speeds: Iterable[Speed]) -> None:
+        """Keep what was measured of a device when the lab opened."""
+        self._speeds = (*self._speeds, *speeds)
+
+    def model_summary(self, name: str, network: str = "") -> ModelSummary:
+        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes.
+
+        network: the layers of the model `custom`.
+        """
+        tile_set = self.library.tile_set
+        return _summary(name, len(tile_set.class_names) if tile_set else 10, network)
+
+    def estimate(self, config: TrainConfig) -> Estimate | None:
+        """How long a training takes, with what that rests on; None while nothing was measured."""
+        tile_set = self.library.tile_set
+        if tile_set is None:
+            return None
+        machine, paces = self._machine(config.device), self._paces(config.device)
+        return estimate_seconds(
+            config, tiles_used(tile_set), self._finished(), self._speeds, _macs(config), machine, paces
+        )
+
+    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
+        """How long a profile takes, with what that rests on; None while nothing was measured."""
+        tile_set = self.library.tile_set
+        if tile_set is None:
+            return None
+        machine = self._machine(config.device)
+        return estimate_profile(
+            config, plan, tiles_used(tile_set), self._finished(), self._speeds, _macs(config), machine
+        )
+
+    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
+        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
+        return estimate_sweep(config, plan, self.tile_seconds)
+
+    def tile_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training tile with these settings, about; None while nothing was measured."""
+        tile_set = self.library.tile_set
+        found = self.estimate(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
+        return found.seconds / len(tile_set) if found and tile_set else None
+
+    def multiplication_rate(self, device: str) -> Rate | None:
+        """Multiplications per second of a device, as measured here; None while nothing was."""
+        runs = self.store.all()[0]
+        return measured_rate(device, self._speeds, runs, self.model_summary, self._machine(device))
+
+    def _finished(self) -> list[RunRecord]:
+        return [each for each in self.store.all()[0] if each.state == "finished"]
+
+    def _paces(self, device: str) -> list[Pace]:
+        """Steps that were timed on this machine, of measurements that had it to themselves; the newest first."""
+        found, here = [], self._machine(device)
+        for run in self.sweeps.runs()[:_RECENT_SWEEPS]:
+            # A GPU's worker measures the CPU beside it; what it notes of the machine is the GPU's name then.
+            known = here if run.config.device == device else {"threads": here["threads"]}
+            if run.beside or run.recorded_on or any(run.machine.get(name) != value for name, value in known.items()):
+                continue
+            try:
+                cells = self.sweeps.result(run.id).cells
+            except RunError:  # damaged; whoever opens that run is told
+                continue
+            for cell in cells:
+                train, validation, size = cell.step_seconds, cell.validation_step_seconds, cell.config.batch_size
+                if train is not None and cell.config.device == device:
+                    judged = validation.median / size if validation is not None else None
+                    found.append(Pace(cell.config, train.median / size, judged, run.id))
+        return found
+
+    def _machine(self, device: str) -> dict[str, Any]:
+        """What runs on a device note about this machine, as far as it changes their speed."""
+        names = {each.id: each.name for each in self._devices}
+        return {"threads": self._threads, "device_name": names.get(device, "")}
+
+
+def tiles_used(tiles: TileSet) -> TilesUsed:
+    """What a run keeps of the tiles it is trained on."""
+    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+
+
+def _macs(config: TrainConfig) -> dict[str, int]:
+    """Multiply-accumulates per tile of a config's model, and of those whose speed is known."""
+    known = {each: _summary(each, 10, "").macs for each in MEASURED_MODELS}
+    return {**known, config.model: _summary(config.model, 10, config.network).macs}
+
+
+@lru_cache(maxsize=32)
+def _summary(name: str, classes: int, network: str) -> ModelSummary:
+    with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
+        made = build_model(name, classes, network)
+    return summarize(made)
