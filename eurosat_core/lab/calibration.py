@@ -2,7 +2,7 @@
 
 A measurement is a training on random tiles, pulled for some steps; warm-up steps do not count. How the models relate
 to each other cannot be had from their arithmetic alone: a training tile of tilenet is twelve times the baseline's and
-takes four times as long, one of EfficientNet-Lite0, whose filters see one channel each, is nine times as much.
+takes four times as long, one of EfficientNet-Lite0, whose filters see one channel each, nearly ten times.
 """
 
 import statistics

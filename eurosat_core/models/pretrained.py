@@ -18,6 +18,7 @@ __all__ = [
     "build_vgg11_bn",
     "from_weights",
     "frozen_part",
+    "learning_layer",
     "norms_in_evaluation_mode",
     "trained_part",
 ]
@@ -103,3 +104,9 @@ def trained_part(network: nn.Module) -> nn.Module:
     classifier = network.get_submodule("classifier")
     assert isinstance(classifier, nn.Sequential)
     return classifier[1:]
+
+
+def learning_layer(network: nn.Module) -> tuple[nn.Module | None, nn.Module]:
+    """The trained part in two: what does not change in evaluation mode (None where there is none), and what learns."""
+    part = trained_part(network)
+    return (part[:-1], part[-1]) if isinstance(part, nn.Sequential) else (None, part)

@@ -6,6 +6,7 @@ what each choice is worth, stands in `bench/tilenet.md`.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 __all__ = ["TileNet", "build_tilenet"]
 
@@ -25,7 +26,7 @@ class TileNet(nn.Module):
         for before, width in zip((stem, *widths), widths, strict=False):
             stages += [_convolution(before, width, size=3, stride=2), Refinement(width)]
         self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.pool = MeanOverPlaces()
         self.classifier = nn.Linear(widths[-1], classes)
 
     def forward(self, tiles: Tensor) -> Tensor:
@@ -46,6 +47,18 @@ class Refinement(nn.Module):
         """Features [B, width, H, W] of the same shape."""
         refined: Tensor = features + self.body(features)
         return refined
+
+
+class MeanOverPlaces(nn.Module):
+    """The mean of every channel over all places.
+
+    One pooling window instead of `AdaptiveAvgPool2d`: the gradient of that comes in another memory order, which every
+    layer before it then has to read (62.6 against 56.8 ms a step; 32×32 pixels, batch 128, bfloat16, two cores).
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, width, H, W] to [B, width, 1, 1]."""
+        return functional.avg_pool2d(features, features.shape[-2:])
 
 
 def _convolution(channels: int, filters: int, size: int, stride: int) -> nn.Sequential:

@@ -52,12 +52,13 @@ class Augmentation:
 
     def view(self, batch: Batch, step: int) -> Batch:
         """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
-        tiles = batch.tiles
-        if self._config.symmetries:
-            generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-            tiles = in_symmetries(tiles, self._config.shift, generator)
+        tiles, shift = batch.tiles, self._config.shift
         side = side_at(step / self._steps) if self._config.growing_sizes else None
         if side is not None and side < tiles.shape[-1]:
+            shift = shift * side // tiles.shape[-1]
             # Half a side is the mean of 2×2 pixels; 48 of 64 is near enough without a filter, in a quarter of its time.
             tiles = functional.interpolate(tiles, size=(side, side), mode="bilinear", align_corners=False)
+        if self._config.symmetries:
+            generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
+            tiles = in_symmetries(tiles, shift, generator)
         return Batch(tiles, batch.labels)

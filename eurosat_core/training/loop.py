@@ -8,6 +8,7 @@ millisecond.
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from eurosat_core.data.batches import Batch, BatchSource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
-from eurosat_core.models.pretrained import trained_part
+from eurosat_core.models.pretrained import learning_layer, trained_part
 from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
@@ -97,12 +98,15 @@ class _Loop:
         self.schedule = make_schedule(config, self.optimizer, steps)
         self.augmentation = Augmentation(config, steps)
         self._steps_taken = 0
-        self.computed: nn.Module = self.network  # what every step computes
+        self.computed: nn.Module = self.network  # what a training step computes
+        self.judged: nn.Module = self.network  # and what one of validation does
         self.features: FeatureCache | None = None
         if config.source == "features":
             self.features = self._frozen(tiles)
-            self.source: BatchSource = feature_source(config, self.features, tiles, self.split, self.device)
             self.computed = trained_part(self.network)
+            still, self.judged = learning_layer(self.network)
+            judge = partial(scores_of, still, precision=config.precision) if still is not None else None
+            self.source: BatchSource = feature_source(config, self.features, tiles, self.split, self.device, judge)
         else:
             self.source = tile_source(config, tiles, self.split, self.device)
         self._dropout = DropoutState(config.seed, self.device)
@@ -158,7 +162,7 @@ class _Loop:
 
     def validation_step(self, batch: Batch, tally: Tally) -> Tensor:
         with torch.no_grad():
-            scores, loss = loss_of(self.computed, batch, self.config)
+            scores, loss = loss_of(self.judged, batch, self.config)
         self._scores.append(scores)
         tally.add(loss, scores, batch.labels)
         return loss

@@ -54,7 +54,7 @@ _TILENET: dict[str, Any] = {
 }
 _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
 _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "tilenet": {"sprint": {**_TILENET, "epochs": 14}, "fast": {**_TILENET, "epochs": 60}},
+    "tilenet": {"sprint": {**_TILENET, "epochs": 12}, "fast": {**_TILENET, "epochs": 60}},
 }
 
 RECIPE_SETTINGS = frozenset(name for settings in (*RECIPES.values(), _PRETRAINED_FAST, _TILENET) for name in settings)

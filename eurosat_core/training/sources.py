@@ -1,6 +1,9 @@
 """Which tiles a training learns from and is judged on, and how they come to it."""
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from eurosat_core.data.batches import BatchSource, LoaderSource, MemorySource
 from eurosat_core.data.place import parts_of
@@ -49,7 +52,17 @@ def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch
 
 
 def feature_source(
-    config: TrainConfig, features: FeatureCache, tiles: TileSet, split: Split, device: torch.device
+    config: TrainConfig,
+    features: FeatureCache,
+    tiles: TileSet,
+    split: Split,
+    device: torch.device,
+    still: Callable[[Tensor], Tensor] | None = None,
 ) -> BatchSource:
-    """Outputs of the frozen part in place of the tiles; they are read when the first batch is asked for."""
-    return FeatureSource(features.values, tiles.labels, split, device, batch_size=config.batch_size, seed=config.seed)
+    """Outputs of the frozen part in place of the tiles; they are read when the first batch is asked for.
+
+    still: as `FeatureSource` takes it.
+    """
+    return FeatureSource(
+        features.values, tiles.labels, split, device, batch_size=config.batch_size, seed=config.seed, still=still
+    )

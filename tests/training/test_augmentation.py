@@ -82,6 +82,17 @@ def test_sizes_grow_with_the_steps() -> None:
     assert torch.equal(whole, batch.tiles)
 
 
+def test_smaller_tiles_are_shifted_by_as_much_less() -> None:
+    tiles = torch.zeros(16, 3, 64, 64)
+    tiles[:, :, 32:34, 32:34] = 1  # one bright pixel at half the size, at 16 or (mirrored) 15
+    augmentation = Augmentation(replace(CONFIG, growing_sizes=True, symmetries=True, shift=4), steps=1000)
+    places = [
+        augmentation.view(Batch(tiles, torch.arange(16)), step).tiles[:, 0].nonzero()[:, 1:] for step in range(20)
+    ]
+    found = torch.cat(places)
+    assert found.min() == 13 and found.max() == 18
+
+
 def test_a_training_with_all_of_it_can_be_repeated(small_tiles: TileSet) -> None:
     config = recipe_config("tilenet", "sprint", epochs=1, batch_size=16, seed=1)
     (_, one), (_, again) = run(config, small_tiles), run(config, small_tiles)

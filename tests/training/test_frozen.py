@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from eurosat_core.data.batches import normalize
+from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone, FeaturesDone, Finished
-from eurosat_core.training.frozen import FeatureCache
+from eurosat_core.training.frozen import FeatureCache, FeatureSource
 from eurosat_core.training.loop import train
 from eurosat_core.training.network import make_network, preprocessing_for, set_mode
 from tests.training.conftest import of_kind, run
@@ -38,7 +39,7 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], toleranc
 
 @pytest.mark.parametrize(
     "config",
-    [LITE, recipe_config("vgg11_bn", "fast", epochs=1, batch_size=16, pretrained=False)],
+    [LITE, recipe_config("vgg11_bn", "fast", epochs=2, batch_size=16, pretrained=False)],
     ids=["efficientnet_lite0", "vgg11_bn"],
 )
 def test_it_is_the_same_training_as_with_the_whole_network(config: TrainConfig, tiles: TileSet) -> None:
@@ -190,3 +191,21 @@ def test_where_it_cannot_be_the_config_says_why(changes: dict[str, object], word
 def test_missing_weights_are_said_before_the_first_step(tiles: TileSet) -> None:
     with pytest.raises(DataError, match="not on this machine"):
         next(train(recipe_config("vgg11_bn", "fast"), tiles))
+
+
+def test_what_stands_still_is_computed_once_for_the_validation_part() -> None:
+    values, labels = torch.randn(40, 6), torch.arange(40) % 4
+    split = Split(torch.arange(8), torch.arange(8, 40))
+    seen: list[int] = []
+
+    def still(tiles: torch.Tensor) -> torch.Tensor:
+        seen.append(len(tiles))
+        return tiles.relu()
+
+    source = FeatureSource(values, labels, split, torch.device("cpu"), batch_size=8, seed=1, still=still)
+    next(iter(source.validation()))  # left before its end: nothing is kept of it
+    first, second = list(source.validation()), list(source.validation())
+    assert sum(seen) == 32 + len(first[0].labels)
+    assert torch.equal(torch.cat([each.tiles for each in second]), values[8:].relu())
+    assert torch.equal(torch.cat([each.labels for each in second]), labels[8:])
+    assert torch.equal(torch.cat([each.tiles for each in source.train(1)]).sort(0).values, values[:8].sort(0).values)
