@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eurosat_core.lab import choices
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import TrainConfig, workshop_config
 from eurosat_core.training.recipes import RECIPE_SETTINGS, recipes_of
 from pages.parts import session
@@ -112,6 +113,7 @@ def in_short() -> str:
     tiles = state[key("tiles")]
     return " · ".join(
         (
+            CATALOG[model()].title,
             choices.RECIPE_NAMES[state[key("recipe")]],
             f"{state[key('epochs')]} epochs",
             f"{tiles:,} tiles" if tiles else "all tiles",
