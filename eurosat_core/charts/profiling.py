@@ -164,7 +164,9 @@ _SERIES = {"in use by tensors": _BLUE, "held ready by PyTorch": _ORANGE}
 def memory_line(several: bool, unit: str) -> Spec:
     """Memory over time with its steps as they were, over `memory_frame`. several: with what PyTorch held ready."""
     names = list(_SERIES)[: 2 if several else 1]
-    legend = alt.Legend(orient="top", title=None, symbolType="stroke", symbolStrokeWidth=3, labelLimit=260)
+    legend = alt.Legend(
+        orient="top", title=None, direction="vertical", symbolType="stroke", symbolStrokeWidth=3, labelLimit=260
+    )
     colour = alt.Color(
         "series:N",
         sort=names,
