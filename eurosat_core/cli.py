@@ -90,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     judged = evaluate.add_mutually_exclusive_group()
     judged.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
     judged.add_argument("--open-test", action="store_true", help="look at the run's sealed test part; counted for ever")
+    evaluate.add_argument(
+        "--symmetries", action="store_true", help="ask about every tile turned and mirrored, and take the mean"
+    )
     compare.register(add)
     sweep.register(add)
     record_demo.register(add)
@@ -205,9 +208,11 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str
     store = RunStore(settings.runs)
     store.get(options.run)  # a slip in the name is said before tiles are decoded
     if options.open_test:
+        if options.symmetries:
+            raise ConfigError("The sealed test part was scored when the training ended. Leave --symmetries out.")
         return open_test_of(store, options.run), OK
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    return evaluate_run(store, options.run, tiles, settings.threads), OK
+    return evaluate_run(store, options.run, tiles, settings.threads, symmetries=options.symmetries), OK
 
 
 def _show_evaluation(result: dict[str, Any]) -> str:

@@ -87,6 +87,8 @@ def test_train_and_evaluate_agree_to_the_last_tile(ask, folder, options):
     right = sum(judged["confusion"][each][each] for each in range(3))
     assert right / judged["tiles"] == judged["accuracy"]
     assert sum(map(sum, judged["confusion"])) == judged["tiles"]
+    status, in_all, _ = ask("evaluate", trained["run_id"], "--data", data, "--symmetries")
+    assert (status, in_all["tiles"], judged["symmetries"], in_all["symmetries"]) == (0, 18, False, True)
 
 
 def test_evaluate_takes_every_tile_of_another_set(ask, folder):
@@ -291,6 +293,8 @@ def test_without_a_sealed_part_there_is_nothing_to_open(ask, folder):
     _, trained, _ = ask("train", "--model", "baseline", "--recipe", "fast", "--epochs", "1", "--data", data)
     status, _, said = ask("evaluate", trained["run_id"], "--open-test")
     assert (status, "--sealed-test" in said) == (2, True)
+    status, _, said = ask("evaluate", trained["run_id"], "--open-test", "--symmetries")
+    assert (status, "Leave --symmetries out" in said) == (2, True)
 
 
 def test_a_pretrained_model_is_trained_and_judged_from_its_last_layer(ask, folder, places):

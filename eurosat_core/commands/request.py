@@ -23,7 +23,7 @@ def add_settings(
     recipe: what is used when none is given.
     """
     parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
-    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}; {recipe} by default")
+    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}, of tilenet also sprint; {recipe} by default")
     for each in fields(TrainConfig):
         if each.name == "recipe" or each.name in leave_out:
             continue

@@ -149,9 +149,12 @@ def open_test_of(store: RunStore, run_id: str) -> dict[str, Any]:
     return {"run_id": run_id, "part": part, "earlier_openings": looks, **evaluation.to_dict()}
 
 
-def evaluate_run(store: RunStore, run_id: str, tiles: TileSet, threads: int) -> dict[str, Any]:
+def evaluate_run(
+    store: RunStore, run_id: str, tiles: TileSet, threads: int, *, symmetries: bool = False
+) -> dict[str, Any]:
     """Judge a run's network: on the validation part of its own tile set, on every tile of any other.
 
+    symmetries: every tile is asked about in all eight symmetries of the square, and the mean counts.
     Returns what `evaluate --json` prints. Raises `RunError` without a network, `ConfigError` for other classes.
     """
     torch.set_num_threads(threads)
@@ -170,6 +173,8 @@ def evaluate_run(store: RunStore, run_id: str, tiles: TileSet, threads: int) -> 
             raise RunError(f"The split of run {run_id} is damaged. Train it again.") from error
     else:
         numbers = torch.arange(len(tiles))
-    predicted, _confidence = predict(network, evaluation_batches(record.config, tiles, numbers), record.config)
+    batches = evaluation_batches(record.config, tiles, numbers)
+    predicted, _confidence = predict(network, batches, record.config, symmetries=symmetries)
     evaluation = evaluate_predictions(tiles.labels[numbers], predicted, tiles.class_names)
-    return {"run_id": run_id, "part": "validation part" if own else "every tile", **evaluation.to_dict()}
+    part = "validation part" if own else "every tile"
+    return {"run_id": run_id, "part": part, "symmetries": symmetries, **evaluation.to_dict()}

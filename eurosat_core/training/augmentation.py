@@ -3,6 +3,8 @@
 A satellite tile has no up and no left: turned or mirrored it is as likely to be seen, and its class is the same.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,9 +12,11 @@ from torch.nn import functional
 from eurosat_core.data.batches import Batch
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["Augmentation", "in_symmetries", "side_at"]
+__all__ = ["SYMMETRIES", "Augmentation", "in_every_symmetry", "in_symmetries", "side_at"]
 
 SYMMETRIES = 8
+"""Ways to lay a square onto itself: four turns, each also mirrored."""
+
 # Growing sizes: until this share of the training, tiles of this many pixels a side; whole ones after that.
 _SMALLER_SIDES = ((0.5, 32), (0.75, 48))
 
@@ -36,6 +40,14 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
         seen = seen.index_select(3, columns.flip(0) if symmetry & 2 else columns)
         view.copy_(seen.transpose(2, 3) if symmetry & 4 else seen)
     return views
+
+
+def in_every_symmetry(tiles: Tensor) -> Iterator[Tensor]:
+    """Tiles [B, C, S, S] in each of the eight symmetries of the square, as they are first; in their memory order."""
+    for turns in range(SYMMETRIES // 2):
+        turned = tiles.rot90(turns, (2, 3))
+        for view in (turned, turned.flip(3)):
+            yield torch.empty_like(tiles).copy_(view)
 
 
 def side_at(share: float) -> int | None:

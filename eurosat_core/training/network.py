@@ -13,6 +13,7 @@ from eurosat_core.data.weights import load_weights, weights_problem
 from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
 from eurosat_core.settings import load_settings
+from eurosat_core.training.augmentation import in_every_symmetry
 from eurosat_core.training.config import TrainConfig
 
 __all__ = [
@@ -151,10 +152,19 @@ def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> 
         yield Batch(normalize(tiles.pixels[chosen], preprocessing), tiles.labels[chosen])
 
 
-def predict(network: nn.Module, batches: Iterator[Batch], config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Predicted labels and their softmax probability [n] for all batches; no gradient is kept."""
+def predict(
+    network: nn.Module, batches: Iterator[Batch], config: TrainConfig, *, symmetries: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Predicted labels and their softmax probability [n] for all batches; no gradient is kept.
+
+    symmetries: ask about every tile eight times, turned and mirrored, and take the mean of the probabilities.
+    """
     network.eval()
+    found = []
     with torch.no_grad():
-        scores = torch.cat([scores_of(network, batch.tiles, config.precision) for batch in batches])
-    confidence, predicted = scores.softmax(1).max(1)
+        for batch in batches:
+            views = in_every_symmetry(batch.tiles) if symmetries else iter((batch.tiles,))
+            answers = [scores_of(network, each, config.precision).softmax(1) for each in views]
+            found.append(torch.stack(answers).mean(0))
+    confidence, predicted = torch.cat(found).max(1)
     return predicted, confidence

@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.training.augmentation import Augmentation, in_symmetries, side_at
+from eurosat_core.training.augmentation import Augmentation, in_every_symmetry, in_symmetries, side_at
 from eurosat_core.training.config import TrainConfig, recipe_config
 from tests.training.conftest import run
 
@@ -91,6 +91,17 @@ def test_smaller_tiles_are_shifted_by_as_much_less() -> None:
     ]
     found = torch.cat(places)
     assert found.min() == 13 and found.max() == 18
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_every_symmetry_is_seen_once(layout: torch.memory_format) -> None:
+    tiles = tiles_of(2).contiguous(memory_format=layout)
+    views = list(in_every_symmetry(tiles))
+    assert len(views) == 8 and torch.equal(views[0], tiles)
+    for number, tile in enumerate(tiles):
+        seen = {each[number].contiguous().numpy().tobytes() for each in views}
+        assert seen == {each.contiguous().numpy().tobytes() for each in views_of(tile)}
+    assert all(each.is_contiguous(memory_format=layout) for each in views)
 
 
 def test_a_training_with_all_of_it_can_be_repeated(small_tiles: TileSet) -> None:

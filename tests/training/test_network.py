@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -137,3 +138,19 @@ def test_predicting_leaves_no_gradient_and_judges_in_evaluation_mode(small_tiles
     scores = network(batches[0].tiles)
     assert torch.equal(predicted, scores.argmax(1))
     torch.testing.assert_close(confidence, functional.softmax(scores, 1).max(1).values)
+
+
+def test_a_prediction_over_symmetries_is_the_mean_of_eight() -> None:
+    config = TrainConfig(source="memory")
+    network = make_network(config, 10)
+    tiles = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    batches = [Batch(each, torch.zeros(len(each), dtype=torch.int64)) for each in tiles.split(4)]
+    predicted, confidence = predict(network, iter(batches), config, symmetries=True)
+    sides = (tiles.numpy(), tiles.flip(3).numpy())
+    views = [torch.from_numpy(np.rot90(each, turns, (2, 3)).copy()) for each in sides for turns in range(4)]
+    with torch.no_grad():
+        mean = sum(network(each).softmax(1) for each in views) / 8
+    torch.testing.assert_close(confidence, mean.max(1).values)
+    assert torch.equal(predicted, mean.argmax(1))
+    _, plain = predict(network, iter(batches), config)
+    assert not torch.allclose(plain, confidence)

@@ -1,0 +1,92 @@
+"""Tuning tilenet's recipes: trained on a part of the training tiles and judged on the rest of them.
+
+`python -m bench.tuning --recipe sprint --learning-rate 0.3 --seeds 1,2,3` prints a line for every seed. What is tried
+here never sees a validation tile, so a recipe's figure on those is worth what it says.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from eurosat_core.commands.request import add_settings, given
+from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.settings import load_settings
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import EpochDone
+from eurosat_core.training.loop import Checkpoint, split_for, train
+from eurosat_core.training.network import evaluation_batches, make_network, predict
+
+__all__ = ["Tuned", "training_part", "tune"]
+
+_HELD_OUT = 2000  # tiles: their accuracy is sure to about half a point
+_FIXED = ("model", "split", "train_fraction", "sealed_test", "tiles", "stratified", "seed", "keep_epochs")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One training: accuracy on the tiles held out, as they are and over all symmetries; seconds, judging included."""
+
+    seed: int
+    accuracy: float
+    over_symmetries: float
+    seconds: float
+
+
+def training_part(tiles: TileSet) -> TileSet:
+    """The tiles that trainings with the default split learn from; those that they are judged on are left out."""
+    kept = split_for(TrainConfig(), tiles).train.sort().values
+    names = tuple(tiles.names[each] for each in kept.tolist())
+    return replace(
+        tiles, pixels=tiles.pixels[kept], labels=tiles.labels[kept], names=names, fingerprint=f"{tiles.fingerprint}-part"
+    )
+
+
+def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_out: int = _HELD_OUT) -> Tuned:
+    """Train `config` on all tiles of `part` but `held_out`, and judge it on these."""
+    config = replace(config, train_fraction=1 - held_out / len(part))
+    kept: list[Checkpoint] = []
+    seconds = 0.0
+    for event in train(config, part, lambda checkpoint: kept.__setitem__(slice(None), [checkpoint])):
+        if isinstance(event, EpochDone):
+            seconds = event.elapsed_seconds
+            say(f"  epoch {event.epoch}: {event.val_accuracy:.2%}, loss {event.val_loss:.3f}, {seconds:.0f} s")
+    network = make_network(config, len(part.class_names))
+    network.load_state_dict(kept[-1].weights)
+    if config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    judged = kept[-1].predictions.tiles
+    accuracies = []
+    for symmetries in (False, True):
+        batches = evaluation_batches(config, part, judged)
+        predicted, _ = predict(network, batches, config, symmetries=symmetries)
+        accuracies.append(float((predicted == part.labels[judged]).double().mean()))
+    return Tuned(config.seed, *accuracies, seconds)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.tuning", description=__doc__)
+    add_settings(parser, leave_out=_FIXED, recipe="sprint")
+    parser.add_argument("--seeds", default="1", help="separated by commas")
+    options = parser.parse_args()
+    settings = load_settings()
+    torch.set_num_threads(settings.threads)
+    part = training_part(open_tiles(find_place(options.data, settings), settings.cache))
+    config = recipe_config("tilenet", options.recipe or "sprint", **given(options, TrainConfig))
+    found = []
+    for seed in options.seeds.split(","):
+        one = tune(replace(config, seed=int(seed)), part, lambda line: print(line, file=sys.stderr, flush=True))
+        print(
+            f"seed {one.seed}: {one.accuracy:.2%}, over symmetries {one.over_symmetries:.2%}, {one.seconds:.0f} s",
+            flush=True,
+        )
+        found.append(one)
+    mean, over = (statistics.mean(getattr(each, name) for each in found) for name in ("accuracy", "over_symmetries"))
+    print(f"mean of {len(found)}: {mean:.2%}, over symmetries {over:.2%}")
+
+
+if __name__ == "__main__":
+    _main()
