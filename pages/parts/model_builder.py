@@ -34,6 +34,8 @@ def draw() -> None:
             for number, report in enumerate(reports if layers else ()):
                 _row(layers, number, report)
         _add(layers)
+        if found is not None and layers:  # the row may be out of sight here
+            st.caption(f":material/build: Layer {found[0] + 1} has a problem: its row says which, and repairs it.")
     with result:
         base = model_figures.baseline_totals(classes)
         if found is None:

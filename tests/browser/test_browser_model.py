@@ -77,7 +77,7 @@ def test_a_network_is_built_broken_repaired_and_taken_back(page):
     page.keyboard.press("Control+Shift+z")
     page.get_by_text("16 filters of 11 × 11").wait_for()
     button(page, "model_repair_all").click()
-    page.get_by_text("has a problem").wait_for(state="detached")
+    page.get_by_text("has a problem").first.wait_for(state="detached")
     assert page.locator("[data-testid=stException]").count() == 0
 
 
