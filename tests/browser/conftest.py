@@ -56,7 +56,7 @@ def watched_window(browser, address: str) -> Iterator:
     """A fresh browser window on an address; the test fails if the browser's console shows an error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     window = context.new_page()
-    window.set_default_timeout(30_000)
+    window.set_default_timeout(60_000)  # a busy machine may need it
     errors: list[str] = []
 
     def note(message) -> None:
