@@ -70,11 +70,11 @@ def _experiment(name: str, place: str, say: Callable[[str], None]) -> list[dict[
     stated = 0.0
     for _ in range(TRIES):
         result = _sweep(place, "--experiment", name)
-        focus = next(each for each in result["cells"] if each["label"] == one.focus)
+        verdict = result["verdicts"][0]
         stated = result["planned_seconds"]
         seconds.append(result["seconds"])
-        factors.append(focus["factor"] or float("nan"))
-        outcomes.append(focus["outcome"])
+        factors.append(verdict["factor"] or float("nan"))
+        outcomes.append(verdict["outcome"])
         say(f"  {name}: {seconds[-1]:.1f} of {stated:.0f} s, {factors[-1]:.2f} ({outcomes[-1]})")
     usual, times = Counter(outcomes).most_common(1)[0]
     return [

@@ -41,7 +41,11 @@ def training_part(tiles: TileSet) -> TileSet:
     kept = split_for(TrainConfig(), tiles).train.sort().values
     names = tuple(tiles.names[each] for each in kept.tolist())
     return replace(
-        tiles, pixels=tiles.pixels[kept], labels=tiles.labels[kept], names=names, fingerprint=f"{tiles.fingerprint}-part"
+        tiles,
+        pixels=tiles.pixels[kept],
+        labels=tiles.labels[kept],
+        names=names,
+        fingerprint=f"{tiles.fingerprint}-part",
     )
 
 

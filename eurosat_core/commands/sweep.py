@@ -136,7 +136,8 @@ def _show(result: dict[str, Any]) -> str:
             f"{device}: matrix multiplication {matmul} billion operations/s; memory "
             f"{limits['bandwidth'][-1][1] / 1e9:,.1f} GB/s; launch {limits['launch_seconds'] * 1e6:.1f} µs"
         )
-    return "\n".join([*lines, "", result["how"]]).rstrip()
+    said = [f"{each['device']}: {each['text']}" for each in result["verdicts"]]
+    return "\n".join([*lines, "", *said, result["how"]]).rstrip()
 
 
 def _against(cell: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from eurosat_core.errors import DataError
 from eurosat_core.lab.events import RunEvent
 from eurosat_core.lab.standalone import work_here
 from eurosat_core.lab.sweep_frames import speed_by_setting
-from eurosat_core.lab.sweep_words import measured_how
+from eurosat_core.lab.sweep_words import experiment_finding, figure_of, measured_how
 from eurosat_core.settings import Settings
 from eurosat_core.speed.events import Learned, LimitsDone, TurnDone
 from eurosat_core.speed.plan import SweepPlan
@@ -20,7 +20,7 @@ from eurosat_core.training.network import missing_weights
 from eurosat_core.training.sources import split_for
 from eurosat_core.wording import duration
 
-__all__ = ["sweep_here"]
+__all__ = ["sweep_here", "verdict_on"]
 
 
 def sweep_here(
@@ -28,9 +28,9 @@ def sweep_here(
 ) -> dict[str, Any]:
     """Measure in this process and keep the run in the store; the app shows it and leaves it alone.
 
-    Returns `run_id`, `state`, `message`, `seconds`, `planned_seconds`, `setting`, `reference`, `how` and `cells`: what
-    `sweep --json` prints. Ctrl-C stops after the current turn and keeps what was measured. Raises `DataError` when the
-    tiles cannot be split as asked, or pretrained weights are missing.
+    Returns `run_id`, `state`, `message`, `seconds`, `planned_seconds`, `setting`, `reference`, `how`, `cells` and
+    `verdicts`, one per device: what `sweep --json` prints. Ctrl-C stops after the current turn and keeps what was
+    measured. Raises `DataError` when the tiles cannot be split as asked, or pretrained weights are missing.
     """
     configs = plan.configs(config)
     for each in configs:
@@ -67,7 +67,31 @@ def sweep_here(
         "seconds": result.summary.get("seconds", 0.0),
         "how": measured_how(record, measured) if measured else "",
         "cells": _cells(measured, config, tiles) if measured else [],
+        "verdicts": [verdict_on(measured, each) for each in plan.devices(config)]
+        if measured and plan.reference
+        else [],
         "limits": {device: each.to_dict() for device, each in measured.limits.items()} if measured else {},
+    }
+
+
+def verdict_on(result: SweepResult, device: str) -> dict[str, Any]:
+    """What the pages say of a measurement on a device.
+
+    figure: what is compared, `tiles` or `work` (arithmetic) per second; factor, low, high: how many times as fast the
+    focus is as the reference, None where that is unknown.
+    """
+    figure = figure_of(result)
+    verdict = result.verdict(result.focus, device, figure=figure)
+    return {
+        "device": device,
+        "focus": result.focus,
+        "reference": result.reference,
+        "figure": figure,
+        "outcome": verdict.outcome,
+        "factor": verdict.factor,
+        "low": verdict.low,
+        "high": verdict.high,
+        "text": experiment_finding(result, device).text,
     }
 
 

@@ -13,6 +13,7 @@ from eurosat_core.speed.verdict import SMALLEST, Verdict
 __all__ = [
     "device_finding",
     "experiment_finding",
+    "figure_of",
     "guess_finding",
     "learning_finding",
     "measured_how",

@@ -72,6 +72,14 @@ def test_it_is_shown_as_a_table(folder: str, capsys: pytest.CaptureFixture[str])
 def test_an_experiment_and_the_race(ask: Ask, folder: str) -> None:
     status, result, _ = ask("sweep", "--experiment", "optimizer", "--seconds", "1", "--data", folder)
     assert status == 0 and result["name"] == "optimizer" and len(result["cells"]) == 4
+    verdict, adam = result["verdicts"][0], result["cells"][1]
+    assert (verdict["device"], verdict["focus"], verdict["reference"], verdict["figure"]) == (
+        "cpu",
+        "Adam",
+        "SGD",
+        "tiles",
+    )
+    assert (verdict["outcome"], verdict["factor"]) == (adam["outcome"], adam["factor"]) and "“Adam”" in verdict["text"]
     status, result, said = ask("sweep", "--race", "--seconds", "1", "--data", folder)
     assert status == 0 and result["name"] == "race" and result["cells"][0]["validation_step_ms"] > 0
     assert "VGG11-BN" in said or len(result["cells"]) == 2

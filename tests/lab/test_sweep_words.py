@@ -6,6 +6,7 @@ import pytest
 from run_makers import make_record
 from sweep_makers import MEMORY, cell_of, result_of
 
+from eurosat_core.lab.standalone_sweep import verdict_on
 from eurosat_core.lab.sweep_frames import learning_frame, parts_frame, prediction_frame, speed_by_setting
 from eurosat_core.lab.sweep_words import (
     device_finding,
@@ -138,3 +139,13 @@ def test_tables() -> None:
     empty = result_of(cell_of("a", []))
     for frame in (speed_by_setting(empty), parts_frame(empty), learning_frame(empty), prediction_frame(empty)):
         assert frame.empty and len(frame.columns) > 3
+
+
+def test_the_command_line_says_what_the_pages_say() -> None:
+    """Eight times the filters are compared by their arithmetic per second, not by tiles."""
+    small, large = cell_of("1× filters", [0.01] * 6), cell_of("8× filters", [0.02] * 6, operations=8e9)
+    result = result_of(small, large, name="model_size")
+    found = verdict_on(result, "cpu")
+    assert (found["figure"], found["outcome"], found["focus"]) == ("work", "faster", "8× filters")
+    assert found["factor"] == pytest.approx(4.0)
+    assert found["text"] == experiment_finding(result, "cpu").text
