@@ -68,7 +68,7 @@ def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_ou
         batches = evaluation_batches(config, part, judged)
         predicted, _ = predict(network, batches, config, symmetries=symmetries)
         accuracies.append(float((predicted == part.labels[judged]).double().mean()))
-    return Tuned(config.seed, *accuracies, seconds)
+    return Tuned(config.seed, accuracies[0], accuracies[1], seconds)
 
 
 def _main() -> None:

@@ -26,6 +26,7 @@ from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
 from eurosat_core.lab.jobs import Command, Job, JobResult
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings
+from eurosat_core.training.allocator import KEEPING, give_back_memory
 
 __all__ = ["DaskEngine", "Engine", "EventsTold", "JobEnded", "Message"]
 
@@ -121,7 +122,10 @@ def _work_in_worker(job: Job) -> JobResult:
     def report(events: list[RunEvent]) -> None:
         worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [event_to_dict(each) for each in events]})
 
-    return _in_own_thread(lambda: jobs.run_job(job, report))
+    try:
+        return _in_own_thread(lambda: jobs.run_job(job, report))
+    finally:
+        give_back_memory()
 
 
 def _measure_in_worker(device: str, threads: int) -> list[Speed]:
@@ -166,7 +170,7 @@ class DaskEngine:
         # In place of Dask's own: one OpenMP thread, and an allocator that gives every freed block back to the system,
         # which makes training a fifth slower.
         environ = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-        environ |= QUIET_PROFILER
+        environ |= QUIET_PROFILER | KEEPING
         dask.config.set({**_DASK_SETTINGS, "distributed.nanny.pre-spawn-environ": environ})
         logging.getLogger("distributed").setLevel(logging.ERROR)
         if self._settings.scheduler:

@@ -16,12 +16,13 @@ from eurosat_core.data.tiles import TileSet
 from eurosat_core.speed.clocks import NO_CLOCK, Clock, clock_for
 from eurosat_core.speed.feeds import Feed
 from eurosat_core.speed.turns import PARTS, Turn
+from eurosat_core.training.allocator import keep_freed_memory
 from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
 from eurosat_core.training.problems import explained
-from eurosat_core.training.tally import Tally, keep_freed_memory
+from eurosat_core.training.tally import Tally
 
 __all__ = ["Stepper", "TimedSteps", "Trainer"]
 

@@ -17,6 +17,7 @@ from eurosat_core.data.batches import Batch, BatchSource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.models.pretrained import learning_layer, trained_part
+from eurosat_core.training.allocator import keep_freed_memory
 from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
@@ -36,7 +37,7 @@ from eurosat_core.training.network import (
 )
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
-from eurosat_core.training.tally import Tally, keep_freed_memory, memory_bytes
+from eurosat_core.training.tally import Tally, memory_bytes
 
 __all__ = ["Checkpoint", "Pull", "split_for", "train"]
 

@@ -6,7 +6,7 @@ import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["Tally", "keep_freed_memory", "memory_bytes"]
+__all__ = ["Tally", "memory_bytes"]
 
 
 @dataclass
@@ -40,13 +40,3 @@ def memory_bytes(device: torch.device) -> int:
     if device.type == "mps":
         return torch.mps.current_allocated_memory()
     return int(psutil.Process().memory_info().rss)
-
-
-def keep_freed_memory() -> None:
-    """Have the allocator keep what it frees: one batch needs again what the last one gave back.
-
-    glibc returns large freed blocks to the system, which costs page faults in every step, until it has seen a block
-    of that size freed; 32 MB is the most it learns. Baseline, batch 40, two cores: 0.80 s against 0.66 s for 50 steps
-    of the first epoch (two runs each); later epochs were fast already, after validation's larger batches.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)  # freed at once
