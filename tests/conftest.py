@@ -27,17 +27,6 @@ SMALL_COUNTS = {"AnnualCrop": 50, "Forest": 60, "Highway": 40, "River": 50}
 COLOURS = [(210, 190, 120), (30, 90, 50), (120, 120, 125), (40, 80, 140)]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Which tests one process gets when several share the work.
-
-    Those of a file, for they share its fixtures; all browser tests together, for two browsers at once, each with its
-    server, starve each other on two cores.
-    """
-    for item in items:
-        group = "browser" if item.get_closest_marker("browser") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()

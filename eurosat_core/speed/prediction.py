@@ -15,7 +15,10 @@ from eurosat_core.training.config import TrainConfig
 __all__ = ["FRESH_FROM", "predict_step", "prediction_problem"]
 
 FRESH_FROM = 32 * 2**20
-"""Bytes from which on a CPU's allocator takes memory from the system anew, and gives it back, each time."""
+"""Bytes from which on a CPU's allocator takes memory from the system anew, and gives it back, each time.
+
+glibc is told not to (`training.allocator`); the measured `Limits.fresh_seconds` are next to nothing then.
+"""
 KEPT = 2 * FRESH_FROM
 """Bytes of smaller pieces that it keeps when they are free; what a step needs beyond is taken anew in every step."""
 
