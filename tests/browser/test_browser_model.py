@@ -84,6 +84,7 @@ def test_a_network_is_built_broken_repaired_and_taken_back(page):
 def test_a_layer_is_added_and_changed_and_the_network_survives_a_refresh(page):
     open_builder(page)
     choice(page, "model_preset", "All linear").click()
+    page.get_by_text("1,474,680 parameters").wait_for()
     button(page, "model_open_1").click()
     box = page.locator(".st-key-model_linear_1_units").get_by_role("spinbutton")
     box.fill("200")
