@@ -1,6 +1,6 @@
 """What the lab expects: how long a training, a profile or a measurement will take on this machine, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -40,6 +40,7 @@ class Estimates(Results):
         self._threads = threads
         self._devices: tuple[Device, ...] = (cpu_device(),)
         self._speeds: tuple[Speed, ...] = ()
+        self._timed: dict[str, tuple[Pace, ...]] = {}  # by run
 
     def note_speeds(self, speeds: Iterable[Speed]) -> None:
         """Keep what was measured of a device when the lab opened."""
@@ -91,24 +92,31 @@ class Estimates(Results):
     def _finished(self) -> list[RunRecord]:
         return [each for each in self.store.all()[0] if each.state == "finished"]
 
-    def _paces(self, device: str) -> list[Pace]:
+    def _paces(self, device: str) -> Iterator[Pace]:
         """Steps that were timed on this machine, of measurements that had it to themselves; the newest first."""
-        found, here = [], self._machine(device)
+        here = self._machine(device)
         for run in self.sweeps.runs()[:_RECENT_SWEEPS]:
             # A GPU's worker measures the CPU beside it; what it notes of the machine is the GPU's name then.
             known = here if run.config.device == device else {"threads": here["threads"]}
             if run.beside or run.recorded_on or any(run.machine.get(name) != value for name, value in known.items()):
                 continue
-            try:
-                cells = self.sweeps.result(run.id).cells
-            except RunError:  # damaged; whoever opens that run is told
-                continue
-            for cell in cells:
-                train, validation, size = cell.step_seconds, cell.validation_step_seconds, cell.config.batch_size
-                if train is not None and cell.config.device == device:
-                    judged = validation.median / size if validation is not None else None
-                    found.append(Pace(cell.config, train.median / size, judged, run.id))
-        return found
+            if run.id not in self._timed:
+                self._timed[run.id] = self._timed_in(run.id)
+            yield from (each for each in self._timed[run.id] if each.config.device == device)
+
+    def _timed_in(self, run_id: str) -> tuple[Pace, ...]:
+        """The paces of all cells of a measurement that has ended: pages ask at every click, and they stay the same."""
+        try:
+            cells = self.sweeps.result(run_id).cells
+        except RunError:  # damaged; whoever opens that run is told
+            return ()
+        found = []
+        for cell in cells:
+            train, validation, size = cell.step_seconds, cell.validation_step_seconds, cell.config.batch_size
+            if train is not None:
+                judged = validation.median / size if validation is not None else None
+                found.append(Pace(cell.config, train.median / size, judged, run_id))
+        return tuple(found)
 
     def _machine(self, device: str) -> dict[str, Any]:
         """What runs on a device note about this machine, as far as it changes their speed."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from bundle_makers import bundle_of
+from experiment_makers import measured as measured_for
+from experiment_makers import put_result
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, refused, running, wait_for_state
 from sweep_makers import MEMORY, cell_of, plan_of, result_of
 
@@ -21,6 +23,7 @@ from eurosat_core.lab.sweep_estimate import estimate_sweep, least_seconds
 from eurosat_core.lab.sweep_frames import live_frame
 from eurosat_core.speed import steps as steps_module
 from eurosat_core.speed.events import SweepDone, SweepStarted, TurnDone
+from eurosat_core.speed.experiments import plan_experiment
 from eurosat_core.speed.plan import LEAST_ROUNDS, Cell, SweepPlan
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
 
@@ -235,3 +238,23 @@ def test_the_lab_estimates_a_measurement(open_fake: OpenFake) -> None:
     lab, _ = open_fake(FakeEngine(speeds=SPEEDS))
     assert lab.tile_seconds(MEMORY) == pytest.approx(0.0004, rel=0.5)
     assert lab.estimate_sweep(MEMORY, PLAN).seconds >= 1.0
+
+
+def test_steps_timed_on_this_machine_tell_how_long_a_training_takes(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, _ = open_fake(FakeEngine(speeds=SPEEDS))
+    here = {"device_name": CPU.name, "threads": lab.settings.threads}
+    config, plan = plan_experiment("batch_size", ["cpu"])
+    elsewhere = put_result(
+        lab, "ada", config, plan, measured_for(config, plan), machine={**here, "device_name": "Other"}
+    )
+    asked = replace(MEMORY, epochs=1)
+    before = lab.estimate(asked)
+    assert before is not None and "short measurement" in before.basis, elsewhere.id
+    run = put_result(lab, "ada", config, plan, measured_for(config, plan, {"40": 50.0}), machine=here)
+    found = lab.estimate(asked)
+    assert found is not None and run.id in found.basis
+    assert found.seconds == pytest.approx((150 + 50 / 3) / 50.0, rel=0.02)
+    monkeypatch.setattr(lab.sweeps, "result", None)  # known by now
+    assert lab.estimate(asked) == found
