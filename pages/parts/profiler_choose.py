@@ -67,9 +67,7 @@ def _profile(profile: Profile | None) -> None:
 
 
 def _take_choice(name: str, shown: str) -> None:
-    chosen = st.session_state[name]
-    # A browser may still report the choice of a page that was drawn anew: what was shown there is no new wish.
-    if chosen and chosen != shown:
+    if chosen := session.newly_chosen(name, shown):
         profiler_state.choose(chosen)
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "keep_in_url",
     "lab",
     "leave_run",
+    "newly_chosen",
     "nickname",
     "open_run",
     "page_run",
@@ -131,6 +132,15 @@ def leave_run() -> None:
     st.session_state[_RUN] = None
     if "run" in st.query_params:
         del st.query_params["run"]
+
+
+def newly_chosen(key: str, shown: str | None) -> str | None:
+    """What was chosen in the widget `key`, which showed `shown` at first; None when it still does. For callbacks.
+
+    A browser that has not drawn the page anew yet may report a widget that is gone: what it showed is no new wish.
+    """
+    chosen: str | None = st.session_state[key]
+    return chosen if chosen and chosen != shown else None
 
 
 def url_parameters(run_id: str | None = None) -> dict[str, str]:

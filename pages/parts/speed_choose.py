@@ -121,9 +121,7 @@ def earlier() -> None:
 
 
 def _take_earlier(key: str, shown: str | None) -> None:
-    chosen = st.session_state[key]
-    # A browser may still report the choice of a page that was drawn anew: what was shown there is no new wish.
-    if chosen and chosen != shown:
+    if chosen := session.newly_chosen(key, shown):
         speed_state.look_at(chosen)
 
 
