@@ -3,6 +3,7 @@
 import datetime
 import errno
 import gzip
+import ipaddress
 import shutil
 import ssl
 import threading
@@ -583,6 +584,7 @@ def certificate_of_nobody(place: Path) -> ssl.SSLContext:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -601,8 +603,9 @@ def test_a_certificate_that_cannot_be_verified(serve: Serve, folder: Path, part:
         assert "The certificate of 127.0.0.1 could not be verified, so nothing was downloaded" in sentence
         assert "ask who runs the network" in sentence
         assert (server.asked, part.exists()) == ([], False)
-        # The server is sound: who does not verify gets the file.
-        assert httpx.get(server.url(NAME), verify=False).content == CONTENT
+        # The server is sound: who trusts its certificate gets the file.
+        trusting = ssl.create_default_context(cafile=tmp_path / "key.pem")
+        assert httpx.get(server.url(NAME), verify=trusting).content == CONTENT
 
 
 # --- checksums ---
