@@ -7,6 +7,7 @@ here never sees a validation tile, so a recipe's figure on those is worth what i
 import argparse
 import statistics
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -52,23 +53,20 @@ def training_part(tiles: TileSet) -> TileSet:
 def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_out: int = _HELD_OUT) -> Tuned:
     """Train `config` on all tiles of `part` but `held_out`, and judge it on these."""
     config = replace(config, train_fraction=1 - held_out / len(part))
-    kept: list[Checkpoint] = []
-    seconds = 0.0
-    for event in train(config, part, lambda checkpoint: kept.__setitem__(slice(None), [checkpoint])):
+    kept: deque[Checkpoint] = deque(maxlen=1)
+    seconds = accuracy = 0.0
+    for event in train(config, part, kept.append):
         if isinstance(event, EpochDone):
-            seconds = event.elapsed_seconds
+            seconds, accuracy = event.elapsed_seconds, event.val_accuracy
             say(f"  epoch {event.epoch}: {event.val_accuracy:.2%}, loss {event.val_loss:.3f}, {seconds:.0f} s")
+    last = kept.pop()
     network = make_network(config, len(part.class_names))
-    network.load_state_dict(kept[-1].weights)
+    network.load_state_dict(last.weights)
     if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    judged = kept[-1].predictions.tiles
-    accuracies = []
-    for symmetries in (False, True):
-        batches = evaluation_batches(config, part, judged)
-        predicted, _ = predict(network, batches, config, symmetries=symmetries)
-        accuracies.append(float((predicted == part.labels[judged]).double().mean()))
-    return Tuned(config.seed, accuracies[0], accuracies[1], seconds)
+    judged = last.predictions
+    predicted, _ = predict(network, evaluation_batches(config, part, judged.tiles), config, symmetries=True)
+    return Tuned(config.seed, accuracy, float((predicted == judged.true).double().mean()), seconds)
 
 
 def _main() -> None:

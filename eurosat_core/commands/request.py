@@ -10,7 +10,7 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.recipes import RECIPES
+from eurosat_core.training.recipes import RECIPE_NAMES
 
 __all__ = ["add_settings", "check_device", "decoding_progress", "given", "say"]
 
@@ -23,7 +23,7 @@ def add_settings(
     recipe: what is used when none is given.
     """
     parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
-    parser.add_argument("--recipe", help=f"{', '.join(RECIPES)}, of tilenet also sprint; {recipe} by default")
+    parser.add_argument("--recipe", help=f"{', '.join(RECIPE_NAMES)}; {recipe} by default")
     for each in fields(TrainConfig):
         if each.name == "recipe" or each.name in leave_out:
             continue

@@ -12,7 +12,7 @@ from torch.nn import functional
 from eurosat_core.data.batches import Batch
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["SYMMETRIES", "Augmentation", "in_every_symmetry", "in_symmetries", "side_at"]
+__all__ = ["Augmentation", "in_every_symmetry", "in_symmetries", "side_at"]
 
 SYMMETRIES = 8
 """Ways to lay a square onto itself: four turns, each also mirrored."""

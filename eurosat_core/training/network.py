@@ -1,6 +1,6 @@
 """A network ready to be trained or asked: made, fed as the catalog says, run in the precision asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -163,7 +163,7 @@ def predict(
     found = []
     with torch.no_grad():
         for batch in batches:
-            views = in_every_symmetry(batch.tiles) if symmetries else iter((batch.tiles,))
+            views: Iterable[Tensor] = in_every_symmetry(batch.tiles) if symmetries else (batch.tiles,)
             answers = [scores_of(network, each, config.precision).softmax(1) for each in views]
             found.append(torch.stack(answers).mean(0))
     confidence, predicted = torch.cat(found).max(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from eurosat_core.models.catalog import model_entry
 
-__all__ = ["RECIPES", "RECIPE_SETTINGS", "recipe_settings", "recipes_of"]
+__all__ = ["RECIPES", "RECIPE_NAMES", "RECIPE_SETTINGS", "recipe_settings", "recipes_of"]
 
 # What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and feeds them
 # better: decoded tiles in memory, channels-last, bfloat16. Adam, since the workshop's 3 epochs on 6,000 real tiles then
@@ -56,6 +56,11 @@ _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
 _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "tilenet": {"sprint": {**_TILENET, "epochs": 12}, "fast": {**_TILENET, "epochs": 60}},
 }
+
+RECIPE_NAMES = tuple(
+    name for name in _RECIPE_ORDER if name in RECIPES or any(name in own for own in _OWN_RECIPES.values())
+)
+"""All recipes there are; `recipes_of` says which of them a model has."""
 
 RECIPE_SETTINGS = frozenset(name for settings in (*RECIPES.values(), _PRETRAINED_FAST, _TILENET) for name in settings)
 """Settings that recipes differ in; for how long and on which tiles is another matter."""

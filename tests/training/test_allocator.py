@@ -29,7 +29,7 @@ print(faults, kept - psutil.Process().memory_info().rss)
 
 
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
-def test_a_second_block_of_the_same_size_costs_no_pages_until_they_are_given_back() -> None:
+def test_a_further_block_costs_no_pages_until_they_are_given_back() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, check=True)
     faults, returned = map(int, done.stdout.split())
