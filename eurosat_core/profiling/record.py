@@ -122,6 +122,7 @@ class _Recorder:
         self._batches = _full_batches(self._source, min(config.batch_size, len(split.train)))
         self._cycles: list[CycleRecorded] = []
         self._closing = False
+        self._failure: Exception | None = None  # of keeping a trace
         self._profile = profile(
             activities=_activities(self._device),
             schedule=_schedule(plan),
@@ -167,6 +168,8 @@ class _Recorder:
         """Tell the profiler that the step is over; what its cycle left, if it was the cycle's last."""
         before = len(self._cycles)
         self._profile.step()
+        if self._failure is not None:
+            raise self._failure
         return self._cycles[-1] if len(self._cycles) > before else None
 
     def _to_device(self, batch: Batch) -> Batch:
@@ -182,7 +185,12 @@ class _Recorder:
         """Called by the profiler when it has stopped recording a cycle."""
         if self._closing:  # stopped in the middle of a cycle
             return
-        self._cycles.append(CycleRecorded(len(self._cycles) + 1, _exported(finished), _operators(finished)))
+        try:
+            self._cycles.append(CycleRecorded(len(self._cycles) + 1, _exported(finished), _operators(finished)))
+        except Exception as error:
+            # Raised from here, the profiler would not prepare its next cycle, and closing it would start that one all
+            # the same: a segmentation fault with PyTorch 2.11 built for CUDA.
+            self._failure = error
 
     def close(self) -> None:
         """Stop the profiler, and end the loader's workers."""

@@ -285,8 +285,18 @@ def test_a_full_disk_is_a_sentence(small_tiles: TileSet, monkeypatch: pytest.Mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", full)
+    calls: list[str] = []
+    for name in ("prepare_trace", "start_trace"):
+        real = getattr(torch.profiler.profile, name)
+        monkeypatch.setattr(
+            torch.profiler.profile, name, lambda self, name=name, real=real: (calls.append(name), real(self))[1]
+        )
     with pytest.raises(TrainingError, match="No space left on device"):
         list(record(LOADER, SHORT, small_tiles))
+    prepared = [calls[at - 1] for at, each in enumerate(calls) if each == "start_trace"]
+    assert prepared == ["prepare_trace"] * len(prepared), "starting what was not prepared is a crash with PyTorch 2.11"
+    monkeypatch.undo()
+    assert recorded(small_tiles)[1], "and the profiler is free for the next"
 
 
 def test_every_model_can_be_profiled_with_its_own_recipe(small_tiles: TileSet) -> None:
