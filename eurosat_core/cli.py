@@ -8,6 +8,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from eurosat_core.commands import compare, overview, profile, record_demo, sweep
 from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 
@@ -38,6 +40,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
     options = _parser().parse_args(arguments)
+    os.environ.update(QUIET_PROFILER)  # before a command loads torch
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
         result, status = options.command(options, load_settings())
@@ -122,9 +125,12 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
 def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, Any], int]:
     """What `doctor` prints and `prepare` ends with."""
     from eurosat_core.devices import probe_devices
-    from eurosat_core.lab.doctor import TilesState, room_check
+    from eurosat_core.lab.doctor import TilesState, profiler_checks, room_check
+    from eurosat_core.profiling.kernels_seen import kernels_problem
 
-    checks = room_check(settings, TilesState(tile_set, problem=problem), probe_devices(), devices_known=True)
+    devices = probe_devices()
+    checks = room_check(settings, TilesState(tile_set, problem=problem), devices, devices_known=True)
+    checks += profiler_checks(devices, kernels_problem)
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
 

@@ -1,14 +1,13 @@
 """`profile`: record some training steps with PyTorch's profiler, and read them."""
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from eurosat_core.commands.overview import show_overview
 from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
-from eurosat_core.profiling.plan import QUIET_PROFILER, ProfilePlan, profile_config
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 
@@ -33,7 +32,6 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _profile(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    os.environ.update(QUIET_PROFILER)
     plan = ProfilePlan.from_dict(given(options, ProfilePlan))
     config = profile_config(options.model, options.recipe, **given(options, TrainConfig))
     check_device(config.device)

@@ -1,13 +1,11 @@
 """`record-demo`: one command on a GPU workstation records what a room of laptops can then look at."""
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from eurosat_core.commands.request import decoding_progress, say
-from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings
 
 __all__ = ["register"]
@@ -23,7 +21,6 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _record(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    os.environ.update(QUIET_PROFILER)
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.devices import probe_devices
     from eurosat_core.lab.demo import QUICK, record_demo

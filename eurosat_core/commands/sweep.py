@@ -1,14 +1,12 @@
 """`sweep`: vary one setting and time the steps of each value in turn; or one of the lab's experiments."""
 
 import argparse
-import os
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
-from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
 from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
@@ -38,7 +36,6 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    os.environ.update(QUIET_PROFILER)
     devices = ["cuda:0" if each == "cuda" else each for each in _listed(options.devices)]
     config, plan = _request(options, devices, settings)
     for each in dict.fromkeys(one.device for one in plan.configs(config)):

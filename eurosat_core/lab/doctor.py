@@ -6,7 +6,7 @@ The Start page and `doctor` show the same lines.
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
 from eurosat_core.wording import bytes_text
 
-__all__ = ["Check", "TilesState", "room_check"]
+__all__ = ["Check", "TilesState", "profiler_checks", "room_check"]
 
 _ENOUGH_DISK = 2 * 1024**3
 
@@ -137,6 +137,25 @@ def _devices(devices: Sequence[Device], known: bool) -> list[Check]:
     if not known:
         checks.append(Check("GPU", "checking", "Looking for GPUs …"))
     return checks
+
+
+def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> tuple[Check, ...]:
+    """A line for each GPU: whether a profile shows what runs on it. problem_of: `profiling.kernels_seen` asked."""
+    checks = []
+    for device in devices:
+        if not (device.is_gpu and device.available):
+            continue
+        if problem := problem_of(device.id):
+            remedy = (
+                "Training is not affected. On NVIDIA cards an administrator may have to allow profiling (the driver's "
+                "option NVreg_RestrictProfilingToAdminUsers=0), and no other profiler may run at the same time."
+                if device.id.startswith("cuda")
+                else "Training is not affected."
+            )
+            checks.append(Check("Profiler", "missing", problem, remedy))
+        else:
+            checks.append(Check("Profiler", "ready", f"Sees the GPU kernels of a training step on {device.name}"))
+    return tuple(checks)
 
 
 def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:

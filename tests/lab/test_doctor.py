@@ -8,7 +8,7 @@ import pytest
 from fake_engine import CPU, GPU, NO_GPU
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab.doctor import Check, TilesState, room_check
+from eurosat_core.lab.doctor import Check, TilesState, profiler_checks, room_check
 from eurosat_core.settings import Settings
 
 Usage = namedtuple("Usage", "total used free")
@@ -97,3 +97,19 @@ def test_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _place, free=free: Usage(0, 0, free))
         (disk,) = check(settings, "Disk")
         assert disk.state == state and "free for runs" in disk.text
+
+
+def test_a_profile_is_checked_on_every_gpu_there_is() -> None:
+    asked: list[str] = []
+
+    def blocked(device: str) -> str:
+        asked.append(device)
+        return "No kernel was recorded."
+
+    assert profiler_checks((CPU, NO_GPU), blocked) == () and asked == []
+    (unseen,) = profiler_checks((CPU, GPU), blocked)
+    assert asked == [GPU.id]
+    assert (unseen.name, unseen.state, unseen.text) == ("Profiler", "missing", "No kernel was recorded.")
+    assert "NVreg_RestrictProfilingToAdminUsers" in unseen.remedy
+    (seen,) = profiler_checks((CPU, GPU), lambda _device: "")
+    assert (seen.state, seen.remedy) == ("ready", "") and GPU.name in seen.text
