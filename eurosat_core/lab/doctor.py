@@ -1,6 +1,6 @@
 """The room check: what is ready, what is missing, and how to get it.
 
-The Start page and `doctor` show the same lines.
+The Start page and `doctor` show the same lines; `doctor` adds whether GPUs can be profiled.
 """
 
 import platform

@@ -2,7 +2,9 @@
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
+
+from eurosat_core.profiling.record import activities_for
 
 __all__ = ["kernels_problem"]
 
@@ -18,10 +20,8 @@ def kernels_problem(device: str) -> str:
         network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(10)).to(device)
         tiles = torch.zeros(4, 3, 64, 64, device=device)
         network(tiles)  # loads the libraries, which need not stand in the trace
-        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+        with profile(activities=activities_for(torch.device(device))) as recorded:  # waits for the device at its end
             network(tiles).sum().backward()
-            if torch.accelerator.is_available():
-                torch.accelerator.synchronize(device)
         seen = sum(each.self_device_time_total for each in recorded.key_averages())
     except (RuntimeError, AssertionError) as error:
         return f"A step could not be profiled on {device}: {str(error).strip().splitlines()[0]}"

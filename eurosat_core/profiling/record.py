@@ -30,7 +30,7 @@ from eurosat_core.training.network import loss_of, lowered, make_network, make_o
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import split_for, tile_source
 
-__all__ = ["PARTS", "CycleRecorded", "Pull", "record", "trace_file"]
+__all__ = ["PARTS", "CycleRecorded", "Pull", "activities_for", "record", "trace_file"]
 
 PARTS = ("eurosat.load", "eurosat.copy", "eurosat.forward", "eurosat.backward", "eurosat.update")
 """The names under which the parts of every step stand in the trace, in their order."""
@@ -124,7 +124,7 @@ class _Recorder:
         self._closing = False
         self._failure: Exception | None = None  # of keeping a trace
         self._profile = profile(
-            activities=_activities(self._device),
+            activities=activities_for(self._device),
             schedule=_schedule(plan),
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
@@ -204,7 +204,7 @@ class _Recorder:
         self._source.close()
 
 
-def _activities(device: torch.device) -> list[ProfilerActivity]:
+def activities_for(device: torch.device) -> list[ProfilerActivity]:
     """The CPU, and the device where the profiler can see it; Apple's GPUs it cannot."""
     seen = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
     return [ProfilerActivity.CPU] + ([seen[device.type]] if device.type in seen else [])
