@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from eurosat_core.data.splits import TEST_FRACTION
-from eurosat_core.lab.calibration import FORWARD_SHARE, Speed
+from eurosat_core.lab.calibration import FORWARD_SHARE, LOADER_WORKERS, Speed
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.training.config import TrainConfig
@@ -144,13 +144,14 @@ def estimate_seconds(
     seconds = work * tile_seconds
     if config.source == "loader":
         # Synthetic tiles have no files, but go through the same transforms, which take most of the time.
-        opening = config.epochs * (train_tiles + validation_tiles) * speed.picture_seconds
+        opened = config.epochs * (train_tiles + validation_tiles)
         if config.workers == 0:
-            seconds += opening
+            seconds += opened * speed.picture_seconds
         elif config.device == "cpu":  # loader workers and training share the same cores
-            seconds += opening / machine["threads"] + _LOADER_START_SECONDS
+            seconds += opened * speed.loading_seconds + _LOADER_START_SECONDS
         else:
-            seconds = max(seconds, opening / config.workers) + _LOADER_START_SECONDS
+            loading = opened * speed.loading_seconds * LOADER_WORKERS / config.workers
+            seconds = max(seconds, loading) + _LOADER_START_SECONDS
     return Estimate(seconds, "Projected from a short measurement of this device.")
 
 
