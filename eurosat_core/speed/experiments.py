@@ -54,8 +54,8 @@ class Experiment:
 
     question: a guess about `focus` against `reference` (labels of `options`). figure: what is compared: tiles per
     second, or for networks of different sizes the arithmetic per second (`work`). base: settings that all options
-    share. seconds: of timed steps per device. outcomes: what it means if the focus is faster, the same, slower.
-    misconception: what it puts right. needs_gpu: why it says nothing without one; empty where it does.
+    share. seconds: of timed steps per device, in so many `rounds`. outcomes: what it means if the focus is faster, the
+    same, slower. misconception: what it puts right. needs_gpu: why it says nothing without one; empty where it does.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Experiment:
     model: str = "baseline"
     figure: Figure = "tiles"
     seconds: float = 25.0
+    rounds: int = SweepPlan().rounds
     target_accuracy: float | None = None
     accuracy_seconds: float = 12.0
     needs_gpu: str = ""
@@ -176,8 +177,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             reference="SGD",
             focus="Adam",
             # The update comes once a batch: with the tutorial's 40 tiles Adam's costs 6.5 % of a step on two cores, so
-            # near to what can be told at all that ten tries gave two verdicts.
+            # near to what can be told at all that ten tries gave two verdicts. And the pace of two cores changes from
+            # second to second: of turns of 0.8 s half the tries could not tell 10 %, of many short ones every try can.
             base={**_MEMORY, "batch_size": 16},
+            rounds=24,
             target_accuracy=0.5,
             accuracy_seconds=15.0,
             outcomes={
@@ -320,6 +323,7 @@ def plan_experiment(name: str, devices: Sequence[str], model: str | None = None)
         one.reference,
         one.focus,
         seconds=one.seconds * len(used),
+        rounds=one.rounds,
         target_accuracy=one.target_accuracy,
         accuracy_seconds=one.accuracy_seconds,
     ).checked()
