@@ -12,6 +12,7 @@ from eurosat_core.data.remote import Remote
 __all__ = [
     "Answer",
     "FileServer",
+    "Serve",
     "cut_after",
     "endless",
     "file_server",
@@ -63,6 +64,9 @@ class FileServer(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that hang up are what is tested here."""
+
+
+Serve = Callable[[dict[str, bytes]], FileServer]  # the fixture `serve`
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -1,12 +1,17 @@
-"""A local web server to download from, and short waits."""
+"""A local web server to download from, and short waits; a cache, and sets of pictures to be acquired in it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
+from acquired_sets import contents
+from bad_archives import GOOD
 from file_server import FileServer, file_server
+from zip_makers import tree_entries, write_zip
 
 from eurosat_core.data import download
+from eurosat_core.data.acquire import import_pictures
 
 
 @pytest.fixture
@@ -20,3 +25,20 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes
     monkeypatch.setattr(download, "_TRIES", 3)
     with ExitStack() as servers:
         yield lambda files: servers.enter_context(file_server(files))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def own_zip(tmp_path: Path) -> Path:
+    return write_zip(tmp_path / "own.zip", GOOD)
+
+
+@pytest.fixture
+def earlier(cache: Path, tmp_path: Path) -> dict[str, bytes]:
+    """A set that was imported before; what lies in it."""
+    import_pictures(write_zip(tmp_path / "earlier.zip", tree_entries(("Ash", "Beech", "Oak"))), cache)
+    return contents(cache / "pictures")

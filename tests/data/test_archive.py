@@ -1,14 +1,9 @@
-"""Zips that are damaged, strange or hostile: what comes out of them, and that nothing is written elsewhere."""
+"""Zips that cannot be used, each with its sentence; and honest ones, however strange, unpacked whole."""
 
-import bz2
-import lzma
 import os
 import shutil
 import stat
-import struct
-import tempfile
 import threading
-import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +11,8 @@ from pathlib import Path
 
 import pytest
 from bad_archives import BAD, GOOD
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
-from zip_makers import DEFLATED, FILE, FOLDER, LINK, PIPE, STORED, UTF8, Entry, jpeg, tree_entries, write_zip, zip_bytes
+from unpacking_place import GOOD_NAMES, names_in, place, snapshot
+from zip_makers import DEFLATED, FILE, FOLDER, PIPE, Entry, jpeg, write_zip, zip_bytes
 
 from eurosat_core.data import archive as module
 from eurosat_core.data.archive import Unpacked, unpack_pictures
@@ -26,37 +20,9 @@ from eurosat_core.data.download import Stopped
 from eurosat_core.data.listing import list_pictures
 from eurosat_core.errors import DataError
 
+__all__ = ["place"]  # a fixture of unpacking_place, used here
+
 Patch = pytest.MonkeyPatch
-GOOD_NAMES = [str(each.name) for each in GOOD]
-
-
-def snapshot(place: Path, without: Path) -> dict[str, object]:
-    """All that lies under `place` but not under `without`: kind, size, content and time of each."""
-    found: dict[str, object] = {}
-    for path in sorted(place.rglob("*")):
-        if path == without or without in path.parents:
-            continue
-        status = path.lstat()
-        content = b""
-        if stat.S_ISREG(status.st_mode):
-            with open(path, "rb") as file:  # noqa: PTH123 (some tests let Path.open fail)
-                content = file.read()
-        mtime = 0 if path == without.parent else status.st_mtime_ns
-        found[str(path)] = (status.st_mode, content, mtime)
-    return found
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder between two others with something in them, where the archive lies and is unpacked."""
-    for path in ("outside/secret.jpg", "place/beside/secret.jpg"):
-        (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).write_text("as it was")
-    return tmp_path / "place"
 
 
 @pytest.mark.parametrize(("make", "words"), BAD, ids=lambda value: getattr(value, "__name__", ""))
@@ -91,155 +57,6 @@ def test_a_folder_or_a_pipe_is_no_archive(place: Path) -> None:
         unpack_pictures(place / "beside" / "secret.jpg" / "a.zip", place / "target")
     with pytest.raises(DataError, match="cannot be read: File name too long"):
         unpack_pictures(place / ("x" * 300), place / "target")
-
-
-# --- what is strange, but can be used ---
-
-
-def _one_damaged(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), crc=1)])
-
-
-def _one_damaged_when_packed(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([Entry("Forest/bad.jpg", jpeg(), DEFLATED, packed=b"\xff" * 300), *GOOD])
-
-
-def _one_cut(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), file_size=10**6, packed_size=100)])
-
-
-def _one_larger_than_said(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([Entry("Forest/bad.jpg", jpeg(), DEFLATED, file_size=100), *GOOD])
-
-
-def _one_elsewhere(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), offset=2**31)])
-
-
-def _one_at_the_wrong_place(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), offset=5)])
-
-
-def _one_of_two_names(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), inner_name=b"../../outside/evil.jpg")])
-
-
-def _one_by_an_unknown_method(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), method=97)])
-
-
-def _one_by_bzip2(place: Path, patch: Patch) -> bytes:
-    """It is not a picture, but a gigabyte of zeros that `zipfile` would unpack in one go."""
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), method=12, packed=bz2.compress(bytes(10**6)))])
-
-
-def _one_by_lzma(place: Path, patch: Patch) -> bytes:
-    packed = struct.pack("<BBH", 9, 20, 5) + b"\x5d\0\0\x80\0" + lzma.compress(bytes(1000), lzma.FORMAT_ALONE)[13:]
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), method=14, packed=packed)])
-
-
-def _one_patched(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), flags=UTF8 | 0x20)])
-
-
-def _one_too_long(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry(f"Forest/{'ä' * 126}.jpg", jpeg())])
-
-
-def _one_class_too_long(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry(f"{'x' * 256}/bad.jpg", jpeg())])
-
-
-def _one_too_large(place: Path, patch: Patch) -> bytes:
-    patch.setattr(module, "_MAX_PICTURE_BYTES", 10_000)
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", bytes(10_001))])
-
-
-def _twins(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/Forest_1.jpg", jpeg(99))])
-
-
-def _twins_but_for_case(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("forest/FOREST_1.JPG", jpeg(99))])
-
-
-def _twins_but_for_the_accent(place: Path, patch: Patch) -> bytes:
-    """One sign or two for é: one file on a Mac."""
-    return zip_bytes([Entry(f"Forest/{unicodedata.normalize(form, 'é')}.jpg", jpeg()) for form in ("NFC", "NFD")])
-
-
-def _loose_beside(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([Entry("preview.png", jpeg()), *GOOD])
-
-
-def _two_trees(place: Path, patch: Patch) -> bytes:
-    return zip_bytes(
-        [*tree_entries(("Forest", "River"), inside="samples/"), *tree_entries(("A", "B", "C"), inside="x/")]
-    )
-
-
-def _line_separators(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/a\u2028b\x85c\u202e.jpg", jpeg(), crc=1)])
-
-
-def _impossible_here(place: Path, patch: Patch) -> bytes:
-    """A name that this system does not take, as Windows does not take a question mark."""
-    opened = Path.open
-
-    def refuse(path: Path, *args: object, **options: object) -> object:
-        if path.name == "what?.jpg":
-            raise OSError(22, "Invalid argument", str(path))
-        return opened(path, *args, **options)  # type: ignore[call-overload]
-
-    patch.setattr(Path, "open", refuse)
-    return zip_bytes([*GOOD, Entry("Forest/what?.jpg", jpeg())])
-
-
-PARTLY = [
-    (_one_damaged, ["Forest/bad.jpg: damaged in the archive (Bad CRC-32"]),
-    (_one_damaged_when_packed, ["Forest/bad.jpg: damaged in the archive ("]),
-    (_one_cut, ["Forest/bad.jpg: damaged in the archive ("]),
-    (_one_larger_than_said, ["Forest/bad.jpg: damaged in the archive (Bad CRC-32"]),
-    (_one_elsewhere, ["Forest/bad.jpg: damaged in the archive (Truncated file header)"]),
-    (_one_at_the_wrong_place, ["Forest/bad.jpg: damaged in the archive (Bad magic number"]),
-    (_one_of_two_names, ["Forest/bad.jpg: damaged in the archive (File name in directory"]),
-    (_one_by_an_unknown_method, ["Forest/bad.jpg: packed by another method than zip's usual one (number 97)"]),
-    (_one_by_bzip2, ["Forest/bad.jpg: packed by another method than zip's usual one (number 12)"]),
-    (_one_by_lzma, ["Forest/bad.jpg: packed by another method than zip's usual one (number 14)"]),
-    (_one_patched, ["Forest/bad.jpg: damaged in the archive (compressed patched data"]),
-    (_one_too_long, ["Forest/ä", "…: its name is too long"]),
-    (_one_class_too_long, ["xxx…: its name is too long"]),
-    (_one_too_large, ["Forest/bad.jpg: too large to be a tile (0.0 MB)"]),
-    (_twins, ["Forest/Forest_1.jpg: there are two of this name in the archive; the first was taken"]),
-    (_twins_but_for_case, ["forest/FOREST_1.JPG: there are two of this name"]),
-    (_twins_but_for_the_accent, [": there are two of this name"]),
-    (_loose_beside, ["1 picture outside of the class folders was left out"]),
-    (_two_trees, ["4 pictures outside of x were left out"]),
-    (_line_separators, ["Forest/a?b?c?.jpg: damaged in the archive"]),
-    (_impossible_here, ["Forest/what?.jpg: cannot be unpacked here (Invalid argument)"]),
-]
-EXPECTED = {
-    "_two_trees": [f"{name}/{name}_{number}.jpg" for name in "ABC" for number in (1, 2)],
-    "_twins_but_for_the_accent": [unicodedata.normalize("NFC", "Forest/é.jpg")],
-}
-
-
-@pytest.mark.parametrize(("make", "words"), PARTLY, ids=lambda value: getattr(value, "__name__", ""))
-def test_what_is_sound_is_used_and_the_rest_is_named(
-    make: Callable[[Path, Patch], bytes], words: list[str], place: Path, monkeypatch: Patch
-) -> None:
-    (place / "a.zip").write_bytes(make(place, monkeypatch))
-    before = snapshot(place.parent, place / "target")
-    unpacked = unpack_pictures(place / "a.zip", place / "target")
-    monkeypatch.undo()
-    assert names_in(unpacked.folder) == EXPECTED.get(make.__name__, GOOD_NAMES)
-    assert unpacked.pictures == len(names_in(unpacked.folder))
-    assert len(unpacked.problems) == 1
-    assert [word for word in words if word not in unpacked.problems[0]] == []
-    assert len(unpacked.problems[0].splitlines()) == 1
-    assert snapshot(place.parent, place / "target") == before
-    if make is _twins:
-        assert (unpacked.folder / "Forest" / "Forest_1.jpg").read_bytes() == GOOD[0].content
 
 
 def _as_zipfile_writes(place: Path) -> None:
@@ -328,22 +145,6 @@ def test_odd_names_of_classes_and_pictures(place: Path) -> None:
     assert unpacked.problems == ()
 
 
-def test_a_class_of_which_nothing_is_left_leaves_no_folder(place: Path) -> None:
-    write_zip(place / "a.zip", [*GOOD, Entry("SeaLake/a.jpg", jpeg(), crc=1)])
-    unpacked = unpack_pictures(place / "a.zip", place / "target")
-    assert sorted(each.name for each in unpacked.folder.iterdir()) == ["Forest", "River"]
-    assert len(unpacked.problems) == 1
-
-
-def test_the_larger_of_two_trees_of_as_many_classes_is_taken(place: Path) -> None:
-    few = tree_entries(("Forest", "River"), each=1)
-    many = tree_entries(("Forest", "River"), each=3, inside="deep/down/")
-    write_zip(place / "a.zip", [*few, *many])
-    unpacked = unpack_pictures(place / "a.zip", place / "target")
-    assert names_in(unpacked.folder) == GOOD_NAMES
-    assert unpacked.problems == ("2 pictures outside of deep/down were left out",)
-
-
 def test_small_archives_may_swell(place: Path) -> None:
     """A flat picture without compression of its own: harmless, however well it packs."""
     entries = [Entry(f"{name}/{number}.bmp", bytes(64 * 64 * 3), DEFLATED) for name in "AB" for number in range(20)]
@@ -371,104 +172,3 @@ def test_a_mistake_of_our_own_is_not_called_damage(place: Path) -> None:
 
     with pytest.raises(ValueError, match="a bug"):
         unpack_pictures(place / "a.zip", place / "target", told=told)
-
-
-# --- whatever the archive ---
-
-TAME = st.sampled_from(
-    [
-        "Forest",
-        "River",
-        "outside",
-        "target",
-        "a.jpg",
-        "b.PNG",
-        "secret.jpg",
-        "nul.jpg",
-        "x" * 300,
-        "é",
-        "e\u0301",
-        "🌲.jpg",
-    ]
-) | st.sampled_from(
-    [".", "", " ", "~", "$HOME", "|", "*?.jpg", "... ", "a.jpg ", ".jpg", ".hidden", "__MACOSX", "a:b.jpg"]
-)
-WILD = st.sampled_from(["..", "C:", "c:", "\0", "\n", "\u202egpj.exe"]) | st.text(max_size=6)
-SEPARATORS = st.sampled_from(["/", "/", "/", "\\", "//", "/./", "\\\\", ""])
-
-
-@st.composite
-def names(draw: st.DrawFn) -> str:
-    """Words in folders; one in eight with something in it that should never be written."""
-    wild = draw(st.integers(0, 7)) == 7
-    name = draw(st.sampled_from(["", "/", "\\", "../", "//"])) if wild else ""
-    for _ in range(draw(st.integers(1, 5))):
-        name += draw(TAME | WILD if wild else TAME) + draw(SEPARATORS)
-    name = name if draw(st.integers(0, 4)) == 0 else name.rstrip("/\\")
-    return name if wild else name.lstrip("/\\")
-
-
-PLAIN = st.builds("{}/{}.jpg".format, st.sampled_from(["Forest", "River"]), st.integers(0, 3))
-ENTRIES = st.builds(
-    Entry,
-    name=PLAIN | names(),
-    content=st.sampled_from([b"", b"../../outside", jpeg(1)]) | st.binary(max_size=50),
-    method=st.sampled_from([STORED, STORED, DEFLATED, DEFLATED, 12, 14, 99]),
-    flags=st.sampled_from([0, UTF8, UTF8, UTF8, UTF8 | 8, UTF8 | 0x20]),
-    attributes=st.sampled_from([FILE] * 20 + [FOLDER, LINK, PIPE, 0, 0x10, 0xFFFFFFFF]),
-    crc=st.sampled_from([None, None, None, 1]),
-    packed=st.none() | st.none() | st.binary(max_size=50),
-    packed_size=st.none() | st.none() | st.integers(0, 300),
-    file_size=st.none() | st.none() | st.integers(0, 3000),
-    offset=st.none() | st.none() | st.integers(0, 2**32 - 1),
-)
-
-
-@st.composite
-def archives(draw: st.DrawFn) -> bytes:
-    """An archive of odd entries, often beside sound ones; one in three damaged in a few bytes, cut, or continued."""
-    entries = draw(st.lists(ENTRIES, max_size=4))
-    if draw(st.integers(0, 3)) == 0:  # a name in bytes that are no text, or in the old coding of zips
-        name = draw(names()).encode("utf-16") if draw(st.booleans()) else draw(st.binary(max_size=8)) + b"/a/b.jpg"
-        entries.append(Entry(name, jpeg(), flags=draw(st.sampled_from([0, 0, 0, UTF8]))))
-    content = bytearray(zip_bytes([*GOOD, *entries] if draw(st.booleans()) else entries))
-    if draw(st.integers(0, 2)) == 0:
-        start = draw(st.sampled_from([0, 0, bytes(content).find(b"PK\1\2"), -1])) % len(content)
-        for _ in range(draw(st.integers(0, 4))):
-            content[draw(st.integers(start, len(content) - 1))] = draw(st.integers(0, 255))
-        content = content[: draw(st.just(len(content)) | st.just(len(content)) | st.integers(0, len(content)))]
-        content += draw(st.sampled_from([b"", b"more"]))
-    return bytes(content)
-
-
-@settings(max_examples=300)
-@example(content=zip_bytes([*GOOD, Entry("../outside/evil.jpg", jpeg())]))
-@example(content=zip_bytes([Entry("Forest", b"../../outside", attributes=LINK), Entry("Forest/evil.jpg", jpeg())]))
-@example(content=zip_bytes([Entry("../outside/secret.jpg", jpeg()), Entry("..\\outside\\secret.jpg", jpeg())]))
-@example(content=zip_bytes([Entry("outside/Forest/../../../outside/secret.jpg", jpeg())]))
-@given(content=archives())
-def test_nothing_appears_outside_whatever_the_archive(content: bytes, tmp_path: Path, monkeypatch: Patch) -> None:
-    with tempfile.TemporaryDirectory(dir=tmp_path) as made:
-        root = Path(made)
-        work = root / "work"
-        for path in (root / "outside" / "secret.jpg", work / "outside" / "secret.jpg"):
-            path.parent.mkdir(parents=True)
-            path.write_text("as it was")
-        (work / "a.zip").write_bytes(content)
-        target = work / "target"
-        monkeypatch.chdir(work)  # so that what is written relative to the process is seen too
-        before = snapshot(root, target)
-        try:
-            unpacked = unpack_pictures(work / "a.zip", target)
-        except DataError as error:
-            assert len(str(error).splitlines()) == 1
-        else:
-            found = [path.relative_to(target) for path in target.rglob("*") if not path.is_dir()]
-            assert len(found) == unpacked.pictures > 0
-            assert all(len(path.parts) == 2 for path in found)
-            assert all(len(each.splitlines()) == 1 for each in unpacked.problems)
-        # Whether it went well or not: only plain files and folders, and all as it was elsewhere.
-        kinds = {stat.S_IFMT(path.lstat().st_mode) for path in target.rglob("*")} if target.exists() else set()
-        assert kinds <= {stat.S_IFREG, stat.S_IFDIR}
-        assert snapshot(root, target) == before
-        monkeypatch.chdir(tmp_path)

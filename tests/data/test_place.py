@@ -38,11 +38,6 @@ NAMES = ("Forest/Forest_1.jpg", "Forest/Forest_3.jpg", "River/River_3.jpg", "Riv
 
 
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def small(monkeypatch: Patch) -> None:
     """Three small lists in place of the published ones."""
     set_lists(monkeypatch, "http://127.0.0.1:9")

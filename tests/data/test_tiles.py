@@ -1,7 +1,5 @@
-import json
-import os
-import shutil
-import threading
+"""Tile sets: their pixels and labels are torchvision's, what is unreadable is named, and they are described."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,51 +10,26 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tile_folders import decodings, small_place
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 
 from eurosat_core.data import tiles as module
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.decoding import decode_picture
-from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
+from eurosat_core.data.tiles import TileSet, find_place, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
+
+__all__ = ["decodings", "small_place"]  # fixtures of tile_folders, used here
 
 SmallFolder = Callable[..., Path]
 SavePicture = Callable[..., Path]
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def place(small_folder: SmallFolder, tmp_path: Path) -> Path:
-    return small_folder(tmp_path / "place")
-
-
-@pytest.fixture
-def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Every cache entry that is made from now on."""
-    made: list[Path] = []
-    write = module._write_entry
-
-    def note(target: Path, *rest: object) -> None:
-        made.append(target)
-        write(target, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(module, "_write_entry", note)
-    return made
-
-
 def torchvision_pixels(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(Resize((64, 64))(picture.convert("RGB")))
-
-
-def snapshot(place: Path) -> dict[str, tuple[int, int]]:
-    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in place.rglob("*")}
 
 
 # --- what is in a TileSet ---
@@ -162,190 +135,6 @@ def test_any_damage_is_a_reason_or_a_picture(
         assert str(error)
     else:
         assert pixels.shape == (64, 64, 3)
-
-
-# --- the cache ---
-
-
-def test_tiles_are_decoded_once(place: Path, cache: Path, decodings: list[Path]) -> None:
-    first = open_tiles(place, cache)
-    second = open_tiles(place, cache)
-    assert len(decodings) == 1
-    assert torch.equal(first.pixels, second.pixels)
-    assert replace(first, pixels=first.labels, labels=first.labels) == replace(
-        second, pixels=first.labels, labels=first.labels
-    )
-
-
-def _change(place: Path) -> None:
-    Image.new("RGB", (64, 64)).save(place / "Forest" / "Forest_1.jpg")
-
-
-@pytest.mark.parametrize(
-    ("change", "count"),
-    [
-        (_change, 7),
-        (lambda place: shutil.copy(place / "River" / "River_1.jpg", place / "Forest" / "new.jpg"), 8),
-        (lambda place: (place / "River" / "River_1.jpg").unlink(), 6),
-    ],
-    ids=["changed", "added", "removed"],
-)
-def test_a_change_is_noticed(change: Callable[[Path], object], count: int, place: Path, cache: Path) -> None:
-    before = open_tiles(place, cache)
-    change(place)
-    after = open_tiles(place, cache)
-    assert len(after) == count
-    assert after.fingerprint != before.fingerprint
-    assert after.cache != before.cache
-
-
-def test_fingerprint_is_of_the_tiles_not_of_the_place(place: Path, cache: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(place, tmp_path / "elsewhere"))
-    renamed = Path(shutil.copytree(place, tmp_path / "renamed"))
-    (renamed / "River").rename(renamed / "Stream")
-    own = open_tiles(place, cache)
-    assert open_tiles(copy, cache).fingerprint == own.fingerprint
-    assert open_tiles(copy, cache).cache != own.cache
-    assert open_tiles(renamed, cache).fingerprint != own.fingerprint
-
-
-def test_fingerprint_tells_labels_apart(place: Path, cache: Path) -> None:
-    own = open_tiles(place, cache)
-    (place / "River" / "River_1.jpg").rename(place / "Forest" / "Forest_9.jpg")
-    moved = open_tiles(place, cache)
-    assert torch.equal(moved.pixels, own.pixels)
-    assert moved.fingerprint != own.fingerprint
-
-
-def _spoil_index(**changes: object) -> Callable[[Path], None]:
-    def spoil(entry: Path) -> None:
-        index = json.loads((entry / "index.json").read_text())
-        (entry / "index.json").write_text(json.dumps(index | changes))
-
-    return spoil
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda entry: (entry / "index.json").unlink(),
-        lambda entry: (entry / "index.json").write_text('{"format": 1, "names"'),
-        lambda entry: (entry / "index.json").write_text("[]"),
-        lambda entry: (entry / "index.json").write_bytes(b"\xff\xfe\x00"),
-        lambda entry: (entry / "pixels.u8").unlink(),
-        lambda entry: (entry / "pixels.u8").write_bytes(b"short"),
-        lambda entry: os.truncate(entry / "pixels.u8", 8 * 64 * 64 * 3),
-        lambda entry: shutil.rmtree(entry),
-        _spoil_index(format=999),
-        _spoil_index(names=["one"]),
-        _spoil_index(names=7),
-        _spoil_index(counts=[4, -3]),
-        _spoil_index(counts=[4, 4]),
-        _spoil_index(counts=[4, 2, 1]),
-        _spoil_index(problems=None),
-    ],
-)
-def test_a_damaged_entry_is_made_anew(
-    spoil: Callable[[Path], object], place: Path, cache: Path, decodings: list[Path]
-) -> None:
-    entry = open_tiles(place, cache).cache
-    good = {path.name: path.read_bytes() for path in entry.iterdir()}
-    spoil(entry)
-    with pytest.raises(DataError, match=r"cache entry .*"):
-        open_cached(entry)
-    assert len(open_tiles(place, cache)) == 7
-    assert len(decodings) == 2
-    assert {path.name: path.read_bytes() for path in entry.iterdir()} == good
-
-
-def test_a_decoding_that_was_stopped_leaves_no_entry(place: Path, cache: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        open_tiles(place, cache, stop)
-    assert [path.name for path in cache.iterdir() if path.is_dir()] == []
-    assert len(open_tiles(place, cache)) == 7
-
-
-def test_leftovers_of_a_killed_decoding_are_swept(place: Path, cache: Path) -> None:
-    old, new = cache / "making-old", cache / "making-new"
-    for left in (old, new):
-        left.mkdir(parents=True)
-    os.utime(old, (1, 1))
-    open_tiles(place, cache)
-    assert not old.exists()
-    assert new.exists()  # another process may be at it
-
-
-def test_the_cache_stays_bounded(
-    small_folder: SmallFolder, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MAX_ENTRIES", 2)
-    places = [small_folder(tmp_path / f"p{number}", {"a": 1, "b": 1}) for number in range(3)]
-    entries = []
-    for day, place in enumerate(places):
-        entries.append(open_tiles(place, cache).cache)
-        os.utime(entries[-1] / "index.json", (1000 + day, 1000 + day))
-    assert [entry.exists() for entry in entries] == [False, True, True]
-    (entries[1] / "index.json").unlink()  # damaged ones go first
-    last = open_tiles(places[0], cache).cache
-    assert [entry.exists() for entry in entries] == [True, False, True]
-    assert last == entries[0]
-
-
-def test_two_at_once_decode_once(place: Path, cache: Path, decodings: list[Path]) -> None:
-    found: list[TileSet] = []
-    threads = [threading.Thread(target=lambda: found.append(open_tiles(place, cache))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(decodings) == 1
-    assert len({each.fingerprint for each in found}) == 1
-    assert len(found) == 4
-
-
-def test_a_cache_folder_that_cannot_be_written(place: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"could not be kept in .*EUROSAT_CACHE"):
-        open_tiles(place, tmp_path / "file" / "cache")
-
-
-def test_a_full_disk(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "_write_entry", full)
-    with pytest.raises(DataError, match=r"No space left on device\. Free some disk space"):
-        open_tiles(place, cache)
-
-
-def test_nothing_is_written_beside_the_data(place: Path, cache: Path) -> None:
-    before = snapshot(place)
-    open_tiles(place, cache)
-    assert snapshot(place) == before
-
-
-def test_read_only_data(place: Path, cache: Path) -> None:
-    paths = [place, *place.rglob("*")]
-    for path in paths:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    try:
-        assert len(open_tiles(place, cache)) == 7
-    finally:
-        for path in paths:
-            path.chmod(0o755)
-
-
-def test_progress_is_told_to_the_end(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 3)
-    (place / "Forest" / "Forest_1.jpg").write_bytes(b"")
-    told: list[tuple[int, int]] = []
-    open_tiles(place, cache, lambda done, total: told.append((done, total)))
-    assert told == [(3, 7), (6, 7), (7, 7)]
-    open_tiles(place, cache, lambda done, total: told.append((done, total)))
-    assert len(told) == 3  # nothing to do the second time
 
 
 # --- the description ---

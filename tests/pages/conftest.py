@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine, eventually, lab_settings, tiles_used
+from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, tiles_used
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab, set_current_lab
@@ -58,6 +58,11 @@ def engine() -> FakeEngine:
 def lab(make_lab: Callable[..., Lab], engine: FakeEngine) -> Lab:
     """A lab on synthetic tiles and a CPU, without a GPU."""
     return make_lab(engine)
+
+
+@pytest.fixture
+def gpu_lab(make_lab: Callable[..., Lab]) -> Lab:
+    return make_lab(FakeEngine((CPU, GPU), speeds=()))
 
 
 @pytest.fixture

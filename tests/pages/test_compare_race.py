@@ -1,10 +1,9 @@
 """The race on the Compare page: before it, while it runs, what it showed; with and without a GPU, and recorded ones."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake_engine import CPU, GPU, FakeEngine, eventually, raising
+from fake_engine import GPU, FakeEngine, eventually, raising
 
 from eurosat_core import wording
 from eurosat_core.errors import RunError
@@ -19,11 +18,6 @@ from tests.pages.test_compare_page import PAGE, choose, history, saw
 
 MODELS = ("baseline", "efficientnet_lite0")
 TRANSFER = {"baseline": 0.004, "efficientnet_lite0": 0.040}  # seconds of a step on the CPU
-
-
-@pytest.fixture
-def gpu_lab(make_lab: Callable[..., Lab]) -> Lab:
-    return make_lab(FakeEngine((CPU, GPU), speeds=()))
 
 
 def raced(lab: Lab, devices: tuple[str, ...] = ("cpu",), faster: float = 8.0, **changes: Any) -> RunRecord:

@@ -1,12 +1,11 @@
 """The wrap-up in every state: nothing done, a little, everything; with a GPU, without one, with recorded runs."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from experiment_makers import put_experiment
-from fake_engine import CPU, GPU, FakeEngine
+from fake_engine import GPU
 from profile_makers import cpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 
@@ -18,11 +17,6 @@ from tests.pages.test_compare_race import raced
 from tests.pages.test_train_results import keep_predictions
 
 PAGE = "wrapup.py"
-
-
-@pytest.fixture
-def gpu_lab(make_lab: Callable[..., Lab]) -> Lab:
-    return make_lab(FakeEngine((CPU, GPU), speeds=()))
 
 
 def look(app: App, **parameters: str) -> AppTest:

@@ -1,0 +1,81 @@
+"""The Speed page beside its experiments: free sweeps, and the limits of the machine."""
+
+from experiment_makers import measured, put_experiment, put_limits, put_result
+from fake_engine import GPU, FakeEngine, eventually
+from speed_screen import chosen, look, says
+
+from eurosat_core.lab.free_sweep import plan_free
+from eurosat_core.lab.lab import Lab
+from eurosat_core.speed.events import LimitsDone, SweepStarted
+from tests.pages.conftest import ME, App, keys, unescaped
+
+
+def test_a_free_sweep(lab: Lab, app: App, engine: FakeEngine) -> None:
+    test = chosen(look(app), "speed_more", "free")
+    assert test.button(key="speed_free_start").label == "Run the sweep on CPU · about 30 s"
+    test.selectbox(key="speed_free_setting").select("precision").run()
+    assert test.button(key="speed_free_start").label == "Run the sweep on CPU · about 20 s"
+    test.button(key="speed_free_start").click().run()
+    job = eventually(lambda: next(iter(engine.jobs.values()), None))
+    assert job.plan["name"] == "free" and job.plan["setting"] == "precision"
+    again = look(app, run=job.run_id)
+    assert again.session_state["speed_more"] == "free" and "speed_stop" in keys(again)
+
+
+def test_values_that_cannot_be_measured_get_a_sentence(lab: Lab, app: App) -> None:
+    test = chosen(look(app), "speed_more", "free")
+    test.multiselect(key="speed_free_values_batch_size").set_value(["40"]).run()
+    assert "Choose at least two values" in says(test) and test.button(key="speed_free_start").disabled
+    test.selectbox(key="speed_free_setting").select("pin_memory").run()
+    assert "Pinned memory is for copies to a CUDA GPU" in says(test)
+
+
+def test_values_of_ones_own_can_be_typed(lab: Lab, app: App, engine: FakeEngine) -> None:
+    test = chosen(look(app), "speed_more", "free")
+    box = test.multiselect(key="speed_free_values_batch_size")
+    assert box.proto.accept_new_options
+    test.selectbox(key="speed_free_setting").select("precision").run()
+    assert not test.multiselect(key="speed_free_values_precision").proto.accept_new_options
+
+
+def test_a_free_sweeps_result(lab: Lab, app: App) -> None:
+    config, plan = plan_free("batch_size", ["16", "64"], "baseline", ["cpu"])
+    record = put_result(lab, ME, config, plan, measured(config, plan, {"64": 1500.0}))
+    words = says(look(app, run=record.id))
+    assert "Batch size" in words and "Batches of 64 against batches of 16: 1.50 times as fast" in words
+
+
+def test_limits(lab: Lab, app: App) -> None:
+    test = chosen(look(app), "speed_more", "limits")
+    assert "Not measured yet." in says(test)
+    put_limits(lab, ME)
+    test = chosen(look(app), "speed_more", "limits")
+    words = says(test)
+    assert "half of them at most 1.2 times as long or short as measured" in words
+    assert "Most of these steps are spent on arithmetic." in words
+    assert "no GPU was measured" in words
+    cells = unescaped(" ".join(str(each) for table in test.table for each in table.value.to_numpy().flatten()))
+    assert "200 billion operations/s" in cells and "12.0 GB/s" in cells and "+20.0" in cells
+    assert "Copy to the GPU" not in str([table.value.index.tolist() for table in test.table])
+
+
+def test_limits_of_a_gpu_tell_where_it_overtakes(gpu_lab: Lab, app: App) -> None:
+    put_limits(gpu_lab, ME, ("cpu", GPU.id))
+    put_experiment(gpu_lab, ME, devices=("cpu", GPU.id))
+    words = says(chosen(look(app), "speed_more", "limits"))
+    assert "Measured: the GPU is faster with all batches that were looked at (8 tiles to 1,024 tiles)." in words
+    assert "no GPU was measured" not in words
+
+
+def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) -> None:
+    test = chosen(look(app), "speed_more", "limits")
+    test.button(key="speed_limits_start").click().run()
+    job = eventually(lambda: next(iter(engine.jobs.values()), None))
+    engine.tell(job.run_id, SweepStarted(6, 8, 40.0, "cpu", 2))  # type: ignore[arg-type]
+    eventually(lambda: lab.history(job.run_id).sweep.started)
+    test.run()
+    assert any(each.proto.text.startswith("Measuring the limits") for each in test.get("progress"))
+    engine.tell(job.run_id, LimitsDone("cpu", 8.0))  # type: ignore[arg-type]
+    eventually(lambda: lab.history(job.run_id).sweep.limits)
+    test.run()
+    assert not test.exception
