@@ -43,8 +43,8 @@ def test_forward_equals_torchs_functions() -> None:
         return functional.relu(functional.batch_norm(out, *norm))
 
     features = convolved(tiles, "stem", 2)
-    for at in (0, 2):
-        features = convolved(features, f"stages.{at}", 2)
-        features = features + convolved(features, f"stages.{at + 1}.body", 1)
+    for at in (0, 3):
+        features = convolved(functional.max_pool2d(features, 2), f"stages.{at + 1}", 1)
+        features = features + convolved(features, f"stages.{at + 2}.body", 1)
     by_hand = functional.linear(features.mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
     torch.testing.assert_close(network(tiles), by_hand)
