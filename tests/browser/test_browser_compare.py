@@ -84,8 +84,10 @@ def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
     box = settled_box(matrix.locator("svg text", has_text=re.compile("^30$")).first)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.get_by_text(re.compile("30 tiles")).first.wait_for()
-    page.get_by_role("img", name=re.compile("Tile .*cell")).first.wait_for()
-    assert page.get_by_role("img", name=re.compile("Tile .*cell")).count() == 12
+    tiles = page.get_by_role("img", name=re.compile("Tile .*cell"))
+    tiles.nth(11).wait_for()  # they come one after the other
+    drawn(page)
+    assert tiles.count() == 12
     main(page).get_by_text(re.compile("EfficientNet-Lite0 · CPU: ")).first.wait_for()
     assert page.locator("[data-testid=stException]").count() == 0
 

@@ -72,8 +72,10 @@ def test_a_network_is_built_broken_repaired_and_taken_back(page):
     button(page, "model_repair_3").click()
     page.get_by_text("16 filters of 11 × 11").wait_for()
     assert "conv-16-11" in network(page)
+    drawn(page)  # the key belongs to a button, which may be drawn after the text
     page.keyboard.press("Control+z")
     page.get_by_text("16 filters of 15 × 15").wait_for()
+    drawn(page)
     page.keyboard.press("Control+Shift+z")
     page.get_by_text("16 filters of 11 × 11").wait_for()
     button(page, "model_repair_all").click()
