@@ -1,13 +1,19 @@
 """The command line as a test has it: places of its own, the tiles that it names, and what a command answers."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eurosat_core.cli import main
+from eurosat_core.profiling.plan import QUIET_PROFILER
 
-__all__ = ["ask", "folder", "places"]
+__all__ = ["Ask", "ask", "folder", "places"]
+
+Ask = Callable[..., tuple[Any, Any, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +22,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("EUROSAT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("EUROSAT_DATA", raising=False)
+    for name in QUIET_PROFILER:  # the command line sets them
+        monkeypatch.setenv(name, os.environ.get(name, ""))
     return tmp_path
 
 
@@ -30,10 +38,11 @@ def folder(small_folder, tmp_path: Path):
 
 
 @pytest.fixture
-def ask(capsys: pytest.CaptureFixture[str]):
+def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
     """Run a command with --json; its exit status, the object it printed, and what stood on stderr."""
 
-    def run(*arguments: str):
+    def run(*arguments: str) -> tuple[Any, Any, str]:
+        status: Any
         try:
             status = main([*arguments, "--json"])
         except SystemExit as stop:  # argparse's way out

@@ -1,24 +1,17 @@
 """The Speed page as a participant has it: opened, read, and its pills chosen."""
 
+from functools import partial
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from tests.pages.conftest import App, shown
+from tests.pages.conftest import look_at
 
-__all__ = ["address", "chosen", "look", "says"]
+__all__ = ["chosen", "look"]
 
 PAGE = "speed.py"
 
-
-def look(app: App, **parameters: str) -> AppTest:
-    test = app(PAGE, **parameters)
-    assert not test.exception, test.exception[0].message
-    return test
-
-
-def says(test: AppTest) -> str:
-    return " ".join(shown(test).split())
+look = partial(look_at, page=PAGE)
 
 
 def chosen(test: AppTest, key: str, value: Any) -> AppTest:
@@ -26,8 +19,3 @@ def chosen(test: AppTest, key: str, value: Any) -> AppTest:
     test.run()
     assert not test.exception, test.exception[0].message
     return test
-
-
-def address(test: AppTest, name: str) -> str:
-    value = test.query_params[name]
-    return value if isinstance(value, str) else value[0]

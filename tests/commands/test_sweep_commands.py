@@ -1,52 +1,22 @@
 """`sweep` and `record-demo` on the command line: what is measured, printed, stored, and refused."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from command_line import Ask, ask, places
 
 from eurosat_core.cli import main
 from eurosat_core.lab.bundles import import_bundle
 from eurosat_core.lab.runs import RunStore
-from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.speed.plan import SweepPlan
 
-Ask = Callable[..., tuple[Any, Any, str]]
-
-
-@pytest.fixture(autouse=True)
-def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Runs and cache of this test only; few synthetic tiles would take long to make, so a small folder is named."""
-    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setenv("EUROSAT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("EUROSAT_DATA", raising=False)
-    for name in QUIET_PROFILER:  # the commands set them
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    return tmp_path
+__all__ = ["ask", "places"]  # fixtures of command_line; `places` is for every test here
 
 
 @pytest.fixture
 def folder(small_folder: Callable[..., Path], tmp_path: Path) -> str:
     return str(small_folder(tmp_path / "tiles", {"Forest": 30, "River": 30}))
-
-
-@pytest.fixture
-def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Run a command with --json; its exit status, the object it printed, and what stood on stderr."""
-
-    def run(*arguments: str) -> tuple[Any, Any, str]:
-        status: Any
-        try:
-            status = main([*arguments, "--json"])
-        except SystemExit as stop:  # argparse's way out
-            status = stop.code
-        printed = capsys.readouterr()
-        return status, json.loads(printed.out) if printed.out else None, printed.err
-
-    return run
 
 
 def test_a_free_sweep(ask: Ask, folder: str, places: Path) -> None:

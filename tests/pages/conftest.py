@@ -100,6 +100,24 @@ def shown(test: AppTest) -> str:
     return unescaped("\n".join(parts))
 
 
+def says(test: AppTest) -> str:
+    """All text on the screen in one line."""
+    return " ".join(shown(test).split())
+
+
+def address(test: AppTest, name: str) -> str:
+    """A parameter of the page's address."""
+    value = test.query_params[name]
+    return value if isinstance(value, str) else value[0]
+
+
+def look_at(app: App, page: str, **parameters: str) -> AppTest:
+    """A page as it is when it was opened at an address with these parameters."""
+    test = app(page, **parameters)
+    assert not test.exception, test.exception[0].message
+    return test
+
+
 def unescaped(markdown: str) -> str:
     return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown)
 

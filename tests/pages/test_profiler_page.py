@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,26 +18,12 @@ from eurosat_core.lab.queue import Place
 from eurosat_core.profiling.events import ProfileStarted, ProfileStep, TraceDone
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from pages.parts import profiler_choose
-from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown
+from tests.pages.conftest import ME, THREE, App, address, charts, keys, look_at, put, says
 
 PARTS = ("overview", "operators", "kernels", "memory", "timeline", "compare", "advice", "tutorial")
 
 
-def says(test: AppTest) -> str:
-    """All text on the screen in one line."""
-    return " ".join(shown(test).split())
-
-
-def address(test: AppTest, name: str) -> str:
-    """A parameter of the page's address."""
-    value = test.query_params[name]
-    return value if isinstance(value, str) else value[0]
-
-
-def look(app: App, **parameters: str) -> AppTest:
-    test = app("profiler.py", **parameters)
-    assert not test.exception, test.exception[0].message
-    return test
+look = partial(look_at, page="profiler.py")
 
 
 def opened(test: AppTest, part: str) -> AppTest:

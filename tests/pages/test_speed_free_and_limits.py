@@ -2,12 +2,12 @@
 
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU, FakeEngine, eventually
-from speed_screen import chosen, look, says
+from speed_screen import chosen, look
 
 from eurosat_core.lab.free_sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.events import LimitsDone, SweepStarted
-from tests.pages.conftest import ME, App, keys, unescaped
+from tests.pages.conftest import ME, App, keys, says, unescaped
 
 
 def test_a_free_sweep(lab: Lab, app: App, engine: FakeEngine) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from experiment_makers import put_result
 from fake_engine import FakeEngine, eventually, raising
-from speed_screen import address, chosen, look, says
+from speed_screen import chosen, look
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
@@ -13,7 +13,7 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.speed.events import Learned, SweepStarted, TurnDone
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from tests.pages.conftest import ME, App, charts, keys
+from tests.pages.conftest import ME, App, address, charts, keys, says
 
 # -- before the first one
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU
-from speed_screen import address, chosen, look, says
+from speed_screen import chosen, look
 
 from eurosat_core.lab.free_sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from pages.parts import speed_choose
-from tests.pages.conftest import ME, THREE, App, charts, keys, put
+from tests.pages.conftest import ME, THREE, App, address, charts, keys, put, says
 from tests.pages.test_compare_race import raced
 
 

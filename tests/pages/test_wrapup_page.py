@@ -1,6 +1,7 @@
 """The wrap-up in every state: nothing done, a little, everything; with a GPU, without one, with recorded runs."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,21 +13,13 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.wrapup import SENTENCES
 from eurosat_core.training.config import workshop_config
-from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, shown
+from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, look_at, put, says
 from tests.pages.test_compare_race import raced
 from tests.pages.test_train_results import keep_predictions
 
 PAGE = "wrapup.py"
 
-
-def look(app: App, **parameters: str) -> AppTest:
-    test = app(PAGE, **parameters)
-    assert not test.exception, test.exception[0].message
-    return test
-
-
-def says(test: AppTest) -> str:
-    return " ".join(shown(test).split())
+look = partial(look_at, page=PAGE)
 
 
 def links(test: AppTest) -> dict[str, str]:
