@@ -178,7 +178,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             focus="Adam",
             # The update comes once a batch: with the tutorial's 40 tiles Adam's costs 6.5 % of a step on two cores, so
             # near to what can be told at all that ten tries gave two verdicts. And the pace of two cores changes from
-            # second to second: of turns of 0.8 s half the tries could not tell 10 %, of many short ones every try can.
+            # second to second: in turns of 0.8 s half the tries could not tell 10 %, in many short ones all ten could.
             base={**_MEMORY, "batch_size": 16},
             rounds=24,
             target_accuracy=0.5,
