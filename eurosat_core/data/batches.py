@@ -8,6 +8,7 @@ give the same tiles in the same order, equal up to floating point.
 import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -91,9 +92,13 @@ def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean, std = preprocessing.mean, preprocessing.std
     if len(set(mean)) == len(set(std)) == 1:  # the same for all channels: plain numbers are faster
         return tiles.sub_(mean[0]).div_(std[0])
-    shift = torch.tensor(mean, device=tiles.device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, device=tiles.device).view(1, 3, 1, 1)
-    return tiles.sub_(shift).div_(scale)
+    return tiles.sub_(_per_channel(mean, tiles.device)).div_(_per_channel(std, tiles.device))
+
+
+@lru_cache(maxsize=32)
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """The values [1, 3, 1, 1] on a device, brought there once: with every batch, the copy would wait for its queue."""
+    return torch.tensor(values).view(1, 3, 1, 1).to(device)
 
 
 class MemorySource:

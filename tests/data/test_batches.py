@@ -215,3 +215,12 @@ def test_a_cache_that_is_gone_is_told(small_folder: Callable[..., Path], tmp_pat
 def test_no_fork_server_no_warming(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_HAS_FORKSERVER", False)
     warm_loader_workers()  # nothing to do, nothing breaks
+
+
+def test_normalize_brings_nothing_to_the_device_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy from the host's ordinary memory waits until a GPU has done all that it was given before."""
+    pixels = torch.zeros(2, 64, 64, 3, dtype=torch.uint8, device="meta")
+    normalize(pixels, IMAGENET)
+    made: list[object] = []
+    monkeypatch.setattr(torch, "tensor", lambda *values, **_options: made.append(values))
+    assert normalize(pixels, IMAGENET).device.type == "meta" and not made

@@ -9,8 +9,9 @@ import torch
 from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import ConfigError
-from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import EpochDone
+from eurosat_core.training import loop
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import EpochDone, StepDone
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.tally import memory_bytes
 from tests.training.conftest import CONFIG, LOADER, run
@@ -92,3 +93,19 @@ def test_memory_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: 12)
     assert memory_bytes(torch.device("cuda:1")) == 11
     assert memory_bytes(torch.device("mps")) == 12
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
+def test_no_step_waits_for_a_gpu(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step on a GPU may take a millisecond; CUDA itself tells here when the processor waits for one."""
+    monkeypatch.setattr(loop, "REPORT_SECONDS", float("inf"))
+    config = recipe_config("tilenet", "sprint", epochs=3, batch_size=16, growing_sizes=False, device="cuda:0")
+    events = train(config, small_tiles)
+    first = [next(event for event in events if isinstance(event, StepDone) and event.step == 2)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        steps = [*first, *(next(events) for _ in range(2))]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        events.close()
+    assert [(type(each), each.phase, each.step) for each in steps] == [(StepDone, "train", at) for at in (2, 3, 4)]
