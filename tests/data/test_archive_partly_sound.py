@@ -41,7 +41,8 @@ def _one_elsewhere(place: Path, patch: Patch) -> bytes:
 
 
 def _one_at_the_wrong_place(place: Path, patch: Patch) -> bytes:
-    return zip_bytes([*GOOD, Entry("Forest/bad.jpg", jpeg(), offset=5)])
+    # Inside of its own bytes: newer Pythons refuse a sound picture that another one is said to lie in.
+    return zip_bytes([Entry("Forest/bad.jpg", jpeg(), offset=5), *GOOD])
 
 
 def _one_of_two_names(place: Path, patch: Patch) -> bytes:

@@ -49,7 +49,8 @@ def engine(lab: Lab) -> DaskEngine:
 
 
 def worker_process(lab: Lab) -> psutil.Process:
-    (pid,) = engine(lab)._open_client.run(os.getpid).values()
+    own = engine(lab)
+    (pid,) = own._open_client.run(os.getpid, workers=[own._address_for("cpu")]).values()
     return psutil.Process(pid)
 
 

@@ -1,6 +1,7 @@
 """The server is killed with SIGKILL in the middle of its work, and another one takes over its run store."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ def server(script: Path, tiles: TileSet) -> Iterator[tuple[subprocess.Popen[str]
     """The server's process and the ids of its runs: finished, under way, and two that wait."""
     script.write_text(SERVER)
     command = [sys.executable, str(script), str(script.parent / "runs"), str(tiles.cache.parent), tiles.place]
-    environment = {**psutil.Process().environ(), "PYTHONPATH": str(ROOT)}
+    inherited = psutil.Process().environ()
+    places = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
+    environment = {**inherited, "PYTHONPATH": os.pathsep.join(places)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert process.stdout is not None
