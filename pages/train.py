@@ -78,8 +78,7 @@ with st.expander(
         train_settings.draw()
         train_start.draw()
     with model:
-        own = train_state.network() if train_state.model() == "custom" else ""
-        model_table.draw(train_state.model(), own)
+        model_table.draw(*train_state.architecture())
 
 if record is None and not problem:
     st.info(WORDS["empty"], icon=":material/model_training:")

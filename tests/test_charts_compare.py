@@ -33,7 +33,7 @@ CALCULATED = {"words"}
 
 
 def _costs() -> pd.DataFrame:
-    return cost_frame(RUNS, lambda name, layers: summarize(build_model(name, 10, layers)))
+    return cost_frame(RUNS, lambda name, layers, pool: summarize(build_model(name, 10, layers, stem_pool=pool)))
 
 
 @pytest.mark.parametrize(

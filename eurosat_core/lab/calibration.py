@@ -18,7 +18,7 @@ from PIL import Image
 from eurosat_core.data.batches import Preprocessing, picture_transform
 from eurosat_core.data.tiles import TILE_SIDE, TileSet
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.events import StepDone
 from eurosat_core.training.loop import train
 
@@ -64,6 +64,11 @@ class Speed:
     tile_seconds: float
     picture_seconds: float
     loading_seconds: float
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network that was measured: its model as the catalog has it."""
+        return TrainConfig(model=self.model).architecture
 
 
 def measure_speeds(device: str, threads: int) -> list[Speed]:

@@ -39,6 +39,7 @@ SETTING_NAMES = {
     "symmetries": "Tiles turned and mirrored",
     "shift": "Tiles shifted by up to (pixels)",
     "growing_sizes": "Smaller pictures first",
+    "stem_pool": "Pooling after the stem",
     "momentum": "Momentum",
     "weight_decay": "Weight decay",
     "source": "Tiles come from",
@@ -100,6 +101,8 @@ def matters(name: str, config: TrainConfig) -> bool:
         return config.source == "loader"
     if name == "network":
         return config.model == "custom"
+    if name == "stem_pool":
+        return config.model == "tilenet"
     if name in _PRETRAINED_ONLY:
         return CATALOG[config.model].is_pretrained
     if name in _RANDOM_ONLY:

@@ -233,7 +233,7 @@ def _ratio(above: float | None, below: float | None) -> float | None:
 
 
 # Settings that make another network, or let another part of it learn.
-_NETWORK = ("model", "network", "pretrained", "frozen_norms")
+_NETWORK = ("model", "network", "stem_pool", "pretrained", "frozen_norms")
 
 
 def _other_work(one: Contender, first: Contender) -> str:

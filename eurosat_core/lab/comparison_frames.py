@@ -31,11 +31,11 @@ def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
     return frame.astype({"epoch": int, "seconds": float, "value": float})
 
 
-def cost_frame(runs: Sequence[Contender], summary: Callable[[str, str], ModelSummary]) -> pd.DataFrame:
+def cost_frame(runs: Sequence[Contender], summary: Callable[[str, str, bool], ModelSummary]) -> pd.DataFrame:
     """What each run's accuracy cost: run, model, device, accuracy, seconds, epochs, parameters, trained, macs, origin.
 
-    summary: costs of a model by its name and (of `custom`) its layers, as `Lab.model_summary` has them. macs:
-    multiply-accumulates of one tile going forward. origin: `here`, or where it was recorded. Runs without an epoch are
+    summary: costs of a network, by its `architecture`, as `Lab.model_summary` has them. macs: multiply-accumulates of
+    one tile going forward. origin: `here`, or where it was recorded. Runs without an epoch are
     left out.
     """
     rows = []
@@ -43,7 +43,7 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[str, str], ModelSum
         config = each.record.config
         if each.accuracy is None or each.seconds is None:
             continue
-        costs, entry = summary(config.model, config.network), CATALOG[config.model]
+        costs, entry = summary(*config.architecture), CATALOG[config.model]
         started = each.history.started
         rows.append(
             (

@@ -12,7 +12,7 @@ from eurosat_core.data.splits import TEST_FRACTION
 from eurosat_core.lab.calibration import FORWARD_SHARE, LOADER_WORKERS, Speed
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.models.catalog import CATALOG, model_entry
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import Architecture, TrainConfig
 from eurosat_core.wording import count
 
 __all__ = ["SAME_KIND", "Estimate", "Pace", "estimate_seconds"]
@@ -26,6 +26,7 @@ _LOADER_START_SECONDS = 1.0
 SAME_KIND = (
     "model",
     "network",
+    "stem_pool",
     "device",
     "source",
     "workers",
@@ -102,13 +103,13 @@ def estimate_seconds(
     tiles: TilesUsed,
     runs: Iterable[RunRecord],
     speeds: Sequence[Speed],
-    macs: dict[str, int],
+    macs: dict[Architecture, int],
     machine: dict[str, Any],
     paces: Iterable[Pace] = (),
 ) -> Estimate | None:
     """How long `config` takes with `tiles`; None when nothing was measured on its device yet.
 
-    runs: newest first. macs: multiply-accumulates per tile of each model, to go from the baseline to another.
+    runs: newest first. macs: multiply-accumulates per tile of each network, to go from one to another.
     machine: its `threads` and the device's `device_name`, as runs note them. paces: of this machine, newest first.
     """
     train_tiles, validation_tiles = _tiles_in(config, tiles.count)
@@ -130,17 +131,18 @@ def estimate_seconds(
     fitting = [each for each in speeds if each.device == config.device and _tells_of(each, config.model)]
     if not fitting:
         return None
+    own_macs = macs.get(config.architecture, 1)
     speed = min(
         fitting,
         key=lambda each: (
             each.model != config.model,
-            abs(math.log(macs.get(each.model, 1) / macs.get(config.model, 1))),
+            abs(math.log(macs.get(each.architecture, 1) / own_macs)),
             each.precision != config.precision,
             each.channels_last != config.channels_last,
             abs(each.batch_size - config.batch_size),
         ),
     )
-    tile_seconds = speed.tile_seconds * macs.get(config.model, 1) / macs.get(speed.model, 1)
+    tile_seconds = speed.tile_seconds * own_macs / macs.get(speed.architecture, 1)
     seconds = work * tile_seconds
     if config.source == "loader":
         # Synthetic tiles have no files, but go through the same transforms, which take most of the time.

@@ -24,7 +24,7 @@ from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.speed.plan import SweepPlan
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import Architecture, TrainConfig
 
 __all__ = ["Estimates", "tiles_used"]
 
@@ -46,13 +46,10 @@ class Estimates(Results):
         """Keep what was measured of a device when the lab opened."""
         self._speeds = (*self._speeds, *speeds)
 
-    def model_summary(self, name: str, network: str = "") -> ModelSummary:
-        """Layers, parameters and costs of a model of the catalog, at 64×64 and for the lab's classes.
-
-        network: the layers of the model `custom`.
-        """
+    def model_summary(self, name: str, network: str = "", stem_pool: bool = True) -> ModelSummary:
+        """Layers, parameters and costs of a network (`TrainConfig.architecture`), at 64×64, for the lab's classes."""
         tile_set = self.library.tile_set
-        return _summary(name, len(tile_set.class_names) if tile_set else 10, network)
+        return _summary(len(tile_set.class_names) if tile_set else 10, name, network, stem_pool)
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
@@ -129,14 +126,14 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
     return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
 
-def _macs(config: TrainConfig) -> dict[str, int]:
-    """Multiply-accumulates per tile of a config's model, and of those whose speed is known."""
-    known = {each: _summary(each, 10, "").macs for each in MEASURED_MODELS}
-    return {**known, config.model: _summary(config.model, 10, config.network).macs}
+def _macs(config: TrainConfig) -> dict[Architecture, int]:
+    """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
+    known = (TrainConfig(model=each).architecture for each in MEASURED_MODELS)
+    return {each: _summary(10, *each).macs for each in (*known, config.architecture)}
 
 
 @lru_cache(maxsize=32)
-def _summary(name: str, classes: int, network: str) -> ModelSummary:
+def _summary(classes: int, name: str, network: str, stem_pool: bool) -> ModelSummary:
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
-        made = build_model(name, classes, network)
+        made = build_model(name, classes, network, stem_pool=stem_pool)
     return summarize(made)

@@ -15,6 +15,7 @@ from eurosat_core.lab.profiles import Profile, Reading
 from eurosat_core.lab.runs import RunRecord
 from eurosat_core.lab.verdicts import device_pairs
 from eurosat_core.speed.result import SweepResult
+from eurosat_core.training.config import Architecture
 from eurosat_core.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -97,10 +98,10 @@ class Evidence:
     def pairs(self, recorded: bool = False) -> list[tuple[Contender, Contender]]:
         """Trainings on the CPU and on another device that differ in nothing else, (CPU, other); one pair per model."""
         runs = self.recorded if recorded else self.runs
-        found: dict[tuple[str, str, str], tuple[Contender, Contender]] = {}
+        found: dict[tuple[Architecture, str], tuple[Contender, Contender]] = {}
         for pair in device_pairs(runs):
             config = pair[1].record.config
-            found.setdefault((config.model, config.network, config.device), pair)
+            found.setdefault((config.architecture, config.device), pair)
         return list(found.values())
 
 

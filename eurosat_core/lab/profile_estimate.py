@@ -8,7 +8,7 @@ from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.estimate import SAME_KIND, Estimate, estimate_seconds
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import Architecture, TrainConfig
 from eurosat_core.wording import count
 
 __all__ = ["estimate_profile"]
@@ -25,7 +25,7 @@ def estimate_profile(
     tiles: TilesUsed,
     runs: Iterable[RunRecord],
     speeds: Sequence[Speed],
-    macs: dict[str, int],
+    macs: dict[Architecture, int],
     machine: dict[str, Any],
 ) -> Estimate | None:
     """How long `plan` takes with `config`; None when nothing was measured on its device yet.

@@ -69,7 +69,7 @@ def same_work(one: Side, other: Side) -> str:
 
 def _other_network(one: Side, other: Side) -> bool:
     first, second = one.profile.config, other.profile.config
-    return first is not None and second is not None and (first.model, first.network) != (second.model, second.network)
+    return first is not None and second is not None and first.architecture != second.architecture
 
 
 def differences(one: Side, other: Side) -> dict[str, tuple[str, str]]:

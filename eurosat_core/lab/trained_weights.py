@@ -41,9 +41,10 @@ def loading_code(config: TrainConfig, classes: int) -> str:
         if source(config, classes):
             make = "from net import Net  # the file net.py, beside this one\n\nnet = Net()"
         else:
+            pooled = "" if config.stem_pool else ", stem_pool=False"
             make = (
                 "from eurosat_core.models.catalog import build_model  # this project\n\n"
-                f'net = build_model("{config.model}", {classes})'
+                f'net = build_model("{config.model}", {classes}{pooled})'
             )
         load = f'net.load_state_dict(torch.load("{FILE}", weights_only=True))'
     else:

@@ -111,11 +111,18 @@ def default_settings(name: str) -> dict[str, Any]:
     return dict(model_entry(name).settings)
 
 
-def build_model(name: str, classes: int = 10, network: str = "") -> "nn.Module":
+def build_model(name: str, classes: int = 10, network: str = "", *, stem_pool: bool = True) -> "nn.Module":
     """A freshly initialised network for `classes` classes; draws from torch's global generator.
 
-    network: the layers of the model `custom`, as `models.layers` writes them. Raises `ConfigError`.
+    network: the layers of the model `custom`, as `models.layers` writes them. stem_pool: of `tilenet`, which has one.
+    Raises `ConfigError`.
     """
     module, _, attribute = model_entry(name).builder.partition(":")
     builder: Callable[..., nn.Module] = getattr(import_module(module), attribute)
-    return builder(network or BASELINE, classes) if name == "custom" else builder(classes)
+    match name:
+        case "custom":
+            return builder(network or BASELINE, classes)
+        case "tilenet":
+            return builder(classes, stem_pool=stem_pool)
+        case _:
+            return builder(classes)

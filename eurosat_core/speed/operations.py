@@ -115,7 +115,7 @@ def _convolution(data: Tensor, weight: Tensor, out: Tensor, groups: int) -> tupl
 def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
     """All operations of one training step of `config`, in their order."""
     with torch.device("meta"):
-        network = build_model(config.model, classes, config.network)
+        network = build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
         tiles = torch.empty(config.batch_size, 3, 64, 64)
         labels = torch.empty(config.batch_size, dtype=torch.int64)
     set_mode(network, config, training=True)

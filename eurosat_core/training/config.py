@@ -11,13 +11,16 @@ from eurosat_core.models.layers import Layer
 from eurosat_core.models.layout import breaks_channels_last
 from eurosat_core.training.recipes import recipe_settings, recipes_of
 
-__all__ = ["OPTIMIZERS", "TrainConfig", "recipe_config", "workshop_config"]
+__all__ = ["OPTIMIZERS", "Architecture", "TrainConfig", "recipe_config", "workshop_config"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("constant", "cosine", "one_cycle")
 SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
+
+Architecture = tuple[str, str, bool]
+"""A model's name, the layers of the model `custom`, and whether tilenet pools after its stem."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class TrainConfig:
     `one_cycle`: up in a straight line for a fifth of the steps, then down to 0. nesterov: SGD looks ahead along its
     momentum. label_smoothing: the share of a label that is spread over all classes. symmetries: every tile is seen
     turned or mirrored, another way in every epoch; shift: and moved by up to so many pixels. growing_sizes: smaller
-    pictures of the tiles first, whole ones for the last quarter of the steps.
+    pictures of the tiles first, whole ones for the last quarter of the steps. stem_pool: tilenet halves its pictures
+    once more before its first stage; without, all its stages see twice the side, for about four times the work.
     network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
     keep_epochs: keep the weights of every epoch, not only the last one's.
     """
@@ -68,8 +72,14 @@ class TrainConfig:
     symmetries: bool = False
     shift: int = 0
     growing_sizes: bool = False
+    stem_pool: bool = True
     network: str = ""
     keep_epochs: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        """Which network it is, whatever it starts from and however it is trained."""
+        return self.model, self.network, self.stem_pool
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -150,6 +160,8 @@ class TrainConfig:
             raise ConfigError(
                 f"{entry.title} takes tiles of 64×64 pixels only. Switch growing sizes off, or choose 'tilenet'."
             )
+        if not self.stem_pool and self.model != "tilenet":
+            raise ConfigError(f"{entry.title} has no pooling after a stem to leave out. Keep it, or choose 'tilenet'.")
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ConfigError("Nesterov’s look ahead needs SGD with momentum. Switch it off, or choose those.")
         if self.optimizer == "sgd" and self.momentum >= 1:
@@ -191,6 +203,7 @@ _SWITCHES = (
     "nesterov",
     "symmetries",
     "growing_sizes",
+    "stem_pool",
     "keep_epochs",
 )
 # Their linear layers count on 64×64 pixels; a network of one's own may, too.

@@ -51,7 +51,7 @@ def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -
         torch.manual_seed(config.seed)
         if entry.is_pretrained and config.pretrained:
             return from_weights(entry, classes, load_weights(entry.weights, cache or load_settings().cache))
-        return build_model(config.model, classes, config.network)
+        return build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
 
 
 def missing_weights(config: TrainConfig, cache: Path) -> str:

@@ -54,7 +54,11 @@ _TILENET: dict[str, Any] = {
 }
 _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
 _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "tilenet": {"sprint": {**_TILENET, "epochs": 12}, "fast": {**_TILENET, "epochs": 60}},
+    "tilenet": {
+        "sprint": {**_TILENET, "epochs": 12},
+        "fast": {**_TILENET, "epochs": 60},
+        "record": {**_TILENET, "epochs": 100, "stem_pool": False},
+    },
 }
 
 RECIPE_NAMES = tuple(
@@ -62,7 +66,9 @@ RECIPE_NAMES = tuple(
 )
 """All recipes there are; `recipes_of` says which of them a model has."""
 
-RECIPE_SETTINGS = frozenset(name for settings in (*RECIPES.values(), _PRETRAINED_FAST, _TILENET) for name in settings)
+RECIPE_SETTINGS = frozenset(
+    name for settings in (*RECIPES.values(), _PRETRAINED_FAST, _TILENET, {"stem_pool"}) for name in settings
+)
 """Settings that recipes differ in; for how long and on which tiles is another matter."""
 
 

@@ -9,9 +9,9 @@ from pages.parts import session
 __all__ = ["draw"]
 
 
-def draw(name: str, network: str = "") -> None:
-    """The summary table of a model of the catalog, and its totals. network: the layers of one's own."""
-    summary = session.lab().model_summary(name, network)
+def draw(name: str, network: str = "", stem_pool: bool = True) -> None:
+    """The summary table of a network (`TrainConfig.architecture`), and its totals."""
+    summary = session.lab().model_summary(name, network, stem_pool)
     entry = CATALOG[name]
     st.markdown(f"**{entry.title}** · {entry.about}")
     table = pd.DataFrame(

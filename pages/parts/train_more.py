@@ -102,6 +102,14 @@ def draw() -> None:
                 "Only for networks that take any size.",
             )
             st.toggle(
+                "Pool after the stem",
+                key=key("stem_pool"),
+                persist_state="session",
+                disabled=model() != "tilenet",
+                help="tilenet halves its pictures once more before its first stage. Off: all stages see twice the "
+                "side, with as many parameters and about four times the work.",
+            )
+            st.toggle(
                 "Nesterov’s look ahead",
                 key=key("nesterov"),
                 persist_state="session",

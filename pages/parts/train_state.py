@@ -4,19 +4,19 @@ import streamlit as st
 
 from eurosat_core.lab import choices
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.config import Architecture, TrainConfig, workshop_config
 from eurosat_core.training.recipes import RECIPE_SETTINGS, recipes_of
 from pages.parts import session
 
 __all__ = [
     "ALL_TILES",
+    "architecture",
     "back_to_lesson",
     "draft",
     "in_short",
     "key",
     "lesson_config",
     "model",
-    "network",
     "prepare",
     "refill",
     "take_recipe",
@@ -48,6 +48,7 @@ _EDITED = (
     "symmetries",
     "shift",
     "growing_sizes",
+    "stem_pool",
     "pretrained",
     "frozen_norms",
     "network",
@@ -101,10 +102,10 @@ def model() -> str:
     return name
 
 
-def network() -> str:
-    """The layers of one's own network; empty for the baseline's."""
-    layers: str = st.session_state[key("network")]
-    return layers
+def architecture() -> Architecture:
+    """The network that is chosen. What one model alone has is kept in the session for when it is chosen again."""
+    layers: str = st.session_state[key("network")] if model() == "custom" else ""
+    return model(), layers, model() != "tilenet" or bool(st.session_state[key("stem_pool")])
 
 
 def in_short() -> str:
@@ -136,6 +137,5 @@ def draft() -> TrainConfig:
     values["pin_memory"] = values["pin_memory"] and device != "cpu"  # it has no meaning without a GPU
     values["nesterov"] = values["nesterov"] and values["optimizer"] == "sgd"
     values["shift"] = values["shift"] if values["symmetries"] else 0
-    if values["model"] != "custom":
-        values["network"] = ""  # kept in the session for when one's own network is chosen again
+    _, values["network"], values["stem_pool"] = architecture()
     return TrainConfig.from_dict({**values, "device": device})

@@ -234,8 +234,8 @@ def test_learning_curves_hold_every_epoch_of_every_run() -> None:
 def test_cost_is_that_of_the_model_and_the_run() -> None:
     runs = compared(run(), run(config=recipe_config("custom", network="flatten, linear out")), run(History(), None))
 
-    def summary(name: str, network: str) -> Any:
-        return summarize(build_model(name, 10, network))
+    def summary(name: str, network: str, stem_pool: bool) -> Any:
+        return summarize(build_model(name, 10, network, stem_pool=stem_pool))
 
     frame = cost_frame(runs, summary)
     assert list(frame["parameters"]) == [338_486, 122_890]

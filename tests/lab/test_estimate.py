@@ -10,7 +10,15 @@ from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
 from eurosat_core.lab.runs import RunRecord, TilesUsed
 from eurosat_core.training.config import TrainConfig
 
-MACS = {"baseline": 1_000_000, "tilenet": 4_000_000, "efficientnet_lite0": 4_500_000, "large": 5_000_000}
+MACS = {
+    TrainConfig(model=name).architecture: macs
+    for name, macs in (
+        ("baseline", 1_000_000),
+        ("tilenet", 4_000_000),
+        ("efficientnet_lite0", 4_500_000),
+        ("large", 5_000_000),
+    )
+}
 MEMORY = TrainConfig(source="memory", epochs=3)
 MACHINE = {"threads": 2, "device_name": "Some CPU"}
 
@@ -165,3 +173,14 @@ def test_a_measurement_gives_plausible_figures(monkeypatch: pytest.MonkeyPatch) 
         assert 0 <= each.loading_seconds < 1
     assert min(each.tile_seconds for each in found[2:]) > tutorial.tile_seconds, "larger networks take longer"
     assert estimate_seconds(CONFIG, used(200), [], found, MACS, MACHINE) is not None
+
+
+def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> None:
+    coarse = TrainConfig(model="tilenet", source="memory", epochs=3)
+    fine = replace(coarse, stem_pool=False)
+    measured = Speed("cpu", "tilenet", 128, "bfloat16", True, 0.001, 0.0, 0.0)
+    macs = {**MACS, fine.architecture: 4 * MACS[coarse.architecture]}
+    one, other = (estimate_seconds(each, used(), [], [measured], macs, MACHINE) for each in (coarse, fine))
+    assert one is not None and other is not None and other.seconds == pytest.approx(4 * one.seconds)
+    runs = [finished_run(coarse)]  # which tells nothing of another network
+    assert estimate_seconds(fine, used(), runs, [measured], macs, MACHINE) == other

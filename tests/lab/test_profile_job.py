@@ -217,7 +217,7 @@ def test_how_far_a_profile_is() -> None:
     assert progress(history(step, trace, ProfileDone(28, 4, 9.0))) == 1.0
 
 
-MACS = {"baseline": 1_000_000}
+MACS = {TrainConfig(model="baseline").architecture: 1_000_000}
 MACHINE = {"threads": 2, "device_name": "Some CPU"}
 USED = TilesUsed("f", "folder", "/x", 4000, ("a", "b"))
 

@@ -31,6 +31,7 @@ EFFICIENTNET = recipe_config("efficientnet_lite0", tiles=40, epochs=1, batch_siz
         replace(CONFIG, epochs=1),
         replace(CONFIG, epochs=1, model="custom"),
         replace(CONFIG, epochs=1, model="custom", network=OWN),
+        replace(CONFIG, epochs=1, model="tilenet", stem_pool=False),
         pytest.param(
             EFFICIENTNET,
             marks=pytest.mark.skipif(

@@ -19,8 +19,8 @@ HERE = {"threads": 2, "device_name": "Test CPU"}
 FAST = recipe_config("baseline", "fast")
 
 
-def summary(name: str, network: str = "") -> ModelSummary:
-    return summarize(build_model(name, network=network))
+def summary(name: str, network: str = "", stem_pool: bool = True) -> ModelSummary:
+    return summarize(build_model(name, network=network, stem_pool=stem_pool))
 
 
 def run(rate: float = 9000.0, **changes: Any) -> RunRecord:
@@ -71,7 +71,7 @@ def test_a_network_of_ones_own_is_counted_by_its_own_layers() -> None:
 
 
 def test_a_frozen_network_did_less_than_its_layers_say() -> None:
-    def frozen(name: str, _network: str) -> ModelSummary:
+    def frozen(name: str, _network: str, _stem_pool: bool) -> ModelSummary:
         return replace(summary(name), trainable_params=850)
 
     assert measured_rate("cpu", [], [run()], frozen, HERE) is None

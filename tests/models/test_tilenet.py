@@ -17,12 +17,12 @@ def parameters_by_hand(classes: int) -> int:
     return total + 256 * classes + classes
 
 
-def test_parameters_and_work() -> None:
-    summary = summarize(build_model("tilenet", 10))
+@pytest.mark.parametrize(("stem_pool", "sides"), [(True, (16, 8, 4)), (False, (32, 16, 8))])
+def test_parameters_and_work(stem_pool: bool, sides: tuple[int, ...]) -> None:
+    summary = summarize(build_model("tilenet", 10, stem_pool=stem_pool))
     assert summary.total_params == summary.trainable_params == parameters_by_hand(10)
-    macs, side, before = 48 * 32 * 32**2, 32, 32
-    for width in (64, 128, 256):
-        side //= 2
+    macs, before = 48 * 32 * 32**2, 32
+    for width, side in zip((64, 128, 256), sides, strict=True):
         macs += (before + width) * 9 * width * side**2
         before = width
     assert summary.macs == macs + 256 * 10
@@ -33,8 +33,13 @@ def test_tiles_of_several_sizes(side: int) -> None:
     assert TileNet(7).eval()(torch.rand(2, 3, side, side)).shape == (2, 7)
 
 
-def test_forward_equals_torchs_functions() -> None:
-    network = TileNet(5, stem=4, widths=(6, 8)).eval()
+def test_without_the_pooling_parameters_keep_their_names() -> None:
+    assert TileNet(7, stem_pool=False).state_dict().keys() == TileNet(7).state_dict().keys()
+
+
+@pytest.mark.parametrize("stem_pool", [True, False])
+def test_forward_equals_torchs_functions(stem_pool: bool) -> None:
+    network = TileNet(5, stem=4, widths=(6, 8), stem_pool=stem_pool).eval()
     tiles, state = torch.rand(3, 3, 32, 32), network.state_dict()
 
     def convolved(features: torch.Tensor, name: str, stride: int) -> torch.Tensor:
@@ -44,7 +49,8 @@ def test_forward_equals_torchs_functions() -> None:
 
     features = convolved(tiles, "stem", 2)
     for at in (0, 3):
-        features = convolved(functional.max_pool2d(features, 2), f"stages.{at + 1}", 1)
+        halved = functional.max_pool2d(features, 2) if at or stem_pool else features
+        features = convolved(halved, f"stages.{at + 1}", 1)
         features = features + convolved(features, f"stages.{at + 2}.body", 1)
     by_hand = functional.linear(features.mean((2, 3)), state["classifier.weight"], state["classifier.bias"])
     torch.testing.assert_close(network(tiles), by_hand)

@@ -119,6 +119,22 @@ def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_alon
     assert not test.button(key="train_start").disabled
 
 
+def test_a_recipe_with_another_network_shows_its_costs_and_leaves_it_to_its_own_model(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.selectbox(key="train_model").set_value("tilenet").run()
+
+    def million_macs() -> float:
+        return float(next(each.value["MACs (M)"].sum() for each in test.dataframe if "MACs (M)" in each.value))
+
+    usual, pooled = million_macs(), lab.model_summary("tilenet")
+    assert usual == pytest.approx(pooled.macs / 1e6)
+    test.get_by_key("train_recipe").set_value("record").run()
+    assert million_macs() == pytest.approx(lab.model_summary("tilenet", stem_pool=False).macs / 1e6) != usual
+    assert not test.toggle(key="train_stem_pool").value and not test.button(key="train_start").disabled
+    test.selectbox(key="train_model").set_value("baseline").run()
+    assert test.toggle(key="train_stem_pool").disabled and not test.button(key="train_start").disabled
+
+
 def test_without_tiles_train_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.library, "_state", TilesState(None, 5, 100))
     assert "still being opened" in shown(app("train.py"))
