@@ -99,6 +99,7 @@ class FakeEngine:
         self.jobs: dict[str, Job] = {}  # what workers have now, by run
         self.order: list[str] = []  # runs as they were started
         self.commands: list[tuple[str, Command]] = []
+        self.measured_with: dict[str, int] = {}  # by device: CPU threads
         self.restarted: list[str] = []
         self.closed = False
         self.start_error: Exception | None = None  # raised by the next start
@@ -119,7 +120,8 @@ class FakeEngine:
     def wait_until_warm(self, device: str) -> None:
         pass
 
-    def measure(self, device: str) -> list[Speed]:
+    def measure(self, device: str, threads: int) -> list[Speed]:
+        self.measured_with[device] = threads
         return [each for each in self.speeds if each.device == device]
 
     def start(self, job: Job) -> None:

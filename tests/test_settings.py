@@ -1,12 +1,13 @@
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eurosat_core import settings
 from eurosat_core.errors import ConfigError
-from eurosat_core.settings import VARIABLES, available_cores, load_settings
+from eurosat_core.settings import VARIABLES, Settings, available_cores, load_settings
 
 ROOT = Path(__file__).parent.parent
 NAMES = [each.name for each in VARIABLES]
@@ -69,6 +70,14 @@ def test_values_are_taken() -> None:
     assert found.archive_url == "http://mirror/EuroSAT.zip"
     assert found.archive_md5 == "c8fa014336c82ac7804f0398fcb19387"
     assert (found.threads, found.queue_limit, found.pause_minutes) == (3, 7, 0.5)
+    assert found.threads_beside(2) == 3  # what was chosen holds
+
+
+def test_each_gpu_leaves_a_core_to_its_worker() -> None:
+    cores = Settings(Path("runs"), Path("cache"), threads=4, threads_chosen=False)
+    assert [cores.threads_beside(gpus) for gpus in (0, 1, 3, 4, 8)] == [4, 3, 1, 1, 1]
+    assert replace(cores, scheduler="tls://host:8786").threads_beside(2) == 4  # its GPUs are elsewhere
+    assert not load_settings({}).threads_chosen
 
 
 def test_blank_values_count_as_unset() -> None:

@@ -51,8 +51,8 @@ class _Running:
 class Dispatcher:
     """Owns the queue and the running runs. All methods may be called from any thread.
 
-    tiles: gives the lab's tile set, None while it is being opened. seconds_left: what a running run still needs,
-    from its history. available: the devices that can be used.
+    tiles: gives the lab's tile set, None while it is being opened. threads: of a training, on the CPU. seconds_left:
+    what a running run still needs, from its history. available: the devices that can be used.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class Dispatcher:
         engine: Engine,
         *,
         tiles: Callable[[], TileSet | None],
+        threads: Callable[[], int],
         available: Callable[[], set[str]],
         seconds_left: Callable[[str], float | None],
     ) -> None:
@@ -69,6 +70,7 @@ class Dispatcher:
         self._store = store
         self._engine = engine
         self._tiles = tiles
+        self._threads = threads
         self._available = available
         self._seconds_left = seconds_left
         self._queue = FairQueue(settings.queue_limit)
@@ -331,7 +333,7 @@ class Dispatcher:
                     record.config,
                     tiles.fingerprint,
                     str(tiles.cache),
-                    self._settings.threads,
+                    self._threads(),
                     record.kind,
                     record.plan,
                 )

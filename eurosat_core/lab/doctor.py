@@ -17,7 +17,7 @@ from eurosat_core.data.tiles import TileSet
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
-from eurosat_core.wording import bytes_text
+from eurosat_core.wording import bytes_text, count
 
 __all__ = ["Check", "TilesState", "profiler_checks", "room_check"]
 
@@ -161,9 +161,10 @@ def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str])
 def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
     if settings.scheduler:
         return f"Trains on the cluster at {settings.scheduler}"
-    count = sum(each.available for each in devices)
-    processes = f"{count} worker process{'es' if count != 1 else ''}"
-    return f"Trains in {processes} of this machine, {settings.threads} CPU threads each"
+    there = [each for each in devices if each.available]
+    processes = f"{len(there)} worker process{'es' if len(there) != 1 else ''}"
+    threads = count(settings.threads_beside(sum(each.is_gpu for each in there)), "CPU thread")
+    return f"Trains in {processes} of this machine, {threads} each"
 
 
 def _disk(settings: Settings) -> Check:

@@ -94,8 +94,8 @@ class Engine(Protocol):
         """Return when the device's worker has loaded what it needs, so that nothing is measured beside that."""
         ...
 
-    def measure(self, device: str) -> list[Speed]:
-        """A short measurement of how fast `device` trains; the device must be idle."""
+    def measure(self, device: str, threads: int) -> list[Speed]:
+        """A short measurement of how fast `device` trains with so many CPU threads; the device must be idle."""
         ...
 
     def start(self, job: Job) -> None:
@@ -276,8 +276,8 @@ class DaskEngine:
         if device in self._preparing:
             wait(self._preparing[device])
 
-    def measure(self, device: str) -> list[Speed]:
-        speeds: list[Speed] = self._ask(_measure_in_worker, device, self._settings.threads, device=device)
+    def measure(self, device: str, threads: int) -> list[Speed]:
+        speeds: list[Speed] = self._ask(_measure_in_worker, device, threads, device=device)
         return speeds
 
     def start(self, job: Job) -> None:

@@ -72,6 +72,7 @@ class Lab(Estimates):
             self.store,
             engine,
             tiles=lambda: self.library.tile_set,
+            threads=lambda: self._threads,
             available=lambda: {each.id for each in self._devices if each.available} if self._workers_open else set(),
             seconds_left=self.seconds_left,
         )
@@ -117,6 +118,7 @@ class Lab(Estimates):
             if self._closed:
                 return
             self._devices = self._engine.probe()
+            self._threads = self.settings.threads_beside(sum(each.is_gpu and each.available for each in self._devices))
         except Exception as error:
             if self._closed:
                 return
@@ -163,7 +165,7 @@ class Lab(Estimates):
         if not self._dispatcher.reserve(device):
             return False
         try:
-            self.note_speeds(self._engine.measure(device))
+            self.note_speeds(self._engine.measure(device, self._threads))
         except Exception:
             if not self._closed:
                 logger.exception("the speed of %s could not be measured", device)

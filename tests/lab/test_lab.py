@@ -23,7 +23,7 @@ from fake_engine import (
 )
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.devices import cpu_device
+from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError
 from eurosat_core.lab import library, results
 from eurosat_core.lab.doctor import TilesState
@@ -105,9 +105,20 @@ def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> 
     assert lab.runs() == ([], [])
 
 
+@pytest.mark.parametrize(("devices", "threads"), [((CPU, NO_GPU), 4), ((CPU, GPU), 3)])
+def test_a_training_leaves_a_core_to_each_gpus_worker(
+    devices: tuple[Device, ...], threads: int, open_fake: OpenFake
+) -> None:
+    lab, engine = open_fake(FakeEngine(devices), threads=4, threads_chosen=False)
+    run = lab.submit(CONFIG, "ada")
+    eventually(lambda: run.id in engine.jobs)
+    assert engine.jobs[run.id].threads == engine.measured_with["cpu"] == threads
+    assert any(f"{threads} CPU threads each" in each.text for each in lab.room())
+
+
 def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path, small_tiles: TileSet) -> None:
     class Unmeasurable(FakeEngine):
-        def measure(self, device: str) -> Any:
+        def measure(self, device: str, threads: int) -> Any:
             raise RuntimeError(device)
 
     lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable((cpu_device(),), speeds=()))
@@ -124,10 +135,10 @@ def test_a_measurement_and_a_run_do_not_share_a_device(tmp_path: Path, small_til
     measuring, go_on = threading.Event(), threading.Event()
 
     class Slow(FakeEngine):
-        def measure(self, device: str) -> Any:
+        def measure(self, device: str, threads: int) -> Any:
             measuring.set()
             go_on.wait(20)
-            return super().measure(device)
+            return super().measure(device, threads)
 
     lab = Lab(lab_settings(tmp_path, small_tiles), engine := Slow()).open()
     try:
