@@ -102,6 +102,7 @@ class FakeEngine:
         self.measured_with: dict[str, int] = {}  # by device: CPU threads
         self.restarted: list[str] = []
         self.closed = False
+        self.calm = True  # the machine has nothing else to do
         self.start_error: Exception | None = None  # raised by the next start
         self.deaf = False  # commands do not arrive, as in the moment before a job has begun
         self._receive: Callable[[Message], None] = lambda _message: None
@@ -119,6 +120,9 @@ class FakeEngine:
 
     def wait_until_warm(self, device: str) -> None:
         pass
+
+    def is_calm(self) -> bool:
+        return self.calm
 
     def measure(self, device: str, threads: int) -> list[Speed]:
         self.measured_with[device] = threads

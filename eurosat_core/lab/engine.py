@@ -37,6 +37,7 @@ _Result = TypeVar("_Result")
 _TOPIC = "eurosat-events"
 # A worker holds its running job, those that were paused for long, and short questions such as the probe.
 _THREADS_PER_WORKER = 16
+_LOOK_SECONDS, _CALM_PERCENT = 0.3, 25.0  # of all cores: pages that somebody clicks through take less than that
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
     "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
@@ -92,6 +93,10 @@ class Engine(Protocol):
 
     def wait_until_warm(self, device: str) -> None:
         """Return when the device's worker has loaded what it needs, so that nothing is measured beside that."""
+        ...
+
+    def is_calm(self) -> bool:
+        """Whether the machine has next to nothing to do, so that what is measured on it can be trusted."""
         ...
 
     def measure(self, device: str, threads: int) -> list[Speed]:
@@ -275,6 +280,10 @@ class DaskEngine:
     def wait_until_warm(self, device: str) -> None:
         if device in self._preparing:
             wait(self._preparing[device])
+
+    def is_calm(self) -> bool:
+        # What the machines of a running cluster do, this one does not know.
+        return self._cluster is None or psutil.cpu_percent(interval=_LOOK_SECONDS) < _CALM_PERCENT
 
     def measure(self, device: str, threads: int) -> list[Speed]:
         speeds: list[Speed] = self._ask(_measure_in_worker, device, threads, device=device)

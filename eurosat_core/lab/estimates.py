@@ -42,9 +42,9 @@ class Estimates(Results):
         self._speeds: tuple[Speed, ...] = ()
         self._timed: dict[str, tuple[Pace, ...]] = {}  # by run
 
-    def note_speeds(self, speeds: Iterable[Speed]) -> None:
-        """Keep what was measured of a device when the lab opened."""
-        self._speeds = (*self._speeds, *speeds)
+    def note_speeds(self, device: str, speeds: Iterable[Speed]) -> None:
+        """Keep what was measured of a device, in place of what was known of it."""
+        self._speeds = (*(each for each in self._speeds if each.device != device), *speeds)
 
     def model_summary(self, name: str, network: str = "", stem_pool: bool = True) -> ModelSummary:
         """Layers, parameters and costs of a network (`TrainConfig.architecture`), at 64×64, for the lab's classes."""

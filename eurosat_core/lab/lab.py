@@ -20,6 +20,7 @@ from eurosat_core.lab.kept_epochs import kept_problem
 from eurosat_core.lab.lesson_guesses import LessonGuesses
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.lineup import Lineup
+from eurosat_core.lab.measuring import Measuring
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profiles import Profiles
 from eurosat_core.lab.queue import Place
@@ -36,7 +37,6 @@ __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 logger = logging.getLogger(__name__)
 
 _MOST_DECODING_SECONDS = 60.0
-_MEASURE_AGAIN_SECONDS = 2.0  # a device that is busy is measured later
 
 
 class Lab(Estimates):
@@ -65,7 +65,7 @@ class Lab(Estimates):
         self._devices_known = False
         self._workers_open = False
         self._workers_problem = ""
-        self._closed = False
+        self._closed = threading.Event()
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self._dispatcher = Dispatcher(
             settings,
@@ -76,6 +76,7 @@ class Lab(Estimates):
             available=lambda: {each.id for each in self._devices if each.available} if self._workers_open else set(),
             seconds_left=self.seconds_left,
         )
+        self._measuring = Measuring(engine, self._dispatcher, self.note_speeds, self._closed)
 
     # -- opening and closing
 
@@ -96,7 +97,7 @@ class Lab(Estimates):
 
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
-        self._closed = True
+        self._closed.set()
         self.tensorboard.close()
         self._dispatcher.close()
         self.library.close()
@@ -115,12 +116,12 @@ class Lab(Estimates):
         try:
             self._engine.open(self._dispatcher.receive)
             self._workers_open = True
-            if self._closed:
+            if self._closed.is_set():
                 return
             self._devices = self._engine.probe()
             self._threads = self.settings.threads_beside(sum(each.is_gpu and each.available for each in self._devices))
         except Exception as error:
-            if self._closed:
+            if self._closed.is_set():
                 return
             logger.exception("the workers did not start")
             known = isinstance(error, LabError)
@@ -128,17 +129,16 @@ class Lab(Estimates):
         self._devices_known = True
         self._refuse_lost_devices()
         self._dispatcher.look()
-        for device in self._devices:
-            if device.available:
-                with suppress(Exception):  # its worker died, or the lab was closed: measuring meets the same
-                    self._engine.wait_until_warm(device.id)
-            self._wait_for_tiles()  # decoding them takes all cores
-            while device.available and not self._closed and not self._measure(device.id):
-                time.sleep(_MEASURE_AGAIN_SECONDS)
+        available = [each.id for each in self._devices if each.available]
+        for device in available:
+            with suppress(Exception):  # its worker died, or the lab was closed: measuring meets the same
+                self._engine.wait_until_warm(device)
+        self._wait_for_tiles()  # decoding them takes all cores
+        self._measuring.all(available, self._threads)
 
     def _wait_for_tiles(self) -> None:
         deadline = time.monotonic() + _MOST_DECODING_SECONDS
-        while not self._closed and time.monotonic() < deadline:
+        while not self._closed.is_set() and time.monotonic() < deadline:
             if self.library.tile_set is not None or self.library.state.problem:
                 return
             time.sleep(0.05)
@@ -159,19 +159,6 @@ class Lab(Estimates):
             problem = self._device_problem(record.config.device)
             if record.state == "queued" and problem:
                 self._dispatcher.refuse(record.id, problem)
-
-    def _measure(self, device: str) -> bool:
-        """Measure a device for the estimates, unless it is busy; a run asked for meanwhile waits a few seconds."""
-        if not self._dispatcher.reserve(device):
-            return False
-        try:
-            self.note_speeds(self._engine.measure(device, self._threads))
-        except Exception:
-            if not self._closed:
-                logger.exception("the speed of %s could not be measured", device)
-        finally:
-            self._dispatcher.release(device)
-        return True
 
     # -- what the lab has
 

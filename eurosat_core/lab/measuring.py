@@ -1,0 +1,59 @@
+"""How fast each device trains: measured when the lab opens, and again where something else kept the machine busy."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.dispatch import Dispatcher
+from eurosat_core.lab.engine import Engine
+
+__all__ = ["Measuring"]
+
+logger = logging.getLogger(__name__)
+
+_BUSY_DEVICE_SECONDS = 2.0  # until a device that a run has is asked for again
+_BUSY_MACHINE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """note: keeps what was measured of a device. closed: ends all waiting."""
+
+    engine: Engine
+    dispatcher: Dispatcher
+    note: Callable[[str, list[Speed]], None]
+    closed: threading.Event
+
+    def all(self, devices: Sequence[str], threads: int) -> None:
+        """Measure each device with so many CPU threads as soon as it is free, calm or not: every estimate rests on it.
+
+        Measured beside other work, a device seems up to ten times slower than it is. So those are measured again, once
+        the machine is calm. Returns when that is done, or the lab is closed.
+        """
+        left = [each for each in devices if not self._for_the_first_time(each, threads)]
+        while left and not self.closed.wait(_BUSY_MACHINE_SECONDS):
+            left = [each for each in left if not (self.engine.is_calm() and self.once(each, threads))]
+
+    def _for_the_first_time(self, device: str, threads: int) -> bool:
+        """Whether the machine was calm, so that the figures can stay."""
+        while not self.closed.is_set():
+            calm = self.engine.is_calm()
+            if self.once(device, threads):
+                return calm
+            self.closed.wait(_BUSY_DEVICE_SECONDS)
+        return True
+
+    def once(self, device: str, threads: int) -> bool:
+        """Measure a device unless a run has it; a run asked for meanwhile waits a few seconds."""
+        if not self.dispatcher.reserve(device):
+            return False
+        try:
+            self.note(device, self.engine.measure(device, threads))
+        except Exception:
+            if not self.closed.is_set():
+                logger.exception("the speed of %s could not be measured", device)
+        finally:
+            self.dispatcher.release(device)
+        return True
