@@ -184,3 +184,15 @@ def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> Non
     assert one is not None and other is not None and other.seconds == pytest.approx(4 * one.seconds)
     runs = [finished_run(coarse)]  # which tells nothing of another network
     assert estimate_seconds(fine, used(), runs, [measured], macs, MACHINE) == other
+
+
+@pytest.mark.parametrize(("device", "saved"), [("cpu", 0.4), ("cuda:0", 0.05)])
+def test_smaller_pictures_first_save_time_on_a_cpu_and_hardly_any_on_a_gpu(device: str, saved: float) -> None:
+    whole = TrainConfig(model="tilenet", source="memory", epochs=3, device=device)
+    measured = Speed(device, "tilenet", 128, "bfloat16", True, 0.001, 0.0, 0.0)
+    one, other = (
+        estimate_seconds(replace(whole, growing_sizes=growing), used(), [], [measured], MACS, MACHINE)
+        for growing in (False, True)
+    )
+    assert one is not None and other is not None
+    assert one.seconds - other.seconds == pytest.approx(3 * 750 * 0.001 * saved)
