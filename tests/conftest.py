@@ -28,6 +28,12 @@ SMALL_COUNTS = {"AnnualCrop": 50, "Forest": 60, "Highway": 40, "River": 50}
 COLOURS = [(210, 190, 120), (30, 90, 50), (120, 120, 125), (40, 80, 140)]
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Ids that can be read: of long values, which some tests are about, only the beginning and the length."""
+    long = isinstance(val, str | bytes) and len(val) > 80
+    return f"{str(val[:40])!r} and on to {len(val)}" if long else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
