@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from eurosat_core.settings import available_cores
+from eurosat_core.settings import available_cores, usable_cores
 
-__all__ = ["Device", "cpu_device", "gpu_problem", "probe_devices"]
+__all__ = ["Device", "busy_cores", "cpu_device", "gpu_problem", "probe_devices"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ class Device:
     @property
     def is_gpu(self) -> bool:
         return self.id != "cpu"
+
+
+def busy_cores(seconds: float = 0.3) -> float:
+    """How many of the cores that this process may use are busy, whoever keeps them so; looks for so many seconds."""
+    percent: list[float] = psutil.cpu_percent(interval=seconds, percpu=True)
+    usable = usable_cores()
+    return sum(each for core, each in enumerate(percent) if core in usable) / 100
 
 
 def _cpu_name() -> str:

@@ -55,7 +55,7 @@ VARIABLES = (
     ),
     Variable(
         "EUROSAT_THREADS",
-        "the number of cores, but for one that each GPU’s worker needs",
+        "the number of cores; in the app one less for each GPU, whose worker needs it",
         "CPU threads that one training uses.",
     ),
     Variable("EUROSAT_QUEUE_LIMIT", "4", "How many runs one participant may have waiting at a time."),
@@ -83,7 +83,8 @@ class Settings:
     def threads_beside(self, gpus: int) -> int:
         """CPU threads of one training in a lab with workers for so many GPUs.
 
-        As many as were chosen, else all cores but one for each GPU's worker. It feeds its GPU from one thread that
+        As many as were chosen (or all cores, where workers are elsewhere), else all cores but one for each GPU's
+        worker. It feeds its GPU from one thread that
         never rests, and the threads of a training on the CPU wait for each other in every layer: where one of them has
         to share its core, all do (364 instead of 12 ms a step of the baseline, two threads beside two busy ones; on 16
         cores beside two busy processes 168 instead of 5 ms).
@@ -91,11 +92,16 @@ class Settings:
         return self.threads if self.threads_chosen or self.scheduler else max(1, self.threads - gpus)
 
 
-def available_cores() -> int:
-    """Cores this process may use (a container or `taskset` may allow fewer than the machine has)."""
+def usable_cores() -> set[int]:
+    """The cores that this process may use (a container or `taskset` may allow fewer than the machine has)."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(usable_cores())
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

@@ -138,3 +138,9 @@ def test_cpu_only_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None)
     assert "CPU-only build" in probe_devices()[1].reason
+
+
+def test_only_cores_that_this_process_may_use_count_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.psutil, "cpu_percent", lambda interval, percpu: [100.0, 50.0, 90.0])
+    monkeypatch.setattr(devices, "usable_cores", lambda: {0, 1})
+    assert devices.busy_cores() == 1.5

@@ -22,7 +22,7 @@ from eurosat_core.training.config import Architecture, TrainConfig, recipe_confi
 from eurosat_core.training.events import StepDone
 from eurosat_core.training.loop import train
 
-__all__ = ["FORWARD_SHARE", "LOADER_WORKERS", "MEASURED_MODELS", "Speed", "measure_speeds"]
+__all__ = ["FORWARD_SHARE", "LOADER_WORKERS", "MEASURED_NETWORKS", "Speed", "measure_speeds"]
 
 FORWARD_SHARE = 1 / 3
 """Going forward only, as in validation, next to a training step: forward, and twice that backward."""
@@ -39,15 +39,16 @@ _MEASURED = (
     ("baseline", "fast"),
     ("tilenet", "tutorial"),
     ("tilenet", "fast"),
+    ("tilenet", "record"),
     ("efficientnet_lite0", "tutorial"),
 )
-MEASURED_MODELS = tuple(dict.fromkeys(model for model, _ in _MEASURED))
-"""Models whose speed is measured."""
+MEASURED_NETWORKS = tuple(dict.fromkeys(recipe_config(model, recipe).architecture for model, recipe in _MEASURED))
+"""Networks whose speed is measured."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Measured on one device for one model: seconds per training tile, decoded tiles in memory.
+    """Measured on one device for one network: seconds per training tile, decoded tiles in memory.
 
     Of a model whose frozen part only goes forward: as if all of it were trained, which is three times as much.
     picture_seconds: to open one picture file and prepare it on one core, what a loader worker does per tile.
@@ -64,15 +65,16 @@ class Speed:
     tile_seconds: float
     picture_seconds: float
     loading_seconds: float
+    stem_pool: bool = True
 
     @property
     def architecture(self) -> Architecture:
-        """The network that was measured: its model as the catalog has it."""
-        return TrainConfig(model=self.model).architecture
+        """The network that was measured."""
+        return TrainConfig(model=self.model, stem_pool=self.stem_pool).architecture
 
 
 def measure_speeds(device: str, threads: int) -> list[Speed]:
-    """Measure the tutorial's arithmetic and the *Fast* recipe's on `device`; runs in the device's worker."""
+    """Measure what the tutorial and our own recipes compute on `device`; runs in the device's worker."""
     torch.set_num_threads(threads)
     tiles = _random_tiles(2048)
     picture_seconds = _picture_seconds()
@@ -92,6 +94,7 @@ def measure_speeds(device: str, threads: int) -> list[Speed]:
             seconds / (FORWARD_SHARE if model_entry(config.model).is_pretrained else 1),
             picture_seconds,
             loading_seconds,
+            config.stem_pool,
         )
         for config, seconds in measured
     ]

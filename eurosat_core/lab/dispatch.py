@@ -118,10 +118,14 @@ class Dispatcher:
                 self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds, measured))
         self.look()
 
-    def reserve(self, device: str) -> bool:
-        """Keep runs off an idle device until `release`, for a short measurement; False when it is busy."""
+    def reserve(self, device: str, *, alone: bool = False) -> bool:
+        """Let nothing start until `release`, for a short measurement of a device; False when it is busy.
+
+        Nor is a device measured beside a run that is itself a measurement. alone: nor beside any run.
+        """
         with self._lock:
-            if device in self._busy():
+            running = [each.waiting for each in self._running.values() if not each.parked]
+            if device in self._busy() or any(alone or each.measured for each in running):
                 return False
             self._reserved.add(device)
             return True
@@ -289,7 +293,7 @@ class Dispatcher:
         """Start, or let return, one run that has an idle device; whether there was one."""
         with self._lock:
             tiles = self._tiles()
-            if tiles is None:
+            if tiles is None or self._reserved:
                 return False
             idle = self._available() - self._busy()
             back = next((each for each in self._returning if self._running[each].waiting.device in idle), None)

@@ -18,7 +18,7 @@ from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster,
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.batches import warm_loader_workers
-from eurosat_core.devices import Device, probe_devices
+from eurosat_core.devices import Device, busy_cores, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed, measure_speeds
@@ -37,7 +37,9 @@ _Result = TypeVar("_Result")
 _TOPIC = "eurosat-events"
 # A worker holds its running job, those that were paused for long, and short questions such as the probe.
 _THREADS_PER_WORKER = 16
-_LOOK_SECONDS, _CALM_PERCENT = 0.3, 25.0  # of all cores: pages that somebody clicks through take less than that
+# A lab that somebody clicks through takes less; a single busy process on a core that a training needs is enough to
+# make all of that one's threads wait.
+_CALM_CORES = 0.5
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
     "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
@@ -283,7 +285,7 @@ class DaskEngine:
 
     def is_calm(self) -> bool:
         # What the machines of a running cluster do, this one does not know.
-        return self._cluster is None or psutil.cpu_percent(interval=_LOOK_SECONDS) < _CALM_PERCENT
+        return self._cluster is None or busy_cores() < _CALM_CORES
 
     def measure(self, device: str, threads: int) -> list[Speed]:
         speeds: list[Speed] = self._ask(_measure_in_worker, device, threads, device=device)

@@ -142,7 +142,7 @@ def estimate_seconds(
     speed = min(
         fitting,
         key=lambda each: (
-            each.model != config.model,
+            each.architecture != config.architecture,
             abs(math.log(macs.get(each.architecture, 1) / own_macs)),
             each.precision != config.precision,
             each.channels_last != config.channels_last,

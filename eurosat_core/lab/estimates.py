@@ -10,7 +10,7 @@ import torch
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
-from eurosat_core.lab.calibration import MEASURED_MODELS, Speed
+from eurosat_core.lab.calibration import MEASURED_NETWORKS, Speed
 from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
 from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.library import TileLibrary
@@ -128,8 +128,7 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
 
 def _macs(config: TrainConfig) -> dict[Architecture, int]:
     """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
-    known = (TrainConfig(model=each).architecture for each in MEASURED_MODELS)
-    return {each: _summary(10, *each).macs for each in (*known, config.architecture)}
+    return {each: _summary(10, *each).macs for each in (*MEASURED_NETWORKS, config.architecture)}
 
 
 @lru_cache(maxsize=32)

@@ -73,7 +73,7 @@ class Lab(Estimates):
             engine,
             tiles=lambda: self.library.tile_set,
             threads=lambda: self._threads,
-            available=lambda: {each.id for each in self._devices if each.available} if self._workers_open else set(),
+            available=lambda: {each.id for each in self._devices if each.available} if self._ready else set(),
             seconds_left=self.seconds_left,
         )
         self._measuring = Measuring(engine, self._dispatcher, self.note_speeds, self._closed)
@@ -118,8 +118,9 @@ class Lab(Estimates):
             self._workers_open = True
             if self._closed.is_set():
                 return
-            self._devices = self._engine.probe()
-            self._threads = self.settings.threads_beside(sum(each.is_gpu and each.available for each in self._devices))
+            devices = self._engine.probe()
+            self._threads = self.settings.threads_beside(sum(each.is_gpu and each.available for each in devices))
+            self._devices = devices
         except Exception as error:
             if self._closed.is_set():
                 return
@@ -135,6 +136,11 @@ class Lab(Estimates):
                 self._engine.wait_until_warm(device)
         self._wait_for_tiles()  # decoding them takes all cores
         self._measuring.all(available, self._threads)
+
+    @property
+    def _ready(self) -> bool:
+        """Whether runs can start: the workers are there, and how many threads a training has is known."""
+        return self._workers_open and self._devices_known
 
     def _wait_for_tiles(self) -> None:
         deadline = time.monotonic() + _MOST_DECODING_SECONDS

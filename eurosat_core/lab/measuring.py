@@ -29,25 +29,28 @@ class Measuring:
     def all(self, devices: Sequence[str], threads: int) -> None:
         """Measure each device with so many CPU threads as soon as it is free, calm or not: every estimate rests on it.
 
-        Measured beside other work, a device seems up to ten times slower than it is. So those are measured again, once
-        the machine is calm. Returns when that is done, or the lab is closed.
+        Measured beside other work, a device can seem thirty times slower than it is. So those are measured again, once
+        the machine is calm and nothing runs. Returns when that is done, or the lab is closed.
         """
         left = [each for each in devices if not self._for_the_first_time(each, threads)]
         while left and not self.closed.wait(_BUSY_MACHINE_SECONDS):
-            left = [each for each in left if not (self.engine.is_calm() and self.once(each, threads))]
+            left = [each for each in left if not self._in_calm(each, threads)]
 
     def _for_the_first_time(self, device: str, threads: int) -> bool:
-        """Whether the machine was calm, so that the figures can stay."""
+        """Whether the machine was calm before and after, so that the figures can stay."""
         while not self.closed.is_set():
             calm = self.engine.is_calm()
             if self.once(device, threads):
-                return calm
+                return calm and self.engine.is_calm()
             self.closed.wait(_BUSY_DEVICE_SECONDS)
         return True
 
-    def once(self, device: str, threads: int) -> bool:
-        """Measure a device unless a run has it; a run asked for meanwhile waits a few seconds."""
-        if not self.dispatcher.reserve(device):
+    def _in_calm(self, device: str, threads: int) -> bool:
+        return self.engine.is_calm() and self.once(device, threads, alone=True) and self.engine.is_calm()
+
+    def once(self, device: str, threads: int, *, alone: bool = False) -> bool:
+        """Measure a device unless it is busy (alone: unless anything runs); runs asked for meanwhile wait seconds."""
+        if not self.dispatcher.reserve(device, alone=alone):
             return False
         try:
             self.note(device, self.engine.measure(device, threads))

@@ -61,7 +61,7 @@ def _speed_settings(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[str
 
 
 def _same_work(one: RunRecord, other: RunRecord) -> bool:
-    return one.config.model == other.config.model and one.tiles.fingerprint == other.tiles.fingerprint
+    return one.config.architecture == other.config.architecture and one.tiles.fingerprint == other.tiles.fingerprint
 
 
 def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | None:
@@ -112,7 +112,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
     if now is None or before is None:
         return None
     if not _same_work(record, other):
-        what = "model" if record.config.model != other.config.model else "tile set"
+        what = "network" if record.config.architecture != other.config.architecture else "tile set"
         return Finding(
             "other_work",
             f"Your earlier run used another {what}, so its speed ({wording.rate(before.median)}) and this one’s "

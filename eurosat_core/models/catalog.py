@@ -19,7 +19,7 @@ __all__ = ["CATALOG", "ModelEntry", "build_model", "default_settings", "model_en
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model: `builder` is `module:callable`, called with the number of classes.
+    """One model: `builder` is `module:callable`; `build_model` knows what it takes.
 
     mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std.
     settings: what its default recipe changes from `TrainConfig`'s defaults.

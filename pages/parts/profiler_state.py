@@ -45,7 +45,17 @@ OTHER = "profiler_other"  # key of the choice of what is put beside it
 _FILLED = "profiler_filled"  # how often the form was filled in by a button: it opens then
 _WHY = "profiler_why"
 _SUBMITTED = "profiler_submitted"
-_EDITED = ("model", "recipe", "batch_size", "workers", "source", "precision", "channels_last", "pin_memory")
+_EDITED = (
+    "model",
+    "recipe",
+    "batch_size",
+    "workers",
+    "source",
+    "precision",
+    "channels_last",
+    "stem_pool",
+    "pin_memory",
+)
 _PLANNED = ("wait", "warmup", "active", "repeat", "memory")
 _SHOWN_RUNS = 30
 

@@ -107,7 +107,7 @@ def draw() -> None:
                 persist_state="session",
                 disabled=model() != "tilenet",
                 help="tilenet halves its pictures once more before its first stage. Off: all stages see twice the "
-                "side, with as many parameters and about four times the work.",
+                "side, with as many parameters and about four times the work, in two to three times the time.",
             )
             st.toggle(
                 "Nesterov’s look ahead",

@@ -103,9 +103,9 @@ def model() -> str:
 
 
 def architecture() -> Architecture:
-    """The network that is chosen. What one model alone has is kept in the session for when it is chosen again."""
+    """The network that is chosen. The layers of one's own are kept in the session for when it is chosen again."""
     layers: str = st.session_state[key("network")] if model() == "custom" else ""
-    return model(), layers, model() != "tilenet" or bool(st.session_state[key("stem_pool")])
+    return model(), layers, bool(st.session_state[key("stem_pool")])
 
 
 def in_short() -> str:

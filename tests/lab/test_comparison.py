@@ -214,6 +214,11 @@ def test_layers_of_a_custom_network_are_part_of_the_work() -> None:
     )
 
 
+def test_tilenet_without_its_pooling_is_another_network() -> None:
+    usual, closer = (recipe_config("tilenet", "sprint", stem_pool=pool) for pool in (True, False))
+    assert "another model" in run_figures(compared(run(config=usual), run(config=closer)))[1].speed_up_reason
+
+
 # -- tables
 
 

@@ -162,7 +162,7 @@ def test_a_measurement_gives_plausible_figures(monkeypatch: pytest.MonkeyPatch) 
     tiles = calibration._random_tiles(1024)
     monkeypatch.setattr(calibration, "_random_tiles", lambda _count: tiles)
     found = calibration.measure_speeds("cpu", 1)
-    assert {each.model for each in found} == set(calibration.MEASURED_MODELS)
+    assert {each.architecture for each in found} == set(calibration.MEASURED_NETWORKS)
     tutorial, fast = found[:2]
     assert (tutorial.batch_size, tutorial.precision, tutorial.channels_last) == (40, "float32", False)
     assert (fast.precision, fast.channels_last) == ("bfloat16", True)
@@ -184,6 +184,9 @@ def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> Non
     assert one is not None and other is not None and other.seconds == pytest.approx(4 * one.seconds)
     runs = [finished_run(coarse)]  # which tells nothing of another network
     assert estimate_seconds(fine, used(), runs, [measured], macs, MACHINE) == other
+    itself = replace(measured, tile_seconds=0.0027, stem_pool=False)
+    best = estimate_seconds(fine, used(), [], [measured, itself], macs, MACHINE)
+    assert best is not None and best.seconds == pytest.approx(2.7 * one.seconds)
 
 
 @pytest.mark.parametrize(("device", "saved"), [("cpu", 0.4), ("cuda:0", 0.05)])

@@ -149,7 +149,7 @@ def test_a_measurement_and_a_run_do_not_share_a_device(tmp_path: Path, small_til
         go_on.set()
         engine.wait_for(run.id)
         assert not lab._dispatcher.reserve("cpu"), "a device that is busy is not measured"
-        lab._measuring.once("cpu", 1)
+        assert not lab._measuring.once("cpu", 1)
     finally:
         lab.close()
 

@@ -1,6 +1,7 @@
 """Speed against an earlier run."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from run_makers import USED, begun, epoch, make_record
@@ -138,3 +139,11 @@ def test_the_earlier_run_with_the_fewest_differences_is_compared() -> None:
     assert pace.comparable_run(now, [now, later, moved, others, same, tutorial, failed, cpu]) == cpu
     assert pace.comparable_run(now, [now, same, moved]) == moved
     assert pace.comparable_run(now, [now, same, failed]) is None
+
+
+@pytest.mark.parametrize("other", [{"model": "tilenet"}, {"model": "tilenet", "stem_pool": False}])
+def test_another_network_is_other_work(other: dict[str, Any]) -> None:
+    usual = workshop_config("tilenet", "sprint") if "stem_pool" in other else workshop_config()
+    record, earlier = make_record(config=replace(usual, **other)), make_record(config=usual)
+    found = pace.compare_speed(record, paced(10, 900), earlier, paced(10, 300))
+    assert found is not None and found.kind == "other_work" and "another network" in found.text

@@ -54,6 +54,8 @@ def test_other_networks_get_no_ratio():
     vgg = side("vgg", (TWICE,), profile_config("vgg11_bn"))
     assert pairs.verdict(vgg, side()).kind == "other_work" and "no ratio" in pairs.verdict(vgg, side()).text
     assert "different networks" in pairs.same_work(vgg, side())
+    usual, closer = (side(config=profile_config("tilenet", stem_pool=pool)) for pool in (True, False))
+    assert "different networks" in pairs.same_work(usual, closer)
 
 
 def test_cautions():
