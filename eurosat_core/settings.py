@@ -84,10 +84,9 @@ class Settings:
         """CPU threads of one training in a lab with workers for so many GPUs.
 
         As many as were chosen (or all cores, where workers are elsewhere), else all cores but one for each GPU's
-        worker. It feeds its GPU from one thread that
-        never rests, and the threads of a training on the CPU wait for each other in every layer: where one of them has
-        to share its core, all do (364 instead of 12 ms a step of the baseline, two threads beside two busy ones; on 16
-        cores beside two busy processes 168 instead of 5 ms).
+        worker. It feeds its GPU from one thread that never rests, and the threads of a training on the CPU wait for
+        each other in every layer: where one of them has to share its core, all do (364 instead of 12 ms a step of the
+        baseline, two threads beside two busy ones; on 16 cores beside two busy processes 168 instead of 5 ms).
         """
         return self.threads if self.threads_chosen or self.scheduler else max(1, self.threads - gpus)
 

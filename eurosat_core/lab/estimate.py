@@ -20,7 +20,7 @@ __all__ = ["SAME_KIND", "Estimate", "Pace", "estimate_seconds"]
 # Training the last layer on features for an epoch, next to computing them all (EfficientNet-Lite0: 0.25 s to 46 s).
 _HEAD_SHARE = 0.01
 # An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 11.7 to 19.1 s and 10.7 to 18.7 s
-# on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.94 s (H200).
+# on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.95 s (H200).
 _GROWING_SHARE, _GROWING_SHARE_ON_GPU = 0.6, 0.95
 # Until the loader workers of both parts have delivered their first batch, from the warm fork server.
 _LOADER_START_SECONDS = 1.0
