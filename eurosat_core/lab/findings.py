@@ -9,7 +9,9 @@ from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab.history import History
 from eurosat_core.lab.runs import RunRecord
+from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Evaluation
+from eurosat_core.training.schedules import rate_share
 
 __all__ = [
     "ACCURACY_GUESSES",
@@ -29,6 +31,7 @@ ACCURACY_GUESSES = {"about 10 (chance)": 0.1, "about 30": 0.3, "about 50": 0.5, 
 
 _GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
 _STANDSTILL = 0.01  # less than one percentage point more is called levelled off
+_HIGH_RATE = 0.25  # of a rate that comes down, more than this is still to go: what the figures say may yet change a lot
 _UNBALANCED = 1.25  # the largest class holds this much more than its share: guessing it is what must be beaten
 
 
@@ -93,7 +96,10 @@ def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Findi
     guessing = _Guessing(max(len(record.tiles.class_names), 2), majority)
     stage = learning(history, guessing.classes, majority)
     done, planned = len(history.epochs), record.config.epochs
-    sentence = _STAGES[stage](record, history, guessing)
+    say = _STAGES[stage]
+    if stage in ("learning", "levelled", "overfitting") and _comes_down(record.config, done):
+        say = _on_its_way
+    sentence = say(record, history, guessing)
     if record.tiles.source == "synthetic" and stage != "nothing":
         sentence += " (These are synthetic tiles: the figures say nothing about real satellite pictures.)"
     if record.state == "queued":
@@ -118,6 +124,12 @@ def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Findi
         )
     none = "" if done else " So there is no validation result yet: let at least one epoch finish to get one."
     return Finding("stopped", f"The run was stopped {how_far}.{none}{kept}")
+
+
+def _comes_down(config: TrainConfig, done: int) -> bool:
+    """Whether a learning rate that goes to nothing has, after so many epochs, a good part of its way still to go."""
+    rates = (rate_share(config.schedule, epoch, config.epochs) for epoch in range(done, config.epochs))
+    return config.schedule != "constant" and max(rates, default=0.0) > _HIGH_RATE
 
 
 def _reach(history: History) -> str:
@@ -156,12 +168,28 @@ def _chance(record: RunRecord, history: History, guessing: _Guessing) -> str:
     )
 
 
+def _on_its_way(record: RunRecord, history: History, guessing: _Guessing) -> str:
+    config, done = record.config, len(history.epochs)
+    rate = 100 * rate_share(config.schedule, done, config.epochs)
+    return (
+        f"{_reach(history)}; {guessing.words}. It is learning. Its learning rate is at {rate:.0f}\N{NO-BREAK SPACE}% "
+        "of its highest and has yet to come down to nothing. With large steps validation accuracy may jump from epoch "
+        "to epoch; it settles, and mostly rises, as they get smaller. So judge it at the end."
+    )
+
+
 def _learning(record: RunRecord, history: History, guessing: _Guessing) -> str:
     epochs = history.epochs
     text = f"{_reach(history)}; {guessing.words}. It is learning."
     if len(epochs) < 2:
         return text
     gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy
+    if gain >= _STANDSTILL and record.config.schedule != "constant":
+        return (
+            f"{text} The last epoch alone brought {wording.points(gain)}: weights settle as the learning rate comes "
+            "down to nothing. Going on from here would change little; planned for more epochs, it would most likely "
+            "get further."
+        )
     if gain >= _STANDSTILL:
         return f"{text} The last epoch alone brought {wording.points(gain)}, so more epochs would most likely help."
     if gain <= -_STANDSTILL:
@@ -174,6 +202,12 @@ def _learning(record: RunRecord, history: History, guessing: _Guessing) -> str:
 
 def _levelled(record: RunRecord, history: History, guessing: _Guessing) -> str:
     best = max(history.epochs, key=lambda each: each.val_accuracy)
+    if record.config.schedule != "constant":
+        return (
+            f"{_reach(history)}; {guessing.words}. Its learning rate has come down to next to nothing, so the last "
+            "epochs change little, however long it goes on. Whether it can do better, only another training tells: "
+            "planned for more epochs, with another learning rate or model, or on more tiles."
+        )
     return (
         f"{_reach(history)}; {guessing.words}. The last two epochs brought less than one "
         f"percentage point (best: {wording.percent(best.val_accuracy)} in epoch {best.epoch}), so more of the "

@@ -22,6 +22,9 @@ _WHY_EPOCHS = {
     "levelled": "It had levelled off, so expect little: that would be worth knowing, too.",
     "overfitting": "It had begun to memorise, so expect validation to stand still while training rises.",
 }
+_WHY_SLOWER = (
+    "It ended as its learning rate came to nothing. Over more epochs the rate falls later: that may get further."
+)
 _WHY_RATE = {
     "chance": ("Smaller steps, in case these were too large to settle.", 0.1),
     "overfitting": ("Smaller steps: it gets less far from where it began.", 0.3),
@@ -72,7 +75,8 @@ def _epochs(config: TrainConfig, stage: str) -> NextStep | None:
     made = _changed(config, epochs=epochs) if epochs > config.epochs else None
     if made is None:
         return None
-    return NextStep("epochs", f"More epochs: {epochs} instead of {config.epochs}", _WHY_EPOCHS[stage], made)
+    why = _WHY_SLOWER if stage == "levelled" and config.schedule != "constant" else _WHY_EPOCHS[stage]
+    return NextStep("epochs", f"More epochs: {epochs} instead of {config.epochs}", why, made)
 
 
 def _rate(config: TrainConfig, stage: str) -> NextStep | None:

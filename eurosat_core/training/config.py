@@ -10,12 +10,12 @@ from eurosat_core.models.check import checked_network
 from eurosat_core.models.layers import Layer
 from eurosat_core.models.layout import breaks_channels_last
 from eurosat_core.training.recipes import recipe_settings, recipes_of
+from eurosat_core.training.schedules import SCHEDULES
 
 __all__ = ["OPTIMIZERS", "Architecture", "TrainConfig", "recipe_config", "workshop_config"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 PRECISIONS = ("float32", "bfloat16")
-SCHEDULES = ("constant", "cosine", "one_cycle")
 SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
 

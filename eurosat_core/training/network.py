@@ -15,6 +15,7 @@ from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mod
 from eurosat_core.settings import load_settings
 from eurosat_core.training.augmentation import in_every_symmetry
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.schedules import rate_share
 
 __all__ = [
     "evaluation_batches",
@@ -30,8 +31,6 @@ __all__ = [
     "scores_of",
     "set_mode",
 ]
-
-_RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
 
 
 def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
@@ -100,19 +99,10 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
 def make_schedule(
     config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
 ) -> torch.optim.lr_scheduler.LRScheduler | None:
-    """What lowers the learning rate after each of so many steps; None when it stays."""
-    steps = max(steps, 1)
-    match config.schedule:
-        case "cosine":
-            return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-        case "one_cycle":
-            rising = max(_RISING * steps, 1.0)
-            falling = max(steps - rising, 1.0)
-            return torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: max(min((step + 1) / rising, (steps - step) / falling), 0.0)
-            )
-        case _:
-            return None
+    """What changes the learning rate after each of so many steps; None when it stays."""
+    if config.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config.schedule, step, steps))
 
 
 def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:

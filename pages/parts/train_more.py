@@ -6,7 +6,8 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, kept_epochs
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training.config import PRECISIONS, SCHEDULES, SOURCES
+from eurosat_core.training.config import PRECISIONS, SOURCES
+from eurosat_core.training.schedules import SCHEDULES
 from pages.parts import lesson, session
 from pages.parts.train_state import back_to_lesson, draft, key, model
 

@@ -9,7 +9,7 @@ from run_makers import NBSP, USED, begun, epoch, make_record, seen, step
 
 from eurosat_core.lab import findings
 from eurosat_core.lab.history import History
-from eurosat_core.training.config import workshop_config
+from eurosat_core.training.config import recipe_config, workshop_config
 from eurosat_core.training.evaluation import Evaluation
 
 
@@ -114,6 +114,40 @@ def test_levelled_off_and_overfitting() -> None:
     assert "lowest in epoch 1 (1.00) and is 1.60 now" in over.text
     still_falling = tuple(replace(each, val_loss=2.0 - each.epoch / 10) for each in epochs)
     assert "lowest" not in findings.outcome(make_record(), History(started=begun(), epochs=still_falling)).text
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param(seen(0.3), id="on the way up"),
+        pytest.param(seen(0.3, 0.4, 0.6), id="rising"),
+        pytest.param(seen(0.3, 0.6, 0.605, 0.603), id="standing still"),
+        pytest.param(History(started=begun(), epochs=(epoch(1, 0.5, 0.6), epoch(2, 0.4, 0.9))), id="far behind"),
+    ],
+)
+@pytest.mark.parametrize("state", ["running", "cancelled"])
+def test_while_the_learning_rate_is_high_nothing_is_concluded(history: History, state: Any) -> None:
+    record = make_record(state=state, config=recipe_config("tilenet", "fast", epochs=10))
+    text = findings.outcome(record, history).text
+    rate = {1: 100, 2: 100, 3: 87.5, 4: 75}[len(history.epochs)]  # a fifth of ten epochs up, then straight down
+    assert f"Its learning rate is at {rate:.0f}{NBSP}% of its highest" in text
+    assert not any(word in text for word in ("overfitting", "more epochs would", "less than one percentage point"))
+
+
+def test_a_rate_that_came_down_explains_the_last_epochs() -> None:
+    config = recipe_config("tilenet", "fast", epochs=4)
+    rose = findings.outcome(make_record(config=config), seen(0.3, 0.4, 0.6, 0.8)).text
+    assert "brought 20.0 percentage points: weights settle as the learning rate comes down" in rose
+    assert "Going on from here would change little" in rose
+    stood = findings.outcome(make_record(config=config), seen(0.3, 0.8, 0.805, 0.803))
+    assert stood.kind == "finished_levelled"
+    assert "come down to next to nothing" in stood.text
+    assert "more of the same" not in stood.text
+
+
+def test_at_chance_a_high_rate_is_no_excuse() -> None:
+    record = make_record(state="running", config=recipe_config("tilenet", "fast", epochs=10))
+    assert "still chance" in findings.outcome(record, seen(0.1, 0.1)).text
 
 
 def test_synthetic_tiles_are_named_as_such() -> None:

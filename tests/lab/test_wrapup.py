@@ -107,6 +107,12 @@ def test_each_suggestion_changes_one_thing(accuracies: Any, epochs: str, rate: s
     assert steps["layers"].config.network.count("conv") == 3
 
 
+def test_levelled_off_as_the_rate_came_down_is_no_reason_against_more_epochs() -> None:
+    run = one(0.5, 0.7, 0.705, 0.703, config=workshop_config(schedule="cosine", epochs=4))
+    more = next(each for each in next_steps(evidence(run)) if each.key == "epochs")
+    assert "its learning rate came to nothing" in more.why
+
+
 def test_without_a_training_the_lessons_settings_are_the_base() -> None:
     assert [each.key for each in next_steps(evidence())] == ["epochs", "rate", "layers"]
 

@@ -71,6 +71,19 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
     assert optimizer.param_groups[0]["lr"] == 0.0
 
 
+def test_the_cosine_is_pytorchs() -> None:
+    config = replace(CONFIG, schedule="cosine", learning_rate=0.3)
+    ours, theirs = (make_optimizer(config, make_network(config, 4)) for _ in range(2))
+    schedules = make_schedule(config, ours, steps=50), torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=50)
+    for _ in range(50):
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+        for optimizer, schedule in zip((ours, theirs), schedules, strict=True):
+            assert schedule is not None
+            optimizer.step()
+            schedule.step()
+    assert ours.param_groups[0]["lr"] == 0.0
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_shortest_one_cycle_still_learns(steps: int) -> None:
     config = replace(CONFIG, schedule="one_cycle")
