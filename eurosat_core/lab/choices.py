@@ -38,6 +38,7 @@ SETTING_NAMES = {
     "label_smoothing": "Label smoothing",
     "symmetries": "Tiles turned and mirrored",
     "shift": "Tiles shifted by up to (pixels)",
+    "colour_jitter": "Colour jitter",
     "growing_sizes": "Smaller pictures first",
     "stem_pool": "Pooling after the stem",
     "momentum": "Momentum",

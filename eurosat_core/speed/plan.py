@@ -53,6 +53,7 @@ SWEPT = (
     "precision",
     "symmetries",
     "shift",
+    "colour_jitter",
     "pretrained",
     "frozen_norms",
 )

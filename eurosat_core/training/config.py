@@ -36,9 +36,11 @@ class TrainConfig:
     (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, down to 0 along a `cosine`, or
     `one_cycle`: up in a straight line for a fifth of the steps, then down to 0. nesterov: SGD looks ahead along its
     momentum. label_smoothing: the share of a label that is spread over all classes. symmetries: every tile is seen
-    turned or mirrored, another way in every epoch; shift: and moved by up to so many pixels. growing_sizes: smaller
-    pictures of the tiles first, whole ones for the last quarter of the steps. stem_pool: tilenet halves its pictures
-    once more before its first stage; without, all its stages see twice the side, for about four times the work.
+    turned or mirrored, another way in every epoch; shift: and moved by up to so many pixels. colour_jitter: every
+    tile's contrast and brightness change by chance, by up to so much (`training.augmentation.in_other_colours`).
+    growing_sizes: smaller pictures of the tiles first, whole ones for the last quarter of the steps. stem_pool: tilenet
+    halves its pictures once more before its first stage; without, all its stages see twice the side, for about four
+    times the work.
     network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
     keep_epochs: keep the weights of every epoch, not only the last one's.
     """
@@ -71,6 +73,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     symmetries: bool = False
     shift: int = 0
+    colour_jitter: float = 0.0
     growing_sizes: bool = False
     stem_pool: bool = True
     network: str = ""
@@ -147,10 +150,10 @@ class TrainConfig:
                 "The frozen part can be computed once only while its BatchNorm statistics stand still. Keep them "
                 "frozen, or let the tiles come from memory."
             )
-        if self.source == "features" and (self.symmetries or self.growing_sizes):
+        if self.source == "features" and (self.symmetries or self.growing_sizes or self.colour_jitter):
             raise ConfigError(
-                "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries and "
-                "growing sizes off, or let the tiles come from memory."
+                "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries, "
+                "growing sizes and colour jitter off, or let the tiles come from memory."
             )
         if self.shift and not self.symmetries:
             raise ConfigError(
@@ -192,6 +195,7 @@ _REAL_NUMBERS = {
     "weight_decay": (0.0, 1.0, True),
     "train_fraction": (0.1, 0.95, True),
     "label_smoothing": (0.0, 0.9, True),
+    "colour_jitter": (0.0, 0.9, True),
 }
 _SWITCHES = (
     "stratified",

@@ -81,6 +81,15 @@ def draw() -> None:
                     disabled=not st.session_state[key("symmetries")],
                     help="Turned and mirrored tiles are moved by up to so many pixels as well.",
                 )
+                st.number_input(
+                    "Colour jitter",
+                    step=0.1,
+                    format="%g",
+                    key=key("colour_jitter"),
+                    persist_state="session",
+                    help="Every tile’s contrast and brightness are changed by chance, by up to this share, and each "
+                    "colour’s a little besides. Elsewhere, fields and forests have other colours.",
+                )
                 st.selectbox("Precision", PRECISIONS, key=key("precision"), persist_state="session")
                 st.selectbox(
                     "Learning rate over time",

@@ -47,6 +47,7 @@ _EDITED = (
     "label_smoothing",
     "symmetries",
     "shift",
+    "colour_jitter",
     "growing_sizes",
     "stem_pool",
     "pretrained",

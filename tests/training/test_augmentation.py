@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.training.augmentation import Augmentation, in_every_symmetry, in_symmetries, side_at
+from eurosat_core.training.augmentation import Augmentation, in_every_symmetry, in_other_colours, in_symmetries, side_at
 from eurosat_core.training.config import TrainConfig, recipe_config
 from tests.training.conftest import run
 
@@ -53,9 +53,37 @@ def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
         assert any(torch.equal(after, view) for view in views_of(before))
 
 
+def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() -> None:
+    """Every channel of a tile is still a straight line of what it was; its slope and height lie in their ranges."""
+    tiles = tiles_of(400, side=4).contiguous(memory_format=torch.channels_last)
+    seen = in_other_colours(tiles, 0.4, torch.Generator().manual_seed(0))
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+    before, after = tiles.flatten(2).double(), seen.flatten(2).double()
+    mean, lighter = before.mean(2, keepdim=True), (after.mean(2) - before.mean(2))
+    contrast = ((after - after.mean(2, keepdim=True)) * (before - mean)).sum(2) / (before - mean).square().sum(2)
+    torch.testing.assert_close(
+        after, (before - mean) * contrast[..., None] + mean + lighter[..., None], atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(contrast, contrast[:, :1].expand(-1, 3), atol=1e-5, rtol=0)  # one for all channels
+    assert 0.6 <= contrast.min() < 0.62 and 1.38 < contrast.max() <= 1.4
+    assert 0.8 < lighter.abs().max() <= 0.4 * (1.5 + 0.75)
+    # Even draws of ±a have a variance of a²/3; channels share that of their tile.
+    assert lighter.var() == pytest.approx((0.4 * 1.5) ** 2 / 3 + (0.4 * 0.75) ** 2 / 3, rel=0.15)
+    between = lighter - lighter.mean(1, keepdim=True)
+    assert between.square().sum(1).mean() / 2 == pytest.approx((0.4 * 0.75) ** 2 / 3, rel=0.15)
+
+
+def test_colours_change_after_the_symmetries_which_stay_the_same() -> None:
+    batch = Batch(tiles_of(8), torch.arange(8))
+    turned = Augmentation(replace(CONFIG, symmetries=True), steps=10).view(batch, 3).tiles
+    both = Augmentation(replace(CONFIG, symmetries=True, colour_jitter=1e-6), steps=10).view(batch, 3).tiles
+    torch.testing.assert_close(both, turned, atol=1e-5, rtol=0)
+    assert not torch.equal(both, turned)
+
+
 def test_views_depend_on_seed_and_step_only() -> None:
     batch = Batch(tiles_of(8), torch.arange(8))
-    augmentation = Augmentation(replace(CONFIG, symmetries=True, shift=4), steps=100)
+    augmentation = Augmentation(replace(CONFIG, symmetries=True, shift=4, colour_jitter=0.2), steps=100)
     before = torch.get_rng_state()
     one, again, later = (augmentation.view(batch, step).tiles for step in (7, 7, 8))
     other = Augmentation(replace(CONFIG, symmetries=True, shift=4, seed=4), steps=100).view(batch, 7).tiles

@@ -18,6 +18,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"model": "tilenet", "recipe": "slow"}, ["no recipe 'slow'", "tutorial, sprint, fast or record"]),
     ({"schedule": "steps"}, ["no schedule 'steps'", "constant, cosine or one_cycle"]),
     ({"label_smoothing": 1}, ["Label smoothing is 1", "0 to 0.9"]),
+    ({"colour_jitter": -0.1}, ["Colour jitter is -0.1", "0 to 0.9"]),
     ({"symmetries": 8}, ["Symmetries must be on or off"]),
     ({"symmetries": True, "shift": 17}, ["Shift is 17", "0 to 16 pixels"]),
     ({"shift": 2}, ["together with their symmetries", "Switch symmetries on"]),
