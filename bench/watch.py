@@ -25,7 +25,8 @@ from bench.table import row
 from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
 from eurosat_core.errors import RunError
 from eurosat_core.lab.history import HistoryReader
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 

@@ -13,7 +13,8 @@ from run_makers import begun, epoch, said
 from zip_makers import DEFLATED, Entry, zip_bytes
 
 from eurosat_core.lab.bundles import export_bundle
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.train_job import predictions_to_bytes
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import Finished

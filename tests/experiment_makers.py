@@ -6,7 +6,7 @@ from typing import Any
 from fake_engine import tiles_used
 
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.limits import Limits
 from eurosat_core.speed.plan import SweepPlan, plan_limits

@@ -26,7 +26,8 @@ from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.engine import EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, Job, JobResult
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone

@@ -7,7 +7,7 @@ import torch
 
 from eurosat_core.lab.contenders import Contender, contenders
 from eurosat_core.lab.history import History
-from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.evaluation import Predictions
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone

@@ -21,7 +21,7 @@ import torch
 from eurosat_core import wording
 from eurosat_core.errors import RunError
 from eurosat_core.lab.events import event_from_dict
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.speed.result import SweepResult
 

@@ -22,7 +22,8 @@ from eurosat_core import __version__, wording
 from eurosat_core.errors import RunError
 from eurosat_core.lab.bundle_archive import MANIFEST, BundleFile, Manifest, open_bundle, read_file
 from eurosat_core.lab.bundle_files import RUN_FILE, check_file, file_kind, strict_json, whole_events
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 
 __all__ = ["Imported", "export_bundle", "import_bundle", "recorded_mark"]
 

@@ -12,7 +12,7 @@ from eurosat_core import wording
 from eurosat_core.lab.choices import SETTING_NAMES, in_words, matters
 from eurosat_core.lab.contenders import Contender
 from eurosat_core.lab.pace import is_same_pace, pace
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 
 __all__ = [
     "Difference",

@@ -7,7 +7,8 @@ from eurosat_core import wording
 from eurosat_core.errors import RunError
 from eurosat_core.lab.choices import SETTING_NAMES, in_words, matters
 from eurosat_core.lab.history import History, HistoryReader
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions

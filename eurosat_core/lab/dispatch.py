@@ -20,7 +20,8 @@ from eurosat_core.errors import DataError, LabError, RunError
 from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, Job
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.settings import Settings
 
 __all__ = ["Dispatcher"]

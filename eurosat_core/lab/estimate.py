@@ -10,7 +10,7 @@ from typing import Any
 
 from eurosat_core.data.splits import TEST_FRACTION
 from eurosat_core.lab.calibration import FORWARD_SHARE, LOADER_WORKERS, Speed
-from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.training.config import Architecture, TrainConfig
 from eurosat_core.wording import count

@@ -16,7 +16,8 @@ from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.profile_estimate import estimate_profile
 from eurosat_core.lab.results import Results
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sweep_estimate import estimate_sweep
 from eurosat_core.lab.sweeps import Sweeps
 from eurosat_core.lab.workload import Rate, measured_rate

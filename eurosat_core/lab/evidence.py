@@ -12,7 +12,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab.contenders import Contender
 from eurosat_core.lab.findings import majority_share
 from eurosat_core.lab.profiles import Profile, Reading
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.verdicts import device_pairs
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import Architecture

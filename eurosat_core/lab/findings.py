@@ -8,7 +8,7 @@ from typing import Literal
 from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab.history import History
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.training.schedules import rate_share

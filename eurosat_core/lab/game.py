@@ -12,7 +12,7 @@ from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.guesses import KEPT, Guess
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.evaluation import Evaluation, evaluate_predictions
 

@@ -20,7 +20,8 @@ from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import Pixels, Values
 from eurosat_core.errors import RunError
 from eurosat_core.lab.kept_epochs import epoch_file
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import load_network
 from eurosat_core.models.recorded import recorded_baseline, recorded_network
 from eurosat_core.training.config import TrainConfig, recipe_config

@@ -24,7 +24,8 @@ from eurosat_core.lab.measuring import Measuring
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profiles import Profiles
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.tensorboard import TensorBoard
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan, profile_problem

@@ -18,7 +18,7 @@ from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 
 __all__ = ["PART_NAMES", "BothSplits", "both_splits", "in_words", "parts_frame", "recorded_both_splits"]
 

@@ -16,7 +16,8 @@ from eurosat_core.lab.bundles import Imported, export_bundle, import_bundle
 from eurosat_core.lab.contenders import contenders
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.recorded_runs import RecordedRuns
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.side_by_side import SideBySide, role
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.lab.train_job import predictions_from_bytes

@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.lab.choices import SETTING_NAMES, changed
 from eurosat_core.lab.findings import Finding
 from eurosat_core.lab.history import History
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.config import TrainConfig
 
 __all__ = ["SPEEDUP_GUESSES", "Pace", "comparable_run", "compare_speed", "is_same_pace", "pace", "speedup_against"]

@@ -24,7 +24,8 @@ from eurosat_core.data.tiling import STRETCHES, Cut, cut
 from eurosat_core.data.uploads import read_picture
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import RECORDED, Inspector
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sealed import has_sealed_test
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.lab.train_job import predictions_from_bytes

@@ -6,7 +6,7 @@ from typing import Any
 
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.estimate import SAME_KIND, Estimate, estimate_seconds
-from eurosat_core.lab.runs import RunRecord, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.training.config import Architecture, TrainConfig
 from eurosat_core.wording import count

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from eurosat_core.errors import LabError, TraceError
 from eurosat_core.lab.recorded_profile import recorded_profile, recorded_trace
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.chains import call_chains

@@ -14,7 +14,7 @@ from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.estimate import Estimate
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.sweep_estimate import least_seconds
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.speed.experiments import home_device

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.bundles import import_bundle
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 
 __all__ = ["OWNER", "RecordedRuns"]
 

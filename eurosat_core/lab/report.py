@@ -17,7 +17,7 @@ from eurosat_core.lab.comparison import RunFigures, differences, run_figures, sa
 from eurosat_core.lab.comparison_frames import figures_note
 from eurosat_core.lab.confusion import score_remarks
 from eurosat_core.lab.contenders import Contender, classifiers
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 
 __all__ = ["CITATION", "Guessed", "report_html"]

@@ -8,7 +8,8 @@ from eurosat_core.lab.game import evaluate_guesses
 from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.library import TileLibrary
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
 from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from eurosat_core import wording
 from eurosat_core.errors import RunError
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.training.evaluation import Evaluation, evaluate_predictions
 

@@ -12,7 +12,7 @@ from eurosat_core.lab.comparison import Difference, RunFigures, SameTiles, diffe
 from eurosat_core.lab.confusion import Disagreement, disagreement
 from eurosat_core.lab.contenders import Contender
 from eurosat_core.lab.findings import Finding
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.verdicts import accuracy_verdict, speed_verdict
 from eurosat_core.models.catalog import CATALOG
 

@@ -16,7 +16,8 @@ from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.events import RunEvent
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
 from eurosat_core.lab.kept_epochs import kept_problem
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sealed import earlier_openings, open_test
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig

@@ -4,7 +4,8 @@ import threading
 from collections import OrderedDict
 
 from eurosat_core.errors import RunError
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
 
 __all__ = ["Sweeps"]

@@ -12,7 +12,8 @@ from pathlib import Path
 from eurosat_core.errors import LabError, TraceError
 from eurosat_core.lab.profiles import trace_name
 from eurosat_core.lab.recorded_profile import recorded_trace
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.tensorboard import (
     KEPT_PROFILES,
     KEPT_TRAININGS,

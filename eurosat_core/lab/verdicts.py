@@ -14,7 +14,7 @@ from eurosat_core.lab.contenders import Contender
 from eurosat_core.lab.findings import Finding
 from eurosat_core.lab.leakage import both_splits
 from eurosat_core.lab.leakage import in_words as splits_in_words
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 
 __all__ = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.summary import ModelSummary

@@ -7,7 +7,7 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab import confusion
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.side_by_side import SideBySide
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import small_png

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.lab.lineup import MOST_RUNS
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.side_by_side import role
 from eurosat_core.training.config import workshop_config
 from pages.parts import compare_state, lesson, session, train_state

@@ -10,7 +10,7 @@ from eurosat_core.charts import compare as charts
 from eurosat_core.errors import LabError
 from eurosat_core.lab import frames, race, race_frames
 from eurosat_core.lab.race import Entrants, Race
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.config import TrainConfig
 from pages.parts import compare_race_runs, lesson, live_run, session
 

@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import race
 from eurosat_core.lab.race import Entrants
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import model_entry
 from pages.parts import compare_state, lesson, live_run, session
 

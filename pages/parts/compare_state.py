@@ -8,7 +8,7 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab.lineup import MOST_RUNS
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.side_by_side import SideBySide
 from eurosat_core.models.catalog import CATALOG
 from pages.parts import session

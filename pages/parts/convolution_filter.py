@@ -10,7 +10,7 @@ from eurosat_core.data import pictures
 from eurosat_core.data.feature_pictures import filter_sheet
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import AFTER, BEFORE, RECORDED
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import FILTERS, checked_plane, over_channels
 from pages.parts import lesson, session

@@ -11,7 +11,7 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab import frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.jobs import Command
-from eurosat_core.lab.runs import RunRecord, State
+from eurosat_core.lab.run_record import RunRecord, State
 from pages.parts import lesson, session
 
 __all__ = ["ask", "asked", "draw", "is_own", "status", "waiting"]

@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import RECORDED
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.recorded import recorded_baseline
 from pages.parts import lesson, session

@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from pages.parts import lesson, profiler_live, profiler_state, session
 
 __all__ = ["draw", "reading_of"]

@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab import frames
 from eurosat_core.lab.profiles import RECORDED, Profile
-from eurosat_core.lab.runs import RunRecord, State
+from eurosat_core.lab.run_record import RunRecord, State
 from eurosat_core.profiling.plan import ProfilePlan
 from pages.parts import lesson, live_run, profiler_record, profiler_state, session
 

@@ -7,7 +7,7 @@ import streamlit as st
 
 from eurosat_core.errors import LabError, TraceError
 from eurosat_core.lab.profiles import RECORDED, Profile
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.training.config import TrainConfig

@@ -11,7 +11,7 @@ from eurosat_core.data.classes import colours_for
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, findings, frames, pace
 from eurosat_core.lab.history import History
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 from pages.parts import lesson, live_run, run_weights, sealed_test, session, train_start, train_state
 

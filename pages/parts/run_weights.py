@@ -4,7 +4,7 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.lab import trained_weights
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from pages.parts import lesson, session
 
 __all__ = ["draw"]

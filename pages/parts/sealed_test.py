@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.errors import LabError
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.sealed import against_validation
 from pages.parts import lesson, live_run, session
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.errors import LabError
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
 from pages.parts import lesson, session, speed_state
 

@@ -10,7 +10,7 @@ from eurosat_core.charts import speed as charts
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab import sweep_frames
 from eurosat_core.lab.history import SweepHistory
-from eurosat_core.lab.runs import RunRecord, State
+from eurosat_core.lab.run_record import RunRecord, State
 from eurosat_core.speed.plan import SweepPlan
 from pages.parts import lesson, live_run, session, speed_state
 

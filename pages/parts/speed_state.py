@@ -8,7 +8,7 @@ import streamlit as st
 
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.race import RACE
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig

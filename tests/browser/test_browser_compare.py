@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from tests.browser.pointing import settled_box

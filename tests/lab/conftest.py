@@ -10,7 +10,8 @@ from fake_engine import FakeEngine, OpenFake, fake_lab, tiles_used
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 
 
 @pytest.fixture(autouse=True)

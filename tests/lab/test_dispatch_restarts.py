@@ -25,7 +25,8 @@ from fake_engine import (
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 
 
 def test_a_restart_keeps_the_queue_and_marks_what_ran(open_fake: OpenFake) -> None:

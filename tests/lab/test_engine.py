@@ -16,7 +16,7 @@ from fake_engine import CONFIG, eventually, lab_settings, refused, wait_for_stat
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.lab import Lab, open_lab
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 
 pytestmark = pytest.mark.engine

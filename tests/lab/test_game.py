@@ -22,7 +22,7 @@ from eurosat_core.lab.game import (
     new_game,
 )
 from eurosat_core.lab.guesses import KEPT, Guess
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 
 
 def tile_set(tiles: TileSet, *counts: int) -> TileSet:

@@ -18,7 +18,8 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab import inspection
 from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, Inspector
 from eurosat_core.lab.kept_epochs import epoch_file
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.models.recorded import recorded_network
 from eurosat_core.training.network import make_network, preprocessing_for
 

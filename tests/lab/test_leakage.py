@@ -10,7 +10,7 @@ from fake_engine import CONFIG, tiles_used
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab import leakage
 from eurosat_core.lab.leakage import BothSplits, both_splits, in_words, parts_frame
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 
 
 def finished(tiles: TileSet, accuracy: float, **changes: Any) -> RunRecord:

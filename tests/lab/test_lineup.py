@@ -15,7 +15,8 @@ from eurosat_core.lab import recorded_runs
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.lineup import Lineup
 from eurosat_core.lab.recorded_runs import OWNER, RecordedRuns
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.training.config import workshop_config
 

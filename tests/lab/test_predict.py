@@ -17,7 +17,8 @@ from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab import inspection, predict
 from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor, Wanted
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models.recorded import recorded_network
 from eurosat_core.models.where_looked import where_looked

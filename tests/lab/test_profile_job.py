@@ -17,7 +17,8 @@ from eurosat_core.lab.history import History, ProfileHistory
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
 from eurosat_core.lab.profile_estimate import estimate_profile
 from eurosat_core.lab.profile_job import OPERATORS_FILE
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.profiling import record as record_module
 from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
 from eurosat_core.profiling.plan import ProfilePlan, profile_config

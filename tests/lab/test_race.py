@@ -20,7 +20,7 @@ from eurosat_core.lab.race import (
     read_race,
     start_full_race,
 )
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.result import SweepResult
 
 MODELS = ("baseline", "efficientnet_lite0")

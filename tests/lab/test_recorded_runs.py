@@ -15,7 +15,8 @@ from eurosat_core.lab.estimate import estimate_seconds
 from eurosat_core.lab.game import network_meanwhile
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.pace import comparable_run
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.workload import measured_rate
 
 HERE = {"device_name": "Test CPU, 2 cores", "threads": 1}

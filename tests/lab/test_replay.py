@@ -10,7 +10,8 @@ from run_makers import begun, epoch, step
 from eurosat_core.lab.frames import curve_frame
 from eurosat_core.lab.history import History, HistoryReader
 from eurosat_core.lab.replay import frame_at, history_at, own_seconds, standing, total_seconds
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import FeaturesDone, Finished
 

@@ -1,9 +1,7 @@
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import pytest
 from fake_engine import CONFIG, eventually, held_elsewhere, refused, started, step
 
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.runs import ACTIVE, ENDED, RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import ACTIVE, ENDED, RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.training.config import TrainConfig
 
@@ -22,15 +21,6 @@ ID = "20260102-030405-baseline-00ff"
 def make(store: RunStore, used: TilesUsed, **changes: Any) -> RunRecord:
     record = store.create(CONFIG, "ada", used)
     return store.update(record.id, **changes) if changes else record
-
-
-def stored(store: RunStore, run_id: str) -> dict[str, Any]:
-    return json.loads((store.folder_of(run_id) / "run.json").read_text())
-
-
-def age(folder: Path) -> None:
-    """Let a folder look as if nobody had touched it for long."""
-    os.utime(folder, (1, 1))
 
 
 # -- names
@@ -87,7 +77,7 @@ def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path, used: TilesUsed) 
 def test_an_unchanged_run_is_not_read_again(store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(store, used)
     store.get(run.id)
-    monkeypatch.setattr("eurosat_core.lab.runs._parse_record", lambda path: pytest.fail(f"read again: {path}"))
+    monkeypatch.setattr("eurosat_core.lab.runs.read_record", lambda path: pytest.fail(f"read again: {path}"))
     assert store.get(run.id).state == "queued"
 
 
@@ -134,7 +124,7 @@ def test_a_full_disk_leaves_the_old_file_and_a_sentence(
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space"):
         store.update(run.id, state="running")
-    assert stored(store, run.id)["state"] == "queued"
+    assert json.loads((store.folder_of(run.id) / "run.json").read_text())["state"] == "queued"
     assert len(list(store.folder_of(run.id).iterdir())) == 1
     sentence = refused(lambda: store.create(CONFIG, "ada", used))
     assert "No space left" in sentence and "EUROSAT_RUNS" in sentence
@@ -205,91 +195,7 @@ def test_only_abandoned_runs_are_marked_interrupted(store: RunStore, used: Tiles
     assert [each.id for each in store.mark_interrupted()] == [elsewhere.id]
 
 
-# -- folders that look like a run and cannot be used
-
-
-Spoil = Callable[[Path, dict[str, Any]], Any]
-
-
-def wrote(change: Callable[[dict[str, Any]], Any]) -> Spoil:
-    """A run.json that holds what `change` makes of a good one."""
-
-    def spoil(folder: Path, values: dict[str, Any]) -> None:
-        changed = change(values)
-        (folder / "run.json").write_text(json.dumps(values if changed is None else changed))
-
-    return spoil
-
-
-def text(content: str | bytes) -> Spoil:
-    data = content if isinstance(content, bytes) else content.encode()
-    return lambda folder, _values: (folder / "run.json").write_bytes(data)
-
-
-def replaced(folder: Path, _values: dict[str, Any]) -> None:
-    (folder / "run.json").unlink()
-    (folder / "run.json").mkdir()
-
-
-def removed(folder: Path, _values: dict[str, Any]) -> None:
-    (folder / "run.json").unlink()
-
-
-def forbidden(folder: Path, _values: dict[str, Any]) -> None:
-    (folder / "run.json").chmod(0)
-
-
-def put(name: str, value: Any) -> Spoil:
-    return wrote(lambda values: values.update({name: value}))
-
-
-BAD_FOLDERS: dict[str, tuple[Spoil, str]] = {
-    "not JSON": (text("{'state': "), "is not JSON"),
-    "empty file": (text(""), "is not JSON"),
-    "binary": (text(b"\x80\x02\xff\x00"), "is not JSON"),
-    "nested without end": (text("[" * 100_000), "is not JSON"),
-    "list": (text("[1, 2]"), "holds no settings"),
-    "null": (text("null"), "holds no settings"),
-    "other version": (put("format", 99), "another version of the lab"),
-    "no version": (wrote(lambda values: values.pop("format") and None), "another version of the lab"),
-    "unknown entry": (put("colour", "red"), "unknown entry 'colour'"),
-    "bad setting": (wrote(lambda values: values["config"].update(epochs=0)), "Epochs is 0"),
-    "unknown setting": (wrote(lambda values: values["config"].update(speed=9)), "no setting called 'speed'"),
-    "settings are a list": (put("config", [1]), "settings that cannot be used"),
-    "unknown state": (put("state", "asleep"), "unknown state 'asleep'"),
-    "state is a list": (put("state", ["running"]), "lacks an entry"),
-    "missing entry": (wrote(lambda values: {k: v for k, v in values.items() if k != "owner"}), "owner"),
-    "no tiles": (wrote(lambda values: {k: v for k, v in values.items() if k != "tiles"}), "tiles"),
-    "tiles without classes": (wrote(lambda values: values["tiles"].pop("class_names") and None), "class_names"),
-    "count of tiles is text": (wrote(lambda values: values["tiles"].update(count="many")), "which tiles it used"),
-    "foreign id": (put("id", ID), f"belongs to {ID}"),
-    "owner is a number": (put("owner", 5), "no text in 'owner'"),
-    "never created": (put("created", None), "no time in 'created'"),
-    "started on a word": (put("started", "yesterday"), "no time in 'started'"),
-    "ended at infinity": (put("ended", float("inf")), "no time in 'ended'"),
-    "figures are text": (put("summary", {"epochs": "3"}), "no figures in 'summary'"),
-    "figures are a list": (put("summary", [3]), "no figures in 'summary'"),
-    "run.json is a folder": (replaced, "cannot be read"),
-    "no run.json": (removed, "has no run.json"),
-    "no permission": (forbidden, "cannot be read"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FOLDERS)
-def test_a_bad_run_folder_gets_a_sentence_and_the_others_stay(store: RunStore, used: TilesUsed, case: str) -> None:
-    if case == "no permission" and (sys.platform == "win32" or os.geteuid() == 0):
-        pytest.skip("this user may read everything")
-    good, bad = make(store, used, created=1.0), make(store, used)
-    spoil, words = BAD_FOLDERS[case]
-    spoil(store.folder_of(bad.id), stored(store, bad.id))
-    if case == "no run.json":  # of a young folder it would be thought that it is just being made
-        age(store.folder_of(bad.id))
-    sentence = refused(lambda: store.get(bad.id))
-    assert words in sentence and bad.id in sentence
-    assert store.all() == ([good], [sentence])
-    assert store.mark_interrupted() == []
-    store.delete(bad.id) if case == "no run.json" else None
-    assert store.get(good.id) == good
+# -- what else lies in the folder
 
 
 def test_what_is_not_named_like_a_run_is_passed_over(store: RunStore, used: TilesUsed) -> None:

@@ -6,7 +6,8 @@ import torch
 from fake_engine import CONFIG, OpenFake, refused, tiles_used, wait_for_state
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab.runs import RunRecord, RunStore
+from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sealed import against_validation, earlier_openings
 from eurosat_core.lab.train_job import predictions_from_bytes, predictions_to_bytes
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions

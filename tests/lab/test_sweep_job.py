@@ -18,7 +18,8 @@ from eurosat_core.lab.events import event_from_dict, event_to_dict
 from eurosat_core.lab.frames import progress, seconds_left
 from eurosat_core.lab.history import History, SweepHistory
 from eurosat_core.lab.jobs import Control, Job, run_job
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sweep_estimate import estimate_sweep, least_seconds
 from eurosat_core.lab.sweep_frames import live_frame
 from eurosat_core.speed import steps as steps_module

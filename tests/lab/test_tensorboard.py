@@ -13,7 +13,8 @@ import pytest
 from fake_engine import ROOT, epoch_done, eventually, finished, started
 
 from eurosat_core.lab import tensorboard
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.tensorboard import TensorBoard
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig

@@ -12,7 +12,8 @@ from fake_engine import epoch_done, finished, started, step
 from trace_makers import host, text
 
 from eurosat_core.lab import tensorboard_logs
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.training.config import TrainConfig
 

@@ -14,7 +14,8 @@ from fake_engine import CONFIG
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.data.weights import weights_problem
 from eurosat_core.lab.jobs import Job, run_job
-from eurosat_core.lab.runs import RunStore, TilesUsed
+from eurosat_core.lab.run_record import TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import load_network
 from eurosat_core.lab.trained_weights import FILE, contents, loading_code, source
 from eurosat_core.models.catalog import CATALOG, build_model

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fake_engine import SPEEDS
 
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.workload import measured_rate, short_time, tutorials_slip
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.convolution import LayerWork

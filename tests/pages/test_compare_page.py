@@ -13,7 +13,8 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.lab.bundles import export_bundle
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.recorded_runs import RecordedRuns
-from eurosat_core.lab.runs import RunRecord, RunStore, TilesUsed
+from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.runs import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import Event, Finished
 from pages.parts import compare_matrices, compare_state

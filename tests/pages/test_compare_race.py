@@ -9,7 +9,7 @@ from eurosat_core import wording
 from eurosat_core.errors import RunError
 from eurosat_core.lab import race
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.events import SweepStarted, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, CellResult, SweepResult
 from eurosat_core.speed.turns import Turn

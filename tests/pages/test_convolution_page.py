@@ -21,7 +21,7 @@ from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import BEFORE, RECORDED
 from eurosat_core.lab.kept_epochs import epoch_file
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models import recorded
 from eurosat_core.models.convolution import FILTERS
 from eurosat_core.models.recorded import recorded_network

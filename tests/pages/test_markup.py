@@ -15,7 +15,7 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import State
+from eurosat_core.lab.run_record import State
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import recipe_config
 from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, used

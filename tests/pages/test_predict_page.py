@@ -17,7 +17,7 @@ from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.predict_words import answer_words
-from eurosat_core.lab.runs import RunRecord
+from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models import recorded
 from eurosat_core.training.network import make_network
