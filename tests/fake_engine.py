@@ -23,9 +23,9 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.engine import EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, Job, JobResult
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.protocol import EventsTold, JobEnded, Message
 from eurosat_core.lab.run_record import RunRecord, TilesUsed
 from eurosat_core.lab.runs import RunStore
 from eurosat_core.settings import Settings

@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.engine import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.jobs import Command, Job
+from eurosat_core.lab.protocol import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.runs import RunStore

@@ -8,9 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import dask.config
 import psutil
@@ -24,11 +23,12 @@ from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed, measure_speeds
 from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
 from eurosat_core.lab.jobs import Command, Job, JobResult
+from eurosat_core.lab.protocol import EventsTold, JobEnded, Message
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings
 from eurosat_core.training.allocator import KEEPING, give_back_memory
 
-__all__ = ["DaskEngine", "Engine", "EventsTold", "JobEnded", "Message"]
+__all__ = ["DaskEngine"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,70 +56,8 @@ _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.target": False,
 }
-
-
 # Dask's HTTP servers cannot be switched off, so they get no pages and an address that nobody else can reach.
 _NO_PAGES: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-
-
-@dataclass(frozen=True)
-class EventsTold:
-    """A worker's report about a run."""
-
-    run_id: str
-    events: list[RunEvent]
-
-
-@dataclass(frozen=True)
-class JobEnded:
-    """A job came back, or (result None) its worker died; then `message` says so."""
-
-    run_id: str
-    result: JobResult | None
-    message: str = ""
-
-
-Message = EventsTold | JobEnded
-
-
-class Engine(Protocol):
-    """What the lab asks of its workers; tests put a small one in its place."""
-
-    def open(self, receive: Callable[[Message], None]) -> None:
-        """Start the workers; `receive` is called, from any thread, with what they say."""
-        ...
-
-    def probe(self) -> tuple[Device, ...]:
-        """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
-        ...
-
-    def wait_until_warm(self, device: str) -> None:
-        """Return when the device's worker has loaded what it needs, so that nothing is measured beside that."""
-        ...
-
-    def is_calm(self) -> bool:
-        """Whether the machine has next to nothing to do, so that what is measured on it can be trusted."""
-        ...
-
-    def measure(self, device: str, threads: int) -> list[Speed]:
-        """A short measurement of how fast `device` trains with so many CPU threads; the device must be idle."""
-        ...
-
-    def start(self, job: Job) -> None:
-        """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
-        ...
-
-    def command(self, run_id: str, name: Command) -> bool:
-        """Pass a command to a running job; False when no worker has it."""
-        ...
-
-    def restart(self, device: str) -> None:
-        """Replace a device's worker by a fresh process."""
-        ...
-
-    def close(self) -> None:
-        """End all workers."""
-        ...
 
 
 def _work_in_worker(job: Job) -> JobResult:

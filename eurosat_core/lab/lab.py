@@ -10,7 +10,7 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
-from eurosat_core.lab.engine import DaskEngine, Engine
+from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates, tiles_used
 from eurosat_core.lab.frames import seconds_left
 from eurosat_core.lab.guesses import GuessBook
@@ -23,6 +23,7 @@ from eurosat_core.lab.lineup import Lineup
 from eurosat_core.lab.measuring import Measuring
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profiles import Profiles
+from eurosat_core.lab.protocol import Engine
 from eurosat_core.lab.queue import Place
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.runs import RunStore

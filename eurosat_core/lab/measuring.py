@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.dispatch import Dispatcher
-from eurosat_core.lab.engine import Engine
+from eurosat_core.lab.protocol import Engine
 
 __all__ = ["Measuring"]
 
