@@ -10,10 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Literal
-
-from filelock import FileLock
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
@@ -21,6 +18,7 @@ from eurosat_core.lab.jobs import Command, Job
 from eurosat_core.lab.protocol import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
 from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.running import Running, RunningRuns
 from eurosat_core.lab.runs import RunStore
 from eurosat_core.settings import Settings
 
@@ -31,22 +29,6 @@ logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.5
 _LATE_EVENTS_SECONDS = 3.0  # a result may overtake the last events; they are waited for so long
 _ORPHANS_SECONDS = 30.0  # how often to look for runs of other programs that have died
-_MOST_PARKED = 8  # paused runs whose place was given away; each keeps its network and its loader workers
-
-
-@dataclass
-class _Running:
-    """A run that a worker has: its line entry, its lock, and what is known of its course."""
-
-    waiting: Waiting
-    lock: FileLock
-    began: float = field(default_factory=time.monotonic)
-    told: int = 0
-    paused_since: float | None = None
-    parked: bool = False  # paused for so long that its place was given to others
-    stopping: bool = False
-    owed: list[Command] = field(default_factory=list)  # asked for before its worker had begun
-    ended: float | None = None  # when its result came, which then waits for events still on their way
 
 
 class Dispatcher:
@@ -75,9 +57,7 @@ class Dispatcher:
         self._available = available
         self._seconds_left = seconds_left
         self._queue = FairQueue(settings.queue_limit)
-        self._running: dict[str, _Running] = {}
-        self._returning: list[str] = []  # parked runs that were resumed and wait for their device
-        self._reserved: set[str] = set()
+        self._running = RunningRuns()
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="eurosat-dispatch", daemon=True)
@@ -92,12 +72,12 @@ class Dispatcher:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         with self._lock:
-            for run_id, running in self._running.items():
+            for run_id, running in self._running:
                 with suppress(LabError, OSError):
                     message = "The lab was closed while it ran. What it had reported until then is kept."
                     self._store.end(run_id, "interrupted", message)
                 running.lock.release()
-            self._running.clear()
+                self._running.remove(run_id)
 
     def receive(self, message: Message) -> None:
         """What a worker says; taken up by the dispatcher's thread."""
@@ -125,15 +105,16 @@ class Dispatcher:
         Nor is a device measured beside a run that is itself a measurement. alone: nor beside any run.
         """
         with self._lock:
-            running = [each.waiting for each in self._running.values() if not each.parked]
-            if device in self._busy() or any(alone or each.measured for each in running):
+            if device in self._running.busy():
                 return False
-            self._reserved.add(device)
+            if any(alone or each.waiting.measured for each in self._running.at_work()):
+                return False
+            self._running.reserved.add(device)
             return True
 
     def release(self, device: str) -> None:
         """End a reservation."""
-        self._reserved.discard(device)
+        self._running.reserved.discard(device)
         self.look()
 
     def look(self) -> None:
@@ -163,8 +144,7 @@ class Dispatcher:
                     raise RunError(f"The run {run_id} is not one of this server's, so it cannot be changed here.")
                 raise RunError(f"The run {run_id} has already ended ({self._store.get(run_id).state}).")
             if command == "resume" and running.parked:
-                if run_id not in self._returning:
-                    self._returning.append(run_id)
+                self._running.wants_back(run_id)
                 self.look()
                 return
             if command == "stop":
@@ -192,23 +172,13 @@ class Dispatcher:
 
     def returning(self, run_id: str) -> bool:
         """Whether a parked run was resumed and waits for its device."""
-        return run_id in self._returning
+        return self._running.is_returning(run_id)
 
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands; None when it does not wait."""
         with self._lock:
-            now = [
-                replace(each.waiting, seconds=self._left(each)) for each in self._running.values() if not each.parked
-            ]
+            now = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in self._running.at_work()]
             return self._queue.place(run_id, now)
-
-    def _left(self, running: _Running) -> float | None:
-        if running.paused_since is not None:
-            return None
-        left = self._seconds_left(running.waiting.run_id)
-        if left is None and running.waiting.seconds is not None:
-            return max(0.0, running.waiting.seconds - (time.monotonic() - running.began))
-        return left
 
     # -- the dispatcher's thread
 
@@ -254,7 +224,7 @@ class Dispatcher:
             return
         self._finish(message, running)
 
-    def _finish(self, message: JobEnded, running: _Running) -> None:
+    def _finish(self, message: JobEnded, running: Running) -> None:
         run_id, result = message.run_id, message.result
         with self._lock:
             try:
@@ -271,36 +241,28 @@ class Dispatcher:
                     self._store.end(run_id, "failed", f"Its result could not be stored: {error}")
             finally:
                 running.lock.release()
-                self._running.pop(run_id, None)
-                if run_id in self._returning:
-                    self._returning.remove(run_id)
+                self._running.remove(run_id)
         if result is not None and result.restart_worker:
             self._restart(running.waiting.device)
 
     def _restart(self, device: str) -> None:
         """Replace the worker of a device that failed; runs that were parked in it end with the reason."""
         with self._lock:
-            lost = [each for each in self._running.values() if each.parked and each.waiting.device == device]
+            lost = self._running.parked_on(device)
         for running in lost:
             message = "Another run made the device fail while this one was paused, so its process was restarted."
             self._finish(JobEnded(running.waiting.run_id, None, message), running)
         self._engine.restart(device)
 
-    def _busy(self) -> set[str]:
-        """Devices on which something runs or is measured."""
-        return {each.waiting.device for each in self._running.values() if not each.parked} | self._reserved
-
     def _start_one(self) -> bool:
         """Start, or let return, one run that has an idle device; whether there was one."""
         with self._lock:
             tiles = self._tiles()
-            if tiles is None or self._reserved:
+            if tiles is None or self._running.reserved:
                 return False
-            idle = self._available() - self._busy()
-            back = next((each for each in self._returning if self._running[each].waiting.device in idle), None)
-            if back is not None:
-                self._running[back].parked = False  # it has its device again
-            now = [each.waiting for each in self._running.values() if not each.parked]
+            idle = self._available() - self._running.busy()
+            back = self._running.next_returning(idle)
+            now = [each.waiting for each in self._running.at_work()]
             waiting = None if back else self._queue.next_for(idle, now)
             if waiting is None and back is None:
                 return False
@@ -332,7 +294,7 @@ class Dispatcher:
                 if tiles.fingerprint != record.tiles.fingerprint:
                     raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
                 self._store.update(run_id, state="running", started=time.time())
-                self._running[run_id] = _Running(waiting, held)
+                self._running.add(waiting, held)
                 return Job(
                     run_id,
                     record.config,
@@ -358,21 +320,17 @@ class Dispatcher:
                 logger.exception("run %s could not be started", job.run_id)
                 message = f"It could not be started ({type(error).__name__}: {message[:200]}). Start it again."
             with self._lock:
-                running = self._running.pop(job.run_id)
+                running = self._running.get(job.run_id)
+                self._running.remove(job.run_id)
                 with suppress(LabError, OSError):
                     self._store.end(job.run_id, "failed", message)
-                running.lock.release()
+                if running is not None:
+                    running.lock.release()
 
     def _park_long_paused(self) -> None:
         """A run paused for long gives its device to others; it keeps its state in the worker's memory."""
-        limit = self._settings.pause_minutes * 60
         with self._lock:
-            for running in self._running.values():
-                since = running.paused_since
-                if since is not None and time.monotonic() - since > limit:
-                    running.parked = True
-            parked = [each for each in self._running.values() if each.parked and not each.stopping]
-            too_many = parked[:-_MOST_PARKED]
+            too_many = self._running.park(self._settings.pause_minutes * 60)
             for running in too_many:
                 running.stopping = True
         for running in too_many:
@@ -388,7 +346,6 @@ class Dispatcher:
             if not arrived:
                 running.parked = True  # tried again at the next look
                 return False
-            running.paused_since = None
-            self._returning.remove(run_id)
+            self._running.returned(run_id)
             self._store.update(run_id, state="running")
         return True
