@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eurosat_core.speed.experiments import EXPERIMENTS, GUESSES
+from eurosat_core.speed.experiment import GUESSES
+from eurosat_core.speed.experiments import EXPERIMENTS
 from pages.parts import (
     lesson,
     speed_choose,

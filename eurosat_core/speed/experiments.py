@@ -3,79 +3,17 @@
 The sentences say what an outcome means; which outcome it is, only the measurement decides. No torch here.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.layers import format_network
 from eurosat_core.models.presets import changed_baseline
+from eurosat_core.speed.experiment import Experiment, Option, home_device
 from eurosat_core.speed.plan import Cell, SweepPlan
-from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
 
-__all__ = [
-    "EXPERIMENTS",
-    "GUESSES",
-    "Experiment",
-    "Figure",
-    "Option",
-    "experiment",
-    "experiment_problem",
-    "guess_ratio",
-    "home_device",
-    "plan_experiment",
-]
-
-Figure = Literal["tiles", "work"]
-
-GUESSES: dict[str, tuple[float, float]] = {
-    "slower": (0.0, 0.95),
-    "about the same": (0.95, 1.05),
-    "up to twice as fast": (1.05, 2.0),
-    "more than twice as fast": (2.0, math.inf),
-}
-"""What can be guessed of the focus against the reference: the factors that each choice covers (from, below)."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One value of an experiment: its label, what it changes, and whether it is also trained to an accuracy."""
-
-    label: str
-    changes: dict[str, Any]
-    learns: bool = True
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One change, measured. tip: which of the tutorial's four it is, 0 for what that leaves out.
-
-    question: a guess about `focus` against `reference` (labels of `options`). figure: what is compared: tiles per
-    second, or for networks of different sizes the arithmetic per second (`work`). base: settings that all options
-    share. seconds: of timed steps per device, in so many `rounds`. outcomes: what it means if the focus is faster, the
-    same, slower. misconception: what it puts right. needs_gpu: why it says nothing without one; empty where it does.
-    """
-
-    name: str
-    title: str
-    tip: int
-    question: str
-    setting: str
-    options: tuple[Option, ...]
-    reference: str
-    focus: str
-    outcomes: dict[Outcome, str]
-    misconception: str
-    base: dict[str, Any] = field(default_factory=dict)
-    model: str = "baseline"
-    figure: Figure = "tiles"
-    seconds: float = 25.0
-    rounds: int = SweepPlan().rounds
-    target_accuracy: float | None = None
-    accuracy_seconds: float = 12.0
-    needs_gpu: str = ""
+__all__ = ["EXPERIMENTS", "experiment", "experiment_problem", "plan_experiment"]
 
 
 def _wider(times: int) -> dict[str, Any]:
@@ -292,11 +230,6 @@ def experiment_problem(one: Experiment, devices: Sequence[str]) -> str:
     return ""
 
 
-def home_device(devices: Sequence[str]) -> str:
-    """The device whose worker measures: the GPU where there is one, for its worker can compute on the CPU as well."""
-    return next((each for each in devices if each != "cpu"), "cpu")
-
-
 def plan_experiment(name: str, devices: Sequence[str], model: str | None = None) -> tuple[TrainConfig, SweepPlan]:
     """What an experiment measures on these devices: the config that all share, and the plan.
 
@@ -329,10 +262,3 @@ def plan_experiment(name: str, devices: Sequence[str], model: str | None = None)
     ).checked()
     plan.configs(config)
     return config, plan
-
-
-def guess_ratio(guess: str) -> tuple[float, float]:
-    """The factors that a guess covers. Raises `ConfigError` for a guess that is none."""
-    if guess not in GUESSES:
-        raise ConfigError(f"“{guess}” cannot be guessed. Choose one of: {', '.join(GUESSES)}.")
-    return GUESSES[guess]
