@@ -78,7 +78,7 @@ with st.expander(
         train_settings.draw()
         train_start.draw()
     with model:
-        model_table.draw(*train_state.architecture())
+        model_table.draw(train_state.architecture())
 
 if record is None and not problem:
     st.info(WORDS["empty"], icon=":material/model_training:")

@@ -33,7 +33,7 @@ CALCULATED = {"words"}
 
 
 def _costs() -> pd.DataFrame:
-    return cost_frame(RUNS, lambda name, layers, pool: summarize(build_model(name, 10, layers, stem_pool=pool)))
+    return cost_frame(RUNS, lambda network: summarize(build_model(network.model, 10, network.network)))
 
 
 @pytest.mark.parametrize(

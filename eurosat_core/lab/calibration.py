@@ -70,7 +70,7 @@ class Speed:
     @property
     def architecture(self) -> Architecture:
         """The network that was measured."""
-        return TrainConfig(model=self.model, stem_pool=self.stem_pool).architecture
+        return Architecture(self.model, stem_pool=self.stem_pool)
 
 
 def measure_speeds(device: str, threads: int) -> list[Speed]:

@@ -9,6 +9,7 @@ from eurosat_core.lab.comparison import RunFigures, differences
 from eurosat_core.lab.contenders import Contender
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.summary import ModelSummary
+from eurosat_core.training.config import Architecture
 
 __all__ = ["cost_frame", "differences_frame", "figures_note", "learning_curves", "seconds_frame"]
 
@@ -31,19 +32,18 @@ def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
     return frame.astype({"epoch": int, "seconds": float, "value": float})
 
 
-def cost_frame(runs: Sequence[Contender], summary: Callable[[str, str, bool], ModelSummary]) -> pd.DataFrame:
+def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], ModelSummary]) -> pd.DataFrame:
     """What each run's accuracy cost: run, model, device, accuracy, seconds, epochs, parameters, trained, macs, origin.
 
-    summary: costs of a network, by its `architecture`, as `Lab.model_summary` has them. macs: multiply-accumulates of
-    one tile going forward. origin: `here`, or where it was recorded. Runs without an epoch are
-    left out.
+    summary: costs of a network, as `Lab.model_summary` has them. macs: multiply-accumulates of one tile going forward.
+    origin: `here`, or where it was recorded. Runs without an epoch are left out.
     """
     rows = []
     for each in runs:
         config = each.record.config
         if each.accuracy is None or each.seconds is None:
             continue
-        costs, entry = summary(*config.architecture), CATALOG[config.model]
+        costs, entry = summary(config.architecture), CATALOG[config.model]
         started = each.history.started
         rows.append(
             (

@@ -47,10 +47,10 @@ class Estimates(Results):
         """Keep what was measured of a device, in place of what was known of it."""
         self._speeds = (*(each for each in self._speeds if each.device != device), *speeds)
 
-    def model_summary(self, name: str, network: str = "", stem_pool: bool = True) -> ModelSummary:
-        """Layers, parameters and costs of a network (`TrainConfig.architecture`), at 64×64, for the lab's classes."""
+    def model_summary(self, network: Architecture) -> ModelSummary:
+        """Layers, parameters and costs of a network at 64×64, for the lab's classes."""
         tile_set = self.library.tile_set
-        return _summary(len(tile_set.class_names) if tile_set else 10, name, network, stem_pool)
+        return _summary(network, len(tile_set.class_names) if tile_set else 10)
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
@@ -129,11 +129,11 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
 
 def _macs(config: TrainConfig) -> dict[Architecture, int]:
     """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
-    return {each: _summary(10, *each).macs for each in (*MEASURED_NETWORKS, config.architecture)}
+    return {each: _summary(each, classes=10).macs for each in (*MEASURED_NETWORKS, config.architecture)}
 
 
 @lru_cache(maxsize=32)
-def _summary(classes: int, name: str, network: str, stem_pool: bool) -> ModelSummary:
+def _summary(network: Architecture, classes: int) -> ModelSummary:
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
-        made = build_model(name, classes, network, stem_pool=stem_pool)
+        made = build_model(network.model, classes, network.network, stem_pool=network.stem_pool)
     return summarize(made)

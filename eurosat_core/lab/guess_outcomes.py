@@ -24,6 +24,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.convolution import layer_work
 from eurosat_core.speed.experiment import home_device
 from eurosat_core.speed.experiments import EXPERIMENTS
+from eurosat_core.training.config import Architecture
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
@@ -122,7 +123,7 @@ def _where(lab: "Lab", evidence: Evidence, guess: str) -> Answer:
     kinds = WHERE_GUESSES.get(guess)
     if kinds is None:
         return None
-    parts = parts_of_rows(lab.model_summary("baseline").layers)
+    parts = parts_of_rows(lab.model_summary(Architecture("baseline")).layers)
     words = where_sentence("Baseline", parts).replace("**", "")
     return words, "right" if guess_sentence(kinds, parts) == "You guessed both." else "off"
 

@@ -10,6 +10,7 @@ from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.summary import ModelSummary
+from eurosat_core.training.config import Architecture
 
 __all__ = ["TRAINING_SHARE", "Rate", "measured_rate", "short_time", "tutorials_slip"]
 
@@ -29,19 +30,19 @@ def measured_rate(
     device: str,
     speeds: Sequence[Speed],
     runs: Iterable[RunRecord],
-    summary: Callable[[str, str, bool], ModelSummary],
+    summary: Callable[[Architecture], ModelSummary],
     machine: dict[str, Any],
 ) -> Rate | None:
     """The highest rate that was measured on a device; None while nothing was.
 
     Of runs only finished ones count that were alone on this machine, took their tiles from memory (else the rate may
-    be the loader's) and trained the whole network. summary: costs of a network, by its `architecture`. machine: as
+    be the loader's) and trained the whole network. summary: costs of a network. machine: as
     runs note it.
     """
     found: list[Rate] = []
     for speed in speeds:
         if speed.device == device and not model_entry(speed.model).is_pretrained:
-            macs = summary(*speed.architecture).macs
+            macs = summary(speed.architecture).macs
             title = model_entry(speed.model).title
             how = f"{title} trained for a moment when the lab opened (batches of {speed.batch_size}"
             found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
@@ -51,7 +52,7 @@ def measured_rate(
         here = all(run.machine.get(name) == value for name, value in machine.items())
         if not (alone and here and rate and run.config.device == device and run.config.source == "memory"):
             continue
-        costs = summary(*run.config.architecture)
+        costs = summary(run.config.architecture)
         if costs.trainable_params == costs.total_params:
             how = f"your lab’s run {run.id} (batches of {run.config.batch_size}"
             found.append(_rate(costs.macs * rate, how, run.config.precision))

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import CATALOG, default_settings, model_entry
@@ -19,8 +19,13 @@ PRECISIONS = ("float32", "bfloat16")
 SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
 
-Architecture = tuple[str, str, bool]
-"""A model's name, the layers of the model `custom`, and whether tilenet pools after its stem."""
+
+class Architecture(NamedTuple):
+    """Which network: a model of the catalog, the layers of `custom`, and whether tilenet pools after its stem."""
+
+    model: str
+    network: str = ""
+    stem_pool: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class TrainConfig:
     @property
     def architecture(self) -> Architecture:
         """Which network it is, whatever it starts from and however it is trained."""
-        return self.model, self.network, self.stem_pool
+        return Architecture(self.model, self.network, self.stem_pool)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

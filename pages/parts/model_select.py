@@ -6,6 +6,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.anatomy import guess_sentence, parts_of_rows, where_sentence
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.summary import ModelSummary
+from eurosat_core.training.config import Architecture
 from pages.parts import lesson, model_figures, model_table, session
 
 __all__ = ["draw", "names"]
@@ -33,7 +34,7 @@ def draw(guess: tuple[str, str] | None) -> None:
     )
     entry = CATALOG[chosen]
     try:
-        summary = session.lab().model_summary(chosen)
+        summary = session.lab().model_summary(Architecture(chosen))
     except LabError as error:
         st.markdown(f"**{entry.title}** · {entry.about}")
         st.error(lesson.plain(str(error)), icon=":material/cloud_off:")
@@ -45,7 +46,7 @@ def draw(guess: tuple[str, str] | None) -> None:
         st.markdown("**Where are the parameters, where are the multiplications?**")
         model_figures.bars(parts, f"model_shares_{chosen}", entry.title)
     with table, st.container(height=_LONG_TABLE if len(summary.layers) > _MANY_ROWS else "content", border=False):
-        model_table.draw(chosen)
+        model_table.draw(Architecture(chosen))
     sentences = [where_sentence(entry.title, parts), _frozen(summary)]
     if guess is not None and chosen == "baseline":
         sentences.append(guess_sentence(guess, parts))

@@ -4,15 +4,16 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.training.config import Architecture
 from pages.parts import session
 
 __all__ = ["draw"]
 
 
-def draw(name: str, network: str = "", stem_pool: bool = True) -> None:
-    """The summary table of a network (`TrainConfig.architecture`), and its totals."""
-    summary = session.lab().model_summary(name, network, stem_pool)
-    entry = CATALOG[name]
+def draw(network: Architecture) -> None:
+    """The summary table of a network, and its totals."""
+    summary = session.lab().model_summary(network)
+    entry = CATALOG[network.model]
     st.markdown(f"**{entry.title}** · {entry.about}")
     table = pd.DataFrame(
         [

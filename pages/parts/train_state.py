@@ -106,7 +106,7 @@ def model() -> str:
 def architecture() -> Architecture:
     """The network that is chosen. The layers of one's own are kept in the session for when it is chosen again."""
     layers: str = st.session_state[key("network")] if model() == "custom" else ""
-    return model(), layers, bool(st.session_state[key("stem_pool")])
+    return Architecture(model(), layers, bool(st.session_state[key("stem_pool")]))
 
 
 def in_short() -> str:

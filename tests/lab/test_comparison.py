@@ -13,7 +13,7 @@ from eurosat_core.lab.contenders import classifiers, contenders, labels
 from eurosat_core.lab.history import History
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import summarize
-from eurosat_core.training.config import recipe_config
+from eurosat_core.training.config import Architecture, recipe_config
 from eurosat_core.training.evaluation import evaluate_predictions
 
 TUTORIAL = recipe_config("baseline", epochs=3)
@@ -239,8 +239,8 @@ def test_learning_curves_hold_every_epoch_of_every_run() -> None:
 def test_cost_is_that_of_the_model_and_the_run() -> None:
     runs = compared(run(), run(config=recipe_config("custom", network="flatten, linear out")), run(History(), None))
 
-    def summary(name: str, network: str, stem_pool: bool) -> Any:
-        return summarize(build_model(name, 10, network, stem_pool=stem_pool))
+    def summary(network: Architecture) -> Any:
+        return summarize(build_model(network.model, 10, network.network))
 
     frame = cost_frame(runs, summary)
     assert list(frame["parameters"]) == [338_486, 122_890]

@@ -28,6 +28,7 @@ from eurosat_core.errors import DataError
 from eurosat_core.lab import library, results
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
+from eurosat_core.training.config import Architecture
 
 
 def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_tiles: TileSet) -> None:
@@ -39,7 +40,7 @@ def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_t
     found = lab.estimate(CONFIG)
     assert found and found.seconds > 0 and "measurement" in found.basis
     assert not [each for each in lab.room() if each.state == "problem" and each.name != "Disk"]
-    assert lab.model_summary("baseline").total_params > 0
+    assert lab.model_summary(Architecture("baseline")).total_params > 0
     assert not engine.order
 
 
@@ -57,7 +58,7 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
         eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
         assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
         assert lab.estimate(CONFIG) is None
-        assert lab.model_summary("baseline").total_params == 338_486
+        assert lab.model_summary(Architecture("baseline")).total_params == 338_486
         go_on.set()
         eventually(lambda: lab.tiles().tile_set)
         assert lab.submit(CONFIG, "ada").state == "queued"

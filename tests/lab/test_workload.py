@@ -12,15 +12,18 @@ from eurosat_core.models.catalog import build_model
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.presets import PRESETS
 from eurosat_core.models.summary import ModelSummary, summarize
-from eurosat_core.training.config import recipe_config
+from eurosat_core.training.config import Architecture, recipe_config
 from tests.run_makers import make_record
 
 HERE = {"threads": 2, "device_name": "Test CPU"}
 FAST = recipe_config("baseline", "fast")
 
 
-def summary(name: str, network: str = "", stem_pool: bool = True) -> ModelSummary:
-    return summarize(build_model(name, network=network, stem_pool=stem_pool))
+BASELINE = Architecture("baseline")
+
+
+def summary(network: Architecture) -> ModelSummary:
+    return summarize(build_model(network.model, network=network.network, stem_pool=network.stem_pool))
 
 
 def run(rate: float = 9000.0, **changes: Any) -> RunRecord:
@@ -36,14 +39,14 @@ def test_nothing_measured_gives_no_figure() -> None:
 def test_the_fastest_short_measurement() -> None:
     rate = measured_rate("cpu", SPEEDS, [], summary, HERE)
     assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary("baseline").macs / 0.0002)
+    assert rate.per_second == pytest.approx(3 * summary(BASELINE).macs / 0.0002)
     assert "when the lab opened (batches of 128, bfloat16)" in rate.basis
 
 
 def test_a_faster_run_is_taken_and_named() -> None:
     rate = measured_rate("cpu", SPEEDS, [run()], summary, HERE)
     assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary("baseline").macs * 9000)
+    assert rate.per_second == pytest.approx(3 * summary(BASELINE).macs * 9000)
     assert "run run (batches of 64, bfloat16)" in rate.basis
 
 
@@ -66,13 +69,13 @@ def test_a_network_of_ones_own_is_counted_by_its_own_layers() -> None:
     layers = PRESETS["deeper"].text
     rate = measured_rate("cpu", [], [run(config=replace(FAST, model="custom", network=layers))], summary, HERE)
     assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary("custom", layers).macs * 9000)
-    assert summary("custom", layers).macs != summary("baseline").macs
+    assert rate.per_second == pytest.approx(3 * summary(Architecture("custom", layers)).macs * 9000)
+    assert summary(Architecture("custom", layers)).macs != summary(BASELINE).macs
 
 
 def test_a_frozen_network_did_less_than_its_layers_say() -> None:
-    def frozen(name: str, _network: str, _stem_pool: bool) -> ModelSummary:
-        return replace(summary(name), trainable_params=850)
+    def frozen(network: Architecture) -> ModelSummary:
+        return replace(summary(network), trainable_params=850)
 
     assert measured_rate("cpu", [], [run()], frozen, HERE) is None
 

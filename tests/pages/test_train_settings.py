@@ -11,7 +11,7 @@ from eurosat_core.lab import choices
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.recipes import RECIPES
 from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
 
@@ -126,10 +126,12 @@ def test_a_recipe_with_another_network_shows_its_costs_and_leaves_it_to_its_own_
     def million_macs() -> float:
         return float(next(each.value["MACs (M)"].sum() for each in test.dataframe if "MACs (M)" in each.value))
 
-    usual, pooled = million_macs(), lab.model_summary("tilenet")
+    usual, pooled = million_macs(), lab.model_summary(Architecture("tilenet"))
     assert usual == pytest.approx(pooled.macs / 1e6)
     test.get_by_key("train_recipe").set_value("record").run()
-    assert million_macs() == pytest.approx(lab.model_summary("tilenet", stem_pool=False).macs / 1e6) != usual
+    assert (
+        million_macs() == pytest.approx(lab.model_summary(Architecture("tilenet", stem_pool=False)).macs / 1e6) != usual
+    )
     assert not test.toggle(key="train_stem_pool").value and not test.button(key="train_start").disabled
     test.selectbox(key="train_model").set_value("baseline").run()
     assert test.toggle(key="train_stem_pool").disabled and not test.button(key="train_start").disabled
