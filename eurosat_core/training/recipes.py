@@ -35,21 +35,22 @@ _PRETRAINED_FAST: dict[str, Any] = {
     "schedule": "cosine",
 }
 
-# tilenet's own recipes, each a whole training; `bench/tilenet.md` has what every choice is worth. They differ in how
-# long they take; the one for the record looks closer, too.
+# tilenet's own recipes, each a whole training. They differ in how long they take; the one for the record looks closer,
+# too. Beside each choice: what something else made of the 98.0 % that 60 epochs reached in the same study (one seed, so
+# 0.3 points up or down are luck). All of it, with what was tried besides, is in `bench/tilenet.md`.
 _TILENET: dict[str, Any] = {
     "source": "memory",
-    "batch_size": 128,
-    "optimizer": "sgd",
-    "learning_rate": 0.2,
+    "batch_size": 128,  # 64: 97.7 %
+    "optimizer": "sgd",  # Muon: 98.0 %
+    "learning_rate": 0.2,  # 0.1: 97.8 %, 0.4: 97.7 %
     "nesterov": True,
-    "weight_decay": 0.0005,
+    "weight_decay": 0.0005,  # 0.001: 97.8 %, 0.00025: 97.4 %
     "schedule": "one_cycle",
-    "label_smoothing": 0.1,
+    "label_smoothing": 0.1,  # 0.05: 98.0 %
     "symmetries": True,
-    "shift": 4,
-    "growing_sizes": True,
-    "channels_last": True,
+    "shift": 4,  # 8 pixels: 97.8 %
+    "growing_sizes": True,  # whole tiles throughout: 97.4 %, and half as long again
+    "channels_last": True,  # with the next line: 1.75 times as fast on two cores
     "precision": "bfloat16",
 }
 _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
@@ -57,6 +58,7 @@ _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
     "tilenet": {
         "sprint": {**_TILENET, "epochs": 12},
         "fast": {**_TILENET, "epochs": 60},
+        # Without the pool 60 epochs end at 98.4 and 98.5 instead of 97.9 to 98.0 %, and 120 at 98.7 and 98.8 %.
         "record": {**_TILENET, "epochs": 100, "stem_pool": False},
     },
 }
