@@ -22,6 +22,7 @@ __all__ = [
     "luck",
     "majority_share",
     "outcome",
+    "rate_is_high",
 ]
 
 Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]
@@ -31,7 +32,8 @@ ACCURACY_GUESSES = {"about 10 (chance)": 0.1, "about 30": 0.3, "about 50": 0.5, 
 
 _GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
 _STANDSTILL = 0.01  # less than one percentage point more is called levelled off
-_HIGH_RATE = 0.25  # of a rate that comes down, more than this is still to go: what the figures say may yet change a lot
+_LOW_RATE = 0.05  # of its highest, a learning rate that goes to nothing counts as there
+_MANY_STEPS = 100  # of an epoch, where a run did not say how many it has
 _UNBALANCED = 1.25  # the largest class holds this much more than its share: guessing it is what must be beaten
 
 
@@ -97,8 +99,8 @@ def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Findi
     stage = learning(history, guessing.classes, majority)
     done, planned = len(history.epochs), record.config.epochs
     say = _STAGES[stage]
-    if stage in ("learning", "levelled", "overfitting") and _comes_down(record.config, done):
-        say = _on_its_way
+    if stage in ("learning", "levelled", "overfitting") and rate_is_high(record.config, history):
+        say = _rate_high
     sentence = say(record, history, guessing)
     if record.tiles.source == "synthetic" and stage != "nothing":
         sentence += " (These are synthetic tiles: the figures say nothing about real satellite pictures.)"
@@ -126,10 +128,19 @@ def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Findi
     return Finding("stopped", f"The run was stopped {how_far}.{none}{kept}")
 
 
-def _comes_down(config: TrainConfig, done: int) -> bool:
-    """Whether a learning rate that goes to nothing has, after so many epochs, a good part of its way still to go."""
-    rates = (rate_share(config.schedule, epoch, config.epochs) for epoch in range(done, config.epochs))
-    return config.schedule != "constant" and max(rates, default=0.0) > _HIGH_RATE
+def rate_is_high(config: TrainConfig, history: History) -> bool:
+    """Whether a learning rate that goes to nothing has yet to come down, after the complete epochs."""
+    if config.schedule == "constant":
+        return False
+    done = len(history.epochs)
+    rates = (_rate(config, history, epoch) for epoch in range(done, config.epochs))
+    return max(rates, default=0.0) > _LOW_RATE
+
+
+def _rate(config: TrainConfig, history: History, epoch: int) -> float:
+    """The share of its highest that the learning rate has after so many epochs."""
+    steps = history.started.steps_per_epoch if history.started else _MANY_STEPS
+    return rate_share(config.schedule, epoch * steps, config.epochs * steps)
 
 
 def _reach(history: History) -> str:
@@ -168,13 +179,20 @@ def _chance(record: RunRecord, history: History, guessing: _Guessing) -> str:
     )
 
 
-def _on_its_way(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    config, done = record.config, len(history.epochs)
-    rate = 100 * rate_share(config.schedule, done, config.epochs)
+def _rate_high(record: RunRecord, history: History, guessing: _Guessing) -> str:
+    done = len(history.epochs)
+    rate, next_rate = (_rate(record.config, history, epoch) for epoch in (done, done + 1))
+    now = f"at {100 * rate:.0f}\N{NO-BREAK SPACE}% of its highest"
+    text = f"{_reach(history)}; {guessing.words}. It is learning."
+    if not record.is_active:
+        return (
+            f"{text} Its learning rate had yet to come down to nothing (it was {now}), so these settings can most "
+            "likely reach more than this. Let one go to its end before you judge them."
+        )
+    way = "still goes up and will then" if next_rate > rate else "has yet to"
     return (
-        f"{_reach(history)}; {guessing.words}. It is learning. Its learning rate is at {rate:.0f}\N{NO-BREAK SPACE}% "
-        "of its highest and has yet to come down to nothing. With large steps validation accuracy may jump from epoch "
-        "to epoch; it settles, and mostly rises, as they get smaller. So judge it at the end."
+        f"{text} Its learning rate, {now}, {way} come down to nothing. With large steps validation accuracy may jump "
+        "from epoch to epoch; it settles, and mostly rises, as they get smaller. So judge it at the end."
     )
 
 

@@ -20,11 +20,10 @@ _WHY_EPOCHS = {
     "chance": "It is still at chance; time alone may be what it lacks.",
     "learning": "It was still learning when it ended, so this will most likely help.",
     "levelled": "It had levelled off, so expect little: that would be worth knowing, too.",
+    "levelled, rate down": "Its learning rate had come to nothing. Over more epochs that takes longer: it may help.",
+    "rate high": "Its learning rate had yet to come down, so it can most likely do better. Let this one end.",
     "overfitting": "It had begun to memorise, so expect validation to stand still while training rises.",
 }
-_WHY_SLOWER = (
-    "It ended as its learning rate came to nothing. Over more epochs the rate falls later: that may get further."
-)
 _WHY_RATE = {
     "chance": ("Smaller steps, in case these were too large to settle.", 0.1),
     "overfitting": ("Smaller steps: it gets less far from where it began.", 0.3),
@@ -56,10 +55,14 @@ def next_steps(evidence: Evidence, by_place: bool = True) -> list[NextStep]:
     return [each for each in found if each is not None]
 
 
-def _stage(best: Contender | None) -> findings.Learning:
+def _stage(best: Contender | None) -> str:
+    """How far a training has come, as `_WHY_EPOCHS` names it."""
     if best is None:
         return "nothing"
-    return findings.learning(best.history, max(len(best.record.tiles.class_names), 2), majority_of(best))
+    stage = findings.learning(best.history, max(len(best.record.tiles.class_names), 2), majority_of(best))
+    if stage != "chance" and findings.rate_is_high(best.record.config, best.history):
+        return "rate high"
+    return "levelled, rate down" if stage == "levelled" and best.record.config.schedule != "constant" else stage
 
 
 def _changed(config: TrainConfig, **changes: object) -> TrainConfig | None:
@@ -75,8 +78,7 @@ def _epochs(config: TrainConfig, stage: str) -> NextStep | None:
     made = _changed(config, epochs=epochs) if epochs > config.epochs else None
     if made is None:
         return None
-    why = _WHY_SLOWER if stage == "levelled" and config.schedule != "constant" else _WHY_EPOCHS[stage]
-    return NextStep("epochs", f"More epochs: {epochs} instead of {config.epochs}", why, made)
+    return NextStep("epochs", f"More epochs: {epochs} instead of {config.epochs}", _WHY_EPOCHS[stage], made)
 
 
 def _rate(config: TrainConfig, stage: str) -> NextStep | None:

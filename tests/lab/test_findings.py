@@ -129,9 +129,18 @@ def test_levelled_off_and_overfitting() -> None:
 def test_while_the_learning_rate_is_high_nothing_is_concluded(history: History, state: Any) -> None:
     record = make_record(state=state, config=recipe_config("tilenet", "fast", epochs=10))
     text = findings.outcome(record, history).text
-    rate = {1: 100, 2: 100, 3: 87.5, 4: 75}[len(history.epochs)]  # a fifth of ten epochs up, then straight down
-    assert f"Its learning rate is at {rate:.0f}{NBSP}% of its highest" in text
+    rate = {1: 50, 2: 100, 3: 87.5, 4: 75}[len(history.epochs)]  # a fifth of ten epochs up, then straight down
+    assert f"at {rate:.0f}{NBSP}% of its highest" in text
+    assert ("still goes up" in text) == (state == "running" and len(history.epochs) == 1)
+    assert ("judge it at the end" if state == "running" else "most likely reach more than this") in text
     assert not any(word in text for word in ("overfitting", "more epochs would", "less than one percentage point"))
+
+
+def test_a_rate_is_high_until_it_is_next_to_nothing() -> None:
+    config = recipe_config("tilenet", "fast", epochs=60)
+    highs = [findings.rate_is_high(config, seen(*([0.9] * done))) for done in range(61)]
+    assert highs == [True] * 58 + [False] * 3  # two of the 48 epochs that it falls for are 4 %
+    assert not findings.rate_is_high(replace(config, schedule="constant"), seen(0.9))
 
 
 def test_a_rate_that_came_down_explains_the_last_epochs() -> None:

@@ -110,7 +110,13 @@ def test_each_suggestion_changes_one_thing(accuracies: Any, epochs: str, rate: s
 def test_levelled_off_as_the_rate_came_down_is_no_reason_against_more_epochs() -> None:
     run = one(0.5, 0.7, 0.705, 0.703, config=workshop_config(schedule="cosine", epochs=4))
     more = next(each for each in next_steps(evidence(run)) if each.key == "epochs")
-    assert "its learning rate came to nothing" in more.why
+    assert "Its learning rate had come to nothing" in more.why
+
+
+def test_a_training_stopped_while_its_rate_was_high_is_to_be_done_again() -> None:
+    run = one(0.5, 0.7, 0.705, 0.703, config=workshop_config(schedule="cosine", epochs=20), state="cancelled")
+    more = next(each for each in next_steps(evidence(run)) if each.key == "epochs")
+    assert "Its learning rate had yet to come down" in more.why
 
 
 def test_without_a_training_the_lessons_settings_are_the_base() -> None:
