@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.speed.experiment import GUESSES
+from eurosat_core.speed.experiment_terms import GUESSES
 from eurosat_core.speed.experiments import EXPERIMENTS
 from pages.parts import (
     lesson,

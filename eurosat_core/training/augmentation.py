@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
+from eurosat_core.models.catalog import EUROSAT_STD, model_entry
 from eurosat_core.training.config import TrainConfig
 
 __all__ = ["Augmentation", "in_every_symmetry", "in_other_colours", "in_symmetries", "side_at"]
@@ -50,17 +51,19 @@ def in_every_symmetry(tiles: Tensor) -> Iterator[Tensor]:
             yield torch.empty_like(tiles).copy_(view)
 
 
-def in_other_colours(tiles: Tensor, jitter: float, generator: torch.Generator) -> Tensor:
-    """Normalised tiles [B, C, S, S], each with a contrast and a brightness of its own, and each channel a bit lighter.
+def in_other_colours(tiles: Tensor, jitter: float, deviation: Tensor, generator: torch.Generator) -> Tensor:
+    """Tiles [B, C, S, S], each with a contrast and a brightness of its own, and each channel's a bit further.
 
-    Drawn evenly: contrast about a channel's mean from 1 - jitter to 1 + jitter, brightness up to 1.5 jitter up or down
-    (in units of the normalised tiles), that of a channel half as much besides. The proportions: `bench/tilenet.md`.
-    generator: on the CPU, whatever the tiles' device. The result keeps the tiles' memory order.
+    Drawn evenly: the contrast about a channel's mean from 1 - jitter to 1 + jitter, the brightness by up to 1.5 jitter
+    up or down, that of a channel by half as much besides, in standard deviations of all tiles (`deviation` [C, 1, 1]).
+    The proportions: `bench/tilenet.md`. deviation, generator: on the CPU, whatever the tiles' device. The result keeps
+    the tiles' memory order.
     """
     count, channels = tiles.shape[:2]
     drawn = jitter * (2 * torch.rand(count, 2 + channels, 1, 1, generator=generator) - 1)
-    drawn = drawn.to(tiles.device, tiles.dtype, non_blocking=True)
-    contrast, lighter = drawn[:, :1], 1.5 * drawn[:, 1:2] + 0.75 * drawn[:, 2:]
+    drawn[:, 2:] = (1.5 * drawn[:, 1:2] + 0.75 * drawn[:, 2:]) * deviation
+    drawn = drawn.to(tiles.device, non_blocking=True)
+    contrast, lighter = drawn[:, :1], drawn[:, 2:]
     # (tile - mean) * (1 + contrast) + mean + lighter, with one pass over the pixels
     return torch.addcmul(lighter - contrast * tiles.mean((2, 3), keepdim=True), tiles, 1 + contrast)
 
@@ -76,6 +79,8 @@ class Augmentation:
     def __init__(self, config: TrainConfig, steps: int) -> None:
         self._config = config
         self._steps = max(steps, 1)
+        # Of all tiles' channels, in the units that this model's tiles come in.
+        self._deviation = (torch.tensor(EUROSAT_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 
     def view(self, batch: Batch, step: int) -> Batch:
         """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
@@ -89,5 +94,5 @@ class Augmentation:
         if self._config.symmetries:
             tiles = in_symmetries(tiles, shift, generator)
         if self._config.colour_jitter:
-            tiles = in_other_colours(tiles, self._config.colour_jitter, generator)
+            tiles = in_other_colours(tiles, self._config.colour_jitter, self._deviation, generator)
         return Batch(tiles, batch.labels)

@@ -157,8 +157,8 @@ class TrainConfig:
             )
         if self.source == "features" and (self.symmetries or self.growing_sizes or self.colour_jitter):
             raise ConfigError(
-                "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries, "
-                "growing sizes and colour jitter off, or let the tiles come from memory."
+                "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries and "
+                "growing sizes off and set colour jitter to 0, or let the tiles come from memory."
             )
         if self.shift and not self.symmetries:
             raise ConfigError(

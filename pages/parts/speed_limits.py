@@ -8,7 +8,7 @@ from eurosat_core.charts import speed as charts
 from eurosat_core.errors import LabError
 from eurosat_core.lab import experiment_frames, limits_words, sweep_words
 from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.plan import plan_limits
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import recipe_config

@@ -9,7 +9,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab import experiment_frames, profile_frames, sweep_frames, sweep_words
 from eurosat_core.lab.frames import axis_ceiling
 from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.speed.experiment import Figure, home_device
+from eurosat_core.speed.experiment_terms import Figure, home_device
 from eurosat_core.speed.result import SweepResult
 from pages.parts import lesson, session, speed_live
 

@@ -87,8 +87,9 @@ def draw() -> None:
                     format="%g",
                     key=key("colour_jitter"),
                     persist_state="session",
-                    help="Every tile’s contrast and brightness are changed by chance, by up to this share, and each "
-                    "colour’s a little besides. Elsewhere, fields and forests have other colours.",
+                    help="Contrast and brightness of every tile change by chance, those of its three colours a little "
+                    "apart. That may help on tiles from elsewhere (the split by place), and costs accuracy on the "
+                    "random split, where tiles have the colours of their neighbours.",
                 )
                 st.selectbox("Precision", PRECISIONS, key=key("precision"), persist_state="session")
                 st.selectbox(

@@ -83,10 +83,11 @@ def test_a_double_click_is_one_wish(lab: Lab, app: App) -> None:
 def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App) -> None:
     test = app("train.py")
     test.number_input(key="train_epochs").set_value(7).run()
+    test.number_input(key="train_colour_jitter").set_value(0.4).run()
     test.get_by_key("train_recipe").set_value("tutorial").run()
     state = test.session_state
     assert (state["train_batch_size"], state["train_source"], state["train_learning_rate"]) == (40, "loader", 0.01)
-    assert (state["train_optimizer"], state["train_epochs"]) == ("sgd", 7)
+    assert (state["train_optimizer"], state["train_epochs"], state["train_colour_jitter"]) == ("sgd", 7, 0.0)
     assert "Every picture file is opened" in shown(test)
 
 

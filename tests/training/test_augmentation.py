@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.augmentation import Augmentation, in_every_symmetry, in_other_colours, in_symmetries, side_at
 from eurosat_core.training.config import TrainConfig, recipe_config
 from tests.training.conftest import run
@@ -56,7 +57,8 @@ def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
 def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() -> None:
     """Every channel of a tile is still a straight line of what it was; its slope and height lie in their ranges."""
     tiles = tiles_of(400, side=4).contiguous(memory_format=torch.channels_last)
-    seen = in_other_colours(tiles, 0.4, torch.Generator().manual_seed(0))
+    deviation = torch.tensor([1.0, 0.5, 2.0]).view(3, 1, 1)
+    seen = in_other_colours(tiles, 0.4, deviation, torch.Generator().manual_seed(0))
     assert seen.is_contiguous(memory_format=torch.channels_last)
     before, after = tiles.flatten(2).double(), seen.flatten(2).double()
     mean, lighter = before.mean(2, keepdim=True), (after.mean(2) - before.mean(2))
@@ -66,6 +68,7 @@ def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() ->
     )
     torch.testing.assert_close(contrast, contrast[:, :1].expand(-1, 3), atol=1e-5, rtol=0)  # one for all channels
     assert 0.6 <= contrast.min() < 0.62 and 1.38 < contrast.max() <= 1.4
+    lighter = lighter / deviation.flatten()
     assert 0.8 < lighter.abs().max() <= 0.4 * (1.5 + 0.75)
     # Even draws of ±a have a variance of a²/3; channels share that of their tile.
     assert lighter.var() == pytest.approx((0.4 * 1.5) ** 2 / 3 + (0.4 * 0.75) ** 2 / 3, rel=0.15)
@@ -79,6 +82,21 @@ def test_colours_change_after_the_symmetries_which_stay_the_same() -> None:
     both = Augmentation(replace(CONFIG, symmetries=True, colour_jitter=1e-6), steps=10).view(batch, 3).tiles
     torch.testing.assert_close(both, turned, atol=1e-5, rtol=0)
     assert not torch.equal(both, turned)
+
+
+@pytest.mark.parametrize("model", ["baseline", "efficientnet_lite0"])
+def test_colours_change_by_as_much_whatever_the_models_preprocessing(model: str) -> None:
+    """The same change of the pixels themselves, so the same lesson with every network."""
+    config, entry = replace(CONFIG, colour_jitter=0.4), CATALOG[model]
+    pixels = tiles_of(16)
+
+    def changed(model: str) -> Tensor:
+        mean, std = (torch.tensor(each).view(3, 1, 1) for each in (CATALOG[model].mean, CATALOG[model].std))
+        batch = Batch((pixels - mean) / std, torch.zeros(16, dtype=torch.long))
+        return Augmentation(replace(config, model=model), steps=10).view(batch, 0).tiles * std + mean
+
+    assert entry.std != CATALOG["tilenet"].std
+    torch.testing.assert_close(changed(model), changed("tilenet"), atol=1e-5, rtol=1e-5)
 
 
 def test_views_depend_on_seed_and_step_only() -> None:

@@ -28,6 +28,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"nesterov": True, "momentum": 0.0}, ["needs SGD with momentum"]),
     ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["stay what they are", "from memory"]),
     ({"model": "vgg11_bn", "source": "features", "growing_sizes": True}, ["stay what they are"]),
+    ({"model": "vgg11_bn", "source": "features", "colour_jitter": 0.2}, ["set colour jitter to 0"]),
     (
         {"model": "custom", "network": "conv 4 3, residual 8 stride 2, flatten, linear out", "channels_last": True},
         ["stride 2 on fewer than 16 channels", "choose bfloat16"],
