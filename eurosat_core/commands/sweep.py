@@ -8,7 +8,7 @@ from typing import Any
 from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
 from eurosat_core.training.config import TrainConfig, recipe_config

@@ -129,7 +129,7 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
 
 def _macs(config: TrainConfig) -> dict[Architecture, int]:
     """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
-    return {each: _summary(each, classes=10).macs for each in (*MEASURED_NETWORKS, config.architecture)}
+    return {each: _summary(each, 10).macs for each in (*MEASURED_NETWORKS, config.architecture)}
 
 
 @lru_cache(maxsize=32)

@@ -8,7 +8,7 @@ import pandas as pd
 from eurosat_core.lab.profile_frames import milliseconds, stacked_frame
 from eurosat_core.lab.sweep_frames import prediction_frame, speed_by_setting
 from eurosat_core.lab.sweep_words import verdict_text
-from eurosat_core.speed.experiment import Figure
+from eurosat_core.speed.experiment_terms import Figure
 from eurosat_core.speed.limits import Limits
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.speed.turns import PARTS

@@ -6,7 +6,7 @@ from typing import Any
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.lab.choices import SETTING_NAMES, in_words
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.plan import SweepPlan, free_sweep
 from eurosat_core.training.config import TrainConfig, recipe_config
 

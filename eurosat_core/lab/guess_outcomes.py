@@ -22,7 +22,7 @@ from eurosat_core.lab.sweep_words import figure_of, guess_finding, verdict_text
 from eurosat_core.models.anatomy import WHERE_GUESSES, guess_sentence, parts_of_rows, where_sentence
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.convolution import layer_work
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.training.config import Architecture
 

@@ -17,7 +17,7 @@ from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.sweep_estimate import least_seconds
 from eurosat_core.models.catalog import CATALOG, model_entry
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.speed.projection import Projection, project
 from eurosat_core.speed.result import CellResult, SweepResult

@@ -1,6 +1,6 @@
 """The runs that workers have: which devices they keep busy, which are paused for long, which want their device back.
 
-Nothing here is locked: the dispatcher, whose book this is, asks under its own lock.
+Nothing here is locked: the dispatcher, whose book this is, asks under its own lock, single look-ups aside.
 """
 
 import time

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from eurosat_core import wording
 from eurosat_core.lab.findings import Finding
 from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.speed.experiment import Experiment, Figure, guess_ratio
+from eurosat_core.speed.experiment_terms import Experiment, Figure, guess_ratio
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.speed.result import CellResult, SweepResult
 from eurosat_core.speed.turns import Spread

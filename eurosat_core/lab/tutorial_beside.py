@@ -11,7 +11,7 @@ from eurosat_core.lab.race import EPOCHS, RACE, TUTORIAL_RATIO
 from eurosat_core.lab.sweep_words import verdict_text
 from eurosat_core.lab.tutorial_profile import UNKNOWN, compared_figures
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 
 __all__ = ["KNOWN_RESULTS", "TUTORIAL_ACCURACY", "beside_tutorial", "conclusion"]
 

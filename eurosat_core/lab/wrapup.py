@@ -16,7 +16,7 @@ from eurosat_core.lab.pace import comparable_run, compare_speed
 from eurosat_core.lab.race import RACE, read_race
 from eurosat_core.lab.sweep_words import experiment_finding, measured_how
 from eurosat_core.lab.verdicts import against_you, device_verdict, speed_verdict, split_verdict
-from eurosat_core.speed.experiment import home_device
+from eurosat_core.speed.experiment_terms import home_device
 from eurosat_core.speed.experiments import EXPERIMENTS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.layers import format_network
 from eurosat_core.models.presets import changed_baseline
-from eurosat_core.speed.experiment import Experiment, Option, home_device
+from eurosat_core.speed.experiment_terms import Experiment, Option, home_device
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import TrainConfig, recipe_config
 
