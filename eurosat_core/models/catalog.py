@@ -14,10 +14,10 @@ from eurosat_core.models.presets import BASELINE
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["CATALOG", "EUROSAT_MEAN", "EUROSAT_STD", "ModelEntry", "build_model", "default_settings", "model_entry"]
+__all__ = ["CATALOG", "TILE_MEAN", "TILE_STD", "ModelEntry", "build_model", "default_settings", "model_entry"]
 
-EUROSAT_MEAN = (0.344, 0.380, 0.407)
-EUROSAT_STD = (0.204, 0.137, 0.116)
+TILE_MEAN = (0.344, 0.380, 0.407)
+TILE_STD = (0.204, 0.137, 0.116)
 """Mean and standard deviation per channel of the pixels (0…1) of 24,300 real tiles."""
 
 
@@ -86,8 +86,8 @@ CATALOG = {
             about="A small residual network of ours with a modern recipe: the most accuracy that a laptop reaches "
             "from scratch.",
             builder="eurosat_core.models.tilenet:build_tilenet",
-            mean=EUROSAT_MEAN,
-            std=EUROSAT_STD,
+            mean=TILE_MEAN,
+            std=TILE_STD,
             settings={"recipe": "fast"},
         ),
         ModelEntry(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
-from eurosat_core.models.catalog import EUROSAT_STD, model_entry
+from eurosat_core.models.catalog import TILE_STD, model_entry
 from eurosat_core.training.config import TrainConfig
 
 __all__ = ["Augmentation", "in_every_symmetry", "in_other_colours", "in_symmetries", "side_at"]
@@ -80,7 +80,7 @@ class Augmentation:
         self._config = config
         self._steps = max(steps, 1)
         # Of all tiles' channels, in the units that this model's tiles come in.
-        self._deviation = (torch.tensor(EUROSAT_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
+        self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 
     def view(self, batch: Batch, step: int) -> Batch:
         """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
