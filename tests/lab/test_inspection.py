@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_engine import CONFIG, OpenFake
+from fake_engine import CONFIG, OpenFake, wait_for_state
 from torch import nn
 
 from eurosat_core.data.batches import normalize
@@ -232,6 +232,7 @@ def test_a_run_that_was_really_trained(open_fake: OpenFake, small_tiles: TileSet
     lab, engine = open_fake()
     run = lab.submit(CONFIG, "ada")
     engine.work(run.id)
+    wait_for_state(lab, run.id, "finished")
     inspector = Inspector(lab.store)
     seen = inspector.look(run.id, small_tiles.array[0])
     assert seen.class_names == small_tiles.class_names
