@@ -88,8 +88,8 @@ def draw() -> None:
                     key=key("colour_jitter"),
                     persist_state="session",
                     help="Contrast and brightness of every tile change by chance, those of its three colours a little "
-                    "apart. That may help on tiles from elsewhere (the split by place), and costs accuracy on the "
-                    "random split, where tiles have the colours of their neighbours.",
+                    "apart, so the network goes less by colour. With tilenet that cost accuracy on the random split, "
+                    "where tiles have the colours of their neighbours, and changed nothing on tiles from elsewhere.",
                 )
                 st.selectbox("Precision", PRECISIONS, key=key("precision"), persist_state="session")
                 st.selectbox(
