@@ -43,16 +43,16 @@ _TILENET: dict[str, Any] = {
     "batch_size": 128,  # 64: 97.7 %
     "optimizer": "sgd",  # Muon: 98.0 %
     "learning_rate": 0.2,  # 0.1: 97.8 %, 0.4: 97.7 %
-    "nesterov": True,
+    "nesterov": True,  # without: 94.4 instead of 96.0 % after 12 epochs
     "weight_decay": 0.0005,  # 0.001: 97.8 %, 0.00025: 97.4 %
-    "schedule": "one_cycle",
+    "schedule": "one_cycle",  # constant: 74.2 instead of 96.0 % after 12 epochs
     "label_smoothing": 0.1,  # 0.05: 98.0 %
-    "symmetries": True,
+    "symmetries": True,  # without, nor shifts: 95.8 instead of 96.0 % after 12 epochs, which tells nothing yet
     "shift": 4,  # 8 pixels: 97.8 %
     "growing_sizes": True,  # whole tiles throughout: 97.4 %, and half as much time again
     "colour_jitter": 0.0,  # 0.4: 93.1 instead of 95.8 % after 12 epochs; by place the same (three seeds)
-    "channels_last": True,
-    "precision": "bfloat16",
+    "channels_last": True,  # without: 1.2 times as long
+    "precision": "bfloat16",  # float32: as accurate, 1.6 times as long
 }
 _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
 _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
