@@ -8,20 +8,21 @@ import argparse
 import statistics
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from eurosat_core.commands.request import add_settings, given
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.errors import ConfigError
 from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone
 from eurosat_core.training.loop import Checkpoint, split_for, train
 from eurosat_core.training.network import evaluation_batches, make_network, predict
 
-__all__ = ["Tuned", "training_part", "tune"]
+__all__ = ["Tuned", "main", "training_part", "tune"]
 
 _HELD_OUT = 2000  # tiles: their accuracy is sure to about half a point
 _FIXED = ("model", "split", "train_fraction", "sealed_test", "tiles", "stratified", "seed", "keep_epochs")
@@ -69,15 +70,19 @@ def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_ou
     return Tuned(config.seed, accuracy, float((predicted == judged.true).double().mean()), seconds)
 
 
-def _main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and judge once for every seed asked for. A setting that cannot be ends the program with a sentence."""
     parser = argparse.ArgumentParser(prog="python -m bench.tuning", description=__doc__)
     add_settings(parser, leave_out=_FIXED, recipe="sprint")
     parser.add_argument("--seeds", default="1", help="separated by commas")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    try:
+        config = recipe_config("tilenet", options.recipe or "sprint", **given(options, TrainConfig))
+    except ConfigError as error:
+        parser.error(str(error))
     settings = load_settings()
     torch.set_num_threads(settings.threads)
     part = training_part(open_tiles(find_place(options.data, settings), settings.cache))
-    config = recipe_config("tilenet", options.recipe or "sprint", **given(options, TrainConfig))
     found = []
     for seed in options.seeds.split(","):
         one = tune(replace(config, seed=int(seed)), part, lambda line: print(line, file=sys.stderr, flush=True))
@@ -91,4 +96,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    main()

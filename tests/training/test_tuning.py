@@ -1,8 +1,9 @@
 """Tuning: validation tiles stay unseen, and what is printed is what the network names correctly."""
 
+import pytest
 import torch
 
-from bench.tuning import training_part, tune
+from bench.tuning import main, training_part, tune
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.loop import split_for
@@ -25,3 +26,11 @@ def test_a_recipe_is_tuned_on_the_rest(small_tiles: TileSet) -> None:
     assert f"{found.accuracy:.2%}" in said[-1]
     assert round(found.accuracy * 30, 6) == round(found.accuracy * 30)
     assert 0 <= found.over_symmetries <= 1 and found.seconds > 0
+
+
+def test_settings_that_contradict_each_other_are_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--recipe", "sprint", "--no-symmetries"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "Tiles are shifted together with their symmetries" in said and "Traceback" not in said
