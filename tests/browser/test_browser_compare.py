@@ -116,6 +116,12 @@ def test_a_replay_moves_pauses_and_ends(compare):
     main(page).get_by_text("Replay, 50× speed").wait_for()
 
 
+def give(page, bundle) -> None:
+    """Import a bundle. While the page is being drawn anew, it would be given to a field that goes away."""
+    drawn(page)
+    page.locator("input[type=file]").set_input_files(str(bundle))
+
+
 def test_runs_go_out_and_come_in_again(compare, app, runs, tmp_path, app_folder):
     page = compare
     open_part(page, "Take runs along")
@@ -123,22 +129,20 @@ def test_runs_go_out_and_come_in_again(compare, app, runs, tmp_path, app_folder)
         page.get_by_role("button", name="Export 2 runs").click()
     bundle = tmp_path / "runs.zip"
     waiting.value.save_as(bundle)
-    files = page.locator("input[type=file]")
-    files.set_input_files(str(bundle))
+    give(page, bundle)
     page.get_by_text("2 runs of this bundle were here already").wait_for()
     for each in runs:
         RunStore(app_folder / "runs").delete(each)
     page.reload()
     page.get_by_role("heading", name="Compare", exact=True).wait_for()
     open_part(page, "Take runs along")
-    page.locator("input[type=file]").set_input_files(str(bundle))
+    give(page, bundle)
     page.get_by_text("2 runs imported").wait_for()
     page.get_by_text("Imported runs").wait_for()
     page.get_by_role("button", name="Compare", exact=True).first.click()
     main(page).get_by_text(re.compile("recorded on A CPU")).first.wait_for()
     (tmp_path / "broken.zip").write_bytes(b"this is no zip")
-    drawn(page)  # a file that is given while the page is being drawn anew is given to a field that goes away
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "broken.zip"))
+    give(page, tmp_path / "broken.zip")
     page.get_by_text("This bundle cannot be used").wait_for()
 
 
