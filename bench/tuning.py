@@ -15,7 +15,7 @@ import torch
 
 from eurosat_core.commands.request import add_settings, given
 from eurosat_core.data.tiles import TileSet, find_place, open_tiles
-from eurosat_core.errors import ConfigError
+from eurosat_core.errors import LabError
 from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone
@@ -71,18 +71,18 @@ def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_ou
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and judge once for every seed asked for. A setting that cannot be ends the program with a sentence."""
+    """Train and judge once for every seed asked for. What cannot be done ends the program with a sentence."""
     parser = argparse.ArgumentParser(prog="python -m bench.tuning", description=__doc__)
     add_settings(parser, leave_out=_FIXED, recipe="sprint")
     parser.add_argument("--seeds", default="1", help="separated by commas")
     options = parser.parse_args(arguments)
     try:
         config = recipe_config("tilenet", options.recipe or "sprint", **given(options, TrainConfig))
-    except ConfigError as error:
+        settings = load_settings()
+        part = training_part(open_tiles(find_place(options.data, settings), settings.cache))
+    except LabError as error:
         parser.error(str(error))
-    settings = load_settings()
     torch.set_num_threads(settings.threads)
-    part = training_part(open_tiles(find_place(options.data, settings), settings.cache))
     found = []
     for seed in options.seeds.split(","):
         one = tune(replace(config, seed=int(seed)), part, lambda line: print(line, file=sys.stderr, flush=True))

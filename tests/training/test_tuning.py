@@ -28,9 +28,18 @@ def test_a_recipe_is_tuned_on_the_rest(small_tiles: TileSet) -> None:
     assert 0 <= found.over_symmetries <= 1 and found.seconds > 0
 
 
-def test_settings_that_contradict_each_other_are_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--no-symmetries"], "Tiles are shifted together with their symmetries"),
+        (["--data", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_what_cannot_be_tuned_is_a_sentence(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["--recipe", "sprint", "--no-symmetries"])
+        main(["--recipe", "sprint", *arguments])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert "Tiles are shifted together with their symmetries" in said and "Traceback" not in said
+    assert sentence in said and "Traceback" not in said
