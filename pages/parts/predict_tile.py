@@ -111,7 +111,10 @@ def _count_button() -> None:
 
 
 def _wrong(tiles: TileSet, run_id: str) -> None:
-    """The next of the tiles it gets wrong; from the first again after the last."""
+    """The first of the tiles it gets wrong, then the next each time; from the first again after the last.
+
+    A tile that is wrong by chance (chosen by number or at random) is no place in that order: the surest comes first.
+    """
     _count_button()
     now = st.session_state.get(_TILE, ("", -1))[1]
     try:
@@ -127,6 +130,7 @@ def _wrong(tiles: TileSet, run_id: str) -> None:
         )
         st.session_state[_SAID] = (run_id, now), said
         return
-    after = (numbers.index(now) + 1) % len(numbers) if now in numbers else 0
+    goes_on = now in numbers and st.session_state.get(_SAID, (None, ""))[0] == (run_id, now)
+    after = (numbers.index(now) + 1) % len(numbers) if goes_on else 0
     st.session_state[_TILE] = tiles.fingerprint, numbers[after]
     st.session_state[_SAID] = (run_id, numbers[after]), f"Wrong answer {after + 1} of {len(numbers)} that are known."

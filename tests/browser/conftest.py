@@ -15,6 +15,19 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    """A failed test says what its page showed at that moment: where CI runs, nobody can look."""
+    report = yield
+    window = getattr(item, "funcargs", {}).get("page")
+    if report.when == "call" and report.failed and window is not None:
+        with suppress(Exception):
+            state = window.locator("[data-testid=stApp]").get_attribute("data-test-script-state", timeout=3000)
+            shown = window.locator("[data-testid=stMain]").inner_text(timeout=3000)
+            report.sections.append((f"{window.url}, script {state}", shown))
+    return report
+
+
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium of this machine."""

@@ -197,6 +197,20 @@ def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
     assert test.session_state["predict_tile"][1] == seen[-1] or "Wrong answer" not in shown(test)
 
 
+def test_the_surest_comes_first_even_if_a_wrong_tile_is_shown_by_chance(lab: Lab, app: App) -> None:
+    record, tiles = trained(lab), lab.tiles().tile_set
+    noted = lab.predictions(record.id)
+    assert noted is not None
+    assert tiles is not None
+    wrong = noted.tiles[noted.predicted != noted.true].tolist()
+    test = app(PAGE)
+    test.session_state["predict_tile"] = (tiles.fingerprint, wrong[4])
+    test.run()
+    test.button(key="predict_wrong").click().run()
+    assert test.session_state["predict_tile"][1] == wrong[0]
+    assert "Wrong answer 1 of 10" in shown(test)
+
+
 def test_wrong_tiles_of_the_recorded_network_are_looked_for(lab: Lab, app: App) -> None:
     test = app(PAGE)
     test.button(key="predict_wrong").click().run()
