@@ -12,9 +12,8 @@ from eurosat_core.lab.run_record import TilesUsed
 from eurosat_core.lab.runs import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
-from tests.browser.pointing import settled_box
 from tests.browser.test_browser import go_to
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn, give, settled_box
 
 pytestmark = pytest.mark.browser
 
@@ -114,12 +113,6 @@ def test_a_replay_moves_pauses_and_ends(compare):
     main(page).get_by_text("All is told").wait_for()
     main(page).get_by_role("button", name="Play", exact=True).wait_for()
     main(page).get_by_text("Replay, 50× speed").wait_for()
-
-
-def give(page, bundle) -> None:
-    """Import a bundle. While the page is being drawn anew, it would be given to a field that goes away."""
-    drawn(page)
-    page.locator("input[type=file]").set_input_files(str(bundle))
 
 
 def test_runs_go_out_and_come_in_again(compare, app, runs, tmp_path, app_folder):

@@ -11,9 +11,8 @@ from torch.nn import functional
 from eurosat_core.data import pictures
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.models.convolution import FILTERS
-from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training, stop
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn, settled_box
 
 pytestmark = pytest.mark.browser
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.browser.test_browser import badge, set_epochs, start_training
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
 

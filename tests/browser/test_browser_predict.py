@@ -11,10 +11,9 @@ from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.predict_words import answer_words
 from eurosat_core.lab.runs import RunStore
-from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.browser.test_browser_convolution import choose, press
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn, give, settled_box
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +26,7 @@ def upload(page, path) -> None:
     go_to(page, "Predict")
     choose(page, "My own picture")
     page.get_by_text("Choose a picture: a screenshot").wait_for()
-    page.locator("input[type=file]").set_input_files(str(path))
+    give(page, path)
 
 
 @pytest.fixture

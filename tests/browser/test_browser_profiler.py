@@ -7,10 +7,9 @@ import re
 import pytest
 
 from tests.browser.conftest import watched_window
-from tests.browser.pointing import settled_box
 from tests.browser.test_browser import go_to
 from tests.browser.test_browser_convolution import choose
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn, give, settled_box
 from tests.trace_makers import host, kernel, launch, memory, step, text
 
 pytestmark = pytest.mark.browser
@@ -73,7 +72,7 @@ def test_a_trace_is_uploaded_looked_at_in_every_part_and_found_after_a_refresh(b
     with watched_window(browser, app) as page:
         go_to(page, "Profiler")
         main(page).get_by_role("button", name="Upload a trace").click()
-        page.locator("input[type=file]").set_input_files(str(path))
+        give(page, path)
         page.get_by_text("This trace was uploaded").wait_for()
         page.keyboard.press("Escape")
         page.get_by_text("Utilization of GPU 0").wait_for()
@@ -100,7 +99,7 @@ def test_a_damaged_trace_gets_its_sentence(browser, app: str, tmp_path):
     with watched_window(browser, app) as page:
         go_to(page, "Profiler")
         main(page).get_by_role("button", name="Upload a trace").click()
-        page.locator("input[type=file]").set_input_files(str(path))
+        give(page, path)
         page.get_by_text("This trace cannot be used").wait_for()
         page.get_by_text("an example to read, not your machine").wait_for()
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.browser.conftest import watched_window
 from tests.browser.test_browser import badge, go_to
-from tests.browser.test_browser_tiles import drawn
+from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
 

@@ -13,8 +13,8 @@ from bench.server import app_server, wait_for_tiles
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
-from tests.browser.pointing import settled_box
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
+from tests.browser.waiting import drawn, settled_box
 from tests.file_server import FileServer, file_server, plain, silent_after
 
 pytestmark = pytest.mark.browser
@@ -22,12 +22,6 @@ pytestmark = pytest.mark.browser
 
 def open_view(page, name: str) -> None:
     page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name, exact=True)).first.click()
-
-
-def drawn(page) -> None:
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
 
 
 def test_every_view_opens_and_shows_something(page):

@@ -1,4 +1,4 @@
-"""Where to put the mouse: a page may draw the thing that is pointed at again, or move it, until it has settled."""
+"""What to wait for before a page is given something: until it has settled it may draw the thing again, or move it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,25 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FloatRect, Locator
+    from os import PathLike
+
+    from playwright.sync_api import FloatRect, Locator, Page
 
 _SECONDS = 30.0
 _BETWEEN = 400  # milliseconds for which it must stay where it is
+
+
+def drawn(page: Page) -> None:
+    """Wait until the script behind the page has run to its end."""
+    page.wait_for_function(
+        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
+    )
+
+
+def give(page: Page, file: PathLike[str]) -> None:
+    """Put a file into the page's field for files. While it is drawn anew, that may be one that goes away."""
+    drawn(page)
+    page.locator("input[type=file]").set_input_files(file)
 
 
 def settled_box(target: Locator) -> FloatRect:
