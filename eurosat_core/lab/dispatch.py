@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Literal
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.errors import DataError, LabError, RunError
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.lab.claim import claim
 from eurosat_core.lab.jobs import Command, Job
 from eurosat_core.lab.protocol import Engine, EventsTold, JobEnded, Message
 from eurosat_core.lab.queue import FairQueue, Place, Waiting
@@ -267,48 +268,15 @@ class Dispatcher:
             if waiting is None and back is None:
                 return False
             # Under the same lock: a run is always in the line or among the running ones, never in neither.
-            job = self._claim(waiting, tiles) if waiting else None
+            job = None
+            if waiting is not None and (claimed := claim(self._store, waiting, tiles, self._threads())):
+                job, held = claimed
+                self._running.add(waiting, held)
         if back is not None:
             return self._bring_back(back)
         if job is not None:
             self._hand_over(job)
         return True
-
-    def _claim(self, waiting: Waiting, tiles: TileSet) -> Job | None:
-        """Take a run's lock and note it as running; None when it cannot start."""
-        run_id = waiting.run_id
-        try:
-            held = self._store.lock(run_id)
-        except LabError:
-            return None  # its folder is gone, or another server has it
-        except OSError as error:
-            with suppress(LabError, OSError):
-                reason = error.strerror or error
-                self._store.end(
-                    run_id, "failed", f"Its folder cannot be locked ({reason}). Set EUROSAT_RUNS to a local one."
-                )
-            return None
-        try:
-            record = self._store.get(run_id)
-            if record.state == "queued":
-                if tiles.fingerprint != record.tiles.fingerprint:
-                    raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
-                self._store.update(run_id, state="running", started=time.time())
-                self._running.add(waiting, held)
-                return Job(
-                    run_id,
-                    record.config,
-                    tiles.fingerprint,
-                    str(tiles.cache),
-                    self._threads(),
-                    record.kind,
-                    record.plan,
-                )
-        except (LabError, OSError) as error:
-            with suppress(LabError, OSError):
-                self._store.end(run_id, "failed", str(error))
-        held.release()
-        return None
 
     def _hand_over(self, job: Job) -> None:
         """Give a claimed run to its worker; one that cannot be given fails with a sentence."""
