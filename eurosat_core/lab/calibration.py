@@ -55,6 +55,7 @@ class Speed:
     loading_seconds: what a training tile of the baseline takes longer when loader workers open its picture. On a CPU
     that is several times their share of `picture_seconds`: batches go from process to process, and every layer waits
     for the thread whose core a loader worker has (0.5 ms against 0.16 ms; two cores).
+    calm: whether nothing else kept the machine busy; beside other work a device seems slower than it is.
     """
 
     device: str
@@ -66,6 +67,7 @@ class Speed:
     picture_seconds: float
     loading_seconds: float
     stem_pool: bool = True
+    calm: bool = True
 
     @property
     def architecture(self) -> Architecture:

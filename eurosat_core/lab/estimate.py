@@ -38,15 +38,21 @@ SAME_KIND = (
     "channels_last",
     "symmetries",
 )
+_SHORT = "Projected from a short measurement of this device."
+_BESIDE = "Something else kept the machine busy then, so less may do; it is measured again as soon as nothing runs."
 _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scaled
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds for all epochs, and a sentence that says what this rests on."""
+    """Seconds for all epochs, and a sentence that says what this rests on.
+
+    is_provisional: measured beside other work; another one follows as soon as the machine is calm.
+    """
 
     seconds: float
     basis: str
+    is_provisional: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,7 +167,7 @@ def estimate_seconds(
         else:
             loading = opened * speed.loading_seconds * LOADER_WORKERS / config.workers
             seconds = max(seconds, loading) + _LOADER_START_SECONDS
-    return Estimate(seconds, "Projected from a short measurement of this device.")
+    return Estimate(seconds, _SHORT if speed.calm else f"{_SHORT} {_BESIDE}", is_provisional=not speed.calm)
 
 
 def _at_pace(config: TrainConfig, train_tiles: int, validation_tiles: int, paces: Iterable[Pace]) -> Estimate | None:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.dispatch import Dispatcher
@@ -34,29 +34,31 @@ class Measuring:
         """
         left = [each for each in devices if not self._for_the_first_time(each, threads)]
         while left and not self.closed.wait(_BUSY_MACHINE_SECONDS):
-            left = [each for each in left if not self._in_calm(each, threads)]
+            left = [each for each in left if not (self.engine.is_calm() and self.once(each, threads, alone=True))]
 
     def _for_the_first_time(self, device: str, threads: int) -> bool:
-        """Whether the machine was calm before and after, so that the figures can stay."""
+        """Whether the figures can stay."""
         while not self.closed.is_set():
-            calm = self.engine.is_calm()
-            if self.once(device, threads):
-                return calm and self.engine.is_calm()
+            if (calm := self.once(device, threads)) is not None:
+                return calm
             self.closed.wait(_BUSY_DEVICE_SECONDS)
         return True
 
-    def _in_calm(self, device: str, threads: int) -> bool:
-        return self.engine.is_calm() and self.once(device, threads, alone=True) and self.engine.is_calm()
+    def once(self, device: str, threads: int, *, alone: bool = False) -> bool | None:
+        """Measure a device unless it is busy (alone: unless anything runs); runs asked for meanwhile wait seconds.
 
-    def once(self, device: str, threads: int, *, alone: bool = False) -> bool:
-        """Measure a device unless it is busy (alone: unless anything runs); runs asked for meanwhile wait seconds."""
+        Whether the machine was calm before and after, so that the figures can stay; None when it was not measured.
+        """
         if not self.dispatcher.reserve(device, alone=alone):
-            return False
+            return None
+        calm = self.engine.is_calm()
         try:
-            self.note(device, self.engine.measure(device, threads))
+            speeds = self.engine.measure(device, threads)
+            calm = calm and self.engine.is_calm()
+            self.note(device, [replace(each, calm=calm) for each in speeds])
         except Exception:
             if not self.closed.is_set():
                 logger.exception("the speed of %s could not be measured", device)
         finally:
             self.dispatcher.release(device)
-        return True
+        return calm

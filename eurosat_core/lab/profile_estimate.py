@@ -46,7 +46,7 @@ def estimate_profile(
     tile_seconds = found.seconds / max(1, int(min(config.tiles or tiles.count, tiles.count) * _ALMOST_ALL))
     seconds = steps * min(config.batch_size, tiles.count) * tile_seconds
     start = _START_SECONDS["loader" if config.source == "loader" and config.workers else "memory"]
-    return Estimate(start + seconds + plan.traces * _TRACE_SECONDS, found.basis)
+    return replace(found, seconds=start + seconds + plan.traces * _TRACE_SECONDS)
 
 
 def _is_alike(run: RunRecord, config: TrainConfig, machine: dict[str, Any]) -> bool:

@@ -246,7 +246,8 @@ def estimate_full_race(lab: "Lab", configs: Sequence[TrainConfig]) -> Estimate |
         return None
     known = [each for each in found if each is not None]
     basis = " ".join(dict.fromkeys(each.basis for each in known))
-    return Estimate(sum(each.seconds for each in known), basis)
+    provisional = any(each.is_provisional for each in known)
+    return Estimate(sum(each.seconds for each in known), basis, is_provisional=provisional)
 
 
 def start_full_race(lab: "Lab", configs: Sequence[TrainConfig], owner: str) -> tuple[str, tuple[RunRecord, ...]]:

@@ -75,6 +75,8 @@ def draw() -> None:
     else:
         st.caption(lesson.plain(estimate.basis))
         _offer_smaller(config, len(tiles))
+        if estimate.is_provisional:
+            st.fragment(_wait_for_calm, run_every=5.0)(config)
 
 
 def _wait_for_estimate(config: TrainConfig) -> None:
@@ -82,6 +84,13 @@ def _wait_for_estimate(config: TrainConfig) -> None:
     if session.lab().estimate(config) is not None:
         st.rerun()
     st.caption("Nothing was measured on this device yet, so there is no estimate of the time.")
+
+
+def _wait_for_calm(config: TrainConfig) -> None:
+    """Draw the page again as soon as the estimate rests on a machine that had nothing else to do."""
+    estimate = session.lab().estimate(config)
+    if estimate is not None and not estimate.is_provisional:
+        st.rerun()
 
 
 def _changes(config: TrainConfig, there: int | None) -> None:

@@ -150,7 +150,7 @@ def test_a_measurement_and_a_run_do_not_share_a_device(tmp_path: Path, small_til
         go_on.set()
         engine.wait_for(run.id)
         assert not lab._dispatcher.reserve("cpu"), "a device that is busy is not measured"
-        assert not lab._measuring.once("cpu", 1)
+        assert lab._measuring.once("cpu", 1) is None
     finally:
         lab.close()
 

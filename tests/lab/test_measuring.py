@@ -61,9 +61,13 @@ def test_beside_other_work_it_is_measured_at_once_and_again_when_that_is_over(
     before = seconds(lab)
     engine.speeds = SPEEDS
     assert not ended(lab) and seconds(lab) == before
+    told = lab.estimate(CONFIG)
+    assert told and told.is_provisional and "kept the machine busy" in told.basis
     engine.calm = True
     eventually(lambda: ended(lab))
     assert seconds(lab) < before / 10
+    told = lab.estimate(CONFIG)
+    assert told and not told.is_provisional and "busy" not in told.basis
 
 
 def test_on_a_calm_machine_once_is_enough(open_fake: OpenFake) -> None:

@@ -13,6 +13,7 @@ from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.recipes import RECIPES
+from pages.parts import lesson
 from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
 
 
@@ -46,6 +47,27 @@ def test_the_estimate_stands_on_the_button(lab: Lab, app: App, monkeypatch: pyte
     assert test.button(key="train_start").label == "Train on CPU · about 12 s"
     assert "From a dream." in shown(test)
     assert "train_smaller" not in keys(test)
+
+
+def test_an_estimate_from_a_busy_machine_is_drawn_again_when_there_is_a_better_one(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estimates = {"now": Estimate(60.0, "Beside other work.", is_provisional=True)}
+    monkeypatch.setattr(lab, "estimate", lambda _config: estimates["now"])
+    test = app("train.py")
+    assert test.button(key="train_start").label == "Train on CPU · about 1 min 00 s"
+    before = lesson.plain
+
+    def measured_meanwhile(words: str) -> str:
+        """While the page is drawn, just before the fragment that waits."""
+        if "Beside" in words:
+            estimates["now"] = Estimate(20.0, "In calm.")
+        return before(words)
+
+    monkeypatch.setattr(lesson, "plain", measured_meanwhile)
+    test.run()
+    assert test.button(key="train_start").label == "Train on CPU · about 20 s"
+    assert "In calm." in shown(test) and "Beside other work." not in shown(test)
 
 
 def test_a_long_training_offers_a_smaller_one(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
