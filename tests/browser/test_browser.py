@@ -114,7 +114,7 @@ def test_pause_one_step_resume_stop(page):
     badge(page, "Training").wait_for()
     page.get_by_role("button", name="Pause").click()
     badge(page, "Paused").wait_for()
-    page.wait_for_timeout(800)
+    page.wait_for_timeout(2500)  # the last reports may still be on their way
     before = steps_drawn(page)
     page.wait_for_timeout(1200)
     assert steps_drawn(page) == before, "a paused run goes on"

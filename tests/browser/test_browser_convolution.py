@@ -50,7 +50,8 @@ def test_a_filter_is_stepped_and_its_numbers_are_torchs(page, vertical):
     go_to(page, "Convolution")
     choose(page, "Vertical edges")
     weights = page.locator("[data-testid=stTable] table").nth(1)
-    weights.locator("td").nth(1).get_by_text("0.000").wait_for()  # else the numbers may be the last filter's still
+    weights.locator("td").nth(1).get_by_text("0.000").wait_for()
+    drawn(page)  # else the numbers may be the last filter's still
     assert landed(page, 31, 31) == pytest.approx(vertical[31, 31], abs=0.0006)
     press(page, "Forward")
     assert landed(page, 31, 32) == pytest.approx(vertical[31, 32], abs=0.0006)

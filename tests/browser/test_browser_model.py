@@ -68,6 +68,7 @@ def test_a_network_is_built_broken_repaired_and_taken_back(page):
     assert button(page, "model_train").is_visible()
     choice(page, "model_preset", "Broken: repair it").click()
     page.get_by_text("A filter of 15 × 15 does not fit into a picture of 12 × 12").wait_for()
+    drawn(page)  # the button comes after the text
     assert button(page, "model_train").is_disabled()
     button(page, "model_repair_3").click()
     page.get_by_text("16 filters of 11 × 11").wait_for()

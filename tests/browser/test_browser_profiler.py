@@ -30,12 +30,9 @@ def record(page, button) -> str:
     before = page.url
     button.click()
     page.wait_for_url(lambda url: "run=" in url and url != before)
-    run = re.search(r"run=([^&]+)", page.url).group(1)
-    main(page).get_by_role("button", name="Stop").or_(
-        main(page).get_by_role("button", name="Leave the queue")
-    ).wait_for(state="detached", timeout=MINUTES)
+    page.get_by_text("Look closer").wait_for(state="detached")  # of the profile before
     page.get_by_text("Look closer").wait_for(timeout=MINUTES)
-    return run
+    return re.search(r"run=([^&]+)", page.url).group(1)
 
 
 def test_record_follow_advice_record_again_and_compare(browser, app: str):

@@ -42,7 +42,7 @@ def test_an_experiment_from_guess_to_verdict(browser, app: str):
         page.reload()  # it goes on, and is found again
         badge(page, "Measuring").wait_for()
         assert run in page.url
-        page.get_by_text(re.compile("^Round 1 of")).wait_for(timeout=MINUTES)
+        page.get_by_text(re.compile(r"^Round \d+ of")).wait_for(timeout=MINUTES)
         drawn(page)
         saw(page, "“in memory” against “picture files”").wait_for(timeout=MINUTES)
         saw(page, "You guessed “more than twice as fast”").wait_for()  # the guess outlived the refresh

@@ -45,6 +45,7 @@ def test_the_game_is_played_to_its_end_and_survives_a_refresh(page):
     page.get_by_role("button", name="Start", exact=True).click()
     for number in range(1, 11):
         page.get_by_text(re.compile(rf"Tile {number} of 10")).first.wait_for()
+        drawn(page)  # only then the tile counts as shown
         page.wait_for_timeout(350)  # a click right after the last one would be taken for a double click
         choice = page.locator("[class*=st-key-tile_game_class_] button")
         choice.nth(number % choice.count()).click()
@@ -67,7 +68,7 @@ def test_points_are_chosen_with_the_mouse_and_their_tiles_shown(page):
     page.mouse.up()
     chosen = page.get_by_text(re.compile(r"[\d,]+ tiles? chosen"))
     chosen.wait_for()
-    assert page.get_by_role("img", name=re.compile("Chosen tile of class")).count() > 0
+    page.get_by_role("img", name=re.compile("Chosen tile of class")).first.wait_for()
 
 
 def test_the_split_is_chosen_and_a_training_set_up(page):

@@ -14,11 +14,15 @@ _SECONDS = 30.0
 _BETWEEN = 400  # milliseconds for which it must stay where it is
 
 
+_AT_REST = "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
+_ON_ITS_WAY = 200  # milliseconds that a click may take to the server and back
+
+
 def drawn(page: Page) -> None:
-    """Wait until the script behind the page has run to its end."""
-    page.wait_for_function(
-        "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+    """Wait until the script behind the page has run to its end, also one that a click has only just asked for."""
+    page.wait_for_function(_AT_REST)
+    page.wait_for_timeout(_ON_ITS_WAY)
+    page.wait_for_function(_AT_REST)
 
 
 def give(page: Page, file: PathLike[str]) -> None:

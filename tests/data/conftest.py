@@ -16,11 +16,14 @@ from eurosat_core.data.acquire import import_pictures
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, bytes]], FileServer]]:
-    """Function: a running server of these files. No proxy stands before it, and the waits for it are short."""
+    """Function: a running server of these files. No proxy stands before it, and its faults are not waited for long.
+
+    A busy machine may itself be silent for a second: tests of a silent server set `STALL_SECONDS` themselves.
+    """
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(download, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(download, "STALL_SECONDS", 10.0)
     monkeypatch.setattr(download, "_WAIT_SECONDS", 0.01)
     monkeypatch.setattr(download, "_TRIES", 3)
     with ExitStack() as servers:

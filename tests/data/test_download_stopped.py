@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import eventually
 from file_server import FileServer, Serve, cut_after, file_server, plain, silent_after
 from served_archive import CONTENT, NAME, folder, part, sentence_of, server
 
@@ -40,7 +41,10 @@ def test_a_server_that_goes_midway(serve: Serve, folder: Path, part: Path) -> No
     assert back.ranges == ["bytes=100000-"]
 
 
-def test_a_silent_server_is_given_up_and_asked_again(server: FileServer, folder: Path) -> None:
+def test_a_silent_server_is_given_up_and_asked_again(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
     server.answers = [silent_after(100_000), silent_after(0)]
     assert download(server.remote(), folder).read_bytes() == CONTENT
     assert server.ranges == ["", "bytes=100000-", "bytes=100000-"]
@@ -50,10 +54,13 @@ def test_a_server_that_stays_silent(server: FileServer, folder: Path, monkeypatc
     monkeypatch.setattr(module, "STALL_SECONDS", 0.1)
     server.usual = silent_after(0)
     assert "the server did not answer in time. Check" in sentence_of(server.remote(), folder)
-    assert len(server.asked) == 3
+    eventually(lambda: len(server.asked) == 3)  # the server may note what it was asked after it was given up
 
 
-def test_stop_is_heard_while_a_server_is_silent(server: FileServer, folder: Path, part: Path) -> None:
+def test_stop_is_heard_while_a_server_is_silent(
+    server: FileServer, folder: Path, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
     stop = threading.Event()
     server.usual = silent_after(1000)
 

@@ -1,6 +1,8 @@
 """Workers that die or do not start, full disks and deleted folders: one run fails, the others go on."""
 
+import threading
 import time
+from typing import Any
 
 import pytest
 from fake_engine import (
@@ -81,10 +83,16 @@ def test_a_full_disk_meanwhile_loses_events_but_not_the_run(
     monkeypatch.setattr(dispatch, "_LATE_EVENTS_SECONDS", 0.1)
     lab, engine = open_fake()
     run = running(lab, engine)
+    lost = threading.Event()
+
+    def full(*_arguments: Any) -> None:
+        lost.set()
+        raise OSError(28, "No space left on device")
+
     with monkeypatch.context() as patch:
-        patch.setattr(RunStore, "append", raising(OSError(28, "No space left on device")))
+        patch.setattr(RunStore, "append", full)
         engine.tell(run.id, started())
-        time.sleep(0.1)
+        assert lost.wait(20)
     engine.tell(run.id, step(1))
     engine.end(run.id, events=2)
     wait_for_state(lab, run.id, "finished")

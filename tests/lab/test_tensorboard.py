@@ -73,8 +73,10 @@ def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(board: Tensor
     assert board.start().phase == "starting"
     port = running(board)
     assert board.start().port == port, "one is enough"
-    tags = eventually(lambda: asked(port, "data/plugin/scalars/tags"), PATIENCE)
-    assert set(tags) == {f"{run.id}/train", f"{run.id}/validation"}
+    both = {f"{run.id}/train", f"{run.id}/validation"}
+    eventually(lambda: set(asked(port, "data/plugin/scalars/tags")) >= both, PATIENCE)
+    tags = asked(port, "data/plugin/scalars/tags")
+    assert set(tags) == both
     assert "epoch/accuracy" in tags[f"{run.id}/validation"]
     process = process_of(board)
     family = [process, *process.children(recursive=True)]

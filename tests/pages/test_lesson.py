@@ -77,7 +77,7 @@ def _elements() -> None:
 
 
 def test_elements_of_the_contract() -> None:
-    test = AppTest.from_function(_elements).run()
+    test = AppTest.from_function(_elements, default_timeout=60).run()
     assert not test.exception
     assert test.subheader[0].value == "One line."
     assert "Do this." in test.markdown[-1].value or any("Do this." in each.value for each in test.markdown)
@@ -87,7 +87,7 @@ def test_elements_of_the_contract() -> None:
 
 
 def test_a_guess_can_be_made_and_taken_back() -> None:
-    test = AppTest.from_function(_elements).run()
+    test = AppTest.from_function(_elements, default_timeout=60).run()
     pills(test).set_value("large").run()
     assert test.info[0].value == "answer large, again large"
     pills(test).set_value(None).run()

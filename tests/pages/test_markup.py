@@ -220,7 +220,7 @@ def test_the_walk_sees_markup(lab: Lab) -> None:
         with st.expander(evil):
             st.caption("inside")
 
-    test = AppTest.from_function(page).run()
+    test = AppTest.from_function(page, default_timeout=60).run()
     assert sum(EVIL in text for text in raw(test)) >= 6
 
 

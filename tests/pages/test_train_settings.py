@@ -1,6 +1,7 @@
 """The Train page before a run: its settings, the estimate, and what the Train button asks of the lab."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.recipes import RECIPES
-from pages.parts import lesson
+from pages.parts import lesson, train_start
 from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
 
 
@@ -95,11 +96,16 @@ def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, 
     eventually(lambda: record.id in engine.jobs)
 
 
-def test_a_double_click_is_one_wish(lab: Lab, app: App) -> None:
+def test_a_double_click_is_one_wish(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(train_start, "time", SimpleNamespace(monotonic=lambda: now[0]))
     test = app("train.py")
     test.button(key="train_start").click().run()
     test.button(key="train_start").click().run()
     assert len(lab.runs()[0]) == 1
+    now[0] += 5
+    test.button(key="train_start").click().run()
+    assert len(lab.runs()[0]) == 2
 
 
 def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App) -> None:
