@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from eurosat_core import wording
 from eurosat_core.commands import compare, overview, profile, record_demo, sweep
 from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
 from eurosat_core.errors import ConfigError, LabError
@@ -253,8 +254,9 @@ def _show_bench(results: dict[str, Any]) -> str:
     for name, result in results.items():
         lines.append(f"{name}: {result['about']}")
         for row in result["rows"]:
-            measured = ", ".join(f"{value:.4g}" for value in row["values"])
+            measured = "; ".join(wording.rounded(value, 4) for value in row["values"])
             ratio = f"  ratio {row['ratio']:.2f}" if row.get("ratio") is not None else ""
             goal = f"  (promised: {row['promise']})" if row.get("promise") else ""
-            lines.append(f"  {row['name']:<52}{row['median']:>10.4g} {row['unit']}{ratio}{goal}   [{measured}]")
+            median = wording.rounded(row["median"], 4)
+            lines.append(f"  {row['name']:<52}{median:>10} {row['unit']}{ratio}{goal}   [{measured}]")
     return "\n".join(lines)

@@ -1,8 +1,20 @@
 """Figures as people read them: durations, counts, rates and sizes, worded in one place for all pages."""
 
 import math
+from decimal import Decimal
 
-__all__ = ["bytes_text", "count", "device_name", "duration", "listed", "percent", "points", "rate", "times"]
+__all__ = [
+    "bytes_text",
+    "count",
+    "device_name",
+    "duration",
+    "listed",
+    "percent",
+    "points",
+    "rate",
+    "rounded",
+    "times",
+]
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +37,11 @@ def duration(seconds: float) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 tile`, `6,000 tiles`; `many` only where the plural is not just an s more."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def rounded(number: float, digits: int) -> str:
+    """`0.31`, `12`, `5,700`: rounded to so many significant digits, and never written with an exponent."""
+    return f"{Decimal(f'{number:.{digits}g}'):,f}"
 
 
 def rate(tiles_per_second: float) -> str:

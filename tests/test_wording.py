@@ -1,6 +1,8 @@
 """Durations, counts and rates read as a person would write them."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eurosat_core import wording
 
@@ -35,6 +37,32 @@ def test_count_has_a_plural_and_thousands() -> None:
 @pytest.mark.parametrize(("value", "text"), [(1234.4, "1,234 tiles/s"), (9.96, "10 tiles/s"), (3.21, "3.2 tiles/s")])
 def test_rate(value: float, text: str) -> None:
     assert wording.rate(value) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "text"),
+    [
+        (344, 2, "340"),
+        (5678.9, 2, "5,700"),
+        (1463, 3, "1,460"),
+        (999.6, 3, "1,000"),
+        (137.2, 2, "140"),
+        (0.0314, 2, "0.031"),
+        (12.0, 3, "12"),
+        (0, 2, "0"),
+        (0.00001, 3, "0.00001"),
+    ],
+)
+def test_rounded(number: float, digits: int, text: str) -> None:
+    assert wording.rounded(number, digits) == text
+
+
+@given(st.floats(1e-12, 1e18), st.integers(1, 6))
+def test_a_rounded_number_is_plain_and_near(number: float, digits: int) -> None:
+    text = wording.rounded(number, digits)
+    assert set(text) <= set("0123456789,.")
+    # A significant digit is worth at least a tenth of its power of ten, and half of it is what rounding may miss.
+    assert float(text.replace(",", "")) == pytest.approx(number, rel=0.501 * 10 ** (1 - digits))
 
 
 def test_shares_and_ratios() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from eurosat_core import wording
 from eurosat_core.data.band_tiff import Raw
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.pictures import METRES_PER_PIXEL, Pixels
@@ -164,7 +165,8 @@ def _layout_notes(picture: Picture, layout: Layout, metres: float) -> list[str]:
         metres_now = METRES_PER_PIXEL * wanted / layout.scale
         notes.append(
             f"It was reduced to {layout.width:,} × {layout.height:,} pixels to fit into {MOST_ACROSS} × {MOST_ACROSS} "
-            f"tiles: a pixel shows {metres_now:.3g} m now, which is not what the network was trained on."
+            f"tiles: a pixel shows {wording.rounded(metres_now, 3)} m now, which is not what the network was trained "
+            "on."
         )
     elif abs(wanted - 1) > 1e-6:
         notes.append(

@@ -10,7 +10,7 @@ from eurosat_core.lab.sweep_frames import prediction_frame
 from eurosat_core.speed.overtaking import Overtaking, overtaking_measured, overtaking_predicted
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.wording import count, listed, times
+from eurosat_core.wording import count, listed, rounded, times
 
 __all__ = ["Overtaking", "overtaking_finding", "overtakings", "prediction_finding"]
 
@@ -84,4 +84,4 @@ def overtaking_finding(found: Overtaking) -> Finding:
 def _size(found: Overtaking, size: float) -> str:
     if found.by == "batch_size":
         return f"{size:,.0f} tiles"
-    return f"{size / 1e6:,.3g} million operations per tile"
+    return f"{rounded(size / 1e6, 3)} million operations per tile"

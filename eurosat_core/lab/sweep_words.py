@@ -36,7 +36,7 @@ def rate_text(spread: Spread, figure: Figure = "tiles") -> str:
     """`1,234 tiles/s` or `45.6 billion operations/s`."""
     if figure == "tiles":
         return wording.rate(spread.median)
-    return f"{spread.median / 1e9:,.3g} billion operations/s"
+    return f"{wording.rounded(spread.median / 1e9, 3)} billion operations/s"
 
 
 def verdict_text(verdict: Verdict) -> str:

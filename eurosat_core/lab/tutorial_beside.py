@@ -96,7 +96,7 @@ def _measured_ratio(evidence: Evidence, model: str) -> tuple[str, float] | None:
         slow, fast = pace(cpu.history), pace(other.history)
         if other.record.config.model == model and slow is not None and fast is not None:
             ratio = fast.median / slow.median
-            return f"{ratio:.2g} times as fast while training", ratio
+            return f"{wording.rounded(ratio, 2)} times as fast while training", ratio
     return None
 
 

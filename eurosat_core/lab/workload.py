@@ -61,16 +61,17 @@ def measured_rate(
 
 def _rate(forward_per_second: float, how: str, precision: str) -> Rate:
     rate = TRAINING_SHARE * forward_per_second
-    return Rate(
-        rate, f"{rate / 1e9:,.3g} billion multiplications a second, measured on this device: {how}, {precision})."
-    )
+    billions = wording.rounded(rate / 1e9, 3)
+    return Rate(rate, f"{billions} billion multiplications a second, measured on this device: {how}, {precision}).")
 
 
 def short_time(seconds: float) -> str:
     """`0.3 µs`, `4.2 ms`, and from a second on as durations are worded everywhere."""
     if seconds >= 0.9995:
         return wording.duration(seconds)
-    return f"{seconds * 1e3:.3g} ms" if seconds >= 0.9995e-3 else f"{seconds * 1e6:.2g} µs"
+    if seconds >= 0.995e-3:  # what two digits of µs would round to 1,000
+        return f"{wording.rounded(seconds * 1e3, 3)} ms"
+    return f"{wording.rounded(seconds * 1e6, 2)} µs"
 
 
 def tutorials_slip(layer: LayerWork) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eurosat_core.profiling.overview import Overview
-from eurosat_core.wording import bytes_text, device_name, listed, percent
+from eurosat_core.wording import bytes_text, device_name, listed, percent, rounded
 
 __all__ = ["Advice", "advice_for"]
 
@@ -74,7 +74,7 @@ def _utilization(overview: Overview) -> float | None:
 
 
 def _milliseconds(microseconds: float) -> str:
-    return f"{microseconds / 1000:.3g} ms" if microseconds < 999_500 else f"{microseconds / 1e6:.3g} s"
+    return f"{rounded(microseconds / 1000, 3)} ms" if microseconds < 999_500 else f"{rounded(microseconds / 1e6, 3)} s"
 
 
 def _of_step(overview: Overview, *roles: str) -> str:
@@ -129,7 +129,8 @@ def _copies(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     return Advice(
         "copies",
         "Copying holds up the GPU",
-        f"Copies took {_of_step(overview, 'Memcpy')} while no GPU kernel ran ({facts.copies:.3g} a step{amount}).",
+        f"Copies took {_of_step(overview, 'Memcpy')} while no GPU kernel ran "
+        f"({rounded(facts.copies, 3)} a step{amount}).",
         "Keep the tiles on the GPU, or copy from pinned memory while it computes.",
         change,
         share,
@@ -238,8 +239,9 @@ def _waiting(overview: Overview, _known: Mapping[str, Any]) -> Advice | None:
     return Advice(
         "host_waits",
         "The host waits for the GPU too often",
-        f"{facts.waits:.3g} times a step the host stood still until the GPU was done, {_milliseconds(facts.wait_us)} "
-        f"in all ({percent(share)}); then the GPU had nothing to do until it was given more.",
+        f"{rounded(facts.waits, 3)} times a step the host stood still until the GPU was done, "
+        f"{_milliseconds(facts.wait_us)} in all ({percent(share)}); then the GPU had nothing to do until it was given "
+        "more.",
         "Read results (.item(), .cpu(), print) once an epoch instead of in each step.",
         {},
         share,

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.models.anatomy import guess_sentence, parts_of_rows, where_sentence
 from eurosat_core.models.catalog import CATALOG
@@ -56,8 +57,8 @@ def draw(guess: tuple[str, str] | None) -> None:
 def _frozen(summary: ModelSummary) -> str:
     if summary.trainable_params == summary.total_params:
         return ""
-    share = 100 * summary.trainable_params / summary.total_params
+    share = wording.rounded(100 * summary.trainable_params / summary.total_params, 2)
     return (
-        f"Only {summary.trainable_params:,} of its {summary.total_params:,} parameters ({share:.2g} %) are trained; "
+        f"Only {summary.trainable_params:,} of its {summary.total_params:,} parameters ({share} %) are trained; "
         "the rest was learned elsewhere and stays as it is."
     )

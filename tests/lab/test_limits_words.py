@@ -60,6 +60,10 @@ def test_how_near_predictions_come(errors: Any, kind: str, words: str) -> None:
         (Overtaking("at", "batch_size", "measured", 63.2, ((8, 0.5), (256, 2.0))), "from batches of about 63 tiles on"),
         (Overtaking("always", "batch_size", "measured", None, ((8, 2.0), (256, 4.0))), "(8 tiles to 256 tiles)"),
         (Overtaking("never", "model_size", "predicted", None, ((1e6, 0.2), (9e6, 0.5))), "the CPU is faster with all"),
+        (
+            Overtaking("at", "model_size", "predicted", 1.463e9, ((1e6, 0.2), (9e9, 5.0))),
+            "1,460 million operations per tile on, the GPU",
+        ),
         (Overtaking("unknown", "batch_size", "predicted", reason="Measure both."), "Measure both."),
     ],
 )

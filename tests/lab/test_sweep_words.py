@@ -15,6 +15,7 @@ from eurosat_core.lab.sweep_words import (
     learning_finding,
     measured_how,
     misconception_of,
+    rate_text,
 )
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.speed.predicted import Prediction
@@ -64,6 +65,12 @@ def test_models_are_compared_by_their_arithmetic() -> None:
     assert finding.kind == "faster" and "5.0 times as fast" in finding.text
     assert "500 billion operations/s against 100 billion operations/s" in finding.text
     assert misconception_of(result) and misconception_of(result_of(cell_of("a", [1.0]))) == ""
+
+
+def test_a_fast_devices_arithmetic_is_written_out() -> None:
+    (cell,) = result_of(cell_of("8× filters", [0.02] * 8, operations=1.236e11)).cells
+    assert cell.operations_per_second is not None
+    assert rate_text(cell.operations_per_second, "work") == "6,180 billion operations/s"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def test_a_faster_run_is_taken_and_named() -> None:
     assert "run run (batches of 64, bfloat16)" in rate.basis
 
 
+def test_a_high_rate_is_written_out() -> None:
+    tiles = 5.7e12 / (3 * summary(BASELINE).macs)
+    rate = measured_rate("cpu", [], [run(tiles)], summary, HERE)
+    assert rate is not None and rate.basis.startswith("5,700 billion multiplications a second")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -85,6 +91,9 @@ def test_a_frozen_network_did_less_than_its_layers_say() -> None:
     [
         (0.25e-6, "0.25 µs"),
         (12.3e-6, "12 µs"),
+        (344e-6, "340 µs"),
+        (994e-6, "990 µs"),
+        (996e-6, "0.996 ms"),
         (4.234e-3, "4.23 ms"),
         (0.5, "500 ms"),
         (1.0, "1 s"),

@@ -71,6 +71,16 @@ def test_without_figures_nothing_is_concluded() -> None:
     assert "the baseline was not trained" in list(table)
 
 
+def test_two_trainings_tell_a_large_ratio_in_plain_figures() -> None:
+    def trained(device: str, rate: float) -> Any:
+        record, history, answers = one(config=workshop_config("vgg11_bn", "tutorial", device=device), id=device)
+        paced = tuple(replace(each, tiles_per_second=rate) for each in history.epochs)
+        return record, replace(history, epochs=paced), answers
+
+    table = beside_tutorial(evidence(trained("cpu", 10.0), trained(GPU.id, 1372.0))).set_index("Figure")["You"]
+    assert table["VGG11-BN: GPU against CPU"] == "140 times as fast while training"
+
+
 def test_own_accuracy_says_on_what_it_rests() -> None:
     table = beside_tutorial(evidence(one(0.3, 0.62))).set_index("Figure")["You"]
     assert "62.0\N{NO-BREAK SPACE}% (2 epochs, 4,500 eurosat tiles to learn from)" in list(table)
