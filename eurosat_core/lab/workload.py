@@ -35,9 +35,9 @@ def measured_rate(
 ) -> Rate | None:
     """The highest rate that was measured on a device; None while nothing was.
 
-    Of runs only finished ones count that were alone on this machine, took their tiles from memory (else the rate may
-    be the loader's) and trained the whole network. summary: costs of a network. machine: as
-    runs note it.
+    Of runs only finished ones count that were alone on this machine, took whole tiles from memory (else the rate may
+    be the loader's, or of smaller pictures) and trained the whole network. summary: costs of a network, per whole
+    tile. machine: as runs note it.
     """
     found: list[Rate] = []
     for speed in speeds:
@@ -49,8 +49,8 @@ def measured_rate(
     for run in runs:
         rate = run.summary.get("tiles_per_second")
         alone = run.state == "finished" and run.kind == "train" and not run.beside and not run.recorded_on
-        here = all(run.machine.get(name) == value for name, value in machine.items())
-        if not (alone and here and rate and run.config.device == device and run.config.source == "memory"):
+        here = all(run.machine.get(name) == value for name, value in machine.items()) and run.config.device == device
+        if not (alone and here and rate and run.config.source == "memory") or run.config.growing_sizes:
             continue
         costs = summary(run.config.architecture)
         if costs.trainable_params == costs.total_params:
