@@ -258,6 +258,8 @@ def _other_work(one: Contender, first: Contender) -> str:
         other.append("another number of tiles")
     if config.batch_size != base.batch_size:
         other.append("another batch size")
+    if config.growing_sizes != base.growing_sizes:
+        other.append("other sizes of pictures (smaller ones first)")
     if config.source != base.source:
         other.append("another way to the tiles (files or memory)")
     if config.epochs != base.epochs:
