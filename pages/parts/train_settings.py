@@ -76,7 +76,8 @@ def _recipe() -> None:
     )
     config = recipe_config(model(), recipe)
     words = lesson.text("train")
-    text = words.get(f"recipe {recipe} {model()}", words[f"recipe {recipe}"])
+    special = "pretrained" if CATALOG[model()].is_pretrained else model()
+    text = words.get(f"recipe {recipe} {special}", words[f"recipe {recipe}"])
     st.caption(
         text.format(
             batch_size=config.batch_size,

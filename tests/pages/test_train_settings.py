@@ -12,6 +12,7 @@ from eurosat_core.lab import choices
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.recipes import RECIPES
 from pages.parts import lesson, train_start
@@ -130,6 +131,20 @@ def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: st
     assert config.precision in words
     help_text = unescaped(test.get_by_key("train_tiles").proto.help)
     assert f"{100 * config.train_fraction:.0f} % are for training" in help_text
+
+
+@pytest.mark.parametrize("model", [name for name, entry in CATALOG.items() if entry.is_pretrained])
+def test_the_fast_recipe_of_a_pretrained_model_says_that_its_frozen_part_is_computed_once(
+    lab: Lab, app: App, model: str
+) -> None:
+    test = app("train.py")
+    test.selectbox(key="train_model").set_value(model).run()
+    config, words = recipe_config(model, "fast"), shown(test)
+    assert config.source == "features" and "computed once for every tile" in words
+    assert config.schedule == "cosine" and f"Adam {config.learning_rate:g}, falling to 0" in words
+    assert f"Batches of {config.batch_size}" in words and "decoded tiles from memory" not in words
+    test.get_by_key("train_recipe").set_value("tutorial").run()
+    assert "Every picture file is opened" in shown(test) and recipe_config(model, "tutorial").source == "loader"
 
 
 def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_along(lab: Lab, app: App) -> None:
