@@ -1,4 +1,10 @@
-"""The PyTorch behind each experiment: the same timed steps, with the one line that changes."""
+"""The PyTorch behind each experiment: the same timed steps, with the one line that changes.
+
+Batch size, loader workers and network are the experiment's own, so what is shown is what is measured.
+"""
+
+from eurosat_core.speed.experiments import EXPERIMENTS
+from eurosat_core.training.config import TrainConfig
 
 __all__ = ["code"]
 
@@ -33,19 +39,17 @@ _AUTOCAST = (
 )
 
 
-def _setup(
-    batch: str = "batch_size = 40", network: str = "network = {net}", optimizer: str = _SGD, source: str = ""
-) -> str:
-    return "\n".join((batch, network, optimizer, source or _MEMORY))
+def _setup(network: str = "network = {net}", optimizer: str = _SGD, source: str = _MEMORY) -> str:
+    return "\n".join(("{batch}", network, optimizer, source))
 
 
 _SETUPS = {
-    "batch_size": _setup(batch="batch_size = 256                                # ← instead of 40"),
+    "batch_size": _setup(),
     "model_size": _setup(network="network = {net}                                 # ← eight times the filters"),
-    "workers": _setup(source=_LOADER.format(more=", num_workers=2") + "    # ← instead of 0"),
+    "workers": _setup(source=_LOADER.format(more=", num_workers={workers}") + "    # ← instead of {fewer}"),
     "optimizer": _setup(optimizer="optimizer = torch.optim.Adam(network.parameters(), lr=0.001)   # ← instead of SGD"),
     "source": _setup(source=_MEMORY + "   # ← not a DataLoader"),
-    "pin_memory": _setup(source=_LOADER.format(more=", num_workers=4, pin_memory=True") + "    # ←"),
+    "pin_memory": _setup(source=_LOADER.format(more=", num_workers={workers}, pin_memory=True") + "    # ←"),
     "channels_last": _setup(
         network="network = {net}.to(memory_format=torch.channels_last)   # ← and the pictures, too"
     ),
@@ -58,9 +62,20 @@ def code(name: str) -> tuple[str, str]:
     return _filled(name, "cpu"), _filled(name, "cuda")
 
 
+def _settings(name: str, label: str) -> TrainConfig:
+    """What is measured under this label, unchecked: the code is shown without the GPU that some need, too."""
+    one = EXPERIMENTS[name]
+    changes = next(each.changes for each in one.options if each.label == label)
+    return TrainConfig(**{"model": one.model, **one.base, **changes})
+
+
 def _filled(name: str, kind: str) -> str:
     gpu = kind == "cuda"
-    net = {"model_size": "WideNet()", "channels_last": "TileNet()", "precision": "TileNet()"}.get(name, "Net()")
+    focus, reference = (_settings(name, each) for each in (EXPERIMENTS[name].focus, EXPERIMENTS[name].reference))
+    batch = f"batch_size = {focus.batch_size}"
+    if focus.batch_size != reference.batch_size:
+        batch = f"{batch:<48}# ← instead of {reference.batch_size}"
+    net = {"custom": "WideNet()", "tilenet": "TileNet()"}.get(focus.model, "Net()")
     move = []
     if gpu:
         ahead = ", non_blocking=True" if name == "pin_memory" else ""
@@ -68,7 +83,9 @@ def _filled(name: str, kind: str) -> str:
     if name == "channels_last":
         move.append("    pictures = pictures.to(memory_format=torch.channels_last)\n")
     return _STEPS.format(
-        setup=_SETUPS[name].format(net=f'{net}.to("cuda")' if gpu else net),
+        setup=_SETUPS[name].format(
+            batch=batch, net=f'{net}.to("cuda")' if gpu else net, workers=focus.workers, fewer=reference.workers
+        ),
         move="".join(move),
         forward=_AUTOCAST.format(kind=kind) if name == "precision" else _FORWARD,
         wait="torch.cuda.synchronize()                        # a GPU is only told what to do\n" if gpu else "",

@@ -1,5 +1,6 @@
 """The Speed page before there is a result: nothing yet, asked for, queued, running, ended early; with a GPU, too."""
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.speed.events import Learned, SweepStarted, TurnDone
+from eurosat_core.speed.experiment_terms import Experiment
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
+from pages.parts import speed_code
 from tests.pages.conftest import ME, App, address, charts, keys, says
 
 # -- before the first one
@@ -40,6 +43,18 @@ def test_every_experiment_can_be_looked_at(lab: Lab, app: App, name: str) -> Non
     for block in test.code:
         if block.language == "python":
             compile(block.value, name, "exec")
+
+
+@pytest.mark.parametrize("one", EXPERIMENTS.values(), ids=lambda one: one.name)
+def test_the_pytorch_shown_is_what_is_measured(one: Experiment) -> None:
+    config, plan = plan_experiment(one.name, ["cpu", "cuda:0"])
+    made = dict(zip([each.label for each in plan.cells], plan.configs(config), strict=True))
+    focus, reference = made[one.focus], made[one.reference]
+    for shown in speed_code.code(one.name):
+        assert re.findall(r"batch_size = (\d+)", shown) == [str(focus.batch_size)]
+        assert (f"instead of {reference.batch_size}" in shown) == (focus.batch_size != reference.batch_size)
+        assert re.findall(r"num_workers=(\d+)", shown) == [str(focus.workers)] * (focus.source == "loader")
+        assert ("TileNet()" in shown) == (focus.model == "tilenet")
 
 
 def test_what_needs_a_gpu_says_why_it_cannot_be_run(lab: Lab, app: App) -> None:
