@@ -31,7 +31,12 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     sweep.add_argument("--values", help="of the setting, separated by commas (networks by semicolons)")
     sweep.add_argument("--devices", default="cpu", help="measure on all of these, separated by commas; cpu by default")
     sweep.add_argument("--seconds", type=float, help="for the timed steps of all values together")
-    sweep.add_argument("--accuracy", type=float, metavar="SHARE", help="also train each to this accuracy, such as 0.5")
+    sweep.add_argument(
+        "--accuracy",
+        type=float,
+        metavar="SHARE",
+        help="also train each to this accuracy, such as 0.5, at a constant learning rate",
+    )
     sweep.add_argument("--model", help="baseline by default")
     add_settings(sweep, leave_out=_WITHOUT_EFFECT, recipe="tutorial")
 
@@ -88,7 +93,9 @@ def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig,
     own = given(options, TrainConfig)
     source = {} if options.setting in _OF_THE_LOADER or "workers" in own or "source" in own else {"source": "memory"}
     model = {"network": "custom"}.get(options.setting, options.model or "baseline")
-    config = recipe_config(model, options.recipe or "tutorial", **{**source, **own, "device": home_device(devices)})
+    # Steps are timed on whole tiles and have no end that a schedule could lead to, whatever the recipe says.
+    as_timed = {"growing_sizes": False, "schedule": "constant", "device": home_device(devices)}
+    config = recipe_config(model, options.recipe or "tutorial", **{**source, **own, **as_timed})
     labels = [in_words(options.setting, each)[:60] for each in values]
     seconds = options.seconds if options.seconds is not None else 8.0 * len(values) * len(devices)
     plan = free_sweep(options.setting, values, labels, devices, seconds=seconds, target_accuracy=options.accuracy)
@@ -151,7 +158,7 @@ def _more(cell: dict[str, Any]) -> list[str]:
     lines = []
     if (learning := cell["learning"]) is not None:
         reached = "reached" if learning["reached"] else "not reached"
-        spent = f"{learning['seconds']:.1f} s, {learning['tiles']:,} tiles of training"
+        spent = f"{learning['seconds']:.1f} s, {learning['tiles']:,} tiles of training at a constant learning rate"
         lines.append(f"    {learning['target']:.0%} {reached}: {spent}")
     if cell["projected_seconds"] is not None:
         lines.append(f"    a whole training, projected: {cell['projected_seconds']:,.0f} s")

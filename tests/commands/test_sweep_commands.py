@@ -11,6 +11,7 @@ from eurosat_core.devices import probe_devices
 from eurosat_core.lab.bundles import import_bundle
 from eurosat_core.lab.runs import RunStore
 from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.training.config import recipe_config
 
 __all__ = ["ask", "places"]  # fixtures of command_line; `places` is for every test here
 
@@ -32,6 +33,17 @@ def test_a_free_sweep(ask: Ask, folder: str, places: Path) -> None:
     record = RunStore(places / "runs").get(result["run_id"])
     assert record.kind == "sweep" and record.state == "finished" and SweepPlan.from_dict(record.plan).seconds == 1.0
     assert record.config.source == "memory"
+
+
+def test_steps_of_a_recipe_are_measured_on_whole_tiles_at_a_constant_rate(ask: Ask, folder: str, places: Path) -> None:
+    recipe = recipe_config("tilenet", "sprint")
+    assert recipe.growing_sizes and recipe.schedule == "one_cycle"
+    chosen = ("--model", "tilenet", "--recipe", "sprint", "--setting", "batch_size", "--values", "4,8")
+    status, result, said = ask("sweep", *chosen, "--seconds", "1", "--data", folder)
+    assert status == 0, said
+    config = RunStore(places / "runs").get(result["run_id"]).config
+    assert (config.growing_sizes, config.schedule) == (False, "constant")
+    assert (config.optimizer, config.learning_rate) == (recipe.optimizer, recipe.learning_rate)
 
 
 def test_it_is_shown_as_a_table(folder: str, capsys: pytest.CaptureFixture[str]) -> None:
