@@ -178,8 +178,8 @@ class Dispatcher:
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands; None when it does not wait."""
         with self._lock:
-            now = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in self._running.at_work()]
-            return self._queue.place(run_id, now)
+            ahead = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in self._running.ahead()]
+            return self._queue.place(run_id, ahead)
 
     # -- the dispatcher's thread
 
@@ -262,18 +262,20 @@ class Dispatcher:
             if tiles is None or self._running.reserved:
                 return False
             idle = self._available() - self._running.busy()
-            back = self._running.next_returning(idle)
             now = [each.waiting for each in self._running.at_work()]
-            waiting = None if back else self._queue.next_for(idle, now)
-            if waiting is None and back is None:
+            resumed = [each.waiting for each in self._running.returning()]
+            following = self._queue.next_for(idle, now, resumed)
+            if following is None:
                 return False
             # Under the same lock: a run is always in the line or among the running ones, never in neither.
             job = None
-            if waiting is not None and (claimed := claim(self._store, waiting, tiles, self._threads())):
+            if returns := following.run_id in self._running:
+                self._running.take_back(following.run_id)
+            elif claimed := claim(self._store, following, tiles, self._threads()):
                 job, held = claimed
-                self._running.add(waiting, held)
-        if back is not None:
-            return self._bring_back(back)
+                self._running.add(following, held)
+        if returns:
+            return self._bring_back(following.run_id)
         if job is not None:
             self._hand_over(job)
         return True
@@ -308,12 +310,6 @@ class Dispatcher:
         """Let a parked run go on, now that its device is idle; whether its worker took the word."""
         arrived = self._engine.command(run_id, "resume")
         with self._lock:
-            running = self._running.get(run_id)
-            if running is None:  # it ended meanwhile
-                return False
-            if not arrived:
-                running.parked = True  # tried again at the next look
-                return False
-            self._running.returned(run_id)
-            self._store.update(run_id, state="running")
-        return True
+            if goes_on := self._running.returned(run_id, arrived):
+                self._store.update(run_id, state="running")
+        return goes_on

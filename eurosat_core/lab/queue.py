@@ -75,27 +75,35 @@ class FairQueue:
             served[following.owner] = turn
         return order
 
-    def next_for(self, idle: Collection[str], running: Collection[Waiting]) -> Waiting | None:
-        """The run to start now on one of the `idle` devices beside the `running` ones, taken out of the line.
+    def next_for(
+        self, idle: Collection[str], running: Collection[Waiting], returning: Iterable[Waiting] = ()
+    ) -> Waiting | None:
+        """The run for one of the `idle` devices beside the `running` ones: one that returns, or the line's next.
 
-        A measured run waits until nothing runs, and nothing overtakes it then, or it would never start.
+        returning: those that gave their place away while they were paused; they had begun before, so they come first.
+        What comes from the line is taken out of it. A measured run waits until nothing runs, and nothing overtakes it
+        then, or it would never start.
         """
         if any(each.measured for each in running):
             return None
-        for run in self.in_order():
+        for run in (*returning, *self.in_order()):
             if run.measured:
                 if running or run.device not in idle:
                     return None
             elif run.device not in idle:
                 continue
-            self.remove(run.run_id)
-            self._turn += 1
-            self._served[run.owner] = self._turn
+            if run.run_id in self:  # to return is no new turn
+                self.remove(run.run_id)
+                self._turn += 1
+                self._served[run.owner] = self._turn
             return run
         return None
 
     def place(self, run_id: str, running: Iterable[Waiting]) -> Place | None:
-        """Where a run stands; `running`: what runs now, with the seconds each still needs. None if not in line."""
+        """Where a run stands; None if not in line.
+
+        running: what runs now or returns before the line, with the seconds each still needs.
+        """
         order = self.in_order()
         numbers = [each.run_id for each in order]
         if run_id not in numbers:

@@ -4,7 +4,7 @@ Nothing here is locked: the dispatcher, whose book this is, asks under its own l
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from filelock import FileLock
@@ -72,6 +72,10 @@ class RunningRuns:
         """The runs that have their device: all but the parked ones."""
         return [each for each in self._runs.values() if not each.parked]
 
+    def ahead(self) -> list[Running]:
+        """The runs that come before the line: those at work, and those that return."""
+        return [*self.at_work(), *self.returning()]
+
     def parked_on(self, device: str) -> list[Running]:
         """The parked runs that live in this device's worker."""
         return [each for each in self._runs.values() if each.parked and each.waiting.device == device]
@@ -98,15 +102,23 @@ class RunningRuns:
         """Whether a parked run was resumed and waits for its device."""
         return run_id in self._returning
 
-    def next_returning(self, idle: Collection[str]) -> str | None:
-        """The first of the resumed runs whose device is idle; it has it again."""
-        for run_id in self._returning:
-            if self._runs[run_id].waiting.device in idle:
-                self._runs[run_id].parked = False
-                return run_id
-        return None
+    def returning(self) -> list[Running]:
+        """The resumed runs that wait for their device, in the order they were resumed in."""
+        resumed = [self._runs[run_id] for run_id in self._returning]
+        return [each for each in resumed if each.parked]
 
-    def returned(self, run_id: str) -> None:
-        """A resumed run goes on."""
-        self._runs[run_id].paused_since = None
+    def take_back(self, run_id: str) -> None:
+        """A resumed run has its device again, and is about to be told."""
+        self._runs[run_id].parked = False
+
+    def returned(self, run_id: str, arrived: bool) -> bool:
+        """Note whether a resumed run got the word, and thus goes on; if not, it is tried again unless it has ended."""
+        running = self._runs.get(run_id)
+        if running is None:
+            return False
+        if not arrived:
+            running.parked = True
+            return False
+        running.paused_since = None
         self._returning.remove(run_id)
+        return True

@@ -104,7 +104,10 @@ def _pause_text(record: RunRecord) -> str:
     lab = session.lab()
     who = "you press" if is_own(record) else "its owner presses"
     if lab.returning(record.id):
-        return "It goes on as soon as the device is free: while it was paused, its place went to others."
+        return (
+            "Its place went to others while it was paused. It goes on as soon as the device is free; beside a race or "
+            "a measurement nothing runs."
+        )
     if lab.parked(record.id):
         return f"Its place went to others meanwhile. It continues when {who} Resume, as soon as the device is free."
     minutes = f"{lab.settings.pause_minutes:g}"

@@ -121,6 +121,41 @@ def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: Open
     engine.wait_for(third.id)
 
 
+def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)), pause_minutes=0.001)
+    parked = running(lab, engine, "ada")
+    lab.control(parked.id, "ada", "pause")
+    measured = lab.submit(ON_GPU, "bob", group="race")
+    engine.wait_for(measured.id)
+    lab.control(parked.id, "ada", "resume")
+    engine.tell(measured.id, started())
+    eventually(lambda: lab.history(measured.id).events)
+    assert lab.returning(parked.id) and (parked.id, "resume") not in engine.commands
+    engine.end(measured.id)
+    wait_for_state(lab, parked.id, "running")
+    assert engine.commands[-1] == (parked.id, "resume")
+
+
+def test_a_parked_measurement_returns_when_nothing_runs_and_is_not_overtaken(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)), pause_minutes=0.001)
+    measured = lab.submit(CONFIG, "ada", group="race")
+    engine.wait_for(measured.id)
+    lab.control(measured.id, "ada", "pause")
+    beside = running(lab, engine, "bob", ON_GPU)
+    lab.control(measured.id, "ada", "resume")
+    later = lab.submit(CONFIG, "cleo")
+    place = lab.place(later.id)
+    assert place and place.starts_in_seconds is None, "nobody knows when the measured one will be through"
+    engine.tell(beside.id, started())
+    eventually(lambda: lab.history(beside.id).events)
+    assert lab.returning(measured.id) and (measured.id, "resume") not in engine.commands
+    engine.end(beside.id)
+    wait_for_state(lab, measured.id, "running")
+    assert lab.run(later.id).state == "queued"
+    engine.end(measured.id)
+    engine.wait_for(later.id)
+
+
 def test_a_long_pause_is_noticed_while_another_device_keeps_talking(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU)), pause_minutes=0.001)
     paused, talking = running(lab, engine, "ada"), running(lab, engine, "bob", ON_GPU)

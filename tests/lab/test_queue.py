@@ -149,6 +149,31 @@ def test_a_measured_run_is_waited_for_on_every_device() -> None:
     assert queue.place("b1", running) == Place(2, 2, 35)
 
 
+def test_a_run_that_returns_comes_before_the_line_and_takes_no_turn() -> None:
+    queue = queue_of(run("a1"), run("b1", "bob"))
+    back = run("a0")
+    assert queue.next_for(set(), [run("x")], [back]) is None
+    assert queue.next_for(CPU, [], [back]) == back
+    assert queue.next_for(CPU, []) == run("a1"), "it is still ada's turn"
+
+
+def test_another_device_does_not_wait_for_a_run_that_returns() -> None:
+    queue = queue_of(run("g1", "gil", "cuda:0"))
+    assert queue.next_for({"cuda:0"}, [run("x")], [run("a0")]) == run("g1", "gil", "cuda:0")
+
+
+def test_nothing_returns_beside_a_measured_run() -> None:
+    queue = queue_of()
+    assert queue.next_for(CPU, [run("m", device="cuda:0", measured=True)], [run("a0")]) is None
+
+
+def test_a_measured_run_returns_when_nothing_runs_and_is_not_overtaken() -> None:
+    queue = queue_of(run("b1", "bob"), run("m2", "mia", measured=True))
+    back = [run("m1", measured=True), run("a0")]
+    assert queue.next_for(CPU, [run("x", device="cuda:0")], back) is None
+    assert queue.next_for({"cpu", "cuda:0"}, [], back) == back[0]
+
+
 def test_a_measured_run_is_not_starved_by_those_who_keep_asking() -> None:
     queue = queue_of(run("a0"), run("m", "mia", measured=True))
     running: list[Waiting] = []

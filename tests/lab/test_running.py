@@ -33,11 +33,14 @@ def test_a_parked_run_leaves_its_device_to_others_until_it_returns(tmp_path: Pat
     book.add(Waiting("third", "bob", "cpu", None), FileLock(tmp_path / "third"))
     book.wants_back("first")
     book.wants_back("first")  # a second click
-    assert book.next_returning({"cuda:0"}) is None and book.is_returning("first")
+    assert book.returning() == [of(book, "first")] and book.is_returning("first")
     book.remove("third")
-    assert book.next_returning({"cpu", "cuda:0"}) == "first"
-    assert book.busy() == {"cpu", "cuda:0"}
-    book.returned("first")
+    book.take_back("first")
+    assert book.busy() == {"cpu", "cuda:0"} and book.is_returning("first") and book.returning() == []
+    assert not book.returned("first", arrived=False)
+    assert book.ahead() == [of(book, "second"), of(book, "first")] and book.busy() == {"cuda:0"}
+    book.take_back("first")
+    assert book.returned("first", arrived=True)
     assert not book.is_returning("first") and of(book, "first").paused_since is None
 
 
@@ -46,6 +49,7 @@ def test_a_run_that_ended_does_not_return(tmp_path: Path) -> None:
     book.wants_back("first")
     book.remove("first")
     book.remove("first")  # its end may be told twice
+    assert not book.returned("first", arrived=True)
     assert "first" not in book and not book.is_returning("first") and not list(book)
 
 
