@@ -144,8 +144,8 @@ class Dispatcher:
                 if self._store.get(run_id).is_active:
                     raise RunError(f"The run {run_id} is not one of this server's, so it cannot be changed here.")
                 raise RunError(f"The run {run_id} has already ended ({self._store.get(run_id).state}).")
-            if command == "resume" and running.parked:
-                self._running.wants_back(run_id)
+            if command != "stop" and self._running.is_away(run_id):
+                self._running.command_away(run_id, command)
                 self.look()
                 return
             if command == "stop":

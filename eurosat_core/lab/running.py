@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from filelock import FileLock
 
+from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.queue import Waiting
 
@@ -93,8 +94,17 @@ class RunningRuns:
         parked = [each for each in self._runs.values() if each.parked and not each.stopping]
         return parked[:-_MOST_PARKED]
 
-    def wants_back(self, run_id: str) -> None:
-        """A parked run was resumed: it waits for its device from now on."""
+    def is_away(self, run_id: str) -> bool:
+        """Whether a run's place is others', or not yet its own again."""
+        return run_id in self._returning or self._runs[run_id].parked
+
+    def command_away(self, run_id: str, command: Command) -> None:
+        """Resume a run that is away: it waits for its device from now on. Raises `RunError` for what must wait."""
+        if command != "resume":
+            raise RunError(
+                f"The place of the run {run_id} went to others while it was paused. Resume it: once it goes on, you "
+                "can pause it and go step by step again."
+            )
         if run_id not in self._returning:
             self._returning.append(run_id)
 

@@ -136,8 +136,12 @@ def ask(run_id: str, command: Command) -> None:
 
 def _buttons(record: RunRecord) -> None:
     paused, queued = record.state == "paused", record.state == "queued"
-    stopping = session.lab().stopping(record.id)
-    resting = stopping or session.lab().returning(record.id)
+    lab = session.lab()
+    stopping, parked = lab.stopping(record.id), lab.parked(record.id)
+    resting = stopping or lab.returning(record.id)
+    no_step = None if paused else "One batch forward, backward, update. Pause first."
+    if parked:
+        no_step = "Its place went to others. Resume it first, then pause it again."
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         if not queued:
             st.button(
@@ -154,10 +158,10 @@ def _buttons(record: RunRecord) -> None:
                 icon=":material/skip_next:",
                 key="run_step",
                 shortcut="N",
-                disabled=not paused or resting,
+                disabled=no_step is not None or resting,
                 on_click=ask,
                 args=(record.id, "step"),
-                help="One batch forward, backward, update. Pause first." if not paused else None,
+                help=no_step,
             )
         st.button(
             "Leave the queue" if queued else "Stop",

@@ -121,6 +121,17 @@ def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: Open
     engine.wait_for(third.id)
 
 
+def test_a_parked_run_goes_no_step_on_a_device_that_is_others(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(pause_minutes=0.001)
+    parked = running(lab, engine, "ada")
+    lab.control(parked.id, "ada", "pause")
+    running(lab, engine, "bob")
+    for command in ("step", "pause", "step", "pause"):
+        assert "went to others" in refused(lambda command=command: lab.control(parked.id, "ada", command))
+        lab.control(parked.id, "ada", "resume")  # and while it waits for its device
+    assert engine.commands == [(parked.id, "pause")]
+
+
 def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU)), pause_minutes=0.001)
     parked = running(lab, engine, "ada")

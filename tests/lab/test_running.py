@@ -31,22 +31,23 @@ def test_a_parked_run_leaves_its_device_to_others_until_it_returns(tmp_path: Pat
     assert book.park(paused_seconds=60.0) == []
     assert book.busy() == {"cuda:0"} and book.parked_on("cpu") == [of(book, "first")]
     book.add(Waiting("third", "bob", "cpu", None), FileLock(tmp_path / "third"))
-    book.wants_back("first")
-    book.wants_back("first")  # a second click
+    assert book.is_away("first") and not book.is_away("second")
+    book.command_away("first", "resume")
+    book.command_away("first", "resume")  # a second click
     assert book.returning() == [of(book, "first")] and book.is_returning("first")
     book.remove("third")
     book.take_back("first")
-    assert book.busy() == {"cpu", "cuda:0"} and book.is_returning("first") and book.returning() == []
+    assert book.busy() == {"cpu", "cuda:0"} and book.is_away("first") and book.returning() == []
     assert not book.returned("first", arrived=False)
     assert book.ahead() == [of(book, "second"), of(book, "first")] and book.busy() == {"cuda:0"}
     book.take_back("first")
     assert book.returned("first", arrived=True)
-    assert not book.is_returning("first") and of(book, "first").paused_since is None
+    assert not book.is_away("first") and of(book, "first").paused_since is None
 
 
 def test_a_run_that_ended_does_not_return(tmp_path: Path) -> None:
     book = having(tmp_path, ("first", "cpu"))
-    book.wants_back("first")
+    book.command_away("first", "resume")
     book.remove("first")
     book.remove("first")  # its end may be told twice
     assert not book.returned("first", arrived=True)

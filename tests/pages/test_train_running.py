@@ -72,6 +72,8 @@ def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeyp
     test = app("train.py", run=record.id)
     assert "Its place went to others meanwhile." in shown(test)
     assert not test.button(key="run_pause").disabled
+    step = test.button(key="run_step")
+    assert step.disabled and "Resume it first" in step.help
     monkeypatch.setattr(lab, "returning", lambda _run: True)
     test = app("train.py", run=record.id)
     assert "It goes on as soon as the device is free" in shown(test)
