@@ -150,6 +150,8 @@ class Dispatcher:
                 return
             if command == "stop":
                 running.stopping = True
+            else:  # before it is sent: the place of a run that is being resumed is not given away meanwhile
+                running.paused_since = None if command == "resume" else time.monotonic()
         arrived = not running.owed and self._engine.command(run_id, command)  # never before what was asked earlier
         with self._lock:
             if self._running.get(run_id) is not running:
@@ -157,9 +159,7 @@ class Dispatcher:
             if not arrived:
                 running.owed.append(command)
             if command != "stop":
-                paused = command in ("pause", "step")
-                running.paused_since = time.monotonic() if paused else None
-                self._store.update(run_id, state="paused" if paused else "running")
+                self._store.update(run_id, state="running" if command == "resume" else "paused")
 
     def stopping(self, run_id: str) -> bool:
         """Whether Stop was asked for and the worker has not answered yet."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from fake_engine import (
@@ -20,6 +21,7 @@ from fake_engine import (
 )
 from filelock import FileLock
 
+from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.runs import RunStore
 
 
@@ -130,6 +132,29 @@ def test_a_parked_run_goes_no_step_on_a_device_that_is_others(open_fake: OpenFak
         assert "went to others" in refused(lambda command=command: lab.control(parked.id, "ada", command))
         lab.control(parked.id, "ada", "resume")  # and while it waits for its device
     assert engine.commands == [(parked.id, "pause")]
+
+
+def test_the_place_of_a_run_that_is_being_resumed_is_not_given_away(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, engine = open_fake()
+    run, dispatcher = running(lab, engine, "ada"), lab._dispatcher
+    lab.control(run.id, "ada", "pause")
+    deliver = engine.command
+
+    def be_late(run_id: str, name: Command) -> bool:
+        """On its way to the worker, the word is overtaken by the end of the longest pause."""
+        monkeypatch.setattr(dispatcher, "_settings", replace(lab.settings, pause_minutes=0.0))
+        dispatcher._park_long_paused()
+        return deliver(run_id, name)
+
+    monkeypatch.setattr(engine, "command", be_late)
+    lab.control(run.id, "ada", "resume")
+    lab.submit(CONFIG, "bob")
+    engine.tell(run.id, started())
+    eventually(lambda: lab.history(run.id).events)
+    assert engine.order == [run.id] and not lab.parked(run.id)
+    assert lab.run(run.id).state == "running"
 
 
 def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) -> None:
