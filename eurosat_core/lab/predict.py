@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ from eurosat_core.training.network import preprocessing_for, scores_of
 __all__ = ["Answers", "Part", "Predictor", "Prepared", "Wanted"]
 
 Part = Literal["train", "validation", "test"]
+_Kept = TypeVar("_Kept")
 
 _FIRST_BATCH, _LARGEST_BATCH = 8, 128
 _BATCH_SECONDS = 0.25
 _TURN_SECONDS = 0.002  # a lock does not hand itself on: who lets go of it and takes it at once starves the others
-_KEPT = 64  # answers and heat maps; a thousand tiles' answers take 40 KB
+_KEPT = 256  # of each kind: answers to many tiles (40 KB a thousand), to single ones, and heat maps (16 KB each)
 _SPLITS_KEPT = 16
 _READ_AT_ONCE = 2  # large pictures take memory while they are read
 _SAMPLE = 256  # tiles, at most, and
@@ -100,6 +101,8 @@ class Predictor:
         self._inspector = inspector
         self._guard = threading.Lock()  # of what is kept
         self._reading = threading.Semaphore(_READ_AT_ONCE)
+        # Apart: a class asks about so many single tiles that a map of minutes would soon be pushed out.
+        self._maps: OrderedDict[Hashable, Answers] = OrderedDict()
         self._answers: OrderedDict[Hashable, Answers] = OrderedDict()
         self._looked: OrderedDict[Hashable, WhereLooked] = OrderedDict()
         self._parts: OrderedDict[str, dict[int, Part]] = OrderedDict()
@@ -136,7 +139,7 @@ class Predictor:
             each = (now - began) / len(more)
             batch = min(max(int(_BATCH_SECONDS / max(each, 1e-6)), 1), _LARGEST_BATCH)
             known = Answers(np.concatenate([known.probabilities, more]), known.class_names, known.total)
-            self._keep(self._answers, key, known)
+            self._keep(self._answers_to(len(tiles)), key, known)
             if now >= ends:
                 break
             time.sleep(_TURN_SECONDS)
@@ -154,9 +157,8 @@ class Predictor:
     def where(self, run_id: str, tile: Pixels, label: int) -> WhereLooked:
         """Where in a tile [64, 64, 3] a network finds what speaks for a class. Raises `RunError`."""
         key = (self._key(run_id, tile), label)
-        with self._guard:
-            if key in self._looked:
-                return self._looked[key]
+        if (known := self._recall(self._looked, key)) is not None:
+            return known
         with self._inspector.borrowed(run_id) as network:
             found = where_looked(network, self._normalised(run_id, tile[None]), label)
         self._keep(self._looked, key, found)
@@ -167,20 +169,25 @@ class Predictor:
         return self._inspector.version(run_id), tiles.shape, digest
 
     def _so_far(self, key: Hashable, run_id: str, total: int) -> Answers:
-        with self._guard:
-            if key in self._answers:
-                return self._answers[key]
+        if (known := self._recall(self._answers_to(total), key)) is not None:
+            return known
         names = self._inspector.class_names(run_id)
         return Answers(np.empty((0, len(names)), dtype=np.float32), names, total)
 
-    def _keep(
-        self,
-        kept: "OrderedDict[Hashable, Answers] | OrderedDict[Hashable, WhereLooked]",
-        key: Hashable,
-        value: Answers | WhereLooked,
-    ) -> None:
+    def _answers_to(self, total: int) -> "OrderedDict[Hashable, Answers]":
+        """Where answers to so many tiles are kept."""
+        return self._maps if total > 1 else self._answers
+
+    def _recall(self, kept: "OrderedDict[Hashable, _Kept]", key: Hashable) -> _Kept | None:
+        """What is kept under a key, which then is the last to be forgotten; None where nothing is."""
         with self._guard:
-            kept[key] = value  # type: ignore[assignment]
+            if key in kept:
+                kept.move_to_end(key)
+            return kept.get(key)
+
+    def _keep(self, kept: "OrderedDict[Hashable, _Kept]", key: Hashable, value: _Kept) -> None:
+        with self._guard:
+            kept[key] = value
             kept.move_to_end(key)
             while len(kept) > _KEPT:
                 kept.popitem(last=False)
