@@ -97,12 +97,19 @@ class Evidence:
 
     def pairs(self, recorded: bool = False) -> list[tuple[Contender, Contender]]:
         """Trainings on the CPU and on another device that differ in nothing else, (CPU, other); one pair per model."""
-        runs = self.recorded if recorded else self.runs
-        found: dict[tuple[Architecture, str], tuple[Contender, Contender]] = {}
-        for pair in device_pairs(runs):
-            config = pair[1].record.config
-            found.setdefault((config.architecture, config.device), pair)
-        return list(found.values())
+        return _one_per_model(self.recorded if recorded else self.runs)
+
+    def timed_pairs(self) -> list[tuple[Contender, Contender]]:
+        """The own `pairs` whose rates are those of the whole network, not of its last layer on kept outputs."""
+        return _one_per_model([each for each in self.runs if each.record.config.source != "features"])
+
+
+def _one_per_model(runs: Sequence[Contender]) -> list[tuple[Contender, Contender]]:
+    found: dict[tuple[Architecture, str], tuple[Contender, Contender]] = {}
+    for pair in device_pairs(runs):
+        config = pair[1].record.config
+        found.setdefault((config.architecture, config.device), pair)
+    return list(found.values())
 
 
 def gather(lab: "Lab", owner: str, guesses: Mapping[str, str]) -> Evidence:

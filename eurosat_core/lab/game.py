@@ -232,13 +232,13 @@ def mix_up_table(evaluation: Evaluation, most: int = 10) -> pd.DataFrame:
 def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
     """How far a network would have come in the same time, by the newest finished run; empty when none was measured.
 
-    records: newest first.
+    records: newest first. Of one on a kept frozen part only the last layer's rate is known, so it is passed over.
     """
     for record in records:
         rate = record.summary.get("tiles_per_second", 0.0)
         if (record.kind, record.state) != ("train", "finished") or record.config.model not in CATALOG:
             continue
-        if not 0 < rate < math.inf or record.recorded_on:
+        if not 0 < rate < math.inf or record.recorded_on or record.config.source == "features":
             continue
         tiles = int(float(f"{rate * seconds:.2g}"))
         if tiles < 1:
@@ -248,7 +248,7 @@ def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
             f"In your {wording.duration(seconds)}, a network would have learned from about "
             f"{wording.count(tiles, 'tile')}: the {CATALOG[record.config.model].title} on "
             f"{wording.device_name(record.config.device)} went through {wording.rate(rate)} while training{alone}, in "
-            "the newest finished run here."
+            "the newest finished run here that tells."
         )
     return ""
 

@@ -82,7 +82,7 @@ def _speed_up(model: str) -> Callable[["Lab", Evidence, str], Answer]:
                 factor = 1.0 if verdict.outcome == "same" else verdict.factor
                 words = f"{title} on the {wording.device_name(gpu)} against the CPU: {verdict_text(verdict)}."
                 return words, _within(SPEEDUP_GUESSES, guess, factor)
-        for cpu, other in evidence.pairs():
+        for cpu, other in evidence.timed_pairs():
             slow, fast = pace(cpu.history), pace(other.history)
             if other.record.config.model != model or slow is None or fast is None:
                 continue

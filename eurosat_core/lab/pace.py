@@ -64,10 +64,16 @@ def _same_work(one: RunRecord, other: RunRecord) -> bool:
     return one.config.architecture == other.config.architecture and one.tiles.fingerprint == other.tiles.fingerprint
 
 
+def _last_layer_only(*records: RunRecord) -> bool:
+    """Whether one's rate is that of its last layer on outputs computed before, which tells nothing of the network."""
+    return any(each.config.source == "features" for each in records)
+
+
 def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | None:
     """The participant's earlier run to compare speeds with: the same work done in another way (device or recipe).
 
-    The one that differs in the fewest settings, the newest of those; else the newest of another model or tile set.
+    The one that differs in the fewest settings, the newest of those, runs on a kept frozen part last; else the newest
+    of another model or tile set.
     """
     earlier = [
         each
@@ -81,7 +87,8 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
     ]
     same = [each for each in earlier if _same_work(record, each) and _speed_settings(record.config, each.config)]
     if same:
-        return min(same, key=lambda each: (len(_speed_settings(record.config, each.config)), -each.created))
+        settings = {each.id: len(_speed_settings(record.config, each.config)) for each in same}
+        return min(same, key=lambda each: (_last_layer_only(each), settings[each.id], -each.created))
     others = [each for each in earlier if not _same_work(record, each)]
     return max(others, key=lambda each: each.created, default=None)
 
@@ -117,6 +124,13 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
             "other_work",
             f"Your earlier run used another {what}, so its speed ({wording.rate(before.median)}) and this one’s "
             f"({wording.rate(now.median)}) are not the same work and are not compared.",
+        )
+    if _last_layer_only(record, other):
+        return Finding(
+            "other_work",
+            "A run that trains on the outputs of its frozen part, computed once, has the speed of its last layer only. "
+            f"So your earlier run’s speed ({wording.rate(before.median)}) and this one’s ({wording.rate(now.median)}) "
+            "are not compared.",
         )
     differs = _speed_settings(record.config, other.config)
     figures = f"{wording.rate(now.median)} against {wording.rate(before.median)} ({_measured(now, before)})"

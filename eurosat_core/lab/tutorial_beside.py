@@ -92,7 +92,7 @@ def _measured_ratio(evidence: Evidence, model: str) -> tuple[str, float] | None:
         verdict = race.result.verdict(title, gpu, against=title, on="cpu")
         if gpu != "cpu" and verdict.factor is not None:
             return verdict_text(verdict), verdict.factor
-    for cpu, other in evidence.pairs():
+    for cpu, other in evidence.timed_pairs():
         slow, fast = pace(cpu.history), pace(other.history)
         if other.record.config.model == model and slow is not None and fast is not None:
             ratio = fast.median / slow.median

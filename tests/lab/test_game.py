@@ -23,6 +23,7 @@ from eurosat_core.lab.game import (
 )
 from eurosat_core.lab.guesses import KEPT, Guess
 from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.training.config import recipe_config
 
 
 def tile_set(tiles: TileSet, *counts: int) -> TileSet:
@@ -181,13 +182,19 @@ def test_a_network_meanwhile_by_the_newest_finished_run(small_tiles: TileSet) ->
         run(small_tiles, kind="profile", summary={"tiles_per_second": 9e9}),
         run(small_tiles, summary={}),
         run(small_tiles, summary={"tiles_per_second": float("nan")}),
+        run(
+            small_tiles,  # the rate of its last layer alone
+            config=recipe_config("efficientnet_lite0", source="features"),
+            summary={"tiles_per_second": 100_000.0},
+        ),
         run(small_tiles, config=replace(CONFIG, device="cuda:0"), beside=("another",)),
         run(small_tiles, summary={"tiles_per_second": 5.0}),
     ]
     text = network_meanwhile(records, 42.4)
     assert "In your 42 s, a network would have learned from about 35,000 tiles" in text
     assert "the Baseline CNN on GPU 0 went through 834 tiles/s while training with other work beside it" in text
+    assert text.endswith("in the newest finished run here that tells.")
     assert "beside" not in network_meanwhile(records[-1:], 42.4)
-    assert network_meanwhile(records[:4], 42.4) == ""
+    assert network_meanwhile(records[:5], 42.4) == ""
     assert network_meanwhile([], 42.4) == ""
     assert network_meanwhile(records, 0.0) == ""

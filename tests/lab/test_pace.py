@@ -141,6 +141,23 @@ def test_the_earlier_run_with_the_fewest_differences_is_compared() -> None:
     assert pace.comparable_run(now, [now, same, failed]) is None
 
 
+def test_the_rate_of_the_last_layer_alone_is_not_compared() -> None:
+    whole = workshop_config("efficientnet_lite0", source="memory")
+    kept = replace(whole, source="features")
+    for mine, other in ((kept, whole), (whole, kept), (replace(kept, device="cuda:0"), kept)):
+        found = pace.compare_speed(make_record(config=mine), paced(1, 90000), make_record(config=other), paced(1, 300))
+        assert found is not None and found.kind == "other_work"
+        assert "frozen part" in found.text and "times" not in found.text and "fast" not in found.text
+
+
+def test_an_earlier_run_that_computed_the_whole_network_is_compared_first() -> None:
+    now = make_record(id="now", config=workshop_config("efficientnet_lite0", source="memory", device="cuda:0"))
+    whole = make_record(id="whole", config=replace(now.config, device="cpu", precision="float32"), created=10.0)
+    kept = make_record(id="kept", config=replace(now.config, source="features"), created=50.0)
+    assert pace.comparable_run(now, [now, kept, whole]) == whole
+    assert pace.comparable_run(now, [now, kept]) == kept
+
+
 @pytest.mark.parametrize("other", [{"model": "tilenet"}, {"model": "tilenet", "stem_pool": False}])
 def test_another_network_is_other_work(other: dict[str, Any]) -> None:
     usual = workshop_config("tilenet", "sprint") if "stem_pool" in other else workshop_config()

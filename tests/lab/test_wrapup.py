@@ -1,19 +1,20 @@
 """What the wrap-up says and suggests, for every way that a participant's figures can come out."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from experiment_makers import measured
 from fake_engine import CPU, GPU, NO_GPU
-from run_makers import USED, compared, make_record, said, through
+from run_makers import USED, compared, epoch, make_record, said, through
 
 from eurosat_core.lab.evidence import Evidence, Measurement
-from eurosat_core.lab.guess_outcomes import GuessOutcome, held_against, score_sentence
+from eurosat_core.lab.guess_outcomes import GuessOutcome, guess_outcomes, held_against, score_sentence
+from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.next_steps import next_steps
 from eurosat_core.lab.race import RACE, plan_race
 from eurosat_core.lab.tutorial_beside import beside_tutorial, conclusion
-from eurosat_core.training.config import workshop_config
+from eurosat_core.training.config import TrainConfig, workshop_config
 
 ANSWERS = said([0, 0, 1, 2], [0, 1, 1, 0])
 
@@ -79,6 +80,30 @@ def test_two_trainings_tell_a_large_ratio_in_plain_figures() -> None:
 
     table = beside_tutorial(evidence(trained("cpu", 10.0), trained(GPU.id, 1372.0))).set_index("Figure")["You"]
     assert table["VGG11-BN: GPU against CPU"] == "140 times as fast while training"
+
+
+def test_a_ratio_comes_from_the_whole_network_at_work_only() -> None:
+    """A training on the frozen part's outputs tells how fast the last layer is: no ratio of the network's devices."""
+    kept = workshop_config("vgg11_bn", source="features", pretrained=False)
+
+    def both(config: TrainConfig, rate: float) -> list[Any]:
+        faster = through(0.3, 0.5, epochs=(epoch(1, 0.3, rate=rate), epoch(2, 0.5, rate=rate)))
+        gpu = replace(config, device=GPU.id)
+        return [(make_record(config=gpu), faster, ANSWERS), (make_record(config=config), through(0.3, 0.5), ANSWERS)]
+
+    asked = {"speedup_vgg": "about the same"}
+    found = Evidence("ada", compared(*both(kept, 1100.0)), devices=(CPU, GPU), guesses=asked)
+    table = beside_tutorial(found).set_index("Figure")["You"]
+    assert table["VGG11-BN: GPU against CPU"] == "not measured on both yet"
+    assert "you have not measured the same work" in conclusion(found)
+    assert [each.kind for each in guess_outcomes(cast(Lab, None), found)] == ["open"]
+    # An older pair that computed the whole network is not hidden by it.
+    whole = both(replace(kept, source="memory"), 9000.0)
+    found = Evidence("ada", compared(*both(kept, 1100.0), *whole), devices=(CPU, GPU), guesses=asked)
+    table = beside_tutorial(found).set_index("Figure")["You"]
+    assert table["VGG11-BN: GPU against CPU"] == "9 times as fast while training"
+    (outcome,) = guess_outcomes(cast(Lab, None), found)
+    assert outcome.kind == "off" and "9,000 tiles/s against 1,000 tiles/s" in outcome.measured
 
 
 def test_own_accuracy_says_on_what_it_rests() -> None:
