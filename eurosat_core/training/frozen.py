@@ -56,6 +56,20 @@ class _Files:
     def lock(self) -> Path:
         return self.folder.with_suffix(".lock")
 
+    def make(self, tiles: int, width: int) -> None:
+        """See to it that both files are there; where one is wrong, both begin anew, for neither means anything alone.
+
+        Whoever has the old ones mapped keeps them.
+        """
+        sizes = {self.known: tiles, self.values: tiles * width * 4}
+        if all(path.exists() and path.stat().st_size == size for path, size in sizes.items()):
+            return
+        for path in sizes:  # `known` goes first: what is not there is not believed
+            path.unlink(missing_ok=True)
+        with self.values.open("wb") as file:
+            file.truncate(sizes[self.values])  # reads as zeros and takes no space until it is written
+        self.known.write_bytes(bytes(tiles))
+
 
 class FeatureCache:
     """What the frozen part of `network` makes of the tiles with numbers `numbers`: fill it, then read `values`.
@@ -94,16 +108,14 @@ class FeatureCache:
         if self._files is None:
             return torch.zeros(tiles, width), np.zeros(tiles, dtype=np.uint8)
         files = self._files
-        files.folder.mkdir(parents=True, exist_ok=True)
+        files.folder.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(files.lock, thread_local=False)
         try:
             self._lock.acquire(timeout=_WAIT_SECONDS)
         except Timeout:
             raise DataError("Another run has been computing the same features for an hour. Stop it first.") from None
-        for path, size in ((files.values, tiles * width * 4), (files.known, tiles)):
-            if not path.exists() or path.stat().st_size != size:
-                with path.open("wb") as file:
-                    file.truncate(size)  # reads as zeros and takes no space until it is written
+        files.folder.mkdir(exist_ok=True)  # under the lock, else another process may forget it at this moment
+        files.make(tiles, width)
         os.utime(files.folder)
         _prune(files.folder)
         values = torch.from_file(str(files.values), shared=True, size=tiles * width, dtype=torch.float32)
@@ -166,14 +178,18 @@ def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
 
 
 def _prune(keep: Path) -> None:
-    """Forget the caches not used for longest until all together are small enough."""
-    others = [each for each in keep.parent.iterdir() if each.is_dir() and each != keep]
+    """Forget the caches not used for longest until all together are small enough; those being filled stay."""
+    others: list[tuple[float, int, Path]] = []
+    for each in keep.parent.iterdir():
+        if each.is_dir() and each != keep:
+            with suppress(OSError):  # another process forgets it at this moment
+                others.append((each.stat().st_mtime, _bytes_in(each), each))
     room = _MAX_BYTES - _bytes_in(keep)
-    for each in sorted(others, key=lambda folder: folder.stat().st_mtime, reverse=True):
-        room -= _bytes_in(each)
+    for _, size, folder in sorted(others, reverse=True):
+        room -= size
         if room < 0:
-            with suppress(OSError):  # in use on Windows
-                shutil.rmtree(each)
+            with suppress(Timeout, OSError), FileLock(_Files(folder).lock, timeout=0):  # or in use on Windows
+                shutil.rmtree(folder)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -129,14 +129,20 @@ def test_a_stopped_computation_goes_on_where_it_stopped(tiles: TileSet, monkeypa
 
 
 @pytest.mark.parametrize("spoil", ["features.f32", "known.u8"])
-def test_a_damaged_cache_is_computed_anew(spoil: str, tiles: TileSet) -> None:
-    list(cache_of(tiles).fill())
-    (folder_of(tiles) / spoil).write_bytes(b"short")
-    if spoil == "features.f32":
-        (folder_of(tiles) / "known.u8").unlink()
+@pytest.mark.parametrize("how", ["short", "gone"])
+def test_a_damaged_cache_is_computed_anew(how: str, spoil: str, tiles: TileSet) -> None:
+    first = cache_of(tiles)
+    list(first.fill())
+    values = first.values.clone()
+    path = folder_of(tiles) / spoil
+    path.unlink()  # what `first` has mapped stays
+    if how == "short":
+        path.write_bytes(b"short")
     cache = cache_of(tiles)
     assert cache.missing == 40
-    cache.release()
+    assert torch.equal(first.values, values)  # a run that still trains on them keeps them
+    list(cache.fill())
+    assert torch.equal(cache.values, values)
 
 
 def test_random_weights_leave_nothing_on_the_disk(tiles: TileSet) -> None:
@@ -167,6 +173,19 @@ def test_the_caches_stay_bounded(tiles: TileSet, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(frozen, "_MAX_BYTES", 1000)
     cache_of(tiles).release()
     assert not old.exists() and folder_of(tiles).exists()
+
+
+def test_a_cache_in_use_is_not_forgotten(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = cache_of(tiles)
+    folder = folder_of(tiles)
+    monkeypatch.setattr(frozen, "_MAX_BYTES", 1000)
+    other = replace(tiles, fingerprint="other")
+    cache_of(other).release()
+    assert folder.exists()
+    list(busy.fill())
+    assert len(np.fromfile(folder / "known.u8", dtype=np.uint8).nonzero()[0]) == 40
+    cache_of(other).release()
+    assert not folder.exists()
 
 
 def test_a_full_disk_is_said(tiles: TileSet) -> None:
