@@ -67,8 +67,23 @@ class _Files:
         for path in sizes:  # `known` goes first: what is not there is not believed
             path.unlink(missing_ok=True)
         with self.values.open("wb") as file:
-            file.truncate(sizes[self.values])  # reads as zeros and takes no space until it is written
+            file.truncate(sizes[self.values])  # reads as zeros
         self.known.write_bytes(bytes(tiles))
+
+    def reserve(self) -> None:
+        """Have the disk keep room for all values, else give back what it has. Raises `OSError` when it is full.
+
+        Writing to a hole in a mapped file on a full disk kills the process.
+        """
+        if not hasattr(os, "posix_fallocate"):
+            return
+        try:
+            with self.values.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, self.values.stat().st_size)
+        except OSError:
+            self.known.unlink(missing_ok=True)
+            self.values.unlink(missing_ok=True)
+            raise
 
 
 class FeatureCache:
@@ -99,10 +114,13 @@ class FeatureCache:
         self._files = _files_for(config, tiles, preprocessing, width) if config.pretrained else None
         try:
             self._values, self._known = self._open(len(tiles), width)
+            missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
+            self._missing = numbers[missing].unique()
+            if self._files is not None and len(self._missing):
+                self._files.reserve()
         except OSError as error:
+            self.release()
             raise _no_room(tiles, error) from error
-        missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
-        self._missing = numbers[missing].unique()
 
     def _open(self, tiles: int, width: int) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         if self._files is None:

@@ -1,5 +1,7 @@
 """The frozen part computed once: the same network as when all of it runs in every step, and a cache that is one."""
 
+import errno
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -193,6 +195,26 @@ def test_a_full_disk_is_said(tiles: TileSet) -> None:
     (tiles.cache.parent / "features").write_text("in the way")
     with pytest.raises(DataError, match=r"features could not be kept.*come from memory"):
         cache_of(tiles)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room on a disk")
+def test_room_is_reserved_before_anything_is_computed(tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write to a mapped file that finds the disk full would kill the process (SIGBUS)."""
+
+    def full(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_fallocate", full)
+        with pytest.raises(DataError, match=r"could not be kept.*No space left.*come from memory"):
+            cache_of(tiles)
+        assert not list(folder_of(tiles).iterdir())  # what was reserved is given back
+    cache = cache_of(tiles)  # the lock was let go of
+    status = (folder_of(tiles) / "features.f32").stat()
+    assert status.st_blocks * 512 >= status.st_size == cache.values.numel() * 4
+    list(cache.fill())
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert cache_of(tiles).missing == 0  # nothing is written, so nothing is reserved
 
 
 @pytest.mark.parametrize(
