@@ -116,6 +116,7 @@ def cost_scatter(figure: str, runs: Runs, low: float, high: float) -> Spec:
         alt.Tooltip("run:N", title="Run"),
         alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
         alt.Tooltip("seconds:Q", title="Seconds", format=",.1f"),
+        alt.Tooltip("covers:N", title="Seconds of"),
         alt.Tooltip("epochs:Q", title="Epochs"),
         alt.Tooltip("parameters:Q", title="Parameters", format=",d"),
         alt.Tooltip("trained:Q", title="Of these trained", format=",d"),

@@ -62,6 +62,7 @@ class RunFigures:
     times as fast the same work was done as by the first run, in seconds; None, with the reason, where the work is not
     the same. training_speed_up: the same by `tiles_per_second`, so without warm-up and validation. within_noise: the
     speeds are no further apart than repeated measurements are, so there is no difference that we can measure.
+    features_taken: outputs of its frozen part came from an earlier run, so `seconds` leaves their computing out.
     """
 
     run_id: str
@@ -76,6 +77,7 @@ class RunFigures:
     accuracy: float | None
     macro_f1: float | None
     seconds: float | None
+    features_taken: bool
     tiles_per_second: float | None
     tiles_per_second_low: float | None
     tiles_per_second_high: float | None
@@ -212,6 +214,7 @@ def _figures(one: Contender, first: Contender) -> RunFigures:
         accuracy=one.accuracy,
         macro_f1=one.evaluation.macro().f1 if one.evaluation else None,
         seconds=one.seconds,
+        features_taken=record.features_taken,
         tiles_per_second=own.median if own else None,
         tiles_per_second_low=own.low if own else None,
         tiles_per_second_high=own.high if own else None,
@@ -244,6 +247,13 @@ def _other_work(one: Contender, first: Contender) -> str:
             return f"{each.label} is no whole training, so there is no time to compare."
         if each.record.state != "finished" or each.history.finished is None:
             return f"{each.label} did not get through all its epochs, so there is no time to compare."
+    for each in (first, one):
+        if each.record.features_taken:
+            return (
+                f"{each.label} took outputs of its frozen part from an earlier run: its time leaves that work out, so "
+                "no speed-up is given. To compare speeds, train both with tiles from memory."
+            )
+    for each in (first, one):
         if each.record.config.source == "features":
             return (
                 f"{each.label} computed its frozen part once and trained on the outputs: that is other work than "

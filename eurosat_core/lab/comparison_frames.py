@@ -33,8 +33,9 @@ def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
 
 
 def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], ModelSummary]) -> pd.DataFrame:
-    """What each run's accuracy cost: run, model, device, accuracy, seconds, epochs, parameters, trained, macs, origin.
+    """What each run's accuracy cost, a row per run in the columns named below.
 
+    covers: what the seconds are of, all of the training or what an earlier run had not computed of its frozen part.
     summary: costs of a network, as `Lab.model_summary` has them. macs: multiply-accumulates of one tile going forward.
     origin: `here`, or where it was recorded. Runs without an epoch are left out.
     """
@@ -52,6 +53,7 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], Mode
                 wording.device_name(config.device),
                 each.accuracy,
                 each.seconds,
+                "what no earlier run had computed" if each.record.features_taken else "the whole training",
                 len(each.history.epochs),
                 costs.total_params,
                 started.trainable_parameters if started else costs.trainable_params,
@@ -59,7 +61,8 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], Mode
                 each.record.recorded_on or "here",
             )
         )
-    columns = ["run", "model", "device", "accuracy", "seconds", "epochs", "parameters", "trained", "macs", "origin"]
+    costs_of_run = ["seconds", "covers", "epochs", "parameters", "trained", "macs"]
+    columns = ["run", "model", "device", "accuracy", *costs_of_run, "origin"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -97,6 +100,8 @@ def figures_note(figures: RunFigures) -> str:
         parts.append(wording.count(figures.threads, "thread"))
     parts.append(wording.count(figures.epochs, "epoch"))
     text = ", ".join(parts)
+    if figures.features_taken:
+        text += "; took outputs of its frozen part from an earlier run, so its time leaves that work out"
     if figures.beside:
         text += f"; {wording.count(len(figures.beside), 'run')} beside it, so its speed says little"
     if figures.recorded_on:

@@ -106,7 +106,7 @@ def _work_done(record: RunRecord, config: TrainConfig, machine: dict[str, Any]) 
     epochs, seconds = record.summary.get("epochs", 0), record.summary.get("seconds", 0.0)
     same = all(getattr(record.config, name) == getattr(config, name) for name in SAME_KIND)
     here = all(record.machine.get(name) == value for name, value in machine.items())
-    if not (same and here and epochs and seconds) or record.beside or record.recorded_on:
+    if not (same and here and epochs and seconds) or record.beside or record.recorded_on or record.features_taken:
         return 0.0
     return _work(replace(record.config, epochs=int(epochs)), *_tiles_in(record.config, record.tiles.count))
 

@@ -72,6 +72,16 @@ class RunRecord:
         """Whether it still waits, runs or pauses."""
         return self.state in ACTIVE
 
+    @property
+    def features_taken(self) -> bool:
+        """Whether it found outputs of its frozen part that an earlier run computed, so that its seconds lack that work.
+
+        False where that is not known: runs of earlier versions do not note their `feature_tiles`.
+        """
+        computed = self.summary.get("feature_tiles")
+        needed = self.summary.get("train_tiles", 0) + self.summary.get("val_tiles", 0)
+        return computed is not None and computed < needed
+
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

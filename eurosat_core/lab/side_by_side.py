@@ -82,10 +82,13 @@ def time_verdict(first: Contender, other: Contender) -> Finding:
     """How long two trainings took: a speed-up for the same work (`speed_verdict`), else what each of them cost.
 
     `longer`, `shorter` or `alike` for other work, with what makes it other work; `not_comparable` where one of them
-    did not get through.
+    did not get through, or left work to an earlier run.
     """
     found = speed_verdict(first, other)
-    whole = all(each.record.state == "finished" and each.history.finished is not None for each in (first, other))
+    whole = all(
+        each.record.state == "finished" and each.history.finished is not None and not each.record.features_taken
+        for each in (first, other)
+    )
     if found.kind != "not_comparable" or not whole or not first.seconds or not other.seconds:
         return found
     ratio = other.seconds / first.seconds

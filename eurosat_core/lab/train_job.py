@@ -13,7 +13,7 @@ from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.kept_epochs import epoch_file
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions
-from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
+from eurosat_core.training.events import EpochDone, Event, FeaturesDone, Finished, Started, StepDone
 from eurosat_core.training.loop import Checkpoint, Pull, split_for, train
 
 __all__ = ["TrainWork", "predictions_from_bytes", "predictions_to_bytes"]
@@ -44,6 +44,8 @@ class TrainWork:
             return event if event.reported else None
         if isinstance(event, Started):
             self._sizes = {"train_tiles": event.train_tiles, "val_tiles": event.validation_tiles}
+        elif isinstance(event, FeaturesDone):
+            self._sizes["feature_tiles"] = event.done
         elif isinstance(event, EpochDone):
             self._rates.append(event.tiles_per_second)
             self._figures = {

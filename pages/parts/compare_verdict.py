@@ -40,8 +40,8 @@ def _card(figures: RunFigures) -> None:
             st.metric(
                 "Training time",
                 wording.duration(figures.seconds) if figures.seconds is not None else None,
-                help="All of it without pauses: epochs with their validation, and the frozen part where it is computed "
-                "once.",
+                help="All of it without pauses: epochs with their validation, and the frozen part as far as this run "
+                "computed it.",
             )
         if figures.tiles_per_second:
             low, high = figures.tiles_per_second_low, figures.tiles_per_second_high

@@ -88,6 +88,8 @@ def _bar(record: RunRecord, history: History) -> None:
         known = history.features
         done = known.done / max(known.total, 1)
         text = f"Computing the frozen part, once for every tile: {known.done:,} of {known.total:,}"
+        if not known.total:
+            text = "The frozen part was computed by an earlier run: its outputs are read…"
     else:
         epoch = min(len(history.epochs) + 1, record.config.epochs)
         left = session.lab().seconds_left(record.id)

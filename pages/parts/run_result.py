@@ -144,6 +144,8 @@ def _made_with(record: RunRecord) -> None:
         }
         if seconds := record.summary.get("seconds"):
             words["Time taken"] = wording.duration(seconds)
+            if record.features_taken:
+                words["Time taken"] += ", with outputs of its frozen part from an earlier run"
         words |= {str(name).replace("_", " ").capitalize(): str(value) for name, value in record.machine.items()}
         words["Ran beside it"] = wording.listed(list(record.beside)) or "nothing else of this lab"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown

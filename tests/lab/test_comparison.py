@@ -8,7 +8,13 @@ import pytest
 from run_makers import TEN, USED, begun, compared, epoch, make_record, said, seen, through
 
 from eurosat_core.lab.comparison import differences, run_figures, same_tiles
-from eurosat_core.lab.comparison_frames import cost_frame, differences_frame, learning_curves, seconds_frame
+from eurosat_core.lab.comparison_frames import (
+    cost_frame,
+    differences_frame,
+    figures_note,
+    learning_curves,
+    seconds_frame,
+)
 from eurosat_core.lab.contenders import classifiers, contenders, labels
 from eurosat_core.lab.history import History
 from eurosat_core.models.catalog import build_model
@@ -204,6 +210,31 @@ def test_nothing_is_compared_with_a_run_through_the_feature_cache() -> None:
     _, second = run_figures(compared(cached, cached))
     assert second.speed_up is None
     assert "computed its frozen part once" in second.speed_up_reason
+
+
+@pytest.mark.parametrize(
+    ("noted", "taken"),
+    [
+        ({}, False),  # of a run from before this was noted
+        ({"feature_tiles": 6000}, False),
+        ({"feature_tiles": 7000}, False),  # a sealed test part, too
+        ({"feature_tiles": 5000}, True),
+        ({"feature_tiles": 0}, True),
+    ],
+)
+def test_a_frozen_part_taken_from_an_earlier_run_is_said_wherever_its_seconds_stand(
+    noted: dict[str, int], taken: bool
+) -> None:
+    config = recipe_config("efficientnet_lite0", "fast", epochs=3)
+    summary = {"train_tiles": 4500, "val_tiles": 1500, **noted}
+    runs = compared(run(config=config), run(config=config, summary=summary))
+    figures = run_figures(runs)
+    assert [each.features_taken for each in figures] == [False, taken]
+    words = "took outputs of its frozen part from an earlier run"
+    assert (words in figures[1].speed_up_reason) == (words in figures_note(figures[1])) == taken
+    assert figures[1].speed_up is None
+    costs = cost_frame(runs, lambda network: summarize(build_model(network.model, 10, network.network)))
+    assert [each == "the whole training" for each in costs["covers"]] == [True, not taken]
 
 
 def test_layers_of_a_custom_network_are_part_of_the_work() -> None:

@@ -87,6 +87,17 @@ def test_a_run_of_another_kind_is_no_basis(run: RunRecord) -> None:
     assert "measurement" in estimate(MEMORY, run).basis
 
 
+def test_a_run_that_took_its_frozen_part_from_an_earlier_one_is_no_basis() -> None:
+    config = TrainConfig(model="efficientnet_lite0", source="features", epochs=3)
+    noted = {"epochs": 3, "train_tiles": 750, "val_tiles": 250}
+    taken = finished_run(config, summary={**noted, "seconds": 1.0, "feature_tiles": 0})
+    whole = replace(finished_run(config, summary={**noted, "seconds": 40.0, "feature_tiles": 1000}), id="whole")
+    before = replace(finished_run(config, summary={"epochs": 3, "seconds": 50.0}), id="before")  # it was noted
+    assert "measurement" in estimate(config, taken).basis
+    assert estimate(config, taken, whole).seconds == pytest.approx(40.0)
+    assert estimate(config, taken, before).seconds == pytest.approx(50.0)
+
+
 def test_the_measured_speed_that_fits_best_is_taken() -> None:
     work = 3 * (750 + 250 / 3)
     assert estimate(MEMORY).seconds == pytest.approx(work * SPEEDS[0].tile_seconds)

@@ -49,6 +49,19 @@ def test_other_work_is_a_cost_and_no_speed_up(seconds: float, kind: str, words: 
     assert words in found.text and "another model" in found.text and "no speed-up is given" in found.text
 
 
+def test_a_time_that_leaves_the_frozen_part_out_is_held_against_none() -> None:
+    config = recipe_config("efficientnet_lite0", "fast", epochs=3)
+    summary = {"train_tiles": 4500, "val_tiles": 1500, "feature_tiles": 0}
+    taken = make_record(config=config, summary=summary)
+    itself = make_record(config=config, summary={**summary, "feature_tiles": 6000})
+    for first, other in ((SMALL, taken), (itself, taken), (taken, itself)):
+        found = time_verdict(*compared((first, took(40.0), ANSWERS), (other, took(4.0), ANSWERS)))
+        assert found.kind == "not_comparable" and "times as" not in found.text
+        assert "from an earlier run" in found.text
+    found = time_verdict(*compared((SMALL, took(20.0), ANSWERS), (itself, took(40.0), ANSWERS)))
+    assert found.kind == "longer" and "computed its frozen part once" in found.text
+
+
 def test_the_same_work_is_a_speed_up() -> None:
     gpu = replace(SMALL, config=replace(SMALL.config, device="cuda:0"))
     found = time_verdict(*compared((SMALL, took(60.0), ANSWERS), (gpu, took(20.0), ANSWERS)))

@@ -6,8 +6,8 @@ from fake_engine import raising
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
-from eurosat_core.training.events import StepDone
-from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, put, shown
+from eurosat_core.training.events import FeaturesDone, StepDone
+from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, put, shown, unescaped
 
 
 def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +42,21 @@ def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
 def test_before_the_first_event_the_page_says_what_is_happening(lab: Lab, app: App) -> None:
     test = app("train.py", run=put(lab, "running", []).id)
     assert test.progress[0].text.startswith("Getting ready")
+
+
+@pytest.mark.parametrize(("done", "total", "words"), [(64, 2000, "64 of 2,000"), (0, 0, "by an earlier run")])
+def test_before_the_first_step_the_page_says_where_the_frozen_part_comes_from(
+    done: int, total: int, words: str, lab: Lab, app: App
+) -> None:
+    record = put(lab, "running", [begun()[0], FeaturesDone(done, total, 1.0)])
+    assert words in app("train.py", run=record.id).progress[0].text
+
+
+def test_an_ended_run_says_that_its_time_leaves_the_frozen_part_out(lab: Lab, app: App) -> None:
+    summary = {"seconds": 4.0, "train_tiles": 1500, "val_tiles": 500, "feature_tiles": 0}
+    record = put(lab, "finished", THREE, summary=summary)
+    tables = [each.value.to_string() for each in app("train.py", run=record.id).table]
+    assert any("4 s, with outputs of its frozen part from an earlier run" in unescaped(each) for each in tables)
 
 
 def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

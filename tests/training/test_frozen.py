@@ -15,6 +15,7 @@ from eurosat_core.data.batches import normalize
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import ConfigError, DataError
+from eurosat_core.lab.train_job import TrainWork
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -84,6 +85,18 @@ def test_progress_is_told_and_counts_in_the_seconds(tiles: TileSet) -> None:
     assert of_kind(Finished, events)[0].seconds >= told[-1].seconds > 0
     again = of_kind(FeaturesDone, run(LITE, tiles)[0])
     assert [(each.done, each.total) for each in again] == [(0, 0)]  # they lie on the disk
+
+
+def test_a_run_notes_how_many_tiles_it_computed_itself(tiles: TileSet) -> None:
+    def noted(config: TrainConfig) -> dict[str, float]:
+        work = TrainWork(config)
+        for event in work.events(tiles):
+            work.note(event)
+        return work.summary()
+
+    some = replace(LITE, epochs=1, tiles=20)
+    assert [noted(each)["feature_tiles"] for each in (some, replace(some, tiles=None), some)] == [20, 20, 0]
+    assert "feature_tiles" not in noted(replace(some, source="memory"))
 
 
 def test_only_tiles_that_are_used_are_computed(tiles: TileSet) -> None:
