@@ -34,6 +34,7 @@ from eurosat_core.training.network import (
     preprocessing_for,
     scores_of,
     set_mode,
+    without_lone_tile,
 )
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
@@ -111,7 +112,6 @@ class _Loop:
         else:
             self.source = tile_source(config, tiles, self.split, self.device)
         self._dropout = DropoutState(config.seed, self.device)
-        self.has_norms = any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d) for each in self.network.modules())
         self._last_report = (0.0, 0)  # seconds, tiles since the training began
         self._tiles_done = 0
         self._scores: list[Tensor] = []
@@ -173,11 +173,11 @@ class _Loop:
         training = name == "train"
         set_mode(self.network, self.config, training=training)
         batches = self.source.train(epoch) if training else self.source.validation()
+        if training:
+            batches = without_lone_tile(batches, self.network, self.config)
         step_once = self.train_step if training else self.validation_step
         self._last_report = (self.clock.seconds(), self._tiles_done)  # what lies between two phases is no training
         for step, batch in enumerate(batches, 1):
-            if training and self.has_norms and len(batch.labels) == 1:
-                continue  # an epoch's last tile, left over alone: BatchNorm has nothing to compare it with
             loss = step_once(batch, tally)
             self._tiles_done += len(batch.labels)
             self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))

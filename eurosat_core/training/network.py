@@ -30,6 +30,7 @@ __all__ = [
     "preprocessing_for",
     "scores_of",
     "set_mode",
+    "without_lone_tile",
 ]
 
 
@@ -64,6 +65,18 @@ def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None
     network.train(training)
     if training and config.frozen_norms:
         norms_in_evaluation_mode(network)
+
+
+def without_lone_tile(batches: Iterator[Batch], network: nn.Module, config: TrainConfig) -> Iterator[Batch]:
+    """An epoch's training batches; without a last tile left over alone when BatchNorm has nothing to compare it with.
+
+    network: in training mode, in which frozen BatchNorm layers compare nothing. Where every batch is one tile, those
+    that train compare its pixels.
+    """
+    compares = any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d) and each.training for each in network.modules())
+    if config.batch_size == 1 or not compares:
+        return batches
+    return (batch for at, batch in enumerate(batches) if not at or len(batch.labels) > 1)
 
 
 def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:

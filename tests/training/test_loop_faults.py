@@ -1,5 +1,6 @@
 """What goes wrong in a training is told in a sentence."""
 
+import math
 import multiprocessing
 import os
 import shutil
@@ -19,8 +20,8 @@ from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.training import loop, network
-from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import EpochDone, Finished
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import EpochDone, Finished, StepDone
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.problems import DeviceError
 from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
@@ -162,3 +163,30 @@ def test_a_tile_left_over_alone_does_not_stop_batchnorm(small_tiles: TileSet) ->
     assert of_kind(Finished, events)
     with pytest.raises(ConfigError, match="at least two tiles"):
         replace(config, batch_size=1).checked()
+
+
+LITE = recipe_config("efficientnet_lite0", "fast", epochs=1, tiles=20)  # 15 of them to learn from
+DRIFTING = {"source": "memory", "frozen_norms": False}
+
+
+def training_steps(config: TrainConfig, tiles: TileSet) -> int:
+    events, _ = run(config, tiles)
+    (done,) = of_kind(EpochDone, events)
+    assert math.isfinite(done.train_loss) and math.isfinite(done.val_loss)
+    return [step.phase for step in of_kind(StepDone, events)].count("train")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [recipe_config("tilenet", "sprint", epochs=1, tiles=20), LITE, replace(LITE, **DRIFTING)],
+    ids=["tilenet", "frozen norms", "drifting norms"],
+)
+def test_batches_of_one_tile_are_trained_on(config: TrainConfig, small_tiles: TileSet) -> None:
+    assert training_steps(replace(config, batch_size=1), small_tiles) == 15
+
+
+@pytest.mark.parametrize(("changes", "steps"), [({}, 2), (DRIFTING, 1)], ids=["frozen norms", "drifting norms"])
+def test_a_tile_left_over_alone_is_left_out_only_where_norms_train(
+    changes: dict[str, Any], steps: int, small_tiles: TileSet
+) -> None:
+    assert training_steps(replace(LITE, batch_size=14, **changes), small_tiles) == steps
