@@ -16,7 +16,7 @@ from eurosat_core.speed.events import Learned
 from eurosat_core.speed.steps import Trainer
 from eurosat_core.speed.turns import Learning
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.network import evaluation_batches, scores_of
+from eurosat_core.training.network import evaluation_batches, scores_of, without_lone_tile
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import split_for, tile_source
 
@@ -80,8 +80,7 @@ class _Attempt:
         epoch = 0
         while True:
             epoch += 1
-            # BatchNorm has nothing to compare a tile with that was left over alone.
-            yield from (each for each in self._source.train(epoch) if len(each.labels) > 1)
+            yield from without_lone_tile(self._source.train(epoch), self._trainer.network, self._config)
 
     def train(self, tiles: int, seconds: float) -> None:
         """On so many tiles more (whole batches), unless the seconds are over before."""

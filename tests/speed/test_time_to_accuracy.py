@@ -1,5 +1,6 @@
 """The time to an accuracy: reached or not, counted without the judging, the same after the same steps."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
@@ -7,11 +8,14 @@ from types import SimpleNamespace
 import pytest
 from sweep_makers import MEMORY, plan_of
 
+from eurosat_core.data.batches import Batch, MemorySource
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.speed import learning
+from eurosat_core.speed.clocks import Clock
 from eurosat_core.speed.events import Learned
 from eurosat_core.speed.learning import learn
 from eurosat_core.speed.plan import Cell
+from eurosat_core.speed.steps import Trainer
 from eurosat_core.speed.sweep import Sweep
 from eurosat_core.speed.turns import Learning
 
@@ -39,6 +43,29 @@ def test_the_time_is_bounded(small_tiles: TileSet, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(learning, "time", SimpleNamespace(perf_counter=lambda: 3 * next(ticks) / 1000))
     kept = learned(small_tiles, 0.99, seconds=0.01)[1]
     assert len(kept) == 1 and not kept[0].reached and 0 < kept[0].tiles < 1000
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(1, {1}), (149, {149, 1})])
+def test_it_trains_on_the_batches_of_a_training(
+    batch_size: int, sizes: set[int], small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 150 tiles; without norms that train, a tile left over alone counts like any other."""
+    seen: list[int] = []
+    step, epoch_of = Trainer.step, MemorySource.train
+
+    def noted(self: Trainer, batches: Iterator[Batch], clock: Clock) -> int:
+        seen.append(step(self, batches, clock))
+        return seen[-1]
+
+    def bounded(self: MemorySource, epoch: int) -> Iterator[Batch]:
+        assert epoch < 10, "it goes through the tiles without training on them"
+        return epoch_of(self, epoch)
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    monkeypatch.setattr(MemorySource, "train", bounded)
+    kept: list[Learning] = []
+    next(learn(replace(CONFIG, batch_size=batch_size), small_tiles, 3, 0.99, 60.0, kept.append, lambda: 0.0))
+    assert set(seen) == sizes and sum(seen) == kept[0].tiles >= 1000
 
 
 def test_in_a_sweep_only_those_that_shall(small_tiles: TileSet) -> None:
