@@ -1,6 +1,8 @@
 """The command line's contract: one JSON object on stdout, progress on stderr, exit status 0, 1 or 2."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,20 +102,26 @@ def test_train_and_evaluate_in_words(capsys, folder):
     assert "Forest" in capsys.readouterr().out
 
 
-def test_interrupt_keeps_what_there_is(folder, places):
-    """Ctrl-C in a real process: the run ends as cancelled, with its epochs so far."""
-    data = folder(Forest=24, River=24)
-    command = [sys.executable, "-m", "eurosat_core", "train", "--model", "baseline", "--source", "memory"]
+def train_until(said: str, data: str, *options: str) -> subprocess.Popen[str]:
+    """A training in a process group of its own, as a terminal starts it, that has just said so."""
+    command = [sys.executable, "-m", "eurosat_core", "train", "--model", "baseline", "--epochs", "200", "--json"]
     process = subprocess.Popen(
-        [*command, "--epochs", "200", "--data", data, "--json"],
+        [*command, "--data", data, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parent.parent,
+        start_new_session=True,
     )
     for line in process.stderr:
-        if line.startswith("epoch 2 "):
+        if line.startswith(said):
             break
+    return process
+
+
+def test_interrupt_keeps_what_there_is(folder, places):
+    """Ctrl-C in a real process: the run ends as cancelled, with its epochs so far."""
+    process = train_until("epoch 2 ", folder(Forest=24, River=24), "--source", "memory")
     process.send_signal(2)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -121,3 +129,14 @@ def test_interrupt_keeps_what_there_is(folder, places):
     assert result["state"] == "cancelled"
     assert len(result["epochs"]) >= 2
     assert RunStore(places / "runs").get(result["run_id"]).state == "cancelled"
+
+
+def test_an_interrupt_of_its_loader_workers_too_stops_a_run(folder):
+    """A terminal's Ctrl-C goes to all processes of the group; small batches, so that the training waits for them."""
+    options = ("--source", "loader", "--workers", "1", "--batch-size", "4")
+    process = train_until("epoch 1 ", folder(Forest=24, River=24), *options)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, said = process.communicate(timeout=60)
+    result = json.loads(printed)
+    assert (result["state"], "Traceback" in said) == ("cancelled", False)
+    assert len(result["epochs"]) >= 1

@@ -5,7 +5,6 @@
 give the same tiles in the same order, equal up to floating point.
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from eurosat_core.data.loader_workers import ignore_interrupts, warm_loader_workers, worker_context
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TILE_SIDE, TileSet, open_cached
 
@@ -231,8 +231,6 @@ class LoaderSource:
         self._sampler = _EpochSampler(len(split.train), seed)
         if workers:
             warm_loader_workers()
-        # Never fork: the process may have threads, or a CUDA context. The fork server has torch loaded.
-        context = multiprocessing.get_context("forkserver" if _HAS_FORKSERVER else "spawn") if workers else None
 
         def loader(part: Tensor, sampler: _EpochSampler | None) -> DataLoader[tuple[Tensor, int]]:
             return DataLoader(
@@ -240,10 +238,11 @@ class LoaderSource:
                 batch_size=batch_size,
                 sampler=sampler,
                 num_workers=workers,
-                multiprocessing_context=context,
+                multiprocessing_context=worker_context() if workers else None,
                 persistent_workers=workers > 0,
                 prefetch_factor=prefetch if workers else None,
                 pin_memory=pin_memory,
+                worker_init_fn=ignore_interrupts,
                 generator=torch.Generator().manual_seed(seed),  # else it draws from the global one
             )
 
@@ -274,27 +273,3 @@ class LoaderSource:
 
     def close(self) -> None:
         self._loaders.clear()  # dropping the loaders ends their persistent workers
-
-
-_HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
-
-
-def warm_loader_workers(*, wait: bool = False) -> None:
-    """Start the fork server that loader workers come from, with torch loaded: the first batch comes sooner.
-
-    The server loads torch in the background (about 4 s); later workers are then forked in 0.15 s. wait: return when
-    it has, so that nothing is measured beside it.
-    """
-    if _HAS_FORKSERVER:
-        from multiprocessing import forkserver
-
-        multiprocessing.set_forkserver_preload(["torch", "torchvision.transforms", __name__])
-        forkserver.ensure_running()
-        if wait:
-            first = multiprocessing.get_context("forkserver").Process(target=_do_nothing)
-            first.start()
-            first.join()
-
-
-def _do_nothing() -> None:
-    """The first process of a fork server, which it can only start when it has loaded what it was told to."""

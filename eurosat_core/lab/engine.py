@@ -16,7 +16,7 @@ import psutil
 from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker, wait
 from distributed.scheduler import KilledWorker
 
-from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.devices import Device, busy_cores, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs

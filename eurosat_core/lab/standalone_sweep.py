@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import DataError
 from eurosat_core.lab.events import RunEvent

@@ -20,8 +20,8 @@ from eurosat_core.data.batches import (
     Preprocessing,
     epoch_order,
     normalize,
-    warm_loader_workers,
 )
+from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.splits import Split, make_split
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import DataError
@@ -210,11 +210,6 @@ def test_a_cache_that_is_gone_is_told(small_folder: Callable[..., Path], tmp_pat
     shutil.rmtree(tiles.cache)
     with pytest.raises(DataError, match="cannot be read"):
         dataset[0]
-
-
-def test_no_fork_server_no_warming(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_HAS_FORKSERVER", False)
-    warm_loader_workers()  # nothing to do, nothing breaks
 
 
 def test_normalize_brings_nothing_to_the_device_twice(monkeypatch: pytest.MonkeyPatch) -> None:

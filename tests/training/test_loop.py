@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.errors import ConfigError
 from eurosat_core.training import loop

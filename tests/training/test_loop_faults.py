@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import dataloader
 
-from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.training import loop, network
