@@ -33,7 +33,7 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
     offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
     lines = torch.arange(side) + offsets  # [8, 2, S]: which rows and columns of a tile are seen, in their order
     lines = (side - 1) - ((side - 1) - lines.abs()).abs()
-    lines = lines.to(tiles.device, non_blocking=True)
+    lines = _brought(lines, tiles.device)
     views = torch.empty_like(tiles)
     for symmetry, (part, view) in enumerate(zip(tiles.chunk(SYMMETRIES), views.chunk(SYMMETRIES), strict=True)):
         rows, columns = lines[symmetry]
@@ -62,10 +62,19 @@ def in_other_colours(tiles: Tensor, jitter: float, deviation: Tensor, generator:
     count, channels = tiles.shape[:2]
     drawn = jitter * (2 * torch.rand(count, 2 + channels, 1, 1, generator=generator) - 1)
     drawn[:, 2:] = (1.5 * drawn[:, 1:2] + 0.75 * drawn[:, 2:]) * deviation
-    drawn = drawn.to(tiles.device, non_blocking=True)
+    drawn = _brought(drawn, tiles.device)
     contrast, lighter = drawn[:, :1], drawn[:, 2:]
     # (tile - mean) * (1 + contrast) + mean + lighter, with one pass over the pixels
     return torch.addcmul(lighter - contrast * tiles.mean((2, 3), keepdim=True), tiles, 1 + contrast)
+
+
+def _brought(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn on the CPU, on the tiles' device.
+
+    Only CUDA is not waited for: it takes its own copy of ordinary memory before the call returns. An Apple GPU may read
+    that memory later, when it holds something else.
+    """
+    return drawn.to(device, non_blocking=device.type == "cuda")
 
 
 def side_at(share: float) -> int | None:

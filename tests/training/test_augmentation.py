@@ -1,9 +1,11 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tiles import TileSet
@@ -52,6 +54,25 @@ def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
     seen = in_symmetries(tiles, 0, torch.Generator().manual_seed(0))
     for before, after in zip(tiles, seen, strict=True):
         assert any(torch.equal(after, view) for view in views_of(before))
+
+
+def test_what_is_drawn_is_still_there_while_it_is_copied() -> None:
+    """Other devices than CUDA may read a source that is not pinned after a copy that nobody waits for has returned."""
+
+    class Copies(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            if func is Tensor.to:
+                waited_for.append(not (kwargs or {}).get("non_blocking", False))
+            return func(*args, **(kwargs or {}))
+
+    waited_for: list[bool] = []
+    tiles = torch.empty(16, 3, 12, 12, device="meta")  # stands for a device that has no memory in common with the CPU
+    with Copies():
+        in_symmetries(tiles, 2, torch.Generator().manual_seed(0))
+        in_other_colours(tiles, 0.4, torch.ones(3, 1, 1), torch.Generator().manual_seed(0))
+    assert waited_for == [True, True]
 
 
 def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() -> None:
