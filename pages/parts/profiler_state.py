@@ -1,6 +1,7 @@
 """What the Profiler page is about: the settings of the next profile, and which one is looked at (in the address)."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -133,7 +134,9 @@ def submit(configs: list[TrainConfig]) -> None:
     state = st.session_state
     if time.monotonic() - state.get(_SUBMITTED, -9.0) < 1.0:
         return  # a double click is one wish
-    before = current()[1]
+    before: Profile | None = None
+    with suppress(LabError):  # the run in the address may be gone
+        before = current()[1]
     made: list[RunRecord] = []
     try:
         wanted = plan()
