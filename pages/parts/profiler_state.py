@@ -177,7 +177,7 @@ def current() -> tuple[RunRecord | None, Profile | None, str]:
     """
     lab = session.lab()
     asked = st.query_params.get("trace", "")[:40]
-    if not asked and "run" not in st.query_params:  # another page was open in between
+    if not asked and session.current_kind(gone="profile") != "profile":  # another page was open in between
         asked = st.session_state.get(_TRACE, "")
     if asked == RECORDED:
         _keep_trace(asked)
@@ -189,6 +189,7 @@ def current() -> tuple[RunRecord | None, Profile | None, str]:
             return None, uploaded, ""
         _forget_trace()
         return None, None, "The uploaded trace is no longer in the lab’s memory. Upload it again."
+    _forget_trace()  # a profile was chosen instead
     run_id = session.page_run("profile")
     if run_id is None:
         own = own_profiles()

@@ -16,6 +16,7 @@ from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 __all__ = [
     "MAX_NICKNAME",
     "chosen_device",
+    "current_kind",
     "current_run",
     "is_reserved",
     "keep_in_url",
@@ -97,13 +98,19 @@ def current_run() -> str | None:
     return run_id
 
 
+def current_kind(gone: str) -> str:
+    """Kind of the current run; empty without one; `gone` when it is not there any more."""
+    run_id = current_run()
+    try:
+        return lab().run(run_id).kind if run_id is not None else ""
+    except RunError:
+        return gone
+
+
 def page_run(kind: str) -> str | None:
     """Id of the run that a page for runs of one kind looks at: the current one, else the last one of that kind."""
     run_id, last = current_run(), st.session_state.setdefault(_LAST, {})
-    try:
-        found = lab().run(run_id).kind if run_id is not None else ""
-    except RunError:  # the page says what is wrong with it
-        found = kind
+    found = current_kind(gone=kind)  # the page says what is wrong with one that is gone
     if found != kind:
         if run_id is not None:
             last[found] = run_id  # for the page that it belongs to

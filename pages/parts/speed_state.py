@@ -64,8 +64,8 @@ def follow_address() -> LedBy:
     asked = st.query_params.get(_IN_URL, "")
     if asked in EXPERIMENTS and asked != state.get(_WRITTEN):  # a link, or a refresh
         state[_WRITTEN] = state[CHOSEN] = asked
-        run_id = session.current_run()
-        if state.get(_FOLLOWED) == run_id or not _is_measurement(run_id):  # else the run leads: it is a refresh
+        leads = session.current_kind(gone="sweep") == "sweep"  # the page says what is wrong with one that is gone
+        if state.get(_FOLLOWED) == session.current_run() or not leads:  # else the run leads: it is a refresh
             choose(asked)
     if state.get(CHOSEN) not in EXPERIMENTS:
         state[CHOSEN] = _FIRST
@@ -96,13 +96,6 @@ def keep_in_address(name: str, record: RunRecord | None) -> None:
     if record is not None and session.current_run() is None:
         st.session_state[_FOLLOWED] = record.id
         session.open_run(record.id)
-
-
-def _is_measurement(run_id: str | None) -> bool:
-    try:
-        return run_id is not None and session.lab().run(run_id).kind == "sweep"
-    except RunError:
-        return True  # the page says what is wrong with it
 
 
 def choose(name: str) -> None:
