@@ -124,7 +124,19 @@ def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -
         return
     st.session_state[_SUBMITTED] = time.monotonic()
     st.session_state.pop(_PROBLEM, None)
-    st.session_state[_CHOSEN] = record.id
+    _choose(record.id)
+
+
+def _choose(run_id: str) -> None:
+    """Look at a race. An address that names one follows; one that names another run stays. For callbacks."""
+    if session.current_run() in {each.id for each in _races()}:
+        session.open_run(run_id)
+    st.session_state[_CHOSEN] = run_id
+
+
+def _take_choice(key: str, shown: str) -> None:
+    if chosen := session.newly_chosen(key, shown):
+        _choose(chosen)
 
 
 def _own_active() -> RunRecord | None:
@@ -137,7 +149,7 @@ def _races() -> list[RunRecord]:
 
 
 def _looked_at() -> RunRecord | None:
-    """The race on screen: one's own that runs, else the chosen one, else the newest own, else a recorded one."""
+    """The race on screen: one's own that runs, else that in the address, the chosen one, the newest own, a recorded."""
     if (active := _own_active()) is not None:
         return active
     me = session.nickname()
@@ -147,13 +159,24 @@ def _looked_at() -> RunRecord | None:
     shown = {each.id: each for each in (*own, *(each for each in measured.values() if each.recorded_on))}
     if not shown:
         return None
-    if st.session_state.get(_CHOSEN) not in shown:
-        st.session_state[_CHOSEN] = next((each for each in shown if each in measured), next(iter(shown)))
+    state, asked = st.session_state, session.current_run()
+    if asked in shown:
+        state[_CHOSEN] = asked
+    elif state.get(_CHOSEN) not in shown:
+        state[_CHOSEN] = next((each for each in shown if each in measured), next(iter(shown)))
+    chosen: str = state[_CHOSEN]
     if len(shown) > 1:
+        key = f"compare_race_choice_{chosen}"  # another one for each: what was chosen there must not come back later
         st.selectbox(
-            "Race", list(shown), format_func=lambda each: _title(shown[each]) if each in shown else "", key=_CHOSEN
+            "Race",
+            list(shown),
+            index=list(shown).index(chosen),
+            format_func=lambda each: _title(shown[each]) if each in shown else "",
+            key=key,
+            on_change=_take_choice,
+            args=(key, chosen),
         )
-    return shown.get(st.session_state[_CHOSEN])
+    return shown[chosen]
 
 
 def _title(record: RunRecord) -> str:
