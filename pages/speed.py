@@ -47,6 +47,7 @@ opened = st.pills(
     list(MORE),
     format_func=lambda each: MORE[each],
     key=speed_state.MORE,
+    on_change=speed_state.take_more,
     persist_state="session",
     label_visibility="collapsed",
 )

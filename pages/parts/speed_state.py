@@ -32,6 +32,7 @@ __all__ = [
     "planned",
     "shown",
     "submit",
+    "take_more",
 ]
 
 CHOSEN = "speed_experiment"
@@ -109,6 +110,17 @@ def look_at(run_id: str | None) -> None:
     """Look at a run; at none, so that no other page's run leads here. For callbacks."""
     st.session_state[_FOLLOWED] = None
     session.open_run(run_id)
+
+
+def take_more() -> None:
+    """Something else was opened under More: leave the run that was shown there, so that its link opens it again.
+
+    For callbacks.
+    """
+    run_id = session.current_run()
+    with suppress(RunError):
+        if run_id is not None and name_of(session.lab().run(run_id)) in (FREE, LIMITS):
+            look_at(None)
 
 
 def own(name: str = "") -> list[RunRecord]:

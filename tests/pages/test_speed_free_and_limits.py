@@ -79,3 +79,14 @@ def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) 
     eventually(lambda: lab.history(job.run_id).sweep.limits)
     test.run()
     assert not test.exception
+
+
+def test_a_link_opens_a_free_sweep_again_after_something_else_was_opened(lab: Lab, app: App) -> None:
+    config, plan = plan_free("batch_size", ["16", "64"], "baseline", ["cpu"])
+    record = put_result(lab, ME, config, plan, measured(config, plan))
+    test = look(app, run=record.id)
+    assert test.session_state["speed_more"] == "free"
+    test = chosen(test, "speed_more", "limits")
+    test.query_params["run"] = record.id  # the sidebar's link
+    test.run()
+    assert test.session_state["speed_more"] == "free" and "Batches of 64 against batches of 16" in says(test)
