@@ -16,6 +16,7 @@ from pages.parts import lesson
 __all__ = ["draw"]
 
 _KEY = "wrapup_runs"
+_BY_HAND = "wrapup_by_hand"  # the participant chose
 
 
 def draw(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences: Sequence[Sentence]) -> None:
@@ -69,18 +70,26 @@ def _title(name: str) -> str:
 
 
 def _choice(titles: dict[str, str]) -> None:
-    kept = [each for each in st.session_state.get(_KEY, []) if each in titles]
-    if _KEY not in st.session_state or (st.session_state[_KEY] and not kept):
+    """Which runs, by id; until somebody chooses, the newest ones."""
+    state = st.session_state
+    kept = [each for each in state.get(_KEY, []) if each in titles]
+    if not state.get(_BY_HAND) or (state.get(_KEY) and not kept):  # nobody chose, or all that was chosen is gone
         kept = list(titles)[:MOST_RUNS]
-    st.session_state[_KEY] = kept
+        state[_BY_HAND] = False
+    state[_KEY] = kept
     st.multiselect(
         "Trainings in it",
         list(titles),
         format_func=lambda each: titles.get(each, each),
         key=_KEY,
+        on_change=_take_choice,
         max_selections=MOST_RUNS,
         select_all=False,
         placeholder="Choose trainings",
         persist_state="session",
         help="The first one is what the others are held against.",
     )
+
+
+def _take_choice() -> None:
+    st.session_state[_BY_HAND] = True

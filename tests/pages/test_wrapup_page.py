@@ -168,6 +168,26 @@ def test_the_report_holds_what_the_page_says(lab: Lab, app: App, monkeypatch: py
     assert "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
 
 
+def test_later_trainings_join_the_report_until_somebody_chooses(lab: Lab, app: App) -> None:
+    first = trained(lab)
+    test = look(app)
+    assert test.multiselect(key="wrapup_runs").value == [first.id]
+    second, third = trained(lab), trained(lab)
+    test.switch_page("train.py").run()
+    test.switch_page(PAGE).run()
+    assert set(test.multiselect(key="wrapup_runs").value) == {first.id, second.id, third.id}
+    test.multiselect(key="wrapup_runs").set_value([second.id]).run()
+    trained(lab)
+    test.switch_page("train.py").run()
+    test.switch_page(PAGE).run()
+    assert test.multiselect(key="wrapup_runs").value == [second.id]
+    test.multiselect(key="wrapup_runs").set_value([]).run()
+    assert test.run().multiselect(key="wrapup_runs").value == []
+    test.multiselect(key="wrapup_runs").set_value([second.id]).run()
+    lab.delete(second.id, ME)
+    assert len(test.run().multiselect(key="wrapup_runs").value) == 3
+
+
 def test_a_suggestion_sets_the_train_page_up(lab: Lab, app: App) -> None:
     trained(lab, config=replace(workshop_config(), learning_rate=0.02))
     test = look(app)
