@@ -72,9 +72,7 @@ def _train(record: RunRecord | None) -> None:
             label = "Train a network"
             config = workshop_config("baseline")
         if st.button(label, icon=":material/model_training:", key="compare_train"):
-            train_state.refill(config)
-            session.leave_run()
-            st.switch_page("train.py", query_params=session.url_parameters())
+            train_state.set_up(config)
         if record is not None and (bundled := _bundled()):
             st.button(
                 "Look at the recorded runs",

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.training.config import workshop_config
-from pages.parts import session, train_state
+from pages.parts import train_state
 
 __all__ = ["button"]
 
@@ -18,5 +18,4 @@ def button(text: str, key: str, problem: str = "") -> None:
         disabled=bool(problem),
         help=problem or "Opens the Train page with this network and the lesson’s settings.",
     ):
-        train_state.refill(workshop_config("custom", network=text))
-        st.switch_page("train.py", query_params=session.url_parameters())
+        train_state.set_up(workshop_config("custom", network=text))

@@ -77,8 +77,7 @@ def _buttons(profile: Profile, advice: Advice) -> None:
             key=f"profiler_train_{advice.key}",
             help="Opens the Train page with this change set.",
         ):
-            train_state.refill(trained)
-            st.switch_page("train.py", query_params=session.url_parameters())
+            train_state.set_up(trained)
 
 
 def _is_in_form(config: TrainConfig) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "is_reserved",
     "keep_in_url",
     "lab",
+    "leave_last",
     "leave_run",
     "newly_chosen",
     "nickname",
@@ -139,6 +140,12 @@ def leave_run() -> None:
     st.session_state[_RUN] = None
     if "run" in st.query_params:
         del st.query_params["run"]
+
+
+def leave_last(kind: str) -> None:
+    """Look at none for now; a page for this kind of runs does not find its last one again, either."""
+    st.session_state.get(_LAST, {}).pop(kind, None)
+    leave_run()
 
 
 def newly_chosen(key: str, shown: str | None) -> str | None:

@@ -87,5 +87,4 @@ def _both(tiles: TileSet) -> None:
                 disabled=bool(problem),
                 help=lesson.plain(problem) or None,
             ):
-                train_state.refill(workshop_config(split=split, sealed_test=True))
-                st.switch_page("train.py", query_params=session.url_parameters())
+                train_state.set_up(workshop_config(split=split, sealed_test=True))

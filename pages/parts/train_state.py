@@ -19,6 +19,7 @@ __all__ = [
     "model",
     "prepare",
     "refill",
+    "set_up",
     "take_recipe",
 ]
 
@@ -68,6 +69,13 @@ def refill(config: TrainConfig) -> None:
     for name in _EDITED:
         value = getattr(config, name)
         st.session_state[key(name)] = ALL_TILES if name == "tiles" and value is None else value
+
+
+def set_up(config: TrainConfig) -> None:
+    """Go to the Train page with a config's values in its settings, and no run in their place."""
+    refill(config)
+    session.leave_last("train")
+    st.switch_page("train.py", query_params=session.url_parameters())
 
 
 def lesson_config() -> TrainConfig:

@@ -33,6 +33,4 @@ def _card(step: NextStep) -> None:
         estimate = None
     about = f" · about {duration(estimate.seconds)}" if estimate else ""
     if st.button(f"Set it up{about}", icon=":material/tune:", key=f"wrapup_next_{step.key}"):
-        train_state.refill(step.config)
-        session.leave_run()
-        st.switch_page("train.py", query_params=session.url_parameters())
+        train_state.set_up(step.config)
