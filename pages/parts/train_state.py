@@ -69,6 +69,12 @@ def refill(config: TrainConfig) -> None:
     for name in _EDITED:
         value = getattr(config, name)
         st.session_state[key(name)] = ALL_TILES if name == "tiles" and value is None else value
+    st.session_state[_WHOLE_TRAINING] = _is_whole(workshop_config(config.model, config.recipe))
+
+
+def _is_whole(recipe: TrainConfig) -> bool:
+    """Whether a recipe is a whole training, on all tiles."""
+    return recipe.tiles is None
 
 
 def set_up(config: TrainConfig) -> None:
@@ -97,7 +103,7 @@ def take_recipe() -> None:
     chosen = workshop_config(model(), state[key("recipe")])
     for name in RECIPE_SETTINGS:
         state[key(name)] = getattr(chosen, name)
-    whole = chosen.tiles is None
+    whole = _is_whole(chosen)
     if whole or state.get(_WHOLE_TRAINING):
         for name in ("epochs", "tiles", "stratified"):
             state[key(name)] = getattr(chosen, name)

@@ -13,10 +13,11 @@ from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
+from eurosat_core.training.config import Architecture, TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
 from pages.parts import lesson, train_start
-from tests.pages.conftest import ME, App, charts, keys, shown, unescaped
+from pages.parts.train_state import ALL_TILES
+from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 
 
 def test_an_empty_page_invites_and_shows_what_will_be_trained(lab: Lab, app: App) -> None:
@@ -161,6 +162,27 @@ def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_alon
     assert test.number_input(key="train_epochs").value == 3
     assert test.number_input(key="train_learning_rate").value == recipe_config("baseline", "fast").learning_rate
     assert not test.button(key="train_start").disabled
+
+
+def test_after_a_whole_training_was_left_for_the_lesson_its_epochs_stay_away(lab: Lab, app: App) -> None:
+    test = app("train.py")
+    test.selectbox(key="train_model").set_value("tilenet").run()
+    test.button(key="train_reset").click().run()
+    test.number_input(key="train_epochs").set_value(8).run()
+    test.get_by_key("train_recipe").set_value("tutorial").run()
+    assert test.number_input(key="train_epochs").value == 8
+
+
+def test_a_whole_training_that_was_trained_again_takes_its_epochs_along(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE, config=recipe_config("tilenet", "fast"))
+    test = app("train.py", run=record.id)
+    test.button(key="result_again").click().run()
+    assert test.number_input(key="train_epochs").value == record.config.epochs
+    assert test.session_state["train_tiles"] == ALL_TILES
+    test.selectbox(key="train_model").set_value("baseline").run()
+    lesson_config = workshop_config("baseline")
+    assert test.number_input(key="train_epochs").value == lesson_config.epochs
+    assert test.session_state["train_stratified"] == lesson_config.stratified != record.config.stratified
 
 
 def test_a_recipe_with_another_network_shows_its_costs_and_leaves_it_to_its_own_model(lab: Lab, app: App) -> None:
