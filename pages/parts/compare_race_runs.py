@@ -116,8 +116,9 @@ def _one(record: RunRecord) -> None:
         if record.state == "running":
             left = lab.seconds_left(record.id)
             about = f" · {wording.duration(left)} left" if left is not None else ""
-            share = min(len(history.epochs) / record.config.epochs, 1.0)
-            st.progress(share, text=f"{name}: epoch {len(history.epochs) + 1} of {record.config.epochs}{about}")
+            done, epochs = len(history.epochs), record.config.epochs
+            at = min(done + 1, epochs)  # after the last one it still writes its results
+            st.progress(min(done / epochs, 1.0), text=f"{name}: epoch {at} of {epochs}{about}")
         else:
             seconds = history.finished.seconds if history.finished else None
             took = f" in {wording.duration(seconds)}" if seconds is not None else ""

@@ -12,6 +12,7 @@ from eurosat_core.lab import sweep_frames
 from eurosat_core.lab.history import SweepHistory
 from eurosat_core.lab.run_record import RunRecord, State
 from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.training.config import TrainConfig
 from pages.parts import lesson, live_run, session, speed_state
 
 __all__ = ["delete", "draw", "ended", "missing", "others"]
@@ -51,11 +52,11 @@ def _follow(run_id: str, drawn_as: State) -> None:
     passed = time.time() - record.started if record.started else told.seconds
     planned = told.started.planned_seconds if told.started else 0.0
     left = f" · {wording.duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
-    st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, plan)}{left}")
+    st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, record.config, plan)}{left}")
     _turns(record, told, plan)
 
 
-def _stage(told: SweepHistory, plan: SweepPlan) -> str:
+def _stage(told: SweepHistory, config: TrainConfig, plan: SweepPlan) -> str:
     """What it is doing, in words."""
     if told.started is None:
         return "Getting ready…"
@@ -69,8 +70,12 @@ def _stage(told: SweepHistory, plan: SweepPlan) -> str:
     done = [each for each in told.turns if each.phase == "train"]
     if done:
         return f"Round {done[-1].round} of {told.started.rounds}"
-    if plan.limits and not told.turns:
-        return f"Measuring the limits of {wording.count(len(told.limits) + 1, 'device')}: this is counted below"
+    devices = plan.devices(config)
+    if plan.limits and len(told.limits) < len(devices):
+        name = wording.device_name(devices[len(told.limits)])
+        return f"Measuring the limits of {name}: this is counted below"
+    if len(told.turns) >= told.started.cells:  # its first turns are not over yet
+        return f"Round 1 of {told.started.rounds}"
     return f"Warming up {len(told.turns) + 1} of {told.started.cells}: this does not count"
 
 

@@ -6,6 +6,7 @@ from eurosat_core.lab import choices
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import Architecture, TrainConfig, workshop_config
 from eurosat_core.training.recipes import RECIPE_SETTINGS, recipes_of
+from eurosat_core.wording import count
 from pages.parts import session
 
 __all__ = [
@@ -131,7 +132,7 @@ def in_short() -> str:
         (
             CATALOG[model()].title,
             choices.RECIPE_NAMES[state[key("recipe")]],
-            f"{state[key('epochs')]} epochs",
+            count(state[key("epochs")], "epoch"),
             f"{tiles:,} tiles" if tiles else "all tiles",
             f"batch {state[key('batch_size')]}",
         )

@@ -149,6 +149,9 @@ def test_the_full_form_trains_every_network_and_offers_the_comparison(lab: Lab, 
     engine.wait_for(runs[1].id)
     for each in runs:
         lab.store.append(each.id, history(0.5))
+    eventually(lambda: lab.run(runs[1].id).state == "running")
+    test.run()
+    assert any(": epoch 3 of 3" in each.proto.text for each in test.get("progress"))  # it writes its results now
     for each in runs:
         lab.store.update(each.id, state="finished", summary={"val_accuracy": 0.5})
     test.run()

@@ -3,6 +3,7 @@
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU, FakeEngine, eventually
 from speed_screen import chosen, look
+from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.free_sweep import plan_free
 from eurosat_core.lab.lab import Lab
@@ -71,14 +72,32 @@ def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) 
     test = chosen(look(app), "speed_more", "limits")
     test.button(key="speed_limits_start").click().run()
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
-    engine.tell(job.run_id, SweepStarted(6, 8, 40.0, "cpu", 2))  # type: ignore[arg-type]
+    engine.tell(job.run_id, SweepStarted(8, 6, 40.0, "cpu", 2))  # type: ignore[arg-type]
     eventually(lambda: lab.history(job.run_id).sweep.started)
     test.run()
-    assert any(each.proto.text.startswith("Measuring the limits") for each in test.get("progress"))
+    assert _stage(test).startswith("Measuring the limits of CPU: this is counted below")
     engine.tell(job.run_id, LimitsDone("cpu", 8.0))  # type: ignore[arg-type]
     eventually(lambda: lab.history(job.run_id).sweep.limits)
     test.run()
     assert not test.exception
+    assert _stage(test).startswith("Warming up 1 of 8")
+
+
+def test_limits_of_two_devices_are_measured_one_after_the_other(gpu_lab: Lab, app: App) -> None:
+    record = put_limits(gpu_lab, ME, ("cpu", GPU.id), state="running")
+    gpu_lab.store.append(record.id, [SweepStarted(6, 8, 40.0, "cpu", 2)])
+    assert _stage(look(app, run=record.id)).startswith("Measuring the limits of CPU")
+    gpu_lab.store.append(record.id, [LimitsDone("cpu", 8.0)])
+    assert _stage(look(app, run=record.id)).startswith("Measuring the limits of GPU 0")
+    gpu_lab.store.append(record.id, [LimitsDone(GPU.id, 8.0)])
+    assert _stage(look(app, run=record.id)).startswith("Warming up 1 of 6")
+
+
+def _stage(test: AppTest) -> str:
+    """What the measurement under way is doing, in words."""
+    (bar,) = test.get("progress")
+    text: str = bar.proto.text
+    return text
 
 
 def test_a_link_opens_a_free_sweep_again_after_something_else_was_opened(lab: Lab, app: App) -> None:

@@ -120,6 +120,7 @@ def test_a_waiting_one_has_its_place(lab: Lab, app: App, monkeypatch: pytest.Mon
 
 BEGUN = (SweepStarted(4, 8, 73.0, "cpu", 2),)
 WARM = (*BEGUN, TurnDone("prepare", 0, 0, 1.0, 900.0))
+ALL_WARM = (*BEGUN, *(TurnDone("prepare", at, 0, 1.0 + at, 900.0) for at in range(4)))
 ROUNDS = (*WARM, *(TurnDone("train", at, number, 2.0 + number, 900.0 + at) for number in (1, 2, 3) for at in range(4)))
 
 
@@ -129,6 +130,7 @@ ROUNDS = (*WARM, *(TurnDone("train", at, number, 2.0 + number, 900.0 + at) for n
         ((), "Getting ready", 0),
         (BEGUN, "Warming up 1 of 4", 0),
         (WARM, "Warming up 2 of 4", 0),
+        (ALL_WARM, "Round 1 of 8", 0),
         (ROUNDS, "Round 3 of 8", 1),
         ((*ROUNDS, Learned(1, 30.0, 0.31, 4.0)), "Training “40” to 40.0 %: 31.0 % so far", 1),
     ],

@@ -52,6 +52,15 @@ def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
     assert any("30 s" in str(each) for each in tables)
 
 
+def test_settings_that_are_folded_away_are_told_in_a_line(lab: Lab, app: App) -> None:
+    record = put(lab, "finished", THREE)
+    test = app("train.py", run=record.id)
+    for epochs, words in ((1, " · 1 epoch · "), (2, " · 2 epochs · ")):
+        test.session_state["train_epochs"] = epochs
+        test.run()
+        assert [words in each.label for each in test.expander if each.label.startswith("Settings: ")] == [True]
+
+
 def test_the_guess_is_held_against_the_result(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE)
     test = app("train.py", run=record.id)
