@@ -51,8 +51,9 @@ def activation_frame(at: float) -> pd.DataFrame:
 
 
 def weighted_sum_text(inputs: list[float], weights: list[float], bias: float) -> tuple[str, float]:
-    """`0.9 × 1.0 + 0.1 × (-2.0) + 0.5 = 1.2`, and the sum."""
-    total = sum(x * w for x, w in zip(inputs, weights, strict=True)) + bias
+    """`0.9 × 1.0 + 0.1 × (-2.0) + 0.5 = 1.20`, and the sum to those two decimals, which are exact for tenths."""
+    added = sum(x * w for x, w in zip(inputs, weights, strict=True)) + bias
+    total = round(added, 2) + 0.0  # what floating point leaves would tell equal sums apart; + 0.0 makes -0.0 a 0.0
     products = " + ".join(f"{x:.1f} × {_signed(w)}" for x, w in zip(inputs, weights, strict=True))
     return f"{products} + {_signed(bias)} = {total:.2f}", total
 

@@ -152,6 +152,13 @@ def test_weighted_sum_is_written_out() -> None:
     assert weighted_sum_text([0.5, 1.0], [2.0, -1.0], -0.5) == ("0.5 × 2.0 + 1.0 × (-1.0) + (-0.5) = -0.50", -0.5)
 
 
+def test_weighted_sums_that_are_alike_are_equal() -> None:
+    weights = [-0.9, 0.6, 0.3]
+    one, other = (weighted_sum_text(inputs, weights, 0.0) for inputs in ([0.4, 0.9, 0.1], [0.5, 0.7, 0.8]))
+    assert one[1] == other[1] == 0.21  # 0.21 and 0.20999999999999996 when they are added up
+    assert weighted_sum_text([0.3, 0.1, 0.2], [1.0, -1.0, -1.0], 0.0)[0].endswith("= 0.00")  # -0.00 when added up
+
+
 def test_text_in_a_diagram_is_never_markup() -> None:
     drawn = network_diagram([Block("convolution", "<img src=x onerror=y>", "a & b", (3, 4, 4))], 'say "hi"')
     assert "<img src=x" not in drawn and "&lt;img src=x" in drawn and "a &amp; b" in drawn and "&quot;hi&quot;" in drawn

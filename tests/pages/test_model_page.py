@@ -272,3 +272,6 @@ def test_weights_are_found_by_hand(lab: Lab) -> None:
     test = choose(choose(test, "model_weight_0", -0.5), "model_weight_1", 1.0)
     test = choose(test, "model_weight_2", -1.0)
     assert "The highway scores highest" in test.success[0].value
+    for at, weight in enumerate((-0.9, 0.6, 0.3)):
+        test = choose(test, f"model_weight_{at}", weight)
+    assert "River scores at least as high" in test.info[-1].value, "0.21 both"
