@@ -13,7 +13,7 @@ from eurosat_core.lab.runs import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from tests.browser.test_browser import go_to
-from tests.browser.waiting import drawn, give, settled_box
+from tests.browser.waiting import click_in, drawn, give
 
 pytestmark = pytest.mark.browser
 
@@ -81,9 +81,9 @@ def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
     page.wait_for_url(re.compile(f"runs={runs[0]}"))
     matrix = main(page).locator("[data-testid=stVegaLiteChart]").filter(has_text="Baseline CNN · CPU: ")
     # Sharing a row with the right answers of its class: the only mix-up there is.
-    box = settled_box(matrix.locator("svg text", has_text=re.compile("^30$")).first)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.get_by_text(re.compile("30 tiles")).first.wait_for()
+    click_in(
+        matrix.locator("svg text", has_text=re.compile("^30$")).first, page.get_by_text(re.compile("30 tiles")).first
+    )
     tiles = page.get_by_role("img", name=re.compile("Tile .*cell"))
     tiles.nth(11).wait_for()  # they come one after the other
     drawn(page)

@@ -13,13 +13,19 @@ from eurosat_core.lab.predict_words import answer_words
 from eurosat_core.lab.runs import RunStore
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.browser.test_browser_convolution import choose, press
-from tests.browser.waiting import drawn, give, settled_box
+from tests.browser.waiting import click_in, drawn, give
 
 pytestmark = pytest.mark.browser
 
 
 def saw(page, words: str):
     return page.locator("[data-testid=stAlert]").filter(has_text="What you just saw").filter(has_text=words)
+
+
+def lower_left_tile(box) -> tuple[float, float]:
+    """The middle of the lower left one of four tiles: the map keeps its shape, in the upper left corner."""
+    side = min(box["width"], box["height"])
+    return 0.25 * side, 0.75 * side
 
 
 def upload(page, path) -> None:
@@ -52,10 +58,8 @@ def test_an_upload_becomes_a_map_and_a_click_opens_a_tile(page, mosaic, tiles, a
     page.get_by_text(expected[0], exact=True).wait_for()
     saw(page, "4 tiles").wait_for()
     drawn(page)
-    box = settled_box(page.locator("[data-testid=stVegaLiteChart]").first.locator("svg, canvas").first)
-    side = min(box["width"], box["height"])  # it keeps its shape, in the upper left corner
-    page.mouse.click(box["x"] + 0.25 * side, box["y"] + 0.75 * side)
-    page.get_by_text(expected[2], exact=True).wait_for()
+    chart = page.locator("[data-testid=stVegaLiteChart]").first.locator("svg, canvas").first
+    click_in(chart, page.get_by_text(expected[2], exact=True), lower_left_tile)
     drawn(page)
     assert page.get_by_role("spinbutton", name="Row").input_value() == "2"
     page.get_by_text("Where it looked", exact=True).click()

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     from playwright.sync_api import FloatRect, Locator, Page
@@ -52,3 +53,29 @@ def settled_box(target: Locator) -> FloatRect:
         last = box
         target.page.wait_for_timeout(_BETWEEN)
     raise AssertionError(f"{target} did not come to rest; it was last at {last}")
+
+
+def _middle(box: FloatRect) -> tuple[float, float]:
+    return box["width"] / 2, box["height"] / 2
+
+
+def click_in(
+    drawing: Locator, seen: Locator, place: Callable[[FloatRect], tuple[float, float]] = _middle, tries: int = 4
+) -> None:
+    """Click into a drawing until `seen` is. One that is drawn anew in the moment of a click forgets it.
+
+    place: how far from its left and its upper edge, of its box.
+    """
+    from playwright.sync_api import TimeoutError as Late  # where there is none, the tests skip before they come here
+
+    for left in reversed(range(tries)):
+        box = settled_box(drawing)
+        right, down = place(box)
+        drawing.page.mouse.click(box["x"] + right, box["y"] + down)
+        try:
+            seen.wait_for(timeout=15_000)
+        except Late:
+            if not left:
+                raise
+        else:
+            return
