@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from eurosat_core.data.loader_workers import ignore_interrupts, warm_loader_workers, worker_context
+from eurosat_core.data.loader_workers import begin_worker, warm_loader_workers, worker_context
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TILE_SIDE, TileSet, open_cached
 
@@ -242,7 +242,7 @@ class LoaderSource:
                 persistent_workers=workers > 0,
                 prefetch_factor=prefetch if workers else None,
                 pin_memory=pin_memory,
-                worker_init_fn=ignore_interrupts,
+                worker_init_fn=begin_worker,
                 generator=torch.Generator().manual_seed(seed),  # else it draws from the global one
             )
 

@@ -1,10 +1,13 @@
-"""How the processes of a `DataLoader` start: without forking this one, with torch loaded, deaf to Ctrl-C."""
+"""How the processes of a `DataLoader` start and end: without forking this one, with torch loaded, deaf to Ctrl-C, and
+not outliving the process that reads from them."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from multiprocessing.context import BaseContext
 
-__all__ = ["ignore_interrupts", "warm_loader_workers", "worker_context"]
+__all__ = ["begin_worker", "warm_loader_workers", "worker_context"]
 
 _HAS_FORKSERVER = "forkserver" in multiprocessing.get_all_start_methods()
 
@@ -37,9 +40,21 @@ def warm_loader_workers(*, wait: bool = False) -> None:
             first.join()
 
 
-def ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C in a terminal reaches loader workers, too: when they end is for the process that reads from them."""
+def begin_worker(_worker: int) -> None:
+    """A loader worker's first work: when it ends is for the process that reads from it.
+
+    So it ignores Ctrl-C in a terminal, which reaches it, too, and ends when that process is killed. PyTorch looks for
+    that at its own parent, which is the fork server; and this one lives as long as its children.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_reader, name="eurosat-reader", daemon=True).start()
+
+
+def _end_with_reader() -> None:
+    reader = multiprocessing.parent_process()
+    if reader is not None:
+        reader.join()
+        os._exit(1)
 
 
 def _do_nothing() -> None:
