@@ -1,7 +1,7 @@
 """Opening and analysing a profiler trace, against the loader of PyTorch's TensorBoard plug-in, in one process.
 
-The real traces lie where EUROSAT_TRACES says. A synthetic one of a million events is made here, and read in a process
-of its own whose memory is watched.
+The real traces lie where EUROSAT_TRACES says; where the plug-in is not installed, the lab alone reads them. A synthetic
+one of a million events is made here, and read in a process of its own whose memory is watched.
 """
 
 import gzip
@@ -14,17 +14,19 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.processes import answer_of
 from bench.table import row
 from eurosat_core.errors import TraceError
+from eurosat_core.lab.tensorboard import plugin_installed
 from eurosat_core.settings import Settings
 
 __all__ = ["run", "write_trace"]
 
+Reader = Callable[[Path], None]
 REPEATS = 5
 EVENTS = 1_000_000
 # A trace is large if the plug-in's text of it, unpacked, is.
@@ -35,8 +37,9 @@ def run(_settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Both sides in turn on each real trace, then the large synthetic one."""
     rows = []
     folder = os.environ.get("EUROSAT_TRACES")
+    sides: dict[str, Reader] = {"plug-in": _plug_in, "lab": _lab} if plugin_installed() else {"lab": _lab}
     for path in sorted(Path(folder).glob("*.pt.trace.json*")) if folder else []:
-        rows += _compared(path, say)
+        rows += _compared(path, sides, say)
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / "synthetic.pt.trace.json"
         write_trace(path, EVENTS)
@@ -47,15 +50,17 @@ def run(_settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     rows.append(row(f"synthetic trace, {about}", [found["seconds"]], "s", promise="< 15 s"))
     rows.append(row("the same: most memory, Python and numpy included", [found["gigabytes"]], "GB", promise="< 2 GB"))
     missing = "" if folder else "; EUROSAT_TRACES is not set, so no real traces"
+    if "plug-in" not in sides:
+        missing += "; torch-tb-profiler is not installed, so nothing to compare with"
     return {"about": f"reading a trace and computing everything the page shows{missing}", "rows": rows}
 
 
-def _compared(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
-    """Rows of one trace; none for one that cannot be read."""
-    times: dict[str, list[float]] = {"plug-in": [], "lab": []}
+def _compared(path: Path, sides: Mapping[str, Reader], say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Rows of one trace, one for each side; none for one that cannot be read."""
+    times: dict[str, list[float]] = {side: [] for side in sides}
     try:
         for _ in range(REPEATS):
-            for side, read in (("plug-in", _plug_in), ("lab", _lab)):
+            for side, read in sides.items():
                 began = time.perf_counter()
                 read(path)
                 times[side].append(time.perf_counter() - began)
@@ -64,6 +69,8 @@ def _compared(path: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
         return []
     say(f"  {path.name}: {times}")
     name = path.name.split(".")[0]
+    if "plug-in" not in sides:
+        return [row(f"{name}: lab", times["lab"], "s")]
     ratio = statistics.median(times["plug-in"]) / statistics.median(times["lab"])
     return [
         row(f"{name}: torch-tb-profiler 0.4.3", times["plug-in"], "s"),

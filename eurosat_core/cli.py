@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start", "tiles", "frozen", "accuracy", "trace")
+BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "frozen", "accuracy", "trace")
 LONG_BENCHES = ("sweep",)  # run only when they are named: it takes an hour
 
 
@@ -125,13 +125,13 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
 
 def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, Any], int]:
     """What `doctor` prints and `prepare` ends with."""
-    from eurosat_core.devices import probe_devices
-    from eurosat_core.lab.doctor import TilesState, profiler_checks, room_check
+    from eurosat_core.devices import needless_gpu_build, probe_devices
+    from eurosat_core.lab.doctor import TilesState, build_checks, profiler_checks, room_check
     from eurosat_core.profiling.kernels_seen import kernels_problem
 
     devices = probe_devices()
     checks = room_check(settings, TilesState(tile_set, problem=problem), devices, devices_known=True)
-    checks += profiler_checks(devices, kernels_problem)
+    checks += (*build_checks(needless_gpu_build()), *profiler_checks(devices, kernels_problem))
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
 

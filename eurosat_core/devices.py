@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from eurosat_core.settings import available_cores, usable_cores
+from eurosat_core.cores import available_cores
 
-__all__ = ["Device", "busy_cores", "cpu_device", "gpu_problem", "probe_devices"]
+__all__ = ["Device", "cpu_device", "cpu_name", "gpu_problem", "needless_gpu_build", "probe_devices"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,7 @@ class Device:
         return self.id != "cpu"
 
 
-def busy_cores(seconds: float = 0.3) -> float:
-    """How many of the cores that this process may use are busy, whoever keeps them so; looks for so many seconds."""
-    percent: list[float] = psutil.cpu_percent(interval=seconds, percpu=True)
-    usable = usable_cores()
-    return sum(each for core, each in enumerate(percent) if core in usable) / 100
-
-
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """The processor's model name; `platform` knows it on macOS and Windows, Linux has it in /proc."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -51,7 +44,7 @@ def _cpu_name() -> str:
 def cpu_device() -> Device:
     """The CPU; its memory is what the machine has in all."""
     cores = available_cores()
-    name = f"{_cpu_name()}, {cores} core{'s' if cores != 1 else ''}"
+    name = f"{cpu_name()}, {cores} core{'s' if cores != 1 else ''}"
     return Device("cpu", name, psutil.virtual_memory().total)
 
 
@@ -85,6 +78,15 @@ def _driver_present() -> bool:
         or Path("/dev/kfd").exists()
         or shutil.which("nvidia-smi") is not None
     )
+
+
+def needless_gpu_build() -> str:
+    """This PyTorch's version, where it was built for GPUs and the machine has neither one nor a driver; else empty."""
+    import torch
+
+    built_for_gpus = bool(torch.version.cuda or torch.version.hip)
+    needless = built_for_gpus and not _driver_present() and not torch.accelerator.is_available()
+    return str(torch.__version__) if needless else ""
 
 
 def probe_devices() -> tuple[Device, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import platformdirs
 
+from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
 
 __all__ = ["VARIABLES", "Settings", "Variable", "load_settings"]
@@ -89,18 +90,6 @@ class Settings:
         baseline, two threads beside two busy ones; on 16 cores beside two busy processes 168 instead of 5 ms).
         """
         return self.threads if self.threads_chosen or self.scheduler else max(1, self.threads - gpus)
-
-
-def usable_cores() -> set[int]:
-    """The cores that this process may use (a container or `taskset` may allow fewer than the machine has)."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def available_cores() -> int:
-    """How many cores this process may use."""
-    return len(usable_cores())
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:

@@ -11,6 +11,7 @@ import pytest
 from command_line import ask, folder, places
 
 from eurosat_core.cli import main
+from eurosat_core.devices import needless_gpu_build
 from eurosat_core.lab.runs import RunStore
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line; `places` is for every test here
@@ -69,6 +70,7 @@ def test_doctor_says_what_is_missing(ask):
     assert by_name["Tiles"]["state"] == "missing"
     assert "EUROSAT_DATA" in by_name["Tiles"]["remedy"]
     assert by_name["CPU"]["state"] == "ready"
+    assert ("PyTorch" in by_name) == bool(needless_gpu_build())
 
 
 def test_vgg_has_the_tutorials_summary(ask):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eurosat_core.cli import main
+from eurosat_core.lab.doctor import CPU_ONLY_INSTALL
 from eurosat_core.settings import VARIABLES
 
 ROOT = Path(__file__).parent.parent
@@ -31,9 +32,10 @@ def test_every_dependency_has_its_reason(file):
     assert not missing
 
 
-def test_first_screen_has_a_picture_and_both_commands():
-    first_screen = README[:1800]
-    assert first_screen.count("python3 -m venv") == 2
+def test_first_screen_has_a_picture_and_the_commands():
+    commands = re.findall(r"^python3 -m venv .*", README[:1800], flags=re.MULTILINE)
+    assert [each.split()[-1] for each in commands] == ["streamlit_app.py", "pytest", "streamlit_app.py"]
+    assert commands[2] == f"{CPU_ONLY_INSTALL} && {commands[0].split(' && ')[-1]}"
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / each).exists() for each in pictures)

@@ -1,6 +1,7 @@
 """The room check: what is ready, what is missing, and how to get it.
 
-The Start page and `doctor` show the same lines; `doctor` adds whether GPUs can be profiled.
+The Start page and `doctor` show the same lines; `doctor` adds whether a smaller PyTorch is enough, and whether GPUs can
+be profiled.
 """
 
 import platform
@@ -19,7 +20,13 @@ from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
 from eurosat_core.wording import bytes_text, count
 
-__all__ = ["Check", "TilesState", "profiler_checks", "room_check"]
+__all__ = ["CPU_ONLY_INSTALL", "Check", "TilesState", "build_checks", "profiler_checks", "room_check"]
+
+CPU_ONLY_INSTALL = (
+    "python3 -m venv --clear .venv && .venv/bin/pip install uv && "
+    ".venv/bin/uv pip install --python .venv --torch-backend=cpu -r requirements.txt"
+)
+"""Makes `.venv` anew with the CPU-only build of PyTorch; uv knows where that lies."""
 
 _ENOUGH_DISK = 2 * 1024**3
 
@@ -137,6 +144,14 @@ def _devices(devices: Sequence[Device], known: bool) -> list[Check]:
     if not known:
         checks.append(Check("GPU", "checking", "Looking for GPUs …"))
     return checks
+
+
+def build_checks(needless: str) -> tuple[Check, ...]:
+    """A line where a smaller PyTorch is enough. needless: what `devices.needless_gpu_build` found."""
+    if not needless:
+        return ()
+    remedy = f"Without a GPU the CPU-only build is enough, and several GB smaller: {CPU_ONLY_INSTALL}"
+    return (Check("PyTorch", "ready", f"{needless}, built for GPUs; none was found here", remedy),)
 
 
 def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> tuple[Check, ...]:

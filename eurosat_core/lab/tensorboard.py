@@ -29,6 +29,8 @@ __all__ = [
     "SHOWN_TRAININGS",
     "TensorBoard",
     "TensorBoardState",
+    "plugin_installed",
+    "plugin_problem",
 ]
 
 PATH_PREFIX = "/tensorboard"
@@ -42,7 +44,7 @@ RESTART = 3
 """Exit status of a process that wants to be started anew."""
 
 _ROOT = Path(__file__).parents[2]
-_NEEDED = ("tensorboard", "torch_tb_profiler")
+_PLUGIN = "torch_tb_profiler"
 _PAUSE_SECONDS = 15.0  # after it failed, before it is tried again
 _STOP_SECONDS = 5.0
 
@@ -58,6 +60,21 @@ class TensorBoardState:
     problem: str = ""
 
 
+def plugin_installed() -> bool:
+    """Whether TensorBoard's profiler tab is there: a package of its own, which nothing else needs."""
+    return importlib.util.find_spec(_PLUGIN) is not None
+
+
+def plugin_problem() -> str:
+    """Why TensorBoard has no profiler tab, as a sentence with the remedy; empty where it has one."""
+    if plugin_installed():
+        return ""
+    return (
+        "TensorBoard's profiler tab needs the package torch-tb-profiler, which is not installed here. The curves are "
+        "there all the same. To get the tab, run pip install torch-tb-profiler and start the app again."
+    )
+
+
 class TensorBoard:
     """The server's TensorBoard. All methods may be called from any thread."""
 
@@ -69,11 +86,9 @@ class TensorBoard:
         self._problem = ""
         self._failed_at = float("-inf")
         self._closed = False
-        missing = [name.replace("_", "-") for name in _NEEDED if importlib.util.find_spec(name) is None]
         self._missing = (
-            f"TensorBoard is not installed here ({' and '.join(missing)} missing). Install what requirements.txt "
-            "names; everything else works without it."
-            if missing
+            "TensorBoard is not installed here. Install what requirements.txt names; everything else works without it."
+            if importlib.util.find_spec("tensorboard") is None
             else ""
         )
 

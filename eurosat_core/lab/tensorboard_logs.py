@@ -35,11 +35,15 @@ logger = logging.getLogger(__name__)
 
 
 class TensorBoardLogs:
-    """Fills `folder`, which it owns, from the run store. Call `sync` now and then."""
+    """Fills `folder`, which it owns, from the run store. Call `sync` now and then.
 
-    def __init__(self, store: RunStore, folder: Path) -> None:
+    with_profiles: whether traces are copied, too, which nothing but the profiler tab reads.
+    """
+
+    def __init__(self, store: RunStore, folder: Path, *, with_profiles: bool = True) -> None:
         self._store = store
         self._folder = folder
+        self._with_profiles = with_profiles
         self._making = folder.with_name(f"{folder.name}-making")  # traces become visible all at once, by renaming
         self._scalars: dict[str, RunScalars] = {}  # of runs that may still grow
         self._seen: set[str] = set()  # everything that was put into the folder, or is not going to be
@@ -54,13 +58,15 @@ class TensorBoardLogs:
         records = self._store.all()[0]
         self._forget_deleted()
         trainings = [each for each in records if each.kind == "train"]
-        profiles = [each for each in records if each.kind == "profile" and not each.is_active]
+        ended = [each for each in records if each.kind == "profile" and not each.is_active]
+        profiles = ended if self._with_profiles else []
         if self._first:
             # Older ones stay away for good: TensorBoard reads everything that it is given.
             self._seen |= {each.id for each in [*trainings[SHOWN_TRAININGS:], *profiles[SHOWN_PROFILES:]]}
             self._first = False
-            with suppress(TraceError):  # the bundled file is gone
-                self._publish(RECORDED_RUN, [("cpu.001", recorded_trace())])
+            if self._with_profiles:
+                with suppress(TraceError):  # the bundled file is gone
+                    self._publish(RECORDED_RUN, [("cpu.001", recorded_trace())])
         for record in trainings:
             self._follow(record)
         waiting = [each for each in profiles if each.id not in self._seen]

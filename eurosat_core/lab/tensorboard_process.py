@@ -4,6 +4,7 @@ It serves a log folder of its own in the cache, keeps that in step with the runs
 Its first line on stdout is its port.
 """
 
+import importlib.metadata
 import logging
 import os
 import secrets
@@ -15,12 +16,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
 from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.tensorboard import PATH_PREFIX, RESTART
+from eurosat_core.lab.tensorboard import PATH_PREFIX, RESTART, plugin_installed
 
 __all__ = ["main"]
 
@@ -75,12 +77,12 @@ def _serve(store: RunStore, folder: Path) -> None:
 
     from eurosat_core.lab.tensorboard_logs import TensorBoardLogs
 
-    logs = TensorBoardLogs(store, folder / "logs")
+    logs = TensorBoardLogs(store, folder / "logs", with_profiles=plugin_installed())
     until = time.monotonic() + _PREPARE_SECONDS
     while logs.sync() and time.monotonic() < until:
         pass
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of its own plug-ins' habits
-    board = TensorBoard()
+    board = TensorBoard(plugins=_plugins())
     board.configure(
         logdir=str(folder / "logs"),
         host="127.0.0.1",
@@ -97,6 +99,19 @@ def _serve(store: RunStore, folder: Path) -> None:
             logs.sync()
         except OSError as error:  # the disk is full, or the runs cannot be reached: what is there stays
             logger.warning("TensorBoard's logs are not up to date: %s", error)
+
+
+def _plugins() -> list[Any]:
+    """TensorBoard's tabs. One from another package that cannot be loaded is left out: it would end TensorBoard."""
+    from tensorboard import default
+
+    found: list[Any] = default.get_static_plugins()
+    for each in importlib.metadata.entry_points(group="tensorboard_plugins"):
+        try:
+            found.append(each.load())
+        except Exception as error:
+            logger.warning("TensorBoard goes without %s, which cannot be loaded: %s", each.value, error)
+    return found
 
 
 def _own_folder(place: Path) -> tuple[Path, FileLock]:

@@ -59,13 +59,18 @@ def listening_below(process):
     return found
 
 
-def test_scalars_and_profiler_answer_and_nothing_else_listens(runs, app):
-    training, profile = runs
+def test_scalars_answer_and_nothing_else_listens(runs, app):
+    training, _ = runs
     tags = eventually(lambda: ask(app, "data/plugin/scalars/tags"), PATIENCE)
     assert {"step/loss", "epoch/loss", "epoch/accuracy"} <= set(tags[f"{training.id}/train"])
     values = ask(app, f"data/plugin/scalars/scalars?run={training.id}%2Fvalidation&tag=epoch%2Faccuracy")
     assert [(at, value) for _, at, value in values] == [(1, 0.5), (2, 0.75)]
+    assert_nothing_else_listens(app)
 
+
+def test_the_profiler_tab_answers_and_nothing_else_listens(runs, app):
+    pytest.importorskip("torch_tb_profiler")
+    _, profile = runs
     profiler = "data/plugin/pytorch_profiler"
     eventually(lambda: profile.id in ask(app, f"{profiler}/runs")["runs"], PATIENCE)
     assert ask(app, f"{profiler}/workers?run={profile.id}&view=Overview") == ["cpu"]
@@ -74,7 +79,10 @@ def test_scalars_and_profiler_answer_and_nothing_else_listens(runs, app):
     assert float(shares["DataLoader"]) > 0, "which the plug-in makes 0 of a trace as it is"
     table = ask(app, f"{profiler}/operation/table?run={profile.id}&worker=cpu&span=1&group_by=Operation")
     assert "aten::conv2d" in {row["name"] for row in table["data"]}
+    assert_nothing_else_listens(app)
 
+
+def assert_nothing_else_listens(app):
     listening = listening_below(server_of(urlsplit(app).port))
     assert urlsplit(app).port in {each.port for each in listening}
     assert {each.ip for each in listening} == {"127.0.0.1"}

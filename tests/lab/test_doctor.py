@@ -8,7 +8,14 @@ import pytest
 from fake_engine import CPU, GPU, NO_GPU
 
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab.doctor import Check, TilesState, profiler_checks, room_check
+from eurosat_core.lab.doctor import (
+    CPU_ONLY_INSTALL,
+    Check,
+    TilesState,
+    build_checks,
+    profiler_checks,
+    room_check,
+)
 from eurosat_core.settings import Settings
 
 Usage = namedtuple("Usage", "total used free")
@@ -97,6 +104,14 @@ def test_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _place, free=free: Usage(0, 0, free))
         (disk,) = check(settings, "Disk")
         assert disk.state == state and "free for runs" in disk.text
+
+
+def test_a_smaller_pytorch_is_named_with_its_command_where_it_is_enough(settings: Settings) -> None:
+    assert build_checks("") == ()
+    (needless,) = build_checks("2.14.1+cu130")
+    assert (needless.name, needless.state) == ("PyTorch", "ready"), "it works as it is"
+    assert "2.14.1+cu130" in needless.text and CPU_ONLY_INSTALL in needless.remedy
+    assert not any(CPU_ONLY_INSTALL in each.remedy for each in check(settings, "GPU")), "participants install nothing"
 
 
 def test_a_profile_is_checked_on_every_gpu_there_is() -> None:

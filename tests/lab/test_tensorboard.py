@@ -1,5 +1,6 @@
 """TensorBoard's process: started when asked, on loopback alone, ended with the server however that ends."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -95,6 +96,12 @@ def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(board: Tensor
     assert board.start().phase == "stopped", "not after the end"
 
 
+def without(monkeypatch: pytest.MonkeyPatch, absent: str) -> None:
+    """Pretend that a package is not installed."""
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == absent else there(name, *more))
+
+
 def _longer(found: list[Any], than: int) -> list[Any] | None:
     return found if len(found) > than else None
 
@@ -128,7 +135,8 @@ def test_it_starts_again_when_it_died_and_anew_when_a_run_was_deleted(
     store.append(run.id, [started(), epoch_done(1)])
     running(board)
     process = process_of(board)
-    assert eventually(lambda: psutil.Process(process.pid).children(recursive=True), PATIENCE)
+    if tensorboard.plugin_installed():  # only its tab starts processes, to read traces
+        assert eventually(lambda: psutil.Process(process.pid).children(recursive=True), PATIENCE)
     children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -152,13 +160,40 @@ def test_after_a_failure_it_waits_a_moment(board: TensorBoard, monkeypatch: pyte
 
 
 def test_a_missing_package_is_said_and_nothing_is_started(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = tensorboard.importlib.util.find_spec  # type: ignore[attr-defined]
-    absent = "torch_tb_profiler"
-    monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None if name == absent else there(name))  # type: ignore[attr-defined]
+    without(monkeypatch, "tensorboard")
     board = TensorBoard(settings)
     assert board.state() == board.start()
     assert board.state().phase == "failed"
-    assert "torch-tb-profiler missing" in board.state().problem and "requirements.txt" in board.state().problem
+    assert "not installed" in board.state().problem and "requirements.txt" in board.state().problem
+
+
+def test_only_its_own_tab_needs_the_plugin(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "torch_tb_profiler")
+    assert TensorBoard(settings).state().phase == "stopped", "it can be started"
+    assert not tensorboard.plugin_installed() and "torch-tb-profiler" in tensorboard.plugin_problem()
+    monkeypatch.setattr(tensorboard, "_PLUGIN", "json")
+    assert tensorboard.plugin_installed() and tensorboard.plugin_problem() == ""
+
+
+@pytest.mark.engine
+def test_a_plugin_that_cannot_be_loaded_takes_only_its_own_tab_away(
+    board: TensorBoard, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    (broken / "torch_tb_profiler").mkdir(parents=True)
+    (broken / "torch_tb_profiler" / "__init__.py").write_text("raise ImportError('made for another pandas')\n")
+    listed = broken / "torch_tb_profiler-0.4.3.dist-info"
+    listed.mkdir()
+    (listed / "METADATA").write_text("Metadata-Version: 2.1\nName: torch-tb-profiler\nVersion: 0.4.3\n")
+    (listed / "entry_points.txt").write_text("[tensorboard_plugins]\ntorch_profiler = torch_tb_profiler.plugin:Tab\n")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    store = RunStore(settings.runs)
+    run = store.create(TrainConfig(source="memory"), "ada", USED)
+    store.append(run.id, [started(), epoch_done(1), finished()])
+    port = running(board)
+    assert eventually(lambda: f"{run.id}/validation" in asked(port, "data/plugin/scalars/tags"), PATIENCE)
+    tabs = asked(port, "data/plugins_listing")
+    assert tabs["scalars"]["enabled"] and "pytorch_profiler" not in tabs
 
 
 def test_the_server_does_not_load_it() -> None:

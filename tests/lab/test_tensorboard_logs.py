@@ -151,6 +151,15 @@ def test_copies_of_a_profile_are_named_as_the_plugin_wants(
     assert (folder / RECORDED_RUN).is_dir(), "its tab is there before the first own profile"
 
 
+def test_without_the_profiler_tab_no_trace_is_copied(
+    store: RunStore, folder: Path, training: Callable[..., RunRecord], profile: Callable[..., RunRecord]
+) -> None:
+    run = training(started(), epoch_done(1))
+    profile()
+    assert not TensorBoardLogs(store, folder, with_profiles=False).sync()
+    assert [each.name for each in folder.iterdir()] == [run.id]
+
+
 def test_profiles_come_one_at_a_time_the_newest_first(
     store: RunStore, logs: Any, folder: Path, profile: Callable[..., RunRecord]
 ) -> None:

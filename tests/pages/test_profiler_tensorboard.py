@@ -6,6 +6,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.lab import tensorboard
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.tensorboard import TensorBoardState
 from pages.parts.profiler_tensorboard import address
@@ -16,7 +17,8 @@ def link(test: AppTest) -> Any:
     return next(each.proto for each in test.get("link_button") if each.proto.label == "Open TensorBoard")
 
 
-def test_what_is_in_it_and_the_way_there(lab: Lab, app: App) -> None:
+def test_what_is_in_it_and_the_way_there(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorboard, "plugin_installed", lambda: True)
     put(lab, "finished", THREE)
     test = app("profiler.py")
     assert link(test).url == "/tensorboard/"
@@ -25,6 +27,17 @@ def test_what_is_in_it_and_the_way_there(lab: Lab, app: App) -> None:
     assert "It starts when it is opened" in words
     assert "from the internet (gstatic.com)" in words
     assert lab.tensorboard.state().phase == "stopped", "drawing the page starts nothing"
+
+
+def test_without_the_plugin_the_place_of_its_tab_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensorboard, "plugin_installed", lambda: False)
+    put(lab, "finished", THREE)
+    test = app("profiler.py")
+    assert link(test).url == "/tensorboard/", "the curves are there all the same"
+    words = shown(test)
+    assert tensorboard.plugin_problem() in words and "Not available now" not in words
+    assert "1 training of this lab" in words
+    assert "PYTORCH_PROFILER" not in words and "recorded example" not in words and "gstatic.com" not in words
 
 
 @pytest.mark.parametrize(("phase", "said"), [("starting", "It is starting."), ("running", "It is running.")])

@@ -1,4 +1,7 @@
-"""Copies of traces for PyTorch's former plug-in: read by its own loader, they say what we say."""
+"""Copies of traces for PyTorch's former plug-in: read by its own loader, they say what we say.
+
+What asks that loader is skipped where it is not installed.
+"""
 
 import gzip
 import json
@@ -18,8 +21,6 @@ from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.trace import read_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword")  # the plug-in's way with pandas
-plugin = pytest.importorskip("torch_tb_profiler.profiler.data")
-generator = pytest.importorskip("torch_tb_profiler.profiler.run_generator")
 LOADER = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"
 
 
@@ -29,12 +30,24 @@ def quiet():
     logging.getLogger("pytorch_profiler").setLevel(logging.CRITICAL)
 
 
+@pytest.fixture
+def plugin():
+    return pytest.importorskip("torch_tb_profiler.profiler.data")
+
+
+@pytest.fixture
+def generator():
+    return pytest.importorskip("torch_tb_profiler.profiler.run_generator")
+
+
+@pytest.fixture
+def read_by_plugin(plugin):
+    """Function: a trace as the plug-in's own loader reads it."""
+    return lambda trace: plugin.RunProfileData.from_json("w", None, trace)
+
+
 def copied(source):
     return json.loads(gzip.decompress(b"".join(plugin_copy(source))))
-
-
-def read_by_plugin(trace):
-    return plugin.RunProfileData.from_json("w", None, trace)
 
 
 def todays_trace():
@@ -59,7 +72,7 @@ def todays_trace():
     return text(events, deviceProperties=[{"id": 0, "name": "GPU", "totalGlobalMem": 1 << 34}], traceName="x")
 
 
-def test_todays_trace_is_misread_without_and_read_rightly_with_it():
+def test_todays_trace_is_misread_without_and_read_rightly_with_it(plugin, generator, read_by_plugin):
     content = todays_trace()
     misread, right = read_by_plugin(json.loads(content)), read_by_plugin(copied(content))
     ours = overview_of(read_trace(content))
@@ -83,6 +96,9 @@ def test_events_stand_last_for_the_plugin_writes_behind_the_last_bracket():
     trace = copied(text([host("aten::mm", 1, 2)], deviceProperties=[{"id": 0}], later=[[1], [2]]))
     assert list(trace)[-1] == "traceEvents"
     assert trace["later"] == [[1], [2]] and trace["deviceProperties"] == [{"id": 0}]
+
+
+def test_what_the_plugin_writes_behind_the_last_bracket_can_be_read(generator, read_by_plugin):
     profile = generator.RunGenerator("w", None, read_by_plugin(copied(todays_trace()))).generate_run_profile()
     drawn = json.loads(
         gzip.decompress(profile.append_gpu_metrics(gzip.decompress(b"".join(plugin_copy(todays_trace())))))
@@ -90,7 +106,8 @@ def test_events_stand_last_for_the_plugin_writes_behind_the_last_bracket():
     assert {"GPU 0 Utilization"} <= {each["name"] for each in drawn["traceEvents"]}
 
 
-def test_what_the_plugin_stumbles_over_is_left_out_or_repaired():
+def odd_trace():
+    """One whole event, and six over which the plug-in stumbles."""
     odd = [
         host("aten::mm", 1, 2),
         {"ph": "X", "name": "no category", "ts": 1, "dur": 1, "pid": 1, "tid": 1},
@@ -100,9 +117,16 @@ def test_what_the_plugin_stumbles_over_is_left_out_or_repaired():
         {"ph": "X", "cat": "overhead", "name": "Activity Buffer Request", "ts": 1, "dur": 1, "pid": -1, "tid": 0},
         {"ph": "X", "cat": "cpu_op", "name": None, "ts": 1, "dur": 1, "pid": 1, "tid": 1},
     ]
-    trace = copied(text(odd))
-    assert [each["name"] for each in trace["traceEvents"]] == ["aten::mm", "", "Activity Buffer Request"]
-    assert [each.name for each in read_by_plugin(trace).op_list_groupby_name] == ["aten::mm"]
+    return text(odd)
+
+
+def test_what_the_plugin_stumbles_over_is_left_out_or_repaired():
+    kept = copied(odd_trace())["traceEvents"]
+    assert [each["name"] for each in kept] == ["aten::mm", "", "Activity Buffer Request"]
+
+
+def test_what_is_left_the_plugin_can_read(read_by_plugin):
+    assert [each.name for each in read_by_plugin(copied(odd_trace())).op_list_groupby_name] == ["aten::mm"]
 
 
 def test_a_trace_in_the_schema_of_2021_stays_as_it_is():
@@ -132,7 +156,7 @@ def test_damaged_traces_are_refused():
             b"".join(plugin_copy(content))
 
 
-def test_the_bundled_profile_has_its_dataloader(tmp_path):
+def test_the_bundled_profile_has_its_dataloader(plugin, tmp_path):
     path = tmp_path / "cpu.001.pt.trace.json.gz"
     path.write_bytes(b"".join(plugin_copy(recorded_trace())))
     theirs = plugin.RunProfileData.parse("cpu", "1", str(path), str(tmp_path))
@@ -142,7 +166,7 @@ def test_the_bundled_profile_has_its_dataloader(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["01", "03", "07"])
-def test_real_traces(number):
+def test_real_traces(number, read_by_plugin):
     folder = os.environ.get("EUROSAT_TRACES")
     if not folder:
         pytest.skip("EUROSAT_TRACES is not set, so there are no real traces")
