@@ -21,6 +21,7 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone
 from eurosat_core.training.loop import Checkpoint, split_for, train
 from eurosat_core.training.network import evaluation_batches, make_network, predict
+from eurosat_core.training.precision import resolved
 
 __all__ = ["Tuned", "main", "training_part", "tune"]
 
@@ -53,7 +54,7 @@ def training_part(tiles: TileSet) -> TileSet:
 
 def tune(config: TrainConfig, part: TileSet, say: Callable[[str], None], held_out: int = _HELD_OUT) -> Tuned:
     """Train `config` on all tiles of `part` but `held_out`, and judge it on these."""
-    config = replace(config, train_fraction=1 - held_out / len(part))
+    config, _ = resolved(replace(config, train_fraction=1 - held_out / len(part)))
     kept: deque[Checkpoint] = deque(maxlen=1)
     seconds = accuracy = 0.0
     for event in train(config, part, kept.append):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eurosat_core import devices
-from eurosat_core.devices import Device, cpu_device, gpu_problem, probe_devices
+from eurosat_core.devices import Device, cpu_device, gpu_problem, needless_gpu_build, probe_devices
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040)."
 INSUFFICIENT = "CUDA driver version is insufficient for CUDA runtime version"
@@ -42,7 +42,7 @@ def test_unsupported_cards_are_named() -> None:
 
 def test_cpu_is_named_with_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "available_cores", lambda: 1)
-    monkeypatch.setattr(devices, "_cpu_name", lambda: "Fast 9000")
+    monkeypatch.setattr(devices, "cpu_name", lambda: "Fast 9000")
     cpu = cpu_device()
     assert (cpu.id, cpu.name, cpu.available, cpu.is_gpu) == ("cpu", "Fast 9000, 1 core", True, False)
     assert cpu.memory_bytes is not None
@@ -53,7 +53,7 @@ def test_cpu_has_a_name_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "Path", lambda *_: Path("/no/such/file"))
     monkeypatch.setattr(devices.platform, "processor", lambda: "")
     monkeypatch.setattr(devices.platform, "machine", lambda: "riscv64")
-    assert devices._cpu_name() == "riscv64"
+    assert devices.cpu_name() == "riscv64"
 
 
 def test_this_machine_lists_its_cpu_first() -> None:
@@ -133,14 +133,27 @@ def test_init_error_of_cuda_becomes_the_reason(monkeypatch: pytest.MonkeyPatch) 
     assert "driver is too old" in probe_devices()[1].reason
 
 
+@pytest.mark.parametrize(
+    ("built_for", "driver", "usable", "needless"),
+    [
+        ("13.0", False, False, True),
+        ("13.0", True, False, False),  # a GPU is there, or was meant to be: its own line says what is wrong
+        ("13.0", False, True, False),
+        (None, False, False, False),
+    ],
+)
+def test_a_gpu_build_without_a_gpu_is_needless(
+    monkeypatch: pytest.MonkeyPatch, built_for: str | None, driver: bool, usable: bool, needless: bool
+) -> None:
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: usable)
+    monkeypatch.setattr(devices, "_driver_present", lambda: driver)
+    assert needless_gpu_build() == (torch.__version__ if needless else "")
+
+
 def test_cpu_only_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(torch.version, "hip", None)
     assert "CPU-only build" in probe_devices()[1].reason
-
-
-def test_only_cores_that_this_process_may_use_count_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices.psutil, "cpu_percent", lambda interval, percpu: [100.0, 50.0, 90.0])
-    monkeypatch.setattr(devices, "usable_cores", lambda: {0, 1})
-    assert devices.busy_cores() == 1.5

@@ -1,4 +1,3 @@
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from eurosat_core import settings
+from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
-from eurosat_core.settings import VARIABLES, Settings, available_cores, load_settings
+from eurosat_core.settings import VARIABLES, Settings, load_settings
 
 ROOT = Path(__file__).parent.parent
 NAMES = [each.name for each in VARIABLES]
@@ -110,11 +110,3 @@ def test_bad_values_get_a_sentence(name: str, value: str, words: list[str]) -> N
     with pytest.raises(ConfigError) as caught:
         load_settings({name: value})
     assert all(word in str(caught.value) for word in [name, *words])
-
-
-def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 5, 7}, raising=False)
-    assert available_cores() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores() == 1

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
+from eurosat_core.cores import available_cores
 from eurosat_core.data import synthetic
 from eurosat_core.data.acquire import acquired_place, left_out, unpacked_place
 from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
@@ -36,7 +37,7 @@ from eurosat_core.data.statistics import (
     save_statistics,
 )
 from eurosat_core.errors import DataError
-from eurosat_core.settings import Settings, available_cores
+from eurosat_core.settings import Settings
 from eurosat_core.wording import listed
 
 __all__ = ["TILE_SIDE", "Progress", "TileSet", "find_place", "open_cached", "open_tiles"]

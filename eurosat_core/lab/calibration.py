@@ -1,49 +1,46 @@
-"""How fast a device trains: measured in a few seconds when the lab opens, so that estimates rest on something.
+"""How fast a device trains one network: measured when an estimate on screen needs it, within a second.
 
-A measurement is a training on random tiles, pulled for some steps; warm-up steps do not count. How the models relate
-to each other cannot be had from their arithmetic alone: a training tile of tilenet is twelve times the baseline's and
-takes four times as long, one of EfficientNet-Lite0, whose filters see one channel each, nearly ten times.
+A measurement gives way: it looks between two steps whether a run wants the device, and no step is long. It may stand
+beside other work, and then says how many cores it had (`Speed.cores`), so that an estimate can be scaled.
 """
 
 import statistics
 import tempfile
+import threading
 import time
-from dataclasses import dataclass, replace
-from math import isnan
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
 
-from eurosat_core.data.batches import Preprocessing, picture_transform
+from eurosat_core.cores import CoreMeter, usable_cores
+from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
 from eurosat_core.data.tiles import TILE_SIDE, TileSet
+from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
-from eurosat_core.training.events import StepDone
-from eurosat_core.training.loop import train
+from eurosat_core.speed.clocks import NO_CLOCK
+from eurosat_core.speed.steps import Trainer
+from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.frozen import BATCH
+from eurosat_core.training.network import preprocessing_for, stand_in
+from eurosat_core.training.precision import FORMS, form_key, resolved
+from eurosat_core.training.tally import wait_for
+from eurosat_core.training.threads import ThreadGovernor
 
-__all__ = ["FORWARD_SHARE", "LOADER_WORKERS", "MEASURED_NETWORKS", "Speed", "measure_speeds"]
+__all__ = ["FORWARD_SHARE", "SPEEDS", "Speed", "give_way", "known_speeds", "measure_speed", "speed_note"]
 
 FORWARD_SHARE = 1 / 3
 """Going forward only, as in validation, next to a training step: forward, and twice that backward."""
 
-LOADER_WORKERS = TrainConfig().workers
-"""With so many loader workers `Speed.loading_seconds` is measured: the tutorial's two."""
-
-_WARM_UP_STEPS = 5
-_WARM_UP_SECONDS = 0.25  # a network of slow steps is warm after fewer
-_SECONDS = 0.4  # per measurement
-_LOADER_SECONDS = 1.0  # batches from loader workers come in bursts
-_MEASURED = (
-    ("baseline", "tutorial"),
-    ("baseline", "fast"),
-    ("tilenet", "tutorial"),
-    ("tilenet", "fast"),
-    ("tilenet", "record"),
-    ("efficientnet_lite0", "tutorial"),
-)
-MEASURED_NETWORKS = tuple(dict.fromkeys(recipe_config(model, recipe).architecture for model, recipe in _MEASURED))
-"""Networks whose speed is measured."""
+_SECONDS = 0.45  # of steps, warm-up included
+_STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
+_GIVE_WAY_SECONDS = 0.5
+SPEEDS = "speeds"
+"""The topic of `MachineNotes` under which speeds are kept."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +49,7 @@ class Speed:
 
     Of a model whose frozen part only goes forward: as if all of it were trained, which is three times as much.
     picture_seconds: to open one picture file and prepare it on one core, what a loader worker does per tile.
-    loading_seconds: what a training tile of the baseline takes longer when loader workers open its picture. On a CPU
-    that is several times their share of `picture_seconds`: batches go from process to process, and every layer waits
-    for the thread whose core a loader worker has (0.5 ms against 0.16 ms; two cores).
-    calm: whether nothing else kept the machine busy; beside other work a device seems slower than it is.
+    cores: that the steps could have; fewer than the machine has beside other work.
     """
 
     device: str
@@ -65,79 +59,179 @@ class Speed:
     channels_last: bool
     tile_seconds: float
     picture_seconds: float
-    loading_seconds: float
     stem_pool: bool = True
-    calm: bool = True
+    network: str = ""
+    cores: float = 1.0
 
     @property
     def architecture(self) -> Architecture:
         """The network that was measured."""
-        return Architecture(self.model, stem_pool=self.stem_pool)
+        return Architecture(self.model, self.network, self.stem_pool)
 
 
-def measure_speeds(device: str, threads: int) -> list[Speed]:
-    """Measure what the tutorial and our own recipes compute on `device`; runs in the device's worker."""
-    torch.set_num_threads(threads)
-    tiles = _random_tiles(2048)
+class _Gate:
+    """One measurement at a time in a process, and nobody waits for one that hangs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+
+    def give_way(self, seconds: float = _GIVE_WAY_SECONDS) -> bool:
+        """End what is being measured; whether it has ended within so many seconds."""
+        self._wanted.set()
+        return self._idle.wait(seconds)
+
+    def wanted(self) -> bool:
+        """Whether a measurement shall end."""
+        return self._wanted.is_set()
+
+    def measured(self, measure: Callable[[], list[Note] | None]) -> list[Note] | None:
+        """What `measure` finds; None when one is under way already."""
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._wanted.clear()
+            self._idle.clear()
+            return measure()
+        finally:
+            self._idle.set()
+            self._lock.release()
+
+
+_gate = _Gate()
+give_way = _gate.give_way
+
+
+def measure_speed(
+    config: TrainConfig, threads: int, notes: MachineNotes, wanted: Callable[[], bool] = lambda: False
+) -> list[Note] | None:
+    """Measure how fast `config`'s network is trained here; runs in the device's worker, and adds to its notes.
+
+    What the config leaves open is settled first. Returns what was noted; None when it was given up, or another
+    measurement is under way. threads: of a training. wanted: whether a run has the device, asked between steps.
+    """
+    return _gate.measured(lambda: _measured(config, threads, notes, lambda: _gate.wanted() or wanted()))
+
+
+def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Callable[[], bool]) -> list[Note] | None:
+    governor = ThreadGovernor(threads)
     picture_seconds = _picture_seconds()
-    measured = []
-    for model, recipe in _MEASURED:
-        as_it_is = {"device": device, "source": "memory", "epochs": 200, "pretrained": False, "growing_sizes": False}
-        config = recipe_config(model, recipe, **as_it_is)
-        measured.append((config, _tile_seconds(config, tiles)))
-    loading_seconds = _loading_seconds(*measured[0], tiles)
-    return [
-        Speed(
-            device,
-            config.model,
-            config.batch_size,
-            config.precision,
-            config.channels_last,
-            seconds / (FORWARD_SHARE if model_entry(config.model).is_pretrained else 1),
-            picture_seconds,
-            loading_seconds,
-            config.stem_pool,
-        )
-        for config, seconds in measured
-    ]
+    settled, _ = resolved(config, notes, wanted)
+    if settled.device == "cpu":
+        governor.settle()
+    plain = replace(settled, source="memory", pretrained=False, growing_sizes=False)
+    if settled.source == "features":  # as these are computed
+        plain = replace(plain, channels_last=True, batch_size=BATCH)
+    meter = CoreMeter()
+    tile_seconds = _tile_seconds(plain, wanted)
+    load = meter.look()
+    if tile_seconds is None:
+        return None
+    busy = load.others if load is not None else 0.0
+    speed = Speed(
+        settled.device,
+        settled.model,
+        settled.batch_size,
+        settled.precision,
+        bool(settled.channels_last),
+        tile_seconds / (FORWARD_SHARE if model_entry(settled.model).is_pretrained else 1),
+        picture_seconds,
+        settled.stem_pool,
+        settled.network,
+        min(float(threads), max(len(usable_cores()) - busy, 0.2)),
+    )
+    found = [speed_note(settled, speed)]
+    if (trial := notes.get(FORMS, config.device, form_key(config))) is not None:
+        found.append(Note(FORMS, config.device, form_key(config), trial))
+    for each in found:
+        notes.put(each)
+    return found
 
 
-def _loading_seconds(config: TrainConfig, from_memory: float, tiles: TileSet) -> float:
-    """Seconds by which a training tile takes longer when loader workers open its picture."""
-    with tempfile.TemporaryDirectory() as folder:
-        picture = _save_picture(Path(folder))
-        on_disk = replace(tiles, place=folder, names=(picture.name,) * len(tiles))
-        loaded = replace(config, source="loader", workers=LOADER_WORKERS)
-        return max(_tile_seconds(loaded, on_disk, _LOADER_SECONDS) - from_memory, 0.0)
+def speed_note(config: TrainConfig, speed: Speed) -> Note:
+    """How the speed of a settled config's network is noted."""
+    return Note(SPEEDS, config.device, _key(config), asdict(speed))
 
 
-def _tile_seconds(config: TrainConfig, tiles: TileSet, measured_for: float = _SECONDS) -> float:
-    """Seconds per training tile after warm-up, from reported steps: these have waited for the device."""
-    events = train(config, tiles)
-    rates: list[float] = []
-    first = began = float("nan")
+def known_speeds(device: str, notes: MachineNotes) -> list[Speed]:
+    """All that is noted of a device."""
+    return [speed for each in notes.all(SPEEDS, device).values() if (speed := _speed_of(each)) is not None]
+
+
+def _key(config: TrainConfig) -> str:
+    part = "features" if config.source == "features" else ""
+    return "|".join((*map(str, config.architecture), config.precision, str(bool(config.channels_last)), part))
+
+
+def _speed_of(values: Any) -> Speed | None:
+    """A noted speed; None when the note is damaged or of another version."""
     try:
-        for event in events:
-            if not isinstance(event, StepDone) or event.phase != "train":
-                continue
-            if event.step == 1:
-                first = event.seconds
-            if isnan(began) and (event.step >= _WARM_UP_STEPS or event.seconds - first > _WARM_UP_SECONDS):
-                began = event.seconds
-            elif event.tiles_per_second and event.seconds > began:
-                rates.append(event.tiles_per_second)
-            if event.seconds - began > measured_for and len(rates) >= 3:
-                break
-    finally:
-        events.close()
-    return 1 / statistics.median(rates)
+        speed = Speed(**values)
+        figures = (speed.tile_seconds, speed.picture_seconds, speed.cores)
+        texts = (speed.device, speed.model, speed.precision, speed.network)
+        if all(isinstance(each, str) for each in texts) and all(0 < each < 1e6 for each in figures):
+            return speed
+    except TypeError:
+        pass
+    return None
 
 
-def _picture_seconds(pictures: int = 60) -> float:
+def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | None:
+    """Seconds per training tile after warm-up; None when it was given up before there were any."""
+    device = torch.device(config.device)
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
+    trainer = Trainer(config, _blank_tiles(), stand_in(config, device))
+    trainer.mode(training=True)
+
+    def step(batches: Iterator[Batch]) -> float:
+        began = time.perf_counter()
+        trainer.step(batches, NO_CLOCK)
+        wait_for(device)
+        return time.perf_counter() - began
+
+    began = time.perf_counter()
+    rates: list[float] = []
+    count = min(2, config.batch_size)
+    for step_seconds in _STEP_SECONDS:  # larger and larger batches, so that no step takes much longer than planned
+        if wanted():
+            return None
+        batches = _batches(count, device, preprocessing)
+        step(batches)  # chooses and compiles kernels for this size
+        rates = [step(batches) / count]
+        count = max(count, min(config.batch_size, int(step_seconds / max(rates[0], 1e-9))))
+    batches = _batches(count, device, preprocessing)
+    step(batches)
+    while not wanted() and (len(rates) < 4 or time.perf_counter() - began < _SECONDS):
+        rates.append(step(batches) / count)
+    return statistics.median(rates[1:]) if len(rates) > 1 else None
+
+
+def _batches(count: int, device: torch.device, preprocessing: Preprocessing) -> Iterator[Batch]:
+    """Batches without end, picked from many tiles as a training does; what they show does not matter."""
+    pixels = _noise().to(device)
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        chosen = torch.randint(len(pixels), (count,), generator=generator).to(device)
+        yield Batch(normalize(pixels[chosen], preprocessing), chosen % 10)
+
+
+@lru_cache(maxsize=1)
+def _noise() -> torch.Tensor:
+    """[1024, 64, 64, 3]: so many that caches do not hold them."""
+    shape = (1024, TILE_SIDE, TILE_SIDE, 3)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@lru_cache(maxsize=1)
+def _picture_seconds(pictures: int = 40) -> float:
     """Seconds to open a picture of a tile's size, resize, convert and normalise it, the median of many."""
     prepare = picture_transform(Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
+    noise = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        path = _save_picture(Path(folder))
+        path = Path(folder) / "tile.jpg"  # about as hard to decode as a tile
+        Image.fromarray(noise).resize((TILE_SIDE, TILE_SIDE)).save(path, quality=90)
         taken = []
         for _ in range(pictures):
             began = time.perf_counter()
@@ -147,25 +241,16 @@ def _picture_seconds(pictures: int = 60) -> float:
     return statistics.median(taken)
 
 
-def _save_picture(folder: Path) -> Path:
-    """A JPEG file of a tile's size and about as hard to decode; its path."""
-    noise = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8).numpy()
-    path = folder / "tile.jpg"
-    Image.fromarray(noise).resize((TILE_SIDE, TILE_SIDE)).save(path, quality=90)
-    return path
-
-
-def _random_tiles(count: int) -> TileSet:
-    """Tiles of noise: what they show does not change how long they take."""
-    generator = torch.Generator().manual_seed(0)
+def _blank_tiles() -> TileSet:
+    """Ten classes, for a network's last layer."""
     return TileSet(
-        pixels=torch.randint(0, 256, (count, TILE_SIDE, TILE_SIDE, 3), dtype=torch.uint8, generator=generator),
-        labels=torch.arange(count) % 10,
+        pixels=torch.zeros(10, TILE_SIDE, TILE_SIDE, 3, dtype=torch.uint8),
+        labels=torch.arange(10),
         class_names=tuple(str(each) for each in range(10)),
-        names=tuple(str(each) for each in range(count)),
+        names=tuple(str(each) for each in range(10)),
         source="synthetic",
         place="",
-        fingerprint="noise",
+        fingerprint="blank",
         problems=(),
         resized=0,
         cache=Path(),

@@ -1,5 +1,6 @@
 """A participant's settings in words: what each is called, what was changed, and a smaller version of a long run."""
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from eurosat_core import wording
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.presets import BASELINE
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import AUTO, TrainConfig
 
 __all__ = [
     "OPTIMIZER_NAMES",
@@ -16,12 +17,18 @@ __all__ = [
     "SETTING_NAMES",
     "SPLIT_NAMES",
     "changed",
+    "fitting_version",
     "in_words",
     "settings_table",
     "smaller_version",
 ]
 
 LONG_SECONDS = 120.0
+# How long the lesson's own training shall take. On a fast GPU that would be hundreds of epochs: there it is enough that
+# the curves have points and the rates rest on some seconds.
+_SHORTEST, _LONGEST = 10.0, 40.0
+_AIM, _MOST_EPOCHS = 15.0, 20
+_SHORTEST_ON_GPU, _FEWEST_ON_GPU, _MOST_ON_GPU = 3.0, 10, 100
 RECIPE_NAMES = {"tutorial": "Tutorial’s way", "sprint": "Sprint", "fast": "Fast", "record": "Record"}
 OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"}
 SETTING_NAMES = {
@@ -66,6 +73,7 @@ _SOURCES = {
 }
 SCHEDULE_NAMES = {"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"}
 SPLIT_NAMES = {"random": "Random", "place": "By place"}
+_LEFT_OPEN = (("precision", AUTO), ("channels_last", None), ("channels_last", AUTO))  # None is no value of a widget
 _LOADER_ONLY = ("workers", "prefetch", "pin_memory")
 _PRETRAINED_ONLY = ("pretrained", "frozen_norms")
 _RANDOM_ONLY = ("stratified", "train_fraction")
@@ -73,6 +81,8 @@ _RANDOM_ONLY = ("stratified", "train_fraction")
 
 def in_words(name: str, value: Any) -> str:
     """The value of a setting as it is shown: `batch_size` 40 → `40`, `source` loader → `picture files (DataLoader)`."""
+    if (name, value) in _LEFT_OPEN:
+        return "automatic"
     if isinstance(value, bool):
         return "on" if value else "off"
     if name == "tiles":
@@ -161,3 +171,24 @@ def smaller_version(
         if estimate <= limit:
             return smaller, estimate
     return best
+
+
+def fitting_version(
+    config: TrainConfig, seconds: Callable[[TrainConfig], float | None], tiles_there: int
+) -> TrainConfig | None:
+    """The lesson's training with as many epochs (and tiles) as fit into 10 to 40 seconds on its device.
+
+    On a GPU at least 10 epochs and 3 seconds. None while nothing was measured there.
+    """
+    now = seconds(config)
+    if now is None:
+        return None
+    if now > _LONGEST:
+        shorter = smaller_version(config, seconds, tiles_there, _LONGEST)
+        return shorter[0] if shorter is not None else config
+    on_gpu = config.device != "cpu"
+    shortest, most = (_SHORTEST_ON_GPU, _MOST_ON_GPU) if on_gpu else (_SHORTEST, _MOST_EPOCHS)
+    epochs = config.epochs
+    if now < shortest:
+        epochs = min(most, math.ceil(epochs * (shortest if on_gpu else _AIM) / max(now, 1e-3)))
+    return replace(config, epochs=max(epochs, _FEWEST_ON_GPU) if on_gpu else epochs)

@@ -128,7 +128,7 @@ _BESIDE_SETTINGS: dict[str, tuple[str, Callable[[RunRecord], str]]] = {
     "recorded_on": ("Recorded", lambda record: record.recorded_on or "here"),
     "beside": (
         "Ran beside it",
-        lambda record: wording.count(len(record.beside), "run") if record.beside else "nothing",
+        lambda record: wording.listed(list(record.company)) or "nothing",
     ),
 }
 
@@ -226,7 +226,7 @@ def _figures(one: Contender, first: Contender) -> RunFigures:
         training_speed_up=training_ratio,
         within_noise=one is not first and bool(training_ratio and own and reference and is_same_pace(own, reference)),
         speed_up_reason=reason,
-        beside=record.beside,
+        beside=record.company,
         recorded_on=record.recorded_on,
     )
 

@@ -94,7 +94,7 @@ def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
 
 
 def figures_note(figures: RunFigures) -> str:
-    """On what a run's speed was measured: `AMD EPYC, 2 threads, 3 epochs; 1 run beside it; recorded on …`."""
+    """On what a run's speed was measured: `AMD EPYC, 2 threads, 3 epochs; recorded on …`."""
     parts = [figures.device_name or wording.device_name(figures.device)]
     if figures.threads:
         parts.append(wording.count(figures.threads, "thread"))
@@ -103,7 +103,7 @@ def figures_note(figures: RunFigures) -> str:
     if figures.features_taken:
         text += "; took outputs of its frozen part from an earlier run, so its time leaves that work out"
     if figures.beside:
-        text += f"; {wording.count(len(figures.beside), 'run')} beside it, so its speed says little"
+        text += f"; beside it {wording.listed(list(figures.beside))}, so its speed says little"
     if figures.recorded_on:
         text += f"; recorded on {figures.recorded_on}"
     return text

@@ -100,23 +100,10 @@ class Dispatcher:
                 self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds, measured))
         self.look()
 
-    def reserve(self, device: str, *, alone: bool = False) -> bool:
-        """Let nothing start until `release`, for a short measurement of a device; False when it is busy.
-
-        Nor is a device measured beside a run that is itself a measurement. alone: nor beside any run.
-        """
+    def is_idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
         with self._lock:
-            if device in self._running.busy():
-                return False
-            if any(alone or each.waiting.measured for each in self._running.at_work()):
-                return False
-            self._running.reserved.add(device)
-            return True
-
-    def release(self, device: str) -> None:
-        """End a reservation."""
-        self._running.reserved.discard(device)
-        self.look()
+            return not (len(self._queue) or self._running.ahead())
 
     def look(self) -> None:
         """Have the dispatcher look now whether something can start: a run was added, or a device became free."""
@@ -259,7 +246,7 @@ class Dispatcher:
         """Start, or let return, one run that has an idle device; whether there was one."""
         with self._lock:
             tiles = self._tiles()
-            if tiles is None or self._running.reserved:
+            if tiles is None:
                 return False
             idle = self._available() - self._running.busy()
             now = [each.waiting for each in self._running.at_work()]

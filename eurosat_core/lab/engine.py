@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dask.config
@@ -17,16 +18,17 @@ from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster,
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.loader_workers import warm_loader_workers
-from eurosat_core.devices import Device, busy_cores, probe_devices
+from eurosat_core.devices import Device, probe_devices
 from eurosat_core.errors import RunError
-from eurosat_core.lab import jobs
-from eurosat_core.lab.calibration import Speed, measure_speeds
+from eurosat_core.lab import calibration, jobs
 from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
 from eurosat_core.lab.jobs import Command, Job, JobResult
 from eurosat_core.lab.protocol import EventsTold, JobEnded, Message
+from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.profiling.plan import QUIET_PROFILER
-from eurosat_core.settings import Settings
+from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.allocator import KEEPING, give_back_memory
+from eurosat_core.training.config import TrainConfig
 
 __all__ = ["DaskEngine"]
 
@@ -37,9 +39,7 @@ _Result = TypeVar("_Result")
 _TOPIC = "eurosat-events"
 # A worker holds its running job, those that were paused for long, and short questions such as the probe.
 _THREADS_PER_WORKER = 16
-# A lab that somebody clicks through takes less; a single busy process on a core that a training needs is enough to
-# make all of that one's threads wait.
-_CALM_CORES = 0.5
+_MEASURING_SECONDS = 6.0  # a measurement takes one, after the worker's start; whoever hangs is left alone
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
     "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
@@ -67,15 +67,27 @@ def _work_in_worker(job: Job) -> JobResult:
     def report(events: list[RunEvent]) -> None:
         worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [event_to_dict(each) for each in events]})
 
+    calibration.give_way()
     try:
         return _in_own_thread(lambda: jobs.run_job(job, report))
     finally:
         give_back_memory()
 
 
-def _measure_in_worker(device: str, threads: int) -> list[Speed]:
-    """Runs in the worker: how fast it trains."""
-    return _in_own_thread(lambda: measure_speeds(device, threads))
+def _measure_in_worker(config: TrainConfig, threads: int, cache: str | None) -> list[Note] | None:
+    """Runs in the worker: how fast it trains. None beside a run, and for one that came meanwhile."""
+    if jobs.at_work():
+        return None
+    notes = machine_notes(Path(cache) if cache else load_settings().cache, threads)
+    try:
+        return _in_own_thread(lambda: calibration.measure_speed(config, threads, notes, jobs.at_work))
+    finally:
+        give_back_memory()
+
+
+def _stop_measuring() -> None:
+    """Runs in the worker."""
+    calibration.give_way(0.0)
 
 
 def _in_own_thread(work: Callable[[], _Result]) -> _Result:
@@ -186,10 +198,12 @@ class DaskEngine:
 
     def _ask(self, function: Callable[..., Any], *arguments: Any, device: str = "cpu") -> Any:
         """Run a short function on a device's worker and wait for its answer."""
-        future = self._open_client.submit(
+        return self._submit(function, *arguments, device=device).result()
+
+    def _submit(self, function: Callable[..., Any], *arguments: Any, device: str) -> Any:
+        return self._open_client.submit(
             function, *arguments, workers=[self._address_for(device)], pure=False, priority=10
         )
-        return future.result()
 
     def probe(self) -> tuple[Device, ...]:
         if self._cluster is None:
@@ -217,17 +231,16 @@ class DaskEngine:
             found = {name: each for name, each in found.items() if each.available}
         return tuple(sorted(found.values(), key=lambda each: each.is_gpu))
 
-    def wait_until_warm(self, device: str) -> None:
-        if device in self._preparing:
-            wait(self._preparing[device])
+    def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
+        cache = str(self._settings.cache) if self._cluster is not None else None
+        if (preparing := self._preparing.get(config.device)) is not None:
+            wait(preparing)
+        future = self._submit(_measure_in_worker, config, threads, cache, device=config.device)
+        notes: list[Note] | None = future.result(timeout=_MEASURING_SECONDS)
+        return notes
 
-    def is_calm(self) -> bool:
-        # What the machines of a running cluster do, this one does not know.
-        return self._cluster is None or busy_cores() < _CALM_CORES
-
-    def measure(self, device: str, threads: int) -> list[Speed]:
-        speeds: list[Speed] = self._ask(_measure_in_worker, device, threads, device=device)
-        return speeds
+    def stop_measuring(self) -> None:
+        self._open_client.run(_stop_measuring, wait=False)
 
     def start(self, job: Job) -> None:
         address = self._address_for(job.config.device)

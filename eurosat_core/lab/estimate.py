@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eurosat_core.cores import usable_cores
 from eurosat_core.data.splits import TEST_FRACTION
-from eurosat_core.lab.calibration import FORWARD_SHARE, LOADER_WORKERS, Speed
+from eurosat_core.lab.calibration import FORWARD_SHARE, Speed
 from eurosat_core.lab.run_record import RunRecord, TilesUsed
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.training.config import Architecture, TrainConfig
@@ -23,7 +24,10 @@ _HEAD_SHARE = 0.01
 # on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.95 s (H200).
 _GROWING_SHARE, _GROWING_SHARE_ON_GPU = 0.6, 0.95
 # Until the loader workers of both parts have delivered their first batch, from the warm fork server.
-_LOADER_START_SECONDS = 1.0
+_LOADER_START_SECONDS = 1.5
+# What a tile costs a core on its way through a loader worker, next to opening and preparing its picture: batches go
+# from process to process.
+_HANDOVER = 1.5
 SAME_KIND = (
     "model",
     "network",
@@ -39,7 +43,9 @@ SAME_KIND = (
     "symmetries",
 )
 _SHORT = "Projected from a short measurement of this device."
-_BESIDE = "Something else kept the machine busy then, so less may do; it is measured again as soon as nothing runs."
+_OTHER = "Projected from another network on this device, so it is rough."
+_BESIDE = "Other programs keep the machine busy now; that is counted in."
+_NOTICEABLE = 0.8  # of the cores that a training may have: with fewer, the estimate says so
 _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scaled
 
 
@@ -47,12 +53,12 @@ _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scal
 class Estimate:
     """Seconds for all epochs, and a sentence that says what this rests on.
 
-    is_provisional: measured beside other work; another one follows as soon as the machine is calm.
+    is_rough: it rests on another network.
     """
 
     seconds: float
     basis: str
-    is_provisional: bool = False
+    is_rough: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,12 +125,23 @@ def estimate_seconds(
     macs: dict[Architecture, int],
     machine: dict[str, Any],
     paces: Iterable[Pace] = (),
+    cores: float | None = None,
 ) -> Estimate | None:
     """How long `config` takes with `tiles`; None when nothing was measured on its device yet.
 
     runs: newest first. macs: multiply-accumulates per tile of each network, to go from one to another.
     machine: its `threads` and the device's `device_name`, as runs note them. paces: of this machine, newest first.
+    cores: that a training on the CPU would have now; None: as many as it has threads.
     """
+    threads = float(machine["threads"])
+    now = threads if cores is None else min(cores, threads)
+
+    def scaled(estimate: Estimate, then: float) -> Estimate:
+        if config.device != "cpu":
+            return estimate
+        text = f"{estimate.basis} {_BESIDE}" if now < _NOTICEABLE * threads else estimate.basis
+        return replace(estimate, seconds=estimate.seconds * min(then, threads) / now, basis=text)
+
     train_tiles, validation_tiles = _tiles_in(config, tiles.count)
     work = _work(config, train_tiles, validation_tiles)
     alike = [
@@ -138,9 +155,10 @@ def estimate_seconds(
         used = sum(_tiles_in(record.config, record.tiles.count))
         size = f"{count(record.summary['epochs'], 'epoch')}, {count(used, 'tile')}"
         basis = f"Projected from this lab’s run {record.id} with the same settings ({size})."
-        return Estimate(record.summary["seconds"] * work / done, basis)
+        then = max(len(usable_cores()) - record.busy_elsewhere, 0.2)
+        return scaled(Estimate(record.summary["seconds"] * work / done, basis), then)
     if (paced := _at_pace(config, train_tiles, validation_tiles, paces)) is not None:
-        return paced
+        return scaled(paced, threads)
     fitting = [each for each in speeds if each.device == config.device and _tells_of(each, config.model)]
     if not fitting:
         return None
@@ -155,19 +173,38 @@ def estimate_seconds(
             abs(each.batch_size - config.batch_size),
         ),
     )
-    tile_seconds = speed.tile_seconds * own_macs / macs.get(speed.architecture, 1)
-    seconds = work * tile_seconds
+    rough = speed.architecture != config.architecture
+    speed = replace(speed, tile_seconds=speed.tile_seconds * own_macs / macs.get(speed.architecture, 1))
     if config.source == "loader":
-        # Synthetic tiles have no files, but go through the same transforms, which take most of the time.
-        opened = config.epochs * (train_tiles + validation_tiles)
+        seconds = _from_files(config, train_tiles, validation_tiles, speed, now)
+        # What a loader's pace is on fewer cores, the formula has counted in.
+        return scaled(Estimate(seconds, _OTHER if rough else _SHORT, rough), now)
+    return scaled(Estimate(work * speed.tile_seconds, _OTHER if rough else _SHORT, rough), speed.cores)
+
+
+def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, speed: Speed, cores: float) -> float:
+    """Seconds of all epochs when every picture is opened again and again. cores: that there are for all of it.
+
+    Synthetic tiles have no files, but go through the same transforms, which take most of the time.
+    """
+    entry = CATALOG.get(config.model)
+    judging = FORWARD_SHARE * speed.tile_seconds
+    training = judging if entry is not None and entry.is_pretrained else _growing_share(config) * speed.tile_seconds
+
+    def tile(compute: float) -> float:
+        """Seconds per tile: what takes longest of computing, of opening, and of all that the cores have to do."""
+        if config.device != "cpu":
+            opening = speed.picture_seconds * (_HANDOVER / config.workers if config.workers else 1.0)
+            return max(compute, opening) if config.workers else compute + opening
+        work = compute * speed.cores
         if config.workers == 0:
-            seconds += opened * speed.picture_seconds
-        elif config.device == "cpu":  # loader workers and training share the same cores
-            seconds += opened * speed.loading_seconds + _LOADER_START_SECONDS
-        else:
-            loading = opened * speed.loading_seconds * LOADER_WORKERS / config.workers
-            seconds = max(seconds, loading) + _LOADER_START_SECONDS
-    return Estimate(seconds, _SHORT if speed.calm else f"{_SHORT} {_BESIDE}", is_provisional=not speed.calm)
+            return work / cores + speed.picture_seconds
+        threads = max(1.0, cores - config.workers) if cores >= 1.0 else cores
+        opening = _HANDOVER * speed.picture_seconds
+        return max(work / threads, (work + opening) / cores, opening / config.workers)
+
+    epoch = train_tiles * tile(training) + validation_tiles * tile(judging)
+    return config.epochs * epoch + (_LOADER_START_SECONDS if config.workers else 0.0)
 
 
 def _at_pace(config: TrainConfig, train_tiles: int, validation_tiles: int, paces: Iterable[Pace]) -> Estimate | None:

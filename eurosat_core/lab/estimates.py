@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from eurosat_core.cores import LoadNow
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
-from eurosat_core.lab.calibration import MEASURED_NETWORKS, Speed
+from eurosat_core.lab.calibration import Speed, known_speeds
 from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
 from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.library import TileLibrary
@@ -21,11 +22,14 @@ from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.sweep_estimate import estimate_sweep
 from eurosat_core.lab.sweeps import Sweeps
 from eurosat_core.lab.workload import Rate, measured_rate
+from eurosat_core.machine_notes import machine_notes
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.precision import Choice, filled, known_choice
 
 __all__ = ["Estimates", "tiles_used"]
 
@@ -35,17 +39,30 @@ _RECENT_SWEEPS = 20
 class Estimates(Results):
     """The lab's results, and what they say about runs that are still to come. sweeps: what was measured."""
 
-    def __init__(self, store: RunStore, guesses: GuessBook, library: TileLibrary, threads: int) -> None:
+    def __init__(self, settings: Settings, store: RunStore, guesses: GuessBook, library: TileLibrary) -> None:
         super().__init__(store, guesses, library)
         self.sweeps = Sweeps(store)
-        self._threads = threads
+        self._threads = settings.threads
         self._devices: tuple[Device, ...] = (cpu_device(),)
-        self._speeds: tuple[Speed, ...] = ()
         self._timed: dict[str, tuple[Pace, ...]] = {}  # by run
+        # What the machines of a cluster can do is not kept: this lab knows them by their devices' names only.
+        self._cache = None if settings.scheduler else settings.cache
+        self._notes = machine_notes(self._cache, self._threads)
+        self._load = LoadNow()
 
-    def note_speeds(self, device: str, speeds: Iterable[Speed]) -> None:
-        """Keep what was measured of a device, in place of what was known of it."""
-        self._speeds = (*(each for each in self._speeds if each.device != device), *speeds)
+    def _know_devices(self, devices: tuple[Device, ...], threads: int) -> None:
+        """What a worker has found; threads: of a training beside workers for these."""
+        self._devices, self._threads = devices, threads
+        self._notes = machine_notes(self._cache, threads)
+
+    def settled(self, config: TrainConfig) -> TrainConfig:
+        """`config` with what it leaves to the device, if that is known; else as it is."""
+        choice = self.form_choice(config)
+        return filled(config, choice) if choice is not None else config
+
+    def form_choice(self, config: TrainConfig) -> Choice | None:
+        """What is known of the precision and layout that `config` leaves open; None for nothing, or nothing open."""
+        return known_choice(config, self._notes) if config.is_open else None
 
     def model_summary(self, network: Architecture) -> ModelSummary:
         """Layers, parameters and costs of a network at 64×64, for the lab's classes."""
@@ -55,21 +72,31 @@ class Estimates(Results):
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
         tile_set = self.library.tile_set
-        if tile_set is None:
+        settled = self.settled(config)
+        if tile_set is None or settled.is_open:
             return None
         machine, paces = self._machine(config.device), self._paces(config.device)
+        speeds = known_speeds(config.device, self._notes)
         return estimate_seconds(
-            config, tiles_used(tile_set), self._finished(), self._speeds, _macs(config), machine, paces
+            settled,
+            tiles_used(tile_set),
+            self._finished(),
+            speeds,
+            _macs(settled, speeds),
+            machine,
+            paces,
+            self._load.free_cores(),
         )
 
     def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
         """How long a profile takes, with what that rests on; None while nothing was measured."""
         tile_set = self.library.tile_set
-        if tile_set is None:
+        settled = self.settled(config)
+        if tile_set is None or settled.is_open:
             return None
-        machine = self._machine(config.device)
+        machine, speeds = self._machine(config.device), known_speeds(config.device, self._notes)
         return estimate_profile(
-            config, plan, tiles_used(tile_set), self._finished(), self._speeds, _macs(config), machine
+            settled, plan, tiles_used(tile_set), self._finished(), speeds, _macs(settled, speeds), machine
         )
 
     def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
@@ -85,7 +112,8 @@ class Estimates(Results):
     def multiplication_rate(self, device: str) -> Rate | None:
         """Multiplications per second of a device, as measured here; None while nothing was."""
         runs = self.store.all()[0]
-        return measured_rate(device, self._speeds, runs, self.model_summary, self._machine(device))
+        speeds = known_speeds(device, self._notes)
+        return measured_rate(device, speeds, runs, self.model_summary, self._machine(device))
 
     def _finished(self) -> list[RunRecord]:
         return [each for each in self.store.all()[0] if each.state == "finished"]
@@ -96,7 +124,7 @@ class Estimates(Results):
         for run in self.sweeps.runs()[:_RECENT_SWEEPS]:
             # A GPU's worker measures the CPU beside it; what it notes of the machine is the GPU's name then.
             known = here if run.config.device == device else {"threads": here["threads"]}
-            if run.beside or run.recorded_on or any(run.machine.get(name) != value for name, value in known.items()):
+            if run.company or run.recorded_on or any(run.machine.get(name) != value for name, value in known.items()):
                 continue
             if run.id not in self._timed:
                 self._timed[run.id] = self._timed_in(run.id)
@@ -127,9 +155,9 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
     return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
 
-def _macs(config: TrainConfig) -> dict[Architecture, int]:
+def _macs(config: TrainConfig, speeds: Iterable[Speed]) -> dict[Architecture, int]:
     """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
-    return {each: _summary(each, 10).macs for each in (*MEASURED_NETWORKS, config.architecture)}
+    return {each: _summary(each, 10).macs for each in (*(speed.architecture for speed in speeds), config.architecture)}
 
 
 @lru_cache(maxsize=32)

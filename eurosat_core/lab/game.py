@@ -243,7 +243,7 @@ def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
         tiles = int(float(f"{rate * seconds:.2g}"))
         if tiles < 1:
             return ""
-        alone = " with other work beside it" if record.beside else ""
+        alone = " with other work beside it" if record.company else ""
         return (
             f"In your {wording.duration(seconds)}, a network would have learned from about "
             f"{wording.count(tiles, 'tile')}: the {CATALOG[record.config.model].title} on "

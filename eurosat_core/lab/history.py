@@ -12,11 +12,12 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab.events import event_from_dict
 from eurosat_core.profiling.events import ProfileDone, ProfileStarted, ProfileStep, TraceDone
 from eurosat_core.speed.events import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
-from eurosat_core.training.events import EpochDone, FeaturesDone, Finished, Started, StepDone
+from eurosat_core.training.events import EpochDone, FeaturesDone, Finished, Started, StepDone, ThreadsChanged
 
 __all__ = ["MAX_POINTS", "History", "HistoryReader", "ProfileHistory", "SweepHistory"]
 
 MAX_POINTS = 400
+_MOST_CHANGES = 1000  # of threads: a run of hours beside others
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class History:
     """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
     features: how far the frozen part was computed, of a run that does so. profile, sweep: what a run of that kind told.
-    latest: the newest reported step; updated: when the last event was written (seconds since 1970), None for none.
+    threads: every change of the CPU threads it computes with. latest: the newest reported step; updated: when the last
+    event was written (seconds since 1970), None for none.
     """
 
     started: Started | None = None
@@ -59,6 +61,19 @@ class History:
     features: FeaturesDone | None = None
     profile: ProfileHistory = ProfileHistory()
     sweep: SweepHistory = SweepHistory()
+    threads: tuple[ThreadsChanged, ...] = ()
+
+    def threads_between(self, begin: float, end: float) -> tuple[int, int] | None:
+        """Fewest and most CPU threads between two times (seconds since it began); None before it has started."""
+        if self.started is None:
+            return None
+        at_first, used = self.started.threads, []
+        for change in self.threads:
+            if change.seconds <= begin:
+                at_first = change.threads
+            elif change.seconds < end:
+                used.append(change.threads)
+        return min(at_first, *used), max(at_first, *used)
 
 
 class HistoryReader:
@@ -80,6 +95,7 @@ class HistoryReader:
         self._events = 0
         self._profile = ProfileHistory()
         self._sweep = SweepHistory()
+        self._threads: list[ThreadsChanged] = []
         self._history = History()
 
     def read(self) -> History:
@@ -125,6 +141,8 @@ class HistoryReader:
                 self._epochs.append(event)
             case Finished():
                 self._finished = event
+            case ThreadsChanged():
+                self._threads = [*self._threads, event][-_MOST_CHANGES:]
             case ProfileStarted():
                 self._profile = replace(self._profile, started=event)
             case ProfileStep():
@@ -153,6 +171,7 @@ class HistoryReader:
             self._features,
             self._profile,
             self._sweep,
+            tuple(self._threads),
         )
 
 

@@ -100,11 +100,12 @@ class Inspector:
         self._filters: OrderedDict[Hashable, FirstLayer] = OrderedDict()
 
     def config(self, run_id: str) -> TrainConfig:
-        """The settings of a run, or of the bundled network. Raises `RunError` without it."""
+        """The settings with which a run's network, or the bundled one, is asked here. Raises `RunError` without it."""
         if run_id != RECORDED:
-            return self._store.get(run_id).config
+            return self._store.get(run_id).judging_config
         record = recorded_baseline()
-        return recipe_config(record.model, "fast", seed=record.seed, epochs=record.epochs)
+        form = {"precision": "float32", "channels_last": False}
+        return recipe_config(record.model, "fast", seed=record.seed, epochs=record.epochs, **form)
 
     def class_names(self, run_id: str) -> tuple[str, ...]:
         """The classes that a network tells apart. Raises `RunError` without it."""

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from eurosat_core import __version__
+from eurosat_core.cores import MeanLoad
 from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
 from eurosat_core.devices import cpu_device
 from eurosat_core.errors import DataError, LabError, RunError
@@ -25,13 +26,17 @@ from eurosat_core.lab.events import RunEvent
 from eurosat_core.lab.profile_job import ProfileWork
 from eurosat_core.lab.sweep_job import SweepWork
 from eurosat_core.lab.train_job import TrainWork
+from eurosat_core.machine_notes import machine_notes
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.settings import load_settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import FormChosen
+from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError
+from eurosat_core.training.threads import ThreadGovernor
 
-__all__ = ["Command", "Control", "Job", "JobResult", "Work", "command", "run_job"]
+__all__ = ["Command", "Control", "Job", "JobResult", "Work", "at_work", "command", "run_job"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +89,14 @@ class Work(Protocol):
 
 
 def _work_of(job: Job) -> Work:
-    """The work of a job's kind. Raises `RunError` for a kind that this version does not know."""
+    """The work of a job's kind. Raises `RunError` for a kind that this version does not know.
+
+    Only trainings that nobody measures change their CPU threads while they run.
+    """
     match job.kind:
         case "train":
-            return TrainWork(job.config)
+            free = job.config.device == "cpu" and not job.plan.get("alone")
+            return TrainWork(job.config, ThreadGovernor(job.threads) if free else None)
         case "profile":
             return ProfileWork(job.config, ProfilePlan.from_dict(job.plan))
         case "sweep":
@@ -166,39 +175,54 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     """Do a run from beginning to end. Never raises for what a participant can cause: it says so in the result."""
     torch.set_num_threads(job.threads)
     machine = _machine(job.config.device, job.threads)
-    try:
-        work = _work_of(job)
-    except LabError as error:
-        return JobResult("failed", str(error), machine=machine)
+    load = MeanLoad()
     control = control or Control()
     _controls[job.run_id] = control
     told = 0
+    tiles: TileSet | None = None
+    work: Work | None = None
 
     def tell(event: RunEvent) -> None:
         nonlocal told
         told += 1
         report([event])
+        load.look()
 
-    tiles: TileSet | None = None
+    def ended(
+        state: Literal["finished", "cancelled", "failed"], message: str = "", *, restart: bool = False
+    ) -> JobResult:
+        load.look(last=True)
+        if (mean := load.mean) is not None:
+            machine["busy_elsewhere"] = round(mean.others, 2)
+        files, summary = (work.files(tiles), work.summary()) if work is not None else ({}, {})
+        return JobResult(state, message, files, summary, machine, told, restart)
+
     try:
         tiles = _tiles_for(job.fingerprint, job.cache)
+        config, choice = resolved(job.config, machine_notes(tiles.cache.parent, job.threads), lambda: control.stopped)
+        if choice is not None:
+            machine["form"] = choice.to_dict()
+            tell(FormChosen(**choice.to_dict()))
+        work = _work_of(replace(job, config=config))
         complete = _pull(work, tiles, control, tell)
-        state: Literal["finished", "cancelled"] = "finished" if complete else "cancelled"
-        message = "" if complete else work.how_far()
-        return JobResult(state, message, work.files(tiles), work.summary(), machine, told)
+        return ended("finished") if complete else ended("cancelled", work.how_far())
     except LabError as error:
-        restart = isinstance(error, DeviceError)
-        return JobResult("failed", str(error), work.files(tiles), work.summary(), machine, told, restart)
+        return ended("failed", str(error), restart=isinstance(error, DeviceError))
     except Exception as error:
         logger.exception("run %s failed unexpectedly", job.run_id)
         message = (
             f"Something went wrong inside the lab: {type(error).__name__}: {str(error)[:200]}. "
             "The server's log has the details. Try again with the lesson's settings."
         )
-        restart = job.config.device != "cpu"  # nobody knows in which state it left the device
-        return JobResult("failed", message, work.files(tiles), work.summary(), machine, told, restart)
+        # Nobody knows in which state it left a GPU.
+        return ended("failed", message, restart=job.config.device != "cpu")
     finally:
         _controls.pop(job.run_id, None)
+
+
+def at_work() -> bool:
+    """Whether this process has a run, paused ones included."""
+    return bool(_controls)
 
 
 def _pull(work: Work, tiles: TileSet, control: Control, tell: Callable[[RunEvent], None]) -> bool:

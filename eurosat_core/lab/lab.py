@@ -2,15 +2,15 @@
 
 import logging
 import threading
-import time
-from contextlib import suppress
 from typing import Any
 
+from eurosat_core import wording
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
+from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.estimates import Estimates, tiles_used
 from eurosat_core.lab.frames import seconds_left
 from eurosat_core.lab.guesses import GuessBook
@@ -28,17 +28,17 @@ from eurosat_core.lab.queue import Place
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.tensorboard import TensorBoard
+from eurosat_core.lab.workload import Rate
+from eurosat_core.machine_notes import Note
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan, profile_problem
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import TrainConfig, recipe_config
 
 __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 
 logger = logging.getLogger(__name__)
-
-_MOST_DECODING_SECONDS = 60.0
 
 
 class Lab(Estimates):
@@ -53,9 +53,7 @@ class Lab(Estimates):
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.library = TileLibrary(settings, self._tiles_opened)
-        super().__init__(
-            RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library, settings.threads
-        )
+        super().__init__(settings, RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library)
         self.designs = DesignStore(settings.runs / "designs")
         self.inspector = Inspector(self.store)
         self.predictor = Predictor(self.store, self.inspector)
@@ -78,7 +76,7 @@ class Lab(Estimates):
             available=lambda: {each.id for each in self._devices if each.available} if self._ready else set(),
             seconds_left=self.seconds_left,
         )
-        self._measuring = Measuring(engine, self._dispatcher, self.note_speeds, self._closed)
+        self._measuring = Measuring(engine, self._is_idle, lambda: self._threads, self._note)
 
     # -- opening and closing
 
@@ -100,6 +98,7 @@ class Lab(Estimates):
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
         self._closed.set()
+        self._measuring.close()
         self.tensorboard.close()
         self._dispatcher.close()
         self.library.close()
@@ -121,8 +120,8 @@ class Lab(Estimates):
             if self._closed.is_set():
                 return
             devices = self._engine.probe()
-            self._threads = self.settings.threads_beside(sum(each.is_gpu and each.available for each in devices))
-            self._devices = devices
+            gpus = sum(each.is_gpu and each.available for each in devices)
+            self._know_devices(devices, self.settings.threads_beside(gpus))
         except Exception as error:
             if self._closed.is_set():
                 return
@@ -132,24 +131,19 @@ class Lab(Estimates):
         self._devices_known = True
         self._refuse_lost_devices()
         self._dispatcher.look()
-        available = [each.id for each in self._devices if each.available]
-        for device in available:
-            with suppress(Exception):  # its worker died, or the lab was closed: measuring meets the same
-                self._engine.wait_until_warm(device)
-        self._wait_for_tiles()  # decoding them takes all cores
-        self._measuring.all(available, self._threads)
 
     @property
     def _ready(self) -> bool:
         """Whether runs can start: the workers are there, and how many threads a training has is known."""
         return self._workers_open and self._devices_known
 
-    def _wait_for_tiles(self) -> None:
-        deadline = time.monotonic() + _MOST_DECODING_SECONDS
-        while not self._closed.is_set() and time.monotonic() < deadline:
-            if self.library.tile_set is not None or self.library.state.problem:
-                return
-            time.sleep(0.05)
+    def _is_idle(self) -> bool:
+        """Whether a device may be measured now: all is open, and no run is at work or waits."""
+        return self._ready and self.library.tile_set is not None and self._dispatcher.is_idle()
+
+    def _note(self, notes: list[Note]) -> None:
+        for each in notes:
+            self._notes.put(each)
 
     def _device_problem(self, name: str) -> str:
         """Why a run cannot have this device; empty when it can."""
@@ -178,6 +172,10 @@ class Lab(Estimates):
         """The CPU first; GPUs once they are known."""
         return self._devices
 
+    def most_threads(self) -> int:
+        """CPU threads of a training when nothing else keeps the machine busy."""
+        return self._threads
+
     def devices_known(self) -> bool:
         """Whether a worker has looked for GPUs already."""
         return self._devices_known
@@ -192,13 +190,45 @@ class Lab(Estimates):
             workers=self._workers_problem,
         )
 
+    def estimate(self, config: TrainConfig) -> Estimate | None:
+        """As `Estimates` knows it; what is not known is measured meanwhile, so it is worth asking again soon."""
+        found = super().estimate(config)
+        if found is None or found.is_rough:
+            self._measuring.want(config)
+        return found
+
+    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
+        """As `estimate`, of a profile."""
+        found = super().estimate_profile(config, plan)
+        if found is None or found.is_rough:
+            self._measuring.want(config)
+        return found
+
+    def sure_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training, if that rests on its own network on this device; else it is being measured."""
+        found = self.estimate(config)
+        return found.seconds if found is not None and not found.is_rough else None
+
+    def is_measuring(self, config: TrainConfig) -> bool:
+        """Whether an estimate of this config is still to come, or to get better."""
+        found = super().estimate(config)
+        return (found is None or found.is_rough) and self._measuring.may_come(config)
+
+    def multiplication_rate(self, device: str) -> Rate | None:
+        """Multiplications per second of a device, as measured here; None while nothing was."""
+        found = super().multiplication_rate(device)
+        if found is None and self._ready:
+            self._measuring.want(recipe_config("baseline", "fast", device=device))
+        return found
+
     def _seconds_for(self, record: RunRecord) -> float | None:
+        # As it is known: to measure anything now would be in this run's way.
         if record.kind == "profile":
-            estimate = self.estimate_profile(record.config, ProfilePlan.from_dict(record.plan))
+            estimate = super().estimate_profile(record.config, ProfilePlan.from_dict(record.plan))
         elif record.kind == "sweep":
             estimate = self.estimate_sweep(record.config, SweepPlan.from_dict(record.plan))
         else:
-            estimate = self.estimate(record.config)
+            estimate = super().estimate(record.config)
         return estimate.seconds if estimate else None
 
     # -- asking for runs
@@ -243,6 +273,7 @@ class Lab(Estimates):
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
+        self._measuring.give_way()
         record = self.store.create(config, owner, tiles_used(tile_set), kind, plan)
         self._dispatcher.add(record, self._seconds_for(record))
         return record
@@ -270,6 +301,28 @@ class Lab(Estimates):
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands in the queue; None when it does not wait."""
         return self._dispatcher.place(run_id)
+
+    def holds_up(self, place: Place) -> str:
+        """What a waiting run waits for, as a sentence; empty when it is about to start."""
+        if not self._ready:
+            return self._workers_problem or "The process that trains is still starting."
+        state = self.library.state
+        if state.tile_set is None:
+            return state.problem or "The tiles are still being opened."
+        if place.behind is None:
+            return ""
+        try:
+            ahead = self.store.get(place.behind)
+        except RunError:  # it was deleted this very moment
+            return ""
+        if ahead.state == "queued":
+            return f"{ahead.owner}’s run comes first."
+        what = {"profile": "profile", "sweep": "measurement"}.get(ahead.kind, "training")
+        if ahead.state == "paused":
+            return f"{ahead.owner}’s {what} is paused and keeps its place for a while."
+        device = wording.device_name(ahead.config.device)
+        alone = ahead.kind != "train" or ahead.plan.get("alone")
+        return f"{ahead.owner}’s {what} has {'the machine to itself' if alone else f'the {device}'}."
 
     def parked(self, run_id: str) -> bool:
         """Whether a run was paused for so long that its place was given to others."""

@@ -1,64 +1,90 @@
-"""How fast each device trains: measured when the lab opens, and again where something else kept the machine busy."""
+"""Speeds for the estimates on screen: measured when one is asked for, seconds in all, and never in a run's way."""
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
 
-from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.protocol import Engine
+from eurosat_core.machine_notes import Note
+from eurosat_core.training.config import Architecture, TrainConfig
 
 __all__ = ["Measuring"]
 
 logger = logging.getLogger(__name__)
 
-_BUSY_DEVICE_SECONDS = 2.0  # until a device that a run has is asked for again
-_BUSY_MACHINE_SECONDS = 10.0
+_SECONDS_IN_ALL = 3.0  # of measurements that came to an end; what is asked for then is projected from these
+_TRIES = 3  # of one that had to give way
 
 
-@dataclass(frozen=True)
+_Network = tuple[str, Architecture, str, bool | None, bool]
+
+
+def _network(config: TrainConfig) -> _Network:
+    """What is measured of a config: its network, on its device, in its form."""
+    return config.device, config.architecture, config.precision, config.channels_last, config.source == "features"
+
+
 class Measuring:
-    """note: keeps what was measured of a device. closed: ends all waiting."""
+    """Measures one network at a time in the background. All methods may be called from any thread.
 
-    engine: Engine
-    dispatcher: Dispatcher
-    note: Callable[[str, list[Speed]], None]
-    closed: threading.Event
+    is_idle: whether no run is at work or waits. threads: of a training. note: keeps what was found.
+    """
 
-    def all(self, devices: Sequence[str], threads: int) -> None:
-        """Measure each device with so many CPU threads as soon as it is free, calm or not: every estimate rests on it.
+    def __init__(
+        self,
+        engine: Engine,
+        is_idle: Callable[[], bool],
+        threads: Callable[[], int],
+        note: Callable[[list[Note]], None],
+    ) -> None:
+        self._engine = engine
+        self._is_idle = is_idle
+        self._threads = threads
+        self._note = note
+        self._lock = threading.Lock()
+        self._working = False
+        self._closed = False
+        self._spent = 0.0
+        self._tried: dict[_Network, int] = {}
 
-        Measured beside other work, a device can seem thirty times slower than it is. So those are measured again, once
-        the machine is calm and nothing runs. Returns when that is done, or the lab is closed.
-        """
-        left = [each for each in devices if not self._for_the_first_time(each, threads)]
-        while left and not self.closed.wait(_BUSY_MACHINE_SECONDS):
-            left = [each for each in left if not (self.engine.is_calm() and self.once(each, threads, alone=True))]
+    def may_come(self, config: TrainConfig) -> bool:
+        """Whether the network of `config` is being measured, or will be once nothing runs."""
+        left = self._spent < _SECONDS_IN_ALL and self._tried.get(_network(config), 0) < _TRIES
+        return not self._closed and (left or self._working)
 
-    def _for_the_first_time(self, device: str, threads: int) -> bool:
-        """Whether the figures can stay."""
-        while not self.closed.is_set():
-            if (calm := self.once(device, threads)) is not None:
-                return calm
-            self.closed.wait(_BUSY_DEVICE_SECONDS)
-        return True
+    def want(self, config: TrainConfig) -> None:
+        """Have the network of `config` measured, unless that was done, or anything runs or is measured now."""
+        key = _network(config)
+        idle = self._is_idle()
+        with self._lock:
+            if not idle or self._working or not self.may_come(config):
+                return
+            self._working = True
+            self._tried[key] = self._tried.get(key, 0) + 1
+        threading.Thread(target=self._measure, args=(config, key), name="eurosat-measuring", daemon=True).start()
 
-    def once(self, device: str, threads: int, *, alone: bool = False) -> bool | None:
-        """Measure a device unless it is busy (alone: unless anything runs); runs asked for meanwhile wait seconds.
+    def give_way(self) -> None:
+        """End what is being measured: somebody asks for a run."""
+        if self._working:
+            self._engine.stop_measuring()
 
-        Whether the machine was calm before and after, so that the figures can stay; None when it was not measured.
-        """
-        if not self.dispatcher.reserve(device, alone=alone):
-            return None
-        calm = self.engine.is_calm()
+    def close(self) -> None:
+        """Measure nothing any more."""
+        self._closed = True
+
+    def _measure(self, config: TrainConfig, key: "_Network") -> None:
+        began = time.monotonic()
+        done = True
         try:
-            speeds = self.engine.measure(device, threads)
-            calm = calm and self.engine.is_calm()
-            self.note(device, [replace(each, calm=calm) for each in speeds])
-        except Exception:
-            if not self.closed.is_set():
-                logger.exception("the speed of %s could not be measured", device)
-        finally:
-            self.dispatcher.release(device)
-        return calm
+            notes = self._engine.measure(config, self._threads())
+            done = notes is not None
+            self._note(notes or [])
+        except Exception:  # it hangs, its worker died, or the lab was closed
+            if not self._closed:
+                logger.exception("the speed of %s on %s could not be measured", config.model, config.device)
+        with self._lock:
+            self._working = False
+            if done:  # whatever came of it, it is not tried again
+                self._spent += time.monotonic() - began
+                self._tried[key] = _TRIES

@@ -153,7 +153,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
         text += " A run’s first epoch carries its warm-up: train for two or more to leave that out."
     if len(differs) > 1:
         text += " Several settings differ, so none of them earned it alone: change one at a time to know."
-    if record.beside or other.beside:
+    if record.company or other.company:
         text += (
             " Something else was computing during one of them, so measure again on a free machine before you trust it."
         )

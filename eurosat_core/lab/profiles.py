@@ -132,7 +132,7 @@ class Profiles:
             record.config,
             plan,
             record.machine,
-            record.beside,
+            record.company,
             f"{count(record.tiles.count, 'tile')} ({record.tiles.source})",
             record.recorded_on,
         )

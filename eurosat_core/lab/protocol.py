@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from eurosat_core.devices import Device
-from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.events import RunEvent
 from eurosat_core.lab.jobs import Command, Job, JobResult
+from eurosat_core.machine_notes import Note
+from eurosat_core.training.config import TrainConfig
 
 __all__ = ["Engine", "EventsTold", "JobEnded", "Message"]
 
@@ -43,16 +44,15 @@ class Engine(Protocol):
         """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
         ...
 
-    def wait_until_warm(self, device: str) -> None:
-        """Return when the device's worker has loaded what it needs, so that nothing is measured beside that."""
+    def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
+        """Measure within about a second how fast the config's network is trained, with so many CPU threads at most.
+
+        Returns what there is to note; None when it gave way to a run, or was never begun beside one.
+        """
         ...
 
-    def is_calm(self) -> bool:
-        """Whether the machine has next to nothing to do, so that what is measured on it can be trusted."""
-        ...
-
-    def measure(self, device: str, threads: int) -> list[Speed]:
-        """A short measurement of how fast `device` trains with so many CPU threads; the device must be idle."""
+    def stop_measuring(self) -> None:
+        """End what is being measured; returns at once."""
         ...
 
     def start(self, job: Job) -> None:

@@ -24,11 +24,15 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands: 1 is next. starts_in_seconds: None when a run before it has no known length."""
+    """Where a run stands: 1 is next. starts_in_seconds: None when a run before it has no known length.
+
+    behind: the run that comes first of those it waits for; None when it is free to start.
+    """
 
     position: int
     waiting: int
     starts_in_seconds: float | None
+    behind: str | None = None
 
 
 class FairQueue:
@@ -114,4 +118,5 @@ class FairQueue:
         if not own.measured:  # other devices do not hold it up, measured runs do
             ahead = [each for each in ahead if each.device == own.device or each.measured]
         known = [each.seconds for each in ahead if each.seconds is not None]
-        return Place(position + 1, len(order), sum(known) if len(known) == len(ahead) else None)
+        behind = ahead[0].run_id if ahead else None
+        return Place(position + 1, len(order), sum(known) if len(known) == len(ahead) else None, behind)

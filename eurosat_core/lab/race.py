@@ -191,7 +191,7 @@ def read_race(
         for each in devices
         if each.id not in raced and not record.recorded_on
     )
-    return Race(bars, missing, record.recorded_on, record.beside, result)
+    return Race(bars, missing, record.recorded_on, record.company, result)
 
 
 def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
@@ -246,8 +246,7 @@ def estimate_full_race(lab: "Lab", configs: Sequence[TrainConfig]) -> Estimate |
         return None
     known = [each for each in found if each is not None]
     basis = " ".join(dict.fromkeys(each.basis for each in known))
-    provisional = any(each.is_provisional for each in known)
-    return Estimate(sum(each.seconds for each in known), basis, is_provisional=provisional)
+    return Estimate(sum(each.seconds for each in known), basis, any(each.is_rough for each in known))
 
 
 def start_full_race(lab: "Lab", configs: Sequence[TrainConfig], owner: str) -> tuple[str, tuple[RunRecord, ...]]:

@@ -187,7 +187,7 @@ def _made_with(label: str, record: RunRecord) -> str:
         "Tiles": f"{record.tiles.count:,} ({record.tiles.source}, fingerprint {record.tiles.fingerprint[:12]})",
         "Started": _clock(record.started),
         "Ended": _clock(record.ended),
-        "Ran beside it": wording.listed(list(record.beside)) or "nothing else of this lab",
+        "Ran beside it": wording.listed(list(record.company)) or "nothing",
         **{str(name).replace("_", " ").capitalize(): value for name, value in record.machine.items()},
     }
     if record.recorded_on:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +11,15 @@ from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["ACTIVE", "ENDED", "RunRecord", "State", "TilesUsed", "read_record", "record_text"]
+__all__ = ["ACTIVE", "COMPANY_CORES", "ENDED", "RunRecord", "State", "TilesUsed", "read_record", "record_text"]
 
 State = Literal["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"]
 ACTIVE: frozenset[State] = frozenset({"queued", "running", "paused"})
 ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interrupted"})
 
 _FORMAT = 1
+COMPANY_CORES = 0.5
+"""From so many busy cores on, other programs are company: a browser that shows the charts takes less."""
 _LATEST = 4e9  # seconds since 1970: a time beyond the year 2096 is a slip
 
 
@@ -71,6 +73,29 @@ class RunRecord:
     def is_active(self) -> bool:
         """Whether it still waits, runs or pauses."""
         return self.state in ACTIVE
+
+    @property
+    def judging_config(self) -> TrainConfig:
+        """Its config for asking its network here, on the CPU.
+
+        The precision of another device or machine is not kept: this processor may have to emulate it.
+        """
+        if self.config.device == "cpu" and not self.recorded_on and not self.config.is_open:
+            return self.config
+        return replace(self.config, precision="float32", channels_last=bool(self.config.channels_last))
+
+    @property
+    def busy_elsewhere(self) -> float:
+        """Cores that other programs kept busy while it ran; 0 where that is not known."""
+        busy = self.machine.get("busy_elsewhere", 0.0)
+        return float(busy) if _is_number(busy) else 0.0
+
+    @property
+    def company(self) -> tuple[str, ...]:
+        """What computed beside it, so that its times say little: other runs, and other programs if they did much."""
+        if self.busy_elsewhere < COMPANY_CORES:
+            return self.beside
+        return *self.beside, f"other programs (on {self.busy_elsewhere:.1f} cores)"
 
     @property
     def features_taken(self) -> bool:

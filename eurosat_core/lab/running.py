@@ -42,12 +42,11 @@ class Running:
 
 
 class RunningRuns:
-    """All runs that workers have, by id, and the devices that are kept free for a measurement."""
+    """All runs that workers have, by id."""
 
     def __init__(self) -> None:
         self._runs: dict[str, Running] = {}
         self._returning: list[str] = []  # parked runs that were resumed and wait for their device
-        self.reserved: set[str] = set()
 
     def __contains__(self, run_id: str) -> bool:
         return run_id in self._runs
@@ -82,8 +81,8 @@ class RunningRuns:
         return [each for each in self._runs.values() if each.parked and each.waiting.device == device]
 
     def busy(self) -> set[str]:
-        """Devices on which something runs or is measured."""
-        return {each.waiting.device for each in self.at_work()} | self.reserved
+        """Devices on which something runs."""
+        return {each.waiting.device for each in self.at_work()}
 
     def park(self, paused_seconds: float) -> list[Running]:
         """Give away the place of runs paused for longer than this. Answers with those that are too many to keep."""

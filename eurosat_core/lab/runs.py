@@ -18,16 +18,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from eurosat_core.atomic import write_whole
 from eurosat_core.errors import RunError
 from eurosat_core.lab.events import RunEvent, event_to_dict
 from eurosat_core.lab.run_record import RunRecord, State, TilesUsed, read_record, record_text
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import FormChosen
 
 __all__ = ["RunStore"]
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _MAKING_SECONDS = 5.0
-_REPLACE_TRIES = 10
 
 
 def _new_id(model: str, now: float) -> str:
@@ -105,7 +106,7 @@ class RunStore:
 
     def write(self, record: RunRecord) -> None:
         """Replace `run.json` in one step, so that a reader sees the old or the new one, never half of it."""
-        _write_whole(self.folder_of(record.id) / "run.json", record_text(record).encode())
+        write_whole(self.folder_of(record.id) / "run.json", record_text(record).encode())
 
     def update(self, run_id: str, **changes: Any) -> RunRecord:
         """Change some fields of a run, and return it as it is now."""
@@ -174,8 +175,14 @@ class RunStore:
             return False
 
     def append(self, run_id: str, events: Iterable[RunEvent], at: float | None = None) -> None:
-        """Add events to a run, each with the time it was written."""
+        """Add events to a run, each with the time it was written; its config becomes what was chosen for it."""
         now = round(time.time() if at is None else at, 3)
+        events = list(events)
+        for event in events:
+            if isinstance(event, FormChosen):
+                config = self.get(run_id).config
+                config = replace(config, precision=event.precision, channels_last=event.channels_last)
+                self.update(run_id, config=config)
         lines = "".join(json.dumps({"at": now, **event_to_dict(event)}) + "\n" for event in events)
         with (self.folder_of(run_id) / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(lines)
@@ -186,7 +193,7 @@ class RunStore:
         for name, content in files.items():
             if Path(name).name != name:
                 raise RunError(f"'{name}' is not a file name.")
-            _write_whole(folder / name, content)
+            write_whole(folder / name, content)
 
     def load(self, run_id: str, name: str) -> bytes:
         """One artifact. Raises `RunError` when the run has none of that name."""
@@ -238,22 +245,3 @@ class RunStore:
                 finally:
                     held.release()
         return marked
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; nothing is left behind when the disk is full."""
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        partial.write_bytes(content)
-        for attempt in range(_REPLACE_TRIES):
-            try:
-                partial.replace(path)
-                break
-            except PermissionError:  # on Windows, while a page reads it
-                if attempt == _REPLACE_TRIES - 1:
-                    raise
-                time.sleep(0.02)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise

@@ -106,8 +106,8 @@ def _machines(first: Contender, other: Contender) -> str:
     """A word of caution where the two were not measured on the same thing, or not alone."""
     places = [str(each.record.machine.get("device_name", "")) for each in (first, other)]
     text = f" They were not measured on the same: {places[0]} and {places[1]}." if len(set(places)) > 1 else ""
-    if first.record.beside or other.record.beside:
-        text += " Other runs were computing beside it, so these times say little."
+    if first.record.company or other.record.company:
+        text += " Other runs or programs were computing beside it, so these times say little."
     return text
 
 

@@ -174,8 +174,9 @@ def evaluate_run(
             raise RunError(f"The split of run {run_id} is damaged. Train it again.") from error
     else:
         numbers = torch.arange(len(tiles))
-    batches = evaluation_batches(record.config, tiles, numbers)
-    predicted, _confidence = predict(network, batches, record.config, symmetries=symmetries)
+    config = record.judging_config
+    batches = evaluation_batches(config, tiles, numbers)
+    predicted, _confidence = predict(network, batches, config, symmetries=symmetries)
     evaluation = evaluate_predictions(tiles.labels[numbers], predicted, tiles.class_names)
     part = "validation part" if own else "every tile"
     return {"run_id": run_id, "part": part, "symmetries": symmetries, **evaluation.to_dict()}

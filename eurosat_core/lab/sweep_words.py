@@ -172,8 +172,8 @@ def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellRes
     text += "the quartiles as their range. Warm-up steps do not count."
     if not result.complete:
         text += " It was stopped before its end."
-    if record.beside:
-        text += f" {wording.count(len(record.beside), 'other run')} ran beside it: measure again on a free machine."
+    if record.company:
+        text += f" Beside it ran {wording.listed(list(record.company))}: measure again on a free machine."
     if record.recorded_on:
         text += f" Recorded on {record.recorded_on}."
     return text

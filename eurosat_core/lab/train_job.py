@@ -15,15 +15,20 @@ from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions
 from eurosat_core.training.events import EpochDone, Event, FeaturesDone, Finished, Started, StepDone
 from eurosat_core.training.loop import Checkpoint, Pull, split_for, train
+from eurosat_core.training.threads import ThreadGovernor
 
 __all__ = ["TrainWork", "predictions_from_bytes", "predictions_to_bytes"]
 
 
 class TrainWork:
-    """The work of kind `train`: keeps the last checkpoint (of every epoch the weights, if asked to) and the figures."""
+    """The work of kind `train`: keeps the last checkpoint (of every epoch the weights, if asked to) and the figures.
 
-    def __init__(self, config: TrainConfig) -> None:
+    governor: as `train` takes it.
+    """
+
+    def __init__(self, config: TrainConfig, governor: ThreadGovernor | None = None) -> None:
         self._config = config
+        self._governor = governor
         self._checkpoint: Checkpoint | None = None
         self._epochs: dict[str, bytes] = {}
         self._figures: dict[str, Any] = {}
@@ -31,7 +36,7 @@ class TrainWork:
         self._sizes: dict[str, int] = {}
 
     def events(self, tiles: TileSet) -> Pull:
-        return train(self._config, tiles, self.keep)
+        return train(self._config, tiles, self.keep, self._governor)
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Take what stands at the end of an epoch."""

@@ -207,8 +207,8 @@ def speed_verdict(first: Contender, other: Contender) -> Finding:
     threads = first.record.machine.get("threads"), other.record.machine.get("threads")
     if threads[0] != threads[1]:
         text += f" They had {threads[1]} and {threads[0]} CPU threads."
-    if first.record.beside or other.record.beside:
-        text += " Other runs were computing beside it, so measure again on a free machine before you trust this."
+    if first.record.company or other.record.company:
+        text += " Other runs or programs were computing beside it, so measure again on a free machine."
     if first.record.recorded_on or other.record.recorded_on:
         text += " Not all of this was measured here: see where each was recorded."
     return Finding(kind, text)

@@ -44,11 +44,11 @@ def measured_rate(
         if speed.device == device and not model_entry(speed.model).is_pretrained:
             macs = summary(speed.architecture).macs
             title = model_entry(speed.model).title
-            how = f"{title} trained for a moment when the lab opened (batches of {speed.batch_size}"
+            how = f"{title} trained for a moment (batches of {speed.batch_size}"
             found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
     for run in runs:
         rate = run.summary.get("tiles_per_second")
-        alone = run.state == "finished" and run.kind == "train" and not run.beside and not run.recorded_on
+        alone = run.state == "finished" and run.kind == "train" and not run.company and not run.recorded_on
         here = all(run.machine.get(name) == value for name, value in machine.items()) and run.config.device == device
         if not (alone and here and rate and run.config.source == "memory") or run.config.growing_sizes:
             continue

@@ -10,7 +10,9 @@ from typing import Protocol
 
 import torch
 
-__all__ = ["NO_CLOCK", "Clock", "clock_for", "wait_for"]
+from eurosat_core.training.tally import wait_for
+
+__all__ = ["NO_CLOCK", "Clock", "clock_for"]
 
 
 class Clock(Protocol):
@@ -41,14 +43,6 @@ class _NoClock:
 
 
 NO_CLOCK: Clock = _NoClock()
-
-
-def wait_for(device: torch.device) -> None:
-    """Until the device has done all it was told to."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type != "cpu":
-        torch.accelerator.synchronize()
 
 
 class _HostClock:

@@ -11,7 +11,7 @@ import torch
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tiles import TileSet
-from eurosat_core.speed.clocks import NO_CLOCK, wait_for
+from eurosat_core.speed.clocks import NO_CLOCK
 from eurosat_core.speed.events import Learned
 from eurosat_core.speed.steps import Trainer
 from eurosat_core.speed.turns import Learning
@@ -19,6 +19,7 @@ from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.network import evaluation_batches, scores_of, without_lone_tile
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import split_for, tile_source
+from eurosat_core.training.tally import wait_for
 
 __all__ = ["JUDGED_TILES", "learn"]
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eurosat_core.data.batches import Preprocessing, normalize
-from eurosat_core.speed.clocks import wait_for
 from eurosat_core.speed.limits import Limits
 from eurosat_core.training.allocator import keep_freed_memory
+from eurosat_core.training.tally import wait_for
 
 __all__ = ["measure_limits"]
 

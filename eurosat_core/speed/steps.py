@@ -62,13 +62,16 @@ class Stepper(Protocol):
 
 
 class Trainer:
-    """A network, its optimizer, and one step of training or validation, with marks of a clock between its parts."""
+    """A network, its optimizer, and one step of training or validation, with marks of a clock between its parts.
 
-    def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
+    network: in place of the one that a training would begin with.
+    """
+
+    def __init__(self, config: TrainConfig, tiles: TileSet, network: nn.Module | None = None) -> None:
         keep_freed_memory()
         self.config = config
         self.device = torch.device(config.device)
-        network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
+        network = network or make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
         self.network: nn.Module = network.to(memory_format=torch.channels_last) if config.channels_last else network
         self.optimizer = make_optimizer(config, self.network)
         self._dropout = DropoutState(config.seed, self.device)

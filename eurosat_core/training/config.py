@@ -15,7 +15,8 @@ from eurosat_core.training.schedules import SCHEDULES
 __all__ = ["OPTIMIZERS", "Architecture", "TrainConfig", "recipe_config", "workshop_config"]
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
-PRECISIONS = ("float32", "bfloat16")
+AUTO = "auto"
+PRECISIONS = (AUTO, "float32", "bfloat16")
 SOURCES = ("loader", "memory", "features")
 SPLITS = ("random", "place")
 
@@ -46,6 +47,7 @@ class TrainConfig:
     growing_sizes: smaller pictures of the tiles first, whole ones for the last quarter of the steps. stem_pool: tilenet
     halves its pictures once more before its first stage; without, all its stages see twice the side, for about four
     times the work.
+    precision `auto`, channels_last None: as the device does it faster (`training.precision`).
     network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
     keep_epochs: keep the weights of every epoch, not only the last one's.
     """
@@ -69,7 +71,7 @@ class TrainConfig:
     workers: int = 2
     prefetch: int = 2
     pin_memory: bool = False
-    channels_last: bool = False
+    channels_last: bool | None = False
     precision: str = "float32"
     pretrained: bool = True
     frozen_norms: bool = True
@@ -83,6 +85,11 @@ class TrainConfig:
     stem_pool: bool = True
     network: str = ""
     keep_epochs: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it leaves something to the device: `training.precision` fills that in before the first step."""
+        return self.precision == AUTO or self.channels_last is None
 
     @property
     def architecture(self) -> Architecture:
@@ -126,6 +133,8 @@ class TrainConfig:
             if value not in choices:
                 raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
         for name in _SWITCHES:
+            if name == "channels_last" and self.channels_last is None:
+                continue
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
         if not isinstance(self.device, str) or not _is_device(self.device):

@@ -15,9 +15,11 @@ __all__ = [
     "Event",
     "FeaturesDone",
     "Finished",
+    "FormChosen",
     "Phase",
     "Started",
     "StepDone",
+    "ThreadsChanged",
     "event_from_dict",
     "event_to_dict",
     "parse_event",
@@ -113,8 +115,37 @@ class Finished:
     val_accuracy: float
 
 
-Event = Started | FeaturesDone | StepDone | EpochDone | Finished
-KINDS: dict[str, type[Event]] = {each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished)}
+@dataclass(frozen=True, slots=True)
+class ThreadsChanged:
+    """From now on the training computes with so many CPU threads, since others keep `busy_cores` cores busy.
+
+    `seconds` is the time since the training began.
+    """
+
+    kind: ClassVar[str] = "threads"
+    threads: int
+    busy_cores: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FormChosen:
+    """What a config left to the device is settled: its precision and layout, and why (`training.precision.Choice`).
+
+    `ratio`: how many times as fast bfloat16 was as float32 when both were tried; None when they were not.
+    """
+
+    kind: ClassVar[str] = "form"
+    precision: str
+    channels_last: bool
+    why: str
+    ratio: float | None = None
+
+
+Event = Started | FeaturesDone | StepDone | EpochDone | Finished | ThreadsChanged | FormChosen
+KINDS: dict[str, type[Event]] = {
+    each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished, ThreadsChanged, FormChosen)
+}
 
 
 class AnyEvent(Protocol):
@@ -133,7 +164,7 @@ def event_to_dict(event: AnyEvent) -> dict[str, Any]:
     return {"kind": event.kind, **values}
 
 
-_TEXTS = ("phase", "device", "file")
+_TEXTS = ("phase", "device", "file", "precision", "why")
 _COUNTS_FROM_ONE = (
     "epochs",
     "epoch",
@@ -145,6 +176,7 @@ _COUNTS_FROM_ONE = (
     "validation_steps",
     "train_tiles",
     "validation_tiles",
+    "threads",
 )
 
 
@@ -152,6 +184,8 @@ def _is_usable(name: str, value: Any) -> bool:
     """Whether a page can draw this: a text where one belongs, else a finite number, for most counts at least 1."""
     if name in _TEXTS:
         return isinstance(value, str)
+    if name == "channels_last":
+        return isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return False
     return name not in _COUNTS_FROM_ONE or value >= 1

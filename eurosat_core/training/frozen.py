@@ -27,6 +27,7 @@ from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.folding import folded_frozen_part
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.network import autocast
 
 __all__ = ["FeatureCache", "FeatureSource"]
 
@@ -105,6 +106,7 @@ class FeatureCache:
         self._tiles = tiles
         self._network = network.to(memory_format=torch.channels_last)
         self._device = device
+        self._precision = config.precision
         self._preprocessing = preprocessing
         self._lock: FileLock | None = None
         with torch.no_grad():
@@ -150,7 +152,7 @@ class FeatureCache:
         done = 0
         try:
             for numbers in self._missing.split(BATCH) if len(self._missing) else ():
-                with torch.no_grad():
+                with torch.no_grad(), autocast(self._precision, self._device):
                     tiles = normalize(self._tiles.pixels[numbers].to(self._device), self._preprocessing)
                     self._values[numbers] = self._compute(tiles).float().cpu()
                 self._known[numbers.numpy()] = 1
@@ -191,6 +193,8 @@ def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
         "width": width,
         "device": config.device.partition(":")[0],  # rounding differs
     }
+    if config.precision != "float32":  # as does that of short numbers
+        of["precision"] = config.precision
     key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
     return _Files(cache / _FOLDER / f"{config.model}-{key}")
 

@@ -22,7 +22,16 @@ from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.evaluation import Predictions
-from eurosat_core.training.events import EpochDone, Event, FeaturesDone, Finished, Phase, Started, StepDone
+from eurosat_core.training.events import (
+    EpochDone,
+    Event,
+    FeaturesDone,
+    Finished,
+    Phase,
+    Started,
+    StepDone,
+    ThreadsChanged,
+)
 from eurosat_core.training.frozen import FeatureCache
 from eurosat_core.training.network import (
     kept_tensors,
@@ -36,9 +45,11 @@ from eurosat_core.training.network import (
     set_mode,
     without_lone_tile,
 )
+from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
 from eurosat_core.training.tally import Tally, memory_bytes
+from eurosat_core.training.threads import ThreadGovernor
 
 __all__ = ["Checkpoint", "Pull", "split_for", "train"]
 
@@ -85,9 +96,10 @@ class _Clock:
 class _Loop:
     """One training's moving parts; `train` drives it."""
 
-    def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
+    def __init__(self, config: TrainConfig, tiles: TileSet, governor: ThreadGovernor | None) -> None:
         self.config = config
         self.device = torch.device(config.device)
+        self.governor = governor
         keep_freed_memory()
         self.clock = _Clock()
         self.split = split_for(config, tiles)
@@ -123,7 +135,7 @@ class _Loop:
         preprocessing = preprocessing_for(self.config.model, channels_last=True)
         return FeatureCache(self.config, tiles, self.network, self.device, preprocessing, numbers)
 
-    def fill_features(self) -> Generator[FeaturesDone, float | None, None]:
+    def fill_features(self) -> Generator[FeaturesDone | ThreadsChanged, float | None, None]:
         """Compute the frozen part of the tiles whose outputs are not known yet, an event when one is due."""
         if self.features is None:
             return
@@ -133,8 +145,17 @@ class _Loop:
             if self.clock.is_due() or done == total:
                 self.clock.reported = self.clock.seconds()
                 self.clock.skip((yield FeaturesDone(done, total, self.clock.seconds())))
+            yield from self.other_threads()
+
+    def other_threads(self) -> Generator[ThreadsChanged, float | None, None]:
+        """Between two steps: take more or fewer CPU threads where that is better now."""
+        if self.governor is not None and self.governor.look():
+            figures = self.governor.threads, self.governor.busy_cores
+            self.clock.skip((yield ThreadsChanged(*figures, self.clock.seconds())))
 
     def started(self) -> Started:
+        if self.governor is not None:
+            self.governor.look()
         counts = [(each.numel(), each.requires_grad) for each in self.network.parameters()]
         return Started(
             epochs=self.config.epochs,
@@ -168,7 +189,7 @@ class _Loop:
         tally.add(loss, scores, batch.labels)
         return loss
 
-    def phase(self, name: Phase, epoch: int, tally: Tally) -> Generator[StepDone, float | None, None]:
+    def phase(self, name: Phase, epoch: int, tally: Tally) -> Generator[StepDone | ThreadsChanged, float | None, None]:
         """One pass over one part of the split, an event for every step."""
         training = name == "train"
         set_mode(self.network, self.config, training=training)
@@ -181,6 +202,7 @@ class _Loop:
             loss = step_once(batch, tally)
             self._tiles_done += len(batch.labels)
             self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))
+            yield from self.other_threads()
 
     def step_done(self, name: Phase, epoch: int, step: int, loss: Tensor, tally: Tally) -> StepDone:
         if not self.clock.is_due():
@@ -231,17 +253,24 @@ def finite(loss: float, epoch: int, step: int) -> float:
     return loss
 
 
-def train(config: TrainConfig, tiles: TileSet, keep: Callable[[Checkpoint], None] | None = None) -> Pull:
+def train(
+    config: TrainConfig,
+    tiles: TileSet,
+    keep: Callable[[Checkpoint], None] | None = None,
+    governor: ThreadGovernor | None = None,
+) -> Pull:
     """Train as `config` says, telling every step, epoch and the end as events.
 
     keep: called at the end of every epoch with its checkpoint, before the epoch's event. Closing the
-    generator stops the training; what `keep` got last is then its result. Raises `TrainingError` with what to
+    generator stops the training; what `keep` got last is then its result. governor: chooses the CPU threads while it
+    trains; without one they stay as they are. Raises `TrainingError` with what to
     try when memory runs out, the loss is no number, or the device fails; `ConfigError` and `DataError` before
     the first step.
     """
     config.checked()
     with explained(config):
-        loop = _Loop(config, tiles)
+        config = resolved(config)[0]
+        loop = _Loop(config, tiles, governor)
     # `explained` would be open across a yield if it wrapped the loop; `_guarded` wraps each pull instead.
     try:
         yield from _guarded(_epochs(loop, keep), config)

@@ -18,6 +18,7 @@ from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.schedules import rate_share
 
 __all__ = [
+    "autocast",
     "evaluation_batches",
     "kept_tensors",
     "loss_of",
@@ -30,6 +31,7 @@ __all__ = [
     "preprocessing_for",
     "scores_of",
     "set_mode",
+    "stand_in",
     "without_lone_tile",
 ]
 
@@ -52,6 +54,26 @@ def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -
         if entry.is_pretrained and config.pretrained:
             return from_weights(entry, classes, load_weights(entry.weights, cache or load_settings().cache))
         return build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
+
+
+def stand_in(config: TrainConfig, device: torch.device, *, convolutions_only: bool = False) -> nn.Module:
+    """A network of the same layers for timing, with weights that nobody drew: 129 million of them would take seconds.
+
+    convolutions_only: of networks that keep these together (VGG).
+    """
+    with torch.device("meta"):
+        network = build_model(config.model, 10, config.network, stem_pool=config.stem_pool)
+    features = getattr(network, "features", None)
+    if convolutions_only and isinstance(features, nn.Module):
+        network = features
+    network = network.to_empty(device=device)
+    with torch.no_grad():
+        for each in network.parameters():
+            each.fill_(1 / max(each[0].numel(), 1))  # sums stay what they are, so nothing overflows or dies away
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.reset_running_stats()
+    return network
 
 
 def missing_weights(config: TrainConfig, cache: Path) -> str:
@@ -120,12 +142,16 @@ def make_schedule(
 
 def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
     """Scores [B, classes] in float32 for normalised tiles [B, 3, 64, 64], computed in `precision`."""
-    if precision == "float32":
+    with autocast(precision, tiles.device):
         scores: Tensor = network(tiles)
-        return scores
-    with torch.autocast(tiles.device.type, dtype=torch.bfloat16):
-        scores = network(tiles)
     return scores.float()
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which layers compute in `precision`. Raises `ValueError` while it is left to the device."""
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"the precision is still '{precision}': training.precision fills in what it is here")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def loss_of(network: nn.Module, batch: Batch, config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -149,7 +175,7 @@ def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> 
 
     The same batches give the same scores to the last bit, so a run's accuracy can be confirmed exactly.
     """
-    preprocessing = preprocessing_for(config.model, config.channels_last)
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     size = config.batch_size if config.source == "loader" else max(config.batch_size, VALIDATION_BATCH)
     for chosen in numbers.split(size):
         yield Batch(normalize(tiles.pixels[chosen], preprocessing), tiles.labels[chosen])

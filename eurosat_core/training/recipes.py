@@ -10,8 +10,9 @@ from eurosat_core.models.catalog import model_entry
 __all__ = ["RECIPES", "RECIPE_NAMES", "RECIPE_SETTINGS", "recipe_settings", "recipes_of"]
 
 # What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and feeds them
-# better: decoded tiles in memory, channels-last, bfloat16. Adam, since the workshop's 3 epochs on 6,000 real tiles then
-# end at 51–58 % instead of SGD's 31–41 % (two seeds each; batch 40 to 128 and two learning rates tried).
+# better: decoded tiles in memory, in the arithmetic and the layout that the device is fastest in. Adam, since the
+# workshop's 3 epochs on 6,000 real tiles then end at 51–58 % instead of SGD's 31–41 % (two seeds each; batch 40 to 128
+# and two learning rates tried).
 RECIPES: dict[str, dict[str, Any]] = {
     "tutorial": {},
     "fast": {
@@ -19,19 +20,18 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "optimizer": "adam",
         "learning_rate": 0.001,
-        "channels_last": True,
-        "precision": "bfloat16",
+        "channels_last": None,
+        "precision": "auto",
     },
 }
 
 
-# The same recipe for a pretrained model: its frozen part is computed once, in float32 so that the features are exact.
-# The cosine steadies the end: with a constant rate the last of 10 epochs on 24,300 real tiles was 91.7 and 92.8 % (two
-# splits, EfficientNet-Lite0), with it 92.8 and 93.1 %.
+# The same recipe for a pretrained model: its frozen part is computed once. The cosine steadies the end: with a constant
+# rate the last of 10 epochs on 24,300 real tiles was 91.7 and 92.8 % (two splits, EfficientNet-Lite0), with it 92.8 and
+# 93.1 %.
 _PRETRAINED_FAST: dict[str, Any] = {
     "source": "features",
-    "precision": "float32",
-    "channels_last": False,
+    "channels_last": False,  # the features are computed channels-last in any case
     "schedule": "cosine",
 }
 
@@ -51,8 +51,8 @@ _TILENET: dict[str, Any] = {
     "shift": 4,  # 8 pixels: 97.8 %
     "growing_sizes": True,  # whole tiles throughout: 97.4 %, and half as much time again
     "colour_jitter": 0.0,  # 0.4: 93.1 instead of 95.8 % after 12 epochs; by place the same (three seeds)
-    "channels_last": True,  # without: 1.2 times as long
-    "precision": "bfloat16",  # float32: as accurate, 1.6 times as long
+    "channels_last": None,  # without, with AMX: 1.2 times as long
+    "precision": "auto",  # float32 is as accurate; with AMX it takes 1.6 times as long, without bfloat16 takes 12 times
 }
 _RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
 _OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {

@@ -35,7 +35,7 @@ def split_for(config: TrainConfig, tiles: TileSet) -> Split:
 
 def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch.device) -> BatchSource:
     """The tiles, from picture files or from memory."""
-    preprocessing = preprocessing_for(config.model, config.channels_last)
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     if config.source == "memory":
         return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
     return LoaderSource(

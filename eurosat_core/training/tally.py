@@ -1,4 +1,4 @@
-"""What a training counts as it goes: loss and accuracy of a phase, and the memory it holds."""
+"""What a training counts as it goes: loss and accuracy of a phase, and the memory it holds; waiting for a device."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["Tally", "memory_bytes"]
+__all__ = ["Tally", "memory_bytes", "wait_for"]
 
 
 @dataclass
@@ -31,6 +31,14 @@ class Tally:
     def means(self) -> tuple[float, float]:
         """Loss and accuracy per tile; waits for the device."""
         return self.loss.item() / self.tiles, self.right.item() / self.tiles
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -243,8 +243,8 @@ def _result(record: RunRecord, guessed: str | None) -> None:
     if against := race_frames.race_guess(guessed, found):
         sentences.append(against.text)
     if found.beside:
-        others = wording.count(len(found.beside), "other run")
-        sentences.append(f"{others} ran beside it, so these times say little: race again on a free machine.")
+        others = wording.listed(list(found.beside))
+        sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
     if sentences:
         lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
     frame = race_frames.race_frame(found)

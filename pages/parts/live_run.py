@@ -56,6 +56,8 @@ def _follow(run_id: str, drawn_as: State) -> None:
         if record.is_active and is_own(record):
             _buttons(record)
     _bar(record, history)
+    if record.state == "running" and (busy := _busy_text(record, history)):
+        st.caption(busy)
     if record.state == "paused":
         st.caption(_pause_text(record))
     if record.state == "queued":
@@ -99,6 +101,15 @@ def _bar(record: RunRecord, history: History) -> None:
         if record.state == "paused" and history.latest:
             text += f" · at step {history.latest.step} of {_steps(history)} ({_phase(history)})"
     st.progress(done, text=text)
+
+
+def _busy_text(record: RunRecord, history: History) -> str:
+    """That it computes with fewer threads than it might have, and why; empty when it does not."""
+    most = session.lab().most_threads()
+    now = history.threads[-1].threads if history.threads else history.started.threads if history.started else most
+    if record.config.device != "cpu" or now >= most:
+        return ""
+    return f"Other programs keep this machine busy, so it computes with {now} of {wording.count(most, 'CPU thread')}."
 
 
 def _pause_text(record: RunRecord) -> str:
@@ -195,12 +206,13 @@ def waiting(record: RunRecord) -> None:
     if place is None:
         st.info("This run is about to start.", icon=":material/hourglass_top:")
         return
-    start = ""
-    if place.starts_in_seconds is not None:
-        start = f" It starts in about {wording.duration(place.starts_in_seconds)}."
+    holds = session.lab().holds_up(place)
+    seconds = place.starts_in_seconds
+    if seconds is not None and seconds >= 1.0:
+        holds += f" Yours starts in about {wording.duration(seconds)}."
     st.info(
-        f"Place {place.position} of {place.waiting} in the queue.{start} You may leave this page: the run keeps its "
-        "place.",
+        f"Place {place.position} of {place.waiting} in the queue. {lesson.plain(holds or 'It is about to start.')} You "
+        "may leave this page: the run keeps its place.",
         icon=":material/hourglass_top:",
     )
 

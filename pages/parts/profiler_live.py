@@ -94,8 +94,8 @@ def ended(record: RunRecord, profile: Profile | None) -> None:
         st.error(lesson.plain(record.message), title="What happened", icon=":material/report:")
     elif record.state in ("cancelled", "interrupted"):
         st.warning(lesson.plain(record.message), title="What happened", icon=":material/report:")
-    if record.beside:
-        others = lesson.plain(wording.listed(list(record.beside)))
+    if record.company:
+        others = lesson.plain(wording.listed(list(record.company)))
         st.warning(
             f"Meanwhile this machine also computed: {others}. So the times say little; record again when it is free.",
             icon=":material/groups:",

@@ -1,5 +1,7 @@
 """Recording a profile: what is recorded, the plan drawn as a strip of steps, and the buttons with their estimates."""
 
+from functools import partial
+
 import streamlit as st
 
 from eurosat_core import wording
@@ -8,9 +10,9 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, profile_frames, profile_words
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.training.config import PRECISIONS, TrainConfig
+from eurosat_core.training.config import AUTO, PRECISIONS, TrainConfig
 from eurosat_core.training.recipes import recipes_of
-from pages.parts import lesson, missing_weights, profiler_state, session
+from pages.parts import lesson, missing_weights, profiler_state, session, train_start
 from pages.parts.profiler_state import key
 
 __all__ = ["draw", "strip"]
@@ -98,9 +100,16 @@ def _more() -> None:
             required=True,
             persist_state="session",
         )
-        st.segmented_control("Precision", PRECISIONS, key=key("precision"), required=True, persist_state="session")
+        for name, values in (("precision", PRECISIONS), ("channels_last", (AUTO, False, True))):
+            st.selectbox(
+                choices.SETTING_NAMES[name],
+                values,
+                format_func=partial(choices.in_words, name),
+                key=key(name),
+                persist_state="session",
+                help="Automatic: tried on this device in half a second, and the faster one is taken.",
+            )
         with st.container(horizontal=True):
-            st.toggle("Channels-last layout", key=key("channels_last"), persist_state="session")
             st.toggle(
                 "Pinned memory",
                 key=key("pin_memory"),
@@ -180,7 +189,8 @@ def _both(gpu: str, plan: ProfilePlan, *, disabled: bool) -> None:
 
 
 def _wait_for_estimate(config: TrainConfig, plan: ProfilePlan) -> None:
-    """Draw the page again as soon as there is an estimate: an idle device is measured when the lab opens."""
-    if session.lab().estimate_profile(config, plan) is not None:
+    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
+    lab = session.lab()
+    if lab.estimate_profile(config, plan) is not None:
         st.rerun()
-    st.caption("Nothing was measured on this device yet, so there is no estimate of the time.")
+    st.caption(train_start.no_estimate(config))

@@ -13,7 +13,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.recipes import recipes_of
-from pages.parts import session
+from pages.parts import session, train_state
 
 __all__ = [
     "OTHER",
@@ -80,7 +80,7 @@ def prepare() -> None:
 def refill(config: TrainConfig, why: str = "") -> None:
     """Put a config's values into the form, and open it. why: what is said above it. In a callback, or before it."""
     for name in _EDITED:
-        st.session_state[key(name)] = getattr(config, name)
+        st.session_state[key(name)] = train_state.as_option(name, getattr(config, name))
     st.session_state[_WHY] = why
     st.session_state[_FILLED] = st.session_state.get(_FILLED, 0) + 1
 
@@ -107,7 +107,11 @@ def take_recipe() -> None:
 def draft(device: str = "") -> TrainConfig:
     """The form as it stands, on a device (the chosen one by default). Raises `ConfigError` with a sentence."""
     device = device or session.chosen_device()
-    values: dict[str, Any] = {name: st.session_state[key(name)] for name in _EDITED if name not in ("model", "recipe")}
+    values: dict[str, Any] = {
+        name: train_state.from_option(name, st.session_state[key(name)])
+        for name in _EDITED
+        if name not in ("model", "recipe")
+    }
     values["pin_memory"] = values["pin_memory"] and device.startswith("cuda")  # it has no meaning without a GPU
     if model() == "custom":
         values["network"] = st.session_state.get("train_network", "")

@@ -46,10 +46,10 @@ def draw(record: RunRecord, guess: float | None) -> None:
     history = session.lab().history(record.id)
     evaluation = session.lab().evaluation(record.id) if history.epochs else None
     _sentences(record, history, guess, _majority(record, evaluation))
-    if record.beside:
+    if record.company:
         st.warning(
             "Meanwhile this machine also computed: "
-            + lesson.plain(wording.listed(list(record.beside)))
+            + lesson.plain(wording.listed(list(record.company)))
             + ". So its speed says little; "
             "accuracy is not touched.",
             icon=":material/groups:",
@@ -147,7 +147,7 @@ def _made_with(record: RunRecord) -> None:
             if record.features_taken:
                 words["Time taken"] += ", with outputs of its frozen part from an earlier run"
         words |= {str(name).replace("_", " ").capitalize(): str(value) for name, value in record.machine.items()}
-        words["Ran beside it"] = wording.listed(list(record.beside)) or "nothing else of this lab"
+        words["Ran beside it"] = wording.listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
         right.table(cells, border="horizontal", alt="Machine, versions and times of this run")
 

@@ -130,8 +130,8 @@ def ended(record: RunRecord) -> None:
     if record.message and record.state in ("failed", "cancelled", "interrupted"):
         show = st.error if record.state == "failed" else st.warning
         show(lesson.plain(record.message), title="What happened", icon=":material/report:")
-    if record.beside:
-        others_then = lesson.plain(wording.listed(list(record.beside)))
+    if record.company:
+        others_then = lesson.plain(wording.listed(list(record.company)))
         st.warning(
             f"Meanwhile this machine also computed: {others_then}. So these figures say little; measure again when it "
             "is free.",

@@ -6,12 +6,14 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, kept_epochs
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training.config import PRECISIONS, SOURCES
+from eurosat_core.training.config import AUTO, PRECISIONS, SOURCES
 from eurosat_core.training.schedules import SCHEDULES
 from pages.parts import lesson, session
 from pages.parts.train_state import back_to_lesson, draft, key, model
 
 __all__ = ["draw"]
+
+_FORM_HELP = "Automatic: tried on this device in half a second, and the faster one is taken."
 
 
 def draw() -> None:
@@ -91,7 +93,22 @@ def draw() -> None:
                     "apart, so the network goes less by colour. With tilenet that cost accuracy on the random split, "
                     "where tiles have the colours of their neighbours, and changed nothing on tiles from elsewhere.",
                 )
-                st.selectbox("Precision", PRECISIONS, key=key("precision"), persist_state="session")
+                st.selectbox(
+                    "Precision",
+                    PRECISIONS,
+                    format_func=lambda name: choices.in_words("precision", name),
+                    key=key("precision"),
+                    persist_state="session",
+                    help=_FORM_HELP,
+                )
+                st.selectbox(
+                    "Channels-last layout",
+                    (AUTO, False, True),
+                    format_func=lambda value: choices.in_words("channels_last", value),
+                    key=key("channels_last"),
+                    persist_state="session",
+                    help=_FORM_HELP,
+                )
                 st.selectbox(
                     "Learning rate over time",
                     SCHEDULES,
@@ -141,7 +158,6 @@ def draw() -> None:
                 disabled=not pretrained,
                 help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
             )
-            st.toggle("Channels-last layout", key=key("channels_last"), persist_state="session")
             st.toggle(
                 "Same share of each class in both parts (stratified)",
                 key=key("stratified"),

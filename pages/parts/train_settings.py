@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.lab import choices
+from eurosat_core.lab import choices, form_words
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import OPTIMIZERS, recipe_config
 from eurosat_core.training.recipes import recipes_of
@@ -74,14 +74,14 @@ def _recipe() -> None:
         persist_state="session",
         width="stretch",
     )
-    config = recipe_config(model(), recipe)
+    config = recipe_config(model(), recipe, device=session.chosen_device())
     words = lesson.text("train")
     special = "pretrained" if CATALOG[model()].is_pretrained else model()
     text = words.get(f"recipe {recipe} {special}", words[f"recipe {recipe}"])
     st.caption(
         text.format(
             batch_size=config.batch_size,
-            precision=config.precision,
+            precision=form_words.precision_text(config, session.lab().form_choice(config)),
             optimizer=choices.OPTIMIZER_NAMES[config.optimizer],
             learning_rate=f"{config.learning_rate:g}",
         )

@@ -1,16 +1,17 @@
 """Starting a run: the Train button with its estimate, what was changed, and a smaller version of a long training."""
 
 import time
+from dataclasses import replace
 
 import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.errors import LabError
-from eurosat_core.lab import choices
+from eurosat_core.lab import choices, form_words
 from eurosat_core.training.config import TrainConfig, workshop_config
 from pages.parts import lesson, missing_weights, session, train_state
 
-__all__ = ["draw", "submit"]
+__all__ = ["draw", "no_estimate", "submit"]
 
 _PROBLEM = "train_problem"
 _SUBMITTED = "train_submitted"
@@ -55,7 +56,7 @@ def draw() -> None:
     estimate = lab.estimate(config)
     about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
     st.button(
-        f"Train on {wording.device_name(config.device)}{about}",
+        f"Train on {wording.device_name(config.device)} · {wording.count(config.epochs, 'epoch')}{about}",
         icon=":material/play_arrow:",
         type="primary",
         width="stretch",
@@ -73,29 +74,36 @@ def draw() -> None:
     elif estimate is None:
         st.fragment(_wait_for_estimate, run_every=1.0)(config)
     else:
-        st.caption(lesson.plain(estimate.basis))
+        words = [estimate.basis]
+        if train_state.chosen_by_lab():
+            words.append("So many epochs and tiles that it is over within a minute here.")
+        if (choice := lab.form_choice(config)) is not None:
+            words.append(f"Computed in {form_words.form_text(choice)}.")
+        st.caption(lesson.plain(" ".join(words)))
         _offer_smaller(config, len(tiles))
-        if estimate.is_provisional:
-            st.fragment(_wait_for_calm, run_every=5.0)(config)
 
 
 def _wait_for_estimate(config: TrainConfig) -> None:
-    """Draw the page again as soon as there is an estimate: an idle device is measured when the lab opens."""
+    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
     if session.lab().estimate(config) is not None:
         st.rerun()
-    st.caption("Nothing was measured on this device yet, so there is no estimate of the time.")
+    st.caption(no_estimate(config))
 
 
-def _wait_for_calm(config: TrainConfig) -> None:
-    """Draw the page again as soon as the estimate rests on a machine that had nothing else to do."""
-    estimate = session.lab().estimate(config)
-    if estimate is not None and not estimate.is_provisional:
-        st.rerun()
+def no_estimate(config: TrainConfig) -> str:
+    """Why there is no estimate of the time."""
+    if session.lab().is_measuring(config):
+        return "How long it takes is being tried for a moment; you need not wait for that."
+    return "How long it takes is not known: this network was never measured on this device."
 
 
 def _changes(config: TrainConfig, there: int | None) -> None:
     """What differs from the lesson's settings of this recipe, as badges."""
-    base = workshop_config(config.model, config.recipe)
+    lab, base = session.lab(), workshop_config(config.model, config.recipe, device=config.device)
+    # What is left to the device is the same as what it would choose.
+    base, config = lab.settled(base), lab.settled(config)
+    if train_state.chosen_by_lab():
+        base = replace(base, epochs=config.epochs, tiles=config.tiles, stratified=config.stratified)
     different = choices.changed(config, base, leave_out=("device", "recipe"))
     if config.tiles is None and base.tiles is not None and there is not None and there <= base.tiles:
         different.pop("tiles", None)  # the lesson's 6,000 are all there are

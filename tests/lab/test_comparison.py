@@ -99,7 +99,7 @@ def test_only_what_differs_and_has_an_effect_is_told() -> None:
         "source": ("picture files (DataLoader)", "memory, already decoded"),
         "workers": ("2", "no effect"),
         "device_name": ("Test CPU", "Test GPU"),
-        "beside": ("nothing", "1 run"),
+        "beside": ("nothing", "x"),
     }
     frame = differences_frame(runs)
     assert list(frame.columns) == ["setting", *(each.label for each in runs)]
@@ -296,7 +296,7 @@ def test_bars_say_where_each_was_measured() -> None:
     assert list(frame["origin"]) == ["measured here", "recorded elsewhere"]
     assert list(frame["note"]) == [
         "Test CPU, 2 threads, 3 epochs",
-        "H100, 8 threads, 3 epochs; 1 run beside it, so its speed says little; recorded on H100, 3 May 2026",
+        "H100, 8 threads, 3 epochs; beside it x, so its speed says little; recorded on H100, 3 May 2026",
     ]
     assert isinstance(frame, pd.DataFrame)
 

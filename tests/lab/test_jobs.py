@@ -123,7 +123,8 @@ def test_the_figures_are_those_of_the_last_epoch(finished_run: tuple[JobResult, 
     assert result.summary["train_loss"] == last.train_loss
     assert result.summary["seconds"] >= last.elapsed_seconds
     assert json.loads(json.dumps(result.summary)) == result.summary
-    assert {"device_name", "threads", "torch", "python", "system", "eurosat_lab"} == set(result.machine)
+    noted = {"device_name", "threads", "torch", "python", "system", "eurosat_lab"}
+    assert noted <= set(result.machine) <= noted | {"busy_elsewhere"}
 
 
 def test_predictions_sum_to_the_accuracy(finished_run: tuple[JobResult, list[Event]], small_tiles: TileSet) -> None:

@@ -132,29 +132,6 @@ def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path
         lab.close()
 
 
-def test_a_measurement_and_a_run_do_not_share_a_device(tmp_path: Path, small_tiles: TileSet) -> None:
-    measuring, go_on = threading.Event(), threading.Event()
-
-    class Slow(FakeEngine):
-        def measure(self, device: str, threads: int) -> Any:
-            measuring.set()
-            go_on.wait(20)
-            return super().measure(device, threads)
-
-    lab = Lab(lab_settings(tmp_path, small_tiles), engine := Slow()).open()
-    try:
-        measuring.wait(20)
-        eventually(lambda: lab.tiles().tile_set)
-        run = lab.submit(CONFIG, "ada")
-        assert lab.place(run.id) is not None and not engine.order
-        go_on.set()
-        engine.wait_for(run.id)
-        assert not lab._dispatcher.reserve("cpu"), "a device that is busy is not measured"
-        assert lab._measuring.once("cpu", 1) is None
-    finally:
-        lab.close()
-
-
 def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: TileSet) -> None:
     (tmp_path / "file").write_text("")
     lab = Lab(lab_settings(tmp_path, small_tiles, runs=tmp_path / "file" / "runs"), FakeEngine())

@@ -1,15 +1,18 @@
-"""How fast devices train is measured when the lab opens, and again where something else kept the machine busy then."""
+"""Speeds are measured when an estimate needs them: seconds in all, once, and never in a run's way."""
 
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from fake_engine import (
     CONFIG,
     CPU,
     GPU,
+    NO_GPU,
     ON_GPU,
     SPEEDS,
     FakeEngine,
@@ -22,90 +25,166 @@ from fake_engine import (
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device
-from eurosat_core.lab import measuring
-from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab import calibration, measuring
+from eurosat_core.lab.calibration import known_speeds, measure_speed
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.runs import RunStore
+from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.precision import FORMS
+
+OPEN = recipe_config("baseline", "fast", epochs=2)
 
 
-class Counting(FakeEngine):
-    """Knows how often it was asked to measure."""
+class Slow(FakeEngine):
+    """Measures until it is told to stop, or for good: `hangs`."""
 
-    def __init__(self, *, calm: bool, speeds: tuple[Speed, ...] = SPEEDS) -> None:
-        super().__init__(speeds=speeds)
-        self.calm = calm
-        self.times = 0
+    def __init__(self, *, hangs: bool = False) -> None:
+        super().__init__()
+        self.hangs = hangs
+        self.measuring, self.go_on = threading.Event(), threading.Event()
 
-    def measure(self, device: str, threads: int) -> list[Speed]:
-        self.times += 1
-        return super().measure(device, threads)
+    def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
+        self.measuring.set()
+        self.go_on.wait(20)
+        return super().measure(config, threads) if self.stopped_measuring == 0 else None
 
-
-def seconds(lab: Lab) -> float:
-    found = lab.estimate(CONFIG)
-    assert found is not None
-    return found.seconds
-
-
-def ended(lab: Lab) -> bool:
-    lab._starting.join(timeout=0.1)
-    return not lab._starting.is_alive()
+    def stop_measuring(self) -> None:
+        super().stop_measuring()
+        if not self.hangs:
+            self.go_on.set()
 
 
-def test_beside_other_work_it_is_measured_at_once_and_again_when_that_is_over(
-    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(measuring, "_BUSY_MACHINE_SECONDS", 0.01)
-    slow = tuple(replace(each, tile_seconds=50 * each.tile_seconds) for each in SPEEDS)
-    lab, engine = open_fake(Counting(calm=False, speeds=slow))
-    before = seconds(lab)
-    engine.speeds = SPEEDS
-    assert not ended(lab) and seconds(lab) == before
-    told = lab.estimate(CONFIG)
-    assert told and told.is_provisional and "kept the machine busy" in told.basis
-    engine.calm = True
-    eventually(lambda: ended(lab))
-    assert seconds(lab) < before / 10
-    told = lab.estimate(CONFIG)
-    assert told and not told.is_provisional and "busy" not in told.basis
+def slow_lab(tmp_path: Path, tiles: TileSet, engine: Slow) -> Lab:
+    (tiles.cache.parent / "machine.json").unlink(missing_ok=True)
+    lab = Lab(lab_settings(tmp_path, tiles), engine).open()
+    eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
+    return lab
 
 
-def test_on_a_calm_machine_once_is_enough(open_fake: OpenFake) -> None:
-    engine = Counting(calm=True)
-    lab, _ = open_fake(engine)
-    eventually(lambda: ended(lab))
-    assert engine.times == 1
-
-
-def test_closing_the_lab_ends_the_waiting(open_fake: OpenFake) -> None:
-    lab, _ = open_fake(Counting(calm=False))
-    assert seconds(lab) and not ended(lab)
-    lab.close()
-    eventually(lambda: ended(lab), 5)
-
-
-def test_nothing_is_measured_again_beside_a_run_nor_beside_a_measurement(open_fake: OpenFake) -> None:
-    lab, engine = open_fake(FakeEngine((CPU, GPU)))
-    dispatcher = lab._dispatcher
-    training = running(lab, engine, config=ON_GPU)
-    assert dispatcher.reserve("cpu"), "what nothing is known of yet is measured beside a training"
-    dispatcher.release("cpu")
-    assert not dispatcher.reserve("cpu", alone=True) and not dispatcher.reserve(GPU.id)
-    engine.end(training.id)
-    measured = lab.submit(ON_GPU, "ada", group="race")
-    engine.wait_for(measured.id)
-    assert not dispatcher.reserve("cpu")
-
-
-def test_nothing_starts_while_a_device_is_measured(open_fake: OpenFake) -> None:
-    lab, engine = open_fake(FakeEngine((CPU, GPU)))
-    eventually(lambda: ended(lab))
-    assert lab._dispatcher.reserve("cpu")
-    run = lab.submit(ON_GPU, "ada")
+def test_nothing_is_measured_until_an_estimate_asks(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine(speeds=()))
     time.sleep(0.2)
-    assert not engine.order
-    lab._dispatcher.release("cpu")
-    engine.wait_for(run.id)
+    assert engine.measured == []
+    assert lab.estimate(CONFIG) is None
+    eventually(lambda: engine.measured == [CONFIG])
+
+
+def test_the_estimate_follows_and_it_is_not_measured_again(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine())
+    assert eventually(lambda: lab.estimate(OPEN)).seconds > 0
+    assert lab.settled(OPEN).precision == "bfloat16" and lab.form_choice(OPEN) is not None
+    before = list(engine.measured)
+    for _ in range(20):
+        assert lab.estimate(CONFIG) and not lab.is_measuring(CONFIG)
+    assert engine.measured == before
+
+
+def test_what_could_not_be_measured_is_not_tried_for_ever(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine(speeds=()))
+    for _ in range(20):
+        assert lab.estimate(CONFIG) is None
+        time.sleep(0.01)
+    assert engine.measured == [CONFIG] and not lab.is_measuring(CONFIG)
+
+
+def test_all_measurements_together_take_seconds_only(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(measuring.time, "monotonic", lambda: now[0])
+
+    class Slowly(FakeEngine):
+        def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
+            now[0] += 0.9
+            return super().measure(config, threads)
+
+    lab, engine = open_fake(Slowly())
+    configs = [replace(CONFIG, model="custom", network=f"flatten, linear {n}, linear out") for n in range(10, 20)]
+    for each in configs:
+        lab.estimate(each)
+        eventually(lambda: not lab._measuring._working)
+    assert len(engine.measured) == 4, "three seconds are over after the fourth"
+    assert lab.estimate(configs[-1]).is_rough and not lab.is_measuring(configs[-1])
+
+
+def test_the_second_start_measures_nothing(open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet) -> None:
+    lab, engine = open_fake(FakeEngine())
+    assert eventually(lambda: lab.estimate(OPEN))
+    told = lab.estimate(OPEN)
+    lab.close()
+    again = Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=())).open()
+    try:
+        eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
+        assert again.estimate(OPEN) == told and engine.measured == []
+    finally:
+        again.close()
+
+
+def test_a_run_does_not_wait_for_a_measurement(tmp_path: Path, small_tiles: TileSet) -> None:
+    lab = slow_lab(tmp_path, small_tiles, engine := Slow())
+    try:
+        assert lab.estimate(CONFIG) is None
+        engine.measuring.wait(20)
+        run = lab.submit(CONFIG, "ada")
+        engine.wait_for(run.id)
+        assert engine.stopped_measuring == 1
+        eventually(lambda: not lab._measuring._working)
+        assert lab.is_measuring(CONFIG), "it gave way, so it may come later"
+    finally:
+        engine.go_on.set()
+        lab.close()
+
+
+def test_a_measurement_that_hangs_holds_up_nothing(tmp_path: Path, small_tiles: TileSet) -> None:
+    lab = slow_lab(tmp_path, small_tiles, engine := Slow(hangs=True))
+    try:
+        lab.estimate(CONFIG)
+        engine.measuring.wait(20)
+        for _ in range(2):
+            run = lab.submit(CONFIG, "ada")
+            engine.wait_for(run.id)
+            engine.end(run.id)
+        lab.estimate(CONFIG)
+        lab.estimate(OPEN)
+    finally:
+        engine.go_on.set()
+        lab.close()
+
+
+def test_nothing_is_measured_beside_a_run_nor_before_one_that_waits(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU), speeds=()))
+    training = running(lab, engine, config=ON_GPU)
+    assert lab.estimate(CONFIG) is None and lab.is_measuring(CONFIG)
+    time.sleep(0.1)
+    assert engine.measured == []
+    engine.end(training.id)
+    eventually(lambda: lab.estimate(CONFIG) or engine.measured == [CONFIG])
+
+
+def test_after_the_end_nothing_is_measured(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine(speeds=()))
+    lab.close()
+    lab.estimate(CONFIG)
+    assert engine.measured == [] and not lab.is_measuring(CONFIG)
+
+
+def test_another_network_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine())
+    assert eventually(lambda: lab.estimate(CONFIG))
+    other = replace(CONFIG, model="tilenet")
+    rough = lab.estimate(other)
+    assert rough is not None and rough.is_rough and lab.sure_seconds(other) is None
+    eventually(lambda: other in engine.measured)
+
+
+def test_how_busy_others_are_is_counted_in(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, _ = open_fake(FakeEngine(), threads=2)
+    free = [2.0]
+    monkeypatch.setattr(lab._load, "free_cores", lambda: free[0])
+    alone = eventually(lambda: lab.estimate(CONFIG))
+    free[0] = 1.0
+    beside = lab.estimate(CONFIG)
+    assert beside is not None and beside.seconds == pytest.approx(2 * alone.seconds) and beside.basis != alone.basis
 
 
 def test_a_run_that_waited_starts_when_the_devices_are_known(
@@ -114,21 +193,105 @@ def test_a_run_that_waited_starts_when_the_devices_are_known(
     """Only then the number of threads is known, too."""
     known = threading.Event()
 
-    class Slow(FakeEngine):
+    class Late(FakeEngine):
         def probe(self) -> tuple[Device, ...]:
             known.wait(20)
             return super().probe()
 
     store = RunStore(tmp_path / "runs")
     run = store.create(CONFIG, "ada", tiles_used(small_tiles))
-    lab = Lab(lab_settings(tmp_path, small_tiles, threads=4, threads_chosen=False), engine := Slow((CPU, GPU))).open()
+    lab = Lab(lab_settings(tmp_path, small_tiles, threads=4, threads_chosen=False), engine := Late((CPU, GPU))).open()
     try:
         eventually(lambda: lab.tiles().tile_set is not None and lab.place(run.id))
         time.sleep(0.2)
         assert not engine.order
+        place = lab.place(run.id)
+        assert place is not None and "starting" in lab.holds_up(place)
         known.set()
         engine.wait_for(run.id)
         assert engine.jobs[run.id].threads == 3
     finally:
         known.set()
         lab.close()
+
+
+def test_a_waiting_run_is_told_what_it_waits_for(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, NO_GPU)))
+    first = running(lab, engine, owner="bob")
+    runs = [lab.submit(CONFIG, "ada"), lab.submit(CONFIG, "ada")]
+    texts = [lab.holds_up(place) for each in runs if (place := lab.place(each.id))]
+    assert len(texts) == 2 and all("bob" in each and "CPU" in each for each in texts)
+    lab.control(first.id, "bob", "pause")
+    place = lab.place(runs[0].id)
+    assert place is not None and "paused" in lab.holds_up(place)
+
+
+# -- what a worker measures
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> MachineNotes:
+    return machine_notes(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "recipe"), [("baseline", "fast"), ("tilenet", "record"), ("efficientnet_lite0", "fast")]
+)
+def test_a_measurement_gives_plausible_figures(model: str, recipe: str, notes: MachineNotes) -> None:
+    config = recipe_config(model, recipe)
+    threads = torch.get_num_threads()
+    try:
+        found = measure_speed(config, 1, notes)
+    finally:
+        torch.set_num_threads(threads)
+    assert found is not None and {each.topic for each in found} <= {FORMS, calibration.SPEEDS}
+    (speed,) = known_speeds("cpu", notes)
+    assert speed.architecture == config.architecture and speed.precision in ("float32", "bfloat16")
+    assert 1e-6 < speed.tile_seconds < 10 and 1e-6 < speed.picture_seconds < 1 and 0 < speed.cores <= 1
+    assert not CATALOG[model].is_pretrained or speed.tile_seconds > 1e-5
+    elsewhere = machine_notes(None, 1)
+    for each in found:
+        elsewhere.put(each)
+    assert known_speeds("cpu", elsewhere) == [speed], "what it returns is all that is to know"
+
+
+@pytest.mark.parametrize("damaged", [None, 3, {}, {"device": "cpu"}])
+def test_a_damaged_note_is_no_speed(notes: MachineNotes, damaged: Any) -> None:
+    notes.put(Note(calibration.SPEEDS, "cpu", "x", damaged))
+    notes.put(Note(calibration.SPEEDS, "cpu", "y", {**vars(SPEEDS[0]), "tile_seconds": 0.0}))
+    assert known_speeds("cpu", notes) == []
+
+
+def test_it_ends_between_two_steps_when_a_run_wants_the_device(
+    notes: MachineNotes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration, "_SECONDS", 600.0)  # else it would be over by itself
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(measure_speed(CONFIG, 1, notes)))
+    thread.start()
+    eventually(lambda: not calibration._gate._idle.is_set())
+    assert measure_speed(CONFIG, 1, notes) is None, "one at a time"
+    assert calibration.give_way(30.0)
+    thread.join(30)
+    assert len(found) == 1 and not thread.is_alive()
+
+
+def test_nobody_waits_for_a_step_that_hangs(notes: MachineNotes, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(calibration, "_tile_seconds", lambda *_: go_on.wait(30) and None)
+    thread = threading.Thread(target=lambda: measure_speed(CONFIG, 1, notes))
+    thread.start()
+    try:
+        eventually(lambda: not calibration._gate._idle.is_set())
+        began = time.monotonic()
+        assert not calibration.give_way(0.2)
+        assert time.monotonic() - began < 10, "it waited a moment, not for the end"
+    finally:
+        go_on.set()
+        thread.join(30)
+    assert known_speeds("cpu", notes) == []
+
+
+def test_a_run_in_the_same_process_ends_it(notes: MachineNotes) -> None:
+    assert measure_speed(CONFIG, 1, notes, wanted=lambda: True) is None
+    assert known_speeds("cpu", notes) == []

@@ -116,17 +116,17 @@ def test_a_busy_device_does_not_hold_up_another() -> None:
 def test_the_estimated_start_adds_up_what_is_ahead() -> None:
     queue = queue_of(run("a1", seconds=10), run("b1", "bob", seconds=20), run("g1", "gil", "cuda:0", seconds=99))
     running = [run("x", seconds=5), run("y", device="cuda:0", seconds=7)]
-    assert queue.place("a1", running) == Place(1, 3, 5)
-    assert queue.place("b1", running) == Place(2, 3, 15)
-    assert queue.place("g1", running) == Place(3, 3, 7)
+    assert queue.place("a1", running) == Place(1, 3, 5, "x")
+    assert queue.place("b1", running) == Place(2, 3, 15, "x")
+    assert queue.place("g1", running) == Place(3, 3, 7, "y")
     assert queue.place("x", running) is None
 
 
 def test_the_start_is_unknown_when_a_length_is() -> None:
     queue = queue_of(run("a1"), run("a2"))
     assert queue.place("a1", []) == Place(1, 2, 0)
-    assert queue.place("a2", []) == Place(2, 2, None)
-    assert queue.place("a1", [run("x")]) == Place(1, 2, None)
+    assert queue.place("a2", []) == Place(2, 2, None, "a1")
+    assert queue.place("a1", [run("x")]) == Place(1, 2, None, "x")
 
 
 @pytest.mark.parametrize("running", [[run("x")], [run("x", device="cuda:0")]])
@@ -145,8 +145,8 @@ def test_nothing_starts_beside_a_measured_run() -> None:
 def test_a_measured_run_is_waited_for_on_every_device() -> None:
     queue = queue_of(run("m", "mia", "cuda:0", seconds=30, measured=True), run("b1", "bob", seconds=10))
     running = [run("x", seconds=5)]
-    assert queue.place("m", running) == Place(1, 2, 5)
-    assert queue.place("b1", running) == Place(2, 2, 35)
+    assert queue.place("m", running) == Place(1, 2, 5, "x")
+    assert queue.place("b1", running) == Place(2, 2, 35, "x")
 
 
 def test_a_run_that_returns_comes_before_the_line_and_takes_no_turn() -> None:

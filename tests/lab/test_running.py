@@ -63,12 +63,6 @@ def test_only_so_many_parked_runs_are_kept_and_the_oldest_go_first(tmp_path: Pat
     assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)] == ["run 1"]
 
 
-def test_a_device_kept_free_for_a_measurement_is_busy(tmp_path: Path) -> None:
-    book = having(tmp_path)
-    book.reserved.add("cpu")
-    assert book.busy() == {"cpu"}
-
-
 def test_what_a_run_still_needs(tmp_path: Path) -> None:
     running = of(having(tmp_path, ("first", "cpu")), "first")
     assert running.still_needs(12.0).seconds == 12.0

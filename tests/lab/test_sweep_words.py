@@ -127,7 +127,7 @@ def test_on_what_the_figures_rest() -> None:
         make_record(machine=machine, beside=("x",), recorded_on="Some CPU, 3 May 2026"),
         replace(batch_sizes(0.01, 0.02), complete=False),
     )
-    assert "stopped before its end" in text and "1 other run ran beside it" in text and "Recorded on Some CPU" in text
+    assert "stopped before its end" in text and "Beside it ran x" in text and "Recorded on Some CPU" in text
     assert measured_how(make_record(), result_of(cell_of("a", []))) == "Nothing was measured."
 
 

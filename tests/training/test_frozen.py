@@ -25,7 +25,7 @@ from eurosat_core.training.loop import train
 from eurosat_core.training.network import make_network, preprocessing_for, set_mode
 from tests.training.conftest import of_kind, run
 
-LITE = recipe_config("efficientnet_lite0", "fast", epochs=2, batch_size=16)
+LITE = recipe_config("efficientnet_lite0", "fast", epochs=2, batch_size=16, precision="float32")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], toleranc
 
 @pytest.mark.parametrize(
     "config",
-    [LITE, recipe_config("vgg11_bn", "fast", epochs=2, batch_size=16, pretrained=False)],
+    [LITE, recipe_config("vgg11_bn", "fast", epochs=2, batch_size=16, pretrained=False, precision="float32")],
     ids=["efficientnet_lite0", "vgg11_bn"],
 )
 def test_it_is_the_same_training_as_with_the_whole_network(config: TrainConfig, tiles: TileSet) -> None:

@@ -1,0 +1,244 @@
+"""Which arithmetic and memory layout suit a network on this device: found by trying, within a second, and kept on disk.
+
+`precision="auto"` and `channels_last=None` in a config mean: as this device does it faster. What a processor's name or
+its instruction flags promise is not enough. On two cores with AVX2 only, bfloat16 is emulated, and tilenet learns from
+39 instead of 464 tiles a second; with AMX from 1,128 instead of 633 (batch 128, channels-last).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch.nn import functional
+
+from eurosat_core.data.tiles import TILE_SIDE
+from eurosat_core.machine_notes import MachineNotes, Note
+from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.check import checked_network
+from eurosat_core.models.layout import breaks_channels_last
+from eurosat_core.training.config import AUTO, TrainConfig
+from eurosat_core.training.network import autocast, stand_in
+from eurosat_core.training.tally import wait_for
+
+__all__ = ["FORMS", "Choice", "Form", "Why", "choose", "filled", "form_key", "known_choice", "resolved"]
+
+Why = Literal["faster", "slower", "no_instructions", "emulated", "not_tried"]
+"""Why float32 or bfloat16: bfloat16 was faster, or was not; the device has no instructions for it, or only emulates it;
+it was not tried, since another run wanted the device or the trial failed."""
+
+_SECONDS = 0.5  # all forms together
+_FIRST_STEP_SECONDS, _STEP_SECONDS = 0.01, 0.06
+_MOST_TILES = 128
+_STEPS = 3
+_SURELY_HOPELESS = 5.0  # the same of its first step, in which kernels are compiled (up to 4.5 times as long: AMX)
+_HOPELESS = 2.0  # a form that takes so many times as long as the best one in a small batch needs no large one
+_MARGIN = 1.03  # bfloat16 rounds, so it has to gain something
+FORMS = "forms"
+"""The topic of `MachineNotes` under which trials are kept."""
+
+
+class Form(NamedTuple):
+    """How a network is computed."""
+
+    precision: str
+    channels_last: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The form that was chosen, why this precision, and how many times as fast bfloat16 was (None: not tried)."""
+
+    form: Form
+    why: Why
+    ratio: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**self.form._asdict(), "why": self.why, "ratio": self.ratio}
+
+
+def resolved(
+    config: TrainConfig, notes: MachineNotes | None = None, give_up: Callable[[], bool] = lambda: False
+) -> tuple[TrainConfig, Choice | None]:
+    """`config` with what it leaves to the device filled in, and the choice; None when it leaves nothing open.
+
+    notes: where earlier trials are kept; this one is added. give_up: whether somebody waits for the device; the trial
+    ends then. Runs where the device may be used: in a worker, or on the command line.
+    """
+    if not config.is_open:
+        return config, None
+    choice = known_choice(config, notes) if notes is not None else None
+    if choice is None:
+        seconds, why_not = _tried(config, give_up)
+        if notes is not None and seconds:
+            notes.put(Note(FORMS, config.device, form_key(config), _to_json(seconds, why_not)))
+        choice = choose(config, seconds, why_not)
+    return filled(config, choice), choice
+
+
+def filled(config: TrainConfig, choice: Choice) -> TrainConfig:
+    """`config` in the form of a choice."""
+    if config.source == "features":  # computed channels-last whatever the rest is
+        return replace(config, precision=choice.form.precision, channels_last=bool(config.channels_last))
+    return replace(config, precision=choice.form.precision, channels_last=choice.form.channels_last)
+
+
+def known_choice(config: TrainConfig, notes: MachineNotes) -> Choice | None:
+    """What an earlier trial says of this config; None when there was none. Uses no device."""
+    kept = notes.get(FORMS, config.device, form_key(config))
+    if not isinstance(kept, dict):
+        return None
+    try:
+        seconds = {Form(str(name), bool(last)): float(value) for name, last, value in kept["seconds"]}
+        why_not = kept["why_not"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return choose(config, seconds, why_not if why_not in ("no_instructions", "emulated") else None)
+
+
+def choose(config: TrainConfig, seconds: dict[Form, float], why_not: Why | None = None) -> Choice:
+    """The fastest of the forms that `config` leaves open. seconds: of a step, by form. why_not: why not bfloat16."""
+    best = {
+        precision: min(
+            (form for form in seconds if form.precision == precision and form in _open_forms(config)),
+            key=lambda form: seconds[form],
+            default=None,
+        )
+        for precision in ("float32", "bfloat16")
+    }
+    plain, short = best["float32"], best["bfloat16"]
+    ratio = seconds[plain] / seconds[short] if plain and short else None
+    if config.precision != AUTO:
+        form = best.get(config.precision) or Form(config.precision, bool(config.channels_last))
+        return Choice(form, why_not or "not_tried", ratio)
+    if plain is None and short is None:
+        return Choice(Form("float32", bool(config.channels_last)), why_not or "not_tried")
+    if plain is None or (short is not None and ratio is not None and ratio > _MARGIN):
+        assert short is not None
+        return Choice(short, "faster", ratio)
+    return Choice(plain, "slower" if short is not None else why_not or "not_tried", ratio)
+
+
+def form_key(config: TrainConfig) -> str:
+    """The key of a config's network in the notes."""
+    part = "frozen" if config.source == "features" else ""
+    return "|".join((*map(str, config.architecture), part))
+
+
+def _to_json(seconds: dict[Form, float], why_not: Why | None) -> dict[str, Any]:
+    return {"seconds": [[*form, value] for form, value in seconds.items()], "why_not": why_not}
+
+
+def _open_forms(config: TrainConfig) -> list[Form]:
+    """The forms that `config` leaves open, the likeliest first; without one that PyTorch crashes on."""
+    precisions = ("float32", "bfloat16") if config.precision == AUTO else (config.precision,)
+    layouts = (True, False) if config.channels_last is None else (config.channels_last,)
+    if config.source == "features":
+        layouts = (True,)
+    fragile = config.device == "cpu" and config.network != "" and breaks_channels_last(checked_network(config.network))
+    forms = [Form(precision, last) for last in layouts for precision in precisions]
+    return [each for each in forms if not (fragile and each == Form("float32", True))]
+
+
+def _tried(config: TrainConfig, give_up: Callable[[], bool]) -> tuple[dict[Form, float], Why | None]:
+    """Seconds of a tile in each form, as far as they could be had, and why bfloat16 was not among them.
+
+    Nothing for a trial that ended before all forms had had their turn.
+    """
+    # All forms, whatever this config leaves open: the next one may leave other things open.
+    forms = _open_forms(replace(config, precision=AUTO, channels_last=None))
+    why_not = _no_bfloat16(config.device)
+    if why_not is not None:
+        forms = [each for each in forms if each.precision != "bfloat16"]
+    threads = torch.get_num_threads()
+    try:
+        # One thread: several would wait for each other wherever one of them has to share its core.
+        torch.set_num_threads(1)
+        trial = _Trial(config, give_up)
+        found = trial.seconds(forms, _FIRST_STEP_SECONDS, 1)
+        if len(found) < len(forms):
+            return {}, why_not
+        # In a small batch weighs too much what a step costs whatever its size, such as making short copies of weights.
+        close = sorted(forms, key=lambda form: found[form])
+        close = [each for each in close if found[each] < _HOPELESS * found[close[0]]]
+        return found | trial.seconds(close, _STEP_SECONDS, 2), why_not
+    except RuntimeError:  # an operation that this device does not know in this form, or no memory
+        return {}, why_not
+    finally:
+        torch.set_num_threads(threads)
+
+
+class _Trial:
+    """A network with made-up weights on the device, and a deadline."""
+
+    def __init__(self, config: TrainConfig, give_up: Callable[[], bool]) -> None:
+        self._device = torch.device(config.device)
+        self._trained = not model_entry(config.model).is_pretrained
+        # Of VGG the convolutions: its linear layers are half a gigabyte, and a small part of the work.
+        self._network = stand_in(config, self._device, convolutions_only=not self._trained).train(self._trained)
+        self._give_up = give_up
+        self._deadline = time.perf_counter() + _SECONDS
+        plain = Form("float32", False)  # never slow, so that two tiles tell how many make a step of some length
+        self._tile_seconds = min(self._step(2, plain) for _ in range(2)) / 2
+
+    def seconds(self, forms: list[Form], step_seconds: float, rounds: int) -> dict[Form, float]:
+        """Seconds of a tile, the least of several steps of about so long; only of forms that were reached in time."""
+        count = max(2, min(int(step_seconds / max(self._tile_seconds, 1e-9)), _MOST_TILES))
+        if self._device.type != "cpu":
+            count = _MOST_TILES  # fewer are a matter of launches, which are the same in every form
+        found: dict[Form, float] = {}
+        for at in range(rounds):
+            for form in forms if at % 2 == 0 else reversed(forms):
+                for step in range(_STEPS):
+                    if self._give_up() or time.perf_counter() > self._deadline:
+                        return found
+                    taken = self._step(count, form) / count
+                    if step == 0 and found and taken > _SURELY_HOPELESS * min(found.values()):
+                        found.setdefault(form, taken)
+                        break
+                    if step:  # the first one chooses and compiles kernels
+                        found[form] = min(taken, found.get(form, taken))
+        return found
+
+    def _step(self, count: int, form: Form) -> float:
+        """Seconds of a step forward and, where the network is trained, backward."""
+        layout = torch.channels_last if form.channels_last else torch.contiguous_format
+        network = self._network.to(memory_format=layout)
+        side = TILE_SIDE
+        tiles = torch.zeros(count, 3, side, side, device=self._device).contiguous(memory_format=layout)
+        labels = torch.zeros(count, dtype=torch.int64, device=self._device)
+        wait_for(self._device)
+        began = time.perf_counter()
+        with torch.set_grad_enabled(self._trained), autocast(form.precision, self._device):
+            scores = network(tiles)
+        if self._trained:
+            functional.cross_entropy(scores.float(), labels).backward()
+            network.zero_grad(set_to_none=True)
+        wait_for(self._device)
+        return time.perf_counter() - began
+
+
+@lru_cache(maxsize=32)
+def _no_bfloat16(device: str) -> Why | None:
+    """Why bfloat16 need not be tried on a device; None when only a trial tells."""
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            return None if torch.cuda.is_bf16_supported(including_emulation=False) else "emulated"
+    if device != "cpu":
+        return None
+    return "no_instructions" if _surely_without_instructions() else None
+
+
+def _surely_without_instructions() -> bool:
+    """Whether this is an x86 processor without any instructions for bfloat16. Other processors' flags tell less."""
+    known = dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
+    if known:
+        names = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "avx10_2")
+        return known.get("architecture") == "x86_64" and not any(known.get(name) for name in names)
+    if torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2", "AVX512"):
+        return False
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return all(hasattr(torch.cpu, name) and not getattr(torch.cpu, name)() for name in probes)

@@ -1,0 +1,247 @@
+"""Precision and layout are chosen by trying them on the device, once, and within a bound."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.machine_notes import MachineNotes, machine_notes
+from eurosat_core.training import precision
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import Finished
+from eurosat_core.training.loop import train
+from eurosat_core.training.network import autocast, stand_in
+from eurosat_core.training.precision import Choice, Form, choose, filled, known_choice, resolved
+
+FAST = recipe_config("baseline", "fast")
+SECONDS = {
+    Form("float32", True): 4.0,
+    Form("float32", False): 5.0,
+    Form("bfloat16", True): 3.0,
+    Form("bfloat16", False): 2.0,
+}
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> MachineNotes:
+    return machine_notes(tmp_path, 1)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Form, float]]:
+    """Seconds of a tile in each form, in place of computing; the clock goes on by as much."""
+    told = dict(SECONDS)
+    now = [0.0]
+
+    def step(_trial: Any, count: int, form: Form) -> float:
+        now[0] += count * told[form]
+        return count * told[form]
+
+    monkeypatch.setattr(precision._Trial, "_step", step)
+    monkeypatch.setattr(precision, "_no_bfloat16", lambda _device: None)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
+    yield told
+
+
+def milliseconds(told: dict[Form, float], **of: float) -> None:
+    told.update({Form(name.rstrip("_"), name.endswith("_")): value / 1000 for name, value in of.items()})
+
+
+def test_recipes_of_ours_leave_it_to_the_device_and_the_tutorials_do_not() -> None:
+    for model, recipe in (("baseline", "fast"), ("tilenet", "sprint"), ("tilenet", "fast"), ("tilenet", "record")):
+        assert recipe_config(model, recipe).is_open
+        assert (recipe_config(model, recipe).precision, recipe_config(model, recipe).channels_last) == ("auto", None)
+    assert recipe_config("efficientnet_lite0", "fast").precision == "auto"
+    for model in ("baseline", "tilenet", "vgg11_bn", "efficientnet_lite0"):
+        assert not recipe_config(model, "tutorial").is_open
+
+
+def test_the_fastest_form_that_is_left_open_is_chosen() -> None:
+    assert choose(FAST, SECONDS) == Choice(Form("bfloat16", False), "faster", 2.0)
+    assert choose(replace(FAST, channels_last=True), SECONDS) == Choice(Form("bfloat16", True), "faster", 4 / 3)
+    forced = choose(replace(FAST, precision="float32"), SECONDS)
+    assert forced.form == Form("float32", True), "the layout is still left open"
+
+
+def test_bfloat16_has_to_gain_something() -> None:
+    even = {Form("float32", True): 1.0, Form("bfloat16", True): 0.99}
+    assert choose(FAST, even) == Choice(Form("float32", True), "slower", 1 / 0.99)
+    worse = {Form("float32", True): 1.0, Form("bfloat16", True): 10.0}
+    assert choose(FAST, worse) == Choice(Form("float32", True), "slower", 0.1)
+
+
+@pytest.mark.parametrize("why", ["no_instructions", "emulated"])
+def test_a_device_without_bfloat16_computes_in_float32(why: precision.Why) -> None:
+    known = {form: value for form, value in SECONDS.items() if form.precision == "float32"}
+    assert choose(FAST, known, why) == Choice(Form("float32", True), why)
+
+
+def test_without_a_trial_it_is_float32_in_the_usual_layout() -> None:
+    assert choose(FAST, {}) == Choice(Form("float32", False), "not_tried")
+    assert choose(replace(FAST, channels_last=True), {}).form == Form("float32", True)
+
+
+def test_features_are_chosen_as_they_are_computed() -> None:
+    lite = recipe_config("efficientnet_lite0", "fast")
+    choice = choose(lite, SECONDS)
+    assert choice.form == Form("bfloat16", True), "channels last, whatever the head is"
+    assert not filled(lite, choice).channels_last and filled(lite, choice).precision == "bfloat16"
+
+
+def test_a_form_that_crashes_is_not_chosen() -> None:
+    network = "conv 8 3, conv 4 1 stride 2, flatten, linear out"
+    config = recipe_config("custom", "fast", network=network)
+    assert choose(config, {Form("float32", True): 1.0, Form("float32", False): 9.0}).form == Form("float32", False)
+    assert choose(config, SECONDS).form == Form("bfloat16", False)
+
+
+def test_a_trial_is_noted_and_made_once(notes: MachineNotes, steps: dict[Form, float]) -> None:
+    milliseconds(steps, float32=2, float32_=1.5, bfloat16=3, bfloat16_=4)
+    assert known_choice(FAST, notes) is None
+    config, choice = resolved(FAST, notes)
+    assert (config.precision, config.channels_last, config.is_open) == ("float32", True, False)
+    assert choice is not None and choice.why == "slower" and choice.ratio == pytest.approx(1.5 / 3, rel=0.01)
+    milliseconds(steps, float32=2, float32_=2, bfloat16=1, bfloat16_=1)  # nobody looks again
+    assert resolved(FAST, notes) == (config, choice) and known_choice(FAST, notes) == choice
+    assert resolved(replace(FAST, precision="bfloat16"), notes)[0].channels_last is False
+    assert resolved(recipe_config("tilenet", "fast"), notes)[0].precision == "bfloat16", "another network is tried"
+
+
+def test_what_is_settled_needs_no_trial(notes: MachineNotes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_tried", lambda *_: pytest.fail("was tried"))
+    config = TrainConfig(precision="bfloat16", channels_last=True)
+    assert resolved(config, notes) == (config, None)
+
+
+def test_a_hopeless_form_gets_one_step_and_no_large_batch(steps: dict[Form, float]) -> None:
+    milliseconds(steps, float32=2, float32_=1, bfloat16=20, bfloat16_=30)
+    trial = precision._Trial(FAST, lambda: False)
+    found = trial.seconds(list(SECONDS), 0.01, 1)
+    assert found == pytest.approx(steps)
+    # Two steps of two tiles to know how long one is; then batches of 5: three steps, and one in a hopeless form.
+    assert precision.time.perf_counter() == pytest.approx(0.008 + 5 * (3 * 0.002 + 3 * 0.001 + 0.02 + 0.03))
+
+
+def test_the_trial_is_over_in_time_even_if_a_form_takes_seconds(steps: dict[Form, float], notes: MachineNotes) -> None:
+    milliseconds(steps, float32=20, float32_=20, bfloat16=400, bfloat16_=400)
+    config, choice = resolved(FAST, notes)
+    assert config.precision == "float32" and choice is not None
+    assert precision.time.perf_counter() < 3.0, "a step of two tiles of each hopeless form, and nothing else of these"
+
+
+def test_a_trial_that_is_given_up_is_not_noted(notes: MachineNotes, steps: dict[Form, float]) -> None:
+    milliseconds(steps, float32=2, float32_=1, bfloat16=1, bfloat16_=1)
+    config, choice = resolved(FAST, notes, lambda: True)
+    assert not config.is_open and choice is not None and choice.why == "not_tried"
+    assert known_choice(FAST, notes) is None
+    assert resolved(FAST, notes)[1] != choice
+
+
+@pytest.mark.parametrize("damaged", [3, {}, {"seconds": 3}, {"seconds": [[1]], "why_not": None}])
+def test_a_damaged_note_is_as_none(notes: MachineNotes, damaged: Any) -> None:
+    notes.put(precision.Note(precision.FORMS, "cpu", precision.form_key(FAST), damaged))
+    assert known_choice(FAST, notes) is None
+
+
+def test_a_device_that_fails_in_a_trial_leaves_it_at_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> float:
+        raise RuntimeError("not implemented for bfloat16")
+
+    monkeypatch.setattr(precision._Trial, "_step", fail)
+    config, choice = resolved(FAST)
+    assert (config.precision, config.channels_last) == ("float32", False)
+    assert choice is not None and choice.why in ("not_tried", "no_instructions")
+
+
+@pytest.mark.parametrize("model", ["baseline", "tilenet", "efficientnet_lite0", "vgg11_bn"])
+def test_a_real_trial_on_this_machine(model: str, notes: MachineNotes) -> None:
+    torch.manual_seed(5)
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    recipe = recipe_config(model, "fast", pretrained=False)
+    began = time.perf_counter()
+    config, choice = resolved(recipe, notes)
+    taken = time.perf_counter() - began
+    assert config.precision in ("float32", "bfloat16") and isinstance(config.channels_last, bool)
+    assert choice is not None and choice.form.precision == config.precision
+    assert torch.equal(before, torch.random.get_rng_state()) and torch.get_num_threads() == threads
+    assert taken < 60, "bounded, however busy this machine is"
+    if choice.why != "not_tried":
+        assert known_choice(recipe, notes) == choice
+
+
+@pytest.mark.parametrize(
+    ("flags", "capability", "sure"),
+    [
+        ({"architecture": "x86_64", "avx2": True}, "AVX2", True),
+        ({"architecture": "x86_64", "avx512_f": True}, "AVX512", True),
+        ({"architecture": "x86_64", "avx512_bf16": True}, "AVX512", False),
+        ({"architecture": "x86_64", "amx_bf16": True}, "AVX512", False),
+        ({"architecture": "x86_64", "avx_ne_convert": True}, "AVX2", False),
+        ({"architecture": "aarch64"}, "DEFAULT", False),
+    ],
+)
+def test_flags_are_asked_only_for_what_is_surely_not_there(
+    monkeypatch: pytest.MonkeyPatch, flags: dict[str, Any], capability: str, sure: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert precision._surely_without_instructions() == sure
+
+
+@pytest.mark.parametrize(("short", "sure"), [(False, True), (True, False)])
+def test_an_older_pytorch_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch, short: bool, sure: bool) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: short, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert precision._surely_without_instructions() == sure
+
+
+@pytest.mark.parametrize(("native", "why"), [(True, None), (False, "emulated")])
+def test_a_gpu_must_have_bfloat16_of_its_own(monkeypatch: pytest.MonkeyPatch, native: bool, why: str | None) -> None:
+    asked: list[tuple[str, bool]] = []
+
+    class On:
+        def __init__(self, device: str) -> None:
+            self.device = device
+
+        def __enter__(self) -> None:
+            asked.append((self.device, False))
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def supported(including_emulation: bool = True) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "device", On)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert precision._no_bfloat16.__wrapped__("cuda:1") == why
+    assert asked == [("cuda:1", False)], "the run's own device is asked"
+
+
+def test_a_training_settles_what_was_left_open(small_tiles: TileSet) -> None:
+    events = list(train(replace(FAST, epochs=1, batch_size=20), small_tiles))
+    assert isinstance(events[-1], Finished)
+
+
+def test_an_open_precision_is_never_computed_in() -> None:
+    with pytest.raises(ValueError, match="auto"):
+        autocast("auto", torch.device("cpu"))
+
+
+def test_a_stand_in_has_the_layers_of_the_network_and_gives_numbers() -> None:
+    from eurosat_core.training.network import make_network
+
+    for model in ("baseline", "tilenet", "efficientnet_lite0"):
+        config = TrainConfig(model=model, pretrained=False)
+        made, drawn = stand_in(config, torch.device("cpu")).eval(), make_network(config, 10)
+        shapes = [{name: value.shape for name, value in each.state_dict().items()} for each in (made, drawn)]
+        assert shapes[0] == shapes[1]
+        frozen = [[each.requires_grad for each in network.parameters()] for network in (made, drawn)]
+        assert frozen[0] == frozen[1]
+        assert torch.isfinite(made(torch.rand(2, 3, 64, 64))).all()

@@ -1,0 +1,143 @@
+"""How many CPU threads a training takes beside other work, and that it says so."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from eurosat_core.cores import Load
+from eurosat_core.data.tiles import TileSet
+from eurosat_core.training import threads
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import Finished, Started, StepDone, ThreadsChanged, event_from_dict, event_to_dict
+from eurosat_core.training.loop import train
+from eurosat_core.training.threads import ThreadGovernor
+
+
+class Machine:
+    """Other processes that keep so many cores busy, and a clock that goes on by two seconds at each look."""
+
+    def __init__(self, *busy: float | None) -> None:
+        self.busy = list(busy)
+        self.now = 0.0
+
+    def look(self) -> Load | None:
+        self.now += 2.0
+        busy = self.busy.pop(0) if self.busy else 0.0
+        return None if busy is None else Load(2.0, 1.0, busy)
+
+
+@pytest.fixture(autouse=True)
+def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine of two cores; the threads of this process are as they were afterwards."""
+    monkeypatch.setattr(threads, "usable_cores", lambda: {0, 1})
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def counts(most: int, *busy: float | None) -> list[int]:
+    """Threads after each look at a machine of so many cores as `most`, or two."""
+    machine = Machine(*busy)
+    governor = ThreadGovernor(most, machine.look, lambda: machine.now)
+    found = []
+    for _ in busy:
+        governor.look()
+        assert torch.get_num_threads() == governor.threads
+        found.append(governor.threads)
+    return found
+
+
+def test_an_idle_machine_gives_all() -> None:
+    assert counts(2, 0.0, 0.05, 0.3) == [2, 2, 2]
+
+
+def test_a_busy_process_costs_a_thread_until_it_is_gone() -> None:
+    # Beside two threads a process that wants a whole core gets two thirds of one; beside one thread all of it.
+    assert counts(2, 0.67, 1.0, 1.0, 0.1, 0.05) == [1, 1, 1, 2, 2]
+
+
+def test_one_is_the_least() -> None:
+    assert counts(2, 1.3, 1.33, 2.0) == [1, 1, 1]
+    assert counts(1, 0.9, 0.0) == [1, 1]
+
+
+def test_half_a_busy_core_changes_nothing_either_way() -> None:
+    assert counts(2, 0.4, 0.4) == [2, 2]
+    assert counts(2, 1.0, 0.4, 0.4) == [1, 1, 1]
+
+
+def test_a_moment_tells_nothing() -> None:
+    assert counts(2, None, 0.9) == [2, 1]
+
+
+def test_on_many_cores_each_busy_one_costs_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: set(range(16)))
+    monkeypatch.setattr(torch, "set_num_threads", lambda _count: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: found[-1])
+    found: list[int] = []
+    machine = Machine(0.5, 1.0, 3.2, 3.2, 1.0, 0.0)
+    governor = ThreadGovernor(16, machine.look, lambda: machine.now)
+    for _ in range(6):
+        governor.look()
+        found.append(governor.threads)
+    assert found == [15, 15, 13, 13, 15, 16]
+
+
+def test_cores_that_a_training_leaves_free_anyway_are_others_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: set(range(16)))
+    machine = Machine(8.0, 14.9)
+    governor = ThreadGovernor(2, machine.look, lambda: machine.now)
+    assert not governor.look() and governor.threads == 2
+    assert governor.look() and governor.threads == 1
+
+
+def test_it_is_looked_at_once_a_second() -> None:
+    now, looks = [0.0], [0]
+
+    def look() -> Load:
+        looks[0] += 1
+        return Load(1.0, 1.0, 0.0)
+
+    governor = ThreadGovernor(2, look, lambda: now[0])
+    for _ in range(100):
+        governor.look()
+        now[0] += 0.05
+    assert looks[0] == 5
+
+
+def test_settling_waits_for_the_first_look_only() -> None:
+    machine = Machine(None, None, 0.9)
+    governor = ThreadGovernor(2, machine.look, lambda: machine.now)
+    governor.settle()
+    assert governor.threads == 1 and governor.busy_cores == 0.9
+    idle = Machine(0.0)
+    governor = ThreadGovernor(2, idle.look, lambda: idle.now)
+    governor.settle()
+    assert governor.threads == 2 and not idle.busy
+
+
+def test_a_training_tells_every_change(small_tiles: TileSet) -> None:
+    machine = Machine(0.0, 0.0, 0.9, 1.0, 0.0)
+    config = TrainConfig(source="memory", epochs=2, batch_size=20)
+    governor = ThreadGovernor(2, machine.look, lambda: machine.now)
+    events = list(train(config, small_tiles, governor=governor))
+    assert [each.threads for each in events if isinstance(each, Started)] == [2]
+    changes = [each for each in events if isinstance(each, ThreadsChanged)]
+    assert [(each.threads, each.busy_cores) for each in changes] == [(1, 0.9), (2, 0.0)]
+    assert 0 < changes[0].seconds < changes[1].seconds < next(e for e in events if isinstance(e, Finished)).seconds
+    assert all(event_from_dict(event_to_dict(each)) == each for each in changes)
+    # A change stands between two steps.
+    at = events.index(changes[0])
+    assert isinstance(events[at - 1], StepDone) and isinstance(events[at + 1], StepDone)
+
+
+def test_fewer_threads_do_the_same_training(small_tiles: TileSet) -> None:
+    config = TrainConfig(source="memory", epochs=1, batch_size=20)
+    machine = Machine(0.0, 0.9, 0.0, 0.9, 0.0)
+    governed = list(train(config, small_tiles, governor=ThreadGovernor(2, machine.look, lambda: machine.now)))
+    plain = list(train(config, small_tiles))
+    assert sum(isinstance(each, ThreadsChanged) for each in governed) == 4
+    last = [next(e for e in events if isinstance(e, Finished)) for events in (governed, plain)]
+    assert last[0].val_loss == pytest.approx(last[1].val_loss, rel=1e-3)
+    assert sum(isinstance(each, StepDone) for each in governed) == sum(isinstance(each, StepDone) for each in plain)
