@@ -27,6 +27,7 @@ from eurosat_core.training.augmentation import Augmentation
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
+from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import split_for, tile_source
 
@@ -77,6 +78,7 @@ def record(
     if problem := profile_problem(config):
         raise ConfigError(problem)
     with explained(config):
+        config, _ = resolved(config)
         recorder = _Recorder(config, plan, tiles)
     try:
         yield recorder.started()

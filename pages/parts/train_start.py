@@ -74,6 +74,8 @@ def draw() -> None:
     elif estimate is None:
         st.fragment(_wait_for_estimate, run_every=1.0)(config)
     else:
+        if estimate.is_rough and lab.is_measuring(config):
+            st.fragment(_wait_for_better, run_every=1.0)(config)
         words = [estimate.basis]
         if train_state.chosen_by_lab():
             words.append("So many epochs and tiles that it is over within a minute here.")
@@ -88,6 +90,12 @@ def _wait_for_estimate(config: TrainConfig) -> None:
     if session.lab().estimate(config) is not None:
         st.rerun()
     st.caption(no_estimate(config))
+
+
+def _wait_for_better(config: TrainConfig) -> None:
+    """Draw the page again once the network itself was measured, or will not be."""
+    if session.lab().sure_seconds(config) is not None or not session.lab().is_measuring(config):
+        st.rerun()
 
 
 def no_estimate(config: TrainConfig) -> str:

@@ -171,7 +171,8 @@ def test_loader_workers_take_cores_from_the_training() -> None:
     slow = 3 * (750 * (0.8e-3 + 3e-3) / 2 + 250 * (0.8e-3 / 3 + 3e-3) / 2) + START
     assert estimate(LOADER, speeds=hard).seconds == pytest.approx(slow)
     many = estimate_seconds(LOADER, used(), [], SPEEDS, MACS, {**MACHINE, "threads": 16})
-    assert many is not None and many.seconds < estimate(LOADER).seconds / 1.5, "sixteen cores have room for both"
+    # Then nothing but the two workers' opening counts: 1.5 × 0.6 ms / 2.
+    assert many is not None and many.seconds == pytest.approx(3 * 1000 * 0.45e-3 + START)
 
 
 def test_beside_a_gpu_the_slower_side_counts() -> None:

@@ -180,7 +180,7 @@ def started(lab: Lab, state: str, *events) -> str:
 def test_a_waiting_profile_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
     test = look(app, run=started(lab, "queued"))
-    assert "Place 2 of 3 in the queue. It starts in about 41 s." in says(test)
+    assert "Yours starts in about 41 s." in says(test)
     assert test.button(key="profiler_stop").label == "Leave the queue"
 
 

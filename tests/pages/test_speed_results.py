@@ -86,7 +86,7 @@ def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
 def test_what_ran_beside_is_told(lab: Lab, app: App) -> None:
     put_experiment(lab, ME, beside=("ada’s run",))
     words = says(look(app))
-    assert "Meanwhile this machine also computed: ada’s run." in words and "1 other run ran beside it" in words
+    assert "Meanwhile this machine also computed: ada’s run." in words and "Beside it ran ada’s run" in words
 
 
 def test_a_recorded_one_is_marked_and_no_guess_is_held_against_it(lab: Lab, app: App) -> None:

@@ -14,7 +14,7 @@ def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.M
     record = put(lab, "queued", [])
     monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
     test = app("train.py", run=record.id)
-    assert "Place 2 of 3 in the queue. It starts in about 41 s." in shown(test)
+    assert "Yours starts in about 41 s." in shown(test)
     assert test.button(key="run_stop").label == "Leave the queue"
     assert "run_pause" not in keys(test)
 

@@ -15,7 +15,7 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
-from pages.parts import lesson, train_start
+from pages.parts import train_start
 from pages.parts.train_state import ALL_TILES
 from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 
@@ -40,37 +40,63 @@ def test_the_page_keeps_the_contract(lab: Lab, app: App) -> None:
 
 def test_without_a_measurement_there_is_no_estimate_and_the_page_says_so(lab: Lab, app: App) -> None:
     test = app("train.py")
-    assert test.button(key="train_start").label == "Train on CPU"
-    assert "Nothing was measured on this device yet" in shown(test)
+    assert test.button(key="train_start").label == "Train on CPU · 3 epochs"
+    assert "How long it takes is" in shown(test)
 
 
 def test_the_estimate_stands_on_the_button(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "estimate", lambda _config: Estimate(12.4, "From a dream."))
     test = app("train.py")
-    assert test.button(key="train_start").label == "Train on CPU · about 12 s"
+    assert test.button(key="train_start").label == "Train on CPU · 3 epochs · about 12 s"
     assert "From a dream." in shown(test)
     assert "train_smaller" not in keys(test)
 
 
-def test_an_estimate_from_a_busy_machine_is_drawn_again_when_there_is_a_better_one(
+def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
     lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    estimates = {"now": Estimate(60.0, "Beside other work.", is_provisional=True)}
+    estimates = {"now": Estimate(60.0, "From another network.", is_rough=True)}
     monkeypatch.setattr(lab, "estimate", lambda _config: estimates["now"])
+    monkeypatch.setattr(lab, "is_measuring", lambda _config: estimates["now"].is_rough)
     test = app("train.py")
-    assert test.button(key="train_start").label == "Train on CPU · about 1 min 00 s"
-    before = lesson.plain
+    assert test.button(key="train_start").label.endswith("about 1 min 00 s")
+    before = lab.is_measuring
 
-    def measured_meanwhile(words: str) -> str:
+    def measured_meanwhile(config: TrainConfig) -> bool:
         """While the page is drawn, just before the fragment that waits."""
-        if "Beside" in words:
-            estimates["now"] = Estimate(20.0, "In calm.")
-        return before(words)
+        told = before(config)
+        estimates["now"] = Estimate(20.0, "From its own.")
+        return told
 
-    monkeypatch.setattr(lesson, "plain", measured_meanwhile)
+    monkeypatch.setattr(lab, "is_measuring", measured_meanwhile)
     test.run()
-    assert test.button(key="train_start").label == "Train on CPU · about 20 s"
-    assert "In calm." in shown(test) and "Beside other work." not in shown(test)
+    assert test.button(key="train_start").label.endswith("about 20 s")
+    assert "From its own." in shown(test) and "From another network." not in shown(test)
+
+
+def test_the_lessons_training_fits_the_machine(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One epoch takes 2 seconds here: five of them are 10, and 15 are aimed at."""
+    monkeypatch.setattr(lab, "estimate", lambda config: Estimate(2.0 * config.epochs, "From a dream."))
+    test = app("train.py")
+    assert test.session_state["train_epochs"] == 8
+    assert test.button(key="train_start").label == "Train on CPU · 8 epochs · about 16 s"
+    assert "Changed:" not in shown(test)
+    test.button(key="train_reset").click().run()
+    assert test.session_state["train_epochs"] == 3, "the lesson's settings are one click away"
+    test.run()
+    assert test.session_state["train_epochs"] == 3
+
+
+def test_what_a_participant_chose_is_not_fitted(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    speed: dict[str, float | None] = {"epoch": None}
+    monkeypatch.setattr(
+        lab, "estimate", lambda config: Estimate(speed["epoch"] * config.epochs, "x") if speed["epoch"] else None
+    )
+    test = app("train.py")
+    test.get_by_key("train_epochs").set_value(5).run()
+    speed["epoch"] = 0.1
+    test.run()
+    assert test.session_state["train_epochs"] == 5
 
 
 def test_a_long_training_offers_a_smaller_one(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +155,7 @@ def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: st
     words = shown(test)
     assert f"batches of {config.batch_size}" in words
     assert f"{choices.OPTIMIZER_NAMES[config.optimizer]} {config.learning_rate:g}" in words
-    assert config.precision in words
+    assert ("bfloat16" if config.precision == "auto" else config.precision) in words
     help_text = unescaped(test.get_by_key("train_tiles").proto.help)
     assert f"{100 * config.train_fraction:.0f} % are for training" in help_text
 
