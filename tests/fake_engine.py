@@ -226,14 +226,19 @@ def fake_lab(
 ) -> tuple[Lab, FakeEngine]:
     """An open lab whose tiles and devices are known and measured. Close it at the end of the test."""
     engine = engine or FakeEngine()
-    lab = Lab(lab_settings(folder, tiles, **settings), engine)
-    (lab.settings.cache / "machine.json").unlink(missing_ok=True)  # many tests share that folder
-    lab._load.free_cores = lambda: 64.0  # type: ignore[method-assign]  # whatever keeps this machine busy
-    lab.open()
+    lab = new_lab(lab_settings(folder, tiles, **settings), engine).open()
     eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
     if engine.speeds and engine.probe_error is None:
         eventually(lambda: lab.estimate(CONFIG) or engine.order)  # a run that waited may come first
     return lab, engine
+
+
+def new_lab(settings: Settings, engine: FakeEngine) -> Lab:
+    """A lab that is not open yet, on a machine that nothing keeps busy and of which nothing is known."""
+    lab = Lab(settings, engine)
+    (settings.cache / "machine.json").unlink(missing_ok=True)  # many tests share that folder
+    lab._load.free_cores = lambda: 64.0  # type: ignore[method-assign]
+    return lab
 
 
 def running(lab: Lab, engine: FakeEngine, owner: str = "ada", config: TrainConfig = CONFIG) -> RunRecord:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, tiles_used
+from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, new_lab, tiles_used
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab, set_current_lab
@@ -35,7 +35,7 @@ def make_lab(tmp_path: Path, tile_cache: Path) -> Iterator[Callable[..., Lab]]:
 
     def make(engine: FakeEngine | None = None, data: Path | None = None, *, ready: bool = True) -> Lab:
         settings = lab_settings(tmp_path, None, cache=tile_cache, data=data, threads=2)
-        lab = Lab(settings, engine or FakeEngine(speeds=())).open()
+        lab = new_lab(settings, engine or FakeEngine(speeds=())).open()
         opened.append(lab)
         set_current_lab(lab)
         if ready:
