@@ -22,6 +22,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.wording import device_name
 
 __all__ = ["main"]
 
@@ -126,14 +127,30 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
 def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, Any], int]:
     """What `doctor` prints and `prepare` ends with."""
     from eurosat_core.devices import needless_gpu_build, probe_devices
-    from eurosat_core.lab.doctor import TilesState, build_checks, profiler_checks, room_check
+    from eurosat_core.lab.doctor import TilesState, build_checks, precision_checks, profiler_checks, room_check
     from eurosat_core.profiling.kernels_seen import kernels_problem
 
     devices = probe_devices()
     checks = room_check(settings, TilesState(tile_set, problem=problem), devices, devices_known=True)
-    checks += (*build_checks(needless_gpu_build()), *profiler_checks(devices, kernels_problem))
+    checks += (
+        *build_checks(needless_gpu_build()),
+        *precision_checks(devices, lambda device: _chosen_precision(device, settings)),
+        *profiler_checks(devices, kernels_problem),
+    )
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
+
+
+def _chosen_precision(device: str, settings: Settings) -> str:
+    """In which precision the baseline's Fast recipe computes on a device, and why; tried now, if it never was."""
+    from eurosat_core.lab.form_words import form_text
+    from eurosat_core.machine_notes import machine_notes
+    from eurosat_core.training.precision import resolved
+
+    notes = machine_notes(settings.cache, settings.threads)
+    choice = resolved(recipe_config("baseline", "fast", device=device), notes)[1]
+    assert choice is not None, "the recipe leaves it open"
+    return f"{device_name(device)}: {form_text(choice)}"
 
 
 def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:

@@ -57,7 +57,7 @@ VARIABLES = (
     Variable(
         "EUROSAT_THREADS",
         "the number of cores; in the app one less for each GPU, whose worker needs it",
-        "CPU threads that one training uses.",
+        "The most CPU threads that one training uses; beside other busy programs it takes fewer.",
     ),
     Variable("EUROSAT_QUEUE_LIMIT", "4", "How many runs one participant may have waiting at a time."),
     Variable("EUROSAT_PAUSE_MINUTES", "10", "After how many minutes a paused run gives its place to the next one."),

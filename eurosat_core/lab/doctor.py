@@ -20,7 +20,15 @@ from eurosat_core.devices import Device
 from eurosat_core.settings import Settings
 from eurosat_core.wording import bytes_text, count
 
-__all__ = ["CPU_ONLY_INSTALL", "Check", "TilesState", "build_checks", "profiler_checks", "room_check"]
+__all__ = [
+    "CPU_ONLY_INSTALL",
+    "Check",
+    "TilesState",
+    "build_checks",
+    "precision_checks",
+    "profiler_checks",
+    "room_check",
+]
 
 CPU_ONLY_INSTALL = (
     "python3 -m venv --clear .venv && .venv/bin/pip install uv && "
@@ -152,6 +160,11 @@ def build_checks(needless: str) -> tuple[Check, ...]:
         return ()
     remedy = f"Without a GPU the CPU-only build is enough, and several GB smaller: {CPU_ONLY_INSTALL}"
     return (Check("PyTorch", "ready", f"{needless}, built for GPUs; none was found here", remedy),)
+
+
+def precision_checks(devices: Sequence[Device], chosen: Callable[[str], str]) -> tuple[Check, ...]:
+    """A line for each device: in which precision our recipes compute there, and why. chosen: tries it on a device."""
+    return tuple(Check("Precision", "ready", chosen(each.id)) for each in devices if each.available)
 
 
 def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> tuple[Check, ...]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import dask.config
 import psutil
-from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker, wait
+from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.loader_workers import warm_loader_workers
@@ -234,13 +234,13 @@ class DaskEngine:
     def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
         cache = str(self._settings.cache) if self._cluster is not None else None
         if (preparing := self._preparing.get(config.device)) is not None:
-            wait(preparing)
+            preparing.result()  # beside the loading of torch everything seems slow
         future = self._submit(_measure_in_worker, config, threads, cache, device=config.device)
         notes: list[Note] | None = future.result(timeout=_MEASURING_SECONDS)
         return notes
 
     def stop_measuring(self) -> None:
-        self._open_client.run(_stop_measuring, wait=False)
+        self._open_client.run(_stop_measuring)
 
     def start(self, job: Job) -> None:
         address = self._address_for(job.config.device)

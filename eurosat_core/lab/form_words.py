@@ -1,4 +1,4 @@
-"""Why a network is computed in this precision on this device, in a sentence."""
+"""Why a network is computed in this precision on this device, and on what machine, in words."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from eurosat_core import wording
 from eurosat_core.training.config import AUTO, TrainConfig
 from eurosat_core.training.precision import Choice, Form, Why
 
-__all__ = ["choice_of", "form_text", "precision_text"]
+__all__ = ["choice_of", "form_text", "machine_table", "precision_text"]
 
 _WHY: dict[Why, str] = {
     "no_instructions": "this processor has no fast bfloat16",
@@ -37,6 +37,20 @@ def choice_of(noted: Any) -> Choice | None:
         return Choice(form, noted["why"], float(ratio) if ratio is not None else None)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def machine_table(machine: dict[str, Any]) -> dict[str, str]:
+    """What a run notes of the machine, in words: what it is → how it is."""
+    words = {name.replace("_", " ").capitalize(): str(value) for name, value in machine.items() if name not in _SPECIAL}
+    if (choice := choice_of(machine.get("form"))) is not None:
+        words["Chosen here"] = form_text(choice)
+    busy = machine.get("busy_elsewhere")
+    if isinstance(busy, int | float):
+        words["Other programs"] = f"kept {busy:.1f} cores busy"
+    return words
+
+
+_SPECIAL = ("form", "busy_elsewhere")
 
 
 def _reason(choice: Choice) -> str:

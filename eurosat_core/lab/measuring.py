@@ -65,9 +65,19 @@ class Measuring:
         threading.Thread(target=self._measure, args=(config, key), name="eurosat-measuring", daemon=True).start()
 
     def give_way(self) -> None:
-        """End what is being measured: somebody asks for a run."""
+        """End what is being measured: somebody asks for a run, and does not wait for the answer.
+
+        The worker that gets the run ends it, too; this is for those of other devices.
+        """
         if self._working:
+            threading.Thread(target=self._stop, name="eurosat-stop-measuring", daemon=True).start()
+
+    def _stop(self) -> None:
+        try:
             self._engine.stop_measuring()
+        except Exception:
+            if not self._closed:
+                logger.warning("a measurement could not be told to end", exc_info=True)
 
     def close(self) -> None:
         """Measure nothing any more."""

@@ -52,7 +52,7 @@ class Engine(Protocol):
         ...
 
     def stop_measuring(self) -> None:
-        """End what is being measured; returns at once."""
+        """End what is being measured, on all workers."""
         ...
 
     def start(self, job: Job) -> None:

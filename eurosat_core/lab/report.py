@@ -17,6 +17,7 @@ from eurosat_core.lab.comparison import RunFigures, differences, run_figures, sa
 from eurosat_core.lab.comparison_frames import figures_note
 from eurosat_core.lab.confusion import score_remarks
 from eurosat_core.lab.contenders import Contender, classifiers
+from eurosat_core.lab.form_words import machine_table
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 
@@ -188,7 +189,7 @@ def _made_with(label: str, record: RunRecord) -> str:
         "Started": _clock(record.started),
         "Ended": _clock(record.ended),
         "Ran beside it": wording.listed(list(record.company)) or "nothing",
-        **{str(name).replace("_", " ").capitalize(): value for name, value in record.machine.items()},
+        **machine_table(record.machine),
     }
     if record.recorded_on:
         facts["Recorded on"] = record.recorded_on

@@ -175,20 +175,17 @@ def _cpu_arithmetic(overview: Overview, known: Mapping[str, Any]) -> Advice | No
     share, matrix = _share(overview, "CPU exec"), overview.facts.host_matrix_share
     if overview.devices or matrix is None or share * matrix < HOST_SHARE:
         return None
-    change = {"channels_last": True, "precision": "bfloat16"}
-    change = {name: value for name, value in change.items() if known.get(name) != value}
-    return (
-        Advice(
-            "cpu_arithmetic",
-            "The CPU's arithmetic is the limit",
-            f"Computing took {_of_step(overview, 'CPU exec')}, and {percent(matrix)} of the operators' time went into "
-            "convolutions and matrix products.",
-            "Let the CPU compute them in a form that suits it: channels last and, where it helps, bfloat16.",
-            change,
-            share * matrix,
-        )
-        if change
-        else None
+    if known.get("channels_last") or known.get("precision") == "bfloat16":  # it was looked for already
+        return None
+    return Advice(
+        "cpu_arithmetic",
+        "The CPU's arithmetic is the limit",
+        f"Computing took {_of_step(overview, 'CPU exec')}, and {percent(matrix)} of the operators' time went into "
+        "convolutions and matrix products.",
+        "Let the lab try which precision and memory layout this processor is fastest in.",
+        # Which that is depends on its instructions: bfloat16 can be much faster, and many times slower.
+        {"channels_last": None, "precision": "auto"},
+        share * matrix,
     )
 
 

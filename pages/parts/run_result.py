@@ -9,7 +9,7 @@ from eurosat_core.charts import training as charts
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
 from eurosat_core.errors import LabError
-from eurosat_core.lab import choices, findings, frames, pace
+from eurosat_core.lab import choices, findings, form_words, frames, pace
 from eurosat_core.lab.history import History
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
@@ -146,7 +146,7 @@ def _made_with(record: RunRecord) -> None:
             words["Time taken"] = wording.duration(seconds)
             if record.features_taken:
                 words["Time taken"] += ", with outputs of its frozen part from an earlier run"
-        words |= {str(name).replace("_", " ").capitalize(): str(value) for name, value in record.machine.items()}
+        words |= form_words.machine_table(record.machine)
         words["Ran beside it"] = wording.listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
         right.table(cells, border="horizontal", alt="Machine, versions and times of this run")

@@ -15,9 +15,11 @@ from fake_engine import CONFIG, eventually, lab_settings, refused, wait_for_stat
 
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.lab.engine import DaskEngine
+from eurosat_core.lab.form_words import choice_of
 from eurosat_core.lab.lab import Lab, open_lab
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.training.config import recipe_config
 
 pytestmark = pytest.mark.engine
 
@@ -85,6 +87,24 @@ def test_a_training_goes_through_a_worker(lab: Lab) -> None:
     assert lab.store.load(run.id, "model.pt")
     found = lab.estimate(CONFIG)
     assert found and run.id in found.basis
+
+
+def test_a_worker_measures_what_an_estimate_needs_and_a_run_settles_what_was_left_open(lab: Lab) -> None:
+    recipe = recipe_config("baseline", "fast", epochs=1, batch_size=20)
+    eventually(lambda: lab.sure_seconds(recipe), PATIENCE)
+    assert not lab.settled(recipe).is_open and lab.form_choice(recipe) is not None
+    run = lab.submit(recipe, "ada")
+    done = wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
+    assert done.config == lab.settled(recipe) and choice_of(done.machine["form"]) == lab.form_choice(recipe)
+
+
+def test_a_run_that_comes_in_the_middle_of_a_measurement_goes_first(lab: Lab) -> None:
+    large = "conv 64 5 pad same, relu, conv 64 5 pad same, relu, maxpool 8, flatten, linear out"
+    config = recipe_config("custom", "fast", network=large)
+    eventually(lambda: lab.estimate(config) is not None and lab._measuring._working, PATIENCE)
+    run = lab.submit(CONFIG, "ada")
+    wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
+    eventually(lambda: not lab._measuring._working, PATIENCE)
 
 
 def test_pause_one_step_resume_stop(lab: Lab) -> None:

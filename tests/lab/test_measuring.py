@@ -127,7 +127,7 @@ def test_a_run_does_not_wait_for_a_measurement(tmp_path: Path, small_tiles: Tile
         engine.measuring.wait(20)
         run = lab.submit(CONFIG, "ada")
         engine.wait_for(run.id)
-        assert engine.stopped_measuring == 1
+        eventually(lambda: engine.stopped_measuring == 1)
         eventually(lambda: not lab._measuring._working)
         assert lab.is_measuring(CONFIG), "it gave way, so it may come later"
     finally:

@@ -38,7 +38,7 @@ CASES = {
     "cpu_arithmetic": (
         {"CPU_exec": 95, "facts": Facts(host_matrix_share=0.8)},
         "80.0",
-        {"channels_last": True, "precision": "bfloat16"},
+        {"channels_last": None, "precision": "auto"},
     ),
     "memory_full": (
         {**BUSY_GPU, "peaks": {"cuda:0": 30 * 1024**3}, "facts": Facts(memory_device="cuda:0", memory_share=0.94)},

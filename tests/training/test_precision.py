@@ -1,5 +1,9 @@
 """Precision and layout are chosen by trying them on the device, once, and within a bound."""
 
+import os
+import platform
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -245,3 +249,16 @@ def test_a_stand_in_has_the_layers_of_the_network_and_gives_numbers() -> None:
         frozen = [[each.requires_grad for each in network.parameters()] for network in (made, drawn)]
         assert frozen[0] == frozen[1]
         assert torch.isfinite(made(torch.rand(2, 3, 64, 64))).all()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only such processors can be limited so")
+def test_a_processor_with_avx2_only_computes_in_float32() -> None:
+    """There bfloat16 is emulated: tilenet is ten times slower in it."""
+    code = (
+        "from eurosat_core.training.config import recipe_config\n"
+        "from eurosat_core.training.precision import resolved\n"
+        "print(resolved(recipe_config('tilenet', 'fast'))[0].precision)\n"
+    )
+    environ = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    told = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "float32"
