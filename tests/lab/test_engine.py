@@ -101,7 +101,7 @@ def test_a_worker_measures_what_an_estimate_needs_and_a_run_settles_what_was_lef
 def test_a_run_that_comes_in_the_middle_of_a_measurement_goes_first(lab: Lab) -> None:
     large = "conv 64 5 pad same, relu, conv 64 5 pad same, relu, maxpool 8, flatten, linear out"
     config = recipe_config("custom", "fast", network=large)
-    eventually(lambda: lab.estimate(config) is not None and lab._measuring._working, PATIENCE)
+    eventually(lambda: (lab.estimate(config), lab._measuring._working)[1], PATIENCE)
     run = lab.submit(CONFIG, "ada")
     wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
     eventually(lambda: not lab._measuring._working, PATIENCE)
