@@ -67,13 +67,13 @@ class History:
         """Fewest and most CPU threads between two times (seconds since it began); None before it has started."""
         if self.started is None:
             return None
-        at_first, used = self.started.threads, []
+        used = [self.started.threads]
         for change in self.threads:
             if change.seconds <= begin:
-                at_first = change.threads
+                used = [change.threads]
             elif change.seconds < end:
                 used.append(change.threads)
-        return min(at_first, *used), max(at_first, *used)
+        return min(used), max(used)
 
 
 class HistoryReader:

@@ -11,7 +11,16 @@ from eurosat_core.lab.history import History
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.config import TrainConfig
 
-__all__ = ["SPEEDUP_GUESSES", "Pace", "comparable_run", "compare_speed", "is_same_pace", "pace", "speedup_against"]
+__all__ = [
+    "SPEEDUP_GUESSES",
+    "Pace",
+    "changing_threads",
+    "comparable_run",
+    "compare_speed",
+    "is_same_pace",
+    "pace",
+    "speedup_against",
+]
 
 _SAME_PACE = 0.07  # rates closer than this (as a logarithm) are called equal whatever their spread
 _SAME_PACE_UNKNOWN = math.log(1.3)  # the same where one epoch is all there is, so that no spread is known
@@ -67,6 +76,21 @@ def _same_work(one: RunRecord, other: RunRecord) -> bool:
 def _last_layer_only(*records: RunRecord) -> bool:
     """Whether one's rate is that of its last layer on outputs computed before, which tells nothing of the network."""
     return any(each.config.source == "features" for each in records)
+
+
+def changing_threads(history: History) -> str:
+    """With how many CPU threads a training has computed, in words, where that changed: `1 to 2`; else empty."""
+    between = history.threads_between(0.0, math.inf)
+    return f"{between[0]} to {between[1]}" if between is not None and between[0] != between[1] else ""
+
+
+def _threads(record: RunRecord, history: History) -> str:
+    """With how many CPU threads a run computed; empty where that is not known."""
+    if record.config.device == "cpu" and (changing := changing_threads(history)):
+        return changing
+    if record.kind == "train" and record.config.device == "cpu" and history.started is not None:
+        return str(history.started.threads)
+    return str(record.machine.get("threads") or "")
 
 
 def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | None:
@@ -137,7 +161,7 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
     how = "; ".join(
         f"{SETTING_NAMES[name].lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
     )
-    threads_now, threads_then = (each.machine.get("threads") for each in (record, other))
+    threads_now, threads_then = _threads(record, history), _threads(other, other_history)
     if threads_now and threads_then and threads_now != threads_then:
         how += f"; CPU threads: {threads_now} instead of {threads_then}"
     ratio = now.median / before.median

@@ -46,6 +46,11 @@ def draw(record: RunRecord, guess: float | None) -> None:
     history = session.lab().history(record.id)
     evaluation = session.lab().evaluation(record.id) if history.epochs else None
     _sentences(record, history, guess, _majority(record, evaluation))
+    if threads := pace.changing_threads(history):
+        st.caption(
+            f"Other programs kept this machine busy for a while, so it trained with {threads} CPU threads; its tiles "
+            "per second are of both."
+        )
     if record.company:
         st.warning(
             "Meanwhile this machine also computed: "

@@ -9,10 +9,12 @@ from run_makers import USED, begun, epoch, make_record
 from eurosat_core.lab import pace
 from eurosat_core.lab.history import History
 from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import ThreadsChanged
 
 
-def paced(*rates: float) -> History:
-    return History(started=begun(), epochs=tuple(epoch(at, 0.4, rate=rate) for at, rate in enumerate(rates, 1)))
+def paced(*rates: float, threads: int = 2) -> History:
+    epochs = tuple(epoch(at, 0.4, rate=rate) for at, rate in enumerate(rates, 1))
+    return History(started=replace(begun(), threads=threads), epochs=epochs)
 
 
 GPU = replace(workshop_config(), device="cuda:0")
@@ -102,7 +104,7 @@ def test_every_guess_has_its_place_on_the_scale() -> None:
 
 def test_several_differences_and_company_are_said() -> None:
     other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 4}, beside=("another",))
-    found = pace.compare_speed(make_record(machine={"threads": 2}), paced(1, 900), other, paced(1, 300))
+    found = pace.compare_speed(make_record(machine={"threads": 2}), paced(1, 900), other, paced(1, 300, threads=4))
     assert found is not None
     assert "Several settings differ" in found.text
     assert "CPU threads: 2 instead of 4" in found.text
@@ -111,7 +113,7 @@ def test_several_differences_and_company_are_said() -> None:
 
 def test_other_work_is_not_compared() -> None:
     other = make_record(tiles=replace(USED, fingerprint="another"))
-    found = pace.compare_speed(make_record(), paced(1, 900), other, paced(1, 300))
+    found = pace.compare_speed(make_record(), paced(1, 900), other, paced(1, 300, threads=4))
     assert found is not None
     assert found.kind == "other_work"
     assert "another tile set" in found.text
@@ -164,3 +166,18 @@ def test_another_network_is_other_work(other: dict[str, Any]) -> None:
     record, earlier = make_record(config=replace(usual, **other)), make_record(config=usual)
     found = pace.compare_speed(record, paced(10, 900), earlier, paced(10, 300))
     assert found is not None and found.kind == "other_work" and "another network" in found.text
+
+
+def test_threads_that_changed_are_told_with_the_speed() -> None:
+    beside = replace(paced(1, 900), threads=(ThreadsChanged(1, 0.9, 0.5), ThreadsChanged(2, 0.0, 0.9)))
+    assert pace.changing_threads(beside) == "1 to 2" and pace.changing_threads(paced(1, 900)) == ""
+    other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 2})
+    found = pace.compare_speed(make_record(machine={"threads": 2}), beside, other, paced(1, 300))
+    assert found is not None and "CPU threads: 1 to 2 instead of 2" in found.text
+
+
+def test_threads_between_two_moments() -> None:
+    history = replace(paced(1, 900), threads=(ThreadsChanged(1, 0.9, 5.0), ThreadsChanged(2, 0.0, 9.0)))
+    assert history.threads_between(0.0, 4.0) == (2, 2)
+    assert history.threads_between(0.0, 6.0) == (1, 2) and history.threads_between(6.0, 8.0) == (1, 1)
+    assert history.threads_between(9.0, 20.0) == (2, 2) and History().threads_between(0.0, 1.0) is None
