@@ -56,8 +56,9 @@ def _follow(run_id: str, drawn_as: State) -> None:
         if record.is_active and is_own(record):
             _buttons(record)
     _bar(record, history)
-    if record.state == "running" and (busy := _busy_text(record, history)):
-        st.caption(busy)
+    with st.container():  # always there: what comes and goes would have the charts below it drawn anew
+        if record.state == "running" and (busy := _busy_text(record, history)):
+            st.caption(busy)
     if record.state == "paused":
         st.caption(_pause_text(record))
     if record.state == "queued":

@@ -78,7 +78,7 @@ def draw() -> None:
             st.fragment(_wait_for_better, run_every=1.0)(config)
         words = [estimate.basis]
         if train_state.chosen_by_lab():
-            words.append("So many epochs and tiles that it is over within a minute here.")
+            words.append("Epochs and tiles are chosen so that it ends within a minute here.")
         if (choice := lab.form_choice(config)) is not None:
             words.append(f"Computed in {form_words.form_text(choice)}.")
         st.caption(lesson.plain(" ".join(words)))
