@@ -76,9 +76,11 @@ class PulledTraining:
 def computed_on(threads: int) -> str:
     """Processor, instruction set and CPU threads, in words: what is promised of speed was measured on some of these."""
     known = dict(torch.cpu.get_capabilities()) if hasattr(torch.cpu, "get_capabilities") else {}
-    short = [name for name in _BFLOAT16 if known.get(name)]
     limits = [f"{name}={os.environ[name]}" for name in _LIMITS if os.environ.get(name)]
+    short = [name for name in _BFLOAT16 if known.get(name)]
     words = f"{cpu_name()}, {torch.backends.cpu.get_cpu_capability()}"
-    words += f" with {' and '.join(short)}" if short else ", no instructions for bfloat16" if known else ""
-    words += f", limited by {' and '.join(limits)}" if limits else ""
+    if limits:  # the processor's own list tells nothing then
+        words += f" limited by {' and '.join(limits)}"
+    elif short:
+        words += f" with {' and '.join(short)}"
     return f"{words}, {threads} CPU thread{'s' if threads != 1 else ''}"

@@ -123,10 +123,10 @@ def test_pause_one_step_resume_stop(page):
     badge(page, "Training").wait_for()
     page.get_by_role("button", name="Pause").click()
     badge(page, "Paused").wait_for()
-    page.wait_for_timeout(2500)  # the last reports may still be on their way
-    before = steps_drawn(page)
-    page.wait_for_timeout(1200)
-    assert steps_drawn(page) == before, "a paused run goes on"
+    before, deadline = "", time.monotonic() + 30
+    while before != (before := steps_drawn(page)):  # the last reports may still be on their way
+        assert time.monotonic() < deadline, "a paused run goes on"
+        page.wait_for_timeout(3000)
     page.get_by_role("button", name="One step").click()
     page.wait_for_function(
         "before => document.querySelector('[data-testid=stProgress]').innerText !== before", arg=before
