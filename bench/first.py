@@ -1,7 +1,7 @@
 """From pressing Train to the first point and to the end: a fresh server, run store and cache every time.
 
 The page is opened by Streamlit's protocol and followed as a browser does it, but without drawing. Train is pressed as
-soon as its button can be: while the worker still starts, and nothing was ever measured here. Idle and beside a process
+soon as its button can be, which waits for the tiles; nothing was ever measured here then. Idle and beside a process
 that keeps a core busy, in turn. Real tiles are decoded by the server, which is part of its start.
 """
 
