@@ -192,14 +192,14 @@ class Lab(Estimates):
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """As `Estimates` knows it; what is not known is measured meanwhile, so it is worth asking again soon."""
-        found = super().estimate(config)
-        if found is None or found.is_rough:
-            self._measuring.want(config)
-        return found
+        return self._measured_meanwhile(config, super().estimate(config))
 
     def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
         """As `estimate`, of a profile."""
-        found = super().estimate_profile(config, plan)
+        return self._measured_meanwhile(config, super().estimate_profile(config, plan))
+
+    def _measured_meanwhile(self, config: TrainConfig, found: Estimate | None) -> Estimate | None:
+        """An estimate as it is known; the network of `config` is measured where that would make it a better one."""
         if found is None or found.is_rough:
             self._measuring.want(config)
         return found

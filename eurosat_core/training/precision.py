@@ -75,8 +75,8 @@ def resolved(
         return config, None
     choice = known_choice(config, notes) if notes is not None else None
     if choice is None:
-        seconds, why_not = _tried(config, give_up)
-        if notes is not None and seconds:
+        seconds, why_not, complete = _tried(config, give_up)
+        if notes is not None and complete:
             notes.put(Note(FORMS, config.device, form_key(config), _to_json(seconds, why_not)))
         choice = choose(config, seconds, why_not)
     return filled(config, choice), choice
@@ -146,10 +146,10 @@ def _open_forms(config: TrainConfig) -> list[Form]:
     return [each for each in forms if not (fragile and each == Form("float32", True))]
 
 
-def _tried(config: TrainConfig, give_up: Callable[[], bool]) -> tuple[dict[Form, float], Why | None]:
-    """Seconds of a tile in each form, as far as they could be had, and why bfloat16 was not among them.
+def _tried(config: TrainConfig, give_up: Callable[[], bool]) -> tuple[dict[Form, float], Why | None, bool]:
+    """Seconds of a tile in each form, why bfloat16 was not among them, and whether all forms had their turn.
 
-    Nothing for a trial that ended before all forms had had their turn.
+    Forms are only compared in batches of one size.
     """
     # All forms, whatever this config leaves open: the next one may leave other things open.
     forms = _open_forms(replace(config, precision=AUTO, channels_last=None))
@@ -163,13 +163,14 @@ def _tried(config: TrainConfig, give_up: Callable[[], bool]) -> tuple[dict[Form,
         trial = _Trial(config, give_up)
         found = trial.seconds(forms, _FIRST_STEP_SECONDS, 1)
         if len(found) < len(forms):
-            return {}, why_not
+            return found, why_not, False
         # In a small batch weighs too much what a step costs whatever its size, such as making short copies of weights.
         close = sorted(forms, key=lambda form: found[form])
         close = [each for each in close if found[each] < _HOPELESS * found[close[0]]]
-        return found | trial.seconds(close, _STEP_SECONDS, 2), why_not
+        large = trial.seconds(close, _STEP_SECONDS, 2)
+        return (found | large if len(large) == len(close) else found), why_not, True
     except RuntimeError:  # an operation that this device does not know in this form, or no memory
-        return {}, why_not
+        return {}, why_not, False
     finally:
         torch.set_num_threads(threads)
 

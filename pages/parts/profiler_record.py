@@ -1,7 +1,5 @@
 """Recording a profile: what is recorded, the plan drawn as a strip of steps, and the buttons with their estimates."""
 
-from functools import partial
-
 import streamlit as st
 
 from eurosat_core import wording
@@ -10,9 +8,9 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, profile_frames, profile_words
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.training.config import AUTO, PRECISIONS, TrainConfig
+from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.recipes import recipes_of
-from pages.parts import lesson, missing_weights, profiler_state, session, train_start
+from pages.parts import lesson, missing_weights, profiler_state, session, train_more, train_start
 from pages.parts.profiler_state import key
 
 __all__ = ["draw", "strip"]
@@ -100,15 +98,7 @@ def _more() -> None:
             required=True,
             persist_state="session",
         )
-        for name, values in (("precision", PRECISIONS), ("channels_last", (AUTO, False, True))):
-            st.selectbox(
-                choices.SETTING_NAMES[name],
-                values,
-                format_func=partial(choices.in_words, name),
-                key=key(name),
-                persist_state="session",
-                help="Automatic: tried on this device in half a second, and the faster one is taken.",
-            )
+        train_more.draw_form(key)
         with st.container(horizontal=True):
             st.toggle(
                 "Pinned memory",

@@ -1,5 +1,8 @@
 """The Train page's further settings, behind More: how tiles come, how the optimizer goes, what is kept."""
 
+from collections.abc import Callable
+from functools import partial
+
 import streamlit as st
 
 from eurosat_core import wording
@@ -11,9 +14,20 @@ from eurosat_core.training.schedules import SCHEDULES
 from pages.parts import lesson, session
 from pages.parts.train_state import back_to_lesson, draft, key, model
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_form"]
 
-_FORM_HELP = "Automatic: tried on this device in half a second, and the faster one is taken."
+
+def draw_form(key: Callable[[str], str]) -> None:
+    """Precision and memory layout, which may be left to the device. key: of a setting's widget."""
+    for name, values in (("precision", PRECISIONS), ("channels_last", (AUTO, False, True))):
+        st.selectbox(
+            choices.SETTING_NAMES[name],
+            values,
+            format_func=partial(choices.in_words, name),
+            key=key(name),
+            persist_state="session",
+            help="Automatic: tried on this device in half a second, and the faster one is taken.",
+        )
 
 
 def draw() -> None:
@@ -93,22 +107,7 @@ def draw() -> None:
                     "apart, so the network goes less by colour. With tilenet that cost accuracy on the random split, "
                     "where tiles have the colours of their neighbours, and changed nothing on tiles from elsewhere.",
                 )
-                st.selectbox(
-                    "Precision",
-                    PRECISIONS,
-                    format_func=lambda name: choices.in_words("precision", name),
-                    key=key("precision"),
-                    persist_state="session",
-                    help=_FORM_HELP,
-                )
-                st.selectbox(
-                    "Channels-last layout",
-                    (AUTO, False, True),
-                    format_func=lambda value: choices.in_words("channels_last", value),
-                    key=key("channels_last"),
-                    persist_state="session",
-                    help=_FORM_HELP,
-                )
+                draw_form(key)
                 st.selectbox(
                     "Learning rate over time",
                     SCHEDULES,

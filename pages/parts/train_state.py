@@ -116,13 +116,14 @@ def back_to_lesson() -> None:
 def chosen_by_lab() -> bool:
     """Whether epochs and tiles stand as the lab has chosen them for this machine."""
     by_lab: tuple[int, int] | None = st.session_state.get(_BY_LAB)
-    if by_lab is None:
-        return False
-    tiles = session.lab().tiles().tile_set
-    # A number of tiles that is more than there are stands as all of them (`train_settings`).
-    all_of_them = {ALL_TILES} if tiles is None or by_lab[1] < len(tiles) else {ALL_TILES, by_lab[1]}
-    epochs, chosen = _amount()
-    return epochs == by_lab[0] and (chosen == by_lab[1] or {chosen, by_lab[1]} <= all_of_them)
+    return by_lab is not None and _within(by_lab) == _within(_amount())
+
+
+def _within(amount: tuple[int, int]) -> tuple[int, int]:
+    """Epochs and tiles; more tiles than there are stand as all of them (`train_settings`)."""
+    epochs, tiles = amount
+    there = session.lab().tiles().tile_set
+    return epochs, ALL_TILES if there is not None and tiles >= len(there) else tiles
 
 
 def _amount() -> tuple[int, int]:

@@ -138,6 +138,33 @@ def test_the_trial_is_over_in_time_even_if_a_form_takes_seconds(steps: dict[Form
     assert precision.time.perf_counter() < 3.0, "a step of two tiles of each hopeless form, and nothing else of these"
 
 
+def test_forms_are_compared_in_batches_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 is ahead in the small batch; time runs out when only float32 had its turn in the large one."""
+    small = {
+        Form("float32", True): 2.0,
+        Form("bfloat16", True): 1.8,
+        Form("float32", False): 9.0,
+        Form("bfloat16", False): 9.0,
+    }
+    answers = [small, {Form("float32", True): 1.0}]
+    monkeypatch.setattr(precision, "_no_bfloat16", lambda _device: None)
+    monkeypatch.setattr(precision._Trial, "__init__", lambda *_: None)
+    monkeypatch.setattr(precision._Trial, "seconds", lambda *_: answers.pop(0))
+    assert resolved(FAST)[0].precision == "bfloat16"
+
+
+def test_a_trial_that_was_cut_short_tells_what_it_saw_and_is_not_noted(
+    monkeypatch: pytest.MonkeyPatch, notes: MachineNotes
+) -> None:
+    seen = {Form("float32", True): 2.0, Form("bfloat16", True): 1.0}
+    monkeypatch.setattr(precision, "_no_bfloat16", lambda _device: None)
+    monkeypatch.setattr(precision._Trial, "__init__", lambda *_: None)
+    monkeypatch.setattr(precision._Trial, "seconds", lambda *_: seen)
+    config, choice = resolved(FAST, notes)
+    assert (config.precision, config.channels_last) == ("bfloat16", True) and choice is not None
+    assert choice.why == "faster" and known_choice(FAST, notes) is None
+
+
 def test_a_trial_that_is_given_up_is_not_noted(notes: MachineNotes, steps: dict[Form, float]) -> None:
     milliseconds(steps, float32=2, float32_=1, bfloat16=1, bfloat16_=1)
     config, choice = resolved(FAST, notes, lambda: True)
