@@ -289,3 +289,14 @@ def test_a_processor_with_avx2_only_computes_in_float32() -> None:
     environ = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
     told = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "float32"
+
+
+def test_waiting_for_a_core_is_no_work() -> None:
+    """A network that sleeps, as one does that has to wait for its time slice, has taken next to nothing."""
+    fine = time.get_clock_info("thread_time").resolution < 1e-4
+    clock = precision._clock_of(torch.device("cpu"))
+    assert clock is (time.thread_time if fine else time.perf_counter)
+    assert precision._clock_of(torch.device("cuda:0")) is time.perf_counter, "a GPU works while its host waits"
+    began = clock()
+    time.sleep(0.3)
+    assert not fine or clock() - began < 0.2
