@@ -235,8 +235,12 @@ def fake_lab(
 
 def new_lab(settings: Settings, engine: FakeEngine) -> Lab:
     """A lab that is not open yet, on a machine that nothing keeps busy and of which nothing is known."""
-    lab = Lab(settings, engine)
     (settings.cache / "machine.json").unlink(missing_ok=True)  # many tests share that folder
+    return calm(Lab(settings, engine))
+
+
+def calm(lab: Lab) -> Lab:
+    """A lab whose estimates do not depend on what keeps this machine busy."""
     lab._load.free_cores = lambda: 64.0  # type: ignore[method-assign]
     return lab
 

@@ -17,6 +17,7 @@ from fake_engine import (
     SPEEDS,
     FakeEngine,
     OpenFake,
+    calm,
     eventually,
     lab_settings,
     running,
@@ -112,7 +113,7 @@ def test_the_second_start_measures_nothing(open_fake: OpenFake, tmp_path: Path, 
     assert eventually(lambda: lab.estimate(OPEN))
     told = lab.estimate(OPEN)
     lab.close()
-    again = Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=())).open()
+    again = calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open()
     try:
         eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
         assert again.estimate(OPEN) == told and engine.measured == []
