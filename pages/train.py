@@ -4,51 +4,20 @@ import streamlit as st
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab import findings
-from pages.parts import lesson, live_run, model_table, run_result, session, train_settings, train_start, train_state
+from pages.parts import (
+    lesson,
+    live_run,
+    model_table,
+    run_result,
+    session,
+    train_code,
+    train_settings,
+    train_start,
+    train_state,
+)
 
 WORDS = lesson.text("train")
 GUESSES = findings.ACCURACY_GUESSES
-
-CPU_CODE = """
-network = Net()
-optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-batches = DataLoader(tiles, batch_size=40, shuffle=True, num_workers=2)
-
-for epoch in range(epochs):
-    network.train()
-    for pictures, labels in batches:        # one step:
-        scores = network(pictures)          #   forward
-        loss = cross_entropy(scores, labels)
-        optimizer.zero_grad()
-        loss.backward()                     #   backward
-        optimizer.step()                    #   update
-    network.eval()
-    with torch.no_grad():                   # judge it on other tiles
-        for pictures, labels in validation_batches:
-            right += (network(pictures).argmax(1) == labels).sum()
-"""
-GPU_CODE = """
-network = Net().to("cuda")
-optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-batches = DataLoader(tiles, batch_size=40, shuffle=True, num_workers=2,
-                     pin_memory=True)
-
-for epoch in range(epochs):
-    network.train()
-    for pictures, labels in batches:        # one step:
-        pictures = pictures.to("cuda", non_blocking=True)
-        labels = labels.to("cuda", non_blocking=True)
-        scores = network(pictures)          #   forward
-        loss = cross_entropy(scores, labels)
-        optimizer.zero_grad()
-        loss.backward()                     #   backward
-        optimizer.step()                    #   update
-    network.eval()
-    with torch.no_grad():                   # judge it on other tiles
-        for pictures, labels in validation_batches:
-            pictures, labels = pictures.to("cuda"), labels.to("cuda")
-            right += (network(pictures).argmax(1) == labels).sum()
-"""
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
 guessed = lesson.guess("train_accuracy", WORDS["guess"], list(GUESSES))
@@ -93,5 +62,6 @@ else:
     luck = findings.luck(session.lab().history(record.id)) if record else ""
     jumps = f"{WORDS['misconception jumps']} {luck}".strip()
     lesson.misconception("Validation accuracy jumps up and down: something is broken", jumps)
-lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
+shown = record.config if record is not None else train_state.draft_or_lesson()
+lesson.show_pytorch(*train_code.code(session.lab().settled(shown)))
 lesson.next_page("profiler.py", "Next: where does the time go?")

@@ -20,6 +20,7 @@ __all__ = [
     "back_to_lesson",
     "chosen_by_lab",
     "draft",
+    "draft_or_lesson",
     "from_option",
     "in_short",
     "key",
@@ -220,3 +221,11 @@ def draft() -> TrainConfig:
     values["shift"] = values["shift"] if values["symmetries"] else 0
     _, values["network"], values["stem_pool"] = architecture()
     return TrainConfig.from_dict({**values, "device": device})
+
+
+def draft_or_lesson() -> TrainConfig:
+    """The settings as they stand; the lesson's where they cannot be used."""
+    try:
+        return draft()
+    except LabError:
+        return lesson_config()
