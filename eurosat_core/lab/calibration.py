@@ -4,6 +4,7 @@ A measurement gives way: it looks between two steps whether a run wants the devi
 beside other work, and then says how many cores it had (`Speed.cores`), so that an estimate can be scaled.
 """
 
+import math
 import statistics
 import tempfile
 import threading
@@ -38,6 +39,9 @@ FORWARD_SHARE = 1 / 3
 
 _SECONDS = 0.45  # of steps, warm-up included
 _STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
+_SIZING_STEPS, _SIZING_SECONDS = 3, 0.1  # for each size, since one step alone may be a slow one
+_LEAST_STEPS = 4
+_DISTURBED = 0.15  # of a core
 _GIVE_WAY_SECONDS = 0.5
 SPEEDS = "speeds"
 """The topic of `MachineNotes` under which speeds are kept."""
@@ -124,12 +128,10 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
     plain = replace(settled, source="memory", pretrained=False, growing_sizes=False)
     if settled.source == "features":  # as these are computed
         plain = replace(plain, channels_last=True, batch_size=BATCH)
-    meter = CoreMeter()
-    tile_seconds = _tile_seconds(plain, wanted)
-    load = meter.look()
-    if tile_seconds is None:
+    taken = _undisturbed(plain, governor.threads, wanted)
+    if taken is None:
         return None
-    busy = load.others if load is not None else 0.0
+    tile_seconds, cores = taken
     speed = Speed(
         settled.device,
         settled.model,
@@ -140,7 +142,7 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
         picture_seconds,
         settled.stem_pool,
         settled.network,
-        min(float(threads), max(len(usable_cores()) - busy, 0.2)),
+        cores,
     )
     found = [speed_note(settled, speed)]
     if (trial := notes.get(FORMS, config.device, form_key(config))) is not None:
@@ -178,6 +180,27 @@ def _speed_of(values: Any) -> Speed | None:
     return None
 
 
+def _undisturbed(config: TrainConfig, threads: int, wanted: Callable[[], bool]) -> tuple[float, float] | None:
+    """Seconds per training tile, and the cores that it had; None when it was given up.
+
+    Where something else came in between, once more with a thread less for it: threads that wait for each other are
+    slowed down ten times and more then, which says nothing about a training.
+    """
+    usable = float(len(usable_cores()))
+    for last in (False, True):
+        meter = CoreMeter()
+        tile_seconds = _tile_seconds(config, wanted)
+        load = meter.look()
+        if tile_seconds is None:
+            return None
+        free = usable - (load.others if load is not None else 0.0)
+        if last or config.device != "cpu" or threads == 1 or free > threads - _DISTURBED:
+            break
+        threads = max(1, math.floor(free))
+        torch.set_num_threads(threads)
+    return tile_seconds, min(float(threads), max(free, 0.2))
+
+
 def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | None:
     """Seconds per training tile after warm-up; None when it was given up before there were any."""
     device = torch.device(config.device)
@@ -192,20 +215,26 @@ def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | No
         return time.perf_counter() - began
 
     began = time.perf_counter()
-    rates: list[float] = []
     count = min(2, config.batch_size)
     for step_seconds in _STEP_SECONDS:  # larger and larger batches, so that no step takes much longer than planned
-        if wanted():
-            return None
         batches = _batches(count, device, preprocessing)
         step(batches)  # chooses and compiles kernels for this size
-        rates = [step(batches) / count]
-        count = max(count, min(config.batch_size, int(step_seconds / max(rates[0], 1e-9))))
+        sized = time.perf_counter()
+        fastest = math.inf
+        for _ in range(_SIZING_STEPS):
+            if wanted():
+                return None
+            fastest = min(fastest, step(batches) / count)
+            if time.perf_counter() - sized > _SIZING_SECONDS:
+                break
+        count = max(count, min(config.batch_size, int(step_seconds / max(fastest, 1e-9))))
     batches = _batches(count, device, preprocessing)
     step(batches)
-    while not wanted() and (len(rates) < 4 or time.perf_counter() - began < _SECONDS):
+    rates: list[float] = []
+    while not wanted() and (len(rates) < _LEAST_STEPS or time.perf_counter() - began < _SECONDS):
         rates.append(step(batches) / count)
-    return statistics.median(rates[1:]) if len(rates) > 1 else None
+    # What else the lab does for a moment, as opening a page, makes steps many times slower, never faster.
+    return statistics.quantiles(rates, n=4)[0] if len(rates) >= _LEAST_STEPS else None
 
 
 def _batches(count: int, device: torch.device, preprocessing: Preprocessing) -> Iterator[Batch]:

@@ -44,6 +44,7 @@ SAME_KIND = (
 )
 _SHORT = "Projected from a short measurement of this device."
 _OTHER = "Projected from another network on this device, so it is rough."
+_OTHER_PRECISION = "Projected from this network in another precision, so it is rough."
 _BESIDE = "Other programs keep the machine busy now; that is counted in."
 _NOTICEABLE = 0.8  # of the cores that a training may have: with fewer, the estimate says so
 _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scaled
@@ -53,7 +54,7 @@ _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scal
 class Estimate:
     """Seconds for all epochs, and a sentence that says what this rests on.
 
-    is_rough: it rests on another network.
+    is_rough: it rests on another network, or another precision.
     """
 
     seconds: float
@@ -173,13 +174,15 @@ def estimate_seconds(
             abs(each.batch_size - config.batch_size),
         ),
     )
-    rough = speed.architecture != config.architecture
+    basis = _SHORT if speed.precision == config.precision else _OTHER_PRECISION
+    if speed.architecture != config.architecture:
+        basis = _OTHER
     speed = replace(speed, tile_seconds=speed.tile_seconds * own_macs / macs.get(speed.architecture, 1))
     if config.source == "loader":
         seconds = _from_files(config, train_tiles, validation_tiles, speed, now)
         # What a loader's pace is on fewer cores, the formula has counted in.
-        return scaled(Estimate(seconds, _OTHER if rough else _SHORT, rough), now)
-    return scaled(Estimate(work * speed.tile_seconds, _OTHER if rough else _SHORT, rough), speed.cores)
+        return scaled(Estimate(seconds, basis, basis != _SHORT), now)
+    return scaled(Estimate(work * speed.tile_seconds, basis, basis != _SHORT), speed.cores)
 
 
 def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, speed: Speed, cores: float) -> float:

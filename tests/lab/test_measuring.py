@@ -24,6 +24,7 @@ from fake_engine import (
     tiles_used,
 )
 
+from eurosat_core.cores import Load
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.lab import calibration, measuring
@@ -176,6 +177,57 @@ def test_another_network_tells_roughly_until_its_own_was_measured(open_fake: Ope
     rough = lab.estimate(other)
     assert rough is not None and rough.is_rough and lab.sure_seconds(other) is None
     eventually(lambda: other in engine.measured)
+
+
+def test_another_precision_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine(speeds=SPEEDS[1:]))  # bfloat16
+    found = eventually(lambda: lab.estimate(CONFIG))
+    assert found.is_rough and lab.sure_seconds(CONFIG) is None
+    eventually(lambda: CONFIG in engine.measured)
+    assert not lab.estimate(replace(CONFIG, precision="bfloat16")).is_rough
+
+
+class _Steps:
+    """In place of a trainer's: a tile takes 1 ms, but the steps with these numbers take a second."""
+
+    def __init__(self, *late: int) -> None:
+        self.now, self.taken, self.late = 0.0, 0, late
+
+    def step(self, batches: Any, _clock: Any) -> None:
+        self.taken += 1
+        self.now += 1.0 if self.taken in self.late else 0.001 * len(next(batches).labels)
+
+    def mode(self, *, training: bool) -> None:
+        assert training
+
+
+@pytest.mark.parametrize("late", [(2,), (3, 8), (1, 2, 3, 12)])
+def test_single_slow_steps_do_not_count(monkeypatch: pytest.MonkeyPatch, late: tuple[int, ...]) -> None:
+    """The first estimate had said 15 minutes for 15 seconds: one slow step made all batches small ones."""
+    steps = _Steps(*late)
+    monkeypatch.setattr(calibration, "Trainer", lambda *_: steps)
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: steps.now)
+    assert calibration._tile_seconds(CONFIG, lambda: False) == pytest.approx(0.001)
+
+
+def test_what_came_in_between_is_measured_again_with_a_thread_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    loads = iter([Load(0.5, 2.0, 0.6), Load(0.5, 1.0, 0.0)])
+
+    def tile_seconds(*_: Any) -> float:
+        threads.append(torch.get_num_threads())
+        return 0.05 if threads == [2] else 0.002
+
+    monkeypatch.setattr(calibration, "usable_cores", lambda: {0, 1})
+    monkeypatch.setattr(calibration, "_tile_seconds", tile_seconds)
+    monkeypatch.setattr(calibration.CoreMeter, "look", lambda _: next(loads))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert calibration._undisturbed(CONFIG, 2, lambda: False) == (0.002, 1.0)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [2, 1]
 
 
 def test_how_busy_others_are_is_counted_in(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
