@@ -187,18 +187,18 @@ def _undisturbed(config: TrainConfig, threads: int, wanted: Callable[[], bool]) 
     slowed down ten times and more then, which says nothing about a training.
     """
     usable = float(len(usable_cores()))
-    for last in (False, True):
+    is_last = config.device != "cpu" or threads == 1
+    while True:
         meter = CoreMeter()
         tile_seconds = _tile_seconds(config, wanted)
         load = meter.look()
         if tile_seconds is None:
             return None
         free = usable - (load.others if load is not None else 0.0)
-        if last or config.device != "cpu" or threads == 1 or free > threads - _DISTURBED:
-            break
-        threads = max(1, math.floor(free))
+        if is_last or free > threads - _DISTURBED:
+            return tile_seconds, min(float(threads), max(free, 0.2))
+        threads, is_last = max(1, math.floor(free)), True
         torch.set_num_threads(threads)
-    return tile_seconds, min(float(threads), max(free, 0.2))
 
 
 def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | None:
