@@ -14,6 +14,7 @@ __all__ = ["Measuring"]
 logger = logging.getLogger(__name__)
 
 _SECONDS_IN_ALL = 3.0  # of measurements that came to an end; what is asked for then is projected from these
+_SECONDS_EACH = 1.0  # counted at most: what the first one takes longer is PyTorch being loaded
 _TRIES = 3  # of one that had to give way
 
 
@@ -96,5 +97,5 @@ class Measuring:
         with self._lock:
             self._working = False
             if done:  # whatever came of it, it is not tried again
-                self._spent += time.monotonic() - began
+                self._spent += min(time.monotonic() - began, _SECONDS_EACH)
                 self._tried[key] = _TRIES

@@ -237,7 +237,9 @@ def test_how_busy_others_are_is_counted_in(open_fake: OpenFake, monkeypatch: pyt
     alone = eventually(lambda: lab.estimate(CONFIG))
     free[0] = 1.0
     beside = lab.estimate(CONFIG)
-    assert beside is not None and beside.seconds == pytest.approx(2 * alone.seconds) and beside.basis != alone.basis
+    # All but what a tile takes beside its steps, which is on one core anyway.
+    assert beside is not None and 1.8 * alone.seconds < beside.seconds <= 2 * alone.seconds
+    assert beside.basis != alone.basis
 
 
 def test_a_run_that_waited_starts_when_the_devices_are_known(
