@@ -23,8 +23,8 @@ _HEAD_SHARE = 0.01
 # An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 11.7 to 19.1 s and 10.7 to 18.7 s
 # on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.95 s (H200).
 _GROWING_SHARE, _GROWING_SHARE_ON_GPU = 0.6, 0.95
-# What a tile takes in a training beside its steps: it comes from all over memory, its answer is counted (37 to 39 µs for
-# the baseline in either precision, batch 40 to 256, two cores). On a GPU the steps hide it.
+# What a tile takes in a training beside its steps: it comes from all over memory, and is counted (37 to 39 µs
+# for the baseline in either precision, batch 40 to 256, two cores). On a GPU the steps hide it.
 _BESIDE_STEPS = 35e-6
 # Until the loader workers of both parts have delivered their first batch, from the warm fork server.
 _LOADER_START_SECONDS = 1.5
@@ -33,7 +33,7 @@ _LOADER_START_SECONDS = 1.5
 _HANDOVER = 1.5
 # Loader workers and a training that share all cores hold each other up: 6.1 to 7.2 s where the sum of their work said
 # 4.5 s (baseline on 6,000 tiles, two workers, two cores), 14.7 s where it said 13.8 s (tilenet).
-_SHARING = 1.3
+_SHARING = 1.5
 SAME_KIND = (
     "model",
     "network",
