@@ -102,7 +102,8 @@ def stacked_bars(parts: tuple[str, ...], rows: int, axis: str, columns: int = 3)
     y = alt.Y(
         "row:N",
         title=None,
-        sort=None,
+        # Not the data's own order: a chart that is drawn already would put new rows behind those it knows.
+        sort=alt.EncodingSortField("place", "min"),
         axis=alt.Axis(ticks=False, domain=False, labelLimit=150),
         scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
     )
@@ -141,7 +142,7 @@ def kernel_bars(rows: int, ceiling: float) -> Spec:
         scale=alt.Scale(domain=[0, ceiling], nice=False),
         axis=alt.Axis(tickCount=5, grid=False),
     )
-    y = alt.Y("GPU kernel:N", title=None, sort=None, axis=None)
+    y = alt.Y("GPU kernel:N", title=None, sort=alt.EncodingSortField("Share", "max", "descending"), axis=None)
     tooltip = [
         alt.Tooltip("GPU kernel:N"),
         alt.Tooltip("Share:Q", title="% of the time", format=".1f"),

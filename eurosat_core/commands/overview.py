@@ -18,7 +18,7 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     read = add(
         "overview", "What a trace of PyTorch's profiler says, recorded here or elsewhere.", _overview, show_overview
     )
-    read.add_argument("trace", metavar="TRACE", help="a trace file: .pt.trace.json, plain or gzip")
+    read.add_argument("trace", metavar="TRACE", help="a trace file: .pt.trace.json, plain or packed (gzip, zip, tar)")
 
 
 def _overview(options: argparse.Namespace, _settings: Settings) -> tuple[dict[str, Any], int]:

@@ -64,21 +64,23 @@ def plan_frame(plan: ProfilePlan, done: int | None = None) -> pd.DataFrame:
 
 
 def stacked_frame(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequence[str]) -> pd.DataFrame:
-    """Bars made of parts, for rows of (label, µs by part). Columns: row, part, start, end, ms, share, long (a label).
+    """Bars made of parts, for rows of (label, µs by part).
+
+    Columns: row, place (of the row among all), part, start, end, ms, share, long (a label).
 
     Parts that took no time have no line.
     """
     table = []
-    for label, values in rows:
+    for place, (label, values) in enumerate(rows):
         at, whole = 0.0, sum(values.get(part, 0.0) for part in parts)
         for part in parts:
             length = values.get(part, 0.0) / 1000
             if length <= 0:
                 continue
             share = 1000 * length / whole
-            table.append((label, part, at, at + length, length, share, f"{part} {milliseconds(length)}"))
+            table.append((label, place, part, at, at + length, length, share, f"{part} {milliseconds(length)}"))
             at += length
-    return pd.DataFrame(table, columns=["row", "part", "start", "end", "ms", "share", "long"])
+    return pd.DataFrame(table, columns=["row", "place", "part", "start", "end", "ms", "share", "long"])
 
 
 def parts_in(frame: pd.DataFrame) -> tuple[str, ...]:

@@ -61,7 +61,9 @@ def outcome(reading: Reading) -> Finding:
     share = wording.percent(means[part] / sum(means.values()))
     text += f" The longest part was *{part}*: {milliseconds(means[part] / 1000)} on the host, {share}."
     busy = utilization(overview)
-    if busy is None:
+    if overview.unseen_device:
+        text += " What a GPU or another accelerator did is missing, so these figures do not tell what limits the step."
+    elif busy is None:
         text += f" {_CLOSING[part]}"
     elif busy >= _BUSY:
         text += f" A GPU kernel ran in {wording.percent(busy)} of the time: the GPU works more than it waits."
@@ -116,7 +118,9 @@ def plan_words(plan: ProfilePlan) -> str:
 
 def seen_and_unseen(reading: Reading) -> list[str]:
     """What a trace without GPU work shows, and what it cannot."""
-    lines = [
+    lines = ["Not seen: what a GPU or another accelerator did, though it was given work."] * (
+        reading.overview.unseen_device
+    ) + [
         "Seen: every operator on the processor, when it began, how long it took, on which thread, and (if asked for) "
         "the memory it took.",
         "Not seen: how many cores an operator used at a time, and what other programs did meanwhile.",

@@ -266,7 +266,7 @@ def trace_name(cycle: int) -> str:
 def _plain_name(name: str) -> str:
     """A file's name without what all traces end with; of a long one the middle goes."""
     shown = "".join(each for each in name if each.isprintable() and each not in "[]<>`")
-    shown = re.sub(r"(\.pt)?(\.trace)?\.json(\.gz)?$", "", shown) or "a trace"
+    shown = re.sub(r"(\.pt)?(\.trace)?(\.json)?(\.gz|\.zip|\.tar|\.tgz)*$", "", shown) or "a trace"
     return shown if len(shown) <= 44 else f"{shown[:26]}…{shown[-17:]}"
 
 

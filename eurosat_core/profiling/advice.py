@@ -54,12 +54,15 @@ class Advice:
 def advice_for(overview: Overview, settings: Mapping[str, Any] | None = None) -> list[Advice]:
     """Advice that the figures give reason for, what matters most first.
 
-    settings: those of the recorded training, so that nothing is advised that is set already; None if unknown.
+    settings: those of the recorded training, so that nothing is advised that is set already; None if unknown. Where a
+    device worked unseen nothing is said of who waited for whom.
     """
     if not overview.mean_step_us.get("Total"):
         return []
     known = settings or {}
-    found = (rule(overview, known) for rule in _RULES)
+    on_cpu = str(known.get("device") or "cpu") == "cpu"  # of an Apple GPU no profiler sees anything
+    rules = (_full_memory,) if overview.unseen_device or not (on_cpu or overview.devices) else _RULES
+    found = (rule(overview, known) for rule in rules)
     return sorted((each for each in found if each is not None), key=lambda each: -each.share)
 
 

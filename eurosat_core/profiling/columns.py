@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from eurosat_core.errors import TraceError
 
-__all__ = ["ANNOTATION_NAMES", "MAX_TIME", "Columns", "Floats", "Ints", "Kind", "Lane", "Memory"]
+__all__ = ["ALIASES", "ANNOTATION_NAMES", "MAX_TIME", "Columns", "Floats", "Ints", "Kind", "Lane", "Memory"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -39,6 +39,7 @@ class Kind(IntEnum):
     """A host annotation repeated on the device's time line: neither a step nor work."""
 
 
+# As Kineto names them (`ActivityType` in libkineto), of any year.
 _KINDS = {
     "cpu_op": Kind.OPERATOR,
     "operator": Kind.OPERATOR,
@@ -47,12 +48,24 @@ _KINDS = {
     "python_function": Kind.PYTHON,
     "overhead": Kind.OVERHEAD,
     "kernel": Kind.KERNEL,
+    "concurrent_kernel": Kind.KERNEL,
     "memcpy": Kind.MEMCPY,
     "gpu_memcpy": Kind.MEMCPY,
     "memset": Kind.MEMSET,
     "gpu_memset": Kind.MEMSET,
     "gpu_user_annotation": Kind.DEVICE_ANNOTATION,
 }
+# Of other accelerators: Kineto's own list makes these aliases of the general kinds.
+ALIASES = {"mtia_ccp_events": Kind.KERNEL, "hpu_op": Kind.RUNTIME}
+# Neither work of a device nor of the host: waiting within a stream, counters, marks, the recording itself.
+_NO_WORK = re.compile(
+    r"trace$|.*(?:sync|_event|instant_event|correlation|counters?|_insight|profiler|profiler_range|user_annotation)$"
+)
+_ACCELERATOR = re.compile(r"(?:mtia|hpu|npu|xpu|mlu|gcu|tpu|musa|gpu|privateuse1)(?:_|$)|.*_kernel$")
+# Arguments that only work on a device has: of PyTorch's profilers, of Gaudi's and of Ascend's.
+_DEVICE_ARGUMENTS = ("device", "stream", "HW event name", "Task Type")
+# Of a file that names a new kind in each event, so many are told.
+_UNREAD_KINDS = 5
 # Names that are annotations although the schema of 2021 wrote them as operators.
 ANNOTATION_NAMES = re.compile(
     r"ProfilerStep#\d+$|enumerate\(Data(Loader|Pipe)\)#|Optimizer\.(step|zero_grad)#|(nccl|gloo):|eurosat\.\w+$"
@@ -62,7 +75,7 @@ _IGNORED = -1
 
 def _kind_of(category: Any) -> int:
     name = category.lower() if isinstance(category, str) else ""
-    if name.endswith("runtime") or name.endswith("_driver"):
+    if name.endswith("runtime") or name.endswith("_driver") or name == "driver":
         return Kind.RUNTIME
     return _KINDS.get(name, _IGNORED)
 
@@ -99,6 +112,10 @@ class Columns:
         self.names: list[str] = []
         self.seen = 0
         """Objects in the list of events, usable or not."""
+        self.read_as: dict[str, int] = {}
+        """Events of other accelerators' kinds that count as GPU kernels, by kind."""
+        self.unread: dict[str, int] = {}
+        """Events of devices that are of no known kind, by what they call themselves."""
         self._name_ids: dict[Any, int] = {}
         self._lanes: dict[tuple[Any, Any], int] = {}
         self._lane_keys: dict[tuple[str, str], int] = {}
@@ -128,7 +145,9 @@ class Columns:
                     if kind is None:
                         kind = self._new_kind(event.get("cat"))
                     if kind < 0:
-                        continue
+                        kind = self._of_other_kind(event)
+                        if kind < 0:
+                            continue
                     args = event.get("args") or nothing
                     name = event.get("name")
                     name_id = name_ids.get(name)
@@ -178,11 +197,11 @@ class Columns:
     def lanes(self) -> list[Lane]:
         return [Lane(*key, self._titles.get(key, "")) for key in self._lane_keys]
 
-    def memory(self, origin: float) -> Memory:
-        """Memory events in order of time, in nanoseconds after `origin` (µs)."""
+    def memory(self, origin: float, low: float, high: float) -> Memory:
+        """Memory events between `low` and `high`, in order of time, in nanoseconds after `origin` (all in µs)."""
         times = self.column("m_time")
         amounts = self.column("m_bytes")
-        usable = np.flatnonzero(np.isfinite(times) & (np.abs(amounts) < 1 << 62) & (np.abs(times) < MAX_TIME))
+        usable = np.flatnonzero((times >= low) & (times <= high) & (np.abs(amounts) < 1 << 62))
         order = usable[np.argsort(times[usable], kind="stable")]
         return Memory(
             np.rint((times[order] - origin) * 1000).astype(np.int64),
@@ -202,6 +221,22 @@ class Columns:
     def _new_kind(self, category: Any) -> int:
         kind = self._kinds[category] = _kind_of(category)
         return kind
+
+    def _of_other_kind(self, event: Any) -> int:
+        """The kind of an event whose category alone does not tell it. Counts what a device did and nobody reads."""
+        category, args = event.get("cat"), event.get("args")
+        name = category.lower() if isinstance(category, str) else ""
+        on_device = isinstance(args, dict) and any(each in args for each in _DEVICE_ARGUMENTS)
+        if ALIASES.get(name) == Kind.KERNEL:
+            self.read_as[name] = self.read_as.get(name, 0) + 1
+            return Kind.KERNEL
+        if name in ALIASES and not on_device:
+            return ALIASES[name]
+        if not _NO_WORK.match(name) and (on_device or _ACCELERATOR.match(name)):
+            shown = "".join(each for each in name if each.isprintable())[:40] or "no category"
+            if shown in self.unread or len(self.unread) < _UNREAD_KINDS:
+                self.unread[shown] = self.unread.get(shown, 0) + 1
+        return _IGNORED
 
     def _new_name(self, name: Any) -> int:
         text = name if isinstance(name, str) else str(name)

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.repair import REPAIRS, repaired
+from eurosat_core.profiling.repair import REPAIRS, repairs
 
 __all__ = ["Document"]
 
@@ -28,6 +28,8 @@ _COMMA_AT_THE_END = re.compile(rb"\s*,\s*\]")
 _MARK = b"\xef\xbb\xbf"
 # JSON's longest word is `false`: a text that stops being JSON this close to its end may just have been cut there.
 _WORD = 5
+# The text stops being JSON behind a quote within a name.
+_IN_A_NAME, _SHOWN_NAME = re.compile(rb'"name"\s*:\s*"(?:[^"\\]|\\.)*"\s*$', re.DOTALL), 1 << 12
 _CUT_OFF = (
     "The trace ends in the middle: it was cut off while it was written, downloaded or copied. Get the whole file, or "
     "record again."
@@ -183,14 +185,14 @@ class Document:
             stop = _byte(text, error.pos)
         if stop >= len(text) - 1:  # it merely ends too early
             return None, text, stop
-        changed, needed = repaired(text)
-        if not needed:
-            return None, text, stop
-        self._repairs |= needed
-        try:
-            return orjson.loads(changed), changed, len(changed)
-        except orjson.JSONDecodeError as error:
-            return None, changed, _byte(changed, error.pos)
+        for changed, needed in repairs(text):
+            self._repairs |= needed
+            text = changed
+            try:
+                return orjson.loads(text), text, len(text)
+            except orjson.JSONDecodeError as error:
+                stop = _byte(text, error.pos)
+        return None, text, stop
 
 
 def _byte(text: bytes, letter: int) -> int:
@@ -200,4 +202,10 @@ def _byte(text: bytes, letter: int) -> int:
 
 def _damaged(text: bytes, stop: int) -> str:
     around = text[max(0, stop - 20) :][:40].decode(errors="replace")
+    if b"python_function" in text or _IN_A_NAME.search(text, max(0, stop - _SHOWN_NAME), stop):
+        return (
+            f"The file is not valid JSON near {around!r}. With call stacks PyTorch writes lines of code as names, and "
+            "their quotes can break the file: record without with_stack. A trace without call stacks is damaged: copy "
+            "it again."
+        )
     return f"The file is not valid JSON near {around!r}: it is damaged. Copy or record the trace again."

@@ -10,7 +10,7 @@ from eurosat_core.profiling.columns import Ints, Kind
 if TYPE_CHECKING:
     from eurosat_core.profiling.trace import Trace
 
-__all__ = ["count_around", "nearest", "outermost", "parents"]
+__all__ = ["count_around", "nearest", "outermost", "own_times", "parents"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -64,6 +64,32 @@ def parents(trace: "Trace") -> Ints:
     inside = np.array(result, np.int64)
     found[rows] = np.where(inside >= 0, rows[inside], -1)
     return found
+
+
+def own_times(trace: "Trace", parent: Ints, inside: Ints) -> Ints:
+    """Each row's duration without what its children cover, in ns and never below 0.
+
+    parent: of every row. inside: the rows that are children. Those of one parent may overlap, as Python's functions and
+    operators do, and end a rounding error after it.
+    """
+    own = trace.duration_ns.copy()
+    if not len(inside):
+        return own
+    around = parent[inside]
+    order = np.lexsort((trace.start_ns[inside], around))
+    inside, around = inside[order], around[order]
+    starts = np.maximum(trace.start_ns[inside], trace.start_ns[around])
+    ends = np.clip(trace.end_ns[inside], starts, np.maximum(trace.end_ns[around], starts))
+    # How far the earlier children of the same parent reach: by the place of each end among all ends, so that a parent's
+    # number can stand before it.
+    reached, place = np.unique(ends, return_inverse=True)
+    group = np.cumsum(np.concatenate([[0], np.diff(around) != 0]))
+    furthest = np.maximum.accumulate(group * len(reached) + place)
+    before = starts.copy()
+    same = np.flatnonzero(np.diff(group) == 0)
+    before[same + 1] = np.maximum(starts[same + 1], reached[furthest[same] % len(reached)])
+    np.subtract.at(own, around, np.maximum(ends - before, 0))
+    return np.maximum(own, 0)
 
 
 # What follows is found for all rows at once by jumping twice as far each time: even a trace of nothing but calls within

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eurosat_core.profiling.columns import Ints, Kind
-from eurosat_core.profiling.nesting import HIDDEN, HOST_KINDS, count_around, nearest
+from eurosat_core.profiling.nesting import HIDDEN, HOST_KINDS, count_around, nearest, own_times
 from eurosat_core.profiling.trace import Trace
 
 __all__ = ["OperatorRow", "operator_table"]
@@ -59,7 +59,7 @@ def operator_table(trace: Trace) -> list[OperatorRow]:
         inside = rows[parent[rows] >= 0]
         own = total.copy()
         np.subtract.at(own, parent[inside], total[inside])
-        columns[f"{name}_self"] = own
+        columns[f"{name}_self"] = own_times(trace, parent, inside) if name == "cpu" else own
     table = _grouped(trace, rows, columns) + _outside(trace, rows)
     return sorted(table, key=lambda each: (-each.device_self_us, -each.cpu_self_us, each.name))
 

@@ -14,6 +14,7 @@ from eurosat_core.profiling.intervals import Spans, capped_integral, merged, sha
 from eurosat_core.profiling.parts import PARTS, Parts, parts_of
 from eurosat_core.profiling.steps import Steps, find_steps
 from eurosat_core.profiling.trace import Trace
+from eurosat_core.wording import count
 
 __all__ = ["PARTS", "ROLES", "DeviceFigures", "Overview", "StepTimes", "overview_of"]
 
@@ -21,6 +22,9 @@ __all__ = ["PARTS", "ROLES", "DeviceFigures", "Overview", "StepTimes", "overview
 ROLES = ("Kernel", "Memcpy", "Memset", "Communication", "Runtime", "DataLoader", "CPU exec", "Other")
 
 _LOADER = re.compile(r"enumerate\(DataLoader\)#.*\.__next__$|enumerate\(DataPipe\)#")
+# Calls that give a device work, and operators that only a GPU's libraries have.
+_GPU_OPERATOR = re.compile(r"aten::_?(?:cudnn|miopen|mps)_\w+$")
+_LAUNCH = re.compile(r"launch|memcpy|memset|enqueue|submit", re.IGNORECASE)
 _COLLECTIVE = re.compile(r"(?:nccl|gloo):")
 _COLLECTIVE_KERNEL = re.compile(r"(?:^|\W)(?:nccl|rccl|msccl)\w*Kernel", re.IGNORECASE)
 
@@ -65,6 +69,9 @@ class Overview:
     """Load, copy, forward, backward, update."""
     facts: Facts
     """Further figures, on which advice rests."""
+    unseen_device: bool = False
+    """A device worked, and the trace does not hold it or the lab cannot read it: nothing can be told from its idleness.
+    """
     notes: tuple[str, ...] = field(default=())
     """What was repaired, left out or is missing, a sentence each."""
 
@@ -77,6 +84,7 @@ def overview_of(trace: Trace) -> Overview:
     times = shares(layers, windows) / 1000
     table = np.column_stack([times, (steps.end_ns - steps.start_ns) / 1000])
     names = (*ROLES, "Total")
+    unseen = _unseen_note(trace)
     means = table.mean(axis=0)
     return Overview(
         steps=tuple(
@@ -88,14 +96,39 @@ def overview_of(trace: Trace) -> Overview:
         peak_memory_bytes=_peaks(trace),
         parts=parts_of(trace, steps),
         facts=facts_of(trace, steps),
-        notes=(*trace.notes, *steps.notes, *_rank_note(trace)),
+        unseen_device=trace.device_events_missing or bool(unseen),
+        notes=(*trace.notes, *steps.notes, *unseen, *_rank_note(trace)),
+    )
+
+
+def _unseen_note(trace: Trace) -> tuple[str, ...]:
+    """That a device had work and the trace holds none of it: by calls, its memory, or its library's names."""
+    if len(trace.device_rows) or trace.device_events_missing:  # of missing ones it is told already
+        return ()
+    calls = trace.rows(Kind.RUNTIME)
+    launches = int(trace.named(_LAUNCH.search)[calls].sum())
+    used = [
+        name for number, name in enumerate(trace.memory.device) if name != "cpu" and (trace.memory.on == number).any()
+    ]
+    operators = trace.rows(Kind.OPERATOR)
+    on_gpu = trace.named(_GPU_OPERATOR.match)[operators].any()
+    if not launches and not used and not on_gpu:
+        return ()
+    given = f" {count(launches, 'call')} gave it work." if launches else ""
+    return (
+        f"A GPU or another accelerator took part, and the trace holds nothing of what it did.{given} Record it, too, "
+        "with its ProfilerActivity, if PyTorch's profiler can see this device.",
     )
 
 
 def _rank_note(trace: Trace) -> tuple[str, ...]:
-    if trace.rank is None:
+    """Others took part when the trace says how many there were; a bare rank may be left from the environment."""
+    talked = trace.named(lambda name: _COLLECTIVE.match(name) or _COLLECTIVE_KERNEL.search(name)).any()
+    several = trace.world_size > 1 if trace.world_size is not None else trace.rank is not None and talked
+    if not several:
         return ()
-    return (f"The trace is of one process of a distributed training, rank {trace.rank}: the others have their own.",)
+    which = "" if trace.rank is None else f", rank {trace.rank}"
+    return (f"The trace is of one process of a distributed training{which}: the others have their own.",)
 
 
 def _layers(trace: Trace) -> list[Spans]:

@@ -50,7 +50,7 @@ def parts_of(trace: Trace, steps: Steps) -> Parts:
         return Parts((), {}, None, derived=False)
     marked = trace.rows(Kind.ANNOTATION)
     marked = marked[trace.named(lambda name: name.startswith(MARK))[marked]]
-    spans = _marked(trace, marked) if len(marked) else _derived(trace, steps)
+    spans = _marked(trace, steps, marked) if len(marked) else _derived(trace, steps)
     times = shares([spans[part] for part in _ORDER], (steps.host_start_ns, steps.host_end_ns)) / 1000
     columns = dict(zip((*_ORDER, "other"), times.T, strict=True))
     table = np.stack([columns[part] for part in PARTS], axis=1)
@@ -62,8 +62,19 @@ def parts_of(trace: Trace, steps: Steps) -> Parts:
     )
 
 
-def _marked(trace: Trace, rows: Ints) -> dict[str, Spans]:
-    return {part: _spans(trace, rows[trace.named((MARK + part).__eq__)[rows]]) for part in PARTS if part != "other"}
+def _marked(trace: Trace, steps: Steps, rows: Ints) -> dict[str, Spans]:
+    rows, step = _in_steps(trace, steps, rows)
+    ends = np.minimum(trace.end_ns[rows], steps.host_end_ns[step])
+    chosen = {part: trace.named((MARK + part).__eq__)[rows] for part in PARTS if part != "other"}
+    return {part: merged((trace.start_ns[rows[which]], ends[which])) for part, which in chosen.items()}
+
+
+def _in_steps(trace: Trace, steps: Steps, rows: Ints) -> tuple[Ints, Ints]:
+    """Those rows that begin within a step, and which step that is. What lasts beyond it is no part of the next one."""
+    step = np.searchsorted(steps.host_start_ns, trace.start_ns[rows], side="right") - 1
+    rows, step = (each[step >= 0] for each in (rows, step))
+    inside = trace.start_ns[rows] < steps.host_end_ns[step]
+    return rows[inside], step[inside]
 
 
 def _spans(trace: Trace, rows: Ints) -> Spans:
@@ -72,11 +83,7 @@ def _spans(trace: Trace, rows: Ints) -> Spans:
 
 def _derived(trace: Trace, steps: Steps) -> dict[str, Spans]:
     """Parts by name: what runs on end in one part, and the Python between it, is one stretch of that part."""
-    host = trace.rows(Kind.OPERATOR, Kind.ANNOTATION)
-    step = np.searchsorted(steps.host_start_ns, trace.start_ns[host], side="right") - 1
-    host, step = (each[step >= 0] for each in (host, step))
-    inside = trace.start_ns[host] < steps.host_end_ns[step]
-    host, step = host[inside], step[inside]
+    host, step = _in_steps(trace, steps, trace.rows(Kind.OPERATOR, Kind.ANNOTATION))
     load, update, backward = (trace.named(each.match) for each in (_LOAD, _UPDATE, _BACKWARD))
     # Annotations that name no part, and Python's functions, merely stand around what does the work.
     around = np.isin(trace.kind, (Kind.PYTHON, Kind.ANNOTATION)) & ~load & ~update
@@ -96,6 +103,7 @@ def _derived(trace: Trace, steps: Steps) -> dict[str, Spans]:
     stretch = np.concatenate([[True], (np.diff(part[host]) != 0) | (np.diff(step) != 0)])
     first = np.flatnonzero(stretch)
     starts, ends = trace.start_ns[host[first]], np.maximum.reduceat(trace.end_ns[host], first)
+    ends = np.minimum(ends, steps.host_end_ns[step[first]])
     kind = part[host[first]]
     return {each: merged((starts[kind == number], ends[kind == number])) for number, each in enumerate(_ORDER)}
 

@@ -2,7 +2,8 @@
 
 The plug-in is no longer maintained and knows the categories of 2021. Of today's traces it leaves out what the host
 called of the GPU's library (so its Runtime is 0 and no operator has device time), `record_function` blocks (so its
-DataLoader is 0) and the links from forward to backward, and it takes the GPU's echo of a step for a step of its own.
+DataLoader is 0), other accelerators' work and the links from forward to backward, and it takes the GPU's echo of a step
+for a step of its own. At a time that is no number it stops, and one event at an impossible time makes a step of years.
 """
 
 import re
@@ -10,10 +11,13 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import orjson
 
+from eurosat_core.profiling.columns import ALIASES, MAX_TIME, Columns, Kind
 from eurosat_core.profiling.document import Document
 from eurosat_core.profiling.stream import TraceSource, pieces
+from eurosat_core.profiling.times import plausible_times
 
 __all__ = ["plugin_copy"]
 
@@ -24,16 +28,18 @@ _BY_THREAD = ("cpu_op", "operator", "python", "user_annotation")
 
 
 def plugin_copy(source: TraceSource) -> Iterator[bytes]:
-    """The copy as gzip, piece by piece; memory holds one piece. Raises `TraceError` with a sentence.
+    """The copy as gzip, piece by piece; memory holds a piece and the events' columns. Raises `TraceError`.
 
     Reads the source twice: the plug-in writes GPU figures behind the last bracket of the file, so the events must come
-    last, and a trace may have its other properties behind them.
+    last, and a trace may have its other properties behind them. Which times are possible is known at the end, too.
     """
     packer = zlib.compressobj(6, wbits=31)
-    yield packer.compress(b"{%s" % _properties(source))
+    properties, low, high = _around(source)
+    yield packer.compress(b"{%s" % properties)
     first = True
     for events in Document(pieces(source)).events():
-        kept = [event for each in events if (event := _converted(each)) is not None]
+        converted = (event for each in events if (event := _converted(each)) is not None)
+        kept = [each for each in converted if each.get("ph") != "X" or _is_within(each, low, high)]
         if kept:
             text = orjson.dumps(kept)[1:-1]
             yield packer.compress(text if first else b"," + text)
@@ -42,13 +48,30 @@ def plugin_copy(source: TraceSource) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def _properties(source: TraceSource) -> bytes:
-    """Everything beside the events, up to the bracket that opens their list."""
-    document = Document(pieces(source))
-    for _ in document.events():
-        pass
+def _around(source: TraceSource) -> tuple[bytes, float, float]:
+    """Everything beside the events, up to the bracket that opens their list, and the first and last possible µs."""
+    document, columns = Document(pieces(source)), Columns()
+    for events in document.events():
+        columns.add(events)
     text = orjson.dumps(document.properties)[1:-1]
-    return text + (b"," if text else b"") + b'"traceEvents":['
+    properties = text + (b"," if text else b"") + b'"traceEvents":['
+    kind, time, duration = (columns.column(name) for name in ("kind", "time", "duration"))
+    usable = np.isfinite(time) & (np.abs(time) < MAX_TIME) & (duration >= 0) & (duration < MAX_TIME)
+    if not usable.any():
+        return properties, -MAX_TIME, MAX_TIME
+    found = plausible_times(time[usable], duration[usable], kind[usable] >= Kind.KERNEL)
+    return properties, found.low, found.high
+
+
+def _is_within(event: dict[str, Any], low: float, high: float) -> bool:
+    """Whether an event is at a possible time. Its times are numbers then, however they were written."""
+    try:
+        for key in ("ts", "dur"):
+            if not isinstance(event[key], int | float):
+                event[key] = float(event[key])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return bool(event["dur"] >= 0 and low <= event["ts"] and event["ts"] + event["dur"] <= high)
 
 
 def _converted(event: Any) -> dict[str, Any] | None:
@@ -66,9 +89,11 @@ def _converted(event: Any) -> dict[str, Any] | None:
         return None
     if known == "fwdbwd":
         event["cat"] = "forward_backward"
-    elif _RUNTIME.fullmatch(known):
+    elif _RUNTIME.fullmatch(known) or ALIASES.get(known) == Kind.RUNTIME:
         event["cat"] = "runtime"
         _attach_to_thread(event)
+    elif ALIASES.get(known) == Kind.KERNEL:
+        event["cat"] = "kernel"
     elif known == "user_annotation" and not event["name"].startswith(_STEP):
         event["cat"] = "cpu_op"
     if event.get("ph") == "X" and known in _BY_THREAD and not _is_number(event.get("tid")):

@@ -11,7 +11,7 @@ from eurosat_core.wording import count
 
 __all__ = ["Steps", "find_steps"]
 
-_STEP = re.compile(r"ProfilerStep#(\d+)$")
+_STEP = re.compile(r"ProfilerStep#(\d{1,18})$", re.ASCII)
 # A last step with fewer than this share of the device events of the one before was cut off by the recording's end.
 WHOLE_STEP = 0.8
 
@@ -21,7 +21,10 @@ class Steps:
     """Steps in order of time. Times in nanoseconds, as in the trace."""
 
     names: tuple[int, ...]
-    """Numbers as the recording counted them; 0 for the one step of a trace without any."""
+    """Numbers as the recording counted them, each once: from 0 on in order of time where it repeats itself.
+
+    0 for the one step of a trace without any.
+    """
     start_ns: Ints
     end_ns: Ints
     host_start_ns: Ints
@@ -49,8 +52,12 @@ def find_steps(trace: Trace) -> Steps:
     marks = _marks(trace)
     if len(marks):
         names = tuple(int(trace.names[name].partition("#")[2]) for name in trace.name[marks])
+        notes: tuple[str, ...] = ()
+        if len(set(names)) < len(names):  # two schedules in one process, each of which counts from 0
+            names = tuple(range(len(names)))
+            notes = ("Several steps of the trace bear the same number: here they are numbered in order of time.",)
         starts, ends = trace.start_ns[marks], trace.end_ns[marks]
-        return _with_device_work(trace, Steps(names, starts, ends, starts, ends, int(trace.lane[marks[0]])))
+        return _with_device_work(trace, Steps(names, starts, ends, starts, ends, int(trace.lane[marks[0]]), notes))
     host = trace.rows(Kind.OPERATOR, Kind.ANNOTATION)
     if len(host):
         starts, ends = trace.start_ns[host].min(keepdims=True), trace.end_ns[host].max(keepdims=True)

@@ -17,13 +17,16 @@ import numpy.typing as npt
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.columns import ANNOTATION_NAMES, MAX_TIME, Columns, Floats, Ints, Kind, Lane, Memory
 from eurosat_core.profiling.document import Document
-from eurosat_core.profiling.nesting import nearest, parents
+from eurosat_core.profiling.nesting import nearest, own_times, parents
 from eurosat_core.profiling.stream import TraceSource, pieces
-from eurosat_core.wording import count
+from eurosat_core.profiling.times import plausible_times
+from eurosat_core.wording import count, listed
 
 __all__ = ["DeviceProperties", "Kind", "Trace", "read_trace"]
 
 DEVICE_WORK = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
+# With so large a share of the device's events left out, its figures say little.
+_FEW_LOST = 0.1
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Trace:
     devices: dict[int, DeviceProperties]
     rank: int | None
     """Which process of a distributed training wrote the trace."""
+    world_size: int | None
+    """How many processes that training had."""
+    device_events_missing: bool
+    """The trace holds work of a device that nobody can read: of an unknown kind, or at impossible times."""
     origin_us: float
     resolution_ns: int
     """How exactly the file's times can be read: large ones with decimals lose their last digits."""
@@ -103,8 +110,7 @@ class Trace:
     @cached_property
     def self_ns(self) -> Ints:
         """Each host event's own time, without the events in it."""
-        inside = self.parent >= 0
-        return self.duration_ns - _sums(self.parent[inside], self.duration_ns[inside], len(self))
+        return own_times(self, self.parent, np.flatnonzero(self.parent >= 0))
 
     @cached_property
     def maker(self) -> Ints:
@@ -170,9 +176,11 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         raise TraceError("The trace holds no events: nothing was recorded. Record at least one step.")
     kind, time, duration = (columns.column(name) for name in ("kind", "time", "duration"))
     if not len(kind):
+        held = listed([f"{number:,} of kind {name}" for name, number in columns.unread.items()])
+        unread = f" Its device events are not read: {held}." if held else ""
         raise TraceError(
-            "The file holds no operator and no GPU kernel, so there is nothing to show. Choose a trace that PyTorch's "
-            "profiler wrote."
+            f"The file holds no operator and no GPU kernel, so there is nothing to show.{unread} Choose a trace that "
+            "PyTorch's profiler wrote."
         )
     usable = np.isfinite(time) & (np.abs(time) < MAX_TIME) & (duration >= 0) & (duration < MAX_TIME)
     if not usable.any():
@@ -181,8 +189,14 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
     if unusable:
         events = count(unusable, "event")
         notes = [*notes, f"{events} without a usable time {'was' if unusable == 1 else 'were'} left out."]
-    origin = float(time[usable].min())
     kept = np.flatnonzero(usable)
+    on_device = kind[kept] >= Kind.KERNEL
+    plausible = plausible_times(time[kept], duration[kept], on_device)
+    strange = ~plausible.kept
+    notes = [*notes, *_device_notes(columns, int(strange.sum()))]
+    lost = int((strange & on_device).sum())
+    kept = kept[plausible.kept]
+    origin = float(time[kept].min())
     start = np.rint((time[kept] - origin) * 1000).astype(np.int64)
     lasting = np.rint(duration[kept] * 1000).astype(np.int64)
     order = np.lexsort((-lasting, start))
@@ -202,12 +216,14 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         copied_bytes=metrics["bytes"],
         names=columns.names,
         lanes=columns.lanes,
-        memory=columns.memory(origin),
+        memory=columns.memory(origin, plausible.low, plausible.high),
         devices=_devices(properties.get("deviceProperties")),
-        rank=_rank(properties.get("distributedInfo")),
+        rank=_whole(properties.get("distributedInfo"), "rank"),
+        world_size=_whole(properties.get("distributedInfo"), "world_size"),
+        device_events_missing=bool(columns.unread) or lost > _FEW_LOST * int(on_device.sum()),
         origin_us=origin,
         # Twice the distance between neighbouring numbers at this size: a start and a duration were rounded.
-        resolution_ns=int(2000 * np.spacing(float(np.abs(time[usable]).max()))),
+        resolution_ns=int(2000 * np.spacing(float(np.abs(time[kept]).max()))),
         notes=tuple(notes),
     )
 
@@ -231,11 +247,23 @@ def _kinds(kind: npt.NDArray[np.int8], columns: Columns, kept: Ints) -> npt.NDAr
     return np.where((kind == Kind.OPERATOR) & noted[columns.column("name")[kept]], np.int8(Kind.ANNOTATION), kind)
 
 
-def _sums(place: Ints, values: Ints, length: int) -> Ints:
-    """Sums of the values by place."""
-    sums = np.zeros(length, np.int64)
-    np.add.at(sums, place, values)
-    return sums
+def _device_notes(columns: Columns, strange: int) -> list[str]:
+    """What is said of device events of other kinds, and of events at times that cannot be."""
+    notes = [
+        f"{count(number, 'device event')} of kind {name} {'counts' if number == 1 else 'count'} as GPU kernels, as in "
+        "PyTorch's own list of kinds."
+        for name, number in columns.read_as.items()
+    ]
+    notes += [
+        f"{count(number, 'device event')} of kind {name} {'is' if number == 1 else 'are'} not read: what this device "
+        "did is missing from all figures, and there is no advice that needs it."
+        for name, number in columns.unread.items()
+    ]
+    if strange:
+        notes.append(
+            f"{count(strange, 'event')} at time 0 or far from all others {'was' if strange == 1 else 'were'} left out."
+        )
+    return notes
 
 
 def _match(wanted: Ints, keys: Ints, rows: Ints) -> Ints:
@@ -265,6 +293,6 @@ def _devices(listed: Any) -> dict[int, DeviceProperties]:
     return found
 
 
-def _rank(info: Any) -> int | None:
-    rank = info.get("rank") if isinstance(info, dict) else None
-    return rank if isinstance(rank, int) else None
+def _whole(info: Any, name: str) -> int | None:
+    value = info.get(name) if isinstance(info, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

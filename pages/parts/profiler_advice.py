@@ -19,6 +19,9 @@ def draw(profile: Profile, reading: Reading) -> None:
     """All advice, what matters most first; an honest sentence where there is none."""
     words = lesson.text("profiler")
     found = reading.advice(profile.config)
+    if not found and reading.overview.unseen_device:
+        st.info(words["no advice unseen"], icon=":material/visibility_off:")
+        return
     if not found:
         st.success(words["no advice"], icon=":material/thumb_up:")
         return

@@ -95,7 +95,7 @@ def _upload() -> None:
     with st.popover("Upload a trace", icon=":material/upload_file:"):
         file = st.file_uploader(
             "A trace of PyTorch’s profiler",
-            type=["json", "gz"],
+            type=["json", "gz", "zip", "tar", "tgz"],
             key="profiler_file",
             max_upload_size=MAX_UPLOAD_MB,
         )

@@ -27,7 +27,7 @@ def draw(profile: Profile, reading: Reading, guess: str | None) -> None:
     if reading.overview.devices:
         _gpu(reading)
     elif reading.has_host_events:
-        with st.expander("No GPU in this trace: what is seen, and what is not", icon=":material/visibility:"):
+        with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
             for line in profile_words.seen_and_unseen(reading):
                 st.markdown(f"- {line}")
     sentences = [profile_words.outcome(reading).text]

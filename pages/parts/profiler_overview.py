@@ -41,7 +41,8 @@ def _figures(reading: Reading) -> None:
         for name, peak in overview.peak_memory_bytes.items():
             _figure(f"Peak memory, {wording.device_name(name)}", _bytes(peak), words["peak memory"])
     if not overview.devices:
-        missing.append("anything about a GPU (none worked in this trace)")
+        seen = "its work cannot be read" if overview.unseen_device else "none worked in this trace"
+        missing.append(f"anything about a GPU ({seen})")
     if not overview.peak_memory_bytes:
         missing.append("peak memory (the trace names no totals)" if reading.memory else "memory (it was not recorded)")
     if missing:

@@ -24,7 +24,7 @@ def draw(profile: Profile, reading: Reading) -> None:
         "Run", list(_NAMES), format_func=lambda each: _NAMES[each], key="profiler_tutorial", required=True
     )
     name: str = st.session_state["profiler_tutorial"]
-    fits = (name == "gpu") == bool(reading.overview.devices)
+    fits = (name == "gpu") == bool(reading.overview.devices) and not reading.overview.unseen_device
     st.table(
         compared_figures(name, reading if fits else None).set_index("Figure"),
         border="horizontal",

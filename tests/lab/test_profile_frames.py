@@ -40,6 +40,7 @@ def test_parts_of_a_step_stand_end_to_end():
         assert bar["end"].iloc[-1] == pytest.approx(1.0) and bar["share"].sum() == pytest.approx(1)
     assert frames.parts_in(frame) == PARTS
     assert "backward 0.4\N{NO-BREAK SPACE}ms" in set(frame["long"])
+    assert frame.groupby("place")["row"].unique().explode().tolist() == list(dict.fromkeys(frame["row"]))
 
 
 def test_the_breakdown_sums_to_the_step():

@@ -119,6 +119,8 @@ def test_an_upload_that_had_to_go_says_so(lab):
     [
         ("![x](//y).json", "Uploaded: !x(//y)"),
         (".json", "Uploaded: a trace"),
+        ("trace.json.zip", "Uploaded: trace"),
+        ("worker0.pt.trace.tar.gz", "Uploaded: worker0"),
         ("a" * 90 + ".pt.trace.json.gz", "Uploaded: " + "a" * 26 + "…" + "a" * 17),
     ],
 )

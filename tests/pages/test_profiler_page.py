@@ -1,7 +1,9 @@
 """The Profiler page in every state: no tiles, no run, queued, running, ended in every way, uploads, GPUs."""
 
+import io
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from fake_engine import GPU, SPEEDS, FakeEngine, eventually
 from profile_makers import cpu_trace, gpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
+from trace_makers import host, kernel, step, text
 
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
@@ -308,6 +311,45 @@ def test_an_uploaded_trace_is_shown_and_found_again(lab: Lab, app: App):
 
 def test_an_upload_that_is_no_longer_there(lab: Lab, app: App):
     assert "no longer in the lab’s memory" in says(look(app, trace="0123456789abcdef"))
+
+
+def packed(**traces: bytes) -> bytes:
+    """A zip of traces."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in traces.items():
+            archive.writestr(f"{name}.json", content)
+    return file.getvalue()
+
+
+def test_a_packed_trace_is_shown_as_if_it_were_not(lab: Lab, app: App):
+    test = upload(look(app), "mailed.json.zip", packed(trace=gpu_trace()))
+    assert "Utilization of GPU 0" in says(test)
+    assert any(box.value and "Uploaded: mailed" in box.options for box in test.selectbox)
+
+
+def test_of_several_packed_traces_one_must_be_chosen(lab: Lab, app: App):
+    assert "2 traces" in says(upload(look(app), "both.zip", packed(one=gpu_trace(), two=cpu_trace())))
+
+
+def test_a_device_that_is_not_read_leaves_no_claim_about_the_cpu(lab: Lab, app: App):
+    work = {**kernel(1, 40, 500, cat="blackbox_op"), "args": {"stream": 1}}
+    test = upload(look(app), "theirs.json", text([step(1, 0, 1000), host("aten::conv2d", 20, 960), work]))
+    assert "1 device event" in says(test) and "blackbox_op" in says(test)
+    for part in PARTS:
+        words = says(opened(test, part))
+        assert "arithmetic" not in words and "none worked" not in words and "None of the known problems" not in words
+
+
+def test_steps_of_one_number_each_have_their_own_timeline(lab: Lab, app: App):
+    events = [step(0, at, 100) for at in (0, 200, 400)] + [host("aten::mm", 210, 50)]
+    test = opened(upload(look(app), "twice.json", text(events)), "timeline")
+    assert not test.error
+    options = test.segmented_control(key="profiler_step").options
+    assert len(options) == len(set(options)) == 3
+    test.session_state["profiler_step"] = int(options[1])
+    test.run()
+    assert not test.exception and not test.error and "Nothing was recorded" not in says(test)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"GIF89a", b"\x1f\x8b\x00", b'{"traceEvents": []}'])

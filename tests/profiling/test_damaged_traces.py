@@ -40,7 +40,7 @@ REFUSED = {
     "picture": (PNG, "not a profiler trace"),
     "page": (b"<!DOCTYPE html><html></html>", "not a profiler trace"),
     "table": (b"name,ts,dur\naten::mm,1,2\n", "not a profiler trace"),
-    "zip": (b"PK\x03\x04" + bytes(30), "not a profiler trace"),
+    "zip": (b"PK\x03\x04" + bytes(30), "cut short or damaged"),
     "text in UTF-16": (WHOLE.decode().encode("utf-16"), "not a profiler trace"),
     "other JSON": (b'{"train": {"loss": [1, 2]}}', "it has no list of traceEvents"),
     "events are no list": (b'{"traceEvents": {"ph": "X"}}', "it has no list of traceEvents"),

@@ -37,14 +37,22 @@ def test_what_stands_around_a_row(parent, data):
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20), st.integers(1, 2)), min_size=1, max_size=25))
 def test_no_time_is_lost_or_counted_twice_between_calls(calls):
-    """On each thread the operators' own times sum to those of the outermost ones."""
+    """Own times sum to those of the outermost ones, and are what nobody within covers where children overlap."""
     events = [host(f"op{number}", start, length, tid=tid) for number, (start, length, tid) in enumerate(calls)]
     trace = read_trace(text(events))
     outer = trace.duration_ns[trace.parent < 0].sum() / 1000
     rows = operator_table(trace)
-    assert sum(each.cpu_self_us for each in rows) == outer
+    own, inside = sum(each.cpu_self_us for each in rows), np.flatnonzero(trace.parent >= 0)
+    children = {row: inside[trace.parent[inside] == row].tolist() for row in range(len(trace))}
+    covered = {
+        row: len({at for child in held for at in range(trace.start_ns[child], trace.end_ns[child], 1000)})
+        for row, held in children.items()
+    }
+    assert trace.self_ns.tolist() == [trace.duration_ns[row] - 1000 * covered[row] for row in range(len(trace))]
+    assert min(each.cpu_self_us for each in rows) >= 0
+    overlap = sum(trace.duration_ns[held].sum() / 1000 - covered[row] for row, held in children.items())
+    assert own == outer + overlap
     assert sum(each.cpu_total_us for each in rows) == sum(length for _, length, _ in calls)
-    inside = np.flatnonzero(trace.parent >= 0)
     assert (trace.end_ns[inside] <= trace.end_ns[trace.parent[inside]]).all()
 
 

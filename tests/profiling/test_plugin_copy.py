@@ -184,3 +184,23 @@ def test_real_traces(number, read_by_plugin):
     for each in theirs.op_list_groupby_name:
         if each.self_device_duration > total / 1e3 and each.name in own:
             assert own[each.name] == pytest.approx(each.self_device_duration, rel=1e-3), each.name
+
+
+def strange_device_events():
+    """A step of 100 µs with device work of another maker, at time 0, of tomorrow, and of no time at all."""
+    now = 1.7e15
+    events = [step(1, now, 100), host("aten::mm", now, 90), launch(1, now + 5, cat="mtia_runtime")]
+    events += [kernel(1, now + 10, 40, cat="mtia_ccp_events"), kernel(2, 0, 70), kernel(3, now + 9e10, 5)]
+    return text([*events, launch(3, now + 20), {**kernel(4, now, 5), "ts": "soon"}, {**kernel(5, now, 5), "dur": -1}])
+
+
+def test_impossible_times_are_left_out_and_other_makers_work_is_in():
+    kept = {each["args"].get("correlation") for each in copied(strange_device_events())["traceEvents"]}
+    assert kept == {None, 1, 3}  # of the third only its launch
+    assert [each["cat"] for each in copied(strange_device_events())["traceEvents"]].count("kernel") == 1
+
+
+def test_then_the_plugin_reads_them_as_we_do(read_by_plugin):
+    theirs, ours = read_by_plugin(copied(strange_device_events())), overview_of(read_trace(strange_device_events()))
+    assert [ours.mean_step_us[role] for role in (*ROLES, "Total")] == pytest.approx(theirs.avg_costs.costs, abs=0.5)
+    assert ours.mean_step_us["Kernel"] == pytest.approx(40, abs=0.5)

@@ -193,3 +193,22 @@ def test_a_distributed_trace_knows_its_rank():
     assert distributed.rank == 3
     assert "rank 3" in overview_of(distributed).notes[-1]
     assert read_trace(text([host("aten::mm", 0, 1)])).rank is None
+
+
+@pytest.mark.parametrize(
+    ("info", "collective", "told"),
+    [
+        ({"rank": 0, "world_size": 1}, False, False),
+        ({"rank": 0, "world_size": 1}, True, False),
+        ({"rank": 0}, False, False),
+        ({"rank": 2}, True, True),
+        ({"rank": 1, "world_size": 2}, False, True),
+        ({"world_size": 4}, False, True),
+        ({"rank": True, "world_size": "many"}, True, False),
+        (None, True, False),
+    ],
+)
+def test_others_are_only_spoken_of_where_there_were_any(info, collective, told):
+    events = [host("aten::mm", 0, 1), host("nccl:all_reduce" if collective else "aten::add", 2, 1)]
+    notes = overview_of(read_trace(text(events, distributedInfo=info))).notes
+    assert any("distributed" in each for each in notes) == told
