@@ -20,13 +20,14 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from eurosat_core.errors import LabError  # noqa: E402
-from eurosat_core.lab.forwarding import Forwarder  # noqa: E402
+from eurosat_core.lab.forwarding import Forwarder, paths_below  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
 from pages.parts import lesson  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
-forwarder = Forwarder(lambda: current_lab().tensorboard, st.get_option("server.baseUrlPath") or "")
+base = st.get_option("server.baseUrlPath") or ""
+forwarder = Forwarder(lambda: current_lab().tensorboard, base)
 
 
 def warm_up() -> None:
@@ -79,6 +80,6 @@ async def health(_: Request) -> JSONResponse:
 app = st.App(
     ROOT / "pages" / "main.py",
     lifespan=lifespan,
-    routes=[Route("/api/health", health), *forwarder.routes],
+    routes=[*(Route(path, health) for path in paths_below(base, "/api/health")), *forwarder.routes],
     on_script_error=on_script_error,
 )

@@ -5,16 +5,18 @@ Server paths are named here and on the command line only, never in a participant
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
 from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
+from eurosat_core.folders import own_cache, own_folder, write_problem
 
-__all__ = ["VARIABLES", "Settings", "Variable", "load_settings"]
+__all__ = ["VARIABLES", "Moved", "Settings", "Variable", "load_settings"]
 
 _APP = "eurosat-lab"
 
@@ -36,7 +38,12 @@ VARIABLES = (
         "Where the tiles are: a torchvision root, a class-per-folder tree, or a zip of one.",
     ),
     Variable("EUROSAT_RUNS", "the user's data folder", "Where runs are stored."),
-    Variable("EUROSAT_CACHE", "the user's cache folder", "Where downloaded, imported and decoded tiles are kept."),
+    Variable(
+        "EUROSAT_CACHE",
+        "the user's cache folder",
+        "Where downloaded, imported and decoded tiles are kept. One that may only be read is used as it is; what is "
+        "new then goes to a folder of the user's own.",
+    ),
     Variable(
         "EUROSAT_ARCHIVE",
         "torchvision's own address",
@@ -65,8 +72,33 @@ VARIABLES = (
 
 
 @dataclass(frozen=True)
+class Moved:
+    """A folder that this user may not write, where its files are kept instead, and why, as the system says it."""
+
+    what: Literal["cache", "runs"]
+    named: Path
+    instead: Path
+    reason: str
+
+    @property
+    def sentence(self) -> str:
+        """What that means."""
+        verb = "written" if os.path.isdir(self.named) else "made"  # noqa: PTH112 (Path raises where it may not look)
+        if self.what == "runs":
+            return (
+                f"The folder for runs, {self.named}, cannot be {verb} ({self.reason}). Runs are kept in "
+                f"{self.instead}, which the system may empty."
+            )
+        used = "What it holds is used as it is; what is new" if verb == "written" else "What is kept"
+        return f"The cache {self.named} cannot be {verb} here ({self.reason}). {used} goes to {self.instead}."
+
+
+@dataclass(frozen=True)
 class Settings:
-    """Paths and limits of one lab. threads_chosen: somebody named `threads`; else they are all the cores there are."""
+    """Paths and limits of one lab. threads_chosen: somebody named `threads`; else they are all the cores there are.
+
+    moved: which of its folders had to be replaced; `runs` and `cache` are then the new ones.
+    """
 
     runs: Path
     cache: Path
@@ -80,6 +112,7 @@ class Settings:
     threads_chosen: bool = True
     queue_limit: int = 4
     pause_minutes: float = 10.0
+    moved: tuple[Moved, ...] = ()
 
     def threads_beside(self, gpus: int) -> int:
         """CPU threads of one training in a lab with workers for so many GPUs.
@@ -132,10 +165,18 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     archive_md5 = env.get("EUROSAT_ARCHIVE_MD5", "").strip().lower() or None
     if archive_md5 is not None and not re.fullmatch(r"[0-9a-f]{32}", archive_md5):
         raise ConfigError(f"EUROSAT_ARCHIVE_MD5 is '{archive_md5}'. Set it to 32 hexadecimal digits.")
-    user_data = Path(platformdirs.user_data_dir(_APP, appauthor=False))
+    user_data, user_cache = _user_folder(platformdirs.user_data_dir), _user_folder(platformdirs.user_cache_dir)
+    named_runs, cache = path("EUROSAT_RUNS"), path("EUROSAT_CACHE") or user_cache
+    runs, moved = named_runs or user_data / "runs", []
+    if named_runs is None and (change := _runs_moved(runs, user_cache)):
+        runs = change.instead
+        moved.append(change)
+    if change := _cache_moved(cache, user_cache):
+        cache = change.instead
+        moved.append(change)
     return Settings(
-        runs=path("EUROSAT_RUNS") or user_data / "runs",
-        cache=path("EUROSAT_CACHE") or Path(platformdirs.user_cache_dir(_APP, appauthor=False)),
+        runs=runs,
+        cache=cache,
         data=path("EUROSAT_DATA"),
         default_data=(Path(__file__).parent.parent / "data", user_data / "tiles"),
         archive_url=archive_url,
@@ -146,4 +187,30 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         threads_chosen=bool(env.get("EUROSAT_THREADS", "").strip()),
         queue_limit=_whole_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100),
         pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
+        moved=tuple(moved),
     )
+
+
+def _cache_moved(cache: Path, user_cache: Path) -> Moved | None:
+    problem = _problem(cache)
+    own = own_cache(cache, user_cache) if problem else None
+    return Moved("cache", cache, own, problem) if own is not None else None
+
+
+def _runs_moved(runs: Path, user_cache: Path) -> Moved | None:
+    """Only of runs that nobody named a folder for, where there are none yet: else they would seem to be lost."""
+    problem = _problem(runs)
+    own = own_folder(runs, user_cache) if problem and not os.path.isdir(runs) else None  # noqa: PTH112
+    return Moved("runs", runs, own, problem) if own is not None else None
+
+
+def _user_folder(of: Callable[..., str]) -> Path:
+    """A folder of the user's; one that begins with ~ where the user has no home, as in many containers."""
+    try:
+        return Path(of(_APP, appauthor=False))
+    except RuntimeError:
+        return Path("~", _APP)
+
+
+def _problem(folder: Path) -> str:
+    return write_problem(folder) if folder.is_absolute() else "this user has no home folder"

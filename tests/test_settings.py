@@ -1,7 +1,10 @@
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import platformdirs
 import pytest
 
 from eurosat_core import settings
@@ -110,3 +113,81 @@ def test_bad_values_get_a_sentence(name: str, value: str, words: list[str]) -> N
     with pytest.raises(ConfigError) as caught:
         load_settings({name: value})
     assert all(word in str(caught.value) for word in [name, *words])
+
+
+# Folders that cannot be used
+
+
+def without_home(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> None:
+    """As in a container whose user is a bare number."""
+
+    def no_home(*_arguments: Any, **_options: Any) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    for name in ("user_data_dir", "user_cache_dir"):
+        monkeypatch.setattr(platformdirs, name, no_home)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+
+def test_without_a_home_everything_is_kept_in_a_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_home(monkeypatch, tmp_path)
+    found = load_settings({})
+    assert found.runs.parent == found.cache.parent == tmp_path
+    assert found.runs != found.cache
+    assert {each.what: each.instead for each in found.moved} == {"runs": found.runs, "cache": found.cache}
+    assert all(str(tmp_path) in each.sentence for each in found.moved)
+    assert list(Path.cwd().glob("~*")) == []
+
+
+def test_named_folders_need_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_home(monkeypatch, tmp_path)
+    found = load_settings({"EUROSAT_RUNS": str(tmp_path / "r"), "EUROSAT_CACHE": str(tmp_path / "c")})
+    assert (found.runs, found.cache, found.moved) == (tmp_path / "r", tmp_path / "c", ())
+
+
+def unwritable(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    monkeypatch.setattr(settings, "write_problem", lambda each: "Permission denied" if each in folders else "")
+
+
+def test_a_cache_that_may_only_be_read_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = tmp_path / "prepared"
+    unwritable(monkeypatch, named)
+    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_, **__: str(tmp_path / "user"))
+    found = load_settings({"EUROSAT_CACHE": str(named), "EUROSAT_RUNS": str(tmp_path / "runs")})
+    (moved,) = found.moved
+    assert (moved.what, moved.named, moved.instead, moved.reason) == ("cache", named, found.cache, "Permission denied")
+    assert found.cache.parent == tmp_path / "user"
+
+
+def test_named_runs_stay_where_they_are_even_if_nothing_can_be_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwritable(monkeypatch, tmp_path / "runs")
+    found = load_settings({"EUROSAT_RUNS": str(tmp_path / "runs"), "EUROSAT_CACHE": str(tmp_path)})
+    assert (found.runs, found.moved) == (tmp_path / "runs", ())
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_usual_runs_are_replaced_only_where_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    usual = tmp_path / "user" / "runs"
+    if there:
+        usual.mkdir(parents=True)
+    unwritable(monkeypatch, usual)
+    for name in ("user_data_dir", "user_cache_dir"):
+        monkeypatch.setattr(platformdirs, name, lambda *_, **__: str(tmp_path / "user"))
+    found = load_settings({"EUROSAT_CACHE": str(tmp_path / "cache")})
+    assert (found.runs == usual) == there
+    assert [each.what for each in found.moved] == ([] if there else ["runs"])
+
+
+def test_where_there_is_no_place_for_another_cache_it_is_left_to_fail_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unwritable(monkeypatch, tmp_path)
+    monkeypatch.setattr(settings, "own_cache", lambda *_: None)
+    found = load_settings({"EUROSAT_CACHE": str(tmp_path), "EUROSAT_RUNS": str(tmp_path / "runs")})
+    assert (found.cache, found.moved) == (tmp_path, ())

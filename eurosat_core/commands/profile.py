@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from eurosat_core.commands.overview import show_overview
-from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
+from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
@@ -35,6 +35,7 @@ def _profile(options: argparse.Namespace, settings: Settings) -> tuple[dict[str,
     plan = ProfilePlan.from_dict(given(options, ProfilePlan))
     config = profile_config(options.model, options.recipe, **given(options, TrainConfig))
     check_device(config.device)
+    check_runs(settings)
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.lab.standalone_profile import profile_here
 

@@ -7,12 +7,13 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from eurosat_core.errors import ConfigError
+from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.recipes import RECIPE_NAMES
 
-__all__ = ["add_settings", "check_device", "decoding_progress", "given", "say"]
+__all__ = ["add_settings", "check_device", "check_runs", "decoding_progress", "given", "say"]
 
 
 def add_settings(
@@ -62,6 +63,14 @@ def check_device(name: str) -> None:
         return
     reason = next((each.reason for each in devices if each.id == name or not each.available), "")
     raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
+
+
+def check_runs(settings: Settings) -> None:
+    """Raises `RunError` when no run can be stored: before anything is decoded or computed for one."""
+    from eurosat_core.lab.runs import RunStore
+
+    if problem := RunStore(settings.runs).write_problem():
+        raise RunError(problem)
 
 
 def decoding_progress() -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
+from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiment_terms import home_device
@@ -46,6 +46,7 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, A
     config, plan = _request(options, devices, settings)
     for each in dict.fromkeys(one.device for one in plan.configs(config)):
         check_device(each)
+    check_runs(settings)
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.lab.standalone_sweep import sweep_here
 

@@ -14,8 +14,9 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from eurosat_core.data.decoding import open_rgb
 from eurosat_core.data.loader_workers import begin_worker, warm_loader_workers, worker_context
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tiles import TILE_SIDE, TileSet, open_cached
@@ -176,6 +177,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         self._names = [tiles.names[at] for at in part.tolist()]
         self._numbers = part.tolist()
         self._labels = tiles.labels[part].tolist()
+        self._scale = tiles.scale
         self._cache = tiles.cache
         self._pixels: Tensor | None = None
         self._transform = picture_transform(preprocessing)
@@ -185,13 +187,22 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, at: int) -> tuple[Tensor, int]:
         if self._place is not None:
-            with Image.open(self._place / self._names[at]) as picture:
-                tile: Tensor = self._transform(picture.convert("RGB"))
+            tile: Tensor = self._transform(open_rgb(self._place / self._names[at], self._scale))
         else:
             if self._pixels is None:
                 self._pixels = open_cached(self._cache).pixels
             tile = self._transform(Image.fromarray(self._pixels[self._numbers[at]].numpy()))
         return tile, self._labels[at]
+
+
+def _handed_over(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    """A batch as PyTorch makes it, in a worker all of it in shared memory already.
+
+    The labels would come there later, in a thread whose failure nobody hears of: with that memory full, the training
+    would wait for this batch for ever.
+    """
+    tiles, labels = default_collate(samples)
+    return tiles, labels.share_memory_() if torch.utils.data.get_worker_info() else labels
 
 
 class _EpochSampler(torch.utils.data.Sampler[int]):
@@ -237,6 +248,7 @@ class LoaderSource:
                 _Pictures(tiles, part, preprocessing),
                 batch_size=batch_size,
                 sampler=sampler,
+                collate_fn=_handed_over,
                 num_workers=workers,
                 multiprocessing_context=worker_context() if workers else None,
                 persistent_workers=workers > 0,

@@ -147,7 +147,8 @@ def import_bundle(store: RunStore, source: Path | BinaryIO, *, owner: str | None
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise RunError(
-            f"The runs could not be stored in {store.folder}: {error.strerror or error}. Free some disk space, or "
+            store.write_problem()
+            or f"The runs could not be stored in {store.folder}: {error.strerror or error}. Free some disk space, or "
             "name another folder in EUROSAT_RUNS."
         ) from error
 
@@ -233,5 +234,6 @@ def _move(store: RunStore, staged: RunStore, records: Sequence[RunRecord]) -> No
             moved.append(record)
     except OSError:
         for record in moved:
-            store.delete(record.id)
+            with suppress(RunError):
+                store.delete(record.id)
         raise

@@ -14,10 +14,14 @@ from typing import Literal
 
 from eurosat_core.data.classes import EUROSAT_TILES
 from eurosat_core.data.place import has_lists
+from eurosat_core.data.shared_memory import SHARED_MEMORY, free_shared_memory
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
+from eurosat_core.folders import write_problem
 from eurosat_core.settings import Settings
+from eurosat_core.training.config import recipe_config
+from eurosat_core.training.problems import shared_memory_problem
 from eurosat_core.wording import bytes_text, count
 
 __all__ = [
@@ -37,20 +41,22 @@ CPU_ONLY_INSTALL = (
 """Makes `.venv` anew with the CPU-only build of PyTorch; uv knows where that lies."""
 
 _ENOUGH_DISK = 2 * 1024**3
+_ENOUGH_SHARED = 512 * 1024**2
 
 
 @dataclass(frozen=True)
 class TilesState:
     """How far the tiles are: still being opened (`tile_set` None), or there.
 
-    done, total: decoding progress. problem: why the place that was named could not be used; then the tiles are
-    the synthetic ones.
+    done, total: decoding progress. problem: why those that were meant could not be used or had; then these are others.
+    remedy: what to do about that, where the problem does not say it.
     """
 
     tile_set: TileSet | None = None
     done: int = 0
     total: int = 0
     problem: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,25 +86,21 @@ def room_check(
         Check("Workers", "problem", workers, "Restart the app.")
         if workers
         else Check("Workers", "ready" if devices_known else "checking", _workers_text(settings, devices)),
-        _disk(settings),
+        *_shared_memory(settings),
+        *_kept(settings),
         Check("Software", "ready", f"Python {platform.python_version()} on {platform.system()} ({sys.platform})"),
     )
 
 
 def _tiles(state: TilesState) -> Check:
     if state.tile_set is None and state.problem:
-        return Check("Tiles", "problem", state.problem, "Then start the app again.")
+        return Check("Tiles", "problem", state.problem, f"{state.remedy} Then start the app again.".strip())
     if state.tile_set is None:
         progress = f": {state.done:,} of {state.total:,}" if state.total else ""
         return Check("Tiles", "checking", f"Opening the tiles{progress} …")
     text = state.tile_set.description
     if state.problem:
-        return Check(
-            "Tiles",
-            "problem",
-            f"{state.problem} Until then: {text}.",
-            "Set EUROSAT_DATA to the right folder.",
-        )
+        return Check("Tiles", "problem", f"{state.problem} Until then: {text}.", state.remedy)
     if state.tile_set.source == "synthetic":
         remedy = (
             "For real satellite tiles: download them on the Tiles page or with `python -m eurosat_core prepare`, or "
@@ -195,7 +197,43 @@ def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
     return f"Trains in {processes} of this machine, {threads} each"
 
 
-def _disk(settings: Settings) -> Check:
+def _shared_memory(settings: Settings) -> list[Check]:
+    """How much there is for loader workers on this machine; little in many containers."""
+    free = free_shared_memory()
+    if free is None or settings.scheduler:
+        return []
+    text = f"{bytes_text(free)} free in {SHARED_MEMORY}, through which loader workers hand their batches over"
+    if problem := shared_memory_problem(recipe_config("baseline", "tutorial"), EUROSAT_TILES):
+        return [Check("Shared memory", "problem", text, problem)]
+    if free < _ENOUGH_SHARED:
+        remedy = (
+            "Enough for the tutorial's way; large batches or many loader workers need more. A container gets it with "
+            "`--shm-size=1g` or `--ipc=host`."
+        )
+        return [Check("Shared memory", "ready", text, remedy)]
+    return [Check("Shared memory", "ready", text)]
+
+
+def _kept(settings: Settings) -> list[Check]:
+    """Where runs and the cache are kept, as far as something is to be said about it."""
+    checks = [_runs(settings)]
+    for each in settings.moved:
+        if each.what == "cache":
+            checks.append(Check("Cache", "ready", each.sentence))
+        else:
+            remedy = "Set EUROSAT_RUNS to a folder that stays, then start the app again."
+            checks.append(Check("Runs", "missing", each.sentence, remedy))
+    return checks
+
+
+def _runs(settings: Settings) -> Check:
+    if reason := write_problem(settings.runs):
+        text = (
+            f"Nothing can be stored in {settings.runs} ({reason}), so nothing can be trained, profiled or measured. "
+            "Stored runs can be looked at, and Tiles, Convolution, Model and Predict work"
+        )
+        remedy = "Set EUROSAT_RUNS to a folder that you may write, then start the app again."
+        return Check("Runs", "problem", text, remedy)
     place = next((each for each in (settings.runs, *settings.runs.parents) if each.exists()), Path.cwd())
     free = shutil.disk_usage(place).free
     text = f"{bytes_text(free)} free for runs in {settings.runs}"

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from eurosat_core.errors import LabError
 from eurosat_core.lab.tensorboard import PATH_PREFIX, TensorBoard
 
-__all__ = ["Forwarder"]
+__all__ = ["Forwarder", "paths_below"]
 
 _MAX_BODY = 1 << 20  # bytes of a request: TensorBoard asks for figures with small forms
 _MAX_TARGET = 16 * 1024  # bytes of a path with its query
@@ -49,6 +49,15 @@ body {{ font: 1.1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 15vh a
 <body><h1>{title}</h1><p>{text}</p></body></html>"""
 
 
+def paths_below(base: str, path: str) -> list[str]:
+    """Where a route of the app is asked for that is served below `base` (`server.baseUrlPath`, empty for none).
+
+    Two where there is a base, for a server in front may or may not take it away.
+    """
+    start = f"/{base.strip('/')}".rstrip("/")
+    return list(dict.fromkeys((f"{start}{path}", path)))
+
+
 class Forwarder:
     """The app's routes to TensorBoard. board: finds this server's; raises `LabError` when there is none.
 
@@ -57,17 +66,16 @@ class Forwarder:
 
     def __init__(self, board: Callable[[], TensorBoard], base: str = "") -> None:
         self._board = board
-        self._base = f"/{base.strip('/')}".rstrip("/")
+        self._paths = paths_below(base, PATH_PREFIX)
         self._client: httpx.AsyncClient | None = None
 
     @property
     def routes(self) -> list[Route]:
         """For the app."""
         found = []
-        for start in dict.fromkeys((self._base, "")):  # a server in front may or may not take the base away
-            found.append(Route(f"{start}{PATH_PREFIX}", self._to_folder, methods=["GET"]))
-            path = f"{start}{PATH_PREFIX}/{{path:path}}"
-            found.append(Route(path, self._forward, methods=["GET", "HEAD", "POST"]))
+        for start in self._paths:
+            found.append(Route(start, self._to_folder, methods=["GET"]))
+            found.append(Route(f"{start}/{{path:path}}", self._forward, methods=["GET", "HEAD", "POST"]))
         return found
 
     async def close(self) -> None:
@@ -116,13 +124,13 @@ class Forwarder:
     def _target(self, request: Request) -> str | None:
         """Path and query at TensorBoard, exactly as they were sent; None for what leads elsewhere."""
         path: str = request.scope.get("raw_path", b"").decode("ascii", "replace").partition("?")[0]
-        start = next((each for each in (self._base, "") if path.startswith(f"{each}{PATH_PREFIX}/")), None)
+        start = next((each for each in self._paths if path.startswith(f"{each}/")), None)
         if start is None or not re.fullmatch(r"[!-~]+", path):
             return None
         if {".", ".."} & set(re.split(r"[/\\]", request.path_params["path"])):
             return None
         query = request.scope.get("query_string", b"").decode("ascii", "replace")
-        target = path.removeprefix(start) + (f"?{query}" if query else "")
+        target = PATH_PREFIX + path.removeprefix(start) + (f"?{query}" if query else "")
         return target if len(target) <= _MAX_TARGET else None
 
     async def _port(self, request: Request) -> int | Response:

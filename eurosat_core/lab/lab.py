@@ -35,6 +35,7 @@ from eurosat_core.profiling.plan import ProfilePlan, profile_problem
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.problems import shared_memory_problem
 
 __all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 
@@ -65,6 +66,8 @@ class Lab(Estimates):
         self._devices_known = False
         self._workers_open = False
         self._workers_problem = ""
+        self.runs_problem = ""
+        """Why nothing can be stored, so that nothing can be trained or measured; what is stored can be looked at."""
         self._closed = threading.Event()
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self._dispatcher = Dispatcher(
@@ -82,13 +85,13 @@ class Lab(Estimates):
 
     def open(self) -> "Lab":
         """Start what runs in the background: opening the tiles, starting the workers, looking for devices."""
-        try:
+        for each in self.settings.moved:
+            logger.warning("%s", each.sentence)
+        self.runs_problem = self.store.write_problem()
+        if self.runs_problem:
+            logger.warning("%s", self.runs_problem)
+        else:
             self.store.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"The folder for runs, {self.store.folder}, cannot be made: {error.strerror or error}. Name another "
-                "one in EUROSAT_RUNS."
-            ) from error
         self.store.mark_interrupted()
         self._dispatcher.open()
         self.library.open()
@@ -109,7 +112,7 @@ class Lab(Estimates):
     def _tiles_opened(self) -> None:
         """What waited when the last server ended waits on, now that its tiles are there."""
         for record in reversed(self.store.all()[0]):
-            if record.state == "queued":
+            if record.state == "queued" and not self.runs_problem:
                 self._dispatcher.add(record, self._seconds_for(record))
         self._refuse_lost_devices()
 
@@ -233,6 +236,16 @@ class Lab(Estimates):
 
     # -- asking for runs
 
+    def feed_problem(self, config: TrainConfig) -> str:
+        """Why loader workers cannot feed a training on this machine, as a sentence; empty when they can.
+
+        Empty, too, where a cluster trains: its machines look for themselves.
+        """
+        tile_set = self.library.tile_set
+        if tile_set is None or self.settings.scheduler:
+            return ""
+        return shared_memory_problem(config, len(tile_set))
+
     def submit(self, config: TrainConfig, owner: str, *, group: str = "") -> RunRecord:
         """Put a training in the queue. Raises `LabError` with a sentence when it cannot be.
 
@@ -258,6 +271,8 @@ class Lab(Estimates):
 
     def _enqueue(self, config: TrainConfig, owner: str, kind: str, plan: dict[str, Any]) -> RunRecord:
         config.checked()
+        if self.runs_problem:
+            raise RunError(self.runs_problem)
         tile_set = self.library.tile_set
         if tile_set is None:
             problem = self.library.state.problem
@@ -268,7 +283,7 @@ class Lab(Estimates):
             raise ConfigError(problem)
         if problem := self.library.missing_weights(config):
             raise ConfigError(problem)
-        if problem := kept_problem(config):
+        if problem := kept_problem(config) or (self.feed_problem(config) if kind != "sweep" else ""):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)

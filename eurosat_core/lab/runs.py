@@ -4,6 +4,7 @@
 `predictions.npz`, `model.pt`, and the lock that its living process holds.
 """
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from eurosat_core.atomic import write_whole
 from eurosat_core.errors import RunError
+from eurosat_core.folders import write_problem
 from eurosat_core.lab.events import RunEvent, event_to_dict
 from eurosat_core.lab.run_record import RunRecord, State, TilesUsed, read_record, record_text
 from eurosat_core.training.config import TrainConfig
@@ -46,6 +48,16 @@ class RunStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._read: dict[str, tuple[_Stamp, RunRecord]] = {}  # by id: which state of the file was read, what it held
+
+    def write_problem(self) -> str:
+        """Why no run can be stored here, as a sentence with what to do; empty when one can."""
+        reason = write_problem(self.folder)
+        return (
+            f"No run can be stored in {self.folder} ({reason}). Set EUROSAT_RUNS to a folder that you may write, and "
+            "start again."
+            if reason
+            else ""
+        )
 
     def folder_of(self, run_id: str) -> Path:
         """The folder of a run. Raises `RunError` for a name that is no run id, so that none leads elsewhere."""
@@ -100,7 +112,8 @@ class RunStore:
             yield
         except OSError as error:
             raise RunError(
-                f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
+                self.write_problem()
+                or f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
                 "name another folder in EUROSAT_RUNS."
             ) from error
 
@@ -211,9 +224,12 @@ class RunStore:
             return None
 
     def delete(self, run_id: str) -> None:
-        """Remove a run and everything it left behind."""
-        shutil.rmtree(self.folder_of(run_id), ignore_errors=True)
+        """Remove a run and everything it left behind. Raises `RunError` where it may not be removed."""
+        folder = self.folder_of(run_id)
+        shutil.rmtree(folder, ignore_errors=True)
         self._read.pop(run_id, None)
+        if (folder / "run.json").exists():
+            raise RunError(f"The run {run_id} cannot be deleted: {folder} may not be changed by the lab.")
 
     def lock(self, run_id: str) -> FileLock:
         """Take the lock that says: a living process works on this run. The system frees it when the process dies.
@@ -228,6 +244,8 @@ class RunStore:
             held.acquire(timeout=0)
         except Timeout:
             raise RunError(f"The run {run_id} belongs to another process that is still working on it.") from None
+        except NotImplementedError as error:  # how a file system without locks is told of
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
         return held
 
     def mark_interrupted(self) -> list[RunRecord]:

@@ -33,7 +33,7 @@ def sealed_tiles(store: RunStore, run_id: str) -> int:
 def open_test(store: RunStore, run_id: str) -> Evaluation:
     """What the run's network said about its test part; from now on the run is marked as opened.
 
-    Raises `RunError` when the run has no test part.
+    Raises `RunError` when the run has no test part, or when it cannot be noted that it was opened.
     """
     record = store.get(run_id)
     if not (store.folder_of(run_id) / _FILE).exists():
@@ -43,7 +43,12 @@ def open_test(store: RunStore, run_id: str) -> Evaluation:
     evaluation = _evaluation(store, record)
     if record.test_opened is None:
         summary = {**record.summary, "test_accuracy": evaluation.accuracy}
-        store.update(run_id, test_opened=time.time(), summary=summary)
+        try:
+            store.update(run_id, test_opened=time.time(), summary=summary)
+        except OSError as error:
+            raise RunError(
+                f"That it was opened cannot be noted in {store.folder} ({error.strerror or error}), so it stays sealed."
+            ) from error
     return evaluation
 
 

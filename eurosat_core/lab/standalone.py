@@ -25,6 +25,7 @@ from eurosat_core.training.evaluation import evaluate_predictions
 from eurosat_core.training.events import EpochDone
 from eurosat_core.training.loop import split_for
 from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, missing_weights, predict
+from eurosat_core.training.problems import shared_memory_problem
 
 __all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here", "work_here"]
 
@@ -37,12 +38,12 @@ def train_here(config: TrainConfig, tiles: TileSet, settings: Settings, say: Cal
 
     Returns what `train --json` prints. Ctrl-C stops after the current step and keeps the last complete epoch. Raises
     `DataError` when the tiles cannot be split as asked, or pretrained weights are missing; `ConfigError` when the
-    weights of all its epochs would take too much room.
+    weights of all its epochs would take too much room, or its loader workers too much shared memory.
     """
     split_for(config, tiles)  # what cannot be split makes no run
     if problem := missing_weights(config, settings.cache):
         raise DataError(problem)
-    if problem := kept_problem(config):
+    if problem := kept_problem(config) or shared_memory_problem(config, len(tiles)):
         raise ConfigError(problem)
     epochs: list[dict[str, float]] = []
 

@@ -6,14 +6,24 @@ from contextlib import contextmanager
 import torch
 from PIL import UnidentifiedImageError
 
+from eurosat_core.data.shared_memory import SHARED_MEMORY, free_shared_memory, loader_bytes
 from eurosat_core.errors import LabError, TrainingError
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import bytes_text, count
 
-__all__ = ["DeviceError", "explained"]
+__all__ = ["DeviceError", "explained", "shared_memory_problem"]
 
 
 class DeviceError(TrainingError):
     """The device failed; its process must be restarted before it can be used again."""
+
+
+_LESS_SHARED = (
+    "Choose fewer loader workers, a smaller batch or fewer batches ahead, or let the tiles come from memory. A "
+    "container gets more with `--shm-size=1g` or `--ipc=host`."
+)
+# How PyTorch says that it ended, in a worker or here.
+_SHARED_MEMORY_SIGNS = ("shared memory", "Bus error", "</torch_", "/torch_shm")
 
 
 def _smaller(config: TrainConfig) -> str:
@@ -26,6 +36,23 @@ def _full(config: TrainConfig) -> str:
     return (
         f"The memory of {config.device} is full with batches of {config.batch_size} tiles. "
         f"{_smaller(config)}, or wait until other runs on this device have ended."
+    )
+
+
+def shared_memory_problem(config: TrainConfig, tiles: int) -> str:
+    """Why the loader workers of a config find too little shared memory here, of a set of `tiles` tiles.
+
+    A sentence with what to do; empty when there is enough, or the tiles come otherwise.
+    """
+    if config.source != "loader":
+        return ""
+    needed = loader_bytes(config.batch_size, config.workers, config.prefetch, min(config.tiles or tiles, tiles))
+    free = free_shared_memory()
+    if free is None or needed <= free:
+        return ""
+    return (
+        f"{count(config.workers, 'loader worker')} with batches of {config.batch_size} tiles, {config.prefetch} ahead, "
+        f"need {bytes_text(needed)} of shared memory; {bytes_text(free)} are free in {SHARED_MEMORY}. {_LESS_SHARED}"
     )
 
 
@@ -49,6 +76,9 @@ def explained(config: TrainConfig) -> Iterator[None]:
         raise TrainingError(sentence) from error
     except (RuntimeError, AssertionError) as error:
         text = str(error)
+        if "DataLoader worker" in text and any(sign in text for sign in _SHARED_MEMORY_SIGNS):
+            full = "The shared memory of this machine is full, so a loader worker could not hand over its batch."
+            raise TrainingError(f"{full} {_LESS_SHARED}") from error
         if config.device != "cpu" and "out of memory" in text.lower():  # as CUDA's and Apple's drivers say it
             raise TrainingError(_full(config)) from error
         if "can't allocate memory" in text or "not enough memory" in text:

@@ -9,9 +9,11 @@ from eurosat_core.data.batches import BatchSource, LoaderSource, MemorySource
 from eurosat_core.data.place import parts_of
 from eurosat_core.data.splits import Split, make_place_split, make_split
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.errors import TrainingError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.frozen import FeatureCache, FeatureSource
 from eurosat_core.training.network import preprocessing_for
+from eurosat_core.training.problems import shared_memory_problem
 
 __all__ = ["feature_source", "split_for", "tile_source"]
 
@@ -34,10 +36,15 @@ def split_for(config: TrainConfig, tiles: TileSet) -> Split:
 
 
 def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch.device) -> BatchSource:
-    """The tiles, from picture files or from memory."""
+    """The tiles, from picture files or from memory.
+
+    Raises `TrainingError` where loader workers would find too little shared memory.
+    """
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     if config.source == "memory":
         return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
+    if problem := shared_memory_problem(config, len(tiles)):
+        raise TrainingError(problem)
     return LoaderSource(
         tiles,
         split,

@@ -12,7 +12,7 @@ from eurosat_core.lab import frames, race, race_frames
 from eurosat_core.lab.race import Entrants, Race
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.training.config import TrainConfig
-from pages.parts import compare_race_runs, lesson, live_run, session
+from pages.parts import compare_race_runs, lesson, live_run, room, session
 
 __all__ = ["draw"]
 
@@ -87,6 +87,7 @@ def _start(racing: Entrants, devices: list[str]) -> None:
         return
     tiles = lab.tiles().tile_set
     is_measured = lab.tile_seconds(config) is not None
+    refused = room.no_runs()
     st.button(
         f"Race on {names} · {'about' if is_measured else 'at least'} {wording.duration(seconds)}",
         icon=":material/sports_score:",
@@ -94,7 +95,7 @@ def _start(racing: Entrants, devices: list[str]) -> None:
         key="compare_race_start",
         on_click=_submit,
         args=(racing.models, tuple(devices), plan.seconds),
-        disabled=tiles is None or _own_active() is not None,
+        disabled=refused or tiles is None or _own_active() is not None,
         help=f"At least {plan.rounds * plan.steps} timed steps of every network on every device; warm-up does not "
         "count. From them the times of whole trainings are projected, and labelled so.",
     )

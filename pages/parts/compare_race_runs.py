@@ -48,7 +48,7 @@ def draw(racing: Entrants, devices: list[str]) -> None:
         key="compare_full_start",
         on_click=_submit,
         args=(racing.models, tuple(devices)),
-        disabled=lab.tiles().tile_set is None or active,
+        disabled=bool(lab.runs_problem) or lab.tiles().tile_set is None or active,
         help="Every network on every device, the tutorial’s way, from the start. They queue like all runs.",
     )
     st.caption(lesson.plain(estimate.basis) if estimate else "Nothing was measured yet, so there is no estimate.")

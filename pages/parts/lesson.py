@@ -30,6 +30,7 @@ __all__ = [
     "text",
 ]
 
+_COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
 _LESSONS = Path(__file__).parents[2] / "assets" / "lessons"
 
 
@@ -64,10 +65,13 @@ def plain(words: str) -> str:
     """Words from outside (a name, a folder, a message that may hold one) with everything escaped that is markup.
 
     In one line, for a line of its own can be markup too. Raw, `![](//a.co/x)` in a nickname would make the browsers
-    of all others fetch it.
+    of all others fetch it. A command that a sentence names in backticks is drawn as code.
     """
     in_a_line = re.sub(r"\s*[\r\n]+\s*", " ", words).strip(" \t")
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^])", r"\\\1", in_a_line)
+    return "".join(
+        part if _COMMAND.fullmatch(part) else re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^])", r"\\\1", part)
+        for part in _COMMAND.split(in_a_line)
+    )
 
 
 def header(goal: str, minutes: int, task: str) -> None:

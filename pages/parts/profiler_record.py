@@ -10,7 +10,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.recipes import recipes_of
-from pages.parts import lesson, missing_weights, profiler_state, session, train_more, train_start
+from pages.parts import lesson, missing_weights, profiler_state, room, session, train_more, train_start
 from pages.parts.profiler_state import key
 
 __all__ = ["draw", "strip"]
@@ -130,7 +130,7 @@ def _buttons(plan: ProfilePlan | None) -> None:
         st.button("Record", icon=":material/radio_button_checked:", type="primary", disabled=True, key="profiler_start")
         return
     lacking = missing_weights.draw(config)
-    idle = tiles.tile_set is None or lacking
+    idle = room.no_runs(config) or tiles.tile_set is None or lacking
     with st.container(horizontal=True):
         record_button("profiler_start", [config], plan, disabled=idle)
         gpu = _gpu()

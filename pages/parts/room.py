@@ -1,13 +1,14 @@
-"""The room check in words and symbols."""
+"""The room check in words and symbols, and what it says beside the buttons that start a run."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
 from eurosat_core.lab.doctor import Check
-from pages.parts import lesson
+from eurosat_core.training.config import TrainConfig
+from pages.parts import lesson, session
 
-__all__ = ["draw", "sentence"]
+__all__ = ["draw", "no_runs", "sentence"]
 
 _MARKS = {
     "ready": ":green[:material/check_circle:]",
@@ -35,13 +36,24 @@ def sentence(checks: Sequence[Check], source: str | None) -> str:
     if gpus:
         device = f"This machine has {'a GPU' if len(gpus) == 1 else f'{len(gpus)} GPUs'}: you can measure both sides."
     else:
-        device = (
-            "This machine has no GPU that can be used. Everything works on the CPU, and no figure will be made up for "
-            "a GPU that is not there."
-        )
+        device = "This machine has no GPU that can be used, and no figure will be made up for a GPU that is not there."
+        if "Runs" not in problems:
+            device += " Everything works on the CPU."
     data = {
         "synthetic": " The tiles are synthetic, so accuracies say nothing about the real Earth.",
         None: " There are no tiles, so nothing can be browsed or trained until that is put right.",
     }.get(source, "")
     trouble = f" To be looked after: {', '.join(problems)} (see above)." if problems else ""
     return f"{device}{data}{trouble}"
+
+
+def no_runs(config: TrainConfig | None = None) -> bool:
+    """Whether no run can start here, whatever is clicked; then it is said, with what to do.
+
+    config: what is to be trained, where its loader workers may be what this machine has no room for.
+    """
+    lab = session.lab()
+    problem = lab.runs_problem or (lab.feed_problem(config) if config is not None else "")
+    if problem:
+        st.error(lesson.plain(problem), title="This cannot run here", icon=":material/error:")
+    return bool(problem)

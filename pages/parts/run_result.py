@@ -184,6 +184,7 @@ def _buttons(record: RunRecord) -> None:
             key="result_again",
             on_click=_again,
             args=(record,),
+            disabled=bool(session.lab().runs_problem or session.lab().feed_problem(record.config)),
         )
         with st.popover("Delete run", icon=":material/delete:", key="result_delete"):
             st.markdown("Its curves, predictions and weights are gone then. There is no way back.")

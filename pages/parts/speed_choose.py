@@ -8,7 +8,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
-from pages.parts import lesson, session, speed_state
+from pages.parts import lesson, room, session, speed_state
 
 __all__ = ["devices_switch", "draw", "earlier", "run_button"]
 
@@ -80,6 +80,7 @@ def run_button(name: str, on: list[str]) -> None:
         return
     names = wording.listed([wording.device_name(each) for each in plan.devices(config)])
     active = any(each.is_active for each in speed_state.own(name))
+    refused = room.no_runs()
     st.button(
         f"Run on {names} · about {wording.duration(seconds)}",
         icon=":material/play_arrow:",
@@ -88,7 +89,7 @@ def run_button(name: str, on: list[str]) -> None:
         shortcut="Mod+Enter",
         on_click=speed_state.submit,
         args=(config, plan),
-        disabled=tiles.tile_set is None or active,
+        disabled=refused or tiles.tile_set is None or active,
         help=lesson.text("speed")["how"],
     )
     if problem := st.session_state.get(speed_state.PROBLEM):

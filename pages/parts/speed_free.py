@@ -114,7 +114,9 @@ def _button(setting: str, values: list[str], devices: list[str]) -> None:
         key="speed_free_start",
         on_click=speed_state.submit,
         args=(config, plan, _PROBLEM),
-        disabled=lab.tiles().tile_set is None or any(each.is_active for each in speed_state.own(speed_state.FREE)),
+        disabled=bool(lab.runs_problem)
+        or lab.tiles().tile_set is None
+        or any(each.is_active for each in speed_state.own(speed_state.FREE)),
     )
     if problem := state.get(_PROBLEM):
         st.error(lesson.plain(problem), icon=":material/error:")

@@ -55,7 +55,7 @@ def _button(devices: list[str], active: bool, empty: bool) -> None:
         key="speed_limits_start",
         on_click=speed_state.submit,
         args=(config, plan, _PROBLEM),
-        disabled=active or lab.tiles().tile_set is None,
+        disabled=active or bool(lab.runs_problem) or lab.tiles().tile_set is None,
     )
     if empty:
         st.caption(lesson.text("speed")["limits empty"].format(seconds=wording.duration(seconds)))

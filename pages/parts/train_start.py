@@ -9,7 +9,7 @@ from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import choices, form_words
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import lesson, missing_weights, session, train_state
+from pages.parts import lesson, missing_weights, room, session, train_state
 
 __all__ = ["draw", "no_estimate", "submit"]
 
@@ -53,6 +53,7 @@ def draw() -> None:
         return
     _changes(config, len(tiles) if tiles else None)
     weights_missing = missing_weights.draw(config)
+    refused = room.no_runs(config)
     estimate = lab.estimate(config)
     about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
     st.button(
@@ -63,7 +64,7 @@ def draw() -> None:
         key="train_start",
         shortcut="Mod+Enter",
         on_click=_submit_draft,
-        disabled=tiles is None or weights_missing,
+        disabled=tiles is None or weights_missing or refused,
     )
     if problem := st.session_state.get(_PROBLEM):
         st.error(lesson.plain(problem), icon=":material/error:")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -25,6 +26,7 @@ from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.splits import Split, make_split
 from eurosat_core.data.tiles import TileSet, open_tiles
 from eurosat_core.errors import DataError
+from tests.tiff_makers import make_tiff
 
 HALF = Preprocessing((0.5,) * 3, (0.5,) * 3)
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -110,6 +112,22 @@ def test_loader_and_memory_give_the_same(open_source: Callable[..., Source]) -> 
     for epoch in (1, 2):
         assert_same_batches(loader.train(epoch), memory.train(epoch))
     assert_same_batches(loader.validation(), memory.validation())
+
+
+def test_loader_and_memory_give_the_same_of_thirteen_bands(tmp_path: Path) -> None:
+    """Pictures that are opened one by one get the scale of the whole set."""
+    drawn = np.random.default_rng(3)
+    for name, most in (("Forest", 800), ("Snow", 9000)):  # of one class, or of both, another range would be chosen
+        for number in range(6):
+            path = tmp_path / "tiles" / name / f"{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(make_tiff(drawn.integers(0, most, (64, 64, 13)).astype(np.uint16)))
+    tiles = open_tiles(tmp_path / "tiles", tmp_path / "cache")
+    assert tiles.array[:6].mean() < tiles.array[6:].mean() - 50
+    split = make_split(tiles.labels, seed=0)
+    loader = LoaderSource(tiles, split, CPU, HALF, batch_size=4, seed=0, workers=0)
+    memory = MemorySource(tiles, split, CPU, HALF, batch_size=4, seed=0)
+    assert_same_batches(loader.train(1), memory.train(1))
 
 
 def test_loader_workers_give_the_same(open_source: Callable[..., Source]) -> None:

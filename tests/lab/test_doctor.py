@@ -8,6 +8,7 @@ import pytest
 from fake_engine import CPU, GPU, NO_GPU
 
 from eurosat_core.data.tiles import TileSet
+from eurosat_core.lab import doctor
 from eurosat_core.lab.doctor import (
     CPU_ONLY_INSTALL,
     Check,
@@ -17,6 +18,7 @@ from eurosat_core.lab.doctor import (
     room_check,
 )
 from eurosat_core.settings import Settings
+from eurosat_core.training import problems
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -32,7 +34,16 @@ def check(settings: Settings, name: str, tiles: TilesState | None = None, **opti
     return [each for each in room_check(settings, tiles or TilesState(), devices, **options) if each.name == name]
 
 
-def test_every_line_is_there_in_order(settings: Settings, small_tiles: TileSet) -> None:
+def share(monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
+    """Make so many bytes of shared memory free; None: a system that has no such limit."""
+    monkeypatch.setattr(doctor, "free_shared_memory", lambda: free)
+    monkeypatch.setattr(problems, "free_shared_memory", lambda: free)
+
+
+def test_every_line_is_there_in_order(
+    settings: Settings, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share(monkeypatch, 2 * 1024**3)
     checks = room_check(settings, TilesState(small_tiles), (CPU, NO_GPU), devices_known=True)
     assert [each.name for each in checks] == [
         "Tiles",
@@ -41,11 +52,27 @@ def test_every_line_is_there_in_order(settings: Settings, small_tiles: TileSet) 
         "CPU",
         "GPU",
         "Workers",
+        "Shared memory",
         "Disk",
         "Software",
     ]
     assert all(each.text for each in checks)
     assert all(each.remedy for each in checks if each.state in ("missing", "problem"))
+
+
+def test_shared_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, state, words in (
+        (8 * 1024**3, "ready", ["8.0 GB"]),
+        (64 * 1024**2, "ready", ["64 MB", "--shm-size"]),  # as Docker has it
+        (4 * 1024**2, "problem", ["4.0 MB", "fewer loader workers", "--shm-size"]),
+    ):
+        share(monkeypatch, free)
+        (found,) = check(settings, "Shared memory")
+        assert found.state == state
+        assert [word for word in words if word not in f"{found.text} {found.remedy}"] == []
+        assert check(replace(settings, scheduler="tls://host:8786"), "Shared memory") == []
+    share(monkeypatch, None)
+    assert check(settings, "Shared memory") == []
 
 
 def tiles_check(settings: Settings, state: TilesState) -> Check:
@@ -71,8 +98,11 @@ def test_tiles_that_could_not_be_used(settings: Settings, small_tiles: TileSet) 
     state = TilesState(replace(small_tiles, source="synthetic"), problem="The folder /x holds no tiles.")
     found = tiles_check(settings, state)
     assert found.state == "problem" and "/x holds no tiles. Until then: 200 synthetic" in found.text
-    neither = tiles_check(settings, TilesState(problem="No space left."))
+    assert found.remedy == "", "a failed download is not put right by EUROSAT_DATA"
+    assert tiles_check(settings, replace(state, remedy="Set EUROSAT_DATA.")).remedy == "Set EUROSAT_DATA."
+    neither = tiles_check(settings, TilesState(problem="No space left.", remedy="Free some."))
     assert (neither.state, neither.text) == ("problem", "No space left.")
+    assert neither.remedy.startswith("Free some. Then")
 
 
 def test_devices(settings: Settings) -> None:

@@ -71,7 +71,7 @@ def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path, used: TilesUsed) 
     (tmp_path / "runs").write_text("")
     store = RunStore(tmp_path / "runs")
     assert "cannot be read" in store.all()[1][0]
-    assert "could not be stored" in refused(lambda: store.create(CONFIG, "ada", used))
+    assert "EUROSAT_RUNS" in refused(lambda: store.create(CONFIG, "ada", used))
 
 
 def test_an_unchanged_run_is_not_read_again(store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch) -> None:

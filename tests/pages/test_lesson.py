@@ -1,5 +1,6 @@
 """The contract's functions, the texts, and the glossary."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,19 @@ def test_words_from_outside_are_no_markup() -> None:
     assert lesson.plain("a_b *c* $d$ :red[e]") == r"a\_b \*c\* \$d\$ \:red\[e\]"
     assert lesson.plain("&amp; x^2^") == r"\&amp; x\^2\^"
     assert lesson.plain("    code?\n===\n\n1) list") == r"code? \=\=\= 1\) list"
+
+
+def test_commands_in_a_sentence_are_drawn_as_code() -> None:
+    said = "Fetch it with `python -m eurosat_core prepare --weights vgg11_bn`, or a file with `--from FILE`."
+    drawn = lesson.plain(said)
+    assert "`python -m eurosat_core prepare --weights vgg11_bn`" in drawn
+    assert "`--from FILE`" in drawn
+    assert drawn.endswith(r"\.")
+
+
+@pytest.mark.parametrize("words", ["`![x](//y)`", "a ` b", "``", "`a\n\n# b`c[`", "`$x$`", "`<b>`", "`:red[x]`"])
+def test_what_stands_in_backticks_and_is_no_command_stays_words(words: str) -> None:
+    assert not re.search(r"(?<!\\)[`!$<\[#]", lesson.plain(words).replace("`a # b`", ""))
 
 
 def _elements() -> None:

@@ -1,12 +1,17 @@
 """The shell: nickname, device switch, dataset badge, my runs, start over; and that the session survives in the URL."""
 
+import asyncio
 import json
+import runpy
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
+import streamlit as st
 from fake_engine import CPU, GPU, FakeEngine, eventually
+from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.classes import CLASS_COLOURS
@@ -222,6 +227,28 @@ def test_the_glossary_opens(lab: Lab, app: App) -> None:
 def test_without_a_lab_there_is_a_sentence() -> None:
     with pytest.raises(RunError, match=r"streamlit run streamlit_app\.py"):
         current_lab()
+
+
+# The server
+
+
+@pytest.mark.parametrize("base", ["", "lab", "/a/b/"])
+def test_health_answers_json_below_whatever_path_the_app_is_served(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    option = st.get_option
+    monkeypatch.setattr(st, "get_option", lambda name: base if name == "server.baseUrlPath" else option(name))
+    monkeypatch.setattr(st, "App", lambda _script, *, routes, **_others: Starlette(routes=routes))
+    app = runpy.run_path(str(MAIN.parents[1] / "streamlit_app.py"))["app"]
+
+    async def ask(path: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://lab.example") as client:
+            return await client.get(path)
+
+    # The second where a server in front takes the path away.
+    for path in (f"/{base.strip('/')}/api/health".replace("//", "/"), "/api/health"):
+        assert asyncio.run(ask(path)).json() == {"status": "ok", "tiles_ready": True}
 
 
 # Configuration

@@ -52,6 +52,12 @@ def test_the_guesses_name_both_networks_with_their_sizes(lab: Lab, app: App) -> 
     assert f"({sizes[1] / 1e6:.1f} million parameters)" in labels[1]
 
 
+def test_commands_of_the_room_check_are_drawn_as_code(lab: Lab, app: App) -> None:
+    remedies = [each.value for each in app().caption]
+    assert any("`python -m eurosat_core prepare" in each for each in remedies)
+    assert not any(r"\`" in each for each in remedies)
+
+
 def test_convolution_work_of_one_pixel_too_many() -> None:
     assert convolution_work(side=2, channels=3, filter_side=3, filters=1).layer == 0
 

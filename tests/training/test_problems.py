@@ -1,14 +1,22 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import UnidentifiedImageError
 from torch.utils.data import DataLoader
 
 from eurosat_core.errors import DataError, LabError, TrainingError
+from eurosat_core.training import problems
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.problems import DeviceError, explained
+from eurosat_core.training.problems import DeviceError, explained, shared_memory_problem
 
 CPU = TrainConfig()
 GPU = TrainConfig(device="cuda:0", batch_size=64)
+BUS_ERROR = (
+    "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of "
+    "shared memory. Please try to raise your shared memory limit."
+)
+NO_SHARED = "unable to allocate shared memory(shm) for file </torch_7_8_9>: No space left on device (28)"
 CPU_FULL = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"
 
 
@@ -62,6 +70,8 @@ def sentence(error: BaseException, config: TrainConfig = CPU) -> str:
         (wrapped(DataError("The cache is gone.")), CPU, ["The cache is gone."]),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), CPU, ["fewer loader workers"]),
         (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), CPU, ["loader worker died"]),
+        (RuntimeError(BUS_ERROR), CPU, ["shared memory", "is full", "fewer loader workers", "--shm-size"]),
+        (wrapped(RuntimeError(NO_SHARED)), CPU, ["shared memory", "is full", "smaller batch", "--ipc=host"]),
     ],
     ids=lambda value: getattr(type(value), "__name__", ""),
 )
@@ -123,3 +133,14 @@ def test_what_is_not_known_passes_as_it_is(error: Exception) -> None:
 def test_no_problem_no_change() -> None:
     with explained(CPU):
         pass
+
+
+def test_too_little_shared_memory_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(problems, "free_shared_memory", lambda: 64 * 1024**2)
+    big = TrainConfig(batch_size=256, workers=4, prefetch=2)
+    told = shared_memory_problem(big, 27_000)
+    assert [word for word in ("108 MB", "64 MB", "fewer loader workers", "--shm-size") if word not in told] == []
+    for other in (replace(big, source="memory"), replace(big, workers=0), replace(big, tiles=500), TrainConfig()):
+        assert shared_memory_problem(other, 27_000) == ""
+    monkeypatch.setattr(problems, "free_shared_memory", lambda: None)
+    assert shared_memory_problem(big, 27_000) == ""

@@ -1,0 +1,180 @@
+"""Folders that may not be written: found out by trying, and replaced by own ones with links to what is there."""
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from restricted import anothers, mounted_read_only
+
+from eurosat_core import folders
+from eurosat_core.folders import own_cache, own_folder, write_problem
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_folder_that_can_be_written_is_none_the_worse_for_it(tmp_path: Path) -> None:
+    assert write_problem(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_can_be_made_is_not_made(tmp_path: Path) -> None:
+    assert write_problem(tmp_path / "a" / "b") == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("inside", ["", "a/b"])
+def test_a_file_in_the_way(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("")
+    assert write_problem(tmp_path / "file" / inside) == os.strerror(errno.ENOTDIR)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "No locks available"), NotImplementedError("no flock")])
+def test_a_folder_in_which_nothing_can_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(FileLock, "acquire", raising(error))
+    assert write_problem(tmp_path) == os.strerror(errno.ENOLCK)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_another_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(FileLock, "acquire", raising(OSError(number, os.strerror(number))))
+    assert write_problem(tmp_path) == ""
+
+
+def test_where_a_folder_can_be_neither_written_nor_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert write_problem(tmp_path / "new") == os.strerror(errno.EACCES)
+    monkeypatch.setattr(FileLock, "acquire", raising(OSError(errno.EROFS, os.strerror(errno.EROFS))))
+    assert write_problem(tmp_path) == os.strerror(errno.EROFS)
+
+
+# A folder of one's own
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    return place
+
+
+def test_an_own_folder_is_the_same_every_time_and_for_this_user_alone(tmp_path: Path, temporary: Path) -> None:
+    own = own_folder(Path("/prepared"), tmp_path / "user")
+    assert own is not None and own.parent == tmp_path / "user"
+    assert own.stat().st_mode & 0o777 == 0o700
+    assert own == own_folder(Path("/prepared"), tmp_path / "user")
+    assert own != own_folder(Path("/other"), tmp_path / "user")
+
+
+def test_without_a_home_it_is_a_temporary_one(temporary: Path) -> None:
+    own = own_folder(Path("/prepared"), Path("~", "eurosat-lab"))
+    assert own is not None and own.parent == temporary
+
+
+@pytest.mark.parametrize("how", ["a link", "open to all", "a file"])
+def test_one_that_somebody_else_may_have_laid_there_is_not_taken(temporary: Path, tmp_path: Path, how: str) -> None:
+    own = own_folder(Path("/prepared"), Path("~"))
+    assert own is not None
+    own.rmdir()
+    if how == "a link":
+        own.symlink_to(tmp_path)
+    elif how == "a file":
+        own.write_text("")
+    else:
+        own.mkdir()
+        own.chmod(0o777)
+    assert own_folder(Path("/prepared"), Path("~")) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_not_taken(temporary: Path) -> None:
+    own = own_folder(Path("/prepared"), Path("~"))
+    assert own is not None
+    os.chown(own, 65534, 65534)
+    assert own_folder(Path("/prepared"), Path("~")) is None
+
+
+def test_without_any_place_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", raising(FileNotFoundError(2, "No usable temporary directory")))
+    assert own_folder(Path("/prepared"), Path("~")) is None
+
+
+# Links to what others prepared
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    place = tmp_path / "prepared"
+    for name in ("pictures/.source.json", "pictures/Forest/1.jpg", "weights/a.pth", "tiles-1/index.json", "features/x"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    (place / "machine.json").write_text("{}")
+    return place
+
+
+def test_what_was_prepared_is_found_and_scratch_is_not(prepared: Path, tmp_path: Path) -> None:
+    own = own_cache(prepared, tmp_path / "user")
+    assert own is not None
+    assert (own / "pictures" / "Forest" / "1.jpg").read_text() == "pictures/Forest/1.jpg"
+    assert (own / "tiles-1" / "index.json").resolve() == (prepared / "tiles-1" / "index.json").resolve()
+    assert {each.name for each in own.iterdir()} == {"pictures", "weights", "tiles-1"}
+
+
+def test_what_comes_and_goes_later_is_followed(prepared: Path, tmp_path: Path) -> None:
+    own = own_cache(prepared, tmp_path / "user")
+    assert own is not None
+    (prepared / "weights" / "a.pth").unlink()
+    (prepared / "weights" / "b.pth").write_text("b")
+    assert own_cache(prepared, tmp_path / "user") == own
+    assert [each.name for each in (own / "weights").iterdir()] == ["b.pth"]
+
+
+def test_what_the_user_has_in_place_of_it_stays(prepared: Path, tmp_path: Path) -> None:
+    own = own_cache(prepared, tmp_path / "user")
+    assert own is not None
+    (own / "pictures" / "Forest").unlink()
+    (own / "pictures" / "River").mkdir()
+    assert own_cache(prepared, tmp_path / "user") == own
+    assert {each.name for each in (own / "pictures").iterdir()} == {".source.json", "River"}
+
+
+def test_where_no_links_can_be_made_the_rest_works(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "symlink_to", raising(OSError(errno.EPERM, "A required privilege is not held")))
+    own = own_cache(prepared, tmp_path / "user")
+    assert own is not None and write_problem(own) == ""
+
+
+def test_a_folder_that_may_not_be_listed(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "iterdir", raising(PermissionError(errno.EACCES, "Permission denied")))
+    own = own_cache(prepared, tmp_path / "user")
+    assert own is not None and own.is_dir()
+
+
+@pytest.mark.parametrize(("kept_from", "number"), [(anothers, errno.EACCES), (mounted_read_only, errno.EROFS)])
+def test_real_ones(tmp_path: Path, kept_from: Callable[[Path], list[str]], number: int) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    code = (
+        "from pathlib import Path; import sys; from eurosat_core.folders import write_problem\n"
+        "print(write_problem(Path(sys.argv[1])), write_problem(Path(sys.argv[1]) / 'new'), sep='|', end='')"
+    )
+    words = [*kept_from(there), sys.executable, "-c", code, str(there)]
+    root = Path(folders.__file__).parents[1]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout == f"{os.strerror(number)}|{os.strerror(number)}"
