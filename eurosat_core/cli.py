@@ -12,17 +12,20 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
 from eurosat_core.commands import compare, overview, profile, record_demo, sweep
-from eurosat_core.commands.request import add_settings, check_device, decoding_progress, given, say
+from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.wording import device_name
+
+if TYPE_CHECKING:
+    from eurosat_core.data.tiles import Opened
 
 __all__ = ["main"]
 
@@ -45,7 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update(QUIET_PROFILER)  # before a command loads torch
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
-        result, status = options.command(options, load_settings())
+        settings = load_settings()
+        if options.show is not _show_doctor:  # whose list says it
+            for each in settings.moved:
+                say(each.sentence)
+        result, status = options.command(options, settings)
     except LabError as error:
         print(f"eurosat_core: {error}", file=sys.stderr)
         return UNUSABLE
@@ -111,27 +118,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.data.acquire import acquired_place
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.errors import DataError
+    from eurosat_core.data.tiles import open_usable
 
-    place, problem = find_place(getattr(options, "data", None), settings), ""
-    try:
-        tile_set = open_tiles(place, settings.cache, decoding_progress())
-    except DataError as error:
-        problem = str(error)
-        tile_set = open_tiles(acquired_place(settings.cache), settings.cache)
-    return _checks(settings, tile_set, problem)
+    return _checks(settings, open_usable(settings, decoding_progress(), getattr(options, "data", None)))
 
 
-def _checks(settings: Settings, tile_set: Any, problem: str) -> tuple[dict[str, Any], int]:
-    """What `doctor` prints and `prepare` ends with."""
+def _checks(settings: Settings, tiles: "Opened") -> tuple[dict[str, Any], int]:
+    """What `doctor` prints and `prepare` ends with: all of it, whatever became of the tiles."""
     from eurosat_core.devices import needless_gpu_build, probe_devices
     from eurosat_core.lab.doctor import TilesState, build_checks, precision_checks, profiler_checks, room_check
     from eurosat_core.profiling.kernels_seen import kernels_problem
 
     devices = probe_devices()
-    checks = room_check(settings, TilesState(tile_set, problem=problem), devices, devices_known=True)
+    state = TilesState(tiles.tile_set, problem=tiles.problem, remedy=tiles.remedy)
+    checks = room_check(settings, state, devices, devices_known=True)
     checks += (
         *build_checks(needless_gpu_build()),
         *precision_checks(devices, lambda device: _chosen_precision(device, settings)),
@@ -160,10 +160,10 @@ def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str,
         if options.weights is not None:
             prepare_weights(settings, options.weights, options.source, say)
             return _doctor(options, settings)
-        tile_set, problem = prepare(settings, options.source, say)
+        opened = prepare(settings, options.source, say)
     except KeyboardInterrupt:
         raise LabError("Stopped. What was downloaded so far is kept: the next `prepare` goes on from there.") from None
-    return _checks(settings, tile_set, problem)
+    return _checks(settings, opened)
 
 
 def _show_doctor(result: dict[str, Any]) -> str:
@@ -208,6 +208,7 @@ def _show_summary(result: dict[str, Any]) -> str:
 def _train(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
     config = recipe_config(options.model, options.recipe, **given(options, TrainConfig))
     check_device(config.device)
+    check_runs(settings)
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.lab.standalone import train_here
 

@@ -284,10 +284,10 @@ BAD: list[tuple[Callable[[Path, Patch], None], list[str]]] = [
     (_swells_beside_the_pictures, ["would swell"]),
     (_too_many_entries, ["holds 6 files; at most 5 are unpacked"]),
     (_overlapping, ["no honest archive: its entries overlap"]),
-    (_all_by_an_unknown_method, ["None of the pictures", "Forest/Forest_1.jpg: packed by another method", "97"]),
+    (_all_by_an_unknown_method, ["None of the pictures", "6 × packed by another method", "Forest/Forest_1.jpg", "97"]),
     (
         _all_damaged,
-        ["None of the pictures", "Forest/Forest_1.jpg: damaged in the archive", "Download or copy it again"],
+        ["None of the pictures", "6 × damaged in the archive", "Forest/Forest_1.jpg", "Download or copy it again"],
     ),
     (_all_elsewhere, ["None of the pictures", "Forest/Forest_1.jpg"]),
     (_all_names_too_long, ["None of the pictures", "its name is too long"]),

@@ -12,6 +12,7 @@ from command_line import ask, folder, places
 
 from eurosat_core.cli import main
 from eurosat_core.devices import needless_gpu_build
+from eurosat_core.errors import DataError
 from eurosat_core.lab.runs import RunStore
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line; `places` is for every test here
@@ -85,6 +86,37 @@ def test_doctor_fails_on_a_place_without_tiles(ask, tmp_path):
     (tmp_path / "empty").mkdir()
     status, result, _ = ask("doctor", "--data", str(tmp_path / "empty"))
     assert (status, result["ready"]) == (1, False)
+
+
+def test_doctor_goes_on_after_a_set_that_cannot_be_used(ask, folder, places, monkeypatch):
+    """What was imported was damaged since, and EUROSAT_DATA leads nowhere."""
+    assert ask("prepare", "--from", folder(Forest=3, River=3))[0] == 0
+    for path in (places / "cache" / "pictures").rglob("*.jpg"):
+        path.write_bytes(b"<html>")
+    for data, words in (("", "prepare"), (str(places / "typo"), "EUROSAT_DATA")):
+        if data:
+            monkeypatch.setenv("EUROSAT_DATA", data)
+        status, result, said = ask("doctor")
+        assert (status, result["ready"]) == (1, False)
+        by_name = {each["name"]: each for each in result["checks"]}
+        assert by_name["Tiles"]["state"] == "problem"
+        assert words in by_name["Tiles"]["remedy"]
+        assert by_name["CPU"]["state"] == "ready"
+        assert "Software" in by_name
+        assert said.count("html") == 0
+
+
+def test_a_failed_download_is_not_blamed_on_the_settings(ask, monkeypatch):
+    def fail(*_):
+        raise DataError("The server cannot be reached. Try again later.")
+
+    monkeypatch.setattr("eurosat_core.lab.prepare.download_pictures", fail)
+    status, result, _ = ask("prepare")
+    assert status == 1
+    (tiles,) = (each for each in result["checks"] if each["name"] == "Tiles")
+    assert tiles["state"] == "problem"
+    assert "cannot be reached" in tiles["text"]
+    assert "EUROSAT_DATA" not in tiles["text"] + tiles["remedy"]
 
 
 @pytest.mark.parametrize("arguments", [["doctor"], ["summary", "baseline"]])

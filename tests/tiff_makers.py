@@ -20,6 +20,15 @@ def _differences(block: np.ndarray) -> np.ndarray:
     return found
 
 
+def _planes(block: np.ndarray) -> bytes:
+    """Predictor 3: of each row [columns, bands] all first bytes, then all second ones …, as differences."""
+    rows, columns, bands = block.shape
+    size = block.dtype.itemsize
+    parts = block.astype(block.dtype.newbyteorder(">")).view(np.uint8).reshape(rows, columns * bands, size)
+    flat = parts.swapaxes(1, 2).reshape(rows, columns * size, bands)
+    return _differences(flat).tobytes()
+
+
 def pillow_lzw(data: bytes) -> bytes:
     """LZW as libtiff packs it, by way of a greyscale picture one row high."""
     buffer = io.BytesIO()
@@ -41,16 +50,16 @@ def make_tiff(
     pack: Packer | None = None,
     predictor: int = 1,
     sample_format: int = 1,
-    **tags: tuple[int, ...],
+    **tags: tuple[int, ...] | bytes,
 ) -> bytes:
     """A TIFF of values [H, W, bands].
 
     rows: of a strip; tile: side of a tile, in place of strips. pack: compresses a block (`zlib.compress` for
-    compression 8). tags: others or other values, as `tag_284=(2,)`.
+    compression 8). tags: others or other values, as `tag_284=(2,)`, or `tag_42113=b"0\\0"` for a text.
     """
     height, width, bands = values.shape
-    letter = {1: "u1", 2: "u2", 4: "u4"}[values.dtype.itemsize]
-    kind = letter.replace("u", {1: "u", 2: "i", 3: "f"}[sample_format])
+    letter = {1: "u", 2: "i", 3: "f"}.get(sample_format, "u")
+    kind = f"{letter}{values.dtype.itemsize}"
     parts = [values[..., band : band + 1] for band in range(bands)] if planar else [values]
     blocks = []
     for part in parts:
@@ -63,13 +72,15 @@ def make_tiff(
                 if predictor == 2:
                     block = _differences(block)
                 data = block.astype(np.dtype(kind).newbyteorder(order)).tobytes()
+                if predictor == 3:
+                    data = _planes(block)
                 blocks.append(pack(data) if pack else data)
     offsets, position = [], 8
     for block in blocks:
         offsets.append(position)
         position += len(block)
     sizes = tuple(len(block) for block in blocks)
-    entries: dict[int, tuple[int, ...]] = {
+    entries: dict[int, tuple[int, ...] | bytes] = {
         256: (width,),
         257: (height,),
         258: (8 * values.dtype.itemsize,) * bands,
@@ -91,8 +102,11 @@ def make_tiff(
     behind = start + 2 + 12 * len(entries) + 4
     directory, more = struct.pack(f"{order}H", len(entries)), b""
     for tag, numbers in sorted(entries.items()):
-        kind_of, sign = (4, "I") if max(numbers) > 65_535 or tag in (273, 279, 324, 325) else (3, "H")
-        packed = struct.pack(f"{order}{len(numbers)}{sign}", *numbers)
+        if isinstance(numbers, bytes):
+            kind_of, packed = 2, numbers
+        else:
+            kind_of, sign = (4, "I") if max(numbers) > 65_535 or tag in (273, 279, 324, 325) else (3, "H")
+            packed = struct.pack(f"{order}{len(numbers)}{sign}", *numbers)
         field = packed.ljust(4, b"\0")
         if len(packed) > 4:
             field = struct.pack(f"{order}I", behind + len(more))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eurosat_core.data import tiles as module
+from eurosat_core.data import tile_cache as module
 
 __all__ = ["decodings", "small_place"]
 

@@ -1,7 +1,8 @@
 """Getting pictures into the cache folder: EuroSAT downloaded, or a zip or folder imported.
 
 `CACHE/pictures` holds one set, as a class-per-folder tree (`eurosat/2750/<Class>/…` for EuroSAT, so torchvision opens
-it too) with `.source.json`, which says where it came from. It is made beside, then renamed: there is never half a set.
+it too) with `.source.json`, which says where it came from. It is made beside, decoded, and renamed when it turns out to
+be usable: there is never half a set, and never an unusable one in the place of a good one.
 One process at a time works on it; what a killed one left behind is removed by the next, its download is resumed.
 """
 
@@ -17,15 +18,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from eurosat_core.data.archive import unpack_pictures
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.download import Stopped, download
+from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
 from eurosat_core.data.listing import has_tiles, list_pictures
 from eurosat_core.data.remote import Remote
+from eurosat_core.data.tile_cache import open_listing
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text
 
@@ -50,6 +53,7 @@ _TREE = ".tree"  # no class folder's name: hidden folders are none
 # on EuroSAT), and their decoded pixels (27,000 tiles: 332 MB).
 _SPACE_FACTOR, _DECODED_BYTES = 2.5, 350 * 1024**2
 _MAX_PICTURE_BYTES = 100 * 1024**2
+_LEAST_USABLE = 0.5  # of a set's pictures: one of which more cannot be read was copied badly, or is something else
 _REPORT_EVERY = 256
 _POLL_SECONDS = 0.2
 
@@ -58,7 +62,7 @@ _POLL_SECONDS = 0.2
 class Stage:
     """How far the work is. done, total: bytes while downloading, else pictures; total None when not known."""
 
-    name: Literal["waiting", "downloading", "unpacking", "copying"]
+    name: Literal["waiting", "downloading", "unpacking", "copying", "decoding"]
     done: int = 0
     total: int | None = None
 
@@ -68,24 +72,30 @@ Report = Callable[[Stage], None]
 
 @dataclass(frozen=True)
 class _Source:
-    """What `.source.json` holds. left_out: a sentence for each picture that could not be taken over."""
+    """What `.source.json` holds. left_out: what was not taken over, kind by kind."""
 
     origin: str = ""
     acquired: float = 0.0
-    left_out: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def acquired_place(cache: Path) -> Path | None:
     """The downloaded or imported set; None when there is none."""
     place = cache / _PICTURES
-    return place if _is_set(place) else None
+    return _true_place(place) if _is_set(place) else None
 
 
 def _is_set(place: Path) -> bool:
     return os.path.exists(place / _SOURCE) and has_tiles(place)  # noqa: PTH110 (Path.exists raises where it may not look)
 
 
-def left_out(place: Path) -> tuple[str, ...]:
+def _true_place(place: Path) -> Path:
+    """Where a set lies: links stand for one in a cache that only others may write (`folders.own_cache`)."""
+    source = place / _SOURCE
+    return source.resolve().parent if source.is_symlink() else place
+
+
+def left_out(place: Path) -> tuple[LeftOut, ...]:
     """What could not be taken over when the set at `place` was acquired; empty for any other place."""
     return _source_of(place).left_out
 
@@ -93,10 +103,16 @@ def left_out(place: Path) -> tuple[str, ...]:
 def _source_of(place: Path) -> _Source:
     try:
         values = json.loads((place / _SOURCE).read_text(encoding="utf-8"))
-        left_out = tuple(str(each) for each in values["left_out"])
-        return _Source(str(values["origin"]), float(values["acquired"]), left_out)
+        return _Source(str(values["origin"]), float(values["acquired"]), _kinds(values["left_out"]))
     except (OSError, ValueError, KeyError, TypeError):
         return _Source()
+
+
+def _kinds(noted: list[Any]) -> tuple[LeftOut, ...]:
+    """What an import noted. Raises `ValueError`, `TypeError`."""
+    if any(isinstance(each, str) for each in noted):  # earlier versions wrote a sentence for each picture
+        return (LeftOut("left out when they were imported", len(noted), unreadable=False),)
+    return tuple(LeftOut(**each) for each in noted)
 
 
 def partly_downloaded(cache: Path) -> int:
@@ -123,12 +139,7 @@ def download_pictures(
             stop=stop,
             space_for=lambda size: int(size * _SPACE_FACTOR) + _DECODED_BYTES,
         )
-        try:
-            return _unpack(archive, making, remote.url, report, stop)
-        except DataError as error:
-            if not isinstance(error.__cause__, OSError):  # not the disk's fault: it would be unusable again
-                archive.unlink(missing_ok=True)
-            raise
+        return _unpack(archive, making, remote.url, report, stop)
 
     began = time.time()
     with _locked(cache, report, stop) as waited:
@@ -137,9 +148,15 @@ def download_pictures(
             there = _source_of(place)
             if there.origin == remote.url and (waited or there.acquired >= began):  # another one has just got it
                 return place
-        place = _replace_set(cache, get)
+        archive = cache / _DOWNLOADS / remote.name
+        try:
+            place = _replace_set(cache, get, report, stop)
+        except DataError as error:
+            if not isinstance(error.__cause__, OSError):  # not the disk's fault: it would be unusable again
+                archive.unlink(missing_ok=True)
+            raise
         with suppress(OSError):  # its pictures stand unpacked; training opens them one by one
-            (cache / _DOWNLOADS / remote.name).unlink(missing_ok=True)
+            archive.unlink(missing_ok=True)
         return place
 
 
@@ -152,35 +169,37 @@ def import_pictures(
     """
     if os.path.isfile(source):  # noqa: PTH113 (Path.is_file raises for a name that is too long)
         with _locked(cache, report, stop):
-            return _replace_set(cache, lambda making: _unpack(source, making, str(source), report, stop))
+            return _replace_set(cache, lambda making: _unpack(source, making, str(source), report, stop), report, stop)
     listing = list_pictures(source)
     if (cache / _PICTURES).resolve() in (listing.folder.resolve(), *listing.folder.resolve().parents):
         return cache / _PICTURES
 
     def copy(making: Path) -> _Source:
         folder = _tree_in(making, listing.class_names)
-        problems = []
+        problems = Tally(listing.left_out)
+        copied = 0
         for number, name in enumerate(listing.names, 1):
             if stop is not None and stop.is_set():
                 raise Stopped
             try:
                 content = _content(listing.folder / name)
             except OSError as error:
-                problems.append(f"{name}: {error.strerror or error}")
+                problems.add(LeftOut(error.strerror or str(error), 1, name))
             else:
+                copied += 1
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (folder / name).write_bytes(content)
             if number % _REPORT_EVERY == 0 or number == len(listing.names):
                 report(Stage("copying", number, len(listing.names)))
-        if len(problems) == len(listing.names):
+        if not copied:
             raise DataError(
-                f"None of the pictures under {source} could be copied. The first: {problems[0]}. Give yourself read "
+                f"None of the pictures under {source} could be copied. {left_out_text(problems)}. Give yourself read "
                 "permission, or copy them to a local disk first."
             )
         return _checked(making, str(source), tuple(problems))
 
     with _locked(cache, report, stop):
-        return _replace_set(cache, copy)
+        return _replace_set(cache, copy, report, stop)
 
 
 def _content(path: Path) -> bytes:
@@ -200,7 +219,7 @@ def unpacked_place(archive: Path, cache: Path, report: Report = lambda _stage: N
     )
     place = cache / f"{_UNPACKED}{key.hexdigest()}"
     if _is_set(place):
-        return place
+        return _true_place(place)
     with _locked(cache, report, None):
         if not _is_set(place):
             shutil.rmtree(place, ignore_errors=True)
@@ -208,7 +227,7 @@ def unpacked_place(archive: Path, cache: Path, report: Report = lambda _stage: N
             others = [each for each in cache.glob(f"{_UNPACKED}*") if each != place]
             for old in sorted(others, key=lambda each: _source_of(each).acquired)[: len(others) - _UNPACKED_KEPT + 1]:
                 shutil.rmtree(old, ignore_errors=True)
-    return place
+    return _true_place(place)
 
 
 def clean_up(cache: Path) -> None:
@@ -262,10 +281,43 @@ def _locked(cache: Path, report: Report, stop: threading.Event | None) -> Iterat
         lock.release()
 
 
-def _replace_set(cache: Path, get: Callable[[Path], _Source]) -> Path:
+def _replace_set(cache: Path, get: Callable[[Path], _Source], report: Report, stop: threading.Event | None) -> Path:
+    """Have `get` make a set, decode it, and put it in the place of the one before. Raises `DataError`, `Stopped`."""
     place = cache / _PICTURES
-    _make(place, get)
+
+    def decoded(making: Path) -> _Source:
+        source = get(making)
+        _check_usable(making, place, source.origin, report, stop)
+        return source
+
+    try:
+        _make(place, decoded)
+    except DataError as error:
+        kept = " The tiles that were there before stay." if _is_set(place) else ""
+        raise DataError(f"{error}{kept}") from error.__cause__
     return place
+
+
+def _check_usable(making: Path, place: Path, origin: str, report: Report, stop: threading.Event | None) -> None:
+    """Decode a new set for the place that it is to have. Raises `DataError` where little can be tiles, `Stopped`."""
+
+    def progress(done: int, total: int) -> None:
+        if stop is not None and stop.is_set():
+            raise Stopped
+        report(Stage("decoding", done, total))
+
+    listing = list_pictures(making)
+    try:
+        tile_set = open_listing(listing, place.parent, progress, place / listing.folder.relative_to(making))
+    except DataError as error:
+        raise DataError(str(error).replace(str(place), origin)) from error.__cause__
+    total = len(listing.names)
+    if len(tile_set) < _LEAST_USABLE * total or sum(count > 0 for count in tile_set.counts.values()) < 2:
+        shutil.rmtree(tile_set.cache, ignore_errors=True)
+        raise DataError(
+            f"Only {len(tile_set):,} of the {total:,} pictures in {origin} can be used. "
+            f"{left_out_text(tile_set.problems)}. Copy or download them again."
+        )
 
 
 def _make(place: Path, get: Callable[[Path], _Source]) -> None:
@@ -302,7 +354,7 @@ def _unpack(archive: Path, making: Path, origin: str, report: Report, stop: thre
     unpacked = unpack_pictures(
         archive, making / _TREE, told=lambda done, total: report(Stage("unpacking", done, total)), stop=stop
     )
-    names = sorted(each for each in os.listdir(unpacked.folder))  # noqa: PTH208 (names are enough)
+    names = sorted(os.listdir(unpacked.folder))  # noqa: PTH208 (names are enough)
     folder = _tree_in(making, tuple(names))
     if folder == making:
         for name in names:
@@ -311,10 +363,10 @@ def _unpack(archive: Path, making: Path, origin: str, report: Report, stop: thre
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unpacked.folder.rename(folder)
-    return _checked(making, origin, unpacked.problems)
+    return _checked(making, origin, unpacked.left_out)
 
 
-def _checked(making: Path, origin: str, problems: tuple[str, ...]) -> _Source:
+def _checked(making: Path, origin: str, problems: tuple[LeftOut, ...]) -> _Source:
     """Raises `DataError` when what came out is no set of tiles, so that it does not replace one that is."""
     try:
         list_pictures(making)

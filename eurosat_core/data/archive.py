@@ -1,7 +1,7 @@
 """Unpacking a zip of pictures that may be cut short, damaged or hostile.
 
-Only pictures in class folders come out, as `target/<Class>/<picture>`: whatever names an archive holds, two checked
-words are all that becomes of them, so nothing can be written outside of `target`.
+Only pictures in class folders come out, as `target/<Class>/<picture>` (or `target/train/<Class>/<picture>`): whatever
+names an archive holds, checked words are all that becomes of them, so nothing can be written outside of `target`.
 """
 
 import errno
@@ -12,16 +12,25 @@ import threading
 import unicodedata
 import zipfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from eurosat_core.data.download import Stopped
-from eurosat_core.data.listing import PICTURE_SUFFIXES
+from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.listing import (
+    ARCHIVE_SUFFIXES,
+    PICTURE_SUFFIXES,
+    ClassFolder,
+    ClassFolders,
+    choose_tree,
+    is_hidden,
+    outside,
+    skipped_kind,
+)
 from eurosat_core.errors import DataError
-from eurosat_core.wording import bytes_text, count
+from eurosat_core.wording import bytes_text
 
 __all__ = ["Unpacked", "unpack_pictures"]
 
@@ -40,18 +49,26 @@ _NOT_HERE = frozenset({errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENAMETOOL
 
 @dataclass(frozen=True)
 class Unpacked:
-    """What came out: the folder with the class folders, how many pictures, and a sentence for each one left out."""
+    """What came out: the folder with the class folders, how many pictures, and what was left out, kind by kind."""
 
     folder: Path
     pictures: int
-    problems: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True)
 class _Picture:
+    """part: such as `train`, of a tree that has parts; else empty."""
+
     info: zipfile.ZipInfo
+    part: str
     class_name: str
     name: str
+
+    @property
+    def path(self) -> str:
+        """Where it comes to lie, in the target."""
+        return "/".join(word for word in (self.part, self.class_name, self.name) if word)
 
 
 def unpack_pictures(
@@ -68,9 +85,9 @@ def unpack_pictures(
     """
     with _opened(archive) as opened:
         try:
-            pictures, problems = _chosen(opened, archive)
+            pictures, left_out = _chosen(opened, archive)
             _check_space(target, sum(each.info.file_size for each in pictures))
-            unpacked = _write(opened, pictures, target, problems, told, stop)
+            unpacked = _write(opened, pictures, target, left_out, told, stop)
         except PermissionError as error:
             raise DataError(
                 f"{error.filename or target} may not be written. Give yourself permission, or name another folder in "
@@ -82,8 +99,8 @@ def unpack_pictures(
                 "space, or name another folder in EUROSAT_CACHE."
             ) from error
     if not unpacked.pictures:
-        first = f" The first: {problems[0]}." if problems else ""
-        raise DataError(f"None of the pictures in {archive} could be unpacked.{first} Download or copy it again.")
+        why = f" {left_out_text(left_out)}." if left_out.count else ""
+        raise DataError(f"None of the pictures in {archive} could be unpacked.{why} Download or copy it again.")
     return unpacked
 
 
@@ -114,41 +131,53 @@ def _opened(archive: Path) -> zipfile.ZipFile:
         raise DataError(f"{archive} {problem}") from error
 
 
-def _chosen(opened: zipfile.ZipFile, archive: Path) -> tuple[list[_Picture], list[str]]:
+def _chosen(opened: zipfile.ZipFile, archive: Path) -> tuple[list[_Picture], Tally]:
     """The pictures to unpack and what was left out. Raises `DataError` for an archive that cannot be trusted."""
     infos = opened.infolist()
     _check_whole(infos, archive)
-    roots: dict[tuple[str, ...], list[_Picture]] = defaultdict(list)
-    nested = loose = encrypted = 0
+    found: ClassFolders = {}
+    pictures: list[tuple[zipfile.ZipInfo, tuple[str, ...]]] = []
+    others: list[tuple[str, ...]] = []
+    loose = encrypted = 0
     for info in infos:
         parts = _parts(info, archive)
-        if _is_folder(info) or not parts or any(each.startswith(".") or each == "__MACOSX" for each in parts):
+        if _is_folder(info) or not parts or any(map(is_hidden, parts)):
             continue
-        suffix = PurePosixPath(parts[-1]).suffix.lower()
-        nested += suffix in (".zip", ".7z", ".rar", ".gz", ".tar")
-        if suffix not in PICTURE_SUFFIXES:
+        if PurePosixPath(parts[-1]).suffix.lower() not in PICTURE_SUFFIXES:
+            others.append(parts)
             continue
         encrypted += bool(info.flag_bits & 0x1)
         if len(parts) < 2:
             loose += 1
             continue
-        roots[parts[:-2]].append(_Picture(info, parts[-2], parts[-1]))
+        found.setdefault(parts[:-2], {}).setdefault(parts[-2], ClassFolder()).count(parts[-1])
+        pictures.append((info, parts))
     if encrypted:
         raise DataError(f"{archive} is encrypted. Unpack it with its password and name the folder.")
-    if not roots:
-        inner = " It holds another archive: unpack that first." if nested else ""
+    tree = choose_tree(found)
+    if tree is None:
         raise DataError(
-            f"{archive} holds no pictures in class folders.{inner} It should hold one folder per class with "
+            f"{archive} holds no pictures in class folders.{_instead(others)} It should hold one folder per class with "
             "pictures in it, such as 2750/Forest/Forest_1.jpg."
         )
-    # Archives may hold the tree more than once, or samples beside it: take the place with the most classes.
-    root = max(roots, key=lambda each: (len({one.class_name for one in roots[each]}), len(roots[each]), -len(each)))
-    problems = []
-    outside = loose + sum(len(each) for place, each in roots.items() if place != root)
-    if outside:
-        inside = _shown("/".join(root)) or "the class folders"
-        problems.append(f"{count(outside, 'picture')} outside of {inside} {'was' if outside == 1 else 'were'} left out")
-    return _usable(roots[root], problems), problems
+    left_out = outside(found, tree, loose)
+    for parts in others:  # those that lie where pictures do: what else an archive holds nobody takes for a tile
+        if len(parts) > 1 and tree.part_of(parts[:-2]) is not None:
+            left_out.add(LeftOut(skipped_kind(_shown(parts[-1])), unreadable=False))
+    chosen = [
+        _Picture(info, part, parts[-2], parts[-1])
+        for info, parts in pictures
+        if (part := tree.part_of(parts[:-2])) is not None and parts[-2] in tree.class_names
+    ]
+    return _usable(chosen, left_out), left_out
+
+
+def _instead(others: list[tuple[str, ...]]) -> str:
+    """What an archive holds in the place of pictures, as a sentence; empty for nothing."""
+    if any(PurePosixPath(parts[-1]).suffix.lower() in ARCHIVE_SUFFIXES for parts in others):
+        return " It holds another archive: unpack that first."
+    seen = Tally(LeftOut(skipped_kind(_shown(parts[-1])), unreadable=False) for parts in others)
+    return f" Other files were left out: {left_out_text(seen, ', ')}." if seen.count else ""
 
 
 def _check_whole(infos: list[zipfile.ZipInfo], archive: Path) -> None:
@@ -193,22 +222,24 @@ def _shown(name: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in name)[:80]
 
 
-def _usable(pictures: list[_Picture], problems: list[str]) -> list[_Picture]:
+def _usable(pictures: list[_Picture], left_out: Tally) -> list[_Picture]:
     """Those that can be unpacked, the first of each name: on some systems `a.jpg` and `A.JPG` are one file."""
     seen: set[str] = set()
     kept = []
     for each in pictures:
-        path = f"{each.class_name}/{each.name}"
-        key = unicodedata.normalize("NFC", path.casefold())
+        shown = _shown(each.path)
+        key = unicodedata.normalize("NFC", each.path.casefold())
         if key in seen:
-            problems.append(f"{_shown(path)}: there are two of this name in the archive; the first was taken")
+            left_out.add(
+                LeftOut("there are two of this name in the archive; the first was taken", 1, shown, unreadable=False)
+            )
         elif max(len(word.encode(errors="replace")) for word in (each.class_name, each.name)) > _NAME_BYTES:
-            problems.append(f"{_shown(path)}…: its name is too long")
+            left_out.add(LeftOut("its name is too long", 1, f"{shown}…", unreadable=False))
         elif each.info.file_size > _MAX_PICTURE_BYTES:
-            problems.append(f"{_shown(path)}: too large to be a tile ({bytes_text(each.info.file_size)})")
+            left_out.add(LeftOut("too large to be a tile", 1, shown, f" ({bytes_text(each.info.file_size)})"))
         elif each.info.compress_type not in _METHODS:
-            method = each.info.compress_type
-            problems.append(f"{_shown(path)}: packed by another method than zip's usual one (number {method})")
+            method = f" (number {each.info.compress_type})"
+            left_out.add(LeftOut("packed by another method than zip's usual one", 1, shown, method))
         else:
             seen.add(key)
             kept.append(each)
@@ -225,7 +256,7 @@ def _write(
     opened: zipfile.ZipFile,
     pictures: list[_Picture],
     target: Path,
-    problems: list[str],
+    left_out: Tally,
     told: Callable[[int, int], None] | None,
     stop: threading.Event | None,
 ) -> Unpacked:
@@ -234,24 +265,24 @@ def _write(
     for number, each in enumerate(pictures, 1):
         if stop is not None and stop.is_set():
             raise Stopped
-        path = target / each.class_name / each.name
-        shown = _shown(f"{each.class_name}/{each.name}")
+        path = target / each.path
         try:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with opened.open(each.info) as source, path.open("xb") as file:
                 shutil.copyfileobj(source, file)
             written += 1
         except _DAMAGE as error:
             with suppress(OSError, ValueError):
                 path.unlink(missing_ok=True)
-            problems.append(f"{shown}: damaged in the archive ({_shown(str(error))})")
+            left_out.add(LeftOut("damaged in the archive", 1, _shown(each.path), f" ({_shown(str(error))})"))
         except OSError as error:
             if error.errno not in _NOT_HERE:
                 raise
-            problems.append(f"{shown}: cannot be unpacked here ({error.strerror})")
+            left_out.add(LeftOut("cannot be unpacked here", 1, _shown(each.path), f" ({error.strerror})"))
         if told is not None and (number % _REPORT_EVERY == 0 or number == len(pictures)):
             told(number, len(pictures))
-    for folder in target.iterdir():
-        with suppress(OSError):  # goes only where it is empty: nothing of that class could be unpacked
-            folder.rmdir()
-    return Unpacked(target, written, tuple(problems))
+    for folder in sorted(target.glob("**/"), reverse=True):
+        if folder != target:
+            with suppress(OSError):  # goes only where it is empty: nothing of that class could be unpacked
+                folder.rmdir()
+    return Unpacked(target, written, tuple(left_out))

@@ -1,25 +1,23 @@
 """From a picture of any size to tiles of 64 × 64 pixels: stretched in colour, resampled, cut, never distorted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from eurosat_core import wording
-from eurosat_core.data.band_tiff import Raw
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.pictures import METRES_PER_PIXEL, Pixels
+from eurosat_core.data.scale import Mask, Range, Raw, in_eight_bits, range_of
 from eurosat_core.data.uploads import Picture
 
-__all__ = ["MOST_ACROSS", "STRETCHES", "Cut", "Layout", "coarser", "cut", "in_eight_bits", "lay_out", "stretched"]
+__all__ = ["MOST_ACROSS", "STRETCHES", "Cut", "Layout", "coarser", "cut", "lay_out", "stretched"]
 
 MOST_ACROSS = 32  # tiles side by side, and one below the other: 1,024 in all
 STRETCHES = ("as it is", "2–98 %")
 _MOST_SIDE = MOST_ACROSS * TILE_SIDE
-_REFLECTANCE = 3000  # Sentinel-2's 16-bit values are reflectance × 10,000; land is rarely above 0.3
-_HIGHEST_REFLECTANCE = 16_000
-_LOOKED_AT = 1_000_000  # pixels, at most, that the ends of a stretch are taken from
+_LOOKED_AT = 1_000_000  # pixels, at most, that a scale or the ends of a stretch are taken from
 
 
 @dataclass(frozen=True)
@@ -104,42 +102,67 @@ def cut(picture: Picture, stretch: str, metres: float = METRES_PER_PIXEL, *, who
     layout = lay_out(picture.width, picture.height, metres, whole=whole)
     left, top, right, bottom = layout.box
     values = picture.values[top:bottom, left:right]
+    valid = None if picture.valid is None else picture.valid[top:bottom, left:right]
     if stretch == STRETCHES[0]:
-        pixels, note = in_eight_bits(values)
+        shown = range_of(_sample(picture.values, picture.valid).ravel())  # of all of it: the same for every part
+        pixels, note = in_eight_bits(values, shown, valid), _scale_note(picture.values, shown)
     else:
-        pixels = stretched(values)
+        pixels = stretched(values, valid)
         note = "Its colours were stretched: of each band, the darkest 2 % are black now and the brightest 2 % full."
     if pixels.shape[:2] != (layout.height, layout.width):
         # A box counts all pixels that a new one covers; a triangle makes new ones between the old.
         how = Image.Resampling.BOX if layout.scale < 1 else Image.Resampling.BILINEAR
         pixels = np.asarray(Image.fromarray(pixels).resize((layout.width, layout.height), how))
     notes = (*picture.notes, *filter(None, (note,)), *_layout_notes(picture, layout, metres))
-    return Cut(np.ascontiguousarray(pixels), layout, notes)
+    made = Cut(np.ascontiguousarray(pixels), layout, notes)
+    empty = 0 if valid is None else _tiles_without_data(made, valid)
+    if empty:
+        tiles = "1 tile has" if empty == 1 else f"{empty:,} tiles have"
+        made = replace(made, notes=(*notes, f"{tiles} hardly any data: what the network answers there means nothing."))
+    return made
 
 
-def in_eight_bits(values: Raw) -> tuple[Pixels, str]:
-    """Values [H, W, 3] as 0…255 on a fixed scale, and a sentence on the scale when it is not one to one."""
-    if values.dtype == np.uint8:
-        return values.astype(np.uint8), ""
-    highest = int(values.max())
-    if highest <= 255:
-        return values.astype(np.uint8), ""
-    full = _REFLECTANCE if highest <= _HIGHEST_REFLECTANCE else 65_535
-    pixels: Pixels = np.minimum(np.round(values * np.float32(255 / full)), 255).astype(np.uint8)
-    if full == _REFLECTANCE:
-        return pixels, (
-            f"Its values go up to {highest:,} and are read as Sentinel-2 reflectances: 0 to {full:,} (0.0 to 0.3) "
-            "became 0 to 255."
-        )
-    return pixels, f"Its values go up to {highest:,}: 0 to {full:,} became 0 to 255."
-
-
-def stretched(values: Raw) -> Pixels:
-    """Values [H, W, 3] so that each band's darkest 2 % are 0 and its brightest 2 % 255."""
+def _sample(values: Raw, valid: Mask | None) -> Raw:
+    """Values [n, 3] spread over a picture [H, W, 3], of pixels that have data."""
     step = max(int((values.shape[0] * values.shape[1] / _LOOKED_AT) ** 0.5), 1)
-    low, high = np.percentile(values[::step, ::step].reshape(-1, 3), (2, 98), axis=0).astype(np.float32)
-    spread = np.maximum(high - low, 1)
-    pixels: Pixels = np.round(np.clip((values - low) / spread, 0, 1) * 255).astype(np.uint8)
+    some = values[::step, ::step]
+    if valid is None:
+        return some.reshape(-1, 3)
+    found: Raw = some[valid[::step, ::step]]
+    return found if len(found) else values[valid]
+
+
+def _scale_note(values: Raw, shown: Range) -> str:
+    """A sentence on the scale; empty when it is one to one."""
+    if values.dtype == np.uint8:
+        return ""
+    if shown.reflectance:
+        return (
+            f"Its values are read as Sentinel-2 reflectances: {shown.text} became 0 to 255, as when EuroSAT’s own "
+            "tiles were made."
+        )
+    return "" if shown.is_one_to_one else f"Its values were scaled: {shown.text} became 0 to 255."
+
+
+def _tiles_without_data(made: Cut, valid: Mask) -> int:
+    """How many tiles lie mostly where there are no data."""
+    shape = (made.layout.width, made.layout.height)
+    resized = np.asarray(Image.fromarray(valid).resize(shape, Image.Resampling.NEAREST))
+    masks = replace(made, pixels=np.repeat(resized[..., None].astype(np.uint8), 3, axis=2)).tiles()
+    return int((masks.mean(axis=(1, 2, 3)) < 0.5).sum())
+
+
+def stretched(values: Raw, valid: Mask | None = None) -> Pixels:
+    """Values [H, W, 3] so that each band's darkest 2 % are 0 and its brightest 2 % 255; without data: 0."""
+    sample = _sample(values, valid)
+    if not len(sample):
+        return np.zeros(values.shape, dtype=np.uint8)
+    low, high = np.percentile(sample, (2, 98), axis=0).astype(np.float32)
+    spread = np.maximum(high - low, 1 if values.dtype.kind == "u" else 1e-6)
+    with np.errstate(invalid="ignore", over="ignore"):
+        pixels: Pixels = np.round(np.clip(np.nan_to_num((values - low) / spread), 0, 1) * 255).astype(np.uint8)
+    if valid is not None:
+        pixels[~valid] = 0
     return pixels
 
 

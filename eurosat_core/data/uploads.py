@@ -4,16 +4,17 @@ What comes in is from outside: its name is not believed, its size is looked at b
 of it is written to disk or to a log.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from eurosat_core.data.band_tiff import BAND_ORDERS, FIRST_THREE, Raw, read_bands, tiff_layout
+from eurosat_core.data.band_tiff import FIRST_THREE, tiff_layout
+from eurosat_core.data.deep_pictures import DeepPicture, open_picture
+from eurosat_core.data.scale import Mask, Raw
 from eurosat_core.errors import DataError
-from eurosat_core.wording import bytes_text
+from eurosat_core.wording import bytes_text, percent
 
 __all__ = ["FORMATS", "LEAST_SIDE", "MOST_BYTES", "MOST_PIXELS", "Picture", "read_picture"]
 
@@ -39,14 +40,18 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """An uploaded picture as values [H, W, 3], uint8 or uint16.
+    """An uploaded picture as values [H, W, 3].
 
     notes: a sentence for each thing that was changed to make it red, green and blue. bands: how many the file has.
+    valid: which pixels [H, W] have data; None: all. has_alpha: its fourth band says what is transparent; it may be near
+    infrared in truth, so `read_picture` can be told to ignore it.
     """
 
     values: Raw
     notes: tuple[str, ...] = ()
     bands: int = 3
+    valid: Mask | None = None
+    has_alpha: bool = False
 
     @property
     def height(self) -> int:
@@ -60,25 +65,19 @@ class Picture:
 def read_picture(content: bytes, bands: str = "") -> Picture:
     """The picture in a JPEG, PNG or TIFF file's bytes. Raises `DataError` with a sentence.
 
-    bands: of a TIFF with more than three, which are red, green and blue (a key of `BAND_ORDERS`; "" lets the file's
-    number of bands decide).
+    bands: of a file with more than three, which are red, green and blue (a key of `BAND_ORDERS`; "" lets the file's
+    number of bands decide, and takes an alpha channel as transparency, which any key ignores).
     """
     if not content:
         raise DataError("This file is empty. Choose another one.")
     if len(content) > MOST_BYTES:
         raise DataError(f"This file has {bytes_text(len(content))}; up to {bytes_text(MOST_BYTES)} can be read here.")
     try:
+        found = open_picture(content, FORMATS, _check_size, bands)
+        if isinstance(found, DeepPicture):
+            return _as_values(found)
         layout = tiff_layout(content)
-        if layout is not None:
-            _check_size(layout.width, layout.height)
-            if layout.needs_bands:
-                order = bands or layout.usual_order
-                values = read_bands(content, layout, BAND_ORDERS[order])
-                taken = order if layout.bands > 3 else FIRST_THREE
-                return Picture(values, _band_notes(layout.bands, taken), layout.bands)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            _check_size(picture.width, picture.height)
-            return _as_colours(picture)
+        return _as_colours(found, layout.bands if layout is not None else 0, ignore_alpha=bool(bands))
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -86,6 +85,18 @@ def read_picture(content: bytes, bands: str = "") -> Picture:
     except Exception as error:  # damage raises whatever it hits first; its words may quote the file, so they stay here
         is_other = isinstance(error, UnidentifiedImageError) and not content.startswith(_MAGIC)
         raise DataError(_what_it_is(content) if is_other else _DAMAGED) from error
+
+
+def _as_values(found: DeepPicture) -> Picture:
+    """Numbers as they are, with notes on their bands and on the pixels without any."""
+    notes = _band_notes(found.bands, found.order)
+    if found.valid is not None:
+        share = 1 - float(found.valid.mean())
+        if share == 1:
+            raise DataError("No pixel of this picture has data. Export a part that the satellite has seen.")
+        none = "fewer than 0.1\N{NO-BREAK SPACE}%" if share < 0.001 else percent(share)
+        notes += (f"Of its pixels, {none} have no data: they are black here, and no scale is made of them.",)
+    return Picture(found.values, notes, found.bands, found.valid)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -123,35 +134,53 @@ def _what_it_is(content: bytes) -> str:
     return f"This is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, whatever its name says. {_WAY_OUT}"
 
 
-def _as_colours(picture: Image.Image) -> Picture:
-    """Any mode of Pillow's as red, green and blue, turned the way it was taken."""
+def _as_colours(picture: Image.Image, bands: int, *, ignore_alpha: bool) -> Picture:
+    """Any mode of Pillow's as red, green and blue, turned the way it was taken. bands: of a TIFF; else 0."""
     picture.load()
     notes: list[str] = []
     turned = ImageOps.exif_transpose(picture)
     if turned.size != picture.size:
         notes.append("It was turned upright, as the camera noted.")
     mode = turned.mode
-    if mode in ("F", "I"):
-        raise DataError(
-            "The values of this picture are 32-bit numbers, whose range says nothing about brightness. Export it with "
-            "8 or 16 bits per band."
-        )
-    if mode.startswith("I;16"):
-        plane = np.asarray(turned).astype(np.uint16)
-        return Picture(np.repeat(plane[..., None], 3, axis=2), (*notes, *_band_notes(1, FIRST_THREE)), 1)
     grey = mode in ("1", "L", "LA")
     if grey:
         notes += _band_notes(1, FIRST_THREE)
     if mode == "CMYK":
         notes.append("It is made for print (CMYK); its colours became red, green and blue only roughly.")
-    if turned.has_transparency_data:
-        whole = turned.convert("RGBA")
-        if int(np.asarray(whole.getchannel("A")).min()) < 255:
-            notes.append("Its transparent parts were made black.")
-        ground = Image.new("RGBA", whole.size, (0, 0, 0, 255))
-        turned = Image.alpha_composite(ground, whole)
+    if mode == "RGB" and bands > 3:
+        notes.append("Its fourth band was ignored.")
+    valid: Mask | None = None
+    has_alpha = False
+    if mode == "RGBA" and ignore_alpha:
+        notes.append("Its fourth band was ignored.")
+    elif turned.has_transparency_data:
+        turned, valid, is_mask = _without_transparency(turned)
+        has_alpha = mode == "RGBA" and valid is not None
+        if valid is not None:
+            notes.append("Its transparent parts were made black." if is_mask else _NO_MASK)
     values: npt.NDArray[np.uint8] = np.array(turned.convert("RGB"), dtype=np.uint8)
-    return Picture(values, tuple(notes), 1 if grey else 3)
+    bands = 1 if grey else 4 if mode == "RGBA" or (mode == "RGB" and bands > 3) else 3
+    return Picture(values, tuple(notes), bands, valid, has_alpha)
+
+
+_NO_MASK = (
+    "Its fourth band was taken as transparency, and darkened it. It takes many values, as a band of near infrared "
+    "does: if it is one, tick “Ignore the fourth band”."
+)
+
+
+def _without_transparency(picture: Image.Image) -> tuple[Image.Image, Mask | None, bool]:
+    """On a black ground; which pixels can be seen at all (None: all, and nothing was changed); whether alpha is a mask.
+
+    A mask is mostly on or off; a band of values that was taken for one is not.
+    """
+    whole = picture.convert("RGBA")
+    alpha = np.asarray(whole.getchannel("A"))
+    if int(alpha.min()) == 255:
+        return whole, None, True
+    ground = Image.new("RGBA", whole.size, (0, 0, 0, 255))
+    is_mask = float(((alpha == 0) | (alpha == 255)).mean()) > 0.5
+    return Image.alpha_composite(ground, whole), alpha > 0, is_mask
 
 
 def _band_notes(bands: int, order: str) -> tuple[str, ...]:

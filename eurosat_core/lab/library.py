@@ -14,7 +14,7 @@ from eurosat_core.data import acquire, place
 from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.remote import eurosat_archive
-from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.tiles import TileSet, open_tiles, open_usable
 from eurosat_core.data.weights import download_weights
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
@@ -99,22 +99,15 @@ class TileLibrary:
         def progress(done: int, total: int) -> None:
             self._state = TilesState(None, done, total)
 
-        cache = self._settings.cache
-        acquire.clean_up(cache)
-        problems: list[str] = []
-        # Rather other tiles than none: what was acquired, then the synthetic ones.
-        for where in dict.fromkeys((find_place(None, self._settings), acquire.acquired_place(cache), None)):
-            try:
-                tile_set = open_tiles(where, cache, progress)
-            except Exception as error:
-                problems.append(self._worded(error))
-                continue
-            self._take(tile_set, " ".join(problems))
-            return
-        self._state = TilesState(problem=" ".join(dict.fromkeys(problems)))
+        acquire.clean_up(self._settings.cache)
+        opened = open_usable(self._settings, progress)
+        if opened.tile_set is None:
+            self._state = TilesState(problem=opened.problem, remedy=opened.remedy)
+        else:
+            self._take(opened.tile_set, opened.problem, opened.remedy)
 
-    def _take(self, tile_set: TileSet, problem: str) -> None:
-        self._state = TilesState(tile_set, len(tile_set), len(tile_set), problem)
+    def _take(self, tile_set: TileSet, problem: str = "", remedy: str = "") -> None:
+        self._state = TilesState(tile_set, len(tile_set), len(tile_set), problem, remedy)
         self._changed()
 
     def _worded(self, error: Exception) -> str:
@@ -188,7 +181,10 @@ class TileLibrary:
         except Exception as error:
             self._failed(error)
             return
-        self._take(tile_set, self._state.problem)
+        if self._settings.data is None:  # then what was wrong was an earlier set's fault
+            self._take(tile_set)
+        else:
+            self._take(tile_set, self._state.problem, self._state.remedy)
         self._fetch_lists()
 
     def _fetch_lists(self) -> None:

@@ -80,12 +80,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An uploaded picture laid out in tiles; width, height, bands: of the file."""
+    """An uploaded picture laid out in tiles; width, height, bands, has_alpha: of the file."""
 
     cut: Cut
     width: int
     height: int
     bands: int
+    has_alpha: bool = False
 
     @property
     def count(self) -> int:
@@ -120,7 +121,7 @@ class Predictor:
         with self._reading:
             picture = read_picture(content, wanted.bands)
             made = cut(picture, wanted.stretch, wanted.metres, whole=wanted.whole)
-            return Prepared(made, picture.width, picture.height, picture.bands)
+            return Prepared(made, picture.width, picture.height, picture.bands, picture.has_alpha)
 
     # -- asking
 

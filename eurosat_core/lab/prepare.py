@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from eurosat_core.data.acquire import Stage, acquired_place, download_pictures, import_pictures
 from eurosat_core.data.listing import has_tiles
 from eurosat_core.data.place import adopt_lists, download_lists, has_lists, holds_lists, import_lists
 from eurosat_core.data.remote import eurosat_archive
-from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.tiles import Opened, find_place, open_usable
 from eurosat_core.data.weights import download_weights, import_weights
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
@@ -21,12 +22,11 @@ _SAID_EVERY = 2.0  # seconds
 Say = Callable[[str], None]
 
 
-def prepare(settings: Settings, source: Path | None, say: Say) -> tuple[TileSet, str]:
+def prepare(settings: Settings, source: Path | None, say: Say) -> Opened:
     """Have real tiles and the lists of the split by place on this machine, decoded.
 
     source: a zip or folder to import from; None downloads EuroSAT, unless real tiles are there already. Returns the
-    tiles that the app will use, and what did not work, as a sentence (empty when all did). Raises `DataError` when
-    `source` cannot be used.
+    tiles that the app will use, and what did not work. Raises `DataError` when `source` cannot be used.
     """
     problem = ""
     if source is not None:
@@ -36,21 +36,19 @@ def prepare(settings: Settings, source: Path | None, say: Say) -> tuple[TileSet,
             _download(settings, say)
         except DataError as error:
             problem = str(error)
-    try:
-        tile_set = open_tiles(find_place(None, settings), settings.cache, _decoding(say))
-    except DataError as error:  # EUROSAT_DATA names something else: it goes first, so it must be put right
-        problem = f"{problem} {error}".strip()
-        tile_set = open_tiles(acquired_place(settings.cache), settings.cache, _decoding(say))
+    opened = open_usable(settings, _decoding(say))
+    if problem:  # it says itself what to do; else EUROSAT_DATA, which goes first, has to be put right
+        opened = replace(opened, problem=f"{problem} {opened.problem}".strip())
     imported = acquired_place(settings.cache)
     if source is not None and imported is not None and settings.data is not None:
         say(f"EUROSAT_DATA is set, so the app opens {settings.data}, not what was imported. Unset it to change that.")
-    if tile_set.source == "eurosat" and not has_lists(settings.cache):
+    if opened.tile_set is not None and opened.tile_set.source == "eurosat" and not has_lists(settings.cache):
         say("fetching the lists of the split by place …")
         try:
             download_lists(settings.cache, beside=settings.archive_url)
         except DataError as error:
             say(f"{error} (Only the split by place needs them.)")
-    return tile_set, problem
+    return opened
 
 
 def prepare_weights(settings: Settings, name: str, file: Path | None, say: Say) -> None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.data.band_tiff import BAND_ORDERS
+from eurosat_core.data.band_tiff import BAND_ORDERS, FIRST_THREE
 from eurosat_core.data.pictures import METRES_PER_PIXEL
 from eurosat_core.data.tiling import MOST_ACROSS, STRETCHES, lay_out
 from eurosat_core.data.uploads import MOST_BYTES, MOST_PIXELS
@@ -41,7 +41,7 @@ def choose() -> Prepared | None:
     except DataError as error:
         st.error(lesson.plain(str(error)), title="This cannot be used", icon=":material/broken_image:")
         return None
-    chosen = _settings(first)
+    chosen = _settings(first, ignore_alpha=first.has_alpha and _ignore_alpha())
     try:
         prepared = first if chosen == _USUALLY else _prepared(content, mark, chosen)
     except DataError as error:
@@ -70,10 +70,16 @@ def _prepared(content: bytes, mark: str, wanted: Wanted) -> Prepared:
     return found
 
 
-def _settings(first: Prepared) -> Wanted:
+def _ignore_alpha() -> bool:
+    """Only who made the file knows whether its fourth band is transparency."""
+    words = lesson.text("predict")
+    return st.checkbox("Ignore the fourth band", key="predict_ignore_alpha", help=words["fourth band"])
+
+
+def _settings(first: Prepared, *, ignore_alpha: bool) -> Wanted:
     """What can be told about the picture. first: as it is without that."""
     words = lesson.text("predict")
-    bands, whole = "", False
+    bands, whole = FIRST_THREE if ignore_alpha else "", False
     with st.expander("More about this picture", icon=":material/tune:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             metres = st.number_input(
@@ -89,7 +95,7 @@ def _settings(first: Prepared) -> Wanted:
             stretch = st.segmented_control(
                 "Colour stretch", STRETCHES, default=STRETCHES[0], required=True, key="predict_stretch"
             )
-            if first.bands > 3:
+            if first.bands > 3 and not first.has_alpha:
                 bands = st.selectbox(
                     "Bands for red, green, blue",
                     ["", *BAND_ORDERS],

@@ -47,7 +47,7 @@ def test_eurosat_is_downloaded_as_torchvision_lays_it_out(server: FileServer, ca
         assert (place / "eurosat" / str(each.name)).read_bytes() == each.content
     assert list_pictures(place).is_eurosat
     size = len(server.files[ZIP])
-    assert stages[-2:] == [Stage("downloading", size, size), Stage("unpacking", 20, 20)]
+    assert stages[-3:] == [Stage("downloading", size, size), Stage("unpacking", 20, 20), Stage("decoding", 20, 20)]
     assert list((cache / "downloads").glob("*.zip*")) == [cache / "downloads" / f"{ZIP}.lock"]
     assert half_made(cache) == []
 

@@ -142,7 +142,7 @@ def test_odd_names_of_classes_and_pictures(place: Path) -> None:
     write_zip(place / "a.zip", [Entry(f"{name}/{name}.PNG", jpeg()) for name in names])
     unpacked = unpack_pictures(place / "a.zip", place / "target")
     assert names_in(unpacked.folder) == sorted(f"{name}/{name}.PNG" for name in names)
-    assert unpacked.problems == ()
+    assert unpacked.left_out == ()
 
 
 def test_small_archives_may_swell(place: Path) -> None:

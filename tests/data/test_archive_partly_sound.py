@@ -14,6 +14,7 @@ from zip_makers import DEFLATED, UTF8, Entry, jpeg, tree_entries, write_zip, zip
 
 from eurosat_core.data import archive as module
 from eurosat_core.data.archive import unpack_pictures
+from eurosat_core.data.left_out import LeftOut
 
 __all__ = ["place"]  # a fixture of unpacking_place, used here
 
@@ -138,8 +139,8 @@ PARTLY = [
     (_twins, ["Forest/Forest_1.jpg: there are two of this name in the archive; the first was taken"]),
     (_twins_but_for_case, ["forest/FOREST_1.JPG: there are two of this name"]),
     (_twins_but_for_the_accent, [": there are two of this name"]),
-    (_loose_beside, ["1 picture outside of the class folders was left out"]),
-    (_two_trees, ["4 pictures outside of x were left out"]),
+    (_loose_beside, ["1 picture outside of the class folders"]),
+    (_two_trees, ["4 pictures outside of x"]),
     (_line_separators, ["Forest/a?b?c?.jpg: damaged in the archive"]),
     (_impossible_here, ["Forest/what?.jpg: cannot be unpacked here (Invalid argument)"]),
 ]
@@ -159,9 +160,9 @@ def test_what_is_sound_is_used_and_the_rest_is_named(
     monkeypatch.undo()
     assert names_in(unpacked.folder) == EXPECTED.get(make.__name__, GOOD_NAMES)
     assert unpacked.pictures == len(names_in(unpacked.folder))
-    assert len(unpacked.problems) == 1
-    assert [word for word in words if word not in unpacked.problems[0]] == []
-    assert len(unpacked.problems[0].splitlines()) == 1
+    (kind,) = unpacked.left_out
+    assert [word for word in words if word not in str(kind)] == []
+    assert len(str(kind).splitlines()) == 1
     assert snapshot(place.parent, place / "target") == before
     if make is _twins:
         assert (unpacked.folder / "Forest" / "Forest_1.jpg").read_bytes() == GOOD[0].content
@@ -171,7 +172,7 @@ def test_a_class_of_which_nothing_is_left_leaves_no_folder(place: Path) -> None:
     write_zip(place / "a.zip", [*GOOD, Entry("SeaLake/a.jpg", jpeg(), crc=1)])
     unpacked = unpack_pictures(place / "a.zip", place / "target")
     assert sorted(each.name for each in unpacked.folder.iterdir()) == ["Forest", "River"]
-    assert len(unpacked.problems) == 1
+    assert len(unpacked.left_out) == 1
 
 
 def test_the_larger_of_two_trees_of_as_many_classes_is_taken(place: Path) -> None:
@@ -180,4 +181,43 @@ def test_the_larger_of_two_trees_of_as_many_classes_is_taken(place: Path) -> Non
     write_zip(place / "a.zip", [*few, *many])
     unpacked = unpack_pictures(place / "a.zip", place / "target")
     assert names_in(unpacked.folder) == GOOD_NAMES
-    assert unpacked.problems == ("2 pictures outside of deep/down were left out",)
+    assert unpacked.left_out == (LeftOut("pictures outside of deep/down", 2, unreadable=False),)
+
+
+def test_a_thousand_alike_are_one_line(place: Path) -> None:
+    bad = [Entry(f"Forest/bad_{number}.jpg", jpeg(), crc=number) for number in range(1000)]
+    write_zip(place / "a.zip", [*GOOD, *bad])
+    (kind,) = unpack_pictures(place / "a.zip", place / "target").left_out
+    assert (kind.count, kind.example) == (1000, "Forest/bad_0.jpg")
+    assert len(str(kind)) < 200
+
+
+def test_other_files_are_counted_by_their_ending(place: Path) -> None:
+    others = [Entry(f"Forest/{number}.gif", b"GIF89a") for number in range(12)]
+    beside = [Entry("Forest/notes.txt", b"?"), Entry("Forest/LICENSE", b"?"), Entry("Forest/Thumbs.db", b"?")]
+    write_zip(place / "a.zip", [*GOOD, *others, *beside, Entry("readme.md", b"?")])
+    left_out = unpack_pictures(place / "a.zip", place / "target").left_out
+    assert [str(each) for each in left_out] == ["12 of .gif", "1 of .txt", "1 without an ending"]
+    assert not any(each.unreadable for each in left_out)
+
+
+def test_parts_with_the_same_classes_are_taken_together(place: Path) -> None:
+    parts = [
+        *tree_entries(("Forest", "River"), each=3, inside="set/train/"),
+        *tree_entries(("Forest", "River"), each=1, inside="set/Val/"),
+        *tree_entries(("Forest",), each=1, inside="set/test/"),
+        *tree_entries(("unknown",), each=2, inside="set/dev/"),
+    ]
+    write_zip(place / "a.zip", parts)
+    unpacked = unpack_pictures(place / "a.zip", place / "target")
+    assert unpacked.pictures == 9
+    assert {name.split("/")[0] for name in names_in(unpacked.folder)} == {"train", "Val", "test"}
+    assert [str(each) for each in unpacked.left_out] == ["2 pictures outside of set"]
+
+
+def test_of_two_trees_alike_the_jpegs_are_taken(place: Path) -> None:
+    """As EuroSAT is passed on: all bands as TIFFs beside the JPEGs."""
+    jpegs = tree_entries(("Forest", "River"), each=2, inside="x/EuroSAT/")
+    bands = [Entry(f"x/All/{name}/{number}.tif", b"II*") for name in ("Forest", "River") for number in (1, 2)]
+    write_zip(place / "a.zip", [*bands, *jpegs])
+    assert all(each.endswith(".jpg") for each in names_in(unpack_pictures(place / "a.zip", place / "target").folder))

@@ -62,7 +62,21 @@ def _one_class_deep(place: Path, save: Callable[..., Path], patch: Patch) -> Pat
 
 def _pictures_too_deep(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
     for name in ("Forest", "River"):
-        save(place / "some" / "where" / name / "a.jpg")
+        save(place.joinpath(*"abcdefgh", name, "a.jpg"))
+    return place
+
+
+def _only_an_archive(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
+    place.mkdir()
+    (place / "EuroSAT.zip").write_bytes(b"PK")
+    return place
+
+
+def _only_other_pictures(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
+    for name in ("Forest", "River"):
+        (place / name).mkdir(parents=True)
+        for number in range(3):
+            (place / name / f"{number}.gif").write_bytes(b"GIF89a")
     return place
 
 
@@ -114,9 +128,11 @@ FOLDERS = [
     (_one_class, ["Only one class folder", "Forest", "at least two"]),
     (_one_class_deep, ["Only one class folder", "2750"]),
     (_pictures_too_deep, ["No pictures were found", "one subfolder per class"]),
+    (_only_an_archive, ["No pictures were found", "EuroSAT.zip: name that, or unpack it"]),
+    (_only_other_pictures, ["No pictures were found", "left out: 6 of .gif"]),
     (_too_many_classes, ["101 folders", "at most 100 classes"]),
     (_too_many_pictures, ["4 pictures", "at most 3"]),
-    (_nothing_readable, ["None of the 2 pictures", "Forest/a.jpg: not a picture"]),
+    (_nothing_readable, ["None of the 2 pictures", "2 × not a picture", "Forest/a.jpg"]),
     (_only_broken_links, ["No pictures were found"]),
     (_forbidden, ["may not be read", "permission"]),
 ]

@@ -1,6 +1,7 @@
 """TIFFs of many bands and of 16 bits, in every way that programs lay them out, against the array they were made of."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def values(bands: int, height: int = 40, width: int = 50, dtype: type = np.uint1
 def three(content: bytes, order: str = FIRST_THREE) -> np.ndarray:
     layout = tiff_layout(content)
     assert layout is not None
-    return read_bands(content, layout, BAND_ORDERS[order])
+    return read_bands(content, layout, BAND_ORDERS[order])[0]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -72,10 +73,72 @@ def test_a_16_bit_tiff_of_pillow() -> None:
     np.testing.assert_array_equal(three(buffer.getvalue()), np.repeat(made[..., None], 3, axis=2))
 
 
-def test_values_below_zero_become_zero() -> None:
-    made = np.array([[-5, 0, 3000]] * 8 * 8, dtype=np.int16).reshape(8, 8, 3)
-    found = three(make_tiff(made.view(np.uint16), sample_format=2))
-    np.testing.assert_array_equal(found, np.maximum(made, 0))
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("tile", [0, 16])
+@pytest.mark.parametrize(("compression", "pack"), [(1, None), (8, DEFLATE)])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint32, np.float16, np.float32])
+def test_other_kinds_of_numbers(order, planar, tile, compression, pack, dtype) -> None:
+    made = (values(4).astype(np.int64) - (1000 if np.dtype(dtype).kind == "i" else 0)).astype(dtype)
+    kind = {"u": 1, "i": 2, "f": 3}[made.dtype.kind]
+    content = make_tiff(
+        made, order=order, planar=planar, tile=tile, compression=compression, pack=pack, sample_format=kind
+    )
+    found = three(content)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, made[..., :3].astype(np.float32))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("tile", [0, 16, 64])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_the_predictor_of_decimal_numbers(order, tile, planar, dtype) -> None:
+    made = np.random.default_rng(1).normal(0.2, 0.1, (40, 50, 3)).astype(dtype)
+    content = make_tiff(
+        made, order=order, tile=tile, planar=planar, compression=8, pack=DEFLATE, predictor=3, sample_format=3
+    )
+    np.testing.assert_array_equal(three(content), made.astype(np.float32))
+
+
+def test_white_may_be_zero() -> None:
+    made = values(1)
+    np.testing.assert_array_equal(three(make_tiff(made, tag_262=(0,)))[..., 0], 65_535 - made[..., 0])
+
+
+def test_a_big_tiff_is_a_tiff(tmp_path: Path) -> None:
+    made = values(1)[..., 0]
+    Image.fromarray(made).save(tmp_path / "big.tif", big_tiff=True)
+    content = (tmp_path / "big.tif").read_bytes()
+    assert content[2] == 43
+    np.testing.assert_array_equal(three(content)[..., 1], made)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark", "text"),
+    [(np.uint16, 0, "0"), (np.uint8, 255, "255 "), (np.int16, -9999, "-9999"), (np.float32, -3.4e38, "-3.4e+38")],
+)
+def test_what_has_no_data_is_known(dtype: type, mark: float, text: str) -> None:
+    made = (values(3) % 200 + 1).astype(dtype)
+    made[:10, :20] = mark
+    made[30, 30, 1] = mark  # one band of three: dark, not without data
+    kind = {"u": 1, "i": 2, "f": 3}[made.dtype.kind]
+    layout = tiff_layout(content := make_tiff(made, sample_format=kind, tag_42113=text.encode() + b"\0"))
+    assert layout is not None and layout.needs_bands
+    valid = read_bands(content, layout, (0, 1, 2))[1]
+    assert valid is not None
+    expected = np.ones((40, 50), dtype=bool)
+    expected[:10, :20] = False
+    np.testing.assert_array_equal(valid, expected)
+
+
+def test_what_is_no_number_has_no_data() -> None:
+    made = np.full((16, 16, 3), 0.2, dtype=np.float32)
+    made[0, 0, 0], made[1, 1, 2] = np.nan, np.inf
+    layout = tiff_layout(content := make_tiff(made, sample_format=3, tag_42113=b"nan\0"))
+    assert layout is not None
+    valid = read_bands(content, layout, (0, 1, 2))[1]
+    assert valid is not None and (~valid).sum() == 2 and not valid[0, 0] and not valid[1, 1]
 
 
 def test_sentinels_order_is_taken_for_its_number_of_bands() -> None:
@@ -92,19 +155,24 @@ def test_sentinels_order_is_taken_for_its_number_of_bands() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (make_tiff(np.ones((16, 16, 3), np.uint32), sample_format=3), "32-bit numbers"),
-        (make_tiff(np.ones((16, 16, 3), np.uint32)), "32-bit numbers"),
+        (make_tiff(np.ones((16, 16, 3), np.float64), sample_format=3), "64-bit decimal numbers"),
+        (make_tiff(np.ones((16, 16, 3), np.uint64), sample_format=6), "a type that this lab does not read"),
+        (make_tiff(np.ones((16, 16, 1), np.int8), sample_format=2), "a type that this lab does not read"),
+        (make_tiff(values(3, dtype=np.uint8), tag_262=(32_844,)), "a way that this lab does not read"),
+        (make_tiff(values(3), tag_259=(50_001,)), "compressed in a way"),
+        (make_tiff(values(3, dtype=np.uint8), tag_259=(34_712,)), "compressed in a way"),
         (make_tiff(values(3), tag_258=(16, 8, 16)), "different or unusual sizes"),
         (make_tiff(values(3), tag_258=(12, 12, 12)), "different or unusual sizes"),
-        (make_tiff(values(3), tag_317=(3,)), "compressed in a way"),
+        (make_tiff(values(3), tag_317=(3,)), "damaged or cut short"),
+        (make_tiff(values(3), tag_317=(9,)), "compressed in a way"),
         (make_tiff(values(5, dtype=np.uint8), tag_259=(7,)), "compressed in a way"),
-        (make_tiff(values(13), tag_256=(4000,), tag_257=(3000,)), "Export red, green and blue only"),
+        (make_tiff(values(13), tag_256=(4000,), tag_257=(3000,)), "export red, green and blue"),
         (make_tiff(values(13), tag_256=(60_000,), tag_257=(60_000,)), "60,000 × 60,000 pixels"),
         (make_tiff(values(13), tag_273=(9_000_000, 9_000_000, 9_000_000)), "damaged or cut short"),
         (make_tiff(values(13))[:3000], "damaged or cut short"),
         (make_tiff(values(3), compression=8, pack=lambda data: data[:100]), "damaged or cut short"),
         (make_tiff(values(3), tag_277=(0,)), None),
-        (b"II+\0" + b"\0" * 60, "BigTIFF"),
+        (b"II+\0" + b"\0" * 60, None),
         (b"II*\0\x08\0\0\0", None),
         (b"MM\0*\xff\xff\xff\xff", None),
         (b"II*\0", None),

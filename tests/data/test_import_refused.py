@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,23 @@ from pathlib import Path
 import pytest
 from acquired_sets import contents, half_made
 from bad_archives import BAD, GOOD
-from zip_makers import tree_entries, write_zip
+from tile_folders import decodings
+from zip_makers import Entry, jpeg, tree_entries, write_zip
 
 from eurosat_core.data import acquire
-from eurosat_core.data.acquire import acquired_place, clean_up, import_pictures, partly_downloaded, unpacked_place
+from eurosat_core.data.acquire import (
+    Stage,
+    acquired_place,
+    clean_up,
+    import_pictures,
+    partly_downloaded,
+    unpacked_place,
+)
+from eurosat_core.data.download import Stopped
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
+
+__all__ = ["decodings"]  # a fixture of tile_folders, used here
 
 SmallFolder = Callable[..., Path]
 Patch = pytest.MonkeyPatch
@@ -144,6 +157,71 @@ def test_a_bad_archive_leaves_the_earlier_set(
     assert len(sentence.splitlines()) == 1
     assert contents(cache / "pictures") == earlier
     assert half_made(cache) == []
+
+
+def _spoilt(names: list[str], content: bytes) -> Callable[[Entry], Entry]:
+    return lambda each: replace(each, content=content) if each.name in names else each
+
+
+FEW_GOOD = [
+    ("one class of two", ["Forest/Forest_1.jpg", "Forest/Forest_2.jpg", "Forest/Forest_3.jpg"], "3 of the 6"),
+    ("one in three", [str(each.name) for each in GOOD if not str(each.name).endswith("_1.jpg")], "2 of the 6"),
+]
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["zip", "folder"])
+@pytest.mark.parametrize(("_name", "bad", "figures"), FEW_GOOD, ids=[each[0] for each in FEW_GOOD])
+def test_a_set_of_which_little_can_be_read_leaves_the_earlier_one(
+    packed: bool, _name: str, bad: list[str], figures: str, cache: Path, tmp_path: Path, earlier: dict[str, bytes]
+) -> None:
+    before = open_tiles(cache / "pictures", cache)
+    source = write_zip(tmp_path / "bad.zip", list(map(_spoilt(bad, b"<html>log in</html>"), GOOD)))
+    if not packed:
+        shutil.unpack_archive(source, tmp_path / "bad")
+        source = tmp_path / "bad"
+    with pytest.raises(DataError) as caught:
+        import_pictures(source, cache)
+    sentence = str(caught.value)
+    assert figures in sentence and f"{len(bad)} × not a picture" in sentence and "stay" in sentence
+    assert str(source) in sentence and "acquiring-" not in sentence and str(cache) not in sentence
+    assert contents(cache / "pictures") == earlier
+    assert half_made(cache) == []
+    assert [each for each in cache.glob("tiles-*") if each.is_dir()] == [before.cache]
+
+
+def test_where_nothing_was_before_nothing_stays(cache: Path, tmp_path: Path) -> None:
+    bad = [replace(each, content=b"") for each in GOOD]
+    with pytest.raises(DataError) as caught:
+        import_pictures(write_zip(tmp_path / "bad.zip", bad), cache)
+    assert "None of the 6 pictures" in str(caught.value) and "stay" not in str(caught.value)
+    assert acquired_place(cache) is None
+
+
+def test_thousands_that_cannot_be_read_are_one_sentence(cache: Path, tmp_path: Path) -> None:
+    bad = [Entry(f"{name}/{number}.jpg", jpeg()[: 300 + number % 99]) for name in "AB" for number in range(1000)]
+    with pytest.raises(DataError) as caught:
+        import_pictures(write_zip(tmp_path / "bad.zip", bad), cache)
+    assert "None of the 2,000 pictures" in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_it_can_be_stopped_while_it_is_decoded(own_zip: Path, cache: Path, earlier: dict[str, bytes]) -> None:
+    stop = threading.Event()
+
+    def report(stage: Stage) -> None:
+        if stage.name == "unpacking":
+            stop.set()  # the last thing but decoding
+
+    with pytest.raises(Stopped):
+        import_pictures(own_zip, cache, report, stop)
+    assert contents(cache / "pictures") == earlier
+    assert half_made(cache) == []
+
+
+def test_an_imported_set_is_decoded_once(own_zip: Path, cache: Path, decodings: list[Path]) -> None:
+    place = import_pictures(own_zip, cache)
+    assert len(open_tiles(place, cache)) == 6
+    assert len(decodings) == 1
 
 
 def test_an_endless_name_gets_a_sentence(tmp_path: Path, cache: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from tile_folders import decodings, small_place
 
-from eurosat_core.data import tiles as module
+from eurosat_core.data import tile_cache as module
 from eurosat_core.data.tiles import TileSet, open_cached, open_tiles
 from eurosat_core.errors import DataError
 

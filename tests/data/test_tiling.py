@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from eurosat_core.data.made_up import MADE_UP
-from eurosat_core.data.tiling import MOST_ACROSS, STRETCHES, coarser, cut, in_eight_bits, lay_out, stretched
+from eurosat_core.data.tiling import MOST_ACROSS, STRETCHES, coarser, cut, lay_out, stretched
 from eurosat_core.data.uploads import Picture
 
 AS_IT_IS, STRETCHED = STRETCHES
@@ -106,13 +106,52 @@ def test_the_tiles_show_the_whole_picture(width: int, height: int) -> None:
 
 @pytest.mark.parametrize(
     ("highest", "full", "words"),
-    [(255, 255, ""), (3000, 3000, "reflectances"), (9000, 3000, "reflectances"), (60_000, 65_535, "0 to 65,535")],
+    [(255, 255, ""), (2750, 2750, "reflectances"), (6000, 2750, "reflectances"), (60_000, 65_535, "0 to 65,535")],
 )
 def test_sixteen_bits_become_eight_on_a_scale_that_is_said(highest: int, full: int, words: str) -> None:
-    values = np.linspace(0, highest, 192).round().astype(np.uint16).reshape(8, 8, 3)
-    pixels, said = in_eight_bits(values)
-    np.testing.assert_allclose(pixels, np.minimum(values.astype(float) * 255 / full, 255), atol=0.51)
-    assert words in said if words else said == ""
+    values = np.linspace(0, highest, 64 * 64 * 3).round().astype(np.uint16).reshape(64, 64, 3)
+    found = cut(Picture(values), AS_IT_IS)
+    np.testing.assert_allclose(found.pixels, np.minimum(values.astype(float) * 255 / full, 255), atol=0.51)
+    assert words in found.notes[0] if words else found.notes == ()
+
+
+def land(seed: int = 3) -> np.ndarray:
+    """Reflectances of a landscape, 0.05 to 0.2, as 16-bit values."""
+    return np.random.default_rng(seed).integers(500, 2000, (128, 128, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("stretch", STRETCHES)
+@pytest.mark.parametrize("bright", [1, 30, 200])
+@pytest.mark.parametrize("value", [18_974, 65_535])
+def test_a_few_bright_pixels_do_not_make_the_others_black(stretch: str, bright: int, value: int) -> None:
+    plain, glints = land(), land()
+    glints.reshape(-1, 3)[np.random.default_rng(1).permutation(128 * 128)[:bright]] = value
+    same = (plain == glints).all(axis=2)
+    without, with_them = cut(Picture(plain), stretch).pixels, cut(Picture(glints), stretch).pixels
+    assert np.abs(without[same].astype(int) - with_them[same].astype(int)).mean() < 6
+    assert (with_them[~same] == 255).all()
+
+
+@pytest.mark.parametrize("stretch", STRETCHES)
+@pytest.mark.parametrize("mark", [0, 65_535])
+def test_pixels_without_data_are_black_and_decide_no_scale(stretch: str, mark: int) -> None:
+    values = land()
+    valid = np.ones((128, 128), dtype=np.bool_)
+    valid[:, :60] = False
+    marked = np.where(valid[..., None], values, np.uint16(mark))
+    found = cut(Picture(marked, valid=valid), stretch)
+    assert (found.pixels[:, :60] == 0).all()
+    alone = cut(Picture(values[:, 60:]), stretch).pixels
+    assert np.abs(found.pixels[:, 60:].astype(int) - alone.astype(int)[:, : 128 - 60]).max() <= 3
+    assert any("2 tiles have hardly any data" in note for note in found.notes)
+
+
+def test_a_part_without_any_data_is_black() -> None:
+    valid = np.zeros((64, 3000), dtype=np.bool_)
+    valid[:, :100] = True  # only the middle of it is used, and that has none
+    values = np.full((64, 3000, 3), 1000, np.uint16)
+    for stretch in STRETCHES:
+        assert (cut(Picture(values, valid=valid), stretch).pixels == 0).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -2,16 +2,17 @@
 
 import io
 import logging
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from eurosat_core.data.band_tiff import FIRST_THREE
 from eurosat_core.data.uploads import MOST_BYTES, MOST_PIXELS, read_picture
 from eurosat_core.errors import DataError
+from tests.png_makers import png_that_claims
+from tests.tiff_makers import make_tiff
 
 PIXELS = np.random.default_rng(4).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -20,17 +21,6 @@ def saved(picture: Image.Image, kind: str = "PNG", **options) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format=kind, **options)
     return buffer.getvalue()
-
-
-def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of a few bytes whose header says how large it is."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(b"\0" * 1000)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
@@ -43,6 +33,66 @@ def test_lossless_pictures_come_as_they_are(kind: str) -> None:
 def test_jpeg_is_pillows() -> None:
     content = saved(Image.fromarray(PIXELS), "JPEG", quality=95)
     np.testing.assert_array_equal(read_picture(content).values, np.asarray(Image.open(io.BytesIO(content))))
+
+
+def four_bands(alpha: np.ndarray, extra: int = 2) -> bytes:
+    """A TIFF of red, green, blue and a fourth band. extra: what it is declared as; 2: transparency, 0: nothing."""
+    return make_tiff(np.dstack([PIXELS, alpha]).astype(np.uint8), tag_338=(extra,))
+
+
+def test_a_fourth_band_taken_as_transparency_can_be_ignored() -> None:
+    infrared = np.random.default_rng(5).integers(20, 240, (20, 30))
+    as_declared = read_picture(four_bands(infrared))
+    assert as_declared.has_alpha
+    assert as_declared.values.mean() < 0.7 * PIXELS.mean()
+    assert any("near infrared" in note for note in as_declared.notes)
+    ignored = read_picture(four_bands(infrared), FIRST_THREE)
+    np.testing.assert_array_equal(ignored.values, PIXELS)
+    assert (ignored.bands, ignored.has_alpha, ignored.valid) == (4, False, None)
+    np.testing.assert_array_equal(read_picture(four_bands(infrared), "3, 2 and 1").values, PIXELS[..., ::-1])
+    buffer = saved(Image.fromarray(np.dstack([PIXELS, infrared]).astype(np.uint8)))
+    np.testing.assert_array_equal(read_picture(buffer, FIRST_THREE).values, PIXELS)
+
+
+def test_a_mask_of_what_is_transparent_is_believed() -> None:
+    alpha = np.full((20, 30), 255)
+    alpha[:5] = 0
+    picture = read_picture(four_bands(alpha))
+    assert picture.has_alpha
+    assert picture.notes == ("Its transparent parts were made black.",)
+    np.testing.assert_array_equal(picture.valid, alpha > 0)
+    opaque = read_picture(four_bands(np.full((20, 30), 255)))
+    assert (opaque.has_alpha, opaque.valid) == (False, None)
+
+
+def test_a_fourth_band_declared_as_nothing_is_ignored_and_it_says_so() -> None:
+    picture = read_picture(four_bands(PIXELS[..., 0], extra=0))
+    np.testing.assert_array_equal(picture.values, PIXELS)
+    assert picture.bands == 4
+    assert "fourth band was ignored" in picture.notes[0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize("planar", [False, True])
+def test_pixels_that_the_file_marks_as_without_data(dtype: type, planar: bool) -> None:
+    mark = -9999 if np.dtype(dtype).kind in "if" else 0
+    made = (PIXELS.astype(int) + 1).clip(1, 255).astype(dtype)
+    made[:4] = mark
+    made[10, 10, 0] = mark  # in one band only: that is a value like others
+    kind = {"u": 1, "i": 2, "f": 3}[np.dtype(dtype).kind]
+    content = make_tiff(made, planar=planar, sample_format=kind, tag_42113=f"{mark}\0".encode())
+    picture = read_picture(content)
+    assert picture.valid is not None
+    assert (~picture.valid).sum() == 4 * 30
+    assert not picture.valid[:4].any()
+    assert any("20.0" in note for note in picture.notes)
+
+
+@pytest.mark.parametrize("text", [b"nan\0", b"-inf\0", b"none\0", b"\0", b"1e400\0", b"-32768\0"])
+def test_marks_that_no_pixel_can_have(text: bytes) -> None:
+    picture = read_picture(make_tiff(PIXELS.astype(np.uint16), tag_42113=text))
+    np.testing.assert_array_equal(picture.values, PIXELS)
+    assert picture.valid is None
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
@@ -125,7 +175,8 @@ BAD = {
     "PNG bomb below Pillow's limit": (png_that_claims(8_000, 8_000), "8,000 × 8,000 pixels"),
     "no height": (png_that_claims(64, 0), "damaged or cut short"),
     "too small": (saved(Image.new("RGB", (7, 100))), "at least 8 × 8"),
-    "32-bit numbers": (saved(Image.fromarray(np.ones((16, 16), np.float32)), "TIFF"), "32-bit numbers"),
+    "64-bit numbers": (make_tiff(PIXELS.astype(np.uint64)), "64-bit"),
+    "no data at all": (make_tiff(np.full((16, 16, 3), 7, np.uint16), tag_42113=b"7\0"), "No pixel"),
 }
 
 

@@ -22,10 +22,11 @@ from fake_engine import (
     wait_for_state,
 )
 
+from eurosat_core.data import tiles
 from eurosat_core.data.tiles import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError
-from eurosat_core.lab import library, results
+from eurosat_core.lab import results
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 from eurosat_core.training.config import Architecture
@@ -52,7 +53,7 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
         go_on.wait(20)
         return small_tiles
 
-    monkeypatch.setattr(library, "open_tiles", slowly)
+    monkeypatch.setattr(tiles, "open_tiles", slowly)
     lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
     try:
         eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
@@ -78,7 +79,7 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
             raise error
         return replace(small_tiles, source="synthetic")
 
-    monkeypatch.setattr(library, "open_tiles", only_synthetic)
+    monkeypatch.setattr(tiles, "open_tiles", only_synthetic)
     lab, _ = open_fake()
     state = lab.tiles()
     assert words in state.problem and state.tile_set is not None and state.tile_set.source == "synthetic"
@@ -88,7 +89,7 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
 def test_no_tiles_at_all_is_said_everywhere(
     tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "open_tiles", raising(DataError("No space left in the cache.")))
+    monkeypatch.setattr(tiles, "open_tiles", raising(DataError("No space left in the cache.")))
     lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
     try:
         eventually(lambda: lab.tiles().problem)
@@ -130,12 +131,6 @@ def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path
         assert "Projected from this lab’s run" in found.basis
     finally:
         lab.close()
-
-
-def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: TileSet) -> None:
-    (tmp_path / "file").write_text("")
-    lab = Lab(lab_settings(tmp_path, small_tiles, runs=tmp_path / "file" / "runs"), FakeEngine())
-    assert "EUROSAT_RUNS" in refused(lab.open)
 
 
 def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:

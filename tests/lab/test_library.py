@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fake_engine import CONFIG, FakeEngine, eventually, lab_settings, raising, refused
 
-from eurosat_core.data import acquire, place
+from eurosat_core.data import acquire, place, tiles
 from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.tiles import TileSet
@@ -36,6 +36,7 @@ def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -
     def open_tiles(where: Path | None, *rest: Any) -> TileSet:
         return synthetic if where is None else real(where, *rest)
 
+    monkeypatch.setattr(tiles, "open_tiles", open_tiles)
     monkeypatch.setattr(module, "open_tiles", open_tiles)
     monkeypatch.setattr(place, "download_lists", lambda *_: None)
     lab = Lab(replace(lab_settings(tmp_path, None), cache=tmp_path / "cache"), FakeEngine()).open()
@@ -149,6 +150,7 @@ def test_what_was_acquired_stands_in_for_a_named_place_that_is_bad(
     try:
         state = eventually(lambda: lab.tiles() if lab.tiles().tile_set else None)
         assert "typo" in state.problem and len(state.tile_set) == 24
+        assert "EUROSAT_DATA" in state.remedy
     finally:
         lab.close()
 

@@ -95,6 +95,32 @@ def test_a_sentinel_2_export_and_its_bands(lab: Lab, app: App) -> None:
     assert saw(test) != before
 
 
+def test_a_fourth_band_that_is_no_transparency_can_be_ignored(lab: Lab, app: App) -> None:
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    infrared = np.random.default_rng(0).integers(20, 240, (64, 64))
+    content = make_tiff(np.dstack([tiles.array[7], infrared]).astype(np.uint8), tag_338=(2,))
+    test = upload(app, content, "S2.tif", "image/tiff")
+    assert "taken as transparency" in shown(test)
+    assert "predict_bands" not in keys(test)
+    test.checkbox(key="predict_ignore_alpha").check().run()
+    assert not test.exception
+    assert "fourth band was ignored" in shown(test)
+    assert "before this change" in saw(test)
+    plain = upload(app, png(64, 64))
+    assert not any(each.key == "predict_ignore_alpha" for each in plain.checkbox)
+
+
+def test_a_bright_pixel_and_pixels_without_data(lab: Lab, app: App) -> None:
+    values = np.random.default_rng(0).integers(300, 1800, (128, 128, 3)).astype(np.uint16)
+    values[5, 5] = 18_974
+    values[:, 64:] = 0
+    test = upload(app, make_tiff(values, tag_42113=b"0\0"), "S2.tif", "image/tiff")
+    assert "reflectances" in shown(test)
+    assert "50.0" in shown(test) and "no data" in shown(test)
+    assert "2 tiles have hardly any data" in shown(test)
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_no_picture_gets_a_sentence(lab: Lab, app: App, name: str) -> None:

@@ -1,0 +1,333 @@
+"""`TileSet`: all tiles as one memory-mapped array, decoded once and kept in our own cache folder.
+
+The cache is shared by all processes and never lies beside the user's data, which may be read-only.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from eurosat_core.cores import available_cores
+from eurosat_core.data import synthetic
+from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
+from eurosat_core.data.decoding import TILE_SIDE, DecodedChunk, Pixels, decode_chunk, scale_for
+from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.listing import Listing
+from eurosat_core.data.scale import Range, Scale
+from eurosat_core.data.statistics import (
+    PartStatistics,
+    Statistics,
+    join_statistics,
+    load_statistics,
+    part_statistics,
+    save_statistics,
+)
+from eurosat_core.errors import DataError
+from eurosat_core.wording import listed
+
+__all__ = ["TILE_SIDE", "Progress", "TileSet", "open_cached", "open_listing", "open_synthetic", "with_statistics"]
+
+_FORMAT = 3  # of a cache entry; entries of another format are decoded anew
+_SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change
+_CHUNK = 256
+_STATISTICS = "statistics.npz"
+_DAY = 86_400.0  # seconds
+_MAX_ENTRIES = 6  # cache entries kept, the most recently used ones
+
+Progress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all) while tiles are decoded."""
+
+
+@dataclass(frozen=True)
+class TileSet:
+    """All tiles of one place.
+
+    pixels: uint8 [N, 64, 64, 3], memory-mapped; treat as read-only. labels: int64 [N].
+    names: `Class/picture.jpg`. place: the folder that holds the class folders ("" when synthetic).
+    fingerprint: of pixels, labels and class names, so a copy of the same tiles elsewhere has the same one.
+    problems: what was left out, kind by kind. resized: how many pictures were not 64×64. cache: the folder that keeps
+    the decoded tiles. notes: what was done to make tiles of them. scale: what is black and white in pictures of more
+    than 8 bits.
+    """
+
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    class_names: tuple[str, ...]
+    names: tuple[str, ...]
+    source: Literal["eurosat", "folder", "synthetic"]
+    place: str
+    fingerprint: str
+    problems: tuple[LeftOut, ...]
+    resized: int
+    cache: Path
+    notes: tuple[str, ...] = ()
+    scale: Scale = field(default_factory=Scale)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Tiles per class."""
+        found = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return dict(zip(self.class_names, found, strict=True))
+
+    @cached_property
+    def array(self) -> Pixels:
+        """The pixels as a NumPy array [N, 64, 64, 3], for drawing; shares the memory map."""
+        array: Pixels = self.pixels.numpy()
+        return array
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Colour and contrast of every tile, mean tile and histograms of every class; read when first asked for.
+
+        `open_tiles` asks for them, so that a damaged file is made anew there. Raises `DataError` for one elsewhere.
+        """
+        return load_statistics(self.cache / _STATISTICS, len(self), len(self.class_names))
+
+    @property
+    def description(self) -> str:
+        """What these tiles are, in one line: how many, of what, what was done to them, and what was left out."""
+        if self.source == "synthetic":
+            return f"{len(self):,} synthetic tiles, made on this machine; no real satellite data"
+        if self.source == "eurosat":
+            whole = len(self) == EUROSAT_TILES
+            text = f"{len(self):,} EuroSAT tiles" if whole else f"{len(self):,} of {EUROSAT_TILES:,} EuroSAT tiles"
+        else:
+            text = f"{len(self):,} tiles in {len(self.class_names)} classes from {self.place}{self._other_classes()}"
+        if self.resized:
+            text += f"; {self.resized:,} resized to {TILE_SIDE}×{TILE_SIDE}"
+        text += "".join(f"; {note}" for note in self.notes)
+        unreadable = [each for each in self.problems if each.unreadable]
+        if unreadable:
+            text += f"; {sum(each.count for each in unreadable):,} unreadable: {left_out_text(unreadable)}"
+        others = [each for each in self.problems if not each.unreadable]
+        if others:
+            text += f"; left out: {left_out_text(others, ', ')}"
+        return text
+
+    def _other_classes(self) -> str:
+        """What a set that is nearly EuroSAT has less or more than its ten classes; empty for any other set."""
+        missing = [name for name in CLASS_NAMES if name not in self.class_names]
+        extra = [name for name in self.class_names if name not in CLASS_NAMES]
+        if len(missing) > len(CLASS_NAMES) // 2:
+            return ""
+        less = f"; EuroSAT's {listed(missing)} {'is' if len(missing) == 1 else 'are'} missing" if missing else ""
+        more = f"; not EuroSAT's: {listed(extra)}" if extra else ""
+        return less + more
+
+
+def open_listing(
+    listing: Listing, cache: Path, progress: Progress | None = None, moved_to: Path | None = None
+) -> TileSet:
+    """The tiles of a listing, decoded now if the cache does not hold them yet. Raises `DataError` with a sentence.
+
+    moved_to: where its folder will lie; the entry is made for that, so that it is found there.
+    """
+    there = listing if moved_to is None else replace(listing, folder=moved_to)
+    return _open_or_make(cache / f"tiles-{there.key}", lambda target: _decode(listing, target, progress, there.folder))
+
+
+def open_synthetic(cache: Path) -> TileSet:
+    """The synthetic tiles, made now if the cache does not hold them yet. Raises `DataError`."""
+    return _open_or_make(cache / f"synthetic-{_SYNTHETIC_VERSION}", _write_synthetic)
+
+
+def with_statistics(tile_set: TileSet) -> TileSet:
+    """The same set, its statistics read: nothing can happen to their file any more. Raises `DataError`."""
+    _ = tile_set.statistics
+    return tile_set
+
+
+def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
+    """Open a cache entry, made first if it is missing. Made beside it, then renamed: never half an entry."""
+    tile_set = _open_if_whole(entry)
+    if tile_set is not None:
+        return tile_set
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{entry}.lock"):  # two processes must not decode the same tiles at once
+            tile_set = _open_if_whole(entry)
+            if tile_set is not None:
+                return tile_set
+            shutil.rmtree(entry, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix="making-", dir=entry.parent) as made:
+                make(Path(made) / "entry")
+                (Path(made) / "entry").rename(entry)
+        _prune(entry.parent, keep=entry)
+    except OSError as error:
+        raise DataError(
+            f"The decoded tiles could not be kept in {entry.parent}: {error.strerror or error}. Free some "
+            "disk space (a full EuroSAT needs 350 MB), or name another folder in EUROSAT_CACHE."
+        ) from error
+    return with_statistics(open_cached(entry))
+
+
+def _open_if_whole(entry: Path) -> TileSet | None:
+    try:
+        return with_statistics(open_cached(entry))
+    except DataError:
+        return None
+
+
+def open_cached(entry: Path) -> TileSet:
+    """Open one cache entry through a memory map. Raises `DataError` when it is missing or unusable."""
+    try:
+        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        if index["format"] != _FORMAT:
+            raise DataError(f"The cache entry {entry} was written by another version of the lab.")
+        names = tuple(index["names"])
+        size = len(names) * TILE_SIDE * TILE_SIDE * 3
+        if (entry / "pixels.u8").stat().st_size != size:
+            raise DataError(f"The cache entry {entry} is incomplete.")
+        (entry / _STATISTICS).stat()
+        # A private map: pages are shared by all processes and read when touched.
+        pixels = torch.from_file(str(entry / "pixels.u8"), shared=False, size=size, dtype=torch.uint8)
+        labels = torch.repeat_interleave(
+            torch.arange(len(index["counts"])), torch.tensor(index["counts"], dtype=torch.int64)
+        )
+        if len(labels) != len(names) or len(index["counts"]) != len(index["class_names"]):
+            raise DataError(f"The cache entry {entry} contradicts itself.")
+        return TileSet(
+            pixels=pixels.view(len(names), TILE_SIDE, TILE_SIDE, 3),
+            labels=labels,
+            class_names=tuple(index["class_names"]),
+            names=names,
+            source=index["source"],
+            place=index["place"],
+            fingerprint=index["fingerprint"],
+            problems=tuple(LeftOut(**each) for each in index["problems"]),
+            resized=index["resized"],
+            cache=entry,
+            notes=tuple(index["notes"]),
+            scale=Scale(**{kind: Range(**each) for kind, each in index["scale"].items()}),
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise DataError(f"The cache entry {entry} cannot be read. It will be made anew.") from error
+
+
+def _decode(listing: Listing, target: Path, progress: Progress | None, place: Path) -> None:
+    """Decode every picture of a listing into a new cache entry at `target`, as the tiles of `place`."""
+    total = len(listing.names)
+    chunks = [listing.names[start : start + _CHUNK] for start in range(0, total, _CHUNK)]
+    scale = scale_for(listing.folder, listing.names)
+    problems = Tally()
+    notes: Counter[str] = Counter()
+    resized = 0
+    kept: list[str] = []
+    parts: list[PartStatistics] = []
+    label_of = dict(zip(listing.names, listing.labels, strict=True))
+
+    def part(names: tuple[str, ...]) -> tuple[DecodedChunk, PartStatistics]:
+        chunk = decode_chunk(listing.folder, names, scale)
+        labels = [label_of[name] for name, good in zip(names, chunk.good, strict=True) if good]
+        return chunk, part_statistics(chunk.pixels, np.array(labels, dtype=np.int64))
+
+    def decoded() -> Iterator[Pixels]:
+        nonlocal resized
+        # Threads suffice: Pillow and NumPy let go of the interpreter's lock while they work.
+        with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
+            for names, (chunk, statistics) in zip(chunks, pool.map(part, chunks), strict=True):
+                for each in chunk.problems:
+                    problems.add(each)
+                notes.update(chunk.notes)
+                resized += chunk.resized
+                kept.extend(name for name, good in zip(names, chunk.good, strict=True) if good)
+                parts.append(statistics)
+                yield chunk.pixels
+                if progress is not None:
+                    progress(len(kept) + problems.count, total)
+
+    def index() -> dict[str, Any]:
+        if not kept:
+            raise DataError(f"None of the {total:,} pictures under {place} could be read. {left_out_text(problems)}.")
+        labels = np.array([label_of[name] for name in kept], dtype=np.int64)
+        counts = np.bincount(labels, minlength=len(listing.class_names)).tolist()
+        return {
+            "class_names": list(listing.class_names),
+            "names": kept,
+            "counts": counts,
+            "source": "eurosat" if listing.is_eurosat and not resized else "folder",
+            "place": str(place),
+            "problems": problems.as_json(),
+            "resized": resized,
+            "notes": [*_parts_note(listing), *(_note(text, number, len(kept)) for text, number in notes.items())],
+            "scale": asdict(scale),
+        }
+
+    _write_entry(target, decoded(), index, parts)
+
+
+def _parts_note(listing: Listing) -> list[str]:
+    return [f"{listed(list(listing.parts))} taken together"] if len(listing.parts) > 1 else []
+
+
+def _note(text: str, number: int, total: int) -> str:
+    return text if number == total else f"{text} (in {number:,})"
+
+
+def _write_synthetic(target: Path) -> None:
+    pixels, labels = synthetic.make_tiles()
+    index = {
+        "class_names": list(CLASS_NAMES),
+        "names": [f"{CLASS_NAMES[label]}/synthetic_{number}" for number, label in enumerate(labels.tolist(), 1)],
+        "counts": np.bincount(labels, minlength=len(CLASS_NAMES)).tolist(),
+        "source": "synthetic",
+        "place": "",
+        "problems": [],
+        "resized": 0,
+        "notes": [],
+        "scale": asdict(Scale()),
+    }
+    _write_entry(target, iter([pixels]), lambda: index, [part_statistics(pixels, labels)])
+
+
+def _write_entry(
+    target: Path, pixels: Iterator[Pixels], index: Callable[[], dict[str, Any]], parts: list[PartStatistics]
+) -> None:
+    """Write pixels [n, 64, 64, 3] as they come, then what is known after the last of them: index and statistics."""
+    target.mkdir()
+    digest = hashlib.blake2b(digest_size=16)
+    with (target / "pixels.u8").open("wb") as file:
+        for part in pixels:
+            data = part.tobytes()
+            digest.update(data)
+            file.write(data)
+    values = index()
+    digest.update(json.dumps([values["class_names"], values["counts"]]).encode())
+    save_statistics(join_statistics(parts, values["counts"], TILE_SIDE), target / _STATISTICS)
+    values |= {"format": _FORMAT, "fingerprint": digest.hexdigest()}
+    (target / "index.json").write_text(json.dumps(values), encoding="utf-8")
+
+
+def _prune(cache: Path, keep: Path) -> None:
+    """Forget the entries not used for longest, and what a killed process left half made: the cache is bounded."""
+
+    def last_used(entry: Path) -> float:
+        try:
+            return (entry / "index.json").stat().st_atime
+        except OSError:  # damaged, or another process is removing it
+            return 0.0
+
+    entries = sorted((each for each in cache.glob("tiles-*") if each.is_dir() and each != keep), key=last_used)
+    for entry in entries[: max(0, len(entries) - _MAX_ENTRIES + 1)]:
+        shutil.rmtree(entry, ignore_errors=True)
+    for left in cache.glob("making-*"):
+        with contextlib.suppress(OSError):  # its owner may be removing it
+            if left.stat().st_mtime < time.time() - _DAY:
+                shutil.rmtree(left, ignore_errors=True)
