@@ -24,14 +24,18 @@ _DRIVE = re.compile(rb"[A-Za-z]:\\(?![\\/])")
 _BACKSLASH = re.compile(rb'\\([\\"])?')
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _NO_NUMBER = re.compile(rb"(?<![\w.])(?:-?(?:NaN|nan|Infinity|inf)(?:\(ind\))?|N/A)(?![\w.])")
-# A name of an event. `whole`: it ends at its first quote, for a comma and a next key follow, or the object's end.
+# A name of an event, or its call stack. `whole`: it ends at its first quote, for a comma and a next key follow, or the
+# object's end.
 _NAME = re.compile(
-    rb'"name"\s*:\s*"(?:(?P<whole>(?:[^"\\]++|\\.)*+)'
+    rb'"(?:name|Call stack)"\s*:\s*"(?:(?P<whole>(?:[^"\\]++|\\.)*+)'
     rb'(?="\s*(?:}\s*(?:[}\]]|,\s*(?:{\s*)?"[^"\\]*"\s*:)|,\s*"[^"\\]*"\s*:)))?',
     re.DOTALL,
 )
-# Where the name of an event really ends: the keys are those that Kineto writes behind it.
-_NAME_END = re.compile(rb'"\s*,\s*"(?:ph|cat|pid|tid|ts|dur|args|id)"\s*:')
+# Where the name of an event really ends: the keys are those that Kineto writes behind it, or it begins the next event.
+_NAME_END = re.compile(
+    rb'"\s*,\s*"(?:ph|cat|pid|tid|ts|dur|args|id|Input \w+|Ev Idx|Module Hierarchy|Concrete Inputs)"\s*:'
+    rb'|"\s*}\s*(?:}\s*)?,\s*{\s*"(?:ph|cat|name)"\s*:'
+)
 _KEY = re.compile(rb'"(?:ph|cat|name|pid|tid|ts|dur|args)"\s*:')
 _QUOTE = re.compile(rb'(\\*)"')
 # Names are lines of code or whole functions, never more than this.

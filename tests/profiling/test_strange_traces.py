@@ -277,6 +277,18 @@ STRANGE = {
         named(r'C:\Users\me\"new"\torch.py(3): f'),
         Right(steps=[1], total=1000, busy=0.5, noted=("quot",)),
     ),
+    "a call stack with quotes": (
+        text([*on_device(), host("aten::to", 990, 5, **{"Call stack": "STACK", "Input Dims": [[1]]})]).replace(
+            b"STACK", b'f("a", "b")(3): <module>;torch/nn.py(1): g'
+        ),
+        Right(steps=[1], total=1000, busy=0.5, noted=("quot",)),
+    ),
+    "a process named by its command": (
+        text(
+            [{"ph": "M", "name": "process_name", "pid": 10, "args": {"name": "COMMAND"}}, *on_device()],
+        ).replace(b"COMMAND", b'python -c "run()"'),
+        Right(steps=[1], total=1000, busy=0.5, noted=("quot",)),
+    ),
     "quotes as they belong": (
         named(r"say \"hi\", twice"),
         Right(steps=[1], total=1000, busy=0.5, silent=("quot",)),
