@@ -224,7 +224,10 @@ USED = TilesUsed("f", "folder", "/x", 4000, ("a", "b"))
 
 
 def test_the_estimate_rests_on_the_measurement_and_then_on_a_profile() -> None:
-    plan, config = ProfilePlan(), profile_config("baseline", "fast", batch_size=40, channels_last=False)
+    plan, config = (
+        ProfilePlan(),
+        profile_config("baseline", "fast", batch_size=40, precision="float32", channels_last=False),
+    )
     assert estimate_profile(config, plan, USED, [], [], MACS, MACHINE) is None
     found = estimate_profile(config, plan, USED, [], SPEEDS, MACS, MACHINE)
     assert found is not None and "measurement" in found.basis
