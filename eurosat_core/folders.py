@@ -16,12 +16,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-__all__ = ["own_cache", "own_folder", "write_problem"]
+__all__ = ["not_kept", "own_cache", "own_folder", "write_problem"]
 
 # What is read from a cache, whoever prepared it; the rest is scratch. Each is a folder, and its parts are replaced by
 # writing new ones, so links to the parts serve everybody.
 _PREPARED = ("pictures", "spatial", "weights", "tiles-*", "synthetic-*", "unpacked-*")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK)  # room on the disk would not help
 
 
 def write_problem(folder: Path) -> str:
@@ -34,9 +35,7 @@ def write_problem(folder: Path) -> str:
     there = next((each for each in (folder, *folder.parents) if os.path.exists(each)), folder)  # noqa: PTH110
     if not os.path.isdir(there):  # noqa: PTH112
         return os.strerror(errno.ENOTDIR)
-    if there != folder:
-        return "" if os.access(there, os.W_OK | os.X_OK) else os.strerror(_refusal(there))
-    trial = folder / f".trial-{secrets.token_hex(6)}"
+    trial = there / f".trial-{secrets.token_hex(6)}"
     try:
         try:
             with FileLock(trial, timeout=0):
@@ -50,12 +49,11 @@ def write_problem(folder: Path) -> str:
     return ""
 
 
-def _refusal(folder: Path) -> int:
-    """Why a folder may not be written, as an error's number."""
-    with suppress(OSError, AttributeError):  # Windows has no statvfs
-        if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            return errno.EROFS
-    return errno.EACCES
+def not_kept(what: str, folder: Path, error: OSError, needs: str = "") -> str:
+    """That something could not be kept in the cache, why, and what to do. needs: how much room it takes."""
+    room = f"Free some disk space{f' ({needs})' if needs else ''}, or name another folder in EUROSAT_CACHE."
+    remedy = "Name a folder in EUROSAT_CACHE that you may write." if error.errno in _REFUSED else room
+    return f"{what} could not be kept in {folder}: {error.strerror or error}. {remedy}"
 
 
 def own_folder(named: Path, user_folder: Path) -> Path | None:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from restricted import anothers, mounted_read_only
 
 from eurosat_core import folders
-from eurosat_core.folders import own_cache, own_folder, write_problem
+from eurosat_core.folders import not_kept, own_cache, own_folder, write_problem
 
 
 def raising(error: Exception) -> Callable[..., Any]:
@@ -45,7 +45,7 @@ def test_a_folder_in_which_nothing_can_be_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(FileLock, "acquire", raising(error))
-    assert write_problem(tmp_path) == os.strerror(errno.ENOLCK)
+    assert write_problem(tmp_path) == write_problem(tmp_path / "new") == os.strerror(errno.ENOLCK)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -54,11 +54,19 @@ def test_a_full_disk_is_another_matter(tmp_path: Path, monkeypatch: pytest.Monke
     assert write_problem(tmp_path) == ""
 
 
-def test_where_a_folder_can_be_neither_written_nor_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert write_problem(tmp_path / "new") == os.strerror(errno.EACCES)
+@pytest.mark.parametrize("inside", ["", "new"])
+def test_where_a_folder_can_be_neither_written_nor_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
     monkeypatch.setattr(FileLock, "acquire", raising(OSError(errno.EROFS, os.strerror(errno.EROFS))))
-    assert write_problem(tmp_path) == os.strerror(errno.EROFS)
+    assert write_problem(tmp_path / inside) == os.strerror(errno.EROFS)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOLCK, errno.ENOSPC])
+def test_room_on_the_disk_is_asked_for_only_where_it_would_help(number: int) -> None:
+    sentence = not_kept("The tiles", Path("/cache"), OSError(number, os.strerror(number)), "350 MB")
+    assert "/cache" in sentence and os.strerror(number) in sentence and "EUROSAT_CACHE" in sentence
+    assert ("350 MB" in sentence) == ("disk space" in sentence) == (number == errno.ENOSPC)
 
 
 # A folder of one's own

@@ -30,6 +30,7 @@ from eurosat_core.data.listing import has_tiles, list_pictures
 from eurosat_core.data.remote import Remote
 from eurosat_core.data.tile_cache import open_listing
 from eurosat_core.errors import DataError
+from eurosat_core.folders import not_kept
 from eurosat_core.wording import bytes_text
 
 __all__ = [
@@ -343,10 +344,8 @@ def _make(place: Path, get: Callable[[Path], _Source]) -> None:
 
 
 def _no_room(cache: Path, error: OSError) -> DataError:
-    return DataError(
-        f"The pictures could not be kept in {cache}: {error.strerror or error}. Free some disk space (EuroSAT needs "
-        f"about {bytes_text(_DECODED_BYTES * 2)}), or name another folder in EUROSAT_CACHE."
-    )
+    needs = f"EuroSAT needs about {bytes_text(_DECODED_BYTES * 2)}"
+    return DataError(not_kept("The pictures", cache, error, needs))
 
 
 def _unpack(archive: Path, making: Path, origin: str, report: Report, stop: threading.Event | None) -> _Source:

@@ -4,6 +4,8 @@ One reader for the tiles of a set and for the pictures that somebody uploads.
 """
 
 import io
+import logging
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +30,10 @@ __all__ = ["DeepPicture", "open_picture"]
 
 SizeCheck = Callable[[int, int], None]
 """Called with the width and height that a file claims, before anything is decoded; raises `DataError`."""
+
+# Pillow tells of damage by warnings and its log, once or twice a picture; what is wrong is said here in a sentence.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_RGB, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 2, 4, 6  # its colour types

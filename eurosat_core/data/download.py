@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from eurosat_core.data.remote import Remote
 from eurosat_core.errors import DataError
+from eurosat_core.folders import not_kept
 from eurosat_core.wording import bytes_text
 
 __all__ = ["STALL_SECONDS", "Stopped", "Transferred", "checksum_of", "download"]
@@ -102,10 +103,7 @@ def download(
             partial.replace(target)
             return target
     except OSError as error:
-        raise DataError(
-            f"{remote.name} could not be kept in {folder}: {error.strerror or error}. Free some disk space, or name "
-            "another folder in EUROSAT_CACHE. What was downloaded so far is kept."
-        ) from error
+        raise DataError(f"{not_kept(remote.name, folder, error)} What was downloaded so far is kept.") from error
 
 
 @contextmanager

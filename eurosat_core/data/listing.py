@@ -37,7 +37,7 @@ _MAX_CLASSES = 100
 # Where a given folder may keep its class folders: torchvision's root first, then the archive's own folder. Else they
 # are looked for.
 INSIDE = (("eurosat", "2750"), ("2750",), ("EuroSAT_RGB",))
-_PARTS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
+_PARTS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
 _MAX_DEPTH, _MAX_FOLDERS, _MAX_SEEN = 8, 3_000, 2_000_000  # of a search
 # What systems put beside people's files.
 _CLUTTER = frozenset(
@@ -94,7 +94,12 @@ def choose_tree(found: ClassFolders) -> Tree | None:
     for root in {above[:-1] for above in found if above and above[-1].lower() in _PARTS}:
         parts = [above[-1] for above in found if above and above[:-1] == root and above[-1].lower() in _PARTS]
         fullest = max((found[_in_part(root, part)].keys() for part in parts), key=len)
-        same = tuple(sorted(part for part in parts if found[_in_part(root, part)].keys() <= fullest))
+        same = tuple(
+            sorted(
+                (part for part in parts if found[_in_part(root, part)].keys() <= fullest),
+                key=lambda part: (_PARTS.index(part.lower()), part),
+            )
+        )
         if len(same) > 1:
             candidates.append((root, same))
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from eurosat_core.data.download import download
 from eurosat_core.data.remote import PLACE_LISTS
 from eurosat_core.errors import DataError
+from eurosat_core.folders import not_kept
 
 __all__ = ["ABSENT", "PARTS", "adopt_lists", "download_lists", "has_lists", "holds_lists", "import_lists", "parts_of"]
 
@@ -77,10 +78,7 @@ def import_lists(place: Path, cache: Path) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise DataError(
-            f"The lists could not be kept in {cache / _FOLDER}: {error.strerror or error}. Free some disk space, or "
-            "name another folder in EUROSAT_CACHE."
-        ) from error
+        raise DataError(not_kept("The lists", cache / _FOLDER, error)) from error
 
 
 def holds_lists(place: Path) -> bool:

@@ -37,6 +37,7 @@ from eurosat_core.data.statistics import (
     save_statistics,
 )
 from eurosat_core.errors import DataError
+from eurosat_core.folders import not_kept
 from eurosat_core.wording import listed
 
 __all__ = ["TILE_SIDE", "Progress", "TileSet", "open_cached", "open_listing", "open_synthetic", "with_statistics"]
@@ -171,10 +172,7 @@ def _open_or_make(entry: Path, make: Callable[[Path], None]) -> TileSet:
                 (Path(made) / "entry").rename(entry)
         _prune(entry.parent, keep=entry)
     except OSError as error:
-        raise DataError(
-            f"The decoded tiles could not be kept in {entry.parent}: {error.strerror or error}. Free some "
-            "disk space (a full EuroSAT needs 350 MB), or name another folder in EUROSAT_CACHE."
-        ) from error
+        raise DataError(not_kept("The decoded tiles", entry.parent, error, "a full EuroSAT needs 350 MB")) from error
     return with_statistics(open_cached(entry))
 
 

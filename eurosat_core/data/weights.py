@@ -20,6 +20,7 @@ from torch import Tensor
 from eurosat_core.data.download import Transferred, checksum_of, download
 from eurosat_core.data.remote import Remote
 from eurosat_core.errors import ConfigError, DataError
+from eurosat_core.folders import not_kept
 
 __all__ = [
     "WEIGHTS",
@@ -170,10 +171,7 @@ def _keep(file: Path, name: str, cache: Path, *, move: bool) -> Path:
             shutil.copyfile(file, partial)
             partial.replace(target)
     except OSError as error:
-        raise DataError(
-            f"The weights could not be kept in {target.parent}: {error.strerror or error}. Free some disk space, or "
-            "name another folder in EUROSAT_CACHE."
-        ) from error
+        raise DataError(not_kept("The weights", target.parent, error)) from error
     return target
 
 

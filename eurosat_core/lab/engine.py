@@ -20,6 +20,7 @@ from distributed.scheduler import KilledWorker
 from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.devices import Device, probe_devices
 from eurosat_core.errors import RunError
+from eurosat_core.folders import not_kept
 from eurosat_core.lab import calibration, jobs
 from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
 from eurosat_core.lab.jobs import Command, Job, JobResult
@@ -144,10 +145,8 @@ class DaskEngine:
                     silence_logs=logging.ERROR,
                 )
             except OSError as error:  # their folder lies in the cache
-                raise RunError(
-                    f"The worker processes cannot be started: {error.strerror or error} ({self._settings.cache}). Free "
-                    "some disk space, or name another folder in EUROSAT_CACHE."
-                ) from error
+                problem = not_kept("What they write", self._settings.cache, error)
+                raise RunError(f"The worker processes cannot be started. {problem}") from error
             self._client = Client(self._cluster, security=security, set_as_default=False)
         self._client.subscribe_topic(_TOPIC, self._on_event)
         self._preparing["cpu"] = self._client.submit(_prepare_worker, pure=False)

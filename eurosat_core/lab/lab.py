@@ -128,8 +128,8 @@ class Lab(Estimates):
         except Exception as error:
             if self._closed.is_set():
                 return
-            logger.exception("the workers did not start")
             known = isinstance(error, LabError)
+            logger.error("the workers did not start: %s", error, exc_info=None if known else error)
             self._workers_problem = str(error) if known else f"They did not start ({type(error).__name__})."
         self._devices_known = True
         self._refuse_lost_devices()

@@ -76,7 +76,7 @@ def _gone(source: Path, patch: Patch) -> None:
 BAD_FOLDERS = [
     (_nothing_readable, ["None of the pictures under", "too large to be a tile", "Give yourself read permission"]),
     (_disk_full, ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"]),
-    (_may_not_write, ["could not be kept in", "Permission denied", "name another folder in EUROSAT_CACHE"]),
+    (_may_not_write, ["could not be kept in", "Permission denied", "EUROSAT_CACHE"]),
     (_one_class_unreadable, ["Only one class folder", "source/Forest", "at least two classes"]),
     (_one_class, ["Only one class folder", "source/Forest"]),
     (_gone, ["There is no folder", "Check the path"]),
