@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-__all__ = ["not_kept", "own_cache", "own_folder", "write_problem"]
+__all__ = ["is_readable", "not_kept", "own_cache", "own_folder", "write_problem"]
 
 # What is read from a cache, whoever prepared it; the rest is scratch. Each is a folder, and its parts are replaced by
 # writing new ones, so links to the parts serve everybody.
@@ -89,6 +89,12 @@ def own_cache(prepared: Path, user_folder: Path) -> Path | None:
             for folder in _listed(prepared.glob(pattern)):
                 _link_parts(folder, own / folder.name)
     return own
+
+
+def is_readable(prepared: Path) -> bool:
+    """Whether a cache that others prepared can be used: not where only they may look, as after a umask of 077."""
+    folders = [prepared, *(each for pattern in _PREPARED for each in _listed(prepared.glob(pattern)))]
+    return all(os.access(each, os.R_OK | os.X_OK) for each in folders)
 
 
 def _link_parts(folder: Path, mirror: Path) -> None:

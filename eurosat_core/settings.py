@@ -14,7 +14,7 @@ import platformdirs
 
 from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
-from eurosat_core.folders import own_cache, own_folder, write_problem
+from eurosat_core.folders import is_readable, own_cache, own_folder, write_problem
 
 __all__ = ["VARIABLES", "Moved", "Settings", "Variable", "load_settings"]
 
@@ -81,13 +81,28 @@ class Moved:
     reason: str
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is such a folder."""
+        return os.path.isdir(self.named)  # noqa: PTH112 (Path raises where it may not look)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether what is in it cannot even be read."""
+        return self.is_there and not is_readable(self.named)
+
+    @property
     def sentence(self) -> str:
         """What that means."""
-        verb = "written" if os.path.isdir(self.named) else "made"  # noqa: PTH112 (Path raises where it may not look)
+        verb = "written" if self.is_there else "made"
         if self.what == "runs":
             return (
                 f"The folder for runs, {self.named}, cannot be {verb} ({self.reason}). Runs are kept in "
                 f"{self.instead}, which the system may empty."
+            )
+        if self.is_closed:
+            return (
+                f"The cache {self.named} cannot be read here ({self.reason}), so what it holds is not used. What is "
+                f"new goes to {self.instead}. Whoever prepared it can open it to all: chmod -R a+rX {self.named}"
             )
         used = "What it holds is used as it is; what is new" if verb == "written" else "What is kept"
         return f"The cache {self.named} cannot be {verb} here ({self.reason}). {used} goes to {self.instead}."

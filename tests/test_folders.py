@@ -14,7 +14,7 @@ from filelock import FileLock
 from restricted import anothers, mounted_read_only
 
 from eurosat_core import folders
-from eurosat_core.folders import not_kept, own_cache, own_folder, write_problem
+from eurosat_core.folders import is_readable, not_kept, own_cache, own_folder, write_problem
 
 
 def raising(error: Exception) -> Callable[..., Any]:
@@ -186,3 +186,15 @@ def test_real_ones(tmp_path: Path, kept_from: Callable[[Path], list[str]], numbe
     root = Path(folders.__file__).parents[1]
     done = subprocess.run(words, capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout == f"{os.strerror(number)}|{os.strerror(number)}"
+
+
+@pytest.mark.parametrize("inside", [".", "tiles-1"])
+def test_what_only_its_owner_may_look_at_is_not_called_usable(prepared: Path, inside: str) -> None:
+    assert is_readable(prepared)
+    words = anothers(prepared)
+    (prepared / inside).chmod(0o700)
+    code = "from pathlib import Path; import sys; from eurosat_core.folders import is_readable\n"
+    code += "print(is_readable(Path(sys.argv[1])), end='')"
+    root = Path(folders.__file__).parents[1]
+    command = [*words, sys.executable, "-c", code, str(prepared)]
+    assert subprocess.run(command, capture_output=True, text=True, cwd=root, check=True).stdout == "False"

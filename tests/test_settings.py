@@ -191,3 +191,13 @@ def test_where_there_is_no_place_for_another_cache_it_is_left_to_fail_in_words(
     monkeypatch.setattr(settings, "own_cache", lambda *_: None)
     found = load_settings({"EUROSAT_CACHE": str(tmp_path), "EUROSAT_RUNS": str(tmp_path / "runs")})
     assert (found.cache, found.moved) == (tmp_path, ())
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_cache_that_may_not_even_be_read_is_not_said_to_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
+    monkeypatch.setattr(settings, "is_readable", lambda _folder: readable)
+    said = settings.Moved("cache", tmp_path, tmp_path / "own", "Permission denied").sentence
+    assert ("used as it is" in said) == readable
+    assert ("chmod" in said) != readable

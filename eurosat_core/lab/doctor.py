@@ -4,6 +4,7 @@ The Start page and `doctor` show the same lines; `doctor` adds whether a smaller
 be profiled.
 """
 
+import os
 import platform
 import shutil
 import sys
@@ -218,7 +219,9 @@ def _kept(settings: Settings) -> list[Check]:
     """Where runs and the cache are kept, as far as something is to be said about it."""
     checks = [_runs(settings)]
     for each in settings.moved:
-        if each.what == "cache":
+        if each.what == "cache" and each.is_closed:
+            checks.append(Check("Cache", "missing", each.sentence, "Then start the app again."))
+        elif each.what == "cache":
             checks.append(Check("Cache", "ready", each.sentence))
         else:
             remedy = "Set EUROSAT_RUNS to a folder that stays, then start the app again."
@@ -228,9 +231,12 @@ def _kept(settings: Settings) -> list[Check]:
 
 def _runs(settings: Settings) -> Check:
     if reason := write_problem(settings.runs):
+        works = "Tiles, Convolution, Model and Predict work"
+        if os.access(settings.runs, os.R_OK | os.X_OK):
+            works = f"Stored runs can be looked at, and {works}"
         text = (
             f"Nothing can be stored in {settings.runs} ({reason}), so nothing can be trained, profiled or measured. "
-            "Stored runs can be looked at, and Tiles, Convolution, Model and Predict work"
+            f"{works}"
         )
         remedy = "Set EUROSAT_RUNS to a folder that you may write, then start the app again."
         return Check("Runs", "problem", text, remedy)

@@ -197,7 +197,9 @@ def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: Tile
     try:
         eventually(lambda: lab.tiles().tile_set)
         assert "EUROSAT_RUNS" in refused(lambda: lab.submit(CONFIG, "ada"))
-        assert [each.state for each in lab.room() if each.name == "Runs"] == ["problem"]
+        (check,) = [each for each in lab.room() if each.name == "Runs"]
+        assert check.state == "problem"
+        assert "Stored runs" not in check.text, "there are none that could be read"
     finally:
         lab.close()
 
