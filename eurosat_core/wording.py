@@ -11,6 +11,7 @@ __all__ = [
     "listed",
     "percent",
     "points",
+    "printable",
     "rate",
     "rounded",
     "times",
@@ -53,6 +54,11 @@ def rate(tiles_per_second: float) -> str:
 def percent(fraction: float) -> str:
     """`71.3 %`, from a fraction; the space does not break."""
     return f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
+
+
+def printable(name: str, most: int) -> str:
+    """A name from outside, cut to `most` characters; what would not show, or would do something, is a question mark."""
+    return "".join(each if each.isprintable() else "?" for each in name)[:most]
 
 
 def points(difference: float) -> str:

@@ -3,6 +3,11 @@
 import json
 from typing import Any
 
+import pytest
+
+from eurosat_core.errors import TraceError
+from eurosat_core.profiling.trace import read_trace
+
 Event = dict[str, Any]
 
 
@@ -48,3 +53,11 @@ def _ids(args: dict[str, Any]) -> dict[str, Any]:
     if "external" in args:
         args["External id"] = args.pop("external")
     return args
+
+
+def assert_refused(content: bytes, sentence: str) -> None:
+    """The bytes are no trace, which is said in one sentence that matches `sentence`."""
+    with pytest.raises(TraceError, match=sentence) as refused:
+        read_trace(content)
+    assert str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)

@@ -30,7 +30,7 @@ from eurosat_core.data.listing import (
     skipped_kind,
 )
 from eurosat_core.errors import DataError
-from eurosat_core.wording import bytes_text
+from eurosat_core.wording import bytes_text, printable
 
 __all__ = ["Unpacked", "unpack_pictures"]
 
@@ -219,7 +219,7 @@ def _parts(info: zipfile.ZipInfo, archive: Path) -> tuple[str, ...]:
 
 
 def _shown(name: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in name)[:80]
+    return printable(name, 80)
 
 
 def _usable(pictures: list[_Picture], left_out: Tally) -> list[_Picture]:

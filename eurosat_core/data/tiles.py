@@ -19,7 +19,17 @@ from eurosat_core.data.tile_cache import (
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 
-__all__ = ["TILE_SIDE", "Opened", "Progress", "TileSet", "find_place", "open_cached", "open_tiles", "open_usable"]
+__all__ = [
+    "TILE_SIDE",
+    "Opened",
+    "Progress",
+    "TileSet",
+    "find_place",
+    "open_cached",
+    "open_tiles",
+    "open_usable",
+    "worded",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +85,7 @@ def open_usable(settings: Settings, progress: Progress | None = None, named: Pat
         try:
             return Opened(open_tiles(place, settings.cache, progress), problem, remedy)
         except Exception as error:
-            if (why := _worded(error)) not in problem:
+            if (why := worded(error, logging.INFO)) not in problem:
                 problem = f"{problem} {why}".strip()
             if not remedy and place is not None:
                 named_by = "--data" if named is not None else "EUROSAT_DATA"
@@ -87,9 +97,10 @@ def open_usable(settings: Settings, progress: Progress | None = None, named: Pat
     return Opened(None, problem, remedy)
 
 
-def _worded(error: Exception) -> str:
+def worded(error: Exception, level: int) -> str:
+    """What came in the way of tiles, as a sentence; logged at `level`, and what nobody expected as a warning."""
     if isinstance(error, DataError):
-        logger.info("tiles: %s", error)
+        logger.log(level, "tiles: %s", error)
         return str(error)
     logger.warning("tiles: unexpected", exc_info=error)
     return f"The tiles could not be opened ({type(error).__name__}: {str(error)[:200]})."

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar
 from eurosat_core.errors import RunError
 from eurosat_core.lab.bundle_files import RUN_FILE, file_kind, strict_json
 from eurosat_core.lab.runs import RunStore
-from eurosat_core.wording import bytes_text
+from eurosat_core.wording import bytes_text, printable
 
 __all__ = ["MANIFEST", "BundleFile", "Manifest", "open_bundle", "read_file"]
 
@@ -94,7 +94,7 @@ def _trusted(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipIn
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = info.orig_filename
-        shown = "".join(each if each.isprintable() else "?" for each in name)[:60]
+        shown = printable(name, 60)
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise RunError(f"The bundle holds a link or something else that is no file ('{shown}'). It was left alone.")
         if not re.fullmatch(r"bundle\.json|runs/[a-z0-9_-]+/[A-Za-z0-9_.-]+", name) or ".." in name:

@@ -77,8 +77,13 @@ def room_check(
     *,
     devices_known: bool,
     workers: str = "",
+    runs_refused: str | None = None,
 ) -> tuple[Check, ...]:
-    """All lines, in the order a participant cares about. workers: why there are none, empty when they stand ready."""
+    """All lines, in the order a participant cares about.
+
+    workers: why there are none, empty when they stand ready. runs_refused: why no run can be stored, as
+    `folders.write_problem` says it; None: it is tried now.
+    """
     return (
         _tiles(tiles),
         *_place_split(settings, tiles),
@@ -88,7 +93,7 @@ def room_check(
         if workers
         else Check("Workers", "ready" if devices_known else "checking", _workers_text(settings, devices)),
         *_shared_memory(settings),
-        *_kept(settings),
+        *_kept(settings, write_problem(settings.runs) if runs_refused is None else runs_refused),
         Check("Software", "ready", f"Python {platform.python_version()} on {platform.system()} ({sys.platform})"),
     )
 
@@ -215,9 +220,9 @@ def _shared_memory(settings: Settings) -> list[Check]:
     return [Check("Shared memory", "ready", text)]
 
 
-def _kept(settings: Settings) -> list[Check]:
+def _kept(settings: Settings, runs_refused: str) -> list[Check]:
     """Where runs and the cache are kept, as far as something is to be said about it."""
-    checks = [_runs(settings)]
+    checks = [_runs(settings, runs_refused)]
     for each in settings.moved:
         if each.what == "cache" and each.is_closed:
             checks.append(Check("Cache", "missing", each.sentence, "Then start the app again."))
@@ -229,15 +234,13 @@ def _kept(settings: Settings) -> list[Check]:
     return checks
 
 
-def _runs(settings: Settings) -> Check:
-    if reason := write_problem(settings.runs):
+def _runs(settings: Settings, refused: str) -> Check:
+    if refused:
         works = "Tiles, Convolution, Model and Predict work"
         if os.access(settings.runs, os.R_OK | os.X_OK):
             works = f"Stored runs can be looked at, and {works}"
-        text = (
-            f"Nothing can be stored in {settings.runs} ({reason}), so nothing can be trained, profiled or measured. "
-            f"{works}"
-        )
+        nothing = f"Nothing can be stored in {settings.runs} ({refused})"
+        text = f"{nothing}, so nothing can be trained, profiled or measured. {works}"
         remedy = "Set EUROSAT_RUNS to a folder that you may write, then start the app again."
         return Check("Runs", "problem", text, remedy)
     place = next((each for each in (settings.runs, *settings.runs.parents) if each.exists()), Path.cwd())

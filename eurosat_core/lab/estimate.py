@@ -180,15 +180,15 @@ def estimate_seconds(
             abs(each.batch_size - config.batch_size),
         ),
     )
-    basis = _SHORT if speed.precision == config.precision else _OTHER_PRECISION
-    if speed.architecture != config.architecture:
-        basis = _OTHER
+    other_network, other_precision = speed.architecture != config.architecture, speed.precision != config.precision
+    rough = other_network or other_precision
+    basis = _OTHER if other_network else _OTHER_PRECISION if other_precision else _SHORT
     speed = replace(speed, tile_seconds=speed.tile_seconds * own_macs / macs.get(speed.architecture, 1))
     if config.source == "loader":
         seconds = _from_files(config, train_tiles, validation_tiles, speed, now)
         # What a loader's pace is on fewer cores, the formula has counted in.
-        return scaled(Estimate(seconds, basis, basis != _SHORT), now)
-    found = scaled(Estimate(work * speed.tile_seconds, basis, basis != _SHORT), speed.cores)
+        return scaled(Estimate(seconds, basis, rough), now)
+    found = scaled(Estimate(work * speed.tile_seconds, basis, rough), speed.cores)
     if config.device == "cpu" and config.source == "memory":
         found = replace(found, seconds=found.seconds + config.epochs * (train_tiles + validation_tiles) * _BESIDE_STEPS)
     return found

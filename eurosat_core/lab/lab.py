@@ -7,6 +7,7 @@ from typing import Any
 from eurosat_core import wording
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
+from eurosat_core.folders import write_problem
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
@@ -66,6 +67,7 @@ class Lab(Estimates):
         self._devices_known = False
         self._workers_open = False
         self._workers_problem = ""
+        self._runs_refused = ""  # the reason alone; tried once, for it writes a file
         self.runs_problem = ""
         """Why nothing can be stored, so that nothing can be trained or measured; what is stored can be looked at."""
         self._closed = threading.Event()
@@ -87,7 +89,8 @@ class Lab(Estimates):
         """Start what runs in the background: opening the tiles, starting the workers, looking for devices."""
         for each in self.settings.moved:
             logger.warning("%s", each.sentence)
-        self.runs_problem = self.store.write_problem()
+        self._runs_refused = write_problem(self.store.folder)
+        self.runs_problem = self.store.refusal(self._runs_refused)
         if self.runs_problem:
             logger.warning("%s", self.runs_problem)
         else:
@@ -191,6 +194,7 @@ class Lab(Estimates):
             self._devices,
             devices_known=self._devices_known,
             workers=self._workers_problem,
+            runs_refused=self._runs_refused,
         )
 
     def estimate(self, config: TrainConfig) -> Estimate | None:

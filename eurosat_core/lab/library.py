@@ -14,7 +14,7 @@ from eurosat_core.data import acquire, place
 from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.remote import eurosat_archive
-from eurosat_core.data.tiles import TileSet, open_tiles, open_usable
+from eurosat_core.data.tiles import TileSet, open_tiles, open_usable, worded
 from eurosat_core.data.weights import download_weights
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
@@ -110,13 +110,6 @@ class TileLibrary:
         self._state = TilesState(tile_set, len(tile_set), len(tile_set), problem, remedy)
         self._changed()
 
-    def _worded(self, error: Exception) -> str:
-        if isinstance(error, DataError):
-            logger.warning("tiles: %s", error)
-            return str(error)
-        logger.warning("tiles: unexpected", exc_info=error)
-        return f"The tiles could not be opened ({type(error).__name__}: {str(error)[:200]})."
-
     # -- the split by place
 
     def has_place_lists(self) -> bool:
@@ -192,7 +185,7 @@ class TileLibrary:
             place.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
         except Exception as error:
             if self._fetch is not None and self._fetch.what == "tiles":  # what was asked for has come
-                missing = f"The lists of the split by place did not come: {self._worded(error)}"
+                missing = f"The lists of the split by place did not come: {worded(error, logging.WARNING)}"
                 self._tell(stage="done", problem=missing, stopping=False)
             else:
                 self._failed(error)
@@ -218,7 +211,7 @@ class TileLibrary:
         if isinstance(error, Stopped):
             self._tell(stage="stopped", stopping=False)
         else:
-            self._tell(stage="failed", problem=self._worded(error), stopping=False)
+            self._tell(stage="failed", problem=worded(error, logging.WARNING), stopping=False)
 
     def _report(self, stage: Stage) -> None:
         self._report_done(stage.name, stage.done, stage.total)

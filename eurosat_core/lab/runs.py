@@ -51,7 +51,10 @@ class RunStore:
 
     def write_problem(self) -> str:
         """Why no run can be stored here, as a sentence with what to do; empty when one can."""
-        reason = write_problem(self.folder)
+        return self.refusal(write_problem(self.folder))
+
+    def refusal(self, reason: str) -> str:
+        """As `write_problem`, of a reason that `folders.write_problem` gave."""
         return (
             f"No run can be stored in {self.folder} ({reason}). Set EUROSAT_RUNS to a folder that you may write, and "
             "start again."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from eurosat_core.errors import TraceError
-from eurosat_core.wording import count, listed
+from eurosat_core.wording import count, listed, printable
 
 __all__ = ["is_tar", "is_zip", "trace_in_tar", "trace_in_zip"]
 
@@ -120,7 +120,7 @@ def _only_trace(names: Sequence[str]) -> int:
 
 def _shown(name: str) -> str:
     last = re.split(r"[/\\]", name)[-1]
-    return "".join(each if each.isprintable() else "?" for each in last)[:60]
+    return printable(last, 60)
 
 
 class _Bounded:

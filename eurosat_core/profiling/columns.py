@@ -197,6 +197,12 @@ class Columns:
     def lanes(self) -> list[Lane]:
         return [Lane(*key, self._titles.get(key, "")) for key in self._lane_keys]
 
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """Which events have a time and a duration that can be computed with."""
+        time, duration = self.column("time"), self.column("duration")
+        found: npt.NDArray[np.bool_] = np.isfinite(time) & (np.abs(time) < MAX_TIME)
+        return found & (duration >= 0) & (duration < MAX_TIME)
+
     def memory(self, origin: float, low: float, high: float) -> Memory:
         """Memory events between `low` and `high`, in order of time, in nanoseconds after `origin` (all in µs)."""
         times = self.column("m_time")

@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import orjson
 
 from eurosat_core.profiling.columns import ALIASES, MAX_TIME, Columns, Kind
@@ -56,7 +55,7 @@ def _around(source: TraceSource) -> tuple[bytes, float, float]:
     text = orjson.dumps(document.properties)[1:-1]
     properties = text + (b"," if text else b"") + b'"traceEvents":['
     kind, time, duration = (columns.column(name) for name in ("kind", "time", "duration"))
-    usable = np.isfinite(time) & (np.abs(time) < MAX_TIME) & (duration >= 0) & (duration < MAX_TIME)
+    usable = columns.usable()
     if not usable.any():
         return properties, -MAX_TIME, MAX_TIME
     found = plausible_times(time[usable], duration[usable], kind[usable] >= Kind.KERNEL)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from eurosat_core.profiling.columns import Floats
+from eurosat_core.profiling.columns import Floats, Ints
 
 __all__ = ["Plausible", "plausible_times"]
 
@@ -48,13 +48,11 @@ def plausible_times(time: Floats, duration: Floats, on_device: Mask) -> Plausibl
     low, high = float(time[reference].min()), float((time + duration)[reference].max())
     far = max(_span(time[reference]), _FAR)
     kept &= ~on_device | (time >= low - far)
-    later_first = np.flatnonzero(kept & on_device)
-    later_first = later_first[np.argsort(time[later_first], kind="stable")]
-    ends = (time + duration)[later_first]
-    reach = np.maximum.accumulate(np.concatenate([[high], ends]))[:-1]
-    apart = np.flatnonzero(time[later_first] > reach + far)
+    device = _in_order(time, kept & on_device)
+    reach = np.maximum.accumulate(np.concatenate([[high], (time + duration)[device]]))[:-1]
+    apart = np.flatnonzero(time[device] > reach + far)
     if len(apart):
-        kept[later_first[apart[0] :]] = False
+        kept[device[apart[0] :]] = False
     last = float((time + duration)[kept].max())
     return Plausible(kept, low - far, max(high, last) + far)
 
@@ -63,10 +61,15 @@ def _span(time: Floats) -> float:
     return float(time.max() - time.min()) if len(time) else 0.0
 
 
+def _in_order(time: Floats, chosen: Mask) -> Ints:
+    """The rows of the chosen events, in order of time."""
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(time[rows], kind="stable")]
+
+
 def _together(time: Floats, chosen: Mask) -> Mask:
     """Of the chosen events those that are not apart from nearly all of them."""
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.argsort(time[rows], kind="stable")]
+    rows = _in_order(time, chosen)
     groups = np.cumsum(np.concatenate([[0], np.diff(time[rows]) > 10 * _FAR]))
     sizes = np.bincount(groups)
     found = np.zeros(len(time), np.bool_)

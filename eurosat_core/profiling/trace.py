@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.columns import ANNOTATION_NAMES, MAX_TIME, Columns, Floats, Ints, Kind, Lane, Memory
+from eurosat_core.profiling.columns import ANNOTATION_NAMES, Columns, Floats, Ints, Kind, Lane, Memory
 from eurosat_core.profiling.document import Document
 from eurosat_core.profiling.nesting import nearest, own_times, parents
 from eurosat_core.profiling.stream import TraceSource, pieces
@@ -182,7 +182,7 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
             f"The file holds no operator and no GPU kernel, so there is nothing to show.{unread} Choose a trace that "
             "PyTorch's profiler wrote."
         )
-    usable = np.isfinite(time) & (np.abs(time) < MAX_TIME) & (duration >= 0) & (duration < MAX_TIME)
+    usable = columns.usable()
     if not usable.any():
         raise TraceError("No event of the trace has a usable time and duration: it is damaged. Record it again.")
     unusable = len(usable) - int(usable.sum())
