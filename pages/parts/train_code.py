@@ -16,8 +16,8 @@ for epoch in range(epochs):
         optimizer.zero_grad()
         loss.backward()                     #   backward
         optimizer.step()                    #   update
-    network.eval()
-{judging}
+    network.eval()                          # judge it on other tiles
+    with torch.no_grad(){judging}:
         for pictures, labels in validation_batches:
 {judged_to_device}            right += (network(pictures).argmax(1) == labels).sum()
 """
@@ -35,8 +35,6 @@ _TO_GPU = """\
 _JUDGED_TO_GPU = """\
             pictures, labels = pictures.to("cuda"), labels.to("cuda")
 """
-_JUDGING = "    with torch.no_grad():                   # judge it on other tiles"
-_JUDGING_IN = "    with torch.no_grad(), {autocast}:  # judge it on other tiles"
 _LAYOUT = "memory_format=torch.channels_last"
 
 
@@ -49,7 +47,7 @@ def _code(config: TrainConfig, device: str) -> str:
     on_gpu = device == "cuda"
     to = [*(['"cuda"'] if on_gpu else []), *([_LAYOUT] if config.channels_last else [])]
     if on_gpu:
-        moved = _TO_GPU.format(layout=f", {_LAYOUT}" if config.channels_last else "")
+        moved = _TO_GPU.format(layout=f",\n{' ' * 31}{_LAYOUT}" if config.channels_last else "")
     else:
         moved = f"        pictures = pictures.to({_LAYOUT})\n" if config.channels_last else ""
     autocast = f'torch.autocast("{device}", dtype=torch.bfloat16)' if config.precision == "bfloat16" else ""
@@ -58,6 +56,6 @@ def _code(config: TrainConfig, device: str) -> str:
         pinned=",\n                     pin_memory=True" if on_gpu else "",
         to_device=moved,
         forward=_AUTOCAST.format(autocast=autocast) if autocast else _FORWARD,
-        judging=_JUDGING_IN.format(autocast=autocast) if autocast else _JUDGING,
+        judging=f", {autocast}" if autocast else "",
         judged_to_device=_JUDGED_TO_GPU if on_gpu else "",
     ).strip()

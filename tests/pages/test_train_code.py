@@ -65,4 +65,4 @@ def test_the_gpu_version_is_python_and_moves_everything(precision, channels_last
     ast.parse(on_gpu)
     assert on_gpu.count('"cuda"') >= 5
     assert ("autocast" in on_gpu) == ("autocast" in on_cpu) == (precision == "bfloat16")
-    assert all(len(line) <= 100 for line in f"{on_cpu}\n{on_gpu}".splitlines())
+    assert all(len(line) <= 75 for line in f"{on_cpu}\n{on_gpu}".splitlines())
