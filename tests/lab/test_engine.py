@@ -3,6 +3,8 @@
 import gzip
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -180,6 +182,15 @@ def test_a_worker_can_be_replaced(lab: Lab) -> None:
     lab.control(run.id, "ada", "stop")  # the fresh process still loads torch, and must not forget it
     wait_for_state(lab, run.id, "cancelled", timeout=PATIENCE)
     assert worker_process(lab).pid != before
+
+
+def test_a_prepared_worker_has_loaded_what_a_first_optimizer_needs() -> None:
+    code = (
+        "import sys, torch; from eurosat_core.lab.engine import _prepare_worker; _prepare_worker();"
+        "known = {*sys.modules}; torch.optim.AdamW([torch.zeros(1)]).step(); print(*{*sys.modules} - known)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not [each for each in loaded if not each.startswith("torch.optim")]
 
 
 def test_nothing_listens_beyond_loopback(lab: Lab) -> None:
