@@ -20,9 +20,9 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from eurosat_core.errors import LabError  # noqa: E402
-from eurosat_core.lab.forwarding import Forwarder, paths_below  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
+from eurosat_core.tensorboard.process import Forwarder, paths_below  # noqa: E402
 from pages.parts import lesson  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
@@ -32,8 +32,8 @@ forwarder = Forwarder(lambda: current_lab().tensorboard, base)
 
 def warm_up() -> None:
     """Import what pages need (pandas, Altair, our charts) before the first participant waits for it."""
-    for path in sorted((ROOT / "pages" / "parts").glob("*.py")):
-        importlib.import_module(f"pages.parts.{path.stem}".removesuffix(".__init__"))
+    for path in sorted((ROOT / "pages" / "parts").rglob("*.py")):
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
 
 
 @asynccontextmanager

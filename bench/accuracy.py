@@ -14,8 +14,6 @@ from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 
-__all__ = ["run"]
-
 EPOCHS = 10
 
 

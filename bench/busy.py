@@ -17,13 +17,12 @@ import torch
 from bench.processes import answer_of
 from bench.rates import PulledTraining, computed_on
 from bench.table import row
-from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
+from eurosat_core.data.tile_cache import TileSet, open_cached
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.threads import ThreadGovernor
-
-__all__ = ["busy_processes", "run"]
 
 TURNS = 3
 BUSY = (0, 1, 2)

@@ -16,8 +16,6 @@ from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 
-__all__ = ["run"]
-
 REPEATS = 3
 
 # What the lab is asked to do on each side; "tutorial" runs bench/tutorial.py instead.

@@ -26,11 +26,9 @@ from bench.server import app_server
 from bench.table import row
 from eurosat_core.data.tiles import find_place
 from eurosat_core.errors import RunError
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
-
-__all__ = ["run"]
 
 REPEATS = 3
 BUSY = (0, 1)

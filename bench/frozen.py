@@ -15,11 +15,10 @@ from typing import Any
 
 from bench.processes import answer_of
 from bench.table import row
-from eurosat_core.data.tiles import find_place, open_cached, open_tiles
+from eurosat_core.data.tile_cache import open_cached
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
-
-__all__ = ["run"]
 
 TILES, EPOCHS = 2400, 10
 _HEAD = "classifier.6."

@@ -20,13 +20,12 @@ import torch
 from bench.processes import answer_of
 from bench.rates import PulledTraining, computed_on
 from bench.table import row
-from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
+from eurosat_core.data.tile_cache import TileSet, open_cached
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.machine_notes import machine_notes
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.precision import resolved
-
-__all__ = ["run"]
 
 TRIES = 3
 TURNS = 2  # in each try

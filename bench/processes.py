@@ -9,8 +9,6 @@ from typing import Any
 
 from eurosat_core.errors import RunError
 
-__all__ = ["ROOT", "answer_of"]
-
 ROOT = Path(__file__).parent.parent
 
 

@@ -6,14 +6,12 @@ from collections.abc import Generator
 
 import torch
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import cpu_name
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import FeaturesDone, Started, StepDone
 from eurosat_core.training.loop import train
 from eurosat_core.training.threads import ThreadGovernor
-
-__all__ = ["PulledTraining", "computed_on"]
 
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "avx10_2")  # what the plain instruction set does not tell
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # environment variables that forbid some

@@ -15,8 +15,6 @@ from bench.processes import ROOT
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
 
-__all__ = ["app_server", "wait_for_tiles"]
-
 
 def _free_port() -> int:
     with socket.socket() as probe:

@@ -15,12 +15,10 @@ from bench.server import app_server, wait_for_tiles
 from bench.table import row
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import ConfigError
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config
-
-__all__ = ["chromium_pages", "run", "wait_until_drawn"]
 
 STARTS = 3
 SWITCHES = 30

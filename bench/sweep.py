@@ -20,8 +20,6 @@ from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS
 
-__all__ = ["run"]
-
 TRIES = 10
 _WITHIN = 1.3  # of the stated time
 _MODEL = "baseline"

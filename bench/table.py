@@ -4,8 +4,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["row"]
-
 
 def row(
     name: str, values: Sequence[float], unit: str, *, ratio: float | None = None, promise: str = ""

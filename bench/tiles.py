@@ -21,8 +21,6 @@ from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 
-__all__ = ["run"]
-
 REPEATS = 3
 SWITCHES = 12
 _VIEWS = ("Class averages", "All tiles in one chart", "Typical and odd", "From picture to numbers", "Browse")

@@ -21,10 +21,8 @@ from typing import Any
 from bench.processes import answer_of
 from bench.table import row
 from eurosat_core.errors import TraceError
-from eurosat_core.lab.tensorboard import plugin_installed
 from eurosat_core.settings import Settings
-
-__all__ = ["run", "write_trace"]
+from eurosat_core.tensorboard.process import plugin_installed
 
 Reader = Callable[[Path], None]
 REPEATS = 5
@@ -97,8 +95,8 @@ def _plug_in(path: Path) -> None:
 
 def _lab(path: Path) -> None:
     """Everything that the page shows of a trace: figures, tables, advice, memory, the first step's time line."""
+    from eurosat_core.profiling.advice import report_of
     from eurosat_core.profiling.memory import memory_curve
-    from eurosat_core.profiling.report import report_of
     from eurosat_core.profiling.timeline import step_timeline
     from eurosat_core.profiling.trace import read_trace
 

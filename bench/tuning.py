@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from eurosat_core.commands.request import add_settings, given
-from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import LabError
 from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone
-from eurosat_core.training.loop import Checkpoint, split_for, train
+from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import evaluation_batches, make_network, predict
 from eurosat_core.training.precision import resolved
-
-__all__ = ["Tuned", "main", "training_part", "tune"]
+from eurosat_core.training.sources import split_for
 
 _HELD_OUT = 2000  # tiles: their accuracy is sure to about half a point
 _FIXED = ("model", "split", "train_fraction", "sealed_test", "tiles", "stratified", "seed", "keep_epochs")

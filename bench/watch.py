@@ -22,15 +22,14 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from bench.processes import answer_of
 from bench.server import app_server, wait_for_tiles
 from bench.table import row
-from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
+from eurosat_core.data.tile_cache import TileSet, open_cached
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import RunError
-from eurosat_core.lab.history import HistoryReader
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.history import HistoryReader
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
-
-__all__ = ["run"]
 
 REPEATS = 3
 EPOCHS = 8

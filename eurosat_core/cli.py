@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
-from eurosat_core.commands import compare, overview, profile, record_demo, sweep
+from eurosat_core.commands import compare, profile, record_demo, sweep
+from eurosat_core.commands import profile as overview
 from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
@@ -27,7 +28,6 @@ from eurosat_core.wording import device_name
 if TYPE_CHECKING:
     from eurosat_core.data.tiles import Opened
 
-__all__ = ["main"]
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("model", help=", ".join(CATALOG))
     train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
     add_settings(train)
-    profile.register(add)
-    overview.register(add)
+    profile.register_profile(add)
+    overview.register_overview(add)
     evaluate = add("evaluate", "Judge a trained run on tiles.", _evaluate, _show_evaluation)
     evaluate.add_argument("run", help="a run's name, as `train` printed it")
     judged = evaluate.add_mutually_exclusive_group()
@@ -127,7 +127,7 @@ def _checks(settings: Settings, tiles: "Opened") -> tuple[dict[str, Any], int]:
     """What `doctor` prints and `prepare` ends with: all of it, whatever became of the tiles."""
     from eurosat_core.devices import needless_gpu_build, probe_devices
     from eurosat_core.lab.doctor import TilesState, build_checks, precision_checks, profiler_checks, room_check
-    from eurosat_core.profiling.kernels_seen import kernels_problem
+    from eurosat_core.profiling.record import kernels_problem
 
     devices = probe_devices()
     state = TilesState(tiles.tile_set, problem=tiles.problem, remedy=tiles.remedy)
@@ -143,8 +143,8 @@ def _checks(settings: Settings, tiles: "Opened") -> tuple[dict[str, Any], int]:
 
 def _chosen_precision(device: str, settings: Settings) -> str:
     """In which precision the baseline's Fast recipe computes on a device, and why; tried now, if it never was."""
-    from eurosat_core.lab.form_words import form_text
     from eurosat_core.machine_notes import machine_notes
+    from eurosat_core.training.choices import form_text
     from eurosat_core.training.precision import resolved
 
     notes = machine_notes(settings.cache, settings.threads)
@@ -154,7 +154,7 @@ def _chosen_precision(device: str, settings: Settings) -> str:
 
 
 def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.lab.prepare import prepare, prepare_weights
+    from eurosat_core.lab.library import prepare, prepare_weights
 
     try:
         if options.weights is not None:
@@ -227,8 +227,8 @@ def _show_train(result: dict[str, Any]) -> str:
 
 def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
     from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.runs import RunStore
     from eurosat_core.lab.standalone import evaluate_run, open_test_of
+    from eurosat_core.runs.store import RunStore
 
     store = RunStore(settings.runs)
     store.get(options.run)  # a slip in the name is said before tiles are decoded

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import psutil
 
-__all__ = ["CoreMeter", "Load", "LoadNow", "MeanLoad", "available_cores", "free_cores", "usable_cores"]
-
 _KEPT_SECONDS, _STALE_SECONDS = 1.0, 4.0  # of a load that was asked for
 _SHORTEST_LOOK = 0.15  # seconds: the system counts in ticks of a hundredth
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")

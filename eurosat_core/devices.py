@@ -13,8 +13,6 @@ import psutil
 
 from eurosat_core.cores import available_cores
 
-__all__ = ["Device", "cpu_device", "cpu_name", "gpu_problem", "needless_gpu_build", "probe_devices"]
-
 
 @dataclass(frozen=True)
 class Device:

@@ -4,8 +4,6 @@ Every `LabError` says what was wrong and what to do about it, so pages and the c
 `str(error)` as it is. Anything else that is raised is a bug, and is logged with its traceback.
 """
 
-__all__ = ["ConfigError", "DataError", "LabError", "RunError", "TraceError", "TrainingError"]
-
 
 class LabError(Exception):
     """Base of all errors that a participant may see."""

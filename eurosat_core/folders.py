@@ -1,8 +1,4 @@
-"""Folders that this user may or may not write: tried, and replaced by one of the user's own where that is possible.
-
-A cache that somebody else prepared is used as it is: the folder in its place holds links to what was prepared, and
-everything that is written lies beside them.
-"""
+"""Folders that are written to: what a refusal means, said once, and files that are there whole or not at all."""
 
 import errno
 import hashlib
@@ -10,13 +6,12 @@ import os
 import secrets
 import stat
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
-
-__all__ = ["is_readable", "not_kept", "own_cache", "own_folder", "write_problem"]
 
 # What is read from a cache, whoever prepared it; the rest is scratch. Each is a folder, and its parts are replaced by
 # writing new ones, so links to the parts serve everybody.
@@ -121,3 +116,25 @@ def _listed(entries: Iterable[Path]) -> list[Path]:
         return list(entries)
     except OSError:
         return []
+
+
+_REPLACE_TRIES = 10
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; nothing is left behind when the disk is full."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        partial.write_bytes(content)
+        for attempt in range(_REPLACE_TRIES):
+            try:
+                partial.replace(path)
+                break
+            except PermissionError:  # on Windows, while a page reads it
+                if attempt == _REPLACE_TRIES - 1:
+                    raise
+                time.sleep(0.02)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from eurosat_core.atomic import write_whole
 from eurosat_core.cores import available_cores
 from eurosat_core.devices import cpu_name
-
-__all__ = ["MachineNotes", "Note", "machine_notes"]
+from eurosat_core.folders import write_whole
 
 _MOST_MACHINES = 16
 _LOCK_SECONDS = 1.0

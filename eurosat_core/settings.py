@@ -16,8 +16,6 @@ from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
 from eurosat_core.folders import is_readable, own_cache, own_folder, write_problem
 
-__all__ = ["VARIABLES", "Moved", "Settings", "Variable", "load_settings"]
-
 _APP = "eurosat-lab"
 
 

@@ -3,20 +3,6 @@
 import math
 from decimal import Decimal
 
-__all__ = [
-    "bytes_text",
-    "count",
-    "device_name",
-    "duration",
-    "listed",
-    "percent",
-    "points",
-    "printable",
-    "rate",
-    "rounded",
-    "times",
-]
-
 
 def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `2 min 05 s`, `1 h 03 min`; never more precise than it is useful."""

@@ -2,18 +2,9 @@
 
 import streamlit as st
 
-from eurosat_core.lab.side_by_side import GUESSES
-from pages.parts import (
-    compare_accuracy,
-    compare_bundles,
-    compare_choose,
-    compare_curves,
-    compare_race,
-    compare_replay,
-    compare_state,
-    compare_verdict,
-    lesson,
-)
+from eurosat_core.analysis.lineup import GUESSES
+from pages.parts import lesson
+from pages.parts.compare import accuracy, choose, curves, race
 
 WORDS = lesson.text("compare")
 PARTS = {
@@ -66,17 +57,17 @@ GPU_CODE = (
 lesson.header(WORDS["goal"], 10, WORDS["task"])
 guessed = lesson.guess("compare_winner", WORDS["guess"], list(GUESSES))
 
-ids = compare_choose.draw()
-side = compare_state.current(ids)
-mark = compare_state.mark(ids)
+ids = choose.draw_choice()
+side = choose.current(ids)
+mark = choose.mark(ids)
 if side is not None:
-    compare_verdict.draw(side, guessed)
+    curves.draw_verdict(side, guessed)
 
 st.header("The race", anchor=False)
-compare_race.draw()
+race.draw_race()
 if side is not None:
     st.header("Replay", anchor=False)
-    compare_replay.draw(side, mark)
+    curves.draw_replay(side, mark)
 
 st.header("Look closer", anchor=False)
 opened = st.pills(
@@ -90,17 +81,17 @@ opened = st.pills(
 )
 match opened:
     case "accuracy" if side is not None:
-        compare_accuracy.draw(side, mark)
+        accuracy.draw_accuracy(side, mark)
     case "curves" if side is not None:
-        compare_curves.curves(side, mark)
+        curves.curves(side, mark)
     case "cost" if side is not None:
-        compare_curves.cost(side, mark)
+        curves.cost(side, mark)
     case "split":
-        compare_curves.split()
+        curves.split()
     case "bundles":
-        compare_bundles.draw(side)
+        choose.draw_bundles(side)
 
 lesson.misconception("A GPU makes the model smarter", WORDS["misconception"])
-compare_curves.devices()
+curves.devices()
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
 lesson.next_page("wrapup.py", "Next: your own numbers, your own conclusion")

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from eurosat_core.lab.features import GUESSES
-from pages.parts import convolution_layers, convolution_steps, convolution_tile, convolution_work, lesson, session
+from eurosat_core.analysis.features import GUESSES
+from pages.parts import lesson, session
+from pages.parts.convolution import filters, layers, steps
 
 words = lesson.text("convolution")
 
@@ -21,14 +22,14 @@ if tiles is None:
         st.skeleton(height=300)
 else:
     st.header("One filter, step by step", anchor=False)
-    number = convolution_tile.choose(tiles)
-    convolution_steps.draw(tiles, number, guess)
+    number = filters.choose_tile(tiles)
+    steps.draw_steps(tiles, number, guess)
 
     st.header("What each layer sees", anchor=False)
-    convolution_layers.draw(tiles, number)
+    layers.draw(tiles, number)
 
 st.header("Count the multiplications", anchor=False)
-convolution_work.draw()
+steps.draw_work()
 
 lesson.misconception("Somebody chose what the filters look for", words["misconception"])
 

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from eurosat_core.models.anatomy import WHERE_GUESSES
-from pages.parts import lesson, model_builder, model_change, model_pieces, model_select, model_state
+from pages.parts import lesson
+from pages.parts.model import builder, choose, state
 
 WORDS = lesson.text("model")
 MORE = {
@@ -45,15 +46,15 @@ GPU_CODE = CPU_CODE.replace("network = Net()", 'network = Net().to("cuda")').rep
 )
 
 lesson.header(WORDS["goal"], 8, WORDS["task"])
-problem = model_state.prepare()
+problem = state.prepare()
 guessed = lesson.guess("model_where", WORDS["guess"], list(WHERE_GUESSES))
 st.markdown(WORDS["intro"])
 
 st.header("Select a model", anchor=False)
-model_select.draw(WHERE_GUESSES.get(guessed or ""))
+choose.draw_selection(WHERE_GUESSES.get(guessed or ""))
 
 st.header("Change it", anchor=False)
-model_change.draw()
+choose.draw_change()
 
 lesson.misconception("A network with more parameters takes longer", WORDS["misconception"])
 
@@ -64,17 +65,17 @@ opened = st.pills(
     "More about networks",
     list(MORE),
     format_func=lambda name: MORE[name],
-    key=model_state.MORE,
+    key=state.MORE,
     persist_state="session",
     label_visibility="collapsed",
 )
 match opened:
     case "builder":
-        model_builder.draw()
+        builder.draw()
     case "activations":
-        model_pieces.activations()
+        choose.activations()
     case "linear":
-        model_pieces.weighted_sum()
+        choose.weighted_sum()
 
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
 lesson.next_page("train.py", "Next: train it")

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from eurosat_core.lab.predict_words import GUESSES
-from pages.parts import lesson, predict_view
+from eurosat_core.analysis.prediction import GUESSES
+from pages.parts import lesson
+from pages.parts.predict import view
 
 words = lesson.text("predict")
 
@@ -11,7 +12,7 @@ lesson.header(words["goal"], 8, words["task"])
 st.markdown(words["intro"])
 guess = lesson.guess("predict_face", words["guess"], list(GUESSES))
 
-predict_view.draw(guess)
+view.draw(guess)
 
 lesson.misconception("99 % means that it knows", words["misconception"])
 

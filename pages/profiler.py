@@ -2,24 +2,13 @@
 
 import streamlit as st
 
+from eurosat_core.analysis.profile import GUESSES
 from eurosat_core.errors import LabError
-from eurosat_core.lab.profile_words import GUESSES
-from pages.parts import (
-    lesson,
-    profiler_advice,
-    profiler_choose,
-    profiler_compare,
-    profiler_first,
-    profiler_kernels,
-    profiler_live,
-    profiler_operators,
-    profiler_overview,
-    profiler_record,
-    profiler_state,
-    profiler_tensorboard,
-    profiler_timeline,
-    profiler_tutorial,
-)
+from pages.parts import lesson
+from pages.parts.profiler import advice, operators, read, state
+from pages.parts.profiler import record as profiler_choose
+from pages.parts.profiler import record as profiler_live
+from pages.parts.profiler import record as profiler_record
 
 WORDS = lesson.text("profiler")
 PARTS = {
@@ -64,60 +53,60 @@ guessed = lesson.guess("profile_part", WORDS["guess"], list(GUESSES))
 
 problem = ""
 try:
-    record, profile, problem = profiler_state.current()
+    record, profile, problem = state.current()
 except LabError as error:
     record, profile, problem = None, None, str(error)
-profiler_state.prepare()
-filled, why = profiler_state.refilled()
+state.prepare()
+filled, why = state.refilled()
 # Folded away once there is a profile of one's own; another key opens it anew when advice filled it in.
 folded = record is not None and not why
 with st.expander(
-    f"Record: {profiler_state.in_short()}" if folded else "Record a profile",
+    f"Record: {state.in_short()}" if folded else "Record a profile",
     expanded=not folded,
     icon=":material/radio_button_checked:",
     key=f"profiler_form_{record.id if record else ''}_{filled if why else 0}",
 ):
-    profiler_record.draw()
+    profiler_record.draw_form()
 if problem:
     profiler_live.missing(problem)
 
 if record is not None and record.is_active:
-    profiler_live.draw(record)
+    profiler_live.draw_live(record)
 elif record is not None:
     profiler_live.ended(record, profile)
 
-cycle = profiler_choose.draw(record, profile)
+cycle = profiler_choose.draw_choice(record, profile)
 reading = profiler_choose.reading_of(profile, cycle) if profile is not None else None
 if profile is not None and reading is not None:
-    profiler_first.draw(profile, reading, guessed)
+    read.draw_parts(profile, reading, guessed)
     st.header("Look closer", anchor=False)
     opened = st.pills(
         "Parts of the profile",
         list(PARTS),
         format_func=lambda name: PARTS[name],
-        key=profiler_state.PART,
+        key=state.PART,
         persist_state="session",
         label_visibility="collapsed",
     )
     match opened:
         case "overview":
-            profiler_overview.draw(reading)
+            read.draw_overview(reading)
         case "operators":
-            profiler_operators.draw(profile, cycle, reading)
+            operators.draw_operators(profile, cycle, reading)
         case "kernels":
-            profiler_kernels.kernels(reading)
+            read.kernels(reading)
         case "memory":
-            profiler_kernels.memory(reading)
+            read.memory(reading)
         case "timeline":
-            profiler_timeline.draw(reading)
+            read.draw_timeline(reading)
         case "compare":
-            profiler_compare.draw(profile, reading)
+            operators.draw_pair(profile, reading)
         case "advice":
-            profiler_advice.draw(profile, reading)
+            advice.draw_advice(profile, reading)
         case "tutorial":
-            profiler_tutorial.draw(profile, reading)
+            operators.draw_tutorial(profile, reading)
 
-profiler_tensorboard.draw()
+advice.draw_tensorboard()
 lesson.misconception("100 % utilization means the GPU is used well", WORDS["misconception"])
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
 lesson.next_page("speed.py", "Next: change one thing, and measure")

@@ -2,43 +2,34 @@
 
 import streamlit as st
 
-from eurosat_core.speed.experiment_terms import GUESSES
-from eurosat_core.speed.experiments import EXPERIMENTS
-from pages.parts import (
-    lesson,
-    speed_choose,
-    speed_code,
-    speed_free,
-    speed_limits,
-    speed_live,
-    speed_result,
-    speed_state,
-)
+from eurosat_core.speed.experiments import EXPERIMENTS, GUESSES
+from pages.parts import lesson
+from pages.parts.speed import choose, more, result, state
 
 WORDS = lesson.text("speed")
 MORE = {"free": "Free sweep of one setting", "limits": "Limits of this device"}
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-led_by = speed_state.follow_address()
+led_by = state.follow_address()
 if led_by.problem:
-    speed_live.missing(led_by.problem)
+    result.missing(led_by.problem)
 elif led_by.is_race:
     st.info(WORDS["race"], icon=":material/sports_score:")
 
-name, devices = speed_choose.draw()
+name, devices = choose.draw()
 one = EXPERIMENTS[name]
 guessed = lesson.guess(f"speed_{name}", one.question, list(GUESSES))
-speed_choose.run_button(name, devices)
-speed_live.others(name)
-record = speed_state.shown(name)
-speed_state.keep_in_address(name, record)
+choose.run_button(name, devices)
+result.others(name)
+record = state.shown(name)
+state.keep_in_address(name, record)
 if record is None:
     st.info(WORDS["empty"], icon=":material/speed:")
 elif record.is_active:
-    speed_live.draw(record)
+    result.draw_live(record)
 else:
-    speed_result.draw(record, guessed)
-speed_choose.earlier()
+    result.draw_result(record, guessed)
+choose.earlier()
 
 st.header("More", anchor=False)
 st.caption(WORDS["more"])
@@ -46,17 +37,17 @@ opened = st.pills(
     "More about speed",
     list(MORE),
     format_func=lambda each: MORE[each],
-    key=speed_state.MORE,
-    on_change=speed_state.take_more,
+    key=state.MORE,
+    on_change=state.take_more,
     persist_state="session",
     label_visibility="collapsed",
 )
 match opened:
     case "free":
-        speed_free.draw(devices)
+        more.draw_free(devices)
     case "limits":
-        speed_limits.draw(devices)
+        more.draw_limits(devices)
 
 lesson.misconception("I measured it once, and it was faster", WORDS["misconception"].format(of=one.misconception))
-lesson.show_pytorch(*speed_code.code(name))
+lesson.show_pytorch(*choose.code(name))
 lesson.next_page("compare.py", "Next: who wins the race?")

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from eurosat_core.lab.pace import SPEEDUP_GUESSES
-from eurosat_core.models.arithmetic import convolution_work
+from eurosat_core.analysis.pace import SPEEDUP_GUESSES
+from eurosat_core.models.convolution import convolution_work
 from eurosat_core.training.config import Architecture
 from pages.parts import lesson, room, session
 

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from eurosat_core.data.colour import GUESSES
-from pages.parts import get_tiles, lesson, session, tile_game, tile_views
+from pages.parts import lesson, session
+from pages.parts.tiles import game, get, views
 
 words = lesson.text("tiles")
 
@@ -19,7 +20,7 @@ guess = lesson.guess(
 
 state = session.lab().tiles()
 tiles = state.tile_set
-get_tiles.draw()
+get.draw()
 if tiles is None:
     if state.problem:
         st.error(lesson.plain(state.problem), title="There are no tiles to show")
@@ -31,15 +32,15 @@ else:
         st.info(words["synthetic"], icon=":material/science:", title="Synthetic tiles")
 
     st.header("Be the classifier", anchor=False)
-    tile_game.draw(tiles)
+    game.draw(tiles)
 
     st.header("All classes at a glance", anchor=False)
-    tile_views.one_of_each(tiles)
+    views.one_of_each(tiles)
 
     st.header("Look closer", anchor=False)
-    tile_views.views(tiles)
+    views.views(tiles)
 
-    tile_views.saw_colours(tiles, guess)
+    views.saw_colours(tiles, guess)
 
 lesson.misconception("With more zoom one would see more", words["misconception"])
 

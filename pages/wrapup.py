@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from eurosat_core.lab.evidence import gather
-from eurosat_core.lab.guess_outcomes import HELD_GUESSES, guess_outcomes, held_against, score_sentence
-from eurosat_core.lab.wrapup import sentences
-from pages.parts import lesson, session, wrapup_next, wrapup_report, wrapup_sentences, wrapup_tutorial
+from eurosat_core.analysis.guess_outcomes import HELD_GUESSES, guess_outcomes, held_against, score_sentence
+from eurosat_core.analysis.wrapup import gather, sentences
+from pages.parts import lesson, session
+from pages.parts.wrapup import sections
 
 WORDS = lesson.text("wrapup")
 
@@ -59,23 +59,23 @@ with st.spinner("Putting your figures together…"):
     said = sentences(lab, evidence)
 if evidence.is_empty:
     st.info(WORDS["nothing"], icon=":material/flag:")
-wrapup_sentences.saw(evidence, [score_sentence(outcomes), held_against(guessed, outcomes)])
+sections.saw(evidence, [score_sentence(outcomes), held_against(guessed, outcomes)])
 
 st.header("What you can say now", anchor=False)
 st.markdown(WORDS["sentences"])
-wrapup_sentences.draw(said)
+sections.draw_sentences(said)
 
 st.header("Guessed and measured", anchor=False)
-wrapup_sentences.guesses(outcomes)
+sections.guesses(outcomes)
 
 st.header("Take it home", anchor=False)
-wrapup_report.draw(evidence, outcomes, said)
+sections.draw_report(evidence, outcomes, said)
 
 st.header("What to try next", anchor=False)
-wrapup_next.draw(evidence)
+sections.draw_next(evidence)
 
 st.header("What the tutorial concludes", anchor=False)
-wrapup_tutorial.draw(evidence)
+sections.draw_tutorial(evidence)
 
 lesson.misconception("A faster GPU is the first thing to buy", WORDS["misconception"])
 lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())

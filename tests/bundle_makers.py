@@ -12,11 +12,11 @@ import torch
 from run_makers import begun, epoch, said
 from zip_makers import DEFLATED, Entry, zip_bytes
 
-from eurosat_core.lab.bundles import export_bundle
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.train_job import predictions_to_bytes
+from eurosat_core.runs.bundles import export_bundle
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import predictions_to_bytes
 from eurosat_core.training.events import Finished
 
 __all__ = ["BUNDLED", "RunFiles", "bundle_of", "entries_of", "rewritten", "stored_run", "unpacked"]

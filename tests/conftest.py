@@ -1,9 +1,11 @@
-"""Shared fixtures: a fixed number of threads, small generated pictures, the real tiles where there are any."""
+"""Shared fixtures: a fixed number of threads, small generated pictures, the real tiles where there are any, a store,
+and a lab whose workers are played by the test."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is loaded: a thread of OpenMP that waits by spinning starves the other one when the cores are busy
 # (measured on two loaded cores: a test of the training loop took 9.4 s spinning, 0.8 s sleeping).
@@ -12,10 +14,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import torch
+from fake_engine import FakeEngine, OpenFake, fake_lab, tiles_used
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
+from eurosat_core.lab.lab import Lab
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 
 # Shared machines stall at times: an example may take as long as it needs. The examples are the same every time,
 # so that a run never fails for another reason than the change it tests.
@@ -94,3 +101,37 @@ def small_tiles(tmp_path_factory: pytest.TempPathFactory) -> TileSet:
     """200 generated tiles in four classes that colour tells apart. Shared: do not change them."""
     place = tmp_path_factory.mktemp("small")
     return open_tiles(_small_folder(place / "tiles", SMALL_COUNTS), place / "cache")
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """A job sets how many threads torch uses in its process, which here is the tests'."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def used(small_tiles: TileSet) -> TilesUsed:
+    """What a run on the small tiles notes about them."""
+    return tiles_used(small_tiles)
+
+
+@pytest.fixture
+def open_fake(tmp_path: Path, small_tiles: TileSet) -> Iterator[OpenFake]:
+    """Function: open a lab with a fake engine on the small tiles (engine, settings); all are closed at the end."""
+    opened: list[Lab] = []
+
+    def open_one(engine: FakeEngine | None = None, **settings: Any) -> tuple[Lab, FakeEngine]:
+        lab, engine = fake_lab(tmp_path, small_tiles, engine, **settings)
+        opened.append(lab)
+        return lab, engine
+
+    yield open_one
+    for lab in opened:
+        lab.close()

@@ -6,13 +6,11 @@ from typing import Any
 from fake_engine import tiles_used
 
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from eurosat_core.speed.limits import Limits
 from eurosat_core.speed.plan import SweepPlan, plan_limits
-from eurosat_core.speed.predicted import Portion, Prediction
-from eurosat_core.speed.result import SWEEP_FILE, CellResult, SweepResult
-from eurosat_core.speed.turns import Learning, Turn
+from eurosat_core.speed.result import SWEEP_FILE, CellResult, Limits, Portion, Prediction, SweepResult
+from eurosat_core.speed.verdict import Learning, Turn
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 PARTS = (0.3, 0.0, 0.3, 0.35, 0.05)  # shares of a step: load, copy, forward, backward, update

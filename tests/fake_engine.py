@@ -18,17 +18,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed, speed_note
-from eurosat_core.lab.jobs import Command, Job, JobResult
+from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.protocol import EventsTold, JobEnded, Message
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.machine_notes import Note
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
@@ -289,7 +288,7 @@ def raising(error: Exception) -> Callable[..., NoReturn]:
 def held_elsewhere(store: RunStore, run_id: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that works on a run, as the command line's does."""
     code = (
-        "import sys; from pathlib import Path; from eurosat_core.lab.runs import RunStore\n"
+        "import sys; from pathlib import Path; from eurosat_core.runs.store import RunStore\n"
         f"held = RunStore(Path({str(store.folder)!r})).lock({run_id!r}); print('held', flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE

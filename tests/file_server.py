@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote
 
 __all__ = [
     "Answer",

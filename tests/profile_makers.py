@@ -7,10 +7,10 @@ from fake_engine import tiles_used
 from trace_makers import Event, host, kernel, launch, memory, step, text
 
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.profiles import Reading
-from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.trace import read_trace
+from eurosat_core.runs.profiles import Reading
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig
 
 LOADER = "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from eurosat_core.lab.contenders import Contender, contenders
-from eurosat_core.lab.history import History
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.analysis.contenders import Contender, contenders
+from eurosat_core.runs.history import History
+from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.evaluation import Predictions
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from file_server import FileServer, Serve
 
-from eurosat_core.data.download import download
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote, download
 from eurosat_core.errors import DataError
 
 __all__ = ["CONTENT", "NAME", "folder", "keep_part", "part", "sentence_of", "server"]

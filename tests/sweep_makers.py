@@ -8,7 +8,7 @@ from typing import Any
 from eurosat_core.errors import TrainingError
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.speed.result import CellResult, SweepResult
-from eurosat_core.speed.turns import Turn
+from eurosat_core.speed.verdict import Turn
 from eurosat_core.training.config import TrainConfig
 
 __all__ = ["MEMORY", "Clock", "PlayedSteps", "cell_of", "plan_of", "result_of", "turns_of"]

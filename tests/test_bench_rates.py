@@ -15,7 +15,7 @@ from bench import precision, rates
 from bench.busy import busy_processes, measured
 from bench.first import TrainPage, _first_point
 from bench.rates import PulledTraining, computed_on
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config

@@ -13,7 +13,7 @@ from command_line import ask, folder, places
 from eurosat_core.cli import main
 from eurosat_core.devices import needless_gpu_build
 from eurosat_core.errors import DataError
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line; `places` is for every test here
 
@@ -110,7 +110,7 @@ def test_a_failed_download_is_not_blamed_on_the_settings(ask, monkeypatch):
     def fail(*_):
         raise DataError("The server cannot be reached. Try again later.")
 
-    monkeypatch.setattr("eurosat_core.lab.prepare.download_pictures", fail)
+    monkeypatch.setattr("eurosat_core.lab.library.download_pictures", fail)
     status, result, _ = ask("prepare")
     assert status == 1
     (tiles,) = (each for each in result["checks"] if each["name"] == "Tiles")

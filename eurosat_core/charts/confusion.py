@@ -8,10 +8,7 @@ from functools import lru_cache
 
 import altair as alt
 
-from eurosat_core.charts.grouped import grouped_bars
-from eurosat_core.charts.spec import Spec, bare_spec
-
-__all__ = ["CELL", "confused_pairs", "confusion_change", "confusion_heat"]
+from eurosat_core.charts.marks import Spec, bare_spec, grouped_bars
 
 CELL = "cell"
 """The name of the selection: a click on a cell chooses its `true` and `said`."""

@@ -10,9 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from eurosat_core.charts.spec import Spec, bare_spec
-
-__all__ = ["DEVICE_COLOURS", "learning_lines", "live_turns", "prediction_points", "rate_points"]
+from eurosat_core.charts.marks import Spec, bare_spec
 
 # At least 3:1 on the light and on the dark ground, apart for colour-blind readers; each has its own shape, too.
 DEVICE_COLOURS = ("#2A8CD6", "#DB7B0B", "#2F9E8F", "#B5559F")

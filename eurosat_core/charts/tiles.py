@@ -1,14 +1,101 @@
-"""Charts of the Tiles page."""
+"""Charts of the tiles: all of them as points, classes, pixels, the game and the split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import altair as alt
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from eurosat_core.charts.spec import Spec, bare_spec
+from eurosat_core.charts.marks import Spec, bare_spec
+from eurosat_core.data.pictures import CHANNELS, class_titles
+from eurosat_core.data.statistics import BINS, Statistics
+from eurosat_core.data.tile_cache import TileSet
 
-__all__ = ["all_tiles", "channel_histograms", "class_counts", "class_histogram"]
+# What can be put on an axis of the chart of all tiles, in words.
+AXES = {
+    "brightness": "Brightness (mean of all pixels, 0–255)",
+    "contrast": "Contrast (standard deviation of the pixels)",
+    "red": "Mean red",
+    "green": "Mean green",
+    "blue": "Mean blue",
+    "greenness": "Greenness (green minus the mean of red and blue)",
+    "blueness": "Blueness (blue minus red)",
+}
+_SHUFFLED = 7  # seed of the order in which points are drawn
+
+
+def axis_values(statistics: Statistics, axis: str) -> npt.NDArray[np.float32]:
+    """The figure `axis` (a key of `AXES`) of every tile [N], to one decimal."""
+    red, green, blue = statistics.means.T
+    values: dict[str, Any] = {
+        "brightness": statistics.brightness,
+        "contrast": statistics.contrast,
+        "red": red,
+        "green": green,
+        "blue": blue,
+        "greenness": green - (red + blue) / 2,
+        "blueness": blue - red,
+    }
+    rounded: npt.NDArray[np.float32] = np.round(values[axis], 1).astype(np.float32)
+    return rounded
+
+
+def scatter_frame(tiles: TileSet, x: str, y: str) -> pd.DataFrame:
+    """A row per tile: x, y (figures of `AXES`), class (in words).
+
+    In a fixed random order, so that no class is drawn on top of all others.
+    """
+    titles = class_titles(tiles.class_names)
+    order = np.random.default_rng(_SHUFFLED).permutation(len(tiles))
+    names = np.array([titles[name] for name in tiles.class_names], dtype=object)
+    return pd.DataFrame(
+        {
+            "x": axis_values(tiles.statistics, x)[order],
+            "y": axis_values(tiles.statistics, y)[order],
+            # Sent as numbers and a list of names: a third of the bytes.
+            "class": pd.Categorical(names[tiles.labels.numpy()[order]]),
+        }
+    )
+
+
+def tiles_in_box(tiles: TileSet, x: str, y: str, box: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """Numbers of the tiles within a selected box: {"x": [low, high], "y": [low, high]}, the middle first.
+
+    All tiles for an axis that is missing; none when the box says something else.
+    """
+    inside = np.ones(len(tiles), dtype=bool)
+    distance = np.zeros(len(tiles))
+    for name, axis in (("x", x), ("y", y)):
+        if name not in box:
+            continue
+        try:
+            low, high = (float(each) for each in box[name])
+        except (TypeError, ValueError):
+            return np.zeros(0, dtype=np.int64)
+        values = axis_values(tiles.statistics, axis)
+        inside &= (values >= low) & (values <= high)
+        distance += ((values - (low + high) / 2) / max(high - low, 1e-6)) ** 2
+    found = np.flatnonzero(inside)
+    nearest: npt.NDArray[np.int64] = found[np.argsort(distance[found], kind="stable")].astype(np.int64)
+    return nearest
+
+
+def class_histogram_frame(tiles: TileSet, class_names: tuple[str, ...]) -> pd.DataFrame:
+    """How often each brightness occurs in some classes: class (in words), name, channel, value, share of its pixels."""
+    titles = class_titles(tiles.class_names)
+    values = np.arange(BINS) * (256 // BINS)
+    parts = []
+    for name in class_names:
+        counts = tiles.statistics.histograms[tiles.class_names.index(name)]
+        for channel, per_bin in zip(CHANNELS, counts, strict=True):
+            share = per_bin / max(per_bin.sum(), 1)
+            columns = {"class": titles[name], "name": name, "channel": channel, "value": values, "share": share}
+            parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
 
 # Red, green and blue that stay apart for colour-blind readers, by brightness too.
 _CHANNEL_COLOURS = {"Red": "#CC6677", "Green": "#44AA99", "Blue": "#4455BB"}
@@ -107,5 +194,78 @@ def all_tiles(x_title: str, y_title: str, colours: tuple[tuple[str, str], ...]) 
         )
         .add_params(box, one)
         .properties(height=680)
+    )
+    return bare_spec(chart)
+
+
+# Pale enough for dark figures, on light and on dark ground. Right answers also stand on the diagonal.
+_RIGHT, _WRONG, _INK = "#8CC4EE", "#F2B56B", "#10202B"
+_CELL = 34
+
+
+@lru_cache(maxsize=64)
+def confusion_cells(titles: tuple[str, ...]) -> Spec:
+    """A cell for each pair of true and guessed class with its count, over true, guessed, tiles, kind.
+
+    titles: the classes in their order.
+    """
+    # Titles are words from outside: as values of a scale they are only ever drawn as text.
+    y = alt.Y("true:N", sort=list(titles), title="true class", axis=alt.Axis(labelLimit=150, ticks=False))
+    x = alt.X(
+        "guessed:N",
+        sort=list(titles),
+        title="what you said",
+        axis=alt.Axis(labelLimit=150, labelAngle=-60, labelOverlap=False, ticks=False),
+    )
+    tooltip = [
+        alt.Tooltip("true:N", title="True class"),
+        alt.Tooltip("guessed:N", title="You said"),
+        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
+    ]
+    colours = alt.Scale(domain=["right", "wrong"], range=[_RIGHT, _WRONG])
+    base = alt.Chart().encode(x=x, y=y)
+    layers = [
+        base.mark_rect(color="#8A8F98", opacity=0.10, stroke="#8A8F98", strokeOpacity=0.5).encode(tooltip=tooltip),
+        base.mark_rect()
+        .encode(
+            color=alt.Color("kind:N", scale=colours, legend=alt.Legend(orient="top", title=None)),
+            tooltip=tooltip,
+        )
+        .transform_filter("datum.tiles > 0"),
+        base.mark_text(color=_INK, fontSize=14, fontWeight="bold")
+        .encode(text=alt.Text("tiles:Q", format=",d"), tooltip=tooltip)
+        .transform_filter("datum.tiles > 0"),
+    ]
+    return bare_spec(alt.layer(*layers).properties(height=_CELL * len(titles) + 150))
+
+
+# Training and validation as in the curves; what is sealed is grey.
+PART_COLOURS = ("#2A8CD6", "#DB7B0B", "#8A8F98")
+
+
+@lru_cache(maxsize=16)
+def split_bars(parts: tuple[str, ...], classes: int) -> Spec:
+    """Tiles per class as bars, divided into the parts; over a table with class, part, tiles."""
+    chart = (
+        alt.Chart()
+        .mark_bar()
+        .encode(
+            x=alt.X("tiles:Q", title="tiles", axis=alt.Axis(format=",d", tickCount=6)),
+            y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=220)),
+            color=alt.Color(
+                "part:N",
+                sort=list(parts),
+                scale=alt.Scale(domain=list(parts), range=list(PART_COLOURS)),
+                legend=alt.Legend(orient="top", title=None, columns=2),
+            ),
+            order=alt.Order("rank:Q"),
+            tooltip=[
+                alt.Tooltip("class:N", title="class"),
+                alt.Tooltip("part:N", title="part"),
+                alt.Tooltip("tiles:Q", title="tiles", format=",d"),
+            ],
+        )
+        .transform_calculate(rank=f"indexof({list(parts)!r}, datum.part)")
+        .properties(height=32 * classes + 120)
     )
     return bare_spec(chart)

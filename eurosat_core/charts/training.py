@@ -10,10 +10,7 @@ from functools import lru_cache
 
 import altair as alt
 
-from eurosat_core.charts.bars import share_bars
-from eurosat_core.charts.spec import Spec, bare_spec
-
-__all__ = ["PHASE_COLOURS", "class_bars", "curves", "over_time"]
+from eurosat_core.charts.marks import Spec, bare_spec, share_bars
 
 # Blue and orange stay apart for colour-blind readers and read well on light and on dark ground (contrast at
 # least 3:1 on white and on #0e1117). Validation also has its own shape and dash, so colour is never alone.

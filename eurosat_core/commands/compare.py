@@ -8,8 +8,6 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 
-__all__ = ["register"]
-
 Result = tuple[dict[str, Any], int]
 _OK = 0
 
@@ -31,10 +29,8 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _compare(options: argparse.Namespace, settings: Settings) -> Result:
     from dataclasses import asdict
 
-    from eurosat_core.lab.comparison import differences, run_figures, same_tiles
-    from eurosat_core.lab.contenders import stored_contenders
-    from eurosat_core.lab.runs import RunStore
-    from eurosat_core.lab.verdicts import (
+    from eurosat_core.analysis.contenders import differences, run_figures, same_tiles, stored_contenders
+    from eurosat_core.analysis.verdicts import (
         accuracy_verdict,
         device_pairs,
         device_verdict,
@@ -42,6 +38,7 @@ def _compare(options: argparse.Namespace, settings: Settings) -> Result:
         speed_verdict,
         split_verdict,
     )
+    from eurosat_core.runs.store import RunStore
 
     store = RunStore(settings.runs)
     runs = stored_contenders(store, options.runs)
@@ -94,8 +91,8 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _bundle(options: argparse.Namespace, settings: Settings) -> Result:
-    from eurosat_core.lab.bundles import export_bundle, import_bundle
-    from eurosat_core.lab.runs import RunStore
+    from eurosat_core.runs.bundles import export_bundle, import_bundle
+    from eurosat_core.runs.store import RunStore
 
     store = RunStore(settings.runs)
     if options.action == "export":

@@ -1,4 +1,7 @@
-"""`record-demo`: one command on a GPU workstation records what a room of laptops can then look at."""
+"""`record-demo`: both models on every device there is, training and profile, in one bundle for a room of laptops.
+
+`record-demo`: one command on a GPU workstation records what a room of laptops can then look at.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -7,8 +10,6 @@ from typing import Any
 
 from eurosat_core.commands.request import decoding_progress, say
 from eurosat_core.settings import Settings
-
-__all__ = ["register"]
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,9 +24,10 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
 def _record(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
     from eurosat_core.data.tiles import find_place, open_tiles
     from eurosat_core.devices import probe_devices
-    from eurosat_core.lab.demo import QUICK, record_demo
 
     devices = [each.id for each in probe_devices() if each.available]
+    from eurosat_core.commands.measure import QUICK, record_demo
+
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
     say(tiles.description)
     result = record_demo(devices, tiles, settings, options.to, say, QUICK if options.quick else None)

@@ -10,10 +10,7 @@ from typing import Any
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.settings import Settings
-from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.recipes import RECIPE_NAMES
-
-__all__ = ["add_settings", "check_device", "check_runs", "decoding_progress", "given", "say"]
+from eurosat_core.training.config import RECIPE_NAMES, TrainConfig
 
 
 def add_settings(
@@ -67,7 +64,7 @@ def check_device(name: str) -> None:
 
 def check_runs(settings: Settings) -> None:
     """Raises `RunError` when no run can be stored: before anything is decoded or computed for one."""
-    from eurosat_core.lab.runs import RunStore
+    from eurosat_core.runs.store import RunStore
 
     if problem := RunStore(settings.runs).write_problem():
         raise RunError(problem)

@@ -1,4 +1,4 @@
-"""`sweep`: vary one setting and time the steps of each value in turn; or one of the lab's experiments."""
+"""`sweep`: measure experiments on the command line, in this process."""
 
 import argparse
 from collections.abc import Callable
@@ -8,12 +8,9 @@ from typing import Any
 from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
-from eurosat_core.speed.experiment_terms import home_device
-from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
+from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
 from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
 from eurosat_core.training.config import TrainConfig, recipe_config
-
-__all__ = ["register"]
 
 _WITHOUT_EFFECT = ("epochs", "keep_epochs", "sealed_test", "schedule", "growing_sizes", "model", "device")
 _OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
@@ -47,8 +44,8 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, A
     for each in dict.fromkeys(one.device for one in plan.configs(config)):
         check_device(each)
     check_runs(settings)
+    from eurosat_core.commands.measure import sweep_here
     from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.standalone_sweep import sweep_here
 
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
     say(tiles.description)
@@ -62,8 +59,8 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
     if options.experiment:
         config, plan = plan_experiment(options.experiment, devices, options.model)
     elif options.race:
+        from eurosat_core.analysis.race import entrants, plan_race
         from eurosat_core.data.weights import weights_problem
-        from eurosat_core.lab.race import entrants, plan_race
 
         racing = entrants(lambda name: weights_problem(name, settings.cache))
         if racing.note:
@@ -84,7 +81,7 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
 
 
 def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig, SweepPlan]:
-    from eurosat_core.lab.choices import in_words
+    from eurosat_core.training.choices import in_words
 
     if options.setting not in SWEPT:
         raise ConfigError(f"'{options.setting}' cannot be varied here. Choose one of: {', '.join(SWEPT)}.")

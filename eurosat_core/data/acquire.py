@@ -24,26 +24,13 @@ from filelock import FileLock, Timeout
 
 from eurosat_core.data.archive import unpack_pictures
 from eurosat_core.data.classes import CLASS_NAMES
-from eurosat_core.data.download import Stopped, download
-from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
+from eurosat_core.data.download import Remote, Stopped, download
 from eurosat_core.data.listing import has_tiles, list_pictures
-from eurosat_core.data.remote import Remote
 from eurosat_core.data.tile_cache import open_listing
 from eurosat_core.errors import DataError
 from eurosat_core.folders import not_kept
 from eurosat_core.wording import bytes_text
-
-__all__ = [
-    "Report",
-    "Stage",
-    "acquired_place",
-    "clean_up",
-    "download_pictures",
-    "import_pictures",
-    "left_out",
-    "partly_downloaded",
-    "unpacked_place",
-]
 
 _PICTURES, _DOWNLOADS, _SOURCE = "pictures", "downloads", ".source.json"
 _LOCK = "pictures.lock"

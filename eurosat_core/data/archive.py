@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
 from eurosat_core.data.download import Stopped
-from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
 from eurosat_core.data.listing import (
     ARCHIVE_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -31,8 +31,6 @@ from eurosat_core.data.listing import (
 )
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text, printable
-
-__all__ = ["Unpacked", "unpack_pictures"]
 
 _MAX_ENTRIES = 600_000
 _MAX_RATIO = 200  # unpacked to packed; pictures are packed already, so theirs is about 1 (a flat TIFF's up to 100)

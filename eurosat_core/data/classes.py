@@ -1,12 +1,6 @@
-"""The ten EuroSAT classes: names, published counts, plain words and colours.
-
-Names and counts: Helber et al., "EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land
-Cover Classification", 2019.
-"""
+"""The ten EuroSAT classes: names, published counts, plain words and colours."""
 
 from dataclasses import dataclass
-
-__all__ = ["CLASSES", "CLASS_COLOURS", "CLASS_NAMES", "EUROSAT_TILES", "LandClass", "colours_for"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +25,13 @@ CLASSES = (
     LandClass("River", "River", 2500, "a river or canal somewhere in the tile"),
     LandClass("SeaLake", "Sea or lake", 3000, "open water"),
 )
+
+
 CLASS_NAMES = tuple(each.name for each in CLASSES)
+
+
 EUROSAT_TILES = sum(each.tiles for each in CLASSES)  # 27,000
+
 
 # Ten colours that stay apart for colour-blind readers on light and dark ground, after Paul Tol's "muted"
 # scheme (personal.sron.nl/~pault, 2021) with its pale grey replaced; a colour hints at its class.

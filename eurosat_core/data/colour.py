@@ -1,14 +1,9 @@
-"""How far colour alone gets: sort tiles by their average colour, with no network at all.
-
-A yardstick for the Tiles page: what a CNN must beat, and which classes look alike until one sees shapes and texture.
-"""
+"""How far colour alone gets: sort tiles by their average colour, with no network at all."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-
-__all__ = ["GUESSES", "ColourTest", "colour_sentence", "colour_test"]
 
 # What can be guessed: how many of ten tiles, and the shares that this covers (from, below).
 GUESSES = {

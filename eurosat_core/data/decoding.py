@@ -1,32 +1,85 @@
-"""From a picture file to a tile of 64×64 RGB pixels, or a few words on why it cannot be one."""
+"""Decoding picture files to tiles, and counting by kind what is left out."""
 
 import io
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from eurosat_core.data.deep_pictures import DeepPicture, open_picture
-from eurosat_core.data.left_out import LeftOut
-from eurosat_core.data.scale import Pixels, Scale, in_eight_bits, range_of
+from eurosat_core.data.deep_tiff import DeepPicture, Pixels, Scale, in_eight_bits, open_picture, range_of
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text
 
-__all__ = [
-    "TILE_SIDE",
-    "DecodedChunk",
-    "Pixels",
-    "UnreadableError",
-    "decode_chunk",
-    "decode_picture",
-    "open_rgb",
-    "scale_for",
-]
+_KINDS_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Pictures that were left out for one reason.
+
+    reason: in a few words, the same for all of them. example: the first one; detail: what else is known of that one.
+    unreadable: they should have been tiles; else they were left out on purpose, as pictures beside the tree are.
+    """
+
+    reason: str
+    count: int = 1
+    example: str = ""
+    detail: str = ""
+    unreadable: bool = True
+
+    def __str__(self) -> str:
+        if not self.example:
+            return f"{self.count:,} {self.reason}"
+        if self.count == 1:
+            return f"{self.example}: {self.reason}{self.detail}"
+        return f"{self.count:,} × {self.reason}, such as {self.example}{self.detail}"
+
+
+class Tally:
+    """Counts pictures that are left out, kind by kind."""
+
+    def __init__(self, found: Iterable[LeftOut] = ()) -> None:
+        self._kinds: dict[tuple[str, bool], LeftOut] = {}
+        for each in found:
+            self.add(each)
+
+    def add(self, more: LeftOut) -> None:
+        """Count it, or them, with the others of the kind, of which the first stays the example."""
+        key = (more.reason, more.unreadable)
+        first = self._kinds.get(key)
+        if first is None:
+            self._kinds[key] = more
+        else:
+            total = first.count + more.count
+            self._kinds[key] = LeftOut(first.reason, total, first.example, first.detail, first.unreadable)
+
+    def __iter__(self) -> Iterator[LeftOut]:
+        return iter(sorted(self._kinds.values(), key=lambda each: -each.count))
+
+    @property
+    def count(self) -> int:
+        """How many there are of all kinds."""
+        return sum(each.count for each in self._kinds.values())
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """For a file; `Tally(LeftOut(**each) for each in …)` reads it back."""
+        return [asdict(each) for each in self]
+
+
+def left_out_text(found: Iterable[LeftOut], separator: str = "; ") -> str:
+    """The most frequent kinds, and how many more there are."""
+    every = list(found)
+    text = separator.join(str(each) for each in every[:_KINDS_SHOWN])
+    more = sum(each.count for each in every[_KINDS_SHOWN:])
+    return f"{text}{separator}{more:,} for other reasons" if more else text
+
 
 TILE_SIDE = 64
 _MAX_FILE_BYTES = 256 * 1024**2

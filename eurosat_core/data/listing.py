@@ -10,24 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eurosat_core.data.classes import CLASS_NAMES, CLASSES
-from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
 from eurosat_core.errors import DataError
-
-__all__ = [
-    "ARCHIVE_SUFFIXES",
-    "INSIDE",
-    "PICTURE_SUFFIXES",
-    "ClassFolder",
-    "ClassFolders",
-    "Listing",
-    "Tree",
-    "choose_tree",
-    "has_tiles",
-    "is_hidden",
-    "list_pictures",
-    "outside",
-    "skipped_kind",
-]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 ARCHIVE_SUFFIXES = frozenset({".zip", ".7z", ".rar", ".gz", ".tgz", ".tar"})

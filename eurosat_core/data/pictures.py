@@ -1,10 +1,8 @@
-"""Tiles made ready to be looked at: enlarged, with a scale bar, split into channels, and as numbers.
-
-NumPy in, NumPy (or PNG bytes) out; nothing here is needed for training.
-"""
+"""Classes with their colours and titles, and pictures as the pages show them: tiles, feature maps, heat maps, faces."""
 
 import base64
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,24 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from eurosat_core.data.classes import CLASSES
-
-__all__ = [
-    "CHANNELS",
-    "METRES_PER_PIXEL",
-    "ChannelNumbers",
-    "channel_histograms",
-    "channel_numbers",
-    "class_counts",
-    "class_titles",
-    "enlarged",
-    "normalised",
-    "png",
-    "png_uri",
-    "tiles_of_class",
-    "value_planes",
-    "with_frame",
-    "with_scale_bar",
-]
+from eurosat_core.data.decoding import TILE_SIDE
 
 CHANNELS = ("Red", "Green", "Blue")
 METRES_PER_PIXEL = 10  # Sentinel-2's red, green and blue bands
@@ -164,3 +145,144 @@ def value_planes(values: Values, times: int, limit: float) -> tuple[Pixels, ...]
         colours = stops[lower] * (1 - share) + stops[lower + 1] * share
         planes.append(enlarged(np.round(colours).astype(np.uint8), times))
     return tuple(planes)
+
+
+_GAP = 4  # pixels between the pictures of a sheet
+
+
+def signed(plane: Values, times: int, limit: float | None = None) -> Pixels:
+    """A plane [H, W] as a picture: blue below zero, pale at zero, orange above, full at ±limit (else its largest)."""
+    limit = limit or float(np.abs(plane).max()) or 1.0
+    return value_planes(plane[..., None], times, limit)[0]
+
+
+def cell_colours(plane: Values, limit: float) -> list[list[str]]:
+    """The same colours as `#rrggbb` for the cells of a table."""
+    return [
+        [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in row] for row in signed(plane, 1, limit).tolist()
+    ]
+
+
+def padded(tile: Pixels, padding: int, mean: tuple[float, ...], channel: int | None = None) -> Pixels:
+    """A tile with its padding in the colour that is zero for the network; one channel of it in grey, if asked for."""
+    border = np.round(255 * np.array(mean)).astype(np.uint8)
+    height, width = tile.shape[:2]
+    picture = np.tile(border, (height + 2 * padding, width + 2 * padding, 1))
+    picture[padding : padding + height, padding : padding + width] = tile
+    return picture if channel is None else np.repeat(picture[..., channel, None], 3, axis=2)
+
+
+def map_sheet(maps: Values, columns: int, cell: int) -> Pixels:
+    """Feature maps [n, H, W] side by side, each about `cell` pixels wide, all on one scale; RGBA, clear between."""
+    times = max(round(cell / maps.shape[2]), 1)
+    limit = float(np.abs(maps).max()) or 1.0
+    return _sheet([signed(each, times, limit) for each in maps], columns)
+
+
+def neuron_sheet(neurons: Values, columns: int, cell: int) -> Pixels:
+    """The values [n] of a layer without maps as squares in rows, as one reads; RGBA, clear between."""
+    limit = float(np.abs(neurons).max()) or 1.0
+    return _sheet([signed(each.reshape(1, 1), cell, limit) for each in neurons], columns)
+
+
+def filter_sheet(weights: Values, columns: int, cell: int, chosen: int | None = None) -> Pixels:
+    """Filters [n, 3, side, side] as colours, grey where a weight is zero, the chosen one framed; RGBA.
+
+    Each filter on its own scale: what counts is its pattern.
+    """
+    times = max(cell // weights.shape[2], 1)
+    pictures = []
+    for number, one in enumerate(weights):
+        scaled = np.moveaxis(one, 0, 2) / (2 * (float(np.abs(one).max()) or 1.0)) + 0.5
+        picture = np.round(255 * scaled).astype(np.uint8)
+        if number == chosen:
+            pictures.append(_outlined(enlarged(picture, times)))
+        else:
+            pictures.append(enlarged(picture, times))
+    return _sheet(pictures, columns)
+
+
+def _outlined(picture: Pixels) -> Pixels:
+    """The picture with a frame inside its edge, black in white: seen on every ground."""
+    height, width = picture.shape[:2]
+    framed: Pixels = with_frame(picture, 1, 5, 5, min(height, width) - 10)
+    framed[:3] = framed[-3:] = 0
+    framed[:, :3] = framed[:, -3:] = 0
+    return framed
+
+
+def _sheet(pictures: list[Pixels], columns: int) -> Pixels:
+    height, width = pictures[0].shape[:2]
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet: npt.NDArray[np.uint8] = np.zeros(
+        (rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 4), dtype=np.uint8
+    )
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
+        sheet[top : top + height, left : left + width, :3] = picture
+        sheet[top : top + height, left : left + width, 3] = 255
+    return sheet
+
+
+# From nothing to much: rises in brightness all the way, so it reads without colour, too.
+_STOPS = np.array([(20, 10, 40), (110, 30, 110), (205, 70, 75), (250, 160, 40), (252, 250, 190)], dtype=np.float32)
+_STRONGEST = 0.75  # how much of the tile the strongest heat covers
+
+
+def heat_overlay(tile: Pixels, heat: Values, times: int) -> Pixels:
+    """A tile [H, W, 3], enlarged, under its heat [H, W] (0…1); where there is none it is darkened a little."""
+    place = np.clip(heat, 0, 1) * (len(_STOPS) - 1)
+    lower = np.minimum(place.astype(np.int64), len(_STOPS) - 2)
+    share = (place - lower)[..., None]
+    colours = _STOPS[lower] * (1 - share) + _STOPS[lower + 1] * share
+    cover = 0.35 + (_STRONGEST - 0.35) * np.clip(heat, 0, 1)[..., None]
+    mixed = tile.astype(np.float32) * (1 - cover) + colours * cover
+    return enlarged(np.round(mixed).astype(np.uint8), times)
+
+
+def jpeg_uri(pixels: Pixels, most_side: int) -> str:
+    """A large picture as a `data:` address, reduced to `most_side` pixels: small enough to be sent at every click."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((most_side, most_side), Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+FACE = "A face"
+_SKIN, _GROUND, _DARK, _MOUTH, _RED = (242, 201, 143), (108, 160, 190), (40, 34, 48), (170, 40, 60), (205, 30, 35)
+
+
+def _face() -> Pixels:
+    rows, columns = np.mgrid[:TILE_SIDE, :TILE_SIDE] - (TILE_SIDE - 1) / 2
+    distance = np.hypot(rows, columns)
+    picture = np.full((TILE_SIDE, TILE_SIDE, 3), _GROUND, dtype=np.uint8)
+    picture[distance < 27] = _SKIN
+    for side in (-10, 10):
+        picture[np.hypot(rows + 7, columns - side) < 4] = _DARK
+    smile = (np.abs(np.hypot(rows - 2, columns) - 14) < 2) & (rows > 6)
+    picture[smile] = _MOUTH
+    return picture
+
+
+def _noise() -> Pixels:
+    return np.random.default_rng(1).integers(0, 256, (TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
+
+
+def _one_colour() -> Pixels:
+    return np.full((TILE_SIDE, TILE_SIDE, 3), _RED, dtype=np.uint8)
+
+
+def _chessboard() -> Pixels:
+    rows, columns = np.mgrid[:TILE_SIDE, :TILE_SIDE] // 8
+    return np.repeat(np.where((rows + columns) % 2, 235, 25).astype(np.uint8)[..., None], 3, axis=2)
+
+
+MADE_UP: dict[str, Callable[[], Pixels]] = {
+    FACE: _face,
+    "Noise": _noise,
+    "A red square": _one_colour,
+    "A chessboard": _chessboard,
+}
+"""Name of each → function that draws it, [64, 64, 3]."""

@@ -24,10 +24,9 @@ from filelock import FileLock
 from eurosat_core.cores import available_cores
 from eurosat_core.data import synthetic
 from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
-from eurosat_core.data.decoding import TILE_SIDE, DecodedChunk, Pixels, decode_chunk, scale_for
-from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.decoding import TILE_SIDE, DecodedChunk, LeftOut, Tally, decode_chunk, left_out_text, scale_for
+from eurosat_core.data.deep_tiff import Pixels, Range, Scale
 from eurosat_core.data.listing import Listing
-from eurosat_core.data.scale import Range, Scale
 from eurosat_core.data.statistics import (
     PartStatistics,
     Statistics,
@@ -39,8 +38,6 @@ from eurosat_core.data.statistics import (
 from eurosat_core.errors import DataError
 from eurosat_core.folders import not_kept
 from eurosat_core.wording import listed
-
-__all__ = ["TILE_SIDE", "Progress", "TileSet", "open_cached", "open_listing", "open_synthetic", "with_statistics"]
 
 _FORMAT = 3  # of a cache entry; entries of another format are decoded anew
 _SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change

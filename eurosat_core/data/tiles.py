@@ -6,30 +6,16 @@ from pathlib import Path
 
 from eurosat_core.data.acquire import acquired_place, left_out, unpacked_place
 from eurosat_core.data.listing import has_tiles, list_pictures
-from eurosat_core.data.place import adopt_lists
+from eurosat_core.data.splits import adopt_lists
 from eurosat_core.data.tile_cache import (
-    TILE_SIDE,
     Progress,
     TileSet,
-    open_cached,
     open_listing,
     open_synthetic,
     with_statistics,
 )
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
-
-__all__ = [
-    "TILE_SIDE",
-    "Opened",
-    "Progress",
-    "TileSet",
-    "find_place",
-    "open_cached",
-    "open_tiles",
-    "open_usable",
-    "worded",
-]
 
 logger = logging.getLogger(__name__)
 

@@ -17,21 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eurosat_core.data.download import Transferred, checksum_of, download
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote, Transferred, checksum_of, download
 from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.folders import not_kept
-
-__all__ = [
-    "WEIGHTS",
-    "Weights",
-    "download_weights",
-    "find_weights",
-    "import_weights",
-    "load_weights",
-    "published",
-    "weights_problem",
-]
 
 _FOLDER = "weights"
 

@@ -1,15 +1,12 @@
-"""How fast a device trains one network: measured when an estimate on screen needs it, within a second.
+"""Speeds of this machine, measured when an estimate asks for them, and in nobody's way."""
 
-A measurement gives way: it looks between two steps whether a run wants the device, and no step is long. It may stand
-beside other work, and then says how many cores it had (`Speed.cores`), so that an estimate can be scaled.
-"""
-
+import logging
 import math
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,24 +15,25 @@ from typing import Any
 import torch
 from PIL import Image
 
+from eurosat_core import wording
 from eurosat_core.cores import CoreMeter, usable_cores
 from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
-from eurosat_core.data.tiles import TILE_SIDE, TileSet
+from eurosat_core.data.decoding import TILE_SIDE
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.lab.jobs import Engine
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.speed.clocks import NO_CLOCK
-from eurosat_core.speed.steps import Trainer
+from eurosat_core.models.convolution import LayerWork
+from eurosat_core.models.summary import ModelSummary
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.steps import NO_CLOCK, Trainer
 from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.evaluation import wait_for
+from eurosat_core.training.events import FORWARD_SHARE
 from eurosat_core.training.frozen import BATCH
 from eurosat_core.training.network import preprocessing_for, stand_in
 from eurosat_core.training.precision import FORMS, form_key, resolved
-from eurosat_core.training.tally import wait_for
 from eurosat_core.training.threads import ThreadGovernor
-
-__all__ = ["FORWARD_SHARE", "SPEEDS", "Speed", "give_way", "known_speeds", "measure_speed", "speed_note"]
-
-FORWARD_SHARE = 1 / 3
-"""Going forward only, as in validation, next to a training step: forward, and twice that backward."""
 
 _SECONDS = 0.45  # of steps, warm-up included
 _STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
@@ -283,4 +281,164 @@ def _blank_tiles() -> TileSet:
         problems=(),
         resized=0,
         cache=Path(),
+    )
+
+
+logger = logging.getLogger(__name__)
+
+_SECONDS_IN_ALL = 3.0  # of measurements that came to an end; what is asked for then is projected from these
+_SECONDS_EACH = 1.0  # counted at most: what the first one takes longer is PyTorch being loaded
+_TRIES = 3  # of one that had to give way
+
+
+_Network = tuple[str, Architecture, str, bool | None, bool]
+
+
+def _network(config: TrainConfig) -> _Network:
+    """What is measured of a config: its network, on its device, in its form."""
+    return config.device, config.architecture, config.precision, config.channels_last, config.source == "features"
+
+
+class Measuring:
+    """Measures one network at a time in the background. All methods may be called from any thread.
+
+    is_idle: whether no run is at work or waits. threads: of a training. note: keeps what was found.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        is_idle: Callable[[], bool],
+        threads: Callable[[], int],
+        note: Callable[[list[Note]], None],
+    ) -> None:
+        self._engine = engine
+        self._is_idle = is_idle
+        self._threads = threads
+        self._note = note
+        self._lock = threading.Lock()
+        self._working = False
+        self._closed = False
+        self._spent = 0.0
+        self._tried: dict[_Network, int] = {}
+
+    def may_come(self, config: TrainConfig) -> bool:
+        """Whether the network of `config` is being measured, or will be once nothing runs."""
+        left = self._spent < _SECONDS_IN_ALL and self._tried.get(_network(config), 0) < _TRIES
+        return not self._closed and (left or self._working)
+
+    def want(self, config: TrainConfig) -> None:
+        """Have the network of `config` measured, unless that was done, or anything runs or is measured now."""
+        key = _network(config)
+        idle = self._is_idle()
+        with self._lock:
+            if not idle or self._working or not self.may_come(config):
+                return
+            self._working = True
+            self._tried[key] = self._tried.get(key, 0) + 1
+        threading.Thread(target=self._measure, args=(config, key), name="eurosat-measuring", daemon=True).start()
+
+    def give_way(self) -> None:
+        """End what is being measured: somebody asks for a run, and does not wait for the answer.
+
+        The worker that gets the run ends it, too; this is for those of other devices.
+        """
+        if self._working:
+            threading.Thread(target=self._stop, name="eurosat-stop-measuring", daemon=True).start()
+
+    def _stop(self) -> None:
+        try:
+            self._engine.stop_measuring()
+        except Exception:
+            if not self._closed:
+                logger.warning("a measurement could not be told to end", exc_info=True)
+
+    def close(self) -> None:
+        """Measure nothing any more."""
+        self._closed = True
+
+    def _measure(self, config: TrainConfig, key: "_Network") -> None:
+        began = time.monotonic()
+        done = True
+        try:
+            notes = self._engine.measure(config, self._threads())
+            done = notes is not None
+            self._note(notes or [])
+        except Exception:  # it hangs, its worker died, or the lab was closed
+            if not self._closed:
+                logger.exception("the speed of %s on %s could not be measured", config.model, config.device)
+        with self._lock:
+            self._working = False
+            if done:  # whatever came of it, it is not tried again
+                self._spent += min(time.monotonic() - began, _SECONDS_EACH)
+                self._tried[key] = _TRIES
+
+
+# Backward computes two gradients, of the layer's input and of its weights, each about as much work as forward.
+TRAINING_SHARE = 3
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Multiplications (with their additions) per second of a device, and a sentence that says what this rests on."""
+
+    per_second: float
+    basis: str
+
+
+def measured_rate(
+    device: str,
+    speeds: Sequence[Speed],
+    runs: Iterable[RunRecord],
+    summary: Callable[[Architecture], ModelSummary],
+    machine: dict[str, Any],
+) -> Rate | None:
+    """The highest rate that was measured on a device; None while nothing was.
+
+    Of runs only finished ones count that were alone on this machine, took whole tiles from memory (else the rate may
+    be the loader's, or of smaller pictures) and trained the whole network. summary: costs of a network, per whole
+    tile. machine: as runs note it.
+    """
+    found: list[Rate] = []
+    for speed in speeds:
+        if speed.device == device and not model_entry(speed.model).is_pretrained:
+            macs = summary(speed.architecture).macs
+            title = model_entry(speed.model).title
+            how = f"{title} trained for a moment (batches of {speed.batch_size}"
+            found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
+    for run in runs:
+        rate = run.summary.get("tiles_per_second")
+        alone = run.state == "finished" and run.kind == "train" and not run.company and not run.recorded_on
+        here = all(run.machine.get(name) == value for name, value in machine.items()) and run.config.device == device
+        if not (alone and here and rate and run.config.source == "memory") or run.config.growing_sizes:
+            continue
+        costs = summary(run.config.architecture)
+        if costs.trainable_params == costs.total_params:
+            how = f"your lab’s run {run.id} (batches of {run.config.batch_size}"
+            found.append(_rate(costs.macs * rate, how, run.config.precision))
+    return max(found, key=lambda each: each.per_second, default=None)
+
+
+def _rate(forward_per_second: float, how: str, precision: str) -> Rate:
+    rate = TRAINING_SHARE * forward_per_second
+    billions = wording.rounded(rate / 1e9, 3)
+    return Rate(rate, f"{billions} billion multiplications a second, measured on this device: {how}, {precision}).")
+
+
+def short_time(seconds: float) -> str:
+    """`0.3 µs`, `4.2 ms`, and from a second on as durations are worded everywhere."""
+    if seconds >= 0.9995:
+        return wording.duration(seconds)
+    if seconds >= 0.995e-3:  # what two digits of µs would round to 1,000
+        return f"{wording.rounded(seconds * 1e3, 3)} ms"
+    return f"{wording.rounded(seconds * 1e6, 2)} µs"
+
+
+def tutorials_slip(layer: LayerWork) -> str:
+    """A word on the figures that the written tutorial prints for its example; empty for any other layer."""
+    if layer != LayerWork():
+        return ""
+    return (
+        "The written tutorial prints 1,746,696 for one filter and 111,788,544 for all 64; multiplied out, it is "
+        "1,741,932 and 111,483,648."
     )

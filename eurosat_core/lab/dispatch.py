@@ -12,18 +12,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.claim import claim
-from eurosat_core.lab.jobs import Command, Job
-from eurosat_core.lab.protocol import Engine, EventsTold, JobEnded, Message
-from eurosat_core.lab.queue import FairQueue, Place, Waiting
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.running import Running, RunningRuns
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobEnded, Message
+from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
-
-__all__ = ["Dispatcher"]
 
 logger = logging.getLogger(__name__)
 

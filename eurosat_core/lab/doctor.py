@@ -14,26 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 from eurosat_core.data.classes import EUROSAT_TILES
-from eurosat_core.data.place import has_lists
-from eurosat_core.data.shared_memory import SHARED_MEMORY, free_shared_memory
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.splits import has_lists
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.folders import write_problem
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config
-from eurosat_core.training.problems import shared_memory_problem
+from eurosat_core.training.problems import SHARED_MEMORY, free_shared_memory, shared_memory_problem
 from eurosat_core.wording import bytes_text, count
-
-__all__ = [
-    "CPU_ONLY_INSTALL",
-    "Check",
-    "TilesState",
-    "build_checks",
-    "precision_checks",
-    "profiler_checks",
-    "room_check",
-]
 
 CPU_ONLY_INSTALL = (
     "python3 -m venv --clear .venv && .venv/bin/pip install uv && "

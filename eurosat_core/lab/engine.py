@@ -18,21 +18,19 @@ import torch
 from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker
 from distributed.scheduler import KilledWorker
 
-from eurosat_core.data.loader_workers import warm_loader_workers
+from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.devices import Device, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.folders import not_kept
 from eurosat_core.lab import calibration, jobs
-from eurosat_core.lab.events import RunEvent, event_from_dict, event_to_dict
-from eurosat_core.lab.jobs import Command, Job, JobResult
-from eurosat_core.lab.protocol import EventsTold, JobEnded, Message
+from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.profiling.plan import QUIET_PROFILER
+from eurosat_core.runs.history import RunEvent, event_from_dict
 from eurosat_core.settings import Settings, load_settings
-from eurosat_core.training.allocator import KEEPING, give_back_memory
 from eurosat_core.training.config import TrainConfig
-
-__all__ = ["DaskEngine"]
+from eurosat_core.training.events import event_to_dict
+from eurosat_core.training.threads import KEEPING, give_back_memory
 
 logger = logging.getLogger(__name__)
 

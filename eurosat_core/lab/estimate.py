@@ -1,22 +1,20 @@
-"""How long a training will take: from runs of the same kind on this machine, else from the short measurement.
-
-Every estimate carries its basis, since a figure on screen was measured or says what it rests on.
-"""
+"""How long a training, a profile or a measurement takes, and what that rests on."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from eurosat_core.cores import usable_cores
 from eurosat_core.data.splits import TEST_FRACTION
-from eurosat_core.lab.calibration import FORWARD_SHARE, Speed
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.lab.calibration import Speed
 from eurosat_core.models.catalog import CATALOG, model_entry
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.speed.plan import LEAST_ROUNDS, SweepPlan
 from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.events import FORWARD_SHARE
 from eurosat_core.wording import count
-
-__all__ = ["SAME_KIND", "Estimate", "Pace", "estimate_seconds"]
 
 # Training the last layer on features for an epoch, next to computing them all (EfficientNet-Lite0: 0.25 s to 46 s).
 _HEAD_SHARE = 0.01
@@ -235,3 +233,77 @@ def _at_pace(config: TrainConfig, train_tiles: int, validation_tiles: int, paces
 def _tells_of(speed: Speed, model: str) -> bool:
     """A network that only goes forward tells of itself; one that is trained, of all others, too."""
     return speed.model == model or not CATALOG[speed.model].is_pretrained
+
+
+# Until the first step is done, from a warm worker: loader workers deliver their first batch after about a second.
+_START_SECONDS = {"loader": 1.5, "memory": 0.5}
+_TRACE_SECONDS = 0.15  # to write one and to sum up its operators (baseline, two cores: 0.04 to 0.3)
+_ALMOST_ALL = 0.95  # of the tiles, so that an epoch is training and hardly anything else
+
+
+def estimate_profile(
+    config: TrainConfig,
+    plan: ProfilePlan,
+    tiles: TilesUsed,
+    runs: Iterable[RunRecord],
+    speeds: Sequence[Speed],
+    macs: dict[Architecture, int],
+    machine: dict[str, Any],
+) -> Estimate | None:
+    """How long `plan` takes with `config`; None when nothing was measured on its device yet.
+
+    runs: finished ones, newest first. The rest as for `estimate_seconds`.
+    """
+    runs = list(runs)
+    steps = plan.total_steps
+    for run in runs:
+        done = run.summary.get("steps", 0)
+        if run.kind == "profile" and done and _is_alike(run, config, machine):
+            basis = f"Projected from this lab’s profile {run.id} with the same settings ({count(done, 'step')})."
+            return Estimate(run.summary["seconds"] * steps / done, basis)
+    epoch = replace(config, epochs=1, train_fraction=_ALMOST_ALL, split="random", sealed_test=False)
+    found = estimate_seconds(epoch, tiles, (each for each in runs if each.kind == "train"), speeds, macs, machine)
+    if found is None:
+        return None
+    tile_seconds = found.seconds / max(1, int(min(config.tiles or tiles.count, tiles.count) * _ALMOST_ALL))
+    seconds = steps * min(config.batch_size, tiles.count) * tile_seconds
+    start = _START_SECONDS["loader" if config.source == "loader" and config.workers else "memory"]
+    return replace(found, seconds=start + seconds + plan.traces * _TRACE_SECONDS)
+
+
+def _is_alike(run: RunRecord, config: TrainConfig, machine: dict[str, Any]) -> bool:
+    same = all(getattr(run.config, name) == getattr(config, name) for name in SAME_KIND)
+    here = all(run.machine.get(name) == value for name, value in machine.items())
+    return same and here and not run.beside and not run.recorded_on
+
+
+_UNTIMED = 2  # steps at the beginning of a turn
+_WARM_STEPS = 3
+_SWEEP_START_SECONDS = {"loader": 1.5, "memory": 0.3}  # loader workers deliver their first batch after about a second
+
+
+def least_seconds(config: TrainConfig, plan: SweepPlan, tile_seconds: Callable[[TrainConfig], float | None]) -> float:
+    """Seconds of the fewest steps that all cells need; a cell of which nothing is known counts as nothing.
+
+    tile_seconds: of a training tile with some settings.
+    """
+    total = 0.0
+    for each in plan.configs(config):
+        step = each.batch_size * (tile_seconds(each) or 0.0)
+        ahead = 2 * each.workers * each.prefetch if each.source == "loader" else 0
+        turn = plan.steps + _UNTIMED + ahead
+        turns = LEAST_ROUNDS * turn * (2 if plan.validation else 1)
+        total += _SWEEP_START_SECONDS.get(each.source, 0.0) + step * (_WARM_STEPS + ahead + turns)
+    return total
+
+
+def estimate_sweep(
+    config: TrainConfig, plan: SweepPlan, tile_seconds: Callable[[TrainConfig], float | None]
+) -> Estimate:
+    """How long `plan` takes with `config`, with what that rests on."""
+    bounded = plan.total_seconds(config)
+    needed = least_seconds(config, plan, tile_seconds)
+    if needed <= plan.seconds:
+        return Estimate(bounded, "As many steps are measured as fit into this time.")
+    basis = "Projected from how fast this machine trains: the fewest steps of every setting that tell something."
+    return Estimate(bounded + needed - plan.seconds, basis)

@@ -19,15 +19,13 @@ from torch import Tensor, nn
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import Pixels, Values
 from eurosat_core.errors import RunError
-from eurosat_core.lab.kept_epochs import epoch_file
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import load_network
+from eurosat_core.lab.train import epoch_file
 from eurosat_core.models.recorded import recorded_baseline, recorded_network
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.network import make_network, preprocessing_for
-
-__all__ = ["AFTER", "BEFORE", "MAPS", "RECORDED", "FirstLayer", "Inspector", "LayerSeen", "NetworkSeen"]
 
 RECORDED = "recorded"
 """Stands for the bundled network where a run's id is asked for."""

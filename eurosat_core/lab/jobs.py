@@ -1,8 +1,4 @@
-"""What a worker does: pull one job to its end, obeying pause, step and stop, and bring back what it left.
-
-Runs in a worker process or, for the command line, in the program's own. It knows nothing of Dask or of the queue. What
-is special about a kind of job stands in a room of its own, as a `Work`; `_work_of` is the list of them.
-"""
+"""A job as a worker does it, and what the lab and its engine say to each other."""
 
 import logging
 import platform
@@ -19,15 +15,16 @@ import torch
 
 from eurosat_core import __version__
 from eurosat_core.cores import MeanLoad
-from eurosat_core.data.tiles import TileSet, find_place, open_cached, open_tiles
-from eurosat_core.devices import cpu_device
+from eurosat_core.data.tile_cache import TileSet, open_cached
+from eurosat_core.data.tiles import find_place, open_tiles
+from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.events import RunEvent
-from eurosat_core.lab.profile_job import ProfileWork
-from eurosat_core.lab.sweep_job import SweepWork
-from eurosat_core.lab.train_job import TrainWork
-from eurosat_core.machine_notes import machine_notes
+from eurosat_core.lab.profile import ProfileWork
+from eurosat_core.lab.sweep import SweepWork
+from eurosat_core.lab.train import TrainWork
+from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.runs.history import RunEvent
 from eurosat_core.settings import load_settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
@@ -35,8 +32,6 @@ from eurosat_core.training.events import FormChosen
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError
 from eurosat_core.training.threads import ThreadGovernor
-
-__all__ = ["Command", "Control", "Job", "JobResult", "Work", "at_work", "command", "run_job"]
 
 logger = logging.getLogger(__name__)
 
@@ -274,3 +269,62 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "eurosat_lab": __version__,
     }
+
+
+@dataclass(frozen=True)
+class EventsTold:
+    """A worker's report about a run."""
+
+    run_id: str
+    events: list[RunEvent]
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """A job came back, or (result None) its worker died; then `message` says so."""
+
+    run_id: str
+    result: JobResult | None
+    message: str = ""
+
+
+Message = EventsTold | JobEnded
+
+
+class Engine(Protocol):
+    """What the lab asks of its workers; tests put a small one in its place."""
+
+    def open(self, receive: Callable[[Message], None]) -> None:
+        """Start the workers; `receive` is called, from any thread, with what they say."""
+        ...
+
+    def probe(self) -> tuple[Device, ...]:
+        """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
+        ...
+
+    def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
+        """Measure within about a second how fast the config's network is trained, with so many CPU threads at most.
+
+        Returns what there is to note; None when it gave way to a run, or was never begun beside one.
+        """
+        ...
+
+    def stop_measuring(self) -> None:
+        """End what is being measured, on all workers."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
+        ...
+
+    def command(self, run_id: str, name: Command) -> bool:
+        """Pass a command to a running job; False when no worker has it."""
+        ...
+
+    def restart(self, device: str) -> None:
+        """Replace a device's worker by a fresh process."""
+        ...
+
+    def close(self) -> None:
+        """End all workers."""
+        ...

@@ -8,37 +8,31 @@ from eurosat_core import wording
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.folders import write_problem
+from eurosat_core.lab.calibration import Measuring, Rate
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.estimates import Estimates, tiles_used
-from eurosat_core.lab.frames import seconds_left
-from eurosat_core.lab.guesses import GuessBook
 from eurosat_core.lab.inspection import Inspector
-from eurosat_core.lab.jobs import Command
-from eurosat_core.lab.kept_epochs import kept_problem
-from eurosat_core.lab.lesson_guesses import LessonGuesses
+from eurosat_core.lab.jobs import Command, Engine
 from eurosat_core.lab.library import TileLibrary
-from eurosat_core.lab.lineup import Lineup
-from eurosat_core.lab.measuring import Measuring
 from eurosat_core.lab.predict import Predictor
-from eurosat_core.lab.profiles import Profiles
-from eurosat_core.lab.protocol import Engine
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.tensorboard import TensorBoard
-from eurosat_core.lab.workload import Rate
+from eurosat_core.lab.train import kept_problem
 from eurosat_core.machine_notes import Note
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan, profile_problem
+from eurosat_core.runs.guesses import GuessBook, LessonGuesses
+from eurosat_core.runs.history import seconds_left
+from eurosat_core.runs.profiles import Profiles
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.tensorboard.process import TensorBoard
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.problems import shared_memory_problem
-
-__all__ = ["Lab", "current_lab", "open_lab", "set_current_lab"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +42,7 @@ class Lab(Estimates):
 
     library: its tiles, and how they are downloaded. designs: networks that participants saved. inspector: looks into
     trained networks at once, beside the queue; predictor asks them. profiles: traces, each read once for everybody.
-    sweeps: what was measured. lineup: runs side by side. lesson_guesses: what participants guessed on the pages.
+    sweeps: what was measured. lesson_guesses: what participants guessed on the pages.
     tensorboard: starts when it is asked for.
     """
 
@@ -60,7 +54,6 @@ class Lab(Estimates):
         self.inspector = Inspector(self.store)
         self.predictor = Predictor(self.store, self.inspector)
         self.profiles = Profiles(self.store)
-        self.lineup = Lineup(self.store, self.history, settings.cache)
         self.lesson_guesses = LessonGuesses(settings.runs / "lesson_guesses.jsonl")
         self.tensorboard = TensorBoard(settings)
         self._engine = engine

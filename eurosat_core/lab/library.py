@@ -1,28 +1,30 @@
-"""The lab's tiles: opened in the background, and exchanged for EuroSAT's own when somebody has them downloaded."""
+"""The lab's tiles and weights: opened, fetched or imported, with progress, in the app and on the command line."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from eurosat_core.data import acquire, place
-from eurosat_core.data.acquire import Stage
-from eurosat_core.data.download import Stopped
-from eurosat_core.data.remote import eurosat_archive
-from eurosat_core.data.tiles import TileSet, open_tiles, open_usable, worded
-from eurosat_core.data.weights import download_weights
+from eurosat_core.data import acquire, splits
+from eurosat_core.data.acquire import Stage, acquired_place, download_pictures, import_pictures
+from eurosat_core.data.download import Stopped, eurosat_archive
+from eurosat_core.data.listing import has_tiles
+from eurosat_core.data.splits import adopt_lists, download_lists, has_lists, holds_lists, import_lists
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import Opened, find_place, open_tiles, open_usable, worded
+from eurosat_core.data.weights import download_weights, import_weights
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.network import missing_weights
-
-__all__ = ["Fetch", "TileLibrary", "What"]
+from eurosat_core.wording import bytes_text, duration
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ class TileLibrary:
 
     def has_place_lists(self) -> bool:
         """Whether the lists of the split by place are on this machine."""
-        return place.has_lists(self._settings.cache)
+        return splits.has_lists(self._settings.cache)
 
     def place_parts(self) -> npt.NDArray[np.int8]:
         """The part of each open tile [N], as `place.parts_of` gives it. Raises `DataError` when there is none."""
@@ -124,7 +126,7 @@ class TileLibrary:
         if tile_set.source == "synthetic":
             raise DataError("Synthetic tiles lie nowhere, so they cannot be split by place. Choose the random split.")
         if self._parts is None or self._parts[0] != tile_set.fingerprint:
-            self._parts = (tile_set.fingerprint, place.parts_of(tile_set.names, self._settings.cache))
+            self._parts = (tile_set.fingerprint, splits.parts_of(tile_set.names, self._settings.cache))
         return self._parts[1]
 
     def place_problem(self) -> str:
@@ -182,7 +184,7 @@ class TileLibrary:
 
     def _fetch_lists(self) -> None:
         try:
-            place.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
+            splits.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
         except Exception as error:
             if self._fetch is not None and self._fetch.what == "tiles":  # what was asked for has come
                 missing = f"The lists of the split by place did not come: {worded(error, logging.WARNING)}"
@@ -230,3 +232,118 @@ class TileLibrary:
         with self._lock:
             if self._fetch is not None:
                 self._fetch = replace(self._fetch, **changes)  # type: ignore[arg-type]
+
+
+_SAID_EVERY = 2.0  # seconds
+
+Say = Callable[[str], None]
+
+
+def prepare(settings: Settings, source: Path | None, say: Say) -> Opened:
+    """Have real tiles and the lists of the split by place on this machine, decoded.
+
+    source: a zip or folder to import from; None downloads EuroSAT, unless real tiles are there already. Returns the
+    tiles that the app will use, and what did not work. Raises `DataError` when `source` cannot be used.
+    """
+    problem = ""
+    if source is not None:
+        _take_over(source, settings, say)
+    else:
+        try:
+            _download(settings, say)
+        except DataError as error:
+            problem = str(error)
+    opened = open_usable(settings, _decoding(say))
+    if problem:  # it says itself what to do; else EUROSAT_DATA, which goes first, has to be put right
+        opened = replace(opened, problem=f"{problem} {opened.problem}".strip())
+    imported = acquired_place(settings.cache)
+    if source is not None and imported is not None and settings.data is not None:
+        say(f"EUROSAT_DATA is set, so the app opens {settings.data}, not what was imported. Unset it to change that.")
+    if opened.tile_set is not None and opened.tile_set.source == "eurosat" and not has_lists(settings.cache):
+        say("fetching the lists of the split by place …")
+        try:
+            download_lists(settings.cache, beside=settings.archive_url)
+        except DataError as error:
+            say(f"{error} (Only the split by place needs them.)")
+    return opened
+
+
+def prepare_weights(settings: Settings, name: str, file: Path | None, say: Say) -> None:
+    """Have pretrained weights on this machine: downloaded, or imported from `file`.
+
+    Raises `ConfigError` for weights that there are not, `DataError` when they cannot be had or trusted.
+    """
+    report = _acquiring(say)
+    if file is not None:
+        kept = import_weights(name, file, settings.cache)
+    else:
+        told = lambda done, total: report(Stage("downloading", done, total))  # noqa: E731
+        kept = download_weights(name, settings.cache, told)
+    say(f"weights {name}: {kept}")
+
+
+def _take_over(source: Path, settings: Settings, say: Say) -> None:
+    """Import tiles, lists or both, whatever `source` holds. Raises `DataError`."""
+    lists = source.is_dir() and holds_lists(source)
+    if lists:
+        import_lists(source, settings.cache)
+        say(f"imported the lists of the split by place from {source}")
+    if lists and not has_tiles(source):
+        return
+    place = import_pictures(source, settings.cache, _acquiring(say))
+    say(f"imported into {place}")
+
+
+def _download(settings: Settings, say: Say) -> None:
+    """Download EuroSAT unless there are real tiles. Raises `DataError`."""
+    place = find_place(None, settings)
+    if place is not None and has_tiles(place):
+        say(f"there are tiles in {place}: nothing to download")
+        adopt_lists(place, settings.cache)
+        return
+    if place is not None and place.is_file():
+        say(f"the tiles come from {place}: nothing to download")
+        return
+    remote = eurosat_archive(settings)
+    say(f"downloading {remote.url}")
+    download_pictures(remote, settings.cache, _acquiring(say))
+
+
+def _acquiring(say: Say) -> Callable[[Stage], None]:
+    """Progress as a line every two seconds."""
+    began = last = time.monotonic()
+    name = ""
+
+    def report(stage: Stage) -> None:
+        nonlocal began, last, name
+        now = time.monotonic()
+        if stage.name != name:
+            began, last, name = now, 0.0, stage.name
+        complete = stage.total is not None and stage.done >= stage.total
+        if not complete and now - last < _SAID_EVERY:
+            return
+        last = now
+        if stage.name == "waiting":
+            say("waiting: another process is getting pictures into this cache …")
+            return
+        amount = bytes_text if stage.name == "downloading" else "{:,}".format
+        text = f"{stage.name}: {amount(stage.done)}"
+        if stage.total:
+            text += f" of {amount(stage.total)}"
+            if 0 < stage.done < stage.total and now - began >= 1:
+                text += f", about {duration((now - began) * (stage.total - stage.done) / stage.done)} left"
+        say(text)
+
+    return report
+
+
+def _decoding(say: Say) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or time.monotonic() - last >= _SAID_EVERY:
+            last = time.monotonic()
+            say(f"decoding tiles: {done:,} of {total:,}")
+
+    return report

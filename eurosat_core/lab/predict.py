@@ -19,20 +19,17 @@ import torch
 
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import METRES_PER_PIXEL, Pixels, Values
-from eurosat_core.data.tiles import TileSet
-from eurosat_core.data.tiling import STRETCHES, Cut, cut
-from eurosat_core.data.uploads import read_picture
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.uploads import STRETCHES, Cut, cut, read_picture
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import RECORDED, Inspector
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.sealed import has_sealed_test
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
-from eurosat_core.lab.train_job import predictions_from_bytes
-from eurosat_core.models.where_looked import WhereLooked, where_looked
+from eurosat_core.models.saliency import WhereLooked, where_looked
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.sealed import has_sealed_test
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.evaluation import predictions_from_bytes
 from eurosat_core.training.network import preprocessing_for, scores_of
-
-__all__ = ["Answers", "Part", "Predictor", "Prepared", "Wanted"]
 
 Part = Literal["train", "validation", "test"]
 _Kept = TypeVar("_Kept")

@@ -11,23 +11,21 @@ from typing import Any
 
 import torch
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
-from eurosat_core.lab.events import RunEvent
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
-from eurosat_core.lab.kept_epochs import kept_problem
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.sealed import earlier_openings, open_test
+from eurosat_core.lab.train import kept_problem
+from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.sealed import earlier_openings, open_test
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import evaluate_predictions
 from eurosat_core.training.events import EpochDone
-from eurosat_core.training.loop import split_for
 from eurosat_core.training.network import evaluation_batches, kept_tensors, make_network, missing_weights, predict
 from eurosat_core.training.problems import shared_memory_problem
-
-__all__ = ["OWNER", "evaluate_run", "load_network", "open_test_of", "train_here", "work_here"]
+from eurosat_core.training.sources import split_for
 
 OWNER = "command line"
 _EPOCH_FIGURES = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds", "tiles_per_second")

@@ -1,11 +1,8 @@
 """The trained weights of a run, for use elsewhere: what the file holds, and the few lines of PyTorch that load it."""
 
 from eurosat_core.models.build import network_source
-from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.presets import BASELINE
+from eurosat_core.models.catalog import BASELINE, model_entry
 from eurosat_core.training.config import TrainConfig
-
-__all__ = ["FILE", "contents", "loading_code", "source"]
 
 FILE = "model.pt"
 

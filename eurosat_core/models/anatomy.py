@@ -1,30 +1,19 @@
-"""A network in parts for looking at: blocks of layers, where its parameters and its multiplications are, in words."""
+"""A network in parts for looking at: blocks of layers, where its parameters and its multiplications are, in words.
 
+Activation functions and the weighted sum of a linear layer, worked out by hand for the lesson.
+"""
+
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from eurosat_core.models.check import LayerReport, Totals
-from eurosat_core.models.layer_costs import Shape
-from eurosat_core.models.layer_kinds import KINDS, OUT
-from eurosat_core.models.layers import UNREADABLE, Layer, format_layer
+from eurosat_core.models.layers import KINDS, OUT, UNREADABLE, Layer, Shape, format_layer
 from eurosat_core.models.summary import LayerRow
 from eurosat_core.wording import count, listed, times
-
-__all__ = [
-    "WHERE",
-    "WHERE_GUESSES",
-    "Part",
-    "compared",
-    "guess_sentence",
-    "layer_table",
-    "layer_words",
-    "parts_of_reports",
-    "parts_of_rows",
-    "share_frame",
-    "where_sentence",
-]
 
 _MOST_PARTS = 16
 _KINDS = {"Conv": "convolution", "Linear": "linear", "MaxPool": "pooling", "AvgPool": "pooling", "Adaptive": "pooling"}
@@ -277,3 +266,58 @@ def layer_table(reports: Iterable[LayerReport]) -> pd.DataFrame:
         for each in reports
     ]
     return pd.DataFrame(rows, columns=["Layer", "Output", "Parameters", "MACs (M)", "Memory (KB)"])
+
+
+ACTIVATION_TITLES = {"relu": "ReLU", "sigmoid": "Sigmoid", "gelu": "GELU"}
+_REACH = 5.0
+_POINTS = 101
+
+
+def activation(name: str, x: float) -> float:
+    """The value of ReLU, sigmoid or GELU (the exact one, as PyTorch's default)."""
+    match name:
+        case "relu":
+            return max(x, 0.0)
+        case "sigmoid":
+            return 1 / (1 + math.exp(-x))
+        case _:
+            return x * _normal(x)
+
+
+def slope(name: str, x: float) -> float:
+    """Its derivative; that of ReLU at 0 counts as 0, as in PyTorch."""
+    match name:
+        case "relu":
+            return 1.0 if x > 0 else 0.0
+        case "sigmoid":
+            value = activation("sigmoid", x)
+            return value * (1 - value)
+        case _:
+            return _normal(x) + x * math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def _normal(x: float) -> float:
+    return (1 + math.erf(x / math.sqrt(2))) / 2
+
+
+def activation_frame(at: float) -> pd.DataFrame:
+    """Curves of all functions and their slopes: function, x, value, slope; the rows with `marked` stand at x = `at`."""
+    rows = [
+        (title, float(x), activation(name, float(x)), slope(name, float(x)), False)
+        for name, title in ACTIVATION_TITLES.items()
+        for x in np.linspace(-_REACH, _REACH, _POINTS)
+    ]
+    rows += [(title, at, activation(name, at), slope(name, at), True) for name, title in ACTIVATION_TITLES.items()]
+    return pd.DataFrame(rows, columns=["function", "x", "value", "slope", "marked"])
+
+
+def weighted_sum_text(inputs: list[float], weights: list[float], bias: float) -> tuple[str, float]:
+    """`0.9 × 1.0 + 0.1 × (-2.0) + 0.5 = 1.20`, and the sum to those two decimals, which are exact for tenths."""
+    added = sum(x * w for x, w in zip(inputs, weights, strict=True)) + bias
+    total = round(added, 2) + 0.0  # what floating point leaves would tell equal sums apart; + 0.0 makes -0.0 a 0.0
+    products = " + ".join(f"{x:.1f} × {_signed(w)}" for x, w in zip(inputs, weights, strict=True))
+    return f"{products} + {_signed(bias)} = {total:.2f}", total
+
+
+def _signed(number: float) -> str:
+    return f"({number:.1f})" if number < 0 else f"{number:.1f}"

@@ -3,8 +3,6 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Net"]
-
 
 class Net(nn.Module):
     """Tiles [B, 3, 64, 64] in, one score per class [B, classes] out; 338,486 parameters for ten classes."""

@@ -1,4 +1,6 @@
-"""From a network's text to a PyTorch module, and to the source of one that anybody can run.
+"""The residual block of networks that participants build. Its source is part of what they export, word for word.
+
+From a network's text to a PyTorch module, and to the source of one that anybody can run.
 
 Both give their layers the same names, so the weights of a trained run fit the exported source. torch is imported only
 when something is built.
@@ -11,13 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eurosat_core.models.check import TILE, checked_network
-from eurosat_core.models.layer_costs import Shape, cost_of, padding_of, units_of
-from eurosat_core.models.layers import Layer, format_network
+from eurosat_core.models.layers import Layer, Shape, cost_of, format_network, padding_of, units_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["build_network", "network_source"]
 
 # What layers are called in the module, numbered where there are several; the tutorial's names where it has one.
 _NAMES = {
@@ -133,6 +133,7 @@ def network_source(text: str, classes: int = 10) -> str:
 
 
 def _block_source() -> str:
+
     from eurosat_core.models.residual import ResidualBlock
 
     return f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"

@@ -1,33 +1,335 @@
-"""Checking a network layer by layer before it is built: shapes, costs, and the first problem with its repair.
+"""Checks of a network that somebody built, and for each problem the change that repairs it."""
 
-Layers are looked at in order, and what comes after the first problem is left unchecked, for it may vanish with it.
-"""
-
+import difflib
 from dataclasses import dataclass
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models import cost_repairs, repairs
-from eurosat_core.models.layer_costs import BYTES_PER_NUMBER, Cost, Shape, cost_of, shape_text
-from eurosat_core.models.layer_kinds import ACTIVATIONS
-from eurosat_core.models.layers import UNREADABLE, Layer, format_layer, format_network, parse_network
-from eurosat_core.models.repairs import Problem
+from eurosat_core.models.catalog import BASELINE
+from eurosat_core.models.layers import (
+    ACTIVATIONS,
+    BYTES_PER_NUMBER,
+    KINDS,
+    OUT,
+    POOLS,
+    SAME,
+    UNREADABLE,
+    Cost,
+    Field,
+    Layer,
+    Shape,
+    Value,
+    cost_of,
+    format_layer,
+    format_network,
+    new_layer,
+    numbers_in,
+    padding_of,
+    parse_network,
+    read_layer,
+    shape_text,
+    units_of,
+)
+from eurosat_core.wording import bytes_text
 
-__all__ = [
-    "EMPTY",
-    "MAX_BATCH",
-    "MAX_LAYERS",
-    "MAX_MACS",
-    "MAX_MEMORY",
-    "MAX_PARAMS",
-    "TILE",
-    "LayerReport",
-    "Totals",
-    "check_network",
-    "checked_network",
-    "first_problem",
-    "repaired",
-    "totals",
-]
+Layers = tuple[Layer, ...]
+_OTHER_NAMES = {
+    "conv2d": "conv",
+    "convolution": "conv",
+    "dense": "linear",
+    "fc": "linear",
+    "pool": "maxpool",
+    "maxpool2d": "maxpool",
+    "avgpool2d": "avgpool",
+    "bn": "batchnorm",
+    "batchnorm2d": "batchnorm",
+    "resblock": "residual",
+    "tanh": "sigmoid",
+    "silu": "gelu",
+    "leakyrelu": "relu",
+    "adaptive": "adaptiveavgpool",
+}
+_LEARN = ("conv", "residual", "batchnorm", "linear")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a layer cannot be used; what would help, as an order in a few words; the network after that."""
+
+    sentence: str
+    advice: str
+    repair: Layers
+
+
+def without(layers: Layers, row: int) -> Layers:
+    return (*layers[:row], *layers[row + 1 :])
+
+
+def replaced(layers: Layers, row: int, *new: Layer) -> Layers:
+    """The layer at `row` replaced by others."""
+    return (*layers[:row], *new, *layers[row + 1 :])
+
+
+def inserted(layers: Layers, row: int, *new: Layer) -> Layers:
+    return (*layers[:row], *new, *layers[row:])
+
+
+def empty() -> Problem:
+    """A network without layers."""
+    return Problem("The network has no layer yet.", "Start from the baseline.", parse_network(BASELINE))
+
+
+def too_many(layers: Layers, row: int, most: int) -> Problem | None:
+    """More layers than allowed; told at the first one too many. Two places stay free for what else is missing."""
+    if row < most:
+        return None
+    shorter = (*layers[: most - 3], layers[-1])
+    return Problem(
+        f"A network here has at most {most} layers; this one has {len(layers)}.",
+        f"Keep the first {most - 3} and the last.",
+        shorter,
+    )
+
+
+def unreadable(layers: Layers, row: int) -> Problem | None:
+    """A kind that does not exist, or numbers that are none."""
+    if layers[row].kind != UNREADABLE:
+        return None
+    text = str(layers[row].values[0])
+    try:
+        read_layer(text)
+        reason = "This layer cannot be read."
+    except ConfigError as error:
+        reason = str(error)
+    kind, *numbers = text.split()
+    close = difflib.get_close_matches(kind, KINDS, n=1)
+    meant = kind if kind in KINDS else _OTHER_NAMES.get(kind) or (close[0] if close else "")
+    if not meant:
+        names = ", ".join(name for name in KINDS if name != "softmax")
+        return Problem(f"{reason} Layers are: {names}.", "Remove it.", without(layers, row))
+    try:
+        layer = read_layer(" ".join([meant, *numbers]))
+    except ConfigError:
+        layer = new_layer(meant)
+    words = f"Make it {KINDS[meant].title}." if kind not in KINDS else f"Use the usual numbers of {kind}."
+    return Problem(reason, words, replaced(layers, row, layer))
+
+
+def out_of_range(layers: Layers, row: int) -> Problem | None:
+    """A number that no layer of this kind can have; the nearest possible one is the repair."""
+    layer = layers[row]
+    for field, value in zip(KINDS[layer.kind].fields, layer.values, strict=True):
+        if isinstance(value, str):
+            continue
+        allowed = _nearest(field, value)
+        if layer.kind == "dropout" and value >= 1:
+            sentence = f"Dropout of {value:g} would set every value to 0, so nothing could be learned."
+            half = layer.changed(share=0.5)
+            return Problem(sentence, "Set it to 0.5.", replaced(layers, row, half))
+        if allowed == value:
+            continue
+        low, high = f"{field.low:,g}", f"{field.high:,.0f}" if field.whole else f"{field.high:g}"
+        sentence = f"{field.title} is {value:,}. Choose {'a whole number ' if field.whole else ''}from {low} to {high}."
+        return Problem(
+            sentence, f"Set it to {allowed:,}.", replaced(layers, row, layer.changed(**{field.name: allowed}))
+        )
+    return _bad_padding(layers, row)
+
+
+def _nearest(field: Field, value: int | float) -> int | float:
+    bounded = min(max(value, field.low), field.high)
+    return round(bounded) if field.whole else bounded
+
+
+def _bad_padding(layers: Layers, row: int) -> Problem | None:
+    layer = layers[row]
+    if layer.kind != "conv":
+        return None
+    size, pad = layer.whole("size"), layer.value("pad")
+    if pad == SAME and layer.whole("stride") != 1:
+        sentence = f"“same” keeps the picture’s size, but a stride of {layer.whole('stride')} makes it smaller."
+        return Problem(sentence, f"Pad {size // 2} instead.", replaced(layers, row, layer.changed(pad=size // 2)))
+    if pad == SAME and size % 2 == 0:
+        sentence = (
+            f"A filter of {size} × {size} has no middle pixel, so “same” would need more padding on one side than on "
+            "the other."
+        )
+        odd = size + 1
+        return Problem(sentence, f"Make it {odd} × {odd}.", replaced(layers, row, layer.changed(size=odd)))
+    if pad != SAME and int(pad) > size // 2:
+        sentence = (
+            f"Padding of {pad} is more than half of a {size} × {size} filter: at the border it would see little but "
+            "zeros."
+        )
+        fits = layer.changed(pad=size // 2)
+        return Problem(sentence, f"Set it to {size // 2}.", replaced(layers, row, fits))
+    return None
+
+
+def misfit(layers: Layers, row: int, shape: Shape) -> Problem | None:
+    """A layer that cannot take what the layer before gives it."""
+    layer = layers[row]
+    if layer.kind == "softmax":
+        sentence = (
+            "The loss used here, cross-entropy, has softmax in it. Twice would blur the scores and slow learning."
+        )
+        if row < len(layers) - 1:
+            sentence = "Softmax turns scores into shares; in the middle of a network it squeezes out what was found."
+        return Problem(sentence, "Remove it.", without(layers, row))
+    if layer.kind == "linear" and len(shape) == 3:
+        inputs = numbers_in(shape)
+        sentence = (
+            f"A linear layer takes one row of numbers, but gets {shape[0]:,} feature maps of {shape_text(shape[1:])}. "
+            f"Flatten lays them out as {shape_text(shape)} = {inputs:,} numbers."
+        )
+        return Problem(sentence, "Put flatten before it.", inserted(layers, row, new_layer("flatten")))
+    if layer.kind in ("conv", "residual", *POOLS, "adaptiveavgpool") and len(shape) == 1:
+        return _after_flatten(layers, row, shape)
+    if layer.kind == "conv":
+        return _filter_too_large(layers, row, shape)
+    if layer.kind in POOLS and layer.whole("size") > shape[1]:
+        return _pool_too_large(layers, row, shape)
+    return None
+
+
+def _after_flatten(layers: Layers, row: int, shape: Shape) -> Problem:
+    layer = layers[row]
+    needs = {
+        "residual": "adds its input to the result of two convolutions, and a convolution needs a picture",
+        "conv": "slides its filters over a picture",
+    }.get(layer.kind, "looks at windows of a picture")
+    sentence = f"{KINDS[layer.kind].title} {needs}, but flatten has made one row of {shape[0]:,} numbers of it."
+    flatten = next(at for at, each in enumerate(layers) if each.kind == "flatten")
+    return Problem(sentence, "Move it before flatten.", inserted(without(layers, row), flatten, layer))
+
+
+def _filter_too_large(layers: Layers, row: int, shape: Shape) -> Problem | None:
+    layer, side = layers[row], shape[1]
+    size, pad = layer.whole("size"), padding_of(layer)
+    if size <= side + 2 * pad:
+        return None
+    padded = f" (with padding: {side + 2 * pad} × {side + 2 * pad})" if pad else ""
+    sentence = (
+        f"A filter of {size} × {size} does not fit into a picture of {shape_text(shape[1:])}{padded}: the result would "
+        f"have {side + 2 * pad - size + 1} pixels a side."
+    )
+    fits = max(each for each in range(1, side + 1, 2))
+    smaller = layer.changed(size=fits, pad=min(pad, fits // 2))
+    return Problem(sentence, f"Make it {fits} × {fits}.", replaced(layers, row, smaller))
+
+
+def _pool_too_large(layers: Layers, row: int, shape: Shape) -> Problem:
+    layer, side = layers[row], shape[1]
+    size = layer.whole("size")
+    sentence = (
+        f"A window of {size} × {size} does not fit into a picture of {shape_text(shape[1:])}: less than one pixel "
+        "would be left."
+    )
+    if side < 2:
+        return Problem(sentence, "Remove it.", without(layers, row))
+    fits = layer.changed(size=side, stride=min(layer.whole("stride"), side))
+    return Problem(sentence, f"Make it {side} × {side}.", replaced(layers, row, fits))
+
+
+def wrong_end(layers: Layers, row: int, shape: Shape, classes: int) -> Problem | None:
+    """A last layer that does not give one score per class, or something that follows the scores."""
+    layer, last = layers[row], len(layers) - 1
+    if layer.kind == "linear" and layer.value("units") == OUT:
+        if any(each.kind in _LEARN for each in layers[row + 1 :]):
+            sentence = f"Outputs “{OUT}” are the scores of the {classes} classes, but more layers come after them."
+            return Problem(sentence, "Give it 64 outputs.", replaced(layers, row, layer.changed(units=64)))
+        return None
+    if row and layers[row - 1].kind == "linear" and layers[row - 1].value("units") == OUT:
+        sentence = (
+            "The layer before gives the scores of the classes. They go to the loss as they are: "
+            f"{KINDS[layer.kind].title} would only distort them."
+        )
+        return Problem(sentence, "Remove it.", without(layers, row))
+    if row < last:
+        return None
+    output = new_layer("linear").changed(units=OUT)
+    if layer.kind == "linear":
+        units = units_of(layer, classes)
+        sentence = (
+            f"The last layer gives {units:,} scores. It must give one per class: “{OUT}” means {classes} here, and "
+            "fits any other set of tiles, too."
+        )
+        return Problem(sentence, f"Make its outputs “{OUT}”.", replaced(layers, row, output))
+    learns = any(each.kind in _LEARN for each in layers)
+    sentence = "The network ends without one score per class: its last layer must be linear with outputs “out”."
+    if not learns:
+        sentence = "No layer here has weights, so nothing can be learned, and there is no score per class."
+    flat = layer.kind == "flatten" or (len(shape) == 1)
+    added = (output,) if flat else (new_layer("flatten"), output)
+    words = "Add linear out." if flat else "Add flatten and linear out."
+    return Problem(sentence, words, (*layers, *added))
+
+
+_LARGE_ROW = 65_536  # inputs of a linear layer from which pooling before it helps more than fewer outputs
+
+
+def too_many_params(layers: Layers, row: int, costs: list[Cost], total: int, most: int) -> Problem:
+    """Told at the layer with most parameters."""
+    sentence = (
+        f"Parameters of this layer: {costs[row].arithmetic}. The whole network has {total:,}; at most {most:,} are "
+        "allowed here."
+    )
+    return _smaller(layers, row, costs, sentence, (most - (total - costs[row].params)) / costs[row].params)
+
+
+def too_many_macs(layers: Layers, row: int, costs: list[Cost], total: int, most: int) -> Problem:
+    """Told at the layer that multiplies most."""
+    cost = costs[row]
+    sentence = (
+        f"This layer multiplies {cost.macs / 1e6:,.0f} million times for one tile, to give {shape_text(cost.shape)} "
+        f"numbers. The whole network does so {total / 1e6:,.0f} million times; at most {most / 1e6:,.0f} million are "
+        "allowed here, else one epoch takes many minutes."
+    )
+    return _smaller(layers, row, costs, sentence, (most - (total - cost.macs)) / cost.macs)
+
+
+def too_much_memory(layers: Layers, row: int, costs: list[Cost], total: int, most: int, batch: int) -> Problem:
+    """Told at the layer that keeps most; what is made smaller is the layer that gave it so many channels."""
+    cost = costs[row]
+    needed = 2 * total * BYTES_PER_NUMBER * batch
+    sentence = (
+        f"This layer keeps {cost.kept:,} numbers for one tile. All layers keep {total:,}: × {BYTES_PER_NUMBER} bytes "
+        f"× 2 (forward and backward) × {batch} tiles in a batch = {bytes_text(needed)}; at most {bytes_text(most)} are "
+        "allowed here."
+    )
+    source = max(at for at in range(row + 1) if layers[at].has("filters"))
+    return _smaller(layers, source, costs, sentence, most / needed)
+
+
+def _smaller(layers: Layers, row: int, costs: list[Cost], sentence: str, share: float) -> Problem:
+    """Make a layer smaller, to `share` of what it costs if that is possible: a smaller filter, fewer outputs."""
+    layer = layers[row]
+    share = min(share, 0.5) if share > 0.1 else 0.5
+    if layer.kind == "linear" and (
+        layer.value("units") == OUT or costs[row].params > _LARGE_ROW * layer.whole("units")
+    ):
+        flatten = next(at for at, each in enumerate(layers) if each.kind == "flatten")
+        pool = new_layer("maxpool")
+        return Problem(sentence, "Put max pooling before flatten.", inserted(layers, flatten, pool))
+    if layer.kind == "conv" and layer.whole("size") > 3:
+        smaller = layer.changed(size=3, pad=_smaller_padding(layer))
+        return Problem(sentence, "Make its filters 3 × 3.", replaced(layers, row, smaller))
+    name = "units" if layer.kind == "linear" else "filters"
+    fewer = _tidy(int(layer.whole(name) * share))
+    if fewer >= layer.whole(name):
+        return Problem(sentence, "Remove it.", without(layers, row))
+    what = "outputs" if name == "units" else "filters"
+    return Problem(sentence, f"Give it {fewer:,} {what}.", replaced(layers, row, layer.changed(**{name: fewer})))
+
+
+def _smaller_padding(layer: Layer) -> Value:
+    pad = layer.value("pad")
+    return pad if pad == SAME else min(int(pad), 1)
+
+
+def _tidy(number: int) -> int:
+    """The next smaller number that people choose: 1, 2, 4, 8, …"""
+    return 1 << (max(number, 1).bit_length() - 1)
+
 
 TILE: Shape = (3, 64, 64)
 MAX_LAYERS = 40
@@ -71,7 +373,7 @@ class Totals:
 def check_network(layers: tuple[Layer, ...], classes: int = 10) -> tuple[LayerReport, ...]:
     """A report per layer, in order; at most one of them has a problem. A network without layers has one for `EMPTY`."""
     if not layers:
-        return (LayerReport(EMPTY, None, problem=repairs.empty()),)
+        return (LayerReport(EMPTY, None, problem=empty()),)
     at, costs, problem = _walk(layers, classes)
     if problem is None:
         at, problem = _too_much(layers, costs, classes)
@@ -93,9 +395,9 @@ def _walk(layers: tuple[Layer, ...], classes: int) -> tuple[int, list[Cost], Pro
     costs: list[Cost] = []
     shape = TILE
     for row, layer in enumerate(layers):
-        problem = repairs.too_many(layers, row, MAX_LAYERS)
-        problem = problem or repairs.unreadable(layers, row) or repairs.out_of_range(layers, row)
-        problem = problem or repairs.misfit(layers, row, shape) or repairs.wrong_end(layers, row, shape, classes)
+        problem = too_many(layers, row, MAX_LAYERS)
+        problem = problem or unreadable(layers, row) or out_of_range(layers, row)
+        problem = problem or misfit(layers, row, shape) or wrong_end(layers, row, shape, classes)
         if problem is not None:
             return row, costs, problem
         costs.append(cost_of(layer, shape, classes))
@@ -108,16 +410,16 @@ def _too_much(layers: tuple[Layer, ...], costs: list[Cost], classes: int) -> tup
     params = [each.params for each in costs]
     if sum(params) > MAX_PARAMS:
         row = params.index(max(params))
-        return row, cost_repairs.too_many_params(layers, row, costs, sum(params), MAX_PARAMS)
+        return row, too_many_params(layers, row, costs, sum(params), MAX_PARAMS)
     macs = [each.macs for each in costs]
     if sum(macs) > MAX_MACS:
         row = macs.index(max(macs))
-        return row, cost_repairs.too_many_macs(layers, row, costs, sum(macs), MAX_MACS)
+        return row, too_many_macs(layers, row, costs, sum(macs), MAX_MACS)
     kept = [each.kept for each in costs]
     per_number = 2 * BYTES_PER_NUMBER * MAX_BATCH
     if sum(kept) * per_number > MAX_MEMORY:
         row = kept.index(max(kept))
-        return row, cost_repairs.too_much_memory(layers, row, costs, sum(kept), MAX_MEMORY, MAX_BATCH)
+        return row, too_much_memory(layers, row, costs, sum(kept), MAX_MEMORY, MAX_BATCH)
     return -1, None
 
 

@@ -1,7 +1,4 @@
-"""A convolution, ReLU and pooling by hand, place by place: the arithmetic that the lesson shows, in NumPy.
-
-Like `torch.nn.functional.conv2d` with one filter: nothing is flipped, and what lies beyond the edge counts as zero.
-"""
+"""A convolution and a pooling by hand, one position at a time, and the multiplications they take."""
 
 import math
 from collections.abc import Sequence
@@ -12,26 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.arithmetic import ConvolutionWork
 
-__all__ = [
-    "FILTERS",
-    "MOVES",
-    "POOL_SIDE",
-    "LayerWork",
-    "Pooling",
-    "Step",
-    "Window",
-    "checked_plane",
-    "convolve",
-    "layer_work",
-    "moved",
-    "over_channels",
-    "pool",
-    "pool_window",
-    "relu",
-    "step_at",
-]
+
+@dataclass(frozen=True)
+class ConvolutionWork:
+    """Multiplications of one convolution layer: per place of the filter, per filter, and of the whole layer."""
+
+    places: int
+    products_per_place: int
+    per_filter: int
+    layer: int
+
+
+def convolution_work(side: int, channels: int, filter_side: int, filters: int) -> ConvolutionWork:
+    """For a square picture of `side` pixels, no padding, stride 1."""
+    places = max(side - filter_side + 1, 0) ** 2
+    products = filter_side * filter_side * channels
+    return ConvolutionWork(places, products, places * products, places * products * filters)
+
 
 Values = npt.NDArray[np.float32]
 Pooling = Literal["max", "average"]

@@ -15,8 +15,6 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.layers import format_network, parse_network
 
-__all__ = ["KEPT", "MAX_NAME", "DesignStore"]
-
 logger = logging.getLogger(__name__)
 
 KEPT = 30  # designs per participant

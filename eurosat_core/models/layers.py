@@ -1,27 +1,102 @@
-"""A network as one short text, `conv 6 5, relu, maxpool 2, flatten, linear out`, and as a tuple of layers.
-
-The text stands in a run's settings, in addresses, in saved designs and on the command line. A layer is its kind and
-its numbers; options follow by name: `conv 16 3 stride 2 pad same`. What cannot be read is kept as it was written, so
-that it can be explained at its place (`check.check_network`).
-"""
+"""The layers a participant builds with: their kinds, a network as a list of them, and what each costs."""
 
 import math
 import re
 from dataclasses import dataclass
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.layer_kinds import KINDS, Field, Value
 
-__all__ = [
-    "UNREADABLE",
-    "Layer",
-    "format_layer",
-    "format_network",
-    "new_layer",
-    "parse_network",
-    "read_layer",
-    "url_text",
-]
+Value = int | float | str
+OUT = "out"  # as many units as there are classes
+SAME = "same"  # as much padding as keeps the picture's size
+
+
+@dataclass(frozen=True)
+class Field:
+    """One number of a layer. option: written with its name (`stride 2`), and left out where it is the default.
+
+    low, high: the range allowed; word: a value that is no number (`out`, `same`); default None: that of `size`.
+    """
+
+    name: str
+    title: str
+    low: float
+    high: float
+    default: Value | None
+    option: bool = False
+    whole: bool = True
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of layer: its name in a network's text, its title, and what it does in a sentence."""
+
+    name: str
+    title: str
+    about: str
+    fields: tuple[Field, ...] = ()
+
+
+_FILTERS = Field("filters", "Filters", 1, 512, 16)
+_STRIDE = Field("stride", "Stride", 1, 8, 1, option=True)
+_POOL = (
+    Field("size", "Window", 2, 64, 2),
+    Field("stride", "Stride", 1, 64, None, option=True),
+)
+
+ACTIVATIONS = ("relu", "sigmoid", "gelu")
+POOLS = ("maxpool", "avgpool")
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "conv",
+            "Convolution",
+            "Slides filters over the picture; each gives one feature map.",
+            (
+                _FILTERS,
+                Field("size", "Filter size", 1, 15, 3),
+                _STRIDE,
+                Field("pad", "Padding", 0, 7, 0, option=True, word=SAME),
+            ),
+        ),
+        Kind(
+            "residual",
+            "Residual block",
+            "Two 3 × 3 convolutions, to whose result the input is added.",
+            (_FILTERS, _STRIDE),
+        ),
+        Kind("batchnorm", "BatchNorm", "Brings every channel to mean 0 and spread 1 within the batch."),
+        Kind("relu", "ReLU", "Lets positive values through and sets negative ones to 0."),
+        Kind("sigmoid", "Sigmoid", "Squeezes every value between 0 and 1."),
+        Kind("gelu", "GELU", "A ReLU with a soft bend."),
+        Kind("maxpool", "Max pooling", "Keeps the largest value of every window.", _POOL),
+        Kind("avgpool", "Average pooling", "Keeps the mean of every window.", _POOL),
+        Kind(
+            "adaptiveavgpool",
+            "Adaptive average pooling",
+            "Averages the picture down to a fixed size, whatever it was.",
+            (Field("size", "Output size", 1, 64, 1),),
+        ),
+        Kind(
+            "dropout",
+            "Dropout",
+            "While training, sets a random share of the values to 0.",
+            (Field("share", "Share set to 0", 0, 0.95, 0.5, whole=False),),
+        ),
+        Kind("flatten", "Flatten", "Lays all feature maps out as one row of numbers."),
+        Kind(
+            "linear",
+            "Linear",
+            "Every output is a weighted sum of all inputs.",
+            (Field("units", "Outputs", 1, 10_000, 64, word=OUT),),
+        ),
+        Kind("softmax", "Softmax", "Turns scores into shares that add up to 1."),
+    )
+}
+
 
 UNREADABLE = "unreadable"
 _LONGEST = 4000  # characters of a network
@@ -158,3 +233,103 @@ def format_network(layers: tuple[Layer, ...]) -> str:
 def url_text(layers: tuple[Layer, ...]) -> str:
     """The text in characters that stay as they are in an address: `conv-6-5_relu_maxpool-2`."""
     return format_network(layers).replace(", ", "_").replace(" ", "-")
+
+
+Shape = tuple[int, ...]
+BYTES_PER_NUMBER = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one layer and one tile: output shape, parameters, multiply-accumulates, numbers kept for the backward pass.
+
+    arithmetic: how the parameters are counted, in figures; empty for a layer without any.
+    """
+
+    shape: Shape
+    params: int = 0
+    macs: int = 0
+    kept: int = 0
+    arithmetic: str = ""
+
+
+def numbers_in(shape: Shape) -> int:
+    """How many numbers an output of this shape has."""
+    product = 1
+    for side in shape:
+        product *= side
+    return product
+
+
+def shape_text(shape: Shape) -> str:
+    """`6 × 60 × 60`; a single number as it is."""
+    return " × ".join(f"{side:,}" for side in shape)
+
+
+def padding_of(layer: Layer) -> int:
+    """Pixels added on each side by a convolution; with `same`, half of an odd filter."""
+    pad: Value = layer.value("pad")
+    return (layer.whole("size") - 1) // 2 if pad == SAME else int(pad)
+
+
+def units_of(layer: Layer, classes: int) -> int:
+    """Outputs of a linear layer."""
+    units = layer.value("units")
+    return classes if units == OUT else int(units)
+
+
+def cost_of(layer: Layer, shape: Shape, classes: int) -> Cost:
+    """The cost of a layer that fits its input of `shape` (`check.check_network` has made sure)."""
+    match layer.kind:
+        case "conv":
+            size, pad = layer.whole("size"), padding_of(layer)
+            return _convolution(shape, layer.whole("filters"), size, layer.whole("stride"), pad)
+        case "residual":
+            return _residual(shape, layer.whole("filters"), layer.whole("stride"))
+        case "batchnorm":
+            return _batchnorm(shape)
+        case "maxpool" | "avgpool":
+            size, stride = layer.whole("size"), layer.whole("stride")
+            pooled = (shape[0], *((side - size) // stride + 1 for side in shape[1:]))
+            return Cost(pooled, kept=numbers_in(pooled))
+        case "adaptiveavgpool":
+            side = layer.whole("size")
+            return Cost((shape[0], side, side), kept=shape[0] * side * side)
+        case "flatten":
+            return Cost((numbers_in(shape),), kept=numbers_in(shape))
+        case "linear":
+            units, inputs = units_of(layer, classes), shape[0]
+            params = inputs * units + units
+            words = f"{inputs:,} × {units:,} + {units:,} = {params:,}"
+            return Cost((units,), params, inputs * units, units, words)
+        case _:  # activations, dropout: shapes stay
+            return Cost(shape, kept=numbers_in(shape))
+
+
+def _convolution(shape: Shape, filters: int, size: int, stride: int, pad: int, bias: bool = True) -> Cost:
+    channels, *sides = shape
+    output = (filters, *((side + 2 * pad - size) // stride + 1 for side in sides))
+    weights = channels * filters * size * size
+    params = weights + (filters if bias else 0)
+    words = f"{channels:,} × {filters:,} × {size} × {size}{f' + {filters:,}' if bias else ''} = {params:,}"
+    kept = numbers_in(output)
+    return Cost(output, params, kept * channels * size * size, kept, words)
+
+
+def _batchnorm(shape: Shape) -> Cost:
+    params = 2 * shape[0]
+    return Cost(shape, params, kept=numbers_in(shape), arithmetic=f"2 × {shape[0]:,} = {params:,}")
+
+
+def _residual(shape: Shape, filters: int, stride: int) -> Cost:
+    """Convolution, BatchNorm, ReLU, convolution, BatchNorm; a 1 × 1 shortcut where shapes differ; ReLU of the sum."""
+    first = _convolution(shape, filters, 3, stride, 1, bias=False)
+    second = _convolution(first.shape, filters, 3, 1, 1, bias=False)
+    parts = [first, _batchnorm(first.shape), second, _batchnorm(second.shape)]
+    if stride != 1 or shape[0] != filters:
+        shortcut = _convolution(shape, filters, 1, stride, 0, bias=False)
+        parts += [shortcut, _batchnorm(shortcut.shape)]
+    params = sum(each.params for each in parts)
+    kept = sum(each.kept for each in parts) + 2 * numbers_in(second.shape)  # two ReLUs
+    words = f"{' + '.join(f'{each.params:,}' for each in parts)} = {params:,}"
+    return Cost(second.shape, params, sum(each.macs for each in parts), kept, words)

@@ -1,27 +1,97 @@
-"""Networks that were trained on ImageNet and learn only a new last layer: transfer learning.
+"""Pretrained networks: VGG11-BN of torchvision and EfficientNet-Lite0, with a head for our classes."""
 
-Everything but the last layer is frozen. The frozen part always gives the same numbers for the same tile, so they can be
-computed once: `frozen_part` says what is frozen, `trained_part` what is left to compute in every step.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import ModelEntry, build_model
-from eurosat_core.models.efficientnet_lite import EfficientNetLite0
 
-__all__ = [
-    "build_efficientnet_lite0",
-    "build_vgg11_bn",
-    "from_weights",
-    "frozen_part",
-    "learning_layer",
-    "norms_in_evaluation_mode",
-    "trained_part",
-]
+# Of each stage: blocks, filter size, stride of its first block, expansion, channels in, channels out.
+_STAGES = (
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
+_FEATURES = 1280
+
+
+class _SameConv(nn.Conv2d):
+    """TensorFlow's padding "same": what cannot be divided evenly goes to the right and to the bottom."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        pads: list[int] = []
+        for size, side, stride in zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+            pad = max((-(-size // stride) - 1) * stride + side - size, 0)
+            pads += [pad // 2, pad - pad // 2]
+        return super().forward(functional.pad(input, pads) if any(pads) else input)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class _Block(nn.Module):
+    """Expand, convolve each channel by itself, project back; with a shortcut where shapes allow."""
+
+    def __init__(self, side: int, stride: int, expansion: int, inside: int, outside: int) -> None:
+        super().__init__()
+        wide = inside * expansion
+        if expansion != 1:
+            self._expand_conv = _SameConv(inside, wide, 1, bias=False)
+            self._bn0 = _norm(wide)
+        self._depthwise_conv = _SameConv(wide, wide, side, stride, groups=wide, bias=False)
+        self._bn1 = _norm(wide)
+        self._project_conv = _SameConv(wide, outside, 1, bias=False)
+        self._bn2 = _norm(outside)
+        self._expands = expansion != 1
+        self._shortcut = stride == 1 and inside == outside
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = inputs
+        if self._expands:
+            hidden = functional.relu6(self._bn0(self._expand_conv(hidden)))
+        hidden = functional.relu6(self._bn1(self._depthwise_conv(hidden)))
+        hidden = self._bn2(self._project_conv(hidden))
+        result: Tensor = hidden + inputs if self._shortcut else hidden
+        return result
+
+
+class EfficientNetLite0(nn.Module):
+    """Tiles [B, 3, H, W] in, one score per class [B, classes] out. `features` gives what the last layer sees."""
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self._conv_stem = _SameConv(3, 32, 3, 2, bias=False)
+        self._bn0 = _norm(32)
+        self._blocks = nn.Sequential(
+            *(
+                _Block(side, stride if number == 0 else 1, expansion, inside if number == 0 else outside, outside)
+                for blocks, side, stride, expansion, inside, outside in _STAGES
+                for number in range(blocks)
+            )
+        )
+        self._conv_head = _SameConv(320, _FEATURES, 1, bias=False)
+        self._bn1 = _norm(_FEATURES)
+        self._fc = nn.Linear(_FEATURES, classes)
+
+    def features(self, tiles: Tensor) -> Tensor:
+        """[B, 1280], mean over the picture."""
+        hidden = functional.relu6(self._bn0(self._conv_stem(tiles)))
+        hidden = self._blocks(hidden)
+        hidden = functional.relu6(self._bn1(self._conv_head(hidden)))
+        return torch.mean(hidden, dim=(2, 3))
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        scores: Tensor = self._fc(self.features(tiles))
+        return scores
 
 
 def build_vgg11_bn(classes: int = 10) -> nn.Module:
@@ -110,3 +180,45 @@ def learning_layer(network: nn.Module) -> tuple[nn.Module | None, nn.Module]:
     """The trained part in two: what does not change in evaluation mode (None where there is none), and what learns."""
     part = trained_part(network)
     return (part[:-1], part[-1]) if isinstance(part, nn.Sequential) else (None, part)
+
+
+def folded_frozen_part(network: nn.Module, tiles: Tensor) -> Callable[[Tensor], Tensor]:
+    """What `frozen_part(network, …)` computes, as a function of normalised tiles [B, 3, H, W] like `tiles`.
+
+    network: in evaluation mode; it is left as it is. tiles: an example, for the sizes between the layers.
+    """
+    if isinstance(network, EfficientNetLite0):
+        return lambda batch: frozen_part(network, batch)
+    layers = _without_norms(network.get_submodule("features"))
+    with torch.no_grad():
+        channels, height, width = layers(tiles[:1]).shape[1:]
+        weight, bias = _without_pooling(network, channels, height, width)
+
+    def compute(batch: Tensor) -> Tensor:
+        hidden: Tensor = layers(batch)
+        return functional.linear(hidden.flatten(1), weight, bias)
+
+    return compute
+
+
+def _without_norms(features: nn.Module) -> nn.Sequential:
+    """The same layers, each convolution with the BatchNorm behind it multiplied in; channels-last."""
+    folded: list[nn.Module] = []
+    for layer in features.children():
+        if isinstance(layer, nn.BatchNorm2d) and folded and isinstance(folded[-1], nn.Conv2d):
+            folded[-1] = fuse_conv_bn_eval(folded[-1], layer)
+        else:
+            folded.append(layer)
+    return nn.Sequential(*folded).to(memory_format=torch.channels_last)
+
+
+def _without_pooling(network: nn.Module, channels: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Weights [out, channels · height · width] and bias of the first linear layer, with the pooling multiplied in."""
+    linear = network.get_submodule("classifier.0")
+    assert isinstance(linear, nn.Linear)
+    cells = height * width
+    # What the pooling makes of each cell alone: [cells, pooled cells].
+    spread = torch.eye(cells, device=linear.weight.device).view(cells, 1, height, width)
+    spread = network.get_submodule("avgpool")(spread).flatten(1)
+    weight = linear.weight.view(len(linear.weight), channels, -1) @ spread.T
+    return weight.flatten(1).contiguous(), linear.bias

@@ -18,8 +18,6 @@ from torch import nn
 from eurosat_core.errors import RunError
 from eurosat_core.models.catalog import build_model
 
-__all__ = ["Recorded", "recorded_baseline", "recorded_network"]
-
 _FOLDER = Path(__file__).parents[2] / "assets" / "recorded"
 
 

@@ -3,8 +3,6 @@
 import torch
 from torch import nn
 
-__all__ = ["ResidualBlock"]
-
 
 class ResidualBlock(nn.Module):
     """relu(input + two 3×3 convolutions of it); where shapes differ, a 1×1 convolution fits the input to the sum."""

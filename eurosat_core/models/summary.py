@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerRow", "ModelSummary", "summarize"]
-
 _MB = 1024**2
 _BYTES_PER_NUMBER = 4
 

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["TileNet", "build_tilenet"]
-
 WIDTHS = (64, 128, 256)
 
 

@@ -1,16 +1,19 @@
 """What to change: rules over the overview, each with the figures that it rests on.
 
 No figures, no advice. The thresholds stand on top, with their reasons.
+
+Everything that is told of a trace as one JSON object: what `overview --json` prints.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from eurosat_core.profiling.overview import Overview
+from eurosat_core.profiling.kernels import kernel_table
+from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.overview import Overview, overview_of
+from eurosat_core.profiling.trace import Trace
 from eurosat_core.wording import bytes_text, device_name, listed, percent, rounded
-
-__all__ = ["Advice", "advice_for"]
 
 # Where a part takes less than a tenth of a step, doing away with it gains less than 11 %: not worth a change.
 LOADING_SHARE = 0.10
@@ -259,3 +262,22 @@ _RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
     _tensor_cores,
     _waiting,
 )
+
+
+def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Steps, mean step, devices, peak memory, parts, operators, kernels, advice, notes; plain JSON values.
+
+    settings: those of the training that was recorded, if known; advice then names only what is not set yet.
+    """
+    overview = overview_of(trace)
+    return {
+        "steps": [{"step": each.step, "start_us": each.start_us, **each.role_us} for each in overview.steps],
+        "mean_step_us": overview.mean_step_us,
+        "devices": [asdict(each) for each in overview.devices],
+        "peak_memory_bytes": overview.peak_memory_bytes,
+        "parts": asdict(overview.parts),
+        "operators": [asdict(each) for each in operator_table(trace)],
+        "kernels": [asdict(each) for each in kernel_table(trace)],
+        "advice": [asdict(each) for each in advice_for(overview, settings)],
+        "notes": list(overview.notes),
+    }

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from eurosat_core.errors import TraceError
 
-__all__ = ["ALIASES", "ANNOTATION_NAMES", "MAX_TIME", "Columns", "Floats", "Ints", "Kind", "Lane", "Memory"]
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

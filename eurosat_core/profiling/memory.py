@@ -8,8 +8,6 @@ import numpy as np
 from eurosat_core.profiling.columns import Floats, Ints
 from eurosat_core.profiling.trace import Trace
 
-__all__ = ["MemoryCurve", "memory_curve"]
-
 
 @dataclass(frozen=True, eq=False)
 class MemoryCurve:

@@ -7,10 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eurosat_core.profiling.columns import Ints, Kind
-from eurosat_core.profiling.nesting import HIDDEN, HOST_KINDS, count_around, nearest, own_times
-from eurosat_core.profiling.trace import Trace
-
-__all__ = ["OperatorRow", "operator_table"]
+from eurosat_core.profiling.trace import HIDDEN, HOST_KINDS, Trace, count_around, nearest, own_times
 
 Mask = npt.NDArray[np.bool_]
 

@@ -1,24 +1,10 @@
-"""What is recorded: the profiler's schedule, with a word for every step, and the settings of those steps.
-
-Importing this module does not import torch, so a plan can be checked and drawn before it is loaded.
-"""
+"""Which steps a profile records, and what it tells while it does."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.training.config import TrainConfig, recipe_config
-
-__all__ = [
-    "MAX_RECORDED",
-    "MAX_STEPS",
-    "QUIET_PROFILER",
-    "PlanStep",
-    "ProfilePlan",
-    "StepPhase",
-    "profile_config",
-    "profile_problem",
-]
 
 StepPhase = Literal["wait", "warmup", "active"]
 
@@ -177,3 +163,54 @@ def profile_problem(config: TrainConfig) -> str:
 
 def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileStarted:
+    """The network stands on its device and the first step comes next. cycles: traces to be written."""
+
+    kind: ClassVar[str] = "profile_started"
+    steps: int
+    cycles: int
+    parameters: int
+    trainable_parameters: int
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileStep:
+    """One step was made. `step` and `cycle` count from 1; `seconds` is the time since the profile began."""
+
+    kind: ClassVar[str] = "profile_step"
+    phase: StepPhase
+    step: int
+    cycle: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TraceDone:
+    """A cycle's trace was written: its file's name and size (gzip)."""
+
+    kind: ClassVar[str] = "trace"
+    cycle: int
+    file: str
+    size_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileDone:
+    """The plan was carried out to its end. `seconds` is all of it."""
+
+    kind: ClassVar[str] = "profile_done"
+    steps: int
+    cycles: int
+    seconds: float
+
+
+ProfileEvent = ProfileStarted | ProfileStep | TraceDone | ProfileDone
+KINDS: dict[str, type[ProfileEvent]] = {
+    each.kind: each for each in (ProfileStarted, ProfileStep, TraceDone, ProfileDone)
+}

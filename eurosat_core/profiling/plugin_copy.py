@@ -16,9 +16,7 @@ import orjson
 from eurosat_core.profiling.columns import ALIASES, MAX_TIME, Columns, Kind
 from eurosat_core.profiling.document import Document
 from eurosat_core.profiling.stream import TraceSource, pieces
-from eurosat_core.profiling.times import plausible_times
-
-__all__ = ["plugin_copy"]
+from eurosat_core.profiling.trace import plausible_times
 
 _RUNTIME = re.compile(r".*runtime|.*_driver")
 _STEP = "ProfilerStep#"

@@ -3,6 +3,8 @@
 The five parts of every step are annotated by name; a DataLoader adds its own annotation. Between two events the
 profiler may be recording: it is started, stepped and stopped by its methods, and no context manager is open across a
 `yield`. Whoever pulls reports nothing during recorded steps, for that would stand in the trace.
+
+Whether the profiler can see what a GPU does: where its counters (CUPTI) are blocked, a trace has no kernels.
 """
 
 import gzip
@@ -16,22 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from eurosat_core.data.batches import Batch, BatchSource
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, TrainingError
-from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
-from eurosat_core.profiling.plan import ProfilePlan, profile_problem
-from eurosat_core.training.augmentation import Augmentation
+from eurosat_core.profiling.plan import (
+    ProfileDone,
+    ProfileEvent,
+    ProfilePlan,
+    ProfileStarted,
+    ProfileStep,
+    TraceDone,
+    profile_problem,
+)
+from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.dropout import DropoutState
 from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import split_for, tile_source
-
-__all__ = ["PARTS", "CycleRecorded", "Pull", "activities_for", "record", "trace_file"]
 
 PARTS = ("eurosat.load", "eurosat.copy", "eurosat.forward", "eurosat.backward", "eurosat.update")
 """The names under which the parts of every step stand in the trace, in their order."""
@@ -261,3 +268,22 @@ def _operators(finished: "profile") -> list[dict[str, Any]]:
         }
         for each in finished.key_averages()
     ]
+
+
+def kernels_problem(device: str) -> str:
+    """Profile one training step on a GPU; a sentence when no kernel of it was recorded, empty when some were.
+
+    Initialises the device in this process. What the device itself reports as an error is told in the sentence, too.
+    """
+    if device == "mps":
+        return "PyTorch’s profiler has no eyes on Apple’s GPUs: a profile shows the CPU’s side only."
+    try:
+        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(10)).to(device)
+        tiles = torch.zeros(4, 3, 64, 64, device=device)
+        network(tiles)  # loads the libraries, which need not stand in the trace
+        with profile(activities=activities_for(torch.device(device))) as recorded:  # waits for the device at its end
+            network(tiles).sum().backward()
+        seen = sum(each.self_device_time_total for each in recorded.key_averages())
+    except (RuntimeError, AssertionError) as error:
+        return f"A step could not be profiled on {device}: {str(error).strip().splitlines()[0]}"
+    return "" if seen > 0 else f"PyTorch’s profiler recorded no GPU kernel of a step on {device}."

@@ -9,8 +9,6 @@ from eurosat_core.profiling.columns import Ints, Kind
 from eurosat_core.profiling.trace import Trace
 from eurosat_core.wording import count
 
-__all__ = ["Steps", "find_steps"]
-
 _STEP = re.compile(r"ProfilerStep#(\d{1,18})$", re.ASCII)
 # A last step with fewer than this share of the device events of the one before was cut off by the recording's end.
 WHOLE_STEP = 0.8

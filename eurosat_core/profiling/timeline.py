@@ -9,11 +9,8 @@ import numpy as np
 
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.columns import Ints, Kind
-from eurosat_core.profiling.nesting import count_around
 from eurosat_core.profiling.steps import find_steps
-from eurosat_core.profiling.trace import DEVICE_WORK, Trace
-
-__all__ = ["Bar", "Timeline", "TimelineLane", "step_timeline"]
+from eurosat_core.profiling.trace import DEVICE_WORK, Trace, count_around
 
 # A chart is about so many dots wide: what is shorter cannot be seen.
 _DOTS = 1000

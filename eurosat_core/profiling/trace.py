@@ -1,4 +1,8 @@
-"""A profiler trace in memory: every event with a duration as a row of arrays, in order of time.
+"""Which events of a trace lie where they can have happened: recorders write times of 0, and clocks that differ.
+
+Which host event contains which: the tree of calls on each thread, as torch's own profiler builds it.
+
+A profiler trace in memory: every event with a duration as a row of arrays, in order of time.
 
 Reads what Kineto writes, of any year: PyTorch on NVIDIA, AMD and Intel GPUs, or on the CPU alone.
 """
@@ -17,12 +21,192 @@ import numpy.typing as npt
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.columns import ANNOTATION_NAMES, Columns, Floats, Ints, Kind, Lane, Memory
 from eurosat_core.profiling.document import Document
-from eurosat_core.profiling.nesting import nearest, own_times, parents
 from eurosat_core.profiling.stream import TraceSource, pieces
-from eurosat_core.profiling.times import plausible_times
 from eurosat_core.wording import count, listed
 
-__all__ = ["DeviceProperties", "Kind", "Trace", "read_trace"]
+Mask = npt.NDArray[np.bool_]
+
+# Microseconds. A device works on when the host is done, and its clock may be a little off: both are less than this.
+_FAR = 1e6
+_LONGEST = 3600e6
+# Of device events alone those are strange that stand apart from the others and are so few of them.
+_FEW = 0.1
+
+
+@dataclass(frozen=True)
+class Plausible:
+    """Which events are kept, and from when to when (µs) whatever belongs to them can be."""
+
+    kept: Mask
+    low: float
+    high: float
+
+
+def plausible_times(time: Floats, duration: Floats, on_device: Mask) -> Plausible:
+    """Leave out events at time 0 when all others are far from it, and device events far from all of the host's.
+
+    time, duration: µs, usable numbers. Never leaves out everything. What a device does right behind its own earlier
+    work is near, however long that took.
+    """
+    real = time > 0
+    kept = duration <= max(_LONGEST, 10 * _span(time[real & ~on_device] if (real & ~on_device).any() else time[real]))
+    if not kept.any():
+        kept[:] = True
+    host = kept & ~on_device
+    reference = host if host.any() else kept.copy()
+    later = time[reference & (time > 0)]
+    if len(later) and later.min() > max(_span(later), _FAR):
+        kept &= (time > 0) | (time + duration >= later.min())
+        reference &= kept
+    if not host.any():
+        reference = _together(time, reference)
+    low, high = float(time[reference].min()), float((time + duration)[reference].max())
+    far = max(_span(time[reference]), _FAR)
+    kept &= ~on_device | (time >= low - far)
+    device = _in_order(time, kept & on_device)
+    reach = np.maximum.accumulate(np.concatenate([[high], (time + duration)[device]]))[:-1]
+    apart = np.flatnonzero(time[device] > reach + far)
+    if len(apart):
+        kept[device[apart[0] :]] = False
+    last = float((time + duration)[kept].max())
+    return Plausible(kept, low - far, max(high, last) + far)
+
+
+def _span(time: Floats) -> float:
+    return float(time.max() - time.min()) if len(time) else 0.0
+
+
+def _in_order(time: Floats, chosen: Mask) -> Ints:
+    """The rows of the chosen events, in order of time."""
+    rows = np.flatnonzero(chosen)
+    return rows[np.argsort(time[rows], kind="stable")]
+
+
+def _together(time: Floats, chosen: Mask) -> Mask:
+    """Of the chosen events those that are not apart from nearly all of them."""
+    rows = _in_order(time, chosen)
+    groups = np.cumsum(np.concatenate([[0], np.diff(time[rows]) > 10 * _FAR]))
+    sizes = np.bincount(groups)
+    found = np.zeros(len(time), np.bool_)
+    found[rows[(sizes >= _FEW * len(rows))[groups]]] = True
+    return found if found.any() else chosen
+
+
+HOST_KINDS = (Kind.OPERATOR, Kind.ANNOTATION, Kind.RUNTIME, Kind.PYTHON, Kind.OVERHEAD)
+# Which torch's profiler leaves out of its tree.
+HIDDEN = frozenset(
+    {
+        "profiler::_record_function_enter",
+        "profiler::_record_function_enter_new",
+        "profiler::_record_function_exit",
+        "aten::is_leaf",
+        "aten::output_nr",
+        "aten::_version",
+    }
+)
+
+
+def parents(trace: "Trace") -> Ints:
+    """For each row the row of the event around it on the same thread; -1 where there is none.
+
+    An event lies in another one if it starts before that one's end and ends no later. Two that only overlap stand side
+    by side, and the later one takes what follows.
+    """
+    rows = trace.rows(*HOST_KINDS)
+    rows = rows[~trace.named(HIDDEN.__contains__)[rows]]
+    lanes = trace.lane[rows]
+    # A runtime call may bear another thread's number than the operator that made it.
+    calls = trace.kind[rows] == Kind.RUNTIME
+    makers = trace.operators_with(np.where(trace.external[rows] > 0, trace.external[rows], -1))
+    lanes = np.where(calls & (makers >= 0), trace.lane[makers], lanes)
+    found = np.full(len(trace), -1, np.int64)
+    order = np.argsort(lanes, kind="stable")
+    starts, ends = trace.start_ns[rows].tolist(), trace.end_ns[rows].tolist()
+    result = [-1] * len(rows)
+    stack: list[int] = []
+    lane = None
+    slack = trace.resolution_ns
+    lane_list = lanes.tolist()
+    for each in order.tolist():
+        if lane_list[each] != lane:
+            stack, lane = [], lane_list[each]
+        start, end = starts[each], ends[each] - slack
+        while stack:
+            above = stack[-1]
+            if start >= ends[above] or end > ends[above]:
+                stack.pop()
+            else:
+                result[each] = above
+                break
+        stack.append(each)
+    inside = np.array(result, np.int64)
+    found[rows] = np.where(inside >= 0, rows[inside], -1)
+    return found
+
+
+def own_times(trace: "Trace", parent: Ints, inside: Ints) -> Ints:
+    """Each row's duration without what its children cover, in ns and never below 0.
+
+    parent: of every row. inside: the rows that are children. Those of one parent may overlap, as Python's functions and
+    operators do, and end a rounding error after it.
+    """
+    own = trace.duration_ns.copy()
+    if not len(inside):
+        return own
+    around = parent[inside]
+    order = np.lexsort((trace.start_ns[inside], around))
+    inside, around = inside[order], around[order]
+    starts = np.maximum(trace.start_ns[inside], trace.start_ns[around])
+    ends = np.clip(trace.end_ns[inside], starts, np.maximum(trace.end_ns[around], starts))
+    # How far the earlier children of the same parent reach: by the place of each end among all ends, so that a parent's
+    # number can stand before it.
+    reached, place = np.unique(ends, return_inverse=True)
+    group = np.cumsum(np.concatenate([[0], np.diff(around) != 0]))
+    furthest = np.maximum.accumulate(group * len(reached) + place)
+    before = starts.copy()
+    same = np.flatnonzero(np.diff(group) == 0)
+    before[same + 1] = np.maximum(starts[same + 1], reached[furthest[same] % len(reached)])
+    np.subtract.at(own, around, np.maximum(ends - before, 0))
+    return np.maximum(own, 0)
+
+
+# What follows is found for all rows at once by jumping twice as far each time: even a trace of nothing but calls within
+# calls takes few rounds.
+
+
+def nearest(parent: Ints, wanted: Mask) -> Ints:
+    """For each row the nearest row around it that is wanted; -1 for none."""
+    nobody = len(parent)
+    above = np.append(np.where(parent < 0, nobody, parent), nobody)
+    hop = np.where(np.append(wanted, True), np.arange(nobody + 1), above)
+    found = _to_the_end(hop)[above[:-1]]
+    return np.where(found == nobody, -1, found)
+
+
+def outermost(parent: Ints, wanted: Mask) -> Ints:
+    """For each row the outermost row around it that is wanted; the row itself where there is none."""
+    above = nearest(parent, wanted)
+    return _to_the_end(np.where(above < 0, np.arange(len(parent)), above))
+
+
+def count_around(parent: Ints, counted: Mask) -> Ints:
+    """How many of the rows around each row are counted."""
+    nobody = len(parent)
+    hop = np.append(np.where(parent < 0, nobody, parent), nobody)
+    number = np.append(counted, False).astype(np.int64)[hop]
+    while (hop != nobody).any():
+        number, hop = number + number[hop], hop[hop]
+    around: Ints = number[:-1]
+    return around
+
+
+def _to_the_end(hop: Ints) -> Ints:
+    while True:
+        further = hop[hop]
+        if (further == hop).all():
+            return hop
+        hop = further
+
 
 DEVICE_WORK = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
 # With so large a share of the device's events left out, its figures say little.

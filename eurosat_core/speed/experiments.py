@@ -1,19 +1,77 @@
-"""The tips for more speed, each as an experiment: what is compared, what can be guessed, what each outcome says.
+"""The Speed page's experiments: what each changes, and the terms it speaks in."""
 
-The sentences say what an outcome means; which outcome it is, only the measurement decides. No torch here.
-"""
-
+import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.models.catalog import changed_baseline
 from eurosat_core.models.layers import format_network
-from eurosat_core.models.presets import changed_baseline
-from eurosat_core.speed.experiment_terms import Experiment, Option, home_device
 from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
 
-__all__ = ["EXPERIMENTS", "experiment", "experiment_problem", "plan_experiment"]
+Figure = Literal["tiles", "work"]
+
+GUESSES: dict[str, tuple[float, float]] = {
+    "slower": (0.0, 0.95),
+    "about the same": (0.95, 1.05),
+    "up to twice as fast": (1.05, 2.0),
+    "more than twice as fast": (2.0, math.inf),
+}
+"""What can be guessed of the focus against the reference: the factors that each choice covers (from, below)."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One value of an experiment: its label, what it changes, and whether it is also trained to an accuracy."""
+
+    label: str
+    changes: dict[str, Any]
+    learns: bool = True
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One change, measured. tip: which of the tutorial's four it is, 0 for what that leaves out.
+
+    question: a guess about `focus` against `reference` (labels of `options`). figure: what is compared: tiles per
+    second, or for networks of different sizes the arithmetic per second (`work`). base: settings that all options
+    share. seconds: of timed steps per device, in so many `rounds`. outcomes: what it means if the focus is faster, the
+    same, slower. misconception: what it puts right. needs_gpu: why it says nothing without one; empty where it does.
+    """
+
+    name: str
+    title: str
+    tip: int
+    question: str
+    setting: str
+    options: tuple[Option, ...]
+    reference: str
+    focus: str
+    outcomes: dict[Outcome, str]
+    misconception: str
+    base: dict[str, Any] = field(default_factory=dict)
+    model: str = "baseline"
+    figure: Figure = "tiles"
+    seconds: float = 25.0
+    rounds: int = SweepPlan().rounds
+    target_accuracy: float | None = None
+    accuracy_seconds: float = 12.0
+    needs_gpu: str = ""
+
+
+def home_device(devices: Sequence[str]) -> str:
+    """The device whose worker measures: the GPU where there is one, for its worker can compute on the CPU as well."""
+    return next((each for each in devices if each != "cpu"), "cpu")
+
+
+def guess_ratio(guess: str) -> tuple[float, float]:
+    """The factors that a guess covers. Raises `ConfigError` for a guess that is none."""
+    if guess not in GUESSES:
+        raise ConfigError(f"“{guess}” cannot be guessed. Choose one of: {', '.join(GUESSES)}.")
+    return GUESSES[guess]
 
 
 def _wider(times: int) -> dict[str, Any]:

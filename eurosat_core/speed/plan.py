@@ -1,28 +1,13 @@
-"""What is measured: the settings that are held against each other, how often, and in how many seconds.
-
-Importing this module does not import torch, so a plan can be checked and shown before it is loaded.
-"""
+"""What a measurement compares, in which order and for how long, and what it tells while it runs."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count, device_name
-
-__all__ = [
-    "LEAST_ROUNDS",
-    "LIMITS_MODELS",
-    "LIMITS_SECONDS",
-    "SWEPT",
-    "Cell",
-    "SweepPlan",
-    "free_sweep",
-    "plan_limits",
-    "sweep_problem",
-]
 
 LEAST_ROUNDS = 6
 """Rounds that are made whatever the time: with fewer a difference cannot be told from chance (`speed.verdict`)."""
@@ -258,3 +243,68 @@ def plan_limits(devices: Iterable[str], batch_sizes: Sequence[int] = (40, 256), 
         for size in batch_sizes
     )
     return SweepPlan(cells, "limits", "", seconds=seconds * len(places), steps=1, limits=True).checked()
+
+
+SweepPhase = Literal["prepare", "train", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """The measurement begins. planned_seconds: how long it was said to take."""
+
+    kind: ClassVar[str] = "sweep_started"
+    cells: int
+    rounds: int
+    planned_seconds: float
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsDone:
+    """The limits of a device were measured."""
+
+    kind: ClassVar[str] = "limits"
+    device: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnDone:
+    """A cell (its number in the plan, from 0) had its turn in a round (from 1; round 0 prepares).
+
+    tiles_per_second: of this turn alone. seconds: since the measurement began.
+    """
+
+    kind: ClassVar[str] = "turn"
+    phase: SweepPhase
+    cell: int
+    round: int
+    seconds: float
+    tiles_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """How far a cell's short training has come: accuracy on validation tiles after so many seconds of training."""
+
+    kind: ClassVar[str] = "learned"
+    cell: int
+    seconds: float
+    accuracy: float
+    train_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepDone:
+    """The plan was carried out to its end. `seconds` is all of it."""
+
+    kind: ClassVar[str] = "sweep_done"
+    rounds: int
+    seconds: float
+
+
+SweepEvent = SweepStarted | LimitsDone | TurnDone | Learned | SweepDone
+KINDS: dict[str, type[SweepEvent]] = {
+    each.kind: each for each in (SweepStarted, LimitsDone, TurnDone, Learned, SweepDone)
+}

@@ -1,18 +1,138 @@
-"""How long a step should take, from what its operations need and what the device can do at most.
+"""What a step should take by its operations and the device's limits, and where a GPU overtakes the CPU."""
 
-An operation takes as long as its arithmetic or as its traffic with memory, whichever is longer (the roofline), at the
-rates that were calibrated for its kind of layer; besides, every one has to be launched. On a CPU that happens one
-after the other; a GPU computes while the processor launches what follows, so there the slower of the two counts.
-"""
-
+import math
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
 
-from eurosat_core.speed.limits import Limits, between
-from eurosat_core.speed.operations import Operation, step_operations
-from eurosat_core.speed.predicted import Bottleneck, Portion, Prediction
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from eurosat_core.models.catalog import build_model, changed_baseline
+from eurosat_core.models.layers import format_network
+from eurosat_core.speed.result import Bottleneck, CellResult, Limits, Portion, Prediction, SweepResult, between
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.network import make_optimizer, set_mode
 
-__all__ = ["FRESH_FROM", "predict_step", "prediction_problem"]
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: its kind (a key of `Limits.rates`, or `elementwise`), in which part of the step, and how large.
+
+    size: what its rate depends on: channels of a convolution, rows of a matrix; else bytes. operations: arithmetic,
+    where that can be what takes the time. read, written: bytes. largest: bytes of the largest tensor that it makes.
+    """
+
+    kind: str
+    part: str
+    size: float
+    operations: float
+    read: float
+    written: float
+    largest: float
+
+
+class _Recorder(TorchDispatchMode):
+    """Notes every operation while it is open. part: of the step, set by whoever goes through it."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.part = "forward"
+        self.found: list[Operation] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func.name().partition("::")[2].partition(".")[0]
+        if name not in _NOTHING:
+            self.found.append(_operation(name, self.part, args, out))
+        return out
+
+
+# Other views of the same numbers, and what torch does for its own book-keeping.
+_NOTHING = frozenset(
+    (
+        *("detach", "t", "view", "expand", "_unsafe_view", "unsqueeze", "squeeze", "permute", "transpose", "alias"),
+        *("as_strided", "empty", "empty_like", "lift_fresh", "select", "slice", "reshape", "flatten"),
+        *("_record_function_enter_new", "_record_function_exit"),
+    )
+)
+_KINDS = {
+    "max_pool2d_with_indices": "pool",
+    "max_pool2d_with_indices_backward": "pool_backward",
+    "avg_pool2d": "pool",
+    "avg_pool2d_backward": "pool_backward",
+    "native_batch_norm_backward": "norm_backward",
+    "bernoulli_": "random",
+}
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, list | tuple):
+        for each in values:
+            yield from _tensors(each)
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _operation(name: str, part: str, args: Any, out: Any) -> Operation:
+    read = sum(_bytes(each) for each in _tensors(args))
+    made = [_bytes(each) for each in _tensors(out)]
+    written = sum(made)
+    fresh = 0 if name.endswith("_") else max(made, default=0)  # in place: no memory is taken
+    kind, size, operations = _KINDS.get(name, "elementwise"), float(read + written), 0.0
+    if name == "convolution":
+        kind, size, operations = _convolution(args[0], args[1], out, args[8])
+    elif name == "convolution_backward":
+        gradient, data, weight, groups, wanted = args[0], args[1], args[2], args[9], args[10]
+        kind, size, once = _convolution(data, weight, gradient, groups)
+        kind, operations = f"{kind}_backward", once * (int(wanted[0]) + int(wanted[1]))
+    elif name in ("mm", "addmm"):
+        one, other = args[-2:] if name == "mm" else args[1:3]
+        kind, size = "linear", float(min(one.shape[0], one.shape[1], other.shape[1]))
+        operations = 2.0 * one.shape[0] * one.shape[1] * other.shape[1]
+    elif name == "native_batch_norm":
+        kind = "norm" if args[5] else "norm_frozen"
+    return Operation(kind, part, size, operations, float(read), float(written), float(fresh))
+
+
+def _convolution(data: Tensor, weight: Tensor, out: Tensor, groups: int) -> tuple[str, float, float]:
+    filters, channels, rows, columns = weight.shape
+    operations = 2.0 * out.numel() * channels * rows * columns
+    if groups > 1 and channels == 1:
+        return "depthwise", float(groups), operations
+    return "convolution", math.sqrt(channels * filters), operations
+
+
+def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
+    """All operations of one training step of `config`, in their order."""
+    with torch.device("meta"):
+        network = build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
+        tiles = torch.empty(config.batch_size, 3, 64, 64)
+        labels = torch.empty(config.batch_size, dtype=torch.int64)
+    set_mode(network, config, training=True)
+    optimizer = make_optimizer(config, network)
+    recorder = _Recorder()
+    # Two steps: in the first one the optimizer makes what it keeps.
+    for _ in range(2):
+        recorder.found.clear()
+        with recorder:
+            recorder.part = "forward"
+            loss = functional.cross_entropy(network(tiles), labels)
+            recorder.part = "backward"
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            recorder.part = "update"
+            optimizer.step()
+    return recorder.found
+
 
 FRESH_FROM = 32 * 2**20
 """Bytes from which on a CPU's allocator takes memory from the system anew, and gives it back, each time.
@@ -115,3 +235,91 @@ def _rate(operation: Operation, limits: Limits) -> float | None:
     if operation.size > limits.rates[f"{operation.kind}_large"][-1][0]:  # so many channels were not calibrated twice
         return rate
     return between(((_SMALL, rate), (_LARGE, large)), max(operation.written, operation.read / 2, 1.0))
+
+
+By = Literal["batch_size", "model_size"]
+_BATCHES = tuple(2**power for power in range(11))
+_FILTERS = (1, 2, 4, 8, 16)  # times the baseline's
+
+
+@dataclass(frozen=True)
+class Overtaking:
+    """From where on the second device is faster: `at` (a batch size, or operations per tile).
+
+    kind: `at`; `always` or `never` within what was looked at; `unknown`, for the `reason`. points: (size, the second's
+    tiles per second as a multiple of the first's). basis: `measured` or `predicted`.
+    """
+
+    kind: Literal["at", "always", "never", "unknown"]
+    by: By
+    basis: Literal["measured", "predicted"]
+    at: float | None = None
+    points: tuple[tuple[float, float], ...] = ()
+    reason: str = ""
+
+
+def overtaking(points: Sequence[tuple[float, float]]) -> tuple[Literal["at", "always", "never"], float | None]:
+    """Where the ratio of (size, ratio) points rises above 1 for the last time, on logarithmic axes."""
+    ordered = sorted(points)
+    if ordered[-1][1] < 1:
+        return "never", None
+    for (small, low), (large, high) in reversed(list(pairwise(ordered))):
+        if low < 1 <= high:
+            share = -math.log(low) / (math.log(high) - math.log(low))
+            return "at", math.exp(math.log(small) + share * math.log(large / small))
+    return "always", None
+
+
+def _found(
+    points: Sequence[tuple[float, float]], by: By, basis: Literal["measured", "predicted"], reason: str
+) -> Overtaking:
+    if len(points) < 2:
+        return Overtaking("unknown", by, basis, reason=reason)
+    kind, at = overtaking(points)
+    return Overtaking(kind, by, basis, at, tuple(sorted(points)))
+
+
+def overtaking_measured(result: SweepResult, by: By, gpu: str, cpu: str = "cpu") -> Overtaking:
+    """From the cells of a measurement that both devices made."""
+    points = []
+    for label in result.labels:
+        one, other = result.cell(label, cpu), result.cell(label, gpu)
+        if one is None or other is None or one.tiles_per_second is None or other.tiles_per_second is None:
+            continue
+        size = _size(other, by)
+        if size:
+            points.append((size, other.tiles_per_second.median / one.tiles_per_second.median))
+    reason = "Both devices must have measured at least two sizes. Choose both, and measure again."
+    return _found(points, by, "measured", reason)
+
+
+def _size(cell: CellResult, by: By) -> float:
+    return float(cell.config.batch_size) if by == "batch_size" else cell.operations / cell.config.batch_size
+
+
+def overtaking_predicted(cpu: Limits | None, gpu: Limits | None, by: By, config: TrainConfig) -> Overtaking:
+    """From the limits of both devices: batches of `config`'s model, or the baseline with ever more filters."""
+    if cpu is None or gpu is None:
+        missing = "the CPU" if cpu is None else "a GPU"
+        reason = f"The limits of {missing} were not measured, so nothing can be said about which is faster when."
+        return Overtaking("unknown", by, "predicted", reason=reason)
+    sizes: list[tuple[TrainConfig, Callable[[TrainConfig], float]]] = (
+        [(replace(config, batch_size=size), lambda one: float(one.batch_size)) for size in _BATCHES]
+        if by == "batch_size"
+        else [(_wider(config, times), _operations_per_tile) for times in _FILTERS]
+    )
+    points = []
+    for each, size in sizes:
+        one, other = predict_step(each, cpu), predict_step(each, gpu)
+        if one is not None and other is not None:
+            points.append((size(each), one.seconds / other.seconds))
+    return _found(points, by, "predicted", "Only steps in float32 that take their tiles from memory are predicted.")
+
+
+def _wider(config: TrainConfig, times: int) -> TrainConfig:
+    network = format_network(changed_baseline((6 * times, 16 * times)))
+    return replace(config, model="custom", network=network)
+
+
+def _operations_per_tile(config: TrainConfig) -> float:
+    return sum(each.operations for each in step_operations(config, 10)) / config.batch_size

@@ -1,21 +1,154 @@
-"""What a measurement leaves behind, as `sweep.json`: every turn of every cell, and what follows from them.
-
-The typed reader checks every value, for the file may come from another lab.
-"""
+"""What a measurement found, as it is kept, and what it means for a whole training."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.speed.limits import Limits
-from eurosat_core.speed.predicted import Prediction
-from eurosat_core.speed.reading import number, text
-from eurosat_core.speed.turns import Learning, Spread, Turn, breakdown, spread_of
-from eurosat_core.speed.verdict import Verdict, compare_turns
+from eurosat_core.speed.verdict import (
+    Learning,
+    Spread,
+    Turn,
+    Verdict,
+    breakdown,
+    compare_turns,
+    number,
+    spread_of,
+    text,
+    whole,
+)
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import count
 
-__all__ = ["SWEEP_FILE", "CellResult", "SweepResult"]
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one device, each the best of several tries.
+
+    matmul: operations per second (a multiplication and its addition are two) of large matrices, by precision.
+    bandwidth: bytes per second, read and written, by the size in bytes of what is gone through. host_to_device: bytes
+    per second from `pageable` and from `pinned` memory to a GPU, empty on a CPU. launch_seconds: what one operation
+    costs before it computes anything. fresh_seconds: per byte of memory that the system has to give anew. load_seconds:
+    to take one decoded tile from memory and normalise it. rates: for each kind of layer what was calibrated, as
+    (size, operations or bytes per second) pairs; `prediction` says what the sizes are.
+    """
+
+    device: str
+    threads: int
+    matmul: dict[str, float] = field(default_factory=dict)
+    bandwidth: tuple[tuple[float, float], ...] = ()
+    host_to_device: dict[str, float] = field(default_factory=dict)
+    launch_seconds: float = 0.0
+    fresh_seconds: float = 0.0
+    load_seconds: float = 0.0
+    rates: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def memory_bandwidth(self) -> float | None:
+        """Bytes per second of data too large for any cache; None where nothing was measured."""
+        return self.bandwidth[-1][1] if self.bandwidth else None
+
+    def rate(self, kind: str, size: float) -> float | None:
+        """The calibrated rate of a kind of layer at this size; None where there is none."""
+        return between(self.rates[kind], size) if self.rates.get(kind) else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Limits":
+        """Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` for values that are none."""
+        return cls(
+            device=text(values["device"]),
+            threads=whole(values["threads"], 1),
+            matmul=_figures(values["matmul"]),
+            bandwidth=_pairs(values["bandwidth"]),
+            host_to_device=_figures(values["host_to_device"]),
+            launch_seconds=number(values["launch_seconds"]),
+            fresh_seconds=number(values["fresh_seconds"]),
+            load_seconds=number(values["load_seconds"]),
+            rates={text(kind): _pairs(each) for kind, each in values["rates"].items()},
+            seconds=number(values["seconds"]),
+        )
+
+
+def _figures(values: Mapping[str, Any]) -> dict[str, float]:
+    return {text(name): number(value, above=0) for name, value in values.items()}
+
+
+def _pairs(values: Sequence[Any]) -> tuple[tuple[float, float], ...]:
+    return tuple((number(size, above=0), number(rate, above=0)) for size, rate in values)
+
+
+def between(pairs: Sequence[tuple[float, float]], size: float) -> float:
+    """The rate at a size, from rates at others: a straight line between neighbours on log axes, level beyond."""
+    if size <= pairs[0][0]:
+        return pairs[0][1]
+    for (small, low), (large, high) in pairwise(pairs):
+        if size <= large:
+            share = math.log(size / small) / math.log(large / small)
+            return math.exp(math.log(low) + share * math.log(high / low))
+    return pairs[-1][1]
+
+
+Bottleneck = Literal["compute", "memory", "overhead", "loading"]
+BOTTLENECKS = ("compute", "memory", "overhead", "loading")
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What one kind of layer takes of a step: its seconds, operations, bytes, and how many launches it makes."""
+
+    kind: str
+    seconds: float
+    operations: float
+    bytes: float
+    launches: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds of a step as they follow from a device's limits, and what they are mostly spent on.
+
+    by: seconds by what limits them (`compute`, `memory`, `overhead`, `loading`). parts: by part of the step. portions:
+    by kind of layer, the longest first.
+    """
+
+    seconds: float
+    bottleneck: Bottleneck
+    by: dict[str, float]
+    parts: dict[str, float]
+    portions: tuple[Portion, ...]
+
+    def error(self, measured_seconds: float) -> float:
+        """How many times too long (above 1) or too short (below 1) the prediction is."""
+        return self.seconds / measured_seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**vars(self), "portions": [list(vars(each).values()) for each in self.portions]}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "Prediction":
+        """Raises `ValueError`, `KeyError` or `TypeError` for values that are none."""
+        if values["bottleneck"] not in BOTTLENECKS:
+            raise ValueError("a bottleneck that is none")
+        return cls(
+            number(values["seconds"], above=0),
+            values["bottleneck"],
+            {text(name): number(value) for name, value in values["by"].items()},
+            {text(name): number(value) for name, value in values["parts"].items()},
+            tuple(
+                Portion(text(kind), number(seconds), number(operations), number(size), whole(launches))
+                for kind, seconds, operations, size, launches in values["portions"]
+            ),
+        )
+
 
 SWEEP_FILE = "sweep.json"
 _FORMAT = 1
@@ -191,3 +324,45 @@ class SweepResult:
         """The same with other values in one cell (its number in the plan)."""
         cells = [replace(each, **changes) if number == at else each for number, each in enumerate(self.cells)]
         return replace(self, cells=tuple(cells))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Seconds of a whole training. low, high: from the quartiles of its steps. basis: what it rests on."""
+
+    seconds: float
+    low: float
+    high: float
+    epochs: int
+    train_steps: int
+    validation_steps: int
+    timed_steps: int
+    basis: str
+
+
+def project(cell: CellResult, train_tiles: int, validation_tiles: int, epochs: int) -> Projection | None:
+    """The training of a cell on so many tiles, from its timed steps; None where either phase was not measured.
+
+    Before the first step its network is made and the loader workers of both phases start: measured for the first of
+    them, and counted once.
+    """
+    train, validation = cell.step_seconds, cell.validation_step_seconds
+    if train is None or validation is None:
+        return None
+    steps = -(-train_tiles // cell.config.batch_size), -(-validation_tiles // cell.config.batch_size)
+
+    def total(figure: str) -> float:
+        # The last batch of a phase is a smaller one: tiles count, not steps.
+        spent: float = getattr(train, figure) * train_tiles + getattr(validation, figure) * validation_tiles
+        return cell.start_seconds + epochs * spent / cell.config.batch_size
+
+    basis = (
+        f"Projected from {_timed(train, 'training')} and {_timed(validation, 'validation')}: "
+        f"{count(epochs, 'epoch')} of {steps[0]:,} and {steps[1]:,} steps."
+    )
+    timed = train.steps + validation.steps
+    return Projection(total("median"), total("low"), total("high"), epochs, *steps, timed, basis)
+
+
+def _timed(steps: Spread, phase: str) -> str:
+    return f"{steps.steps:,} timed {phase} steps in {count(steps.rounds, 'round')}"

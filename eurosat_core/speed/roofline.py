@@ -1,7 +1,4 @@
-"""Measuring the limits of a device: in about a quarter of a minute, each figure the best of many tries.
-
-The best, not the median: a limit is what the device can do when nothing else holds it up.
-"""
+"""The limits of a device, measured: arithmetic, memory, copying and starting a kernel."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,11 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eurosat_core.data.batches import Preprocessing, normalize
-from eurosat_core.speed.limits import Limits
-from eurosat_core.training.allocator import keep_freed_memory
-from eurosat_core.training.tally import wait_for
-
-__all__ = ["measure_limits"]
+from eurosat_core.speed.result import Limits
+from eurosat_core.training.evaluation import wait_for
+from eurosat_core.training.threads import keep_freed_memory
 
 Pairs = tuple[tuple[float, float], ...]
 """(size, rate) pairs."""

@@ -1,30 +1,222 @@
-"""The steps of one setting, ready to be timed turn by turn: its network, its tiles, and what a training does with them.
+"""Batches for timed steps, so many for each turn, with nothing prepared outside it.
+
+A DataLoader's workers go on preparing batches after the last one that was asked for, and would do so while another
+setting is timed. So each turn is a whole pass over just as many tiles as it takes: then the workers come to an end.
+
+Clocks for the parts of steps: they never make a device wait while it is timed.
+
+On a CPU the time is read between the parts. On a CUDA GPU events are put into its stream between them and read when
+the turn is over: what the GPU was waiting for then counts to the part in which it waited, and what it did beside
+something else counts nowhere twice. On other devices only a whole turn is timed.
+
+The steps of one setting, ready to be timed turn by turn: its network, its tiles, and what a training does with them.
 
 Network, step and sums are those of the training loop, so that what is timed is the work of a training.
 """
 
 import gc
 import time
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from eurosat_core.data.batches import Batch
-from eurosat_core.data.tiles import TileSet
-from eurosat_core.speed.clocks import NO_CLOCK, Clock, clock_for
-from eurosat_core.speed.feeds import Feed
-from eurosat_core.speed.turns import PARTS, Turn
-from eurosat_core.training.allocator import keep_freed_memory
-from eurosat_core.training.augmentation import Augmentation
+from eurosat_core.data.batches import VALIDATION_BATCH, Batch, BatchSource
+from eurosat_core.data.splits import Split
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.speed.verdict import PARTS, Turn
+from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.dropout import DropoutState
+from eurosat_core.training.evaluation import Tally, wait_for
 from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
 from eurosat_core.training.problems import explained
-from eurosat_core.training.tally import Tally
+from eurosat_core.training.sources import split_for, tile_source
+from eurosat_core.training.threads import keep_freed_memory
 
-__all__ = ["Stepper", "TimedSteps", "Trainer"]
+# More loader workers than cores are measured on purpose.
+warnings.filterwarnings("ignore", message="This DataLoader will create")
+
+_POOL = 6144  # tiles in memory to draw from, many times what caches hold; a GPU holds so many for every setting
+
+
+class Feed:
+    """The batches of one setting. Raises `DataError` when the tiles cannot be split as it asks.
+
+    ahead: how many batches are prepared ahead; as many are given on top of those asked for, so that the last one that
+    is timed is prepared beside others like the first.
+    """
+
+    def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
+        self._config = config
+        self._tiles = tiles
+        self._split = split_for(config, tiles)
+        self._is_loader = config.source == "loader"
+        self._source: BatchSource | None = None
+        self._passes = (0, 0)  # batches in one pass of the loader's, training and validation
+        self._endless: Iterator[Batch] | None = None
+        self.ahead = config.workers * config.prefetch if self._is_loader else 0
+
+    def open(self, train: int, validation: int) -> None:
+        """Be ready to give so many training and validation batches a turn."""
+        size = self._config.batch_size
+        passes = (train + self.ahead, validation + self.ahead if validation else 1)
+        if self._is_loader and passes != self._passes:
+            self.close()
+            part = Split(
+                _filled(self._split.train, passes[0] * size), _filled(self._split.validation, passes[1] * size)
+            )
+            # Its tiles stay in the processor's memory, so that their way to the device is a part of its own.
+            loads = replace(self._config, channels_last=False)
+            self._source = tile_source(loads, self._tiles, part, torch.device("cpu"))
+            self._passes = passes
+        elif not self._is_loader and self._source is None:
+            pool = max(size, min(len(self._split.train), _POOL))
+            judged = max(size, VALIDATION_BATCH)
+            part = Split(_filled(self._split.train, pool), _filled(self._split.validation, judged))
+            self._source = tile_source(self._config, self._tiles, part, torch.device(self._config.device))
+            self._endless = _full_batches(self._source, size)
+
+    def train(self, number: int) -> Iterator[Batch]:
+        """The training batches of a turn (number: of its round); endless where nothing is prepared ahead."""
+        assert self._source is not None
+        return self._endless or self._source.train(number + 1)
+
+    def validation(self) -> Iterator[Batch]:
+        """The validation batches of a turn; endless likewise."""
+        assert self._source is not None
+        if self._is_loader:
+            return self._source.validation()
+        return _round_and_round(self._source)
+
+    def finish(self, batches: Iterator[Batch]) -> None:
+        """Take what is left of a turn's batches, so that the loader workers come to an end."""
+        if self._is_loader:
+            for _ in batches:
+                pass
+
+    def close(self) -> None:
+        """Let go of loader workers and of tiles on the device."""
+        if self._source is not None:
+            self._source.close()
+        self._source, self._endless, self._passes = None, None, (0, 0)
+
+
+def _filled(part: Tensor, tiles: int) -> Tensor:
+    """So many tile numbers, the part's over and over."""
+    return part[torch.arange(tiles) % len(part)]
+
+
+def _full_batches(source: BatchSource, size: int) -> Iterator[Batch]:
+    epoch = 0
+    while True:
+        epoch += 1
+        yield from (each for each in source.train(epoch) if len(each.labels) == size)
+
+
+def _round_and_round(source: BatchSource) -> Iterator[Batch]:
+    while True:
+        yield from source.validation()
+
+
+class Clock(Protocol):
+    """Times the stretches between its marks."""
+
+    def start(self) -> None:
+        """Wait for the device, forget earlier marks, and set the first one."""
+        ...
+
+    def mark(self) -> None:
+        """A part ends here, and the next one begins."""
+        ...
+
+    def stop(self) -> tuple[float, list[float] | None]:
+        """Wait for the device; seconds from the first mark to the last, and of every stretch between two (or None)."""
+        ...
+
+
+class _NoClock:
+    """For steps that are not timed."""
+
+    def start(self) -> None: ...
+
+    def mark(self) -> None: ...
+
+    def stop(self) -> tuple[float, list[float] | None]:
+        return 0.0, None
+
+
+NO_CLOCK: Clock = _NoClock()
+
+
+class _HostClock:
+    """What is computed on the CPU is done when its call returns."""
+
+    def __init__(self) -> None:
+        self._marks: list[float] = []
+
+    def start(self) -> None:
+        self._marks = [time.perf_counter()]
+
+    def mark(self) -> None:
+        self._marks.append(time.perf_counter())
+
+    def stop(self) -> tuple[float, list[float] | None]:
+        stretches = [after - before for before, after in zip(self._marks, self._marks[1:], strict=False)]
+        return self._marks[-1] - self._marks[0], stretches
+
+
+class _CudaClock:
+    """Events in the stream of a CUDA GPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: list[torch.cuda.Event] = []
+
+    def start(self) -> None:
+        wait_for(self._device)
+        self._events = []
+        self.mark()
+
+    def mark(self) -> None:
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        self._events.append(event)
+
+    def stop(self) -> tuple[float, list[float] | None]:
+        wait_for(self._device)
+        pairs = zip(self._events, self._events[1:], strict=False)
+        stretches = [before.elapsed_time(after) / 1000 for before, after in pairs]
+        return sum(stretches), stretches
+
+
+class _WholeClock:
+    """Any other accelerator: the time from synchronised to synchronised."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._began = 0.0
+
+    def start(self) -> None:
+        wait_for(self._device)
+        self._began = time.perf_counter()
+
+    def mark(self) -> None:
+        pass
+
+    def stop(self) -> tuple[float, list[float] | None]:
+        wait_for(self._device)
+        return time.perf_counter() - self._began, None
+
+
+def clock_for(device: torch.device) -> Clock:
+    """The clock for what is computed on this device."""
+    if device.type == "cpu":
+        return _HostClock()
+    return _CudaClock(device) if device.type == "cuda" else _WholeClock(device)
+
 
 _IN_TURN = 2  # untimed steps at the beginning of a turn: caches hold what another setting left there
 _SLOW_STEP = 0.25  # seconds: one of these is enough to fill caches many times over

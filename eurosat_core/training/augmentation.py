@@ -1,9 +1,12 @@
 """New views of the same tiles, made on the tiles' own device between the source and the network.
 
 A satellite tile has no up and no left: turned or mirrored it is as likely to be seen, and its class is the same.
+
+What dropout draws, the same for the same seed.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -12,8 +15,6 @@ from torch.nn import functional
 from eurosat_core.data.batches import Batch
 from eurosat_core.models.catalog import TILE_STD, model_entry
 from eurosat_core.training.config import TrainConfig
-
-__all__ = ["Augmentation", "in_every_symmetry", "in_other_colours", "in_symmetries", "side_at"]
 
 SYMMETRIES = 8
 """Ways to lay a square onto itself: four turns, each also mirrored."""
@@ -107,3 +108,40 @@ class Augmentation:
         if self._config.colour_jitter:
             tiles = in_other_colours(tiles, self._config.colour_jitter, self._deviation, generator)
         return Batch(tiles, batch.labels)
+
+
+class DropoutState:
+    """The generator that dropout draws from, kept apart from everybody else's: the same for the same seed.
+
+    Dropout can only draw from its device's global generator, so that one's state is exchanged around each step: a run
+    that stands still in the meantime may share it with another one. On a GPU, too, the state lies in the processor's
+    memory, so nothing waits for the GPU.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._generator = _global_generator(device)
+        self._state = self._generator.get_state()
+        with self.drawing():
+            self._generator.manual_seed(seed)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """While open, what draws from the global generator draws from this one."""
+        outside = self._generator.get_state()
+        self._generator.set_state(self._state)
+        try:
+            yield
+        finally:
+            self._state = self._generator.get_state()
+            self._generator.set_state(outside)
+
+
+def _global_generator(device: torch.device) -> torch.Generator:
+    """Each device has one of its own; of a GPU, there must be something on it already."""
+    match device.type:
+        case "cuda":
+            return torch.cuda.default_generators[device.index]
+        case "mps":
+            return torch.mps._get_default_mps_generator()
+        case _:
+            return torch.default_generator

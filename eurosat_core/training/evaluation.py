@@ -1,13 +1,19 @@
-"""Judging a network on tiles: predictions, accuracy, precision and recall, and what is mistaken for what."""
+"""Judging a network on tiles: predictions, accuracy, precision and recall, and what is mistaken for what.
 
+What a training counts as it goes: loss and accuracy of a phase, and the memory it holds; waiting for a device.
+"""
+
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
-__all__ = ["ClassScore", "Evaluation", "MacroScore", "Predictions", "evaluate_predictions"]
+from eurosat_core.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -142,3 +148,67 @@ def evaluate_predictions(true: Tensor, predicted: Tensor, class_names: Sequence[
         },
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
+
+
+def predictions_to_bytes(predictions: Predictions) -> bytes:
+    """What a run stores as `predictions.npz`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        tiles=predictions.tiles.numpy(),
+        true=predictions.true.numpy(),
+        predicted=predictions.predicted.numpy(),
+        confidence=predictions.confidence.numpy(),
+    )
+    return buffer.getvalue()
+
+
+def predictions_from_bytes(content: bytes) -> Predictions:
+    """What a run stored as `predictions.npz`. Raises `RunError` when it is damaged."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            parts = {name: torch.from_numpy(arrays[name]) for name in ("tiles", "true", "predicted", "confidence")}
+    except Exception as error:  # a damaged archive raises whatever its damage hits first
+        raise RunError("The run's predictions are damaged. Train again to see them.") from error
+    return Predictions(**parts)
+
+
+@dataclass
+class Tally:
+    """Sums over one phase, kept on the device so that adding to them does not wait for it."""
+
+    loss: Tensor
+    right: Tensor
+    tiles: int = 0
+
+    @classmethod
+    def on(cls, device: torch.device) -> "Tally":
+        """Nothing yet."""
+        return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
+
+    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """One batch more: its mean loss, scores [B, classes] and labels [B]."""
+        self.loss += loss.detach() * len(labels)
+        self.right += (scores.detach().argmax(1) == labels).sum()
+        self.tiles += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy per tile; waits for the device."""
+        return self.loss.item() / self.tiles, self.right.item() / self.tiles
+
+
+def wait_for(device: torch.device) -> None:
+    """Until the device has done all it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Bytes held on the device; for a CPU, of this process."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.current_allocated_memory()
+    return int(psutil.Process().memory_info().rss)

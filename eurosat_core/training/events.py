@@ -8,22 +8,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from eurosat_core.errors import RunError
 
-__all__ = [
-    "KINDS",
-    "AnyEvent",
-    "EpochDone",
-    "Event",
-    "FeaturesDone",
-    "Finished",
-    "FormChosen",
-    "Phase",
-    "Started",
-    "StepDone",
-    "ThreadsChanged",
-    "event_from_dict",
-    "event_to_dict",
-    "parse_event",
-]
+FORWARD_SHARE = 1 / 3
+"""Going forward only, as in validation, next to a training step: forward, and twice that backward."""
 
 Phase = Literal["train", "validation"]
 

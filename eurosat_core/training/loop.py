@@ -14,14 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from eurosat_core.data.batches import Batch, BatchSource
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.models.pretrained import learning_layer, trained_part
-from eurosat_core.training.allocator import keep_freed_memory
-from eurosat_core.training.augmentation import Augmentation
+from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.dropout import DropoutState
-from eurosat_core.training.evaluation import Predictions
+from eurosat_core.training.evaluation import Predictions, Tally, memory_bytes
 from eurosat_core.training.events import (
     EpochDone,
     Event,
@@ -48,10 +46,7 @@ from eurosat_core.training.network import (
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
-from eurosat_core.training.tally import Tally, memory_bytes
-from eurosat_core.training.threads import ThreadGovernor
-
-__all__ = ["Checkpoint", "Pull", "split_for", "train"]
+from eurosat_core.training.threads import ThreadGovernor, keep_freed_memory
 
 REPORT_SECONDS = 0.1
 

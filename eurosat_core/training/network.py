@@ -8,32 +8,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import load_weights, weights_problem
 from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
 from eurosat_core.settings import load_settings
 from eurosat_core.training.augmentation import in_every_symmetry
-from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.schedules import rate_share
-
-__all__ = [
-    "autocast",
-    "evaluation_batches",
-    "kept_tensors",
-    "loss_of",
-    "lowered",
-    "make_network",
-    "make_optimizer",
-    "make_schedule",
-    "missing_weights",
-    "predict",
-    "preprocessing_for",
-    "scores_of",
-    "set_mode",
-    "stand_in",
-    "without_lone_tile",
-]
+from eurosat_core.training.config import TrainConfig, rate_share
 
 
 def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:

@@ -14,16 +14,14 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.nn import functional
 
-from eurosat_core.data.tiles import TILE_SIDE
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.check import checked_network
 from eurosat_core.models.layout import breaks_channels_last
 from eurosat_core.training.config import AUTO, TrainConfig
+from eurosat_core.training.evaluation import wait_for
 from eurosat_core.training.network import autocast, stand_in
-from eurosat_core.training.tally import wait_for
-
-__all__ = ["FORMS", "Choice", "Form", "Why", "choose", "filled", "form_key", "known_choice", "resolved"]
 
 Why = Literal["faster", "slower", "no_instructions", "emulated", "not_tried"]
 """Why float32 or bfloat16: bfloat16 was faster, or was not; the device has no instructions for it, or only emulates it;

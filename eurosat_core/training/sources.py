@@ -6,16 +6,13 @@ import torch
 from torch import Tensor
 
 from eurosat_core.data.batches import BatchSource, LoaderSource, MemorySource
-from eurosat_core.data.place import parts_of
-from eurosat_core.data.splits import Split, make_place_split, make_split
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.splits import Split, make_place_split, make_split, parts_of
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.frozen import FeatureCache, FeatureSource
 from eurosat_core.training.network import preprocessing_for
 from eurosat_core.training.problems import shared_memory_problem
-
-__all__ = ["feature_source", "split_for", "tile_source"]
 
 
 def split_for(config: TrainConfig, tiles: TileSet) -> Split:

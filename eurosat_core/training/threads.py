@@ -1,14 +1,6 @@
-"""How many CPU threads a training computes with: as many as it can really have, looked at again while it runs.
+"""How many CPU threads a training takes while it runs, and the memory that its allocator keeps."""
 
-The threads of a training wait for each other in every layer. Where one of them has to share its core with another
-process, all of them wait for the scheduler's next time slice: on two cores beside one busy process two threads of the
-baseline were half to a third as fast as one (batch 40, float32: 460 to 625 tiles a second against 1,200 to 1,300; alone
-2,050 to 2,450), beside two busy ones 220 to 720 against 840 to 890, and with two loader workers 970 against 1,430.
-
-What did not help as much: threads that sleep while they wait (`OMP_WAIT_POLICY=passive`: a fifth slower alone, 925
-beside one process), and threads that spin for less long (`GOMP_SPINCOUNT=1000`: the same).
-"""
-
+import ctypes
 import math
 import time
 from collections.abc import Callable
@@ -16,8 +8,6 @@ from collections.abc import Callable
 import torch
 
 from eurosat_core.cores import CoreMeter, Load, usable_cores
-
-__all__ = ["ThreadGovernor"]
 
 _LOOK_SECONDS = 1.0
 _MOMENT_SECONDS = 0.05
@@ -77,3 +67,32 @@ class ThreadGovernor:
         elif busy < given_up - 1 + _RAISE_BELOW:
             given_up = math.ceil(max(busy - _RAISE_BELOW, 0.0))
         return max(1, self.most - given_up)
+
+
+KEEPING = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+"""The same for a process that is still to be started, where threads share one heap as well."""
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+
+
+def keep_freed_memory() -> None:
+    """Have this process keep freed memory from now on. Does nothing where the C library is not glibc."""
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_MMAP_MAX, 0)
+
+
+def give_back_memory() -> None:
+    """Give the system what is free now, so that it does not stay with a process that computes nothing."""
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(None)
+        return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+    except (OSError, TypeError):  # Windows
+        return None

@@ -14,22 +14,6 @@ import streamlit as st
 from eurosat_core.errors import RunError
 from pages.parts import session
 
-__all__ = [
-    "code_diff",
-    "glossary",
-    "guess",
-    "guessed",
-    "guesses",
-    "header",
-    "misconception",
-    "next_page",
-    "parse_sections",
-    "plain",
-    "saw",
-    "show_pytorch",
-    "text",
-]
-
 _COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
 _LESSONS = Path(__file__).parents[2] / "assets" / "lessons"
 

@@ -6,15 +6,13 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
+from eurosat_core.analysis import pace, training
 from eurosat_core.charts import training as charts
 from eurosat_core.errors import RunError
-from eurosat_core.lab import frames, pace
-from eurosat_core.lab.history import History
 from eurosat_core.lab.jobs import Command
-from eurosat_core.lab.run_record import RunRecord, State
+from eurosat_core.runs.history import History, progress
+from eurosat_core.runs.record import RunRecord, State
 from pages.parts import lesson, session
-
-__all__ = ["ask", "asked", "draw", "is_own", "status", "waiting"]
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
 _POLL_SECONDS = 0.7
@@ -84,7 +82,7 @@ def _bar(record: RunRecord, history: History) -> None:
     """How far the run is, and the time left."""
     if not record.is_active or record.state == "queued":
         return
-    done = frames.progress(history)
+    done = progress(history)
     if history.started is None:
         text = "Getting ready: the network goes to its device, the first tiles are fetched…"
     elif history.features is not None and history.latest is None:
@@ -258,12 +256,12 @@ def _curves(record: RunRecord, history: History) -> None:
     """Four charts. Key, spec and axes stay the same while rows are added, so that they grow without flicker."""
     classes = max(len(record.tiles.class_names), 2)
     epochs = record.config.epochs
-    loss = frames.curve_frame(history, "loss", classes)
-    accuracy = frames.curve_frame(history, "accuracy", classes)
+    loss = training.curve_frame(history, "loss", classes)
+    accuracy = training.curve_frame(history, "accuracy", classes)
     left, right = st.columns(2)
     left.vega_lite_chart(
         loss,
-        charts.curves("loss", epochs, classes, frames.loss_ceiling(loss, classes)),
+        charts.curves("loss", epochs, classes, training.loss_ceiling(loss, classes)),
         key="run_loss",
         alt="Loss of training and validation over the epochs, with the line of chance",
     )
@@ -273,21 +271,21 @@ def _curves(record: RunRecord, history: History) -> None:
         key="run_accuracy",
         alt="Accuracy of training and validation over the epochs, with the line of chance",
     )
-    speed = frames.speed_frame(history)
+    speed = training.speed_frame(history)
     if speed.empty:
         return
-    until = frames.axis_ceiling(float(speed["seconds"].max()), least=5.0)
+    until = training.axis_ceiling(float(speed["seconds"].max()), least=5.0)
     left, right = st.columns(2)  # a row of its own: on a phone, loss and accuracy come first
     highest = {name: float(speed[name].max()) for name in ("tiles_per_second", "memory_mb")}
     left.vega_lite_chart(
         speed,
-        charts.over_time("tiles_per_second", until, frames.axis_ceiling(highest["tiles_per_second"], 100.0)),
+        charts.over_time("tiles_per_second", until, training.axis_ceiling(highest["tiles_per_second"], 100.0)),
         key="run_speed",
         alt="Tiles per second of training and validation over time",
     )
     right.vega_lite_chart(
         speed,
-        charts.over_time("memory_mb", until, frames.axis_ceiling(highest["memory_mb"], 10.0)),
+        charts.over_time("memory_mb", until, training.axis_ceiling(highest["memory_mb"], 10.0)),
         key="run_memory",
         alt="Memory in use over time",
     )

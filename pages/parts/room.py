@@ -8,8 +8,6 @@ from eurosat_core.lab.doctor import Check
 from eurosat_core.training.config import TrainConfig
 from pages.parts import lesson, session
 
-__all__ = ["draw", "no_runs", "sentence"]
-
 _MARKS = {
     "ready": ":green[:material/check_circle:]",
     "missing": ":orange[:material/do_not_disturb_on:]",

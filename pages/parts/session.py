@@ -13,25 +13,6 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 
-__all__ = [
-    "MAX_NICKNAME",
-    "chosen_device",
-    "current_kind",
-    "current_run",
-    "is_reserved",
-    "keep_in_url",
-    "lab",
-    "leave_last",
-    "leave_run",
-    "newly_chosen",
-    "nickname",
-    "open_run",
-    "page_run",
-    "rename",
-    "start_over",
-    "url_parameters",
-]
-
 MAX_NICKNAME = 24
 _NICKNAME = "nickname"
 _RUN = "run"

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
+from eurosat_core.analysis.race import RACE
 from eurosat_core.devices import Device
-from eurosat_core.lab.race import RACE
-from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import bytes_text, count, device_name, percent
 from pages.parts import lesson, session

@@ -7,10 +7,8 @@ import streamlit as st
 
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from pages.parts import lesson
-
-__all__ = ["class_label", "row_of", "seed", "small_png", "titles_of"]
 
 _SMALL = 4  # times enlarged; drawn at less, so that tiles stay crisp
 _SMALL_WIDTH = 112  # three side by side on a phone, six beside the sidebar of a laptop

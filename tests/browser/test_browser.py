@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import TimeoutError
 
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 pytestmark = pytest.mark.browser
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from tests.browser.test_browser import go_to

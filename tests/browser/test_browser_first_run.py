@@ -11,7 +11,7 @@ import pytest
 
 from bench.busy import busy_processes
 from bench.server import app_server, wait_for_tiles
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
 

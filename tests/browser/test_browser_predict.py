@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eurosat_core.analysis.prediction import answer_words
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor
-from eurosat_core.lab.predict_words import answer_words
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.browser.test_browser_convolution import choose, press
 from tests.browser.waiting import click_in, drawn, give

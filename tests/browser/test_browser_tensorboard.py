@@ -9,10 +9,10 @@ import psutil
 import pytest
 from fake_engine import epoch_done, eventually, finished, started, step
 
-from eurosat_core.lab.recorded_profile import recorded_trace
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.recorded import recorded_trace
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 from tests.browser.conftest import watched_window
 from tests.browser.test_browser import go_to

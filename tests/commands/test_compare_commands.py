@@ -9,7 +9,7 @@ import pytest
 from bundle_makers import stored_run
 
 from eurosat_core.cli import main
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 
 CPU = TrainConfig(epochs=2, source="memory")

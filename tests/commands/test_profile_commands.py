@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from command_line import ask, folder, places
 
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line; `places` is for every test here
 

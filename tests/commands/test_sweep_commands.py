@@ -8,8 +8,8 @@ from command_line import Ask, ask, places
 
 from eurosat_core.cli import main
 from eurosat_core.devices import probe_devices
-from eurosat_core.lab.bundles import import_bundle
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.bundles import import_bundle
+from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import recipe_config
 
@@ -94,9 +94,9 @@ def test_what_cannot_be_measured_is_one_line(ask: Ask, arguments: tuple[str, ...
 def test_a_demo_is_recorded_and_imported_elsewhere(
     ask: Ask, folder: str, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eurosat_core.lab import demo
+    from eurosat_core.commands import record_demo
 
-    monkeypatch.setattr(demo, "QUICK", demo.Demo(epochs=1, tiles=40, race_seconds=0.5))
+    monkeypatch.setattr(record_demo, "QUICK", record_demo.Demo(epochs=1, tiles=40, race_seconds=0.5))
     bundle = places / "demo.zip"
     status, result, said = ask("record-demo", "--to", str(bundle), "--quick", "--data", folder)
     devices = sum(each.available for each in probe_devices())

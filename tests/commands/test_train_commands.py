@@ -4,7 +4,7 @@ import pytest
 import torch
 from command_line import ask, folder, places
 
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line; `places` is for every test here
 

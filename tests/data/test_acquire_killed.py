@@ -80,7 +80,7 @@ import sys, threading
 from pathlib import Path
 
 from eurosat_core.data import acquire, archive
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote
 
 archive._REPORT_EVERY = acquire._REPORT_EVERY = 1
 

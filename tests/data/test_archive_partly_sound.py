@@ -14,7 +14,7 @@ from zip_makers import DEFLATED, UTF8, Entry, jpeg, tree_entries, write_zip, zip
 
 from eurosat_core.data import archive as module
 from eurosat_core.data.archive import unpack_pictures
-from eurosat_core.data.left_out import LeftOut
+from eurosat_core.data.decoding import LeftOut
 
 __all__ = ["place"]  # a fixture of unpacking_place, used here
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from eurosat_core.data.band_tiff import BAND_ORDERS, FIRST_THREE, read_bands, tiff_layout
+from eurosat_core.data.deep_tiff import BAND_ORDERS, FIRST_THREE, read_bands, tiff_layout
 from eurosat_core.data.uploads import read_picture
 from eurosat_core.errors import DataError
 from tests.tiff_makers import DEFLATE, make_tiff, pillow_lzw

@@ -21,10 +21,11 @@ from eurosat_core.data.batches import (
     Preprocessing,
     epoch_order,
     normalize,
+    warm_loader_workers,
 )
-from eurosat_core.data.loader_workers import warm_loader_workers
 from eurosat_core.data.splits import Split, make_split
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 from tests.tiff_makers import make_tiff
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eurosat_core.data.colour import GUESSES, ColourTest, colour_sentence, colour_test
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 
 
 def test_classes_that_differ_in_colour_are_sorted(small_tiles: TileSet) -> None:

@@ -20,8 +20,7 @@ from file_server import (
 from served_archive import CONTENT, NAME, folder, keep_part, part, sentence_of, server
 
 from eurosat_core.data import download as module
-from eurosat_core.data.download import Stopped, checksum_of, download
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote, Stopped, checksum_of, download
 
 __all__ = ["folder", "part", "server"]  # fixtures of served_archive, used here
 

@@ -18,8 +18,7 @@ from file_server import Answer, FileServer, Serve, cut_after, endless, file_serv
 from served_archive import CONTENT, NAME, folder, keep_part, part, sentence_of, server
 
 from eurosat_core.data import download as module
-from eurosat_core.data.download import download
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote, download
 from eurosat_core.errors import DataError
 
 __all__ = ["folder", "part", "server"]  # fixtures of served_archive, used here

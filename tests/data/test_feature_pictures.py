@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eurosat_core.data import feature_pictures as pictures
+from eurosat_core.data import pictures
 
 BELOW, ZERO, ABOVE = (5, 48, 97), (247, 247, 247), (179, 88, 6)
 

@@ -1,6 +1,6 @@
 """What a set does without: one line for each kind."""
 
-from eurosat_core.data.left_out import LeftOut, Tally, left_out_text
+from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
 
 
 def test_one_and_many_are_worded() -> None:

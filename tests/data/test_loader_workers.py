@@ -11,11 +11,10 @@ import pytest
 import torch
 from fake_engine import eventually
 
-from eurosat_core.data import loader_workers
-from eurosat_core.data.batches import LoaderSource, Preprocessing
-from eurosat_core.data.loader_workers import warm_loader_workers, worker_context
+from eurosat_core.data import batches
+from eurosat_core.data.batches import LoaderSource, Preprocessing, warm_loader_workers, worker_context
 from eurosat_core.data.splits import make_split
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from tests.lab.test_server_death import gone
 
 ROOT = Path(__file__).parents[2]
@@ -39,12 +38,12 @@ time.sleep(600)
 
 
 def test_no_fork_server_no_warming(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader_workers, "_HAS_FORKSERVER", False)
+    monkeypatch.setattr(batches, "_HAS_FORKSERVER", False)
     warm_loader_workers()  # nothing to do, nothing breaks
     assert worker_context().get_start_method() == "spawn"
 
 
-@pytest.mark.skipif(not loader_workers._HAS_FORKSERVER, reason="this system has no fork server")
+@pytest.mark.skipif(not batches._HAS_FORKSERVER, reason="this system has no fork server")
 def test_from_its_first_moment_a_worker_is_deaf_to_interrupts() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     warm_loader_workers()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from file_server import FileServer, cut_after, plain
 
-from eurosat_core.data import place as module
-from eurosat_core.data.download import Stopped
+from eurosat_core.data import splits as module
+from eurosat_core.data.download import PLACE_LISTS, Remote, Stopped
 from eurosat_core.data.listing import list_pictures
-from eurosat_core.data.place import (
+from eurosat_core.data.splits import (
     ABSENT,
     PARTS,
     adopt_lists,
@@ -25,7 +25,6 @@ from eurosat_core.data.place import (
     import_lists,
     parts_of,
 )
-from eurosat_core.data.remote import PLACE_LISTS, Remote
 from eurosat_core.errors import DataError
 
 Patch = pytest.MonkeyPatch

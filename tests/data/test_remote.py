@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torchvision.datasets import EuroSAT, eurosat
 
-from eurosat_core.data import remote as module
-from eurosat_core.data.remote import PLACE_LISTS, eurosat_archive
+from eurosat_core.data import download as module
+from eurosat_core.data.download import PLACE_LISTS, eurosat_archive
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eurosat_core.data.scale import FULL_BYTE, Range, in_eight_bits, range_of
+from eurosat_core.data.deep_tiff import FULL_BYTE, Range, in_eight_bits, range_of
 from eurosat_core.data.tiles import open_tiles
 from tests.tiff_makers import make_tiff
 

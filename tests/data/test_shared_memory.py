@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from eurosat_core.data import shared_memory
-from eurosat_core.data.shared_memory import free_shared_memory, loader_bytes
+from eurosat_core.training import problems
+from eurosat_core.training.problems import free_shared_memory, loader_bytes
 
 ROOT = Path(__file__).parents[2]
 TILE = 3 * 64 * 64 * 4
@@ -52,11 +52,11 @@ def test_without_workers_nothing_is_handed_over() -> None:
 
 def test_free_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(shared_memory, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(problems, "SHARED_MEMORY", tmp_path)
     status = namedtuple("status", "f_bavail f_frsize")
     monkeypatch.setattr(os, "statvfs", lambda _place: status(16, 4096), raising=False)
     assert free_shared_memory() == 65_536
-    monkeypatch.setattr(shared_memory, "SHARED_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(problems, "SHARED_MEMORY", tmp_path / "none")
     assert free_shared_memory() == 0, "workers cannot even be started then"
     monkeypatch.setattr(sys, "platform", "darwin")
     assert free_shared_memory() is None

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eurosat_core.data import frames
-from eurosat_core.data.frames import AXES, axis_values, class_histogram_frame, scatter_frame, tiles_in_box
+from eurosat_core.charts import tiles as frames
+from eurosat_core.charts.tiles import AXES, axis_values, class_histogram_frame, scatter_frame, tiles_in_box
 from eurosat_core.data.statistics import (
     BINS,
     Statistics,
@@ -21,7 +21,8 @@ from eurosat_core.data.statistics import (
     save_statistics,
     unusualness,
 )
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 
 

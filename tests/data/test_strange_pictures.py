@@ -14,8 +14,7 @@ from PIL import Image
 
 from eurosat_core.data.acquire import import_pictures
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.data.tiling import STRETCHES, cut
-from eurosat_core.data.uploads import read_picture
+from eurosat_core.data.uploads import STRETCHES, cut, read_picture
 from eurosat_core.errors import DataError
 from tests.png_makers import deep_png, png_that_claims
 from tests.tiff_makers import DEFLATE, make_tiff

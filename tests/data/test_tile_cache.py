@@ -14,7 +14,8 @@ from PIL import Image
 from tile_folders import decodings, small_place
 
 from eurosat_core.data import tile_cache as module
-from eurosat_core.data.tiles import TileSet, open_cached, open_tiles
+from eurosat_core.data.tile_cache import TileSet, open_cached
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 
 __all__ = ["decodings", "small_place"]  # fixtures of tile_folders, used here

@@ -17,7 +17,8 @@ from torchvision.transforms import Resize
 from eurosat_core.data import tile_cache as module
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.decoding import decode_picture
-from eurosat_core.data.tiles import TileSet, find_place, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 

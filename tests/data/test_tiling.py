@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from eurosat_core.data.made_up import MADE_UP
-from eurosat_core.data.tiling import MOST_ACROSS, STRETCHES, coarser, cut, lay_out, stretched
-from eurosat_core.data.uploads import Picture
+from eurosat_core.data.pictures import MADE_UP
+from eurosat_core.data.uploads import MOST_ACROSS, STRETCHES, Picture, coarser, cut, lay_out, stretched
 
 AS_IT_IS, STRETCHED = STRETCHES
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eurosat_core.data.band_tiff import FIRST_THREE
+from eurosat_core.data.deep_tiff import FIRST_THREE
 from eurosat_core.data.uploads import MOST_BYTES, MOST_PIXELS, read_picture
 from eurosat_core.errors import DataError
 from tests.png_makers import png_that_claims

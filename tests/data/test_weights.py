@@ -9,7 +9,7 @@ import torch
 from torchvision.models import VGG11_BN_Weights
 
 from eurosat_core.data import weights as module
-from eurosat_core.data.remote import Remote
+from eurosat_core.data.download import Remote
 from eurosat_core.data.weights import (
     WEIGHTS,
     download_weights,

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 from fake_engine import CONFIG, tiles_used
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
-from eurosat_core.lab.claim import claim
-from eurosat_core.lab.queue import Waiting
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.lab.queue import Waiting, claim
+from eurosat_core.runs.store import RunStore
 
 
 def test_a_claimed_run_is_running_and_locked_until_it_is_let_go(tmp_path: Path, small_tiles: TileSet) -> None:

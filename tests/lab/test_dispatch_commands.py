@@ -22,7 +22,7 @@ from fake_engine import (
 from filelock import FileLock
 
 from eurosat_core.lab.jobs import Command
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 
 def test_stop_while_it_waits(open_fake: OpenFake) -> None:

@@ -23,7 +23,7 @@ from fake_engine import (
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab import dispatch
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 
 def test_the_worker_dies(open_fake: OpenFake) -> None:

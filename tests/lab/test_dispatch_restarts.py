@@ -23,10 +23,10 @@ from fake_engine import (
     wait_for_state,
 )
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 
 
 def test_a_restart_keeps_the_queue_and_marks_what_ran(open_fake: OpenFake) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fake_engine import CPU, GPU, NO_GPU
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab import doctor
 from eurosat_core.lab.doctor import (
     CPU_ONLY_INSTALL,

@@ -15,12 +15,12 @@ import pytest
 import torch
 from fake_engine import CONFIG, eventually, lab_settings, refused, wait_for_state
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.engine import DaskEngine
-from eurosat_core.lab.form_words import choice_of
 from eurosat_core.lab.lab import Lab, open_lab
-from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.choices import choice_of
 from eurosat_core.training.config import recipe_config
 
 pytestmark = pytest.mark.engine

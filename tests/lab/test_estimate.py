@@ -7,7 +7,7 @@ from fake_engine import SPEEDS
 from eurosat_core.lab import estimate as rooms
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import TrainConfig
 
 MACS = {

@@ -13,14 +13,14 @@ from torch import nn
 
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import Pixels
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab import inspection
 from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, Inspector
-from eurosat_core.lab.kept_epochs import epoch_file
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.lab.train import epoch_file
 from eurosat_core.models.recorded import recorded_network
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.network import make_network, preprocessing_for
 
 

@@ -11,17 +11,18 @@ import torch
 from fake_engine import CONFIG, eventually
 
 from eurosat_core.data.batches import MemorySource
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
-from eurosat_core.lab import jobs, train_job
+from eurosat_core.lab import jobs
+from eurosat_core.lab import train as train_job
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
-from eurosat_core.lab.train_job import predictions_from_bytes
 from eurosat_core.models.catalog import build_model
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import evaluate_predictions
+from eurosat_core.training.evaluation import evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
-from eurosat_core.training.loop import preprocessing_for, split_for
+from eurosat_core.training.network import preprocessing_for
 from eurosat_core.training.problems import DeviceError
+from eurosat_core.training.sources import split_for
 
 LONG = replace(CONFIG, epochs=200)
 

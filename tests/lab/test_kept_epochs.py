@@ -9,10 +9,10 @@ import pytest
 import torch
 from fake_engine import CONFIG, OpenFake, wait_for_state
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
-from eurosat_core.lab.kept_epochs import MAX_BYTES, epoch_file, kept_bytes, kept_problem
+from eurosat_core.lab.train import MAX_BYTES, epoch_file, kept_bytes, kept_problem
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone
 

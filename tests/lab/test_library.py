@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from fake_engine import CONFIG, FakeEngine, eventually, lab_settings, raising, refused
 
-from eurosat_core.data import acquire, place, tiles
+from eurosat_core.data import acquire, splits, tiles
 from eurosat_core.data.acquire import Stage
 from eurosat_core.data.download import Stopped
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.lab import library as module
 from eurosat_core.lab.lab import Lab
@@ -38,7 +38,7 @@ def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(tiles, "open_tiles", open_tiles)
     monkeypatch.setattr(module, "open_tiles", open_tiles)
-    monkeypatch.setattr(place, "download_lists", lambda *_: None)
+    monkeypatch.setattr(splits, "download_lists", lambda *_: None)
     lab = Lab(replace(lab_settings(tmp_path, None), cache=tmp_path / "cache"), FakeEngine()).open()
     eventually(lambda: lab.tiles().tile_set)
     yield lab
@@ -117,7 +117,7 @@ def test_tiles_without_lists_are_tiles_all_the_same(lab: Lab, own_tiles: Path, m
     monkeypatch.setattr(
         acquire, "download_pictures", lambda _r, cache, report, _s: acquire.import_pictures(own_tiles, cache)
     )
-    monkeypatch.setattr(place, "download_lists", raising(DataError("The lists cannot be reached.")))
+    monkeypatch.setattr(splits, "download_lists", raising(DataError("The lists cannot be reached.")))
     lab.library.fetch("tiles", "ada")
     fetch = ended(lab)
     assert fetch.stage == "done" and "cannot be reached" in fetch.problem
@@ -182,7 +182,7 @@ def test_the_split_by_place_says_why_it_cannot_be_had(
     lists = lab.settings.cache / "spatial"
     lists.mkdir()
     for part, number in (("train", 1), ("val", 2), ("test", 3)):
-        (lists / place.PLACE_LISTS[part].name).write_text(f"Forest_{number}.jpg")
+        (lists / splits.PLACE_LISTS[part].name).write_text(f"Forest_{number}.jpg")
     assert lab.library.place_problem() == ""
     assert sorted(lab.library.place_parts().tolist(), reverse=True)[:3] == [2, 1, 0]
     assert lab.submit(replace(CONFIG, split="place"), "ada").state == "queued"

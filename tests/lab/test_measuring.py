@@ -25,14 +25,15 @@ from fake_engine import (
 )
 
 from eurosat_core.cores import Load
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
-from eurosat_core.lab import calibration, measuring
+from eurosat_core.lab import calibration
+from eurosat_core.lab import calibration as measuring
 from eurosat_core.lab.calibration import known_speeds, measure_speed
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
 from eurosat_core.models.catalog import CATALOG
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.precision import FORMS
 

@@ -12,16 +12,16 @@ from fake_engine import CONFIG, OpenFake, wait_for_state
 from PIL import Image
 
 from eurosat_core.data.batches import normalize
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab import inspection, predict
 from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor, Wanted
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models.recorded import recorded_network
-from eurosat_core.models.where_looked import where_looked
+from eurosat_core.models.saliency import where_looked
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.network import make_network, preprocessing_for
 from tests.lab.test_inspection import run_with
 

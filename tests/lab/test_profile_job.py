@@ -9,20 +9,26 @@ import pytest
 import torch
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, refused, running, wait_for_state
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.events import event_from_dict, event_to_dict
-from eurosat_core.lab.frames import progress, seconds_left
-from eurosat_core.lab.history import History, ProfileHistory
+from eurosat_core.lab.estimate import estimate_profile
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
-from eurosat_core.lab.profile_estimate import estimate_profile
-from eurosat_core.lab.profile_job import OPERATORS_FILE
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.lab.profile import OPERATORS_FILE
 from eurosat_core.profiling import record as record_module
-from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
-from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.profiling.plan import (
+    ProfileDone,
+    ProfileEvent,
+    ProfilePlan,
+    ProfileStarted,
+    ProfileStep,
+    TraceDone,
+    profile_config,
+)
+from eurosat_core.runs.history import History, ProfileHistory, event_from_dict, progress, seconds_left
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import event_to_dict
 
 PROFILED = profile_config("baseline", workers=0)
 PLAN = ProfilePlan(wait=0, warmup=1, active=2, repeat=2)

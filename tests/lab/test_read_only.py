@@ -26,13 +26,14 @@ from fake_engine import (
 from restricted import anothers, mounted_read_only
 
 from eurosat_core.data.acquire import acquired_place, import_pictures
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import RunError
-from eurosat_core.lab.bundles import import_bundle
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.sealed import open_test
+from eurosat_core.runs.bundles import import_bundle
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.sealed import open_test
+from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Moved, Settings
 
 KEPT_FROM = pytest.mark.parametrize("kept_from", [anothers, mounted_read_only])
@@ -45,7 +46,7 @@ from pathlib import Path
 
 from eurosat_core.cli import main
 from eurosat_core.data.acquire import acquired_place
-from eurosat_core.data.place import has_lists
+from eurosat_core.data.splits import has_lists
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.data.weights import find_weights
 from eurosat_core.settings import load_settings
@@ -152,9 +153,9 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
                 return _usual(path, *arguments, **options)
 
             monkeypatch.setattr(Path, name, refuse)
-        monkeypatch.setattr("eurosat_core.lab.runs.FileLock", lambda *_, **__: _Unlockable())
-        monkeypatch.setattr("eurosat_core.lab.runs.shutil.rmtree", lambda *_, **__: None)
-        monkeypatch.setattr("eurosat_core.lab.runs.write_problem", lambda _folder: os.strerror(errno.EROFS))
+        monkeypatch.setattr("eurosat_core.runs.store.FileLock", lambda *_, **__: _Unlockable())
+        monkeypatch.setattr("eurosat_core.runs.store.shutil.rmtree", lambda *_, **__: None)
+        monkeypatch.setattr("eurosat_core.runs.store.write_problem", lambda _folder: os.strerror(errno.EROFS))
         monkeypatch.setattr("eurosat_core.lab.doctor.write_problem", lambda _folder: os.strerror(errno.EROFS))
 
     return close
@@ -215,7 +216,7 @@ def test_a_sealed_part_stays_sealed_where_its_opening_cannot_be_noted(
     def refuse(*_arguments: Any) -> None:
         raise READ_ONLY
 
-    monkeypatch.setattr("eurosat_core.lab.runs.write_whole", refuse)
+    monkeypatch.setattr("eurosat_core.runs.store.write_whole", refuse)
     assert "sealed" in refused(lambda: open_test(lab.store, run.id))
     assert lab.run(run.id).test_opened is None
 
@@ -245,7 +246,7 @@ def test_a_file_system_without_locks_says_so(store: RunStore, used: TilesUsed, m
 
 def test_a_run_that_cannot_be_deleted(store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create(CONFIG, "ada", used)
-    monkeypatch.setattr("eurosat_core.lab.runs.shutil.rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("eurosat_core.runs.store.shutil.rmtree", lambda *_, **__: None)
     with pytest.raises(RunError, match=run.id):
         store.delete(run.id)
 

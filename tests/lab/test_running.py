@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from eurosat_core.lab.queue import Waiting
-from eurosat_core.lab.running import Running, RunningRuns
+from eurosat_core.lab.queue import Running, RunningRuns, Waiting
 
 
 def having(tmp_path: Path, *runs: tuple[str, str]) -> RunningRuns:

@@ -13,9 +13,9 @@ import psutil
 import pytest
 from fake_engine import CONFIG, ROOT, eventually, held_elsewhere, lab_settings, tiles_used, wait_for_state
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.lab import open_lab
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.store import RunStore
 
 pytestmark = pytest.mark.engine
 

@@ -11,22 +11,20 @@ from experiment_makers import put_result
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, refused, running, wait_for_state
 from sweep_makers import MEMORY, cell_of, plan_of, result_of
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.analysis.sweep import live_frame
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.bundles import import_bundle
-from eurosat_core.lab.events import event_from_dict, event_to_dict
-from eurosat_core.lab.frames import progress, seconds_left
-from eurosat_core.lab.history import History, SweepHistory
+from eurosat_core.lab.estimate import estimate_sweep, least_seconds
 from eurosat_core.lab.jobs import Control, Job, run_job
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
-from eurosat_core.lab.sweep_estimate import estimate_sweep, least_seconds
-from eurosat_core.lab.sweep_frames import live_frame
+from eurosat_core.runs.bundles import import_bundle
+from eurosat_core.runs.history import History, SweepHistory, event_from_dict, progress, seconds_left
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.speed import steps as steps_module
-from eurosat_core.speed.events import SweepDone, SweepStarted, TurnDone
 from eurosat_core.speed.experiments import plan_experiment
-from eurosat_core.speed.plan import LEAST_ROUNDS, Cell, SweepPlan
+from eurosat_core.speed.plan import LEAST_ROUNDS, Cell, SweepDone, SweepPlan, SweepStarted, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
+from eurosat_core.training.events import event_to_dict
 
 PLAN = SweepPlan(
     (Cell("8", {"batch_size": 8}), Cell("16", {"batch_size": 16})),

@@ -11,14 +11,14 @@ import pytest
 import torch
 from fake_engine import CONFIG
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import weights_problem
 from eurosat_core.lab.jobs import Job, run_job
-from eurosat_core.lab.run_record import TilesUsed
-from eurosat_core.lab.runs import RunStore
 from eurosat_core.lab.standalone import load_network
 from eurosat_core.lab.trained_weights import FILE, contents, loading_code, source
 from eurosat_core.models.catalog import CATALOG, build_model
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.network import kept_tensors
 

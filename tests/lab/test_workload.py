@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 from fake_engine import SPEEDS
 
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.workload import measured_rate, short_time, tutorials_slip
-from eurosat_core.models.catalog import build_model
+from eurosat_core.lab.calibration import measured_rate, short_time, tutorials_slip
+from eurosat_core.models.catalog import PRESETS, build_model
 from eurosat_core.models.convolution import LayerWork
-from eurosat_core.models.presets import PRESETS
 from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import Architecture, recipe_config
 from tests.run_makers import make_record
 

@@ -2,8 +2,7 @@
 
 from hypothesis import strategies as st
 
-from eurosat_core.models.layer_kinds import KINDS, Field, Value
-from eurosat_core.models.layers import Layer, parse_network
+from eurosat_core.models.layers import KINDS, Field, Layer, Value, parse_network
 
 __all__ = ["networks"]
 

@@ -5,10 +5,11 @@ import math
 import pytest
 import torch
 
-from eurosat_core.charts.models import BLOCK_COLOURS, Block, activation_curves, network_diagram, share_bars
-from eurosat_core.models.activations import activation, activation_frame, slope, weighted_sum_text
+from eurosat_core.charts.networks import BLOCK_COLOURS, Block, activation_curves, network_diagram, parameter_bars
 from eurosat_core.models.anatomy import (
     Part,
+    activation,
+    activation_frame,
     compared,
     guess_sentence,
     layer_table,
@@ -16,12 +17,14 @@ from eurosat_core.models.anatomy import (
     parts_of_reports,
     parts_of_rows,
     share_frame,
+    slope,
+    weighted_sum_text,
     where_sentence,
 )
 from eurosat_core.models.baseline import Net
+from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.check import Totals, check_network
 from eurosat_core.models.layers import parse_network, read_layer
-from eurosat_core.models.presets import BASELINE, PRESETS
 from eurosat_core.models.summary import LayerRow, summarize
 
 BASELINE_PARTS = parts_of_rows(summarize(Net()).layers)
@@ -172,5 +175,5 @@ def test_diagrams_of_any_shape_can_be_drawn() -> None:
 
 
 def test_charts_are_specs_without_data() -> None:
-    for spec in (share_bars(("1 Convolution",)), activation_curves("slope", "Slope")):
+    for spec in (parameter_bars(("1 Convolution",)), activation_curves("slope", "Slope")):
         assert "data" not in spec and "layer" in spec

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from eurosat_core.models.arithmetic import convolution_work
+from eurosat_core.models.convolution import convolution_work
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.arithmetic import convolution_work
 from eurosat_core.models.convolution import (
     FILTERS,
     LayerWork,
     Values,
     checked_plane,
+    convolution_work,
     convolve,
     layer_work,
     moved,

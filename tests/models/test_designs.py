@@ -7,8 +7,8 @@ import pytest
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models import designs
+from eurosat_core.models.catalog import BASELINE
 from eurosat_core.models.designs import KEPT, MAX_NAME, DesignStore
-from eurosat_core.models.presets import BASELINE
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.layer_kinds import KINDS
+from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.layers import (
+    KINDS,
     UNREADABLE,
     Layer,
     format_network,
@@ -15,7 +16,6 @@ from eurosat_core.models.layers import (
     read_layer,
     url_text,
 )
-from eurosat_core.models.presets import BASELINE, PRESETS
 from tests.models.network_makers import networks
 
 

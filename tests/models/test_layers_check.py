@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.models.catalog import BASELINE, EXTRA_LAYERS, PRESETS, changed_baseline
 from eurosat_core.models.check import (
     MAX_LAYERS,
     check_network,
@@ -17,7 +18,6 @@ from eurosat_core.models.check import (
     totals,
 )
 from eurosat_core.models.layers import Layer, format_network, parse_network
-from eurosat_core.models.presets import BASELINE, EXTRA_LAYERS, PRESETS, changed_baseline
 from tests.models.network_makers import networks
 
 # Text, row of the first problem (from 1), words of its sentence, and the text after its repair.
@@ -212,8 +212,8 @@ def test_every_change_of_the_baseline_can_be_trained(extra: str) -> None:
 
 def test_networks_are_checked_without_torch() -> None:
     code = (
-        "import sys; from eurosat_core.models import build, check, presets; "
-        "check.checked_network(presets.BASELINE); print('torch' in sys.modules)"
+        "import sys; from eurosat_core.models import build, catalog, check; "
+        "check.checked_network(catalog.BASELINE); print('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)

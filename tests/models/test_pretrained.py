@@ -8,9 +8,9 @@ from torch import nn
 
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import build_model, model_entry
-from eurosat_core.models.efficientnet_lite import EfficientNetLite0
-from eurosat_core.models.folding import folded_frozen_part
 from eurosat_core.models.pretrained import (
+    EfficientNetLite0,
+    folded_frozen_part,
     from_weights,
     frozen_part,
     norms_in_evaluation_mode,

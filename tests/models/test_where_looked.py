@@ -9,7 +9,7 @@ from torch.nn import functional
 from eurosat_core.models.baseline import Net
 from eurosat_core.models.build import build_network
 from eurosat_core.models.catalog import build_model
-from eurosat_core.models.where_looked import SQUARE, where_looked
+from eurosat_core.models.saliency import SQUARE, where_looked
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, new_lab,
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab, set_current_lab
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
+from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
 

@@ -10,14 +10,16 @@ import pytest
 from fake_engine import CPU, GPU, FakeEngine
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.lab.bundles import export_bundle
+from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.recorded_runs import RecordedRuns
-from eurosat_core.lab.run_record import RunRecord, TilesUsed
-from eurosat_core.lab.runs import RunStore
+from eurosat_core.runs.bundles import export_bundle
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.recorded_runs import RecordedRuns
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import Event, Finished
-from pages.parts import compare_matrices, compare_state
+from pages.parts.compare import accuracy as compare_matrices
+from pages.parts.compare import choose as compare_state
 from tests.pages.conftest import ME, App, begun, charts, epoch, keys, put, shown, unescaped, used
 from tests.pages.test_markup import EVIL, assert_harmless, evil_lab
 from tests.pages.test_train_results import keep_predictions
@@ -52,7 +54,7 @@ def pair(lab: Lab) -> tuple[RunRecord, RunRecord]:
 @pytest.fixture
 def no_bundle(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """A lab without the runs that come with it."""
-    monkeypatch.setattr(lab.lineup, "_recorded", RecordedRuns(tmp_path / "none", tmp_path / "none.zip"))
+    monkeypatch.setattr(lineup_of(lab), "_recorded", RecordedRuns(tmp_path / "none", tmp_path / "none.zip"))
     return lab
 
 
@@ -86,7 +88,7 @@ def test_before_the_first_run_the_recorded_ones_are_compared(lab: Lab, app: App)
     assert "names" in saw(test) and "more of the tiles correctly" in saw(test)
     assert text.count("Recorded elsewhere") == 2
     assert "recorded on" in text and "compare_train" in keys(test)
-    assert [lab.lineup.is_bundled(each) for each in compared(test)] == [True, True]
+    assert [lineup_of(lab).is_bundled(each) for each in compared(test)] == [True, True]
     assert drawn(test) == 2
 
 
@@ -181,7 +183,9 @@ def test_a_run_that_broke_off_is_compared_as_far_as_it_came(lab: Lab, app: App, 
     broken = put(lab, state, [*begun(), epoch(1, 0.3)])
     if state == "cancelled":
         keep_predictions(lab, broken.id)
-    test = app(PAGE, runs=",".join(each.id for each in lab.lineup.choices(ME) if not lab.lineup.is_bundled(each.id)))
+    test = app(
+        PAGE, runs=",".join(each.id for each in lineup_of(lab).choices(ME) if not lineup_of(lab).is_bundled(each.id))
+    )
     text = shown(test)
     assert state.capitalize() in text
     assert "did not get through all its epochs" in saw(test)
@@ -365,7 +369,7 @@ def test_imported_runs_are_listed_compared_and_deleted(tmp_path: Path, lab: Lab,
     values = {"summary": {"val_accuracy": 0.7, "seconds": 12.0}, "machine": {"device_name": "NVIDIA H100"}}
     away.update(record.id, state="finished", started=1.0, ended=2.0, **values)
     buffer = io.BytesIO(_bundle(away, record.id))
-    mine = lab.lineup.taken_in(buffer, ME).added[0]
+    mine = lineup_of(lab).taken_in(buffer, ME).added[0]
     test = choose(app(PAGE), PART, "bundles")
     assert "recorded on NVIDIA H100" in shown(test)
     test.button(key=f"compare_take_{mine.id}").click().run()

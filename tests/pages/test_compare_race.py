@@ -6,13 +6,13 @@ import pytest
 from fake_engine import GPU, FakeEngine, eventually, raising
 
 from eurosat_core import wording
+from eurosat_core.analysis import race
 from eurosat_core.errors import RunError
-from eurosat_core.lab import race
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.speed.events import SweepStarted, TurnDone
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.plan import SweepStarted, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, CellResult, SweepResult
-from eurosat_core.speed.turns import Turn
+from eurosat_core.speed.verdict import Turn
 from tests.pages.conftest import ME, App, charts, shown, used
 from tests.pages.test_compare_page import PAGE, choose, history, saw
 

@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab
-from pages.parts import compare_replay
+from pages.parts.compare import curves
 from tests.pages.conftest import App, charts, keys, put, shown
 from tests.pages.test_compare_page import PAGE, choose, trained
 
@@ -28,7 +28,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(compare_replay, "time", made)
+    monkeypatch.setattr(curves, "time", made)
     return made
 
 

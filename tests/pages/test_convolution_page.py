@@ -15,16 +15,16 @@ from torch.nn import functional
 
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASS_NAMES
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import BEFORE, RECORDED
-from eurosat_core.lab.kept_epochs import epoch_file
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import RunRecord
+from eurosat_core.lab.train import epoch_file
 from eurosat_core.models import recorded
 from eurosat_core.models.convolution import FILTERS
 from eurosat_core.models.recorded import recorded_network
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.network import make_network
 from tests.pages.conftest import THREE, App, put, shown, unescaped, used
 

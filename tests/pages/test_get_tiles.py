@@ -15,9 +15,9 @@ from tests.pages.conftest import ME, charts, keys, put, shown
 
 def panel() -> AppTest:
     def script() -> None:
-        from pages.parts import get_tiles
+        from pages.parts.tiles import get
 
-        get_tiles.draw()
+        get.draw()
 
     test = AppTest.from_function(script, default_timeout=30)
     test.query_params["who"] = ME
@@ -26,9 +26,10 @@ def panel() -> AppTest:
 
 def splits() -> AppTest:
     def script() -> None:
-        from pages.parts import session, split_view
+        from pages.parts import session
+        from pages.parts.tiles import views
 
-        split_view.draw(session.lab().tiles().tile_set)
+        views.draw_split(session.lab().tiles().tile_set)
 
     test = AppTest.from_function(script, default_timeout=30)
     test.query_params["who"] = ME

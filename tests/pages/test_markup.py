@@ -15,7 +15,7 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import State
+from eurosat_core.runs.record import State
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import recipe_config
 from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, used
@@ -190,7 +190,7 @@ def test_what_the_lab_refuses(
 
 
 def test_settings_that_cannot_be_used(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.parts.train_state.draft", raising(RunError(f"There is no {EVIL}.")))
+    monkeypatch.setattr("pages.parts.train.state.draft", raising(RunError(f"There is no {EVIL}.")))
     test = app("train.py")
     assert "train_start" in keys(test)
     assert_harmless(test)

@@ -8,9 +8,9 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import DataError
 from eurosat_core.lab.lab import Lab
+from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.check import check_network, first_problem
 from eurosat_core.models.layers import parse_network, url_text
-from eurosat_core.models.presets import BASELINE, PRESETS
 from tests.pages.conftest import ME, App, charts, keys, shown
 
 PAGE = Path(__file__).parents[2] / "pages" / "model.py"

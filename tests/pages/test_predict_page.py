@@ -12,14 +12,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.analysis.prediction import answer_words
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.predict_words import answer_words
-from eurosat_core.lab.run_record import RunRecord
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models import recorded
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.network import make_network
 from tests.pages.conftest import THREE, App, put, shown, unescaped
 from tests.pages.test_train_results import keep_predictions

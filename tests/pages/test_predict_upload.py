@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.analysis.prediction import answer_words
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.predict import Answers
-from eurosat_core.lab.predict_words import answer_words
 from tests.data.test_uploads import BAD
 from tests.pages.conftest import App, keys, shown, unescaped
 from tests.pages.test_predict_page import OWN, PAGE, choose, saw

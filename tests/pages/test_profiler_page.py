@@ -16,11 +16,10 @@ from trace_makers import host, kernel, step, text
 
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.profiles import RECORDED
 from eurosat_core.lab.queue import Place
-from eurosat_core.profiling.events import ProfileStarted, ProfileStep, TraceDone
-from eurosat_core.profiling.plan import ProfilePlan, profile_config
-from pages.parts import profiler_choose
+from eurosat_core.profiling.plan import ProfilePlan, ProfileStarted, ProfileStep, TraceDone, profile_config
+from eurosat_core.runs.profiles import RECORDED
+from pages.parts.profiler import record as profiler_choose
 from tests.pages.conftest import ME, THREE, App, address, charts, keys, look_at, put, says
 
 PARTS = ("overview", "operators", "kernels", "memory", "timeline", "compare", "advice", "tutorial")
@@ -83,7 +82,7 @@ def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_damaged_example_gets_a_sentence(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from eurosat_core.lab import recorded_profile as module
+    from eurosat_core.runs import recorded as module
 
     module.recorded_profile.cache_clear()
     monkeypatch.setattr(module, "_FILE", tmp_path / "gone")

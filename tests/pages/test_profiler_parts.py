@@ -9,8 +9,8 @@ from trace_makers import host, kernel, step, text
 
 from eurosat_core.lab.lab import Lab
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
-from tests.pages.conftest import ME, App, charts, keys
-from tests.pages.test_profiler_page import address, look, opened, says, upload
+from tests.pages.conftest import ME, App, address, charts, keys, says
+from tests.pages.test_profiler_page import look, opened, upload
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_the_timeline_of_another_step_and_of_a_stretch(on_gpu):
 
 
 def test_a_reading_is_not_repeated_for_a_click(lab: Lab, on_cpu, monkeypatch: pytest.MonkeyPatch):
-    from eurosat_core.lab import profiles
+    from eurosat_core.runs import profiles
 
     monkeypatch.setattr(profiles, "read_trace", None)
     for part in ("operators", "timeline", "advice"):

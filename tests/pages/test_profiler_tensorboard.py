@@ -6,10 +6,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.lab import tensorboard
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.tensorboard import TensorBoardState
-from pages.parts.profiler_tensorboard import address
+from eurosat_core.tensorboard import process
+from eurosat_core.tensorboard.process import TensorBoardState
+from pages.parts.profiler.advice import address
 from tests.pages.conftest import THREE, App, put, shown
 
 
@@ -18,7 +18,7 @@ def link(test: AppTest) -> Any:
 
 
 def test_what_is_in_it_and_the_way_there(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorboard, "plugin_installed", lambda: True)
+    monkeypatch.setattr(process, "plugin_installed", lambda: True)
     put(lab, "finished", THREE)
     test = app("profiler.py")
     assert link(test).url == "/tensorboard/"
@@ -30,12 +30,12 @@ def test_what_is_in_it_and_the_way_there(lab: Lab, app: App, monkeypatch: pytest
 
 
 def test_without_the_plugin_the_place_of_its_tab_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorboard, "plugin_installed", lambda: False)
+    monkeypatch.setattr(process, "plugin_installed", lambda: False)
     put(lab, "finished", THREE)
     test = app("profiler.py")
     assert link(test).url == "/tensorboard/", "the curves are there all the same"
     words = shown(test)
-    assert tensorboard.plugin_problem() in words and "Not available now" not in words
+    assert process.plugin_problem() in words and "Not available now" not in words
     assert "1 training of this lab" in words
     assert "PYTORCH_PROFILER" not in words and "recorded example" not in words and "gstatic.com" not in words
 

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.run_record import RunRecord
-from eurosat_core.lab.train_job import predictions_to_bytes
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import workshop_config
-from eurosat_core.training.evaluation import Predictions
+from eurosat_core.training.evaluation import Predictions, predictions_to_bytes
 from tests.pages.conftest import ME, THREE, App, keys, put, shown
 
 

@@ -5,9 +5,9 @@ from fake_engine import GPU, FakeEngine, eventually
 from speed_screen import chosen, look
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.lab.free_sweep import plan_free
+from eurosat_core.analysis.sweep import plan_free
 from eurosat_core.lab.lab import Lab
-from eurosat_core.speed.events import LimitsDone, SweepStarted
+from eurosat_core.speed.plan import LimitsDone, SweepStarted
 from tests.pages.conftest import ME, App, keys, says, unescaped
 
 

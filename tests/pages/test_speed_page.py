@@ -12,10 +12,9 @@ from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
-from eurosat_core.speed.events import Learned, SweepStarted, TurnDone
-from eurosat_core.speed.experiment_terms import Experiment
-from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from pages.parts import speed_code
+from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, plan_experiment
+from eurosat_core.speed.plan import Learned, SweepStarted, TurnDone
+from pages.parts.speed import choose
 from tests.pages.conftest import ME, App, address, charts, keys, says
 
 # -- before the first one
@@ -50,7 +49,7 @@ def test_the_pytorch_shown_is_what_is_measured(one: Experiment) -> None:
     config, plan = plan_experiment(one.name, ["cpu", "cuda:0"])
     made = dict(zip([each.label for each in plan.cells], plan.configs(config), strict=True))
     focus, reference = made[one.focus], made[one.reference]
-    for shown in speed_code.code(one.name):
+    for shown in choose.code(one.name):
         assert re.findall(r"batch_size = (\d+)", shown) == [str(focus.batch_size)]
         assert (f"instead of {reference.batch_size}" in shown) == (focus.batch_size != reference.batch_size)
         assert re.findall(r"num_workers=(\d+)", shown) == [str(focus.workers)] * (focus.source == "loader")

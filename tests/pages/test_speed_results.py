@@ -8,10 +8,10 @@ from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU
 from speed_screen import chosen, look
 
-from eurosat_core.lab.free_sweep import plan_free
+from eurosat_core.analysis.sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from pages.parts import speed_choose
+from pages.parts.speed import choose
 from tests.pages.conftest import ME, THREE, App, address, charts, keys, put, says
 from tests.pages.test_compare_race import raced
 
@@ -174,9 +174,9 @@ def test_the_sidebar_leads_to_each_kind_of_run(lab: Lab, app: App) -> None:
 
 def test_a_late_report_of_what_was_shown_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen: list[str] = []
-    monkeypatch.setattr(speed_choose.speed_state, "look_at", chosen.append)
-    monkeypatch.setattr(speed_choose.st, "session_state", {"the box": "a-run"})
-    speed_choose._take_earlier("the box", "a-run")
+    monkeypatch.setattr(choose.speed_state, "look_at", chosen.append)
+    monkeypatch.setattr(choose.st, "session_state", {"the box": "a-run"})
+    choose._take_earlier("the box", "a-run")
     assert chosen == []
-    speed_choose._take_earlier("the box", None)
+    choose._take_earlier("the box", None)
     assert chosen == ["a-run"]

@@ -9,8 +9,8 @@ from fake_engine import CPU, GPU, FakeEngine
 
 from eurosat_core.lab.doctor import Check, TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.models.arithmetic import convolution_work
 from eurosat_core.models.catalog import build_model
+from eurosat_core.models.convolution import convolution_work
 from pages.parts import room
 from tests.pages.conftest import App, pills, shown
 

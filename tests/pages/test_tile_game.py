@@ -9,9 +9,9 @@ import torch
 from fake_engine import raising
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.data.tiles import TileSet
-from eurosat_core.lab import game
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.lab import Lab
+from eurosat_core.runs import game
 from tests.pages.conftest import ME, THREE, charts, keys, put, shown
 from tests.pages.test_markup import EVIL, assert_harmless
 
@@ -53,7 +53,8 @@ def page(who: str = ME) -> AppTest:
     def script() -> None:
         import streamlit as st
 
-        from pages.parts import session, tile_game
+        from pages.parts import session
+        from pages.parts.tiles import game as tile_game
 
         if st.checkbox("elsewhere"):
             st.stop()

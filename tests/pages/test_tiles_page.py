@@ -186,7 +186,7 @@ def test_a_hundred_classes_are_all_within_reach(
 
 
 def test_a_set_without_near_uniform_tiles_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pages.parts.class_views.near_uniform", lambda _: np.zeros(0, dtype=np.int64))
+    monkeypatch.setattr("pages.parts.tiles.views.near_uniform", lambda _: np.zeros(0, dtype=np.int64))
     assert "This set has no such tile" in shown(view(app("tiles.py"), "Typical and odd"))
 
 

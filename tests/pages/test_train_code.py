@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from eurosat_core.training.config import TrainConfig
-from pages.parts import train_code
+from pages.parts.train import start
 
 CONFIG = TrainConfig(precision="float32", channels_last=False)
 
@@ -51,7 +51,7 @@ def _run(code: str) -> list[tuple[torch.dtype, bool]]:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_what_is_shown_computes_as_the_settings_say(precision, channels_last):
-    on_cpu, _ = train_code.code(replace(CONFIG, precision=precision, channels_last=channels_last))
+    on_cpu, _ = start.code(replace(CONFIG, precision=precision, channels_last=channels_last))
     asked = _run(on_cpu)
     assert len(asked) == 3
     assert {dtype for dtype, _ in asked} == {getattr(torch, precision)}
@@ -61,7 +61,7 @@ def test_what_is_shown_computes_as_the_settings_say(precision, channels_last):
 @pytest.mark.parametrize("channels_last", [False, True, None])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
 def test_the_gpu_version_is_python_and_moves_everything(precision, channels_last):
-    on_cpu, on_gpu = train_code.code(replace(CONFIG, precision=precision, channels_last=channels_last))
+    on_cpu, on_gpu = start.code(replace(CONFIG, precision=precision, channels_last=channels_last))
     ast.parse(on_gpu)
     assert on_gpu.count('"cuda"') >= 5
     assert ("autocast" in on_gpu) == ("autocast" in on_cpu) == (precision == "bfloat16")

@@ -8,15 +8,14 @@ import pytest
 from fake_engine import CPU, GPU, FakeEngine, eventually, raising
 
 from eurosat_core.errors import RunError
-from eurosat_core.lab import choices
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.estimate import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training.config import Architecture, TrainConfig, recipe_config, workshop_config
-from eurosat_core.training.recipes import RECIPES
-from pages.parts import train_start
-from pages.parts.train_state import ALL_TILES
+from eurosat_core.training import choices
+from eurosat_core.training.config import RECIPES, Architecture, TrainConfig, recipe_config, workshop_config
+from pages.parts.train import start
+from pages.parts.train.state import ALL_TILES
 from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 
 
@@ -126,7 +125,7 @@ def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, 
 
 def test_a_double_click_is_one_wish(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(train_start, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(start, "time", SimpleNamespace(monotonic=lambda: now[0]))
     test = app("train.py")
     test.button(key="train_start").click().run()
     test.button(key="train_start").click().run()

@@ -10,8 +10,8 @@ from fake_engine import GPU
 from profile_makers import cpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.analysis.wrapup import SENTENCES
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.wrapup import SENTENCES
 from eurosat_core.training.config import workshop_config
 from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, look_at, put, says
 from tests.pages.test_compare_race import raced

@@ -4,8 +4,8 @@ import pytest
 from profile_makers import reading
 from trace_makers import host, kernel, launch, memory, step, text
 
+from eurosat_core.analysis.profile import outcome, seen_and_unseen
 from eurosat_core.errors import TraceError
-from eurosat_core.lab.profile_words import outcome, seen_and_unseen
 from eurosat_core.profiling.advice import advice_for
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.trace import read_trace

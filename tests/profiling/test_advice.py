@@ -6,9 +6,7 @@ import pytest
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.profiling.advice import advice_for
-from eurosat_core.profiling.facts import Facts
-from eurosat_core.profiling.overview import ROLES, DeviceFigures, Overview, StepTimes, overview_of
-from eurosat_core.profiling.parts import Parts
+from eurosat_core.profiling.overview import ROLES, DeviceFigures, Facts, Overview, Parts, StepTimes, overview_of
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.training.config import recipe_config
 

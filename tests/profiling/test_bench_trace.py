@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench import trace
-from eurosat_core.lab.recorded_profile import recorded_trace
+from eurosat_core.runs.recorded import recorded_trace
 from eurosat_core.settings import Settings
 
 

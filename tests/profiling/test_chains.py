@@ -2,7 +2,7 @@
 
 from trace_makers import host, step, text
 
-from eurosat_core.profiling.chains import call_chains
+from eurosat_core.profiling.kernels import call_chains
 from eurosat_core.profiling.trace import read_trace
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eurosat_core.profiling.intervals import capped_integral, covered, merged, shares, total
+from eurosat_core.profiling.overview import capped_integral, covered, merged, shares, total
 
 LONGEST = 40
 spans = st.lists(st.tuples(st.integers(0, LONGEST), st.integers(0, LONGEST)), max_size=12)

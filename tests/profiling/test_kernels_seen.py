@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from eurosat_core.profiling.kernels_seen import kernels_problem
+from eurosat_core.profiling.record import kernels_problem
 
 
 def test_a_step_without_kernels_is_noticed() -> None:

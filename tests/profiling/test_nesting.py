@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_makers import host, text
 
-from eurosat_core.profiling.nesting import count_around, nearest, outermost
+from eurosat_core.profiling.advice import report_of
 from eurosat_core.profiling.operators import operator_table
-from eurosat_core.profiling.report import report_of
 from eurosat_core.profiling.timeline import step_timeline
-from eurosat_core.profiling.trace import read_trace
+from eurosat_core.profiling.trace import count_around, nearest, outermost, read_trace
 
 # Trees as lists: each row's parent stands before it.
 trees = st.lists(st.integers(-1, 30), max_size=30).map(

@@ -13,7 +13,8 @@ import pytest
 from trace_makers import assert_refused, host, kernel, launch, step, text
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling import archives, stream
+from eurosat_core.profiling import stream
+from eurosat_core.profiling import stream as archives
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.trace import read_trace
 

@@ -13,12 +13,12 @@ import pytest
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.errors import TraceError
-from eurosat_core.lab.recorded_profile import recorded_trace
 from eurosat_core.profiling import document
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import ROLES, overview_of
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.trace import read_trace
+from eurosat_core.runs.recorded import recorded_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword")  # the plug-in's way with pandas
 LOADER = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"

@@ -12,13 +12,20 @@ from typing import Any
 import pytest
 import torch
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.profiling.events import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import overview_of
-from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.profiling.plan import (
+    ProfileDone,
+    ProfileEvent,
+    ProfilePlan,
+    ProfileStarted,
+    ProfileStep,
+    TraceDone,
+    profile_config,
+)
 from eurosat_core.profiling.record import PARTS, CycleRecorded, Pull, record, trace_file
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.training.config import TrainConfig

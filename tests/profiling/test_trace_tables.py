@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.kernel_names import short_name
-from eurosat_core.profiling.kernels import kernel_table
+from eurosat_core.profiling.kernels import kernel_table, short_name
 from eurosat_core.profiling.memory import memory_curve
 from eurosat_core.profiling.timeline import step_timeline
 from eurosat_core.profiling.trace import read_trace

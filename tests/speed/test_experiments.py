@@ -5,8 +5,16 @@ from itertools import pairwise
 import pytest
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.speed.experiment_terms import GUESSES, Experiment, guess_ratio, home_device
-from eurosat_core.speed.experiments import EXPERIMENTS, experiment, experiment_problem, plan_experiment
+from eurosat_core.speed.experiments import (
+    EXPERIMENTS,
+    GUESSES,
+    Experiment,
+    experiment,
+    experiment_problem,
+    guess_ratio,
+    home_device,
+    plan_experiment,
+)
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
 

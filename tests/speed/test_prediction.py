@@ -11,9 +11,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import summarize
-from eurosat_core.speed.limits import Limits
-from eurosat_core.speed.operations import Operation, step_operations
-from eurosat_core.speed.prediction import FRESH_FROM, predict_operations, predict_step, prediction_problem
+from eurosat_core.speed.prediction import (
+    FRESH_FROM,
+    Operation,
+    predict_operations,
+    predict_step,
+    prediction_problem,
+    step_operations,
+)
+from eurosat_core.speed.result import Limits
 from eurosat_core.speed.roofline import measure_limits
 from eurosat_core.training.config import TrainConfig
 

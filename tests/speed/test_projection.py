@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 from sweep_makers import MEMORY, cell_of, result_of, turns_of
 
-from eurosat_core.speed.limits import Limits
-from eurosat_core.speed.overtaking import overtaking, overtaking_measured, overtaking_predicted
-from eurosat_core.speed.projection import project
+from eurosat_core.speed.prediction import overtaking, overtaking_measured, overtaking_predicted
+from eurosat_core.speed.result import Limits, project
 
 GPU = replace(MEMORY, device="cuda:0")
 

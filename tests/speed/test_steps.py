@@ -10,11 +10,9 @@ import pytest
 import torch
 from sweep_makers import MEMORY
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, TrainingError
-from eurosat_core.speed.clocks import clock_for
-from eurosat_core.speed.feeds import Feed
-from eurosat_core.speed.steps import TimedSteps, Trainer
+from eurosat_core.speed.steps import Feed, TimedSteps, Trainer, clock_for
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.loop import train
 

@@ -7,13 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from sweep_makers import MEMORY, Clock, PlayedSteps, plan_of
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.speed import sweep as sweep_module
-from eurosat_core.speed.events import LimitsDone, SweepDone, SweepStarted, TurnDone
-from eurosat_core.speed.limits import Limits
-from eurosat_core.speed.plan import LEAST_ROUNDS, SweepPlan
-from eurosat_core.speed.result import SweepResult
+from eurosat_core.speed.plan import LEAST_ROUNDS, LimitsDone, SweepDone, SweepPlan, SweepStarted, TurnDone
+from eurosat_core.speed.result import Limits, SweepResult
 from eurosat_core.speed.sweep import Sweep, steps_per_turn
 from eurosat_core.training.problems import DeviceError
 

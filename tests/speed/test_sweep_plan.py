@@ -90,7 +90,7 @@ def test_every_setting_that_can_be_varied_is_one() -> None:
 
 def test_a_plan_is_checked_without_torch() -> None:
     code = (
-        "import sys, eurosat_core.speed.experiments, eurosat_core.speed.result, eurosat_core.speed.events;"
+        "import sys, eurosat_core.speed.experiments, eurosat_core.speed.result, eurosat_core.speed.plan;"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,15 +9,12 @@ import pytest
 from sweep_makers import MEMORY, plan_of
 
 from eurosat_core.data.batches import Batch, MemorySource
-from eurosat_core.data.tiles import TileSet
-from eurosat_core.speed import learning
-from eurosat_core.speed.clocks import Clock
-from eurosat_core.speed.events import Learned
-from eurosat_core.speed.learning import learn
-from eurosat_core.speed.plan import Cell
-from eurosat_core.speed.steps import Trainer
-from eurosat_core.speed.sweep import Sweep
-from eurosat_core.speed.turns import Learning
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.speed import sweep as learning
+from eurosat_core.speed.plan import Cell, Learned
+from eurosat_core.speed.steps import Clock, Trainer
+from eurosat_core.speed.sweep import Sweep, learn
+from eurosat_core.speed.verdict import Learning
 
 CONFIG = replace(MEMORY, optimizer="adam", learning_rate=0.002, batch_size=16)
 

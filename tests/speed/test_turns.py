@@ -12,10 +12,8 @@ from hypothesis import strategies as some
 from sweep_makers import MEMORY, cell_of, result_of, turns_of
 
 from eurosat_core.errors import RunError
-from eurosat_core.speed.limits import Limits, between
-from eurosat_core.speed.predicted import Portion, Prediction
-from eurosat_core.speed.result import SweepResult
-from eurosat_core.speed.turns import PARTS, Learning, Turn, breakdown, spread_of
+from eurosat_core.speed.result import Limits, Portion, Prediction, SweepResult, between
+from eurosat_core.speed.verdict import PARTS, Learning, Turn, breakdown, spread_of
 
 SECONDS = some.lists(some.floats(1e-4, 1.0), min_size=1, max_size=12)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import Event

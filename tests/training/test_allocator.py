@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from eurosat_core.training import allocator
-from eurosat_core.training.allocator import give_back_memory, keep_freed_memory
+from eurosat_core.training import threads
+from eurosat_core.training.threads import give_back_memory, keep_freed_memory
 
 # In a process of its own, for what it sets holds until a process ends.
 CODE = """
 import resource
 import torch
-from eurosat_core.training.allocator import give_back_memory, keep_freed_memory
+from eurosat_core.training.threads import give_back_memory, keep_freed_memory
 
 keep_freed_memory()
 for _ in range(4):  # until the heap has found its shape: an aligned block does not fit into its like at first
@@ -28,7 +28,7 @@ print(faults, kept - psutil.Process().memory_info().rss)
 """
 
 
-@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+@pytest.mark.skipif(threads._glibc() is None, reason="the C library is not glibc")
 def test_a_further_block_costs_no_pages_until_they_are_given_back() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, check=True)
@@ -38,6 +38,6 @@ def test_a_further_block_costs_no_pages_until_they_are_given_back() -> None:
 
 
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allocator, "_glibc", lambda: None)
+    monkeypatch.setattr(threads, "_glibc", lambda: None)
     keep_freed_memory()
     give_back_memory()

@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from eurosat_core.data.batches import Batch
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.augmentation import Augmentation, in_every_symmetry, in_other_colours, in_symmetries, side_at
 from eurosat_core.training.config import TrainConfig, recipe_config

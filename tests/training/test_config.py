@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.training.config import OPTIMIZERS, TrainConfig, recipe_config, workshop_config
-from eurosat_core.training.recipes import RECIPES
+from eurosat_core.training.config import OPTIMIZERS, RECIPES, TrainConfig, recipe_config, workshop_config
 
 # Settings that cannot be used, and words of the sentence that says so.
 BAD: list[tuple[dict[str, Any], list[str]]] = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from eurosat_core.training.dropout import DropoutState
+from eurosat_core.training.augmentation import DropoutState
 
 
 @pytest.fixture

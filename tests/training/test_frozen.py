@@ -13,9 +13,10 @@ import torch
 
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.splits import Split
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import ConfigError, DataError
-from eurosat_core.lab.train_job import TrainWork
+from eurosat_core.lab.train import TrainWork
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config

@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from eurosat_core.data.batches import MemorySource, epoch_order
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training.config import OPTIMIZERS, TrainConfig
 from eurosat_core.training.events import EpochDone
-from eurosat_core.training.loop import split_for
 from eurosat_core.training.network import make_network, preprocessing_for
+from eurosat_core.training.sources import split_for
 from tests.training.conftest import CONFIG, LOADER, of_kind, run
 
 

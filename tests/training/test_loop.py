@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from eurosat_core.data.loader_workers import warm_loader_workers
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError
 from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.evaluation import memory_bytes
 from eurosat_core.training.events import EpochDone, StepDone
 from eurosat_core.training.loop import Checkpoint, train
-from eurosat_core.training.tally import memory_bytes
 from tests.training.conftest import CONFIG, LOADER, run
 
 # --- what is kept ---

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone, event_to_dict

@@ -16,8 +16,9 @@ import torch
 from torch.nn import functional
 from torch.utils.data import dataloader
 
-from eurosat_core.data.loader_workers import warm_loader_workers
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.training import loop, network
 from eurosat_core.training.config import TrainConfig, recipe_config

@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import OPTIMIZERS, TrainConfig
-from eurosat_core.training.loop import Checkpoint, split_for, train
+from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import (
     evaluation_batches,
     loss_of,
@@ -21,6 +21,7 @@ from eurosat_core.training.network import (
     preprocessing_for,
     scores_of,
 )
+from eurosat_core.training.sources import split_for
 
 CONFIG = TrainConfig(source="memory", epochs=1)
 ROUGH = replace(CONFIG, precision="bfloat16", channels_last=True)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.machine_notes import MachineNotes, machine_notes
 from eurosat_core.training import precision
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -218,8 +218,8 @@ def test_a_real_trial_on_this_machine(model: str, notes: MachineNotes) -> None:
     assert choice is not None and choice.form.precision == config.precision
     assert torch.equal(before, torch.random.get_rng_state()) and torch.get_num_threads() == threads
     assert taken < 60, "bounded, however busy this machine is"
-    if choice.why != "not_tried":
-        assert known_choice(recipe, notes) == choice
+    # A busy processor without bfloat16 may not get to its second layout in time; such a trial is not kept.
+    assert known_choice(recipe, notes) in (choice, None)
 
 
 @pytest.mark.parametrize(

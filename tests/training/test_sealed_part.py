@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from eurosat_core.data import place
-from eurosat_core.data.tiles import TileSet, open_tiles
+from eurosat_core.data import splits
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Finished
-from eurosat_core.training.loop import split_for, train
+from eurosat_core.training.loop import train
 from eurosat_core.training.network import evaluation_batches, make_network, predict
+from eurosat_core.training.sources import split_for
 from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
 
 SEALED = replace(CONFIG, sealed_test=True)
@@ -64,7 +66,7 @@ def placed(small_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytes
     lists.mkdir()
     for part, numbers in (("train", range(1, 12)), ("val", range(12, 16)), ("test", range(16, 20))):
         names = [f"{name}_{number}.jpg" for name in ("Forest", "River") for number in numbers]
-        (lists / place.PLACE_LISTS[part].name).write_text("\n".join(names))
+        (lists / splits.PLACE_LISTS[part].name).write_text("\n".join(names))
     return tiles
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eurosat_core.cores import Load
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training import threads
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import Finished, Started, StepDone, ThreadsChanged, event_from_dict, event_to_dict

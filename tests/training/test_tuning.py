@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from bench.tuning import main, training_part, tune
-from eurosat_core.data.tiles import TileSet
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training.config import TrainConfig, recipe_config
-from eurosat_core.training.loop import split_for
+from eurosat_core.training.sources import split_for
 
 
 def test_the_training_part_leaves_out_what_trainings_are_judged_on(small_tiles: TileSet) -> None:

@@ -1,0 +1,324 @@
+"""Which runs stand side by side, what can be chosen, and what can be said about them together."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from eurosat_core import wording
+from eurosat_core.analysis.confusion import Disagreement, disagreement
+from eurosat_core.analysis.contenders import (
+    Contender,
+    Difference,
+    RunFigures,
+    SameTiles,
+    contenders,
+    differences,
+    run_figures,
+    same_tiles,
+)
+from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
+from eurosat_core.errors import RunError
+from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
+from eurosat_core.runs.history import History, HistoryReader
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.recorded_runs import RecordedRuns
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.evaluation import Predictions, predictions_from_bytes
+
+if TYPE_CHECKING:
+    from eurosat_core.lab.lab import Lab
+
+GUESSES = {
+    "the small one": (-1.0, -0.02),
+    "about the same": (-0.02, 0.02),
+    "the other, by up to 10 points": (0.02, 0.10),
+    "the other, by 10 to 30 points": (0.10, 0.30),
+    "the other, by more": (0.30, 1.0),
+}
+"""How much better the strong network is than the small one: guesses, and the differences (from, below) they cover."""
+
+_AS_LONG = 1.1  # times of different work closer than this are called alike
+
+
+def role(record: RunRecord) -> Literal["small", "strong", ""]:
+    """What a run is in the lesson's comparison: the tutorial's small network, or one that should beat it."""
+    entry = CATALOG.get(record.config.model)
+    if record.config.model == "baseline":
+        return "small"
+    return "strong" if entry is not None and (entry.is_pretrained or entry.name == "tilenet") else ""
+
+
+class SideBySide:
+    """Runs in the order in which they were chosen; the first is what the others are held against."""
+
+    def __init__(self, runs: tuple[Contender, ...]) -> None:
+        self.runs = runs
+        self._disagreements: dict[tuple[int, int], Disagreement] = {}
+
+    @cached_property
+    def same(self) -> SameTiles:
+        """Whether all of them were judged on the same tiles."""
+        return same_tiles(self.runs)
+
+    @cached_property
+    def figures(self) -> tuple[RunFigures, ...]:
+        """Accuracy, time and speed of each."""
+        return run_figures(self.runs)
+
+    @cached_property
+    def differences(self) -> tuple[Difference, ...]:
+        """In what they differ."""
+        return differences(self.runs)
+
+    @cached_property
+    def verdicts(self) -> tuple[Finding, ...]:
+        """Each run against the first: accuracy, then time; a sentence that comes twice is said once."""
+        first, others = self.runs[0], self.runs[1:]
+        found = [accuracy_verdict(each, first) for each in others] + [time_verdict(first, each) for each in others]
+        return tuple({each.text: each for each in found}.values())
+
+    def disagreement(self, first: int, second: int) -> Disagreement | None:
+        """Which tiles only one of two runs (by their places) got right; None where one kept no predictions."""
+        one, other = self.runs[first].predictions, self.runs[second].predictions
+        if one is None or other is None:
+            return None
+        key = (first, second)
+        if key not in self._disagreements:
+            self._disagreements[key] = disagreement(one, other)
+        return self._disagreements[key]
+
+
+def time_verdict(first: Contender, other: Contender) -> Finding:
+    """How long two trainings took: a speed-up for the same work (`speed_verdict`), else what each of them cost.
+
+    `longer`, `shorter` or `alike` for other work, with what makes it other work; `not_comparable` where one of them
+    did not get through, or left work to an earlier run.
+    """
+    found = speed_verdict(first, other)
+    whole = all(
+        each.record.state == "finished" and each.history.finished is not None and not each.record.features_taken
+        for each in (first, other)
+    )
+    if found.kind != "not_comparable" or not whole or not first.seconds or not other.seconds:
+        return found
+    ratio = other.seconds / first.seconds
+    took = f"{other.label} took {wording.duration(other.seconds)}, {first.label} {wording.duration(first.seconds)}"
+    if 1 / _AS_LONG < ratio < _AS_LONG:
+        kind, how = "alike", "about as long"
+    elif ratio > 1:
+        kind, how = "longer", f"{wording.times(ratio)} as long"
+    else:
+        kind, how = "shorter", f"{first.label} took {wording.times(1 / ratio)} as long"
+    return Finding(kind, f"{took}: {how}. {found.text}{_machines(first, other)}")
+
+
+def _machines(first: Contender, other: Contender) -> str:
+    """A word of caution where the two were not measured on the same thing, or not alone."""
+    places = [str(each.record.machine.get("device_name", "")) for each in (first, other)]
+    text = f" They were not measured on the same: {places[0]} and {places[1]}." if len(set(places)) > 1 else ""
+    if first.record.company or other.record.company:
+        text += " Other runs or programs were computing beside it, so these times say little."
+    return text
+
+
+def guess_verdict(guess: str | None, runs: Sequence[Contender]) -> Finding | None:
+    """The guess about the small and the strong network beside what these runs came to.
+
+    None without a guess, or where these runs do not answer it.
+    """
+    small = next((each for each in runs if role(each.record) == "small" and each.accuracy is not None), None)
+    strong = [each for each in runs if role(each.record) == "strong" and each.accuracy is not None]
+    if guess not in GUESSES or small is None or not strong:
+        return None
+    best = max(strong, key=lambda each: each.accuracy or 0.0)
+    if small.accuracy is None or best.accuracy is None or not same_tiles([small, best]).accuracy:
+        return None
+    gap = best.accuracy - small.accuracy
+    measured = "exactly as good as" if gap == 0 else f"{wording.points(gap)} {'better' if gap > 0 else 'worse'} than"
+    said = f"You guessed “{guess}”. In these runs {best.label} is {measured} {small.label}."
+    low, below = GUESSES[str(guess)]
+    if low <= gap < below:
+        return Finding("right", f"{said} Well judged.")
+    return Finding("lower" if gap < low else "higher", f"{said} That is {'less' if gap < low else 'more'} than that.")
+
+
+MOST_RUNS = 6
+"""Runs side by side: more would not be told apart in a chart."""
+MAX_BUNDLE_MB = 100  # a run has about 50 KB without its weights, and a trace a few MB
+
+_SHOWN = 40  # of each kind in the list
+_KEPT = 32  # line-ups in memory; one of six runs on 6,750 tiles takes about a megabyte
+_PAIRED = 20  # newest runs among which the same training on two devices is looked for
+
+
+class Lineup:
+    """The runs that can be compared, for everybody. All methods may be called from any thread.
+
+    store, history: the lab's runs and what they told. folder: where the bundled runs are unpacked.
+    """
+
+    def __init__(self, store: RunStore, history: Callable[[str], History], folder: Path) -> None:
+        self._store = store
+        self._history = history
+        self._recorded = RecordedRuns(folder)
+        self._bundled: dict[str, HistoryReader] = {}
+        self._kept: OrderedDict[tuple[Any, ...], SideBySide] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # -- what there is
+
+    def choices(self, owner: str, also: Iterable[str] = ()) -> list[RunRecord]:
+        """What can be compared: own runs first, newest first, then the command line's, then recorded ones.
+
+        also: ids of others' runs, as an address names them; those that cannot be compared are left out.
+        """
+        named = set(also)
+        there = [each for each in self._store.all()[0] if self.has_result(each)]
+        here = [each for each in there if not each.recorded_on]
+        groups = (
+            [each for each in here if each.owner == owner][:_SHOWN],
+            [each for each in here if each.owner == COMMAND_LINE][:_SHOWN],
+            [each for each in there if each.id in named],
+            [each for each in there if each.recorded_on][:_SHOWN],
+            self._recorded.all()[0],
+        )
+        return list({each.id: each for group in groups for each in group}.values())
+
+    def has_result(self, record: RunRecord) -> bool:
+        """Whether a training has ended and completed an epoch, so that there is an accuracy."""
+        if record.kind != "train" or record.is_active:
+            return False
+        return "val_accuracy" in record.summary or bool(self._history(record.id).epochs)
+
+    def recorded_problem(self) -> str:
+        """Why the bundled runs are missing, as a sentence; empty when they are there."""
+        return self._recorded.all()[1]
+
+    def is_bundled(self, run_id: str) -> bool:
+        """Whether it comes with the lab, so that nobody deletes it and nobody needs it exported."""
+        return self._store_of(run_id) is not self._store
+
+    def _store_of(self, run_id: str) -> RunStore:
+        bundled = self._recorded.store()
+        return bundled if bundled is not None and run_id in {each.id for each in bundled.all()[0]} else self._store
+
+    def default(self, owner: str) -> list[str]:
+        """What is compared before anybody chose: the best small network against the best strong one, if there are both.
+
+        The participant's own first; a single own run stands alone, for the bundled ones learned from other tiles.
+        """
+        choices = self.choices(owner)
+        own = [each for each in choices if each.owner == owner and not each.recorded_on]
+        pair = _best_pair(own) or _alike(own)
+        if pair:
+            return pair
+        if own:
+            same = [each for each in choices if each.tiles.fingerprint == own[0].tiles.fingerprint]
+            return _best_pair(own[:1], same) or [own[0].id]
+        return _best_pair(choices) or [each.id for each in choices[:2]]
+
+    def device_runs(self, owner: str) -> list[str]:
+        """The newest runs that can be compared, if any of them was computed on another device than the CPU."""
+        found = self.choices(owner)[:_PAIRED]
+        return [each.id for each in found] if any(each.config.device != "cpu" for each in found) else []
+
+    # -- the chosen ones
+
+    def side_by_side(self, run_ids: Sequence[str]) -> SideBySide:
+        """The runs brought together, in this order; from memory as long as nothing about them changed.
+
+        Raises `RunError` for a run that is not there.
+        """
+        once = tuple(dict.fromkeys(run_ids))
+        stores = {run_id: self._store_of(run_id) for run_id in once}
+        records = [stores[run_id].get(run_id) for run_id in once]
+        told = {run_id: self._told(run_id, stores[run_id]) for run_id in once}
+        sizes = [stores[run_id].size(run_id, "predictions.npz") for run_id in once]
+        key = tuple(
+            (each.id, each.state, each.ended, told[each.id].events, size)
+            for each, size in zip(records, sizes, strict=True)
+        )
+        with self._lock:
+            known = self._kept.get(key)
+        if known is not None:
+            return known
+        runs = contenders(records, told.__getitem__, lambda run_id: _predictions(stores[run_id], run_id))
+        made = SideBySide(runs)
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+    def repeated(self, record: RunRecord) -> tuple[float, ...]:
+        """Accuracies of the runs here that repeat this one with other seeds or on other devices."""
+        return repeated_accuracies(record, self._store.all()[0])
+
+    def _told(self, run_id: str, store: RunStore) -> History:
+        if store is self._store:
+            return self._history(run_id)
+        with self._lock:
+            reader = self._bundled.setdefault(run_id, HistoryReader(store.folder_of(run_id) / "events.jsonl"))
+        return reader.read()
+
+    # -- from one lab to another
+
+    def exported(self, run_ids: Iterable[str], *, weights: bool = False) -> bytes:
+        """A bundle of these runs; those that come with the lab are left out. Raises `RunError` as `export_bundle`."""
+        target = BytesIO()
+        export_bundle(self._store, [each for each in run_ids if not self.is_bundled(each)], target, weights=weights)
+        return target.getvalue()
+
+    def taken_in(self, bundle: BinaryIO, owner: str) -> Imported:
+        """The runs of a bundle, from now on the participant's. Raises `RunError` as `import_bundle`."""
+        return import_bundle(self._store, bundle, owner=owner)
+
+
+def _predictions(store: RunStore, run_id: str) -> Predictions | None:
+    try:
+        return predictions_from_bytes(store.load(run_id, "predictions.npz"))
+    except RunError:
+        return None
+
+
+def _accuracy(record: RunRecord) -> float:
+    return float(record.summary.get("val_accuracy", 0.0))
+
+
+def _best_pair(records: Sequence[RunRecord], others: Sequence[RunRecord] = ()) -> list[str]:
+    """The best small and the best strong network that went through on the same tiles, the newest tile set first.
+
+    others: one of the two may come from here; empty without such a pair.
+    """
+    done = [each for each in records if each.state == "finished"]
+    for fingerprint in dict.fromkeys(each.tiles.fingerprint for each in done):
+        own, more = ([each for each in group if each.tiles.fingerprint == fingerprint] for group in (done, others))
+        small = _best(own, "small") or _best(more, "small")
+        strong = _best(own, "strong") or _best(more, "strong")
+        if small and strong:
+            return [small.id, strong.id]
+    return []
+
+
+def _best(records: Iterable[RunRecord], which: str) -> RunRecord | None:
+    return max((each for each in records if role(each) == which), key=_accuracy, default=None)
+
+
+def _alike(records: Sequence[RunRecord]) -> list[str]:
+    """The newest run and the one before it that learned from the same tiles, the earlier one first."""
+    newest = records[0] if records else None
+    before = [each for each in records[1:] if newest and each.tiles.fingerprint == newest.tiles.fingerprint]
+    return [before[0].id, newest.id] if newest and before else []
+
+
+@lru_cache(maxsize=1)
+def lineup_of(lab: "Lab") -> Lineup:
+    """The line-up of the lab that is open: one for all participants."""
+    return Lineup(lab.store, lab.history, lab.settings.cache)

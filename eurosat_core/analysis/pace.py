@@ -1,0 +1,207 @@
+"""How fast a run's training went, and whether that is faster than an earlier run of the same participant."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from eurosat_core import wording
+from eurosat_core.analysis.training import Finding
+from eurosat_core.runs.history import History
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.choices import SETTING_NAMES, changed
+from eurosat_core.training.config import TrainConfig
+
+_SAME_PACE = 0.07  # rates closer than this (as a logarithm) are called equal whatever their spread
+_SAME_PACE_UNKNOWN = math.log(1.3)  # the same where one epoch is all there is, so that no spread is known
+# What can be guessed: how many times as fast a GPU is as the CPU, and the ratios that this covers (from, below).
+SPEEDUP_GUESSES = {
+    "slower": (0.0, 1.0),
+    "about the same": (0.8, 1.4),
+    "2×": (1.4, 3.2),
+    "5×": (3.2, 7.1),
+    "10×": (7.1, 22.0),
+    "50× or more": (22.0, math.inf),
+}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Training tiles per second over the epochs: median, least, most, of how many."""
+
+    median: float
+    low: float
+    high: float
+    epochs: int
+
+    @property
+    def spread(self) -> float:
+        return (self.high - self.low) / self.median
+
+
+def pace(history: History) -> Pace | None:
+    """Tiles per second of the training phase; the first epoch is the warm-up and left out when there are others."""
+    epochs = history.epochs[1:] or history.epochs
+    rates = sorted(each.tiles_per_second for each in epochs if each.tiles_per_second > 0)
+    if not rates:
+        return None
+    middle = len(rates) // 2
+    median = rates[middle] if len(rates) % 2 else (rates[middle - 1] + rates[middle]) / 2
+    return Pace(median, rates[0], rates[-1], len(rates))
+
+
+# Settings that do not change how fast tiles go through.
+_NOT_SPEED = {"model", "recipe", "epochs", "tiles", "learning_rate", "momentum", "weight_decay", "seed", "split"}
+_NOT_SPEED |= {"stratified", "train_fraction"}
+
+
+def _speed_settings(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[str, str]]:
+    return changed(one, other, leave_out=_NOT_SPEED)
+
+
+def _same_work(one: RunRecord, other: RunRecord) -> bool:
+    return one.config.architecture == other.config.architecture and one.tiles.fingerprint == other.tiles.fingerprint
+
+
+def _last_layer_only(*records: RunRecord) -> bool:
+    """Whether one's rate is that of its last layer on outputs computed before, which tells nothing of the network."""
+    return any(each.config.source == "features" for each in records)
+
+
+def changing_threads(history: History) -> str:
+    """With how many CPU threads a training has computed, in words, where that changed: `1 to 2`; else empty."""
+    between = history.threads_between(0.0, math.inf)
+    return f"{between[0]} to {between[1]}" if between is not None and between[0] != between[1] else ""
+
+
+def _threads(record: RunRecord, history: History) -> str:
+    """With how many CPU threads a run computed; empty where that is not known."""
+    if record.config.device == "cpu" and (changing := changing_threads(history)):
+        return changing
+    if record.kind == "train" and record.config.device == "cpu" and history.started is not None:
+        return str(history.started.threads)
+    return str(record.machine.get("threads") or "")
+
+
+def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | None:
+    """The participant's earlier run to compare speeds with: the same work done in another way (device or recipe).
+
+    The one that differs in the fewest settings, the newest of those, runs on a kept frozen part last; else the newest
+    of another model or tile set.
+    """
+    earlier = [
+        each
+        for each in runs
+        if each.owner == record.owner
+        and each.id != record.id
+        and each.created <= record.created
+        and each.state in ("finished", "cancelled")
+        and each.kind == record.kind
+        and not each.recorded_on
+    ]
+    same = [each for each in earlier if _same_work(record, each) and _speed_settings(record.config, each.config)]
+    if same:
+        settings = {each.id: len(_speed_settings(record.config, each.config)) for each in same}
+        return min(same, key=lambda each: (_last_layer_only(each), settings[each.id], -each.created))
+    others = [each for each in earlier if not _same_work(record, each)]
+    return max(others, key=lambda each: each.created, default=None)
+
+
+def is_same_pace(now: Pace, before: Pace) -> bool:
+    """Whether two paces are no further apart than what may be chance."""
+    limit = _SAME_PACE if min(now.epochs, before.epochs) > 1 else _SAME_PACE_UNKNOWN
+    overlap = now.low <= before.high and before.low <= now.high
+    return abs(math.log(now.median / before.median)) < limit or overlap
+
+
+def _measured(now: Pace, before: Pace) -> str:
+    """On how many epochs two medians rest, and how much these varied."""
+    if now.epochs == before.epochs == 1:
+        return "one epoch each, so how much it varies is not known"
+    epochs = f"median of {wording.count(now.epochs, 'epoch')} and of {before.epochs}"
+    if min(now.epochs, before.epochs) == 1:
+        return f"{epochs}; one epoch does not tell how much it varies"
+    return f"{epochs}; they varied by {100 * now.spread:.0f} % and {100 * before.spread:.0f} %"
+
+
+def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Finding | None:
+    """This run's pace against an earlier one's: faster, slower, no difference, or not the same work.
+
+    None while one of them has no complete epoch.
+    """
+    now, before = pace(history), pace(other_history)
+    if now is None or before is None:
+        return None
+    if not _same_work(record, other):
+        what = "network" if record.config.architecture != other.config.architecture else "tile set"
+        return Finding(
+            "other_work",
+            f"Your earlier run used another {what}, so its speed ({wording.rate(before.median)}) and this one’s "
+            f"({wording.rate(now.median)}) are not the same work and are not compared.",
+        )
+    if _last_layer_only(record, other):
+        return Finding(
+            "other_work",
+            "A run that trains on the outputs of its frozen part, computed once, has the speed of its last layer only. "
+            f"So your earlier run’s speed ({wording.rate(before.median)}) and this one’s ({wording.rate(now.median)}) "
+            "are not compared.",
+        )
+    differs = _speed_settings(record.config, other.config)
+    figures = f"{wording.rate(now.median)} against {wording.rate(before.median)} ({_measured(now, before)})"
+    how = "; ".join(
+        f"{SETTING_NAMES[name].lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
+    )
+    threads_now, threads_then = _threads(record, history), _threads(other, other_history)
+    if threads_now and threads_then and threads_now != threads_then:
+        how += f"; CPU threads: {threads_now} instead of {threads_then}"
+    ratio = now.median / before.median
+    if is_same_pace(now, before):
+        kind, text = "same", f"No difference in speed that we can measure to your earlier run: {figures}."
+    elif ratio > 1:
+        kind, text = "faster", f"{wording.times(ratio).capitalize()} as fast as your earlier run: {figures}."
+    else:
+        kind = "slower"
+        text = f"Slower than your earlier run, which was {wording.times(1 / ratio)} as fast: {figures}."
+    text += f" What differed: {how}."
+    if min(len(history.epochs), len(other_history.epochs)) == 1:
+        text += " A run’s first epoch carries its warm-up: train for two or more to leave that out."
+    if len(differs) > 1:
+        text += " Several settings differ, so none of them earned it alone: change one at a time to know."
+    if record.company or other.company:
+        text += (
+            " Something else was computing during one of them, so measure again on a free machine before you trust it."
+        )
+    return Finding(kind, text)
+
+
+def speedup_against(
+    guess: str | None, record: RunRecord, history: History, other: RunRecord, other_history: History
+) -> Finding | None:
+    """The guess for the small network on a GPU next to what two runs measured, if only the device tells them apart.
+
+    guess: one of `SPEEDUP_GUESSES`. None without a guess, or when these two runs do not answer the question.
+    """
+    gpu, cpu = (record, history), (other, other_history)
+    if record.config.device == "cpu":
+        gpu, cpu = cpu, gpu
+    # Pinned memory has no meaning on a CPU, so it belongs to the device.
+    devices_only = set(_speed_settings(record.config, other.config)) <= {"device", "pin_memory"}
+    asked = guess in SPEEDUP_GUESSES and record.config.model == "baseline" and _same_work(record, other)
+    if not (asked and devices_only and cpu[0].config.device == "cpu" != gpu[0].config.device):
+        return None
+    on_gpu, on_cpu = pace(gpu[1]), pace(cpu[1])
+    if on_gpu is None or on_cpu is None:
+        return None
+    ratio = on_gpu.median / on_cpu.median
+    low, below = SPEEDUP_GUESSES[str(guess)]
+    if is_same_pace(on_gpu, on_cpu):
+        ratio, measured = 1.0, "no difference in speed that we can measure"
+    elif ratio < 1:
+        measured = f"the GPU was slower (the CPU was {wording.times(1 / ratio)} as fast)"
+    else:
+        measured = f"the GPU was {wording.times(ratio)} as fast as the CPU"
+    said = f"On the Start page you guessed “{guess}” for this network on a GPU. These two runs measured: {measured}."
+    if low <= ratio < below:
+        return Finding("right", f"{said} Well judged.")
+    if ratio < low:
+        return Finding("lower", f"{said} That is less than you guessed.")
+    return Finding("higher", f"{said} That is more than you guessed.")

@@ -1,0 +1,207 @@
+"""Two profiles side by side: how long a step or a tile took, which part of it changed, and which settings differ."""
+
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eurosat_core import wording
+from eurosat_core.analysis.profile import milliseconds, role_title, roles_titled, stacked_frame
+from eurosat_core.analysis.training import Finding
+from eurosat_core.profiling.overview import PARTS, ROLES
+from eurosat_core.runs.profiles import Profile, Reading
+from eurosat_core.training.choices import SETTING_NAMES, changed
+
+_SAME = 0.05  # medians closer than this are called equal: steps of one profile differ by more
+_NOT_SPEED = ("epochs", "seed", "keep_epochs", "sealed_test", "schedule", "learning_rate", "recipe", "split")
+MARKED = 0.2
+"""An operator's time must have changed by this share to be marked."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two profiles: all its cycles, the newest last. name: what it is called in charts."""
+
+    name: str
+    profile: Profile
+    readings: tuple[Reading, ...]
+
+    @property
+    def batch(self) -> int | None:
+        """Tiles per step, where it is known."""
+        return self.profile.config.batch_size if self.profile.config else None
+
+    @property
+    def steps_us(self) -> list[float]:
+        """How long each step of all cycles took."""
+        return [each.role_us["Total"] for reading in self.readings for each in reading.overview.steps]
+
+    def mean(self, of: str) -> dict[str, float]:
+        """Mean step over all cycles in µs. of: `parts` or `roles`."""
+        rows: list[Mapping[str, float]] = []
+        for reading in self.readings:
+            overview = reading.overview
+            rows += overview.parts.per_step_us if of == "parts" else [each.role_us for each in overview.steps]
+        names = PARTS if of == "parts" else ROLES
+        return {name: statistics.fmean(row[name] for row in rows) if rows else 0.0 for name in names}
+
+
+def per_tile(one: Side, other: Side) -> bool:
+    """Whether the two must be compared per tile: their batches are known and differ."""
+    return one.batch is not None and other.batch is not None and one.batch != other.batch
+
+
+def same_work(one: Side, other: Side) -> str:
+    """What must be said of the two before they are compared, as a sentence; empty when they did the same work."""
+    first, second = one.profile.config, other.profile.config
+    if first is None or second is None:
+        return "The settings of an uploaded trace are not known, so whether both did the same work is for you to say."
+    if _other_network(one, other):
+        return "They are different networks: read the shares of the parts, not the times."
+    if one.profile.tiles != other.profile.tiles:
+        return "They took different tiles. That changes how long loading takes, but not how long computing does."
+    return ""
+
+
+def _other_network(one: Side, other: Side) -> bool:
+    first, second = one.profile.config, other.profile.config
+    return first is not None and second is not None and first.architecture != second.architecture
+
+
+def differences(one: Side, other: Side) -> dict[str, tuple[str, str]]:
+    """In what the two differ, as far as both are known, in words: setting → (value in `one`, value in `other`)."""
+    first, second = one.profile, other.profile
+    found: dict[str, tuple[str, str]] = {}
+    if first.config is not None and second.config is not None:
+        found = {
+            SETTING_NAMES[name]: values
+            for name, values in changed(first.config, second.config, leave_out=_NOT_SPEED).items()
+        }
+    if first.tiles and second.tiles and first.tiles != second.tiles:
+        found["Set of tiles"] = (first.tiles, second.tiles)
+    if first.plan is not None and second.plan is not None:
+        if first.plan.memory != second.plan.memory:
+            found["Memory recorded"] = ("yes" if first.plan.memory else "no", "yes" if second.plan.memory else "no")
+        if first.plan.active != second.plan.active:
+            found["Recorded steps a cycle"] = (str(first.plan.active), str(second.plan.active))
+    for name, title in (("device_name", "Machine"), ("threads", "CPU threads"), ("torch", "PyTorch")):
+        values = [str(each.machine.get(name) or "") for each in (first, second)]
+        if all(values) and values[0] != values[1]:
+            found[title] = (values[0], values[1])
+    if first.beside or second.beside:
+        found["Ran beside it"] = (
+            wording.listed(list(first.beside)) or "nothing",
+            wording.listed(list(second.beside)) or "nothing",
+        )
+    return found
+
+
+def _scale(side: Side, by_tile: bool) -> float:
+    return 1 / side.batch if by_tile and side.batch else 1.0
+
+
+def verdict(one: Side, other: Side) -> Finding:
+    """Faster, slower or no difference that can be measured: `one` against `other`, by the median of all their steps."""
+    by_tile = per_tile(one, other)
+    first, second = _times(one, by_tile), _times(other, by_tile)
+    what = "tile" if by_tile else "step"
+    now, before = statistics.median(first), statistics.median(second)
+    counts = f"median of {wording.count(len(first), 'step')} and of {len(second)}"
+    figures = f"{milliseconds(now)} a {what} against {milliseconds(before)} ({counts})"
+    overlap = _quartiles(first)[0] <= _quartiles(second)[1] and _quartiles(second)[0] <= _quartiles(first)[1]
+    if now <= 0 or before <= 0 or _other_network(one, other):
+        return Finding(
+            "other_work", f"{figures[0].upper()}{figures[1:]}: no ratio is told, for this is not the same work."
+        )
+    if overlap or abs(now / before - 1) < _SAME:
+        return Finding("same", f"No difference that we can measure: {figures}. Single steps differ by more than that.")
+    if now < before:
+        ratio = wording.times(before / now)
+        return Finding("faster", f"“{one.name}” is {ratio} as fast as “{other.name}”: {figures}.")
+    ratio = wording.times(now / before)
+    return Finding("slower", f"“{one.name}” is slower; “{other.name}” is {ratio} as fast: {figures}.")
+
+
+def _times(side: Side, by_tile: bool) -> list[float]:
+    """Milliseconds of every step (or tile of it), shortest first."""
+    return sorted(each * _scale(side, by_tile) / 1000 for each in side.steps_us)
+
+
+def _quartiles(times: list[float]) -> tuple[float, float]:
+    if len(times) < 2:
+        return times[0], times[0]
+    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
+    return first, third
+
+
+def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:
+    """Mean step (or tile) of both as bars made of parts, as in `stacked_frame`. of: `parts` or `roles`."""
+    by_tile = per_tile(one, other)
+    shown: tuple[str, ...] = PARTS if of == "parts" else tuple(map(role_title, ROLES))
+    rows = []
+    for side in (one, other):
+        means = side.mean(of) if of == "parts" else roles_titled(side.mean(of))
+        rows.append((side.name, {name: value * _scale(side, by_tile) for name, value in means.items()}))
+    return stacked_frame(rows, shown)
+
+
+_TIMES = {"CPU self": "cpu_self_us", "CPU total": "cpu_total_us", "GPU self": "device_self_us"}
+
+
+def operator_pairs(one: Side, other: Side, time: str) -> pd.DataFrame:
+    """Operators of both, µs a step (or tile), those that differ most first.
+
+    time: `CPU self`, `CPU total` or `GPU self`. Columns: Operator, Change (in words; empty for less than a fifth), the
+    two sides' names, Difference (one less the other), Ratio (infinite where the other has none).
+    """
+    by_tile = per_tile(one, other)
+    columns = [_operator_times(side, _TIMES[time], by_tile) for side in (one, other)]
+    rows = []
+    for name in columns[0] | columns[1]:
+        now, before = (each.get(name, 0.0) for each in columns)
+        if now or before:
+            rows.append((name, _mark(now, before), now, before, now - before, now / before if before else math.inf))
+    frame = pd.DataFrame(rows, columns=["Operator", "Change", one.name, other.name, "Difference", "Ratio"])
+    return frame.sort_values("Difference", key=lambda each: -each.abs(), kind="stable", ignore_index=True)
+
+
+def _operator_times(side: Side, figure: str, by_tile: bool) -> dict[str, float]:
+    times: dict[str, float] = {}
+    steps = sum(reading.steps for reading in side.readings)
+    for reading in side.readings:
+        for row in reading.operators:
+            times[row.name] = times.get(row.name, 0.0) + getattr(row, figure) * _scale(side, by_tile) / steps
+    return times
+
+
+def _mark(now: float, before: float) -> str:
+    if not before:
+        return "only here"
+    if not now:
+        return "gone"
+    if now > before * (1 + MARKED):
+        return "longer"
+    return "shorter" if now < before * (1 - MARKED) else ""
+
+
+def names(first: Profile, second: Profile) -> tuple[str, str]:
+    """What the two are called: by device and batch, else by their titles; always told apart."""
+    made = [_short(each) for each in (first, second)]
+    if made[0] == made[1]:
+        made = [f"{name} ({each.key[-4:]})" for name, each in zip(made, (first, second), strict=True)]
+    return made[0], made[1]
+
+
+def _short(profile: Profile) -> str:
+    if profile.config is None:
+        return "Uploaded trace"
+    words = f"{wording.device_name(profile.config.device)}, batch {profile.config.batch_size}"
+    return f"Example: {words}" if profile.origin == "recorded" else words
+
+
+def times_told(one: Side, other: Side) -> list[str]:
+    """Which times of operators at least one of the two has."""
+    on_device = any(reading.device_us for side in (one, other) for reading in side.readings)
+    return list(_TIMES) if on_device else [name for name in _TIMES if not name.startswith("GPU")]

@@ -1,0 +1,513 @@
+"""The race of two networks on two devices: its runs, its verdict, and the replay of recorded runs."""
+
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+from eurosat_core import wording
+from eurosat_core.analysis.sweep import verdict_text
+from eurosat_core.analysis.training import Finding
+from eurosat_core.data.weights import WEIGHTS, weights_problem
+from eurosat_core.devices import Device
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.lab.estimate import Estimate, least_seconds
+from eurosat_core.models.catalog import CATALOG, model_entry
+from eurosat_core.runs.history import History, progress
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.experiments import home_device
+from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.speed.result import CellResult, Projection, SweepResult, project
+from eurosat_core.speed.verdict import Spread, Verdict
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.events import StepDone
+from eurosat_core.wording import device_name, duration, times
+
+if TYPE_CHECKING:
+    from eurosat_core.lab.lab import Lab
+
+
+RACE = "race"
+EPOCHS = 10
+TUTORIAL_RATIO = 6.0
+"""How many times as fast the tutorial reports VGG11-BN on its GPU as on its CPU. Not measured here."""
+
+_STEPS = 5  # timed steps of a cell in a round, at least
+_ROUNDS = 6  # so at least 30 in all
+_SECONDS = 20.0  # per cell
+_LONGEST = 150.0  # so that it is over within three minutes of the click
+
+
+@dataclass(frozen=True)
+class Entrants:
+    """The models that race, and a sentence about the pretrained one if it is not the tutorial's."""
+
+    models: tuple[str, ...]
+    note: str = ""
+
+
+def entrants(missing: Callable[[str], str]) -> Entrants:
+    """The baseline against VGG11-BN where its weights are here, else against EfficientNet-Lite0.
+
+    missing: why weights are not here, as `weights_problem` says it; empty when they are.
+    """
+    if not missing("vgg11_bn"):
+        return Entrants(("baseline", "vgg11_bn"))
+    why = f"The weights of VGG11-BN ({WEIGHTS['vgg11_bn'].megabytes} MB) are not on this machine"
+    if missing("efficientnet_lite0"):
+        return Entrants(("baseline", "tilenet"), f"{why}, nor are any others, so tilenet learns from scratch instead.")
+    title = CATALOG["efficientnet_lite0"].title
+    return Entrants(
+        ("baseline", "efficientnet_lite0"),
+        f"{why}, so {title} races in its place: pretrained too, but a much smaller network. Its times are not VGG’s.",
+    )
+
+
+def lab_entrants(lab: "Lab") -> Entrants:
+    """The models that race in a lab."""
+    return entrants(lambda name: weights_problem(name, lab.settings.cache))
+
+
+# -- short form
+
+
+def plan_race(
+    models: Sequence[str],
+    devices: Sequence[str],
+    tile_seconds: Callable[[TrainConfig], float | None] = lambda _config: None,
+    seconds: float | None = None,
+) -> tuple[TrainConfig, SweepPlan]:
+    """What the short form measures: the config that all share (the tutorial's way), and the plan.
+
+    tile_seconds: of a training tile with some settings, so that a slow machine gets the time it needs. seconds: for
+    all timed steps, else as many as that takes. Raises `ConfigError` when nothing can race.
+    """
+    if not models or not devices:
+        raise ConfigError("Choose at least one model and one device for the race.")
+    config = recipe_config(models[0], "tutorial", device=home_device(devices))
+    cells = tuple(
+        Cell(model_entry(model).title, {"model": model, "device": device}) for device in devices for model in models
+    )
+    first = cells[0].label
+    plan = SweepPlan(cells, RACE, "model", first, cells[-1].label, rounds=_ROUNDS, steps=_STEPS, validation=True)
+    if seconds is None:
+        needed = least_seconds(config, plan, tile_seconds)
+        seconds = float(round(min(max(_SECONDS * len(cells), 1.1 * needed), _LONGEST)))
+    plan = replace(plan, seconds=seconds).checked()
+    plan.configs(config)
+    return config, plan
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One model on one device: its steps, and the whole training projected from them (or why that cannot be).
+
+    text: what stands at the bar: device, threads, steps, spread.
+    """
+
+    model: str
+    title: str
+    device: str
+    device_name: str
+    threads: int | None
+    step_seconds: Spread | None
+    tiles_per_second: Spread | None
+    parts: dict[str, float] | None
+    projection: Projection | None
+    text: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class MissingBar:
+    """A device that did not race, and why: nothing is shown as measured on it."""
+
+    device: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Race:
+    """What a race showed. recorded_on, beside: as in the run's record: say them with its figures.
+
+    missing: devices that are not there. kind: of the bars' seconds.
+    """
+
+    bars: tuple[Bar, ...]
+    missing: tuple[MissingBar, ...]
+    recorded_on: str
+    beside: tuple[str, ...]
+    result: SweepResult
+    kind: Literal["projected"] = "projected"
+
+    def bar(self, model: str, device: str) -> Bar | None:
+        """One of the bars; None when it did not race."""
+        return next((each for each in self.bars if (each.model, each.device) == (model, device)), None)
+
+    def device_verdict(self, model: str, device: str) -> Verdict:
+        """Whether a model trains faster on a device than on the CPU."""
+        title = model_entry(model).title
+        return self.result.verdict(title, device, against=title, on="cpu")
+
+    def model_verdict(self, model: str, against: str, device: str) -> Verdict:
+        """Whether a model takes its steps faster than another one on the same device."""
+        return self.result.verdict(model_entry(model).title, device, against=model_entry(against).title)
+
+
+def read_race(
+    record: RunRecord,
+    result: SweepResult,
+    train_fraction: float | None = None,
+    devices: Sequence[Device] = (),
+) -> Race:
+    """The race in a run's result, with the trainings on all of its tiles projected.
+
+    devices: the lab's, for those that are missing; leave them out for a run that was recorded elsewhere.
+    """
+    share = record.config.train_fraction if train_fraction is None else train_fraction
+    train = int(record.tiles.count * share)
+    bars = tuple(_bar(record, each, train) for each in result.cells)
+    raced = {each.device for each in bars}
+    missing = tuple(
+        MissingBar(each.id, each.reason or f"{each.name} was not chosen for this race.")
+        for each in devices
+        if each.id not in raced and not record.recorded_on
+    )
+    return Race(bars, missing, record.recorded_on, record.company, result)
+
+
+def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
+    threads = record.machine.get("threads")
+    name = _device_name(record, cell.device)
+    validation = record.tiles.count - train_tiles
+    return Bar(
+        model=cell.config.model,
+        title=cell.label,
+        device=cell.device,
+        device_name=name,
+        threads=threads if isinstance(threads, int) else None,
+        step_seconds=cell.step_seconds,
+        tiles_per_second=cell.tiles_per_second,
+        parts=cell.parts,
+        projection=project(cell, train_tiles, validation, EPOCHS),
+        text=_measured_text(name, threads, cell),
+        problem=cell.problem,
+    )
+
+
+def _device_name(record: RunRecord, device: str) -> str:
+    """The name of the device that a cell ran on; the record's machine is that of the run's own device."""
+    if device == record.config.device:
+        return str(record.machine.get("device_name") or wording.device_name(device))
+    return str(record.machine.get("cpu_name") or wording.device_name(device))
+
+
+def _measured_text(name: str, threads: object, cell: CellResult) -> str:
+    steps = cell.step_seconds
+    if steps is None:
+        return cell.problem
+    threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""
+    spread = f"half of the rounds within {100 * steps.share:.0f}\N{NO-BREAK SPACE}%"
+    return f"{name}{threaded}; {steps.steps:,} timed steps in {wording.count(steps.rounds, 'round')}, {spread}"
+
+
+# -- full form
+
+
+def full_race_configs(models: Sequence[str], devices: Sequence[str], epochs: int = EPOCHS) -> tuple[TrainConfig, ...]:
+    """The trainings of the full form: every model on every device, the tutorial's way."""
+    return tuple(
+        recipe_config(model, "tutorial", device=device, epochs=epochs) for device in devices for model in models
+    )
+
+
+def estimate_full_race(lab: "Lab", configs: Sequence[TrainConfig]) -> Estimate | None:
+    """How long the full form takes, one training after the other; None while one of them cannot be estimated."""
+    found = [lab.estimate(each) for each in configs]
+    if not found or any(each is None for each in found):
+        return None
+    known = [each for each in found if each is not None]
+    basis = " ".join(dict.fromkeys(each.basis for each in known))
+    return Estimate(sum(each.seconds for each in known), basis, any(each.is_rough for each in known))
+
+
+def start_full_race(lab: "Lab", configs: Sequence[TrainConfig], owner: str) -> tuple[str, tuple[RunRecord, ...]]:
+    """Put all trainings of the full form in the queue, each to have the machine to itself: their group, and the runs.
+
+    Raises `LabError` with a sentence when one of them cannot be; those that were put there are taken back.
+    """
+    group = f"{RACE}-{secrets.token_hex(4)}"
+    runs: list[RunRecord] = []
+    try:
+        for each in configs:
+            runs.append(lab.submit(each, owner, group=group))  # noqa: PERF401 (what came before an error is needed)
+    except Exception:
+        for run in runs:
+            lab.control(run.id, owner, "stop")
+        raise
+    return group, tuple(runs)
+
+
+def group_of(records: Sequence[RunRecord], group: str) -> tuple[RunRecord, ...]:
+    """The runs of a full race, in the order in which they were asked for. Raises `RunError` when there are none."""
+    found = [each for each in records if each.plan.get("group") == group and each.kind == "train"]
+    if not found:
+        raise RunError("The runs of this race are gone. Start another one.")
+    return tuple(sorted(found, key=lambda each: (each.created, each.id)))
+
+
+GUESSES = {
+    "about as long": (0.0, 1.5),
+    "2 to 5 times as long": (1.5, 5.0),
+    "5 to 20 times as long": (5.0, 20.0),
+    "longer still": (20.0, math.inf),
+}
+"""How many times as long the large network trains on the CPU: guesses, and the ratios (from, below) they cover."""
+
+_COLUMNS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+
+
+def race_frame(race: Race) -> pd.DataFrame:
+    """The projected trainings for bars, in the columns of `comparison_frames.seconds_frame`.
+
+    Cells without a projection are left out: nothing is invented for them.
+    """
+    origin = "recorded elsewhere" if race.recorded_on else "projected"
+    rows = [
+        (
+            f"{each.title} · {device_name(each.device)}",
+            each.title,
+            device_name(each.device),
+            each.projection.seconds,
+            each.tiles_per_second.median if each.tiles_per_second else math.nan,
+            _factor(race, each),
+            origin,
+            bar_note(each),
+        )
+        for each in race.bars
+        if each.projection is not None
+    ]
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"seconds": float, "speed_up": float})
+
+
+def ratio_frame(race: Race | None) -> pd.DataFrame:
+    """How many times as fast as the CPU each model trained on every other device, and what the tutorial reports.
+
+    The figure stands in the column `speed_up`; the others are those of `race_frame`.
+    """
+    rows = []
+    for each in race.bars if race is not None else ():
+        factor = _factor(race, each) if race is not None else math.nan
+        if each.device != "cpu" and not math.isnan(factor):
+            origin = "recorded elsewhere" if race is not None and race.recorded_on else "measured here"
+            name = device_name(each.device)
+            label = f"{each.title}: {name} against CPU"
+            rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
+    reported = "on the tutorial’s own GPU and CPU, with VGG11-BN"
+    rows.append(
+        ("VGG11-BN", "VGG11-BN", "GPU", math.nan, math.nan, TUTORIAL_RATIO, "reported by the tutorial", reported)
+    )
+    return pd.DataFrame(rows, columns=_COLUMNS).astype({"seconds": float, "speed_up": float})
+
+
+def bar_note(bar: Bar) -> str:
+    """On what a bar rests: device, threads, steps and spread, then the projection with its range."""
+    if bar.projection is None:
+        return bar.problem or bar.text
+    low, high = duration(bar.projection.low), duration(bar.projection.high)
+    return f"{bar.text}. {bar.projection.basis} By the quartiles {low} to {high}."
+
+
+def _factor(race: Race, bar: Bar) -> float:
+    if bar.device == "cpu":
+        return math.nan
+    factor = race.device_verdict(bar.model, bar.device).factor
+    return math.nan if factor is None else factor
+
+
+def race_findings(race: Race) -> tuple[Finding, ...]:
+    """What the race showed: every model on every other device against the CPU, then the models against each other."""
+    found = [
+        Finding("problem", f"{each.title} on the {device_name(each.device)}: {each.problem}")
+        for each in race.bars
+        if each.problem
+    ]
+    measured = [each for each in race.bars if not each.problem]
+    for bar in measured:
+        verdict = race.device_verdict(bar.model, bar.device)
+        if bar.device != "cpu" and verdict.outcome != "unknown":
+            device = device_name(bar.device)
+            text = f"{bar.title} on the {device} against the CPU: {verdict_text(verdict)}."
+            found.append(Finding(verdict.outcome, text))
+    for device in dict.fromkeys(each.device for each in measured):
+        on_it = [each for each in measured if each.device == device]
+        found += [_models(race, on_it[0], each) for each in on_it[1:]]
+    return tuple(found)
+
+
+def _models(race: Race, first: Bar, other: Bar) -> Finding:
+    verdict = race.model_verdict(other.model, first.model, other.device)
+    where = f"On the {device_name(other.device)}, {other.title} against {first.title}, tile by tile"
+    text = f"{where}: {verdict_text(verdict)}."
+    if first.projection is not None and other.projection is not None:
+        epochs = first.projection.epochs
+        text += (
+            f" Projected for {epochs} epochs: {duration(other.projection.seconds)} against "
+            f"{duration(first.projection.seconds)}."
+        )
+    return Finding(verdict.outcome, text)
+
+
+def race_guess(guess: str | None, race: Race) -> Finding | None:
+    """The guess about the two networks' times beside the projected ones; None without a guess or both of them.
+
+    On the CPU, or on whatever device was raced on where that is not among them.
+    """
+    if guess not in GUESSES:
+        return None
+    devices = [each.device for each in race.bars]
+    device = "cpu" if "cpu" in devices else next(iter(devices), "")
+    seconds = _projected([each for each in race.bars if each.device == device])
+    if len(seconds) < 2:
+        return None
+    ratio = seconds[1] / seconds[0]
+    said = f"You guessed “{guess}”. Projected on the {device_name(device)}: {times(ratio)} as long."
+    low, below = GUESSES[guess]
+    if low <= ratio < below:
+        return Finding("right", f"{said} Well judged.")
+    return Finding(
+        "lower" if ratio < low else "higher", f"{said} {'Less' if ratio < low else 'More'} than you guessed."
+    )
+
+
+def _projected(bars: Sequence[Bar]) -> list[float]:
+    return [each.projection.seconds for each in bars if each.projection is not None]
+
+
+SPEEDS = (1, 2, 5, 10, 50)
+"""Times as fast as it was, to choose from."""
+
+Stage = Literal["starting", "training", "validating", "done", "broke_off"]
+
+
+@dataclass(frozen=True)
+class ReplayState:
+    """One run at a moment of the replay.
+
+    seconds: on the run's own clock, no further than its end. history: what it had told by then. progress: 0…1.
+    epoch: the one it is in, from 1; 0 before the first. accuracy: after its last complete epoch, on validation tiles.
+    tiles_per_second: of its newest reported step.
+    """
+
+    seconds: float
+    of_seconds: float
+    history: History
+    stage: Stage
+    progress: float
+    epoch: int
+    epochs: int
+    accuracy: float | None
+    tiles_per_second: float | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has told everything it ever told."""
+        return self.stage in ("done", "broke_off")
+
+
+def own_seconds(history: History) -> float:
+    """How long a run took on its own clock, as far as it told; 0 for one that told nothing."""
+    told = [0.0]
+    told += [each.elapsed_seconds for each in history.epochs[-1:]]
+    told += [each.seconds for each in (history.features, history.latest, history.finished) if each is not None]
+    return max(told)
+
+
+def total_seconds(histories: Mapping[str, History], speed: float = 1.0) -> float:
+    """How long the replay takes: that of the slowest run, at so many times its speed. speed: more than 0."""
+    return max((own_seconds(each) for each in histories.values()), default=0.0) / speed
+
+
+def frame_at(histories: Mapping[str, History], seconds: float, speed: float = 1.0) -> dict[str, ReplayState]:
+    """The state of every run so many seconds after the replay began, at `speed` times the true speed.
+
+    histories: by run id or label, in the order in which they are drawn. Before the beginning nothing has happened yet.
+    """
+    moment = max(seconds, 0.0) * speed
+    return {name: _state(each, moment) for name, each in histories.items()}
+
+
+def history_at(history: History, moment: float) -> History:
+    """What a run had told when its own clock showed `moment` seconds."""
+    steps = tuple(each for each in history.steps if each.seconds <= moment)
+    latest = steps[-1] if steps else None
+    if history.latest is not None and history.latest.seconds <= moment:
+        latest = history.latest
+    epochs = tuple(each for each in history.epochs if each.elapsed_seconds <= moment)
+    features, finished = history.features, history.finished
+    if features is not None and features.seconds > moment:
+        features = None
+    if finished is not None and finished.seconds > moment:
+        finished = None
+    told = (history.started is not None) + (features is not None) + len(steps) + len(epochs) + (finished is not None)
+    return replace(
+        history, steps=steps, latest=latest, epochs=epochs, features=features, finished=finished, events=told
+    )
+
+
+def _state(history: History, moment: float) -> ReplayState:
+    end = own_seconds(history)
+    known = history_at(history, moment)
+    started, latest = history.started, known.latest
+    return ReplayState(
+        seconds=min(moment, end),
+        of_seconds=end,
+        history=known,
+        stage=_stage(history, known, moment >= end),
+        progress=progress(known),
+        epoch=_epoch(known, latest),
+        epochs=started.epochs if started else 0,
+        accuracy=known.epochs[-1].val_accuracy if known.epochs else None,
+        tiles_per_second=latest.tiles_per_second if latest else None,
+    )
+
+
+def _stage(history: History, known: History, is_over: bool) -> Stage:
+    if is_over:
+        return "done" if history.finished is not None else "broke_off"
+    if known.latest is None and not known.epochs:
+        return "starting"
+    latest = known.latest
+    in_epoch = latest is not None and latest.epoch > len(known.epochs)
+    return "validating" if in_epoch and latest is not None and latest.phase == "validation" else "training"
+
+
+def _epoch(known: History, latest: StepDone | None) -> int:
+    return max(len(known.epochs), latest.epoch if latest else 0)
+
+
+def standing(states: Mapping[str, ReplayState]) -> Finding:
+    """Who is ahead at this moment: `starting`, `under_way`, `some_done` or `over`, with a sentence."""
+    done = {name: each for name, each in states.items() if each.stage == "done"}
+    ranked = sorted(done, key=lambda name: done[name].seconds)
+    if len(states) > 1 and all(each.is_over for each in states.values()):
+        if not ranked:
+            return Finding("over", "None of these runs got through all its epochs.")
+        times = [f"{name} {wording.duration(done[name].seconds)}" for name in ranked]
+        return Finding("over", f"All is told. Done after: {', then '.join(times)}.")
+    if done:
+        first = ranked[0]
+        text = f"{first} was done after {wording.duration(done[first].seconds)}."
+        others = [name for name, each in states.items() if not each.is_over]
+        if others:
+            shares = [f"{name} {100 * states[name].progress:.0f}\N{NO-BREAK SPACE}%" for name in others]
+            text += f" By now the others are at: {wording.listed(shares)}."
+        return Finding("some_done", text)
+    ahead = max(states, key=lambda name: states[name].progress, default=None)
+    if ahead is None or states[ahead].progress <= 0:
+        return Finding("starting", "They are starting.")
+    percent = f"{100 * states[ahead].progress:.0f}\N{NO-BREAK SPACE}%"
+    return Finding("under_way", f"{ahead} is ahead, with {percent} of its training done.")

@@ -1,0 +1,562 @@
+"""A measurement as tables and sentences: speeds, experiments, and the limits of a device."""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, Literal
+
+import pandas as pd
+
+from eurosat_core import wording
+from eurosat_core.analysis.profile import milliseconds, stacked_frame
+from eurosat_core.analysis.training import Finding
+from eurosat_core.errors import ConfigError
+from eurosat_core.runs.history import SweepHistory
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, Figure, guess_ratio, home_device
+from eurosat_core.speed.plan import SweepPlan, free_sweep
+from eurosat_core.speed.prediction import Overtaking, overtaking_measured, overtaking_predicted
+from eurosat_core.speed.result import CellResult, Limits, SweepResult
+from eurosat_core.speed.verdict import PARTS, SMALLEST, Spread, Verdict
+from eurosat_core.training.choices import SETTING_NAMES, in_words
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.wording import count, device_name, listed, percent, rounded, times
+
+
+def speed_by_setting(result: SweepResult) -> pd.DataFrame:
+    """One row per cell that was measured, in the order of the plan.
+
+    Columns: label, device (in words), device_id, tiles_per_second, low, high (quartiles), step_ms,
+    operations_per_second (NaN where not known), steps, rounds; factor, factor_low, factor_high, outcome (against the
+    reference on the same device; NaN and `unknown` where there is none; `reference` for itself), is_reference.
+    """
+    rows = []
+    for cell in result.cells:
+        rate, step, work = cell.tiles_per_second, cell.step_seconds, cell.operations_per_second
+        if rate is None or step is None:
+            continue
+        verdict = result.verdict(cell.label, cell.device)
+        rows.append(
+            {
+                "label": cell.label,
+                "device": device_name(cell.device),
+                "device_id": cell.device,
+                "tiles_per_second": rate.median,
+                "low": rate.low,
+                "high": rate.high,
+                "step_ms": 1000 * step.median,
+                "operations_per_second": work.median if work else float("nan"),
+                "steps": rate.steps,
+                "rounds": rate.rounds,
+                "factor": _or_nan(verdict.factor),
+                "factor_low": _or_nan(verdict.low),
+                "factor_high": _or_nan(verdict.high),
+                "outcome": "reference" if cell.label == result.reference else verdict.outcome,
+                "is_reference": cell.label == result.reference,
+            }
+        )
+    return pd.DataFrame(rows, columns=_SPEED)
+
+
+_SPEED = [
+    *("label", "device", "device_id", "tiles_per_second", "low", "high", "step_ms", "operations_per_second", "steps"),
+    *("rounds", "factor", "factor_low", "factor_high", "outcome", "is_reference"),
+]
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def parts_frame(result: SweepResult) -> pd.DataFrame:
+    """Where a step's time went: label, device, part, order (of the part), ms, share (of the step)."""
+    rows = [
+        (cell.label, device_name(cell.device), part, PARTS.index(part), 1000 * seconds, seconds / sum(parts.values()))
+        for cell in result.cells
+        if (parts := cell.parts) is not None
+        for part, seconds in parts.items()
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "part", "order", "ms", "share"])
+
+
+def learning_frame(result: SweepResult) -> pd.DataFrame:
+    """Accuracy over the seconds of training: label, device, seconds, accuracy, target, reached (of the cell)."""
+    rows = [
+        (cell.label, device_name(cell.device), seconds, accuracy, cell.learning.target, cell.learning.reached)
+        for cell in result.cells
+        if cell.learning is not None
+        for seconds, accuracy in cell.learning.points
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "seconds", "accuracy", "target", "reached"])
+
+
+def prediction_frame(result: SweepResult) -> pd.DataFrame:
+    """Predicted beside measured steps: label, device, predicted_ms, measured_ms, error (their ratio), bottleneck."""
+    rows = [
+        (
+            cell.label,
+            device_name(cell.device),
+            1000 * cell.prediction.seconds,
+            1000 * step.median,
+            cell.prediction.error(step.median),
+            cell.prediction.bottleneck,
+        )
+        for cell in result.cells
+        if cell.prediction is not None and (step := cell.step_seconds) is not None
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "predicted_ms", "measured_ms", "error", "bottleneck"])
+
+
+def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
+    """Turns as they come in, while a measurement runs: label, device, round, tiles_per_second; one row per turn.
+
+    config, plan: of the run's record.
+    """
+    configs: Sequence[TrainConfig] = plan.configs(config)
+    rows = [
+        (plan.cells[turn.cell].label, device_name(configs[turn.cell].device), turn.round, turn.tiles_per_second)
+        for turn in history.turns
+        if turn.phase == "train" and turn.tiles_per_second is not None and turn.cell < len(plan.cells)
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "round", "tiles_per_second"])
+
+
+_UNKNOWN = "Too few rounds were measured to tell. Let it run to its end."
+
+
+def figure_of(result: SweepResult) -> Figure:
+    """What the verdicts of a result compare: tiles per second, or arithmetic per second."""
+    known = EXPERIMENTS.get(result.name)
+    return known.figure if known else "tiles"
+
+
+def rate_text(spread: Spread, figure: Figure = "tiles") -> str:
+    """`1,234 tiles/s` or `45.6 billion operations/s`."""
+    if figure == "tiles":
+        return wording.rate(spread.median)
+    return f"{wording.rounded(spread.median / 1e9, 3)} billion operations/s"
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """`1.8 times as fast (1.7 to 1.9 times)`, `no difference we can measure (…)`."""
+    if verdict.factor is None or verdict.low is None or verdict.high is None:
+        return _UNKNOWN
+    if verdict.outcome == "same":
+        return (
+            f"no difference we can measure (between {_factor(verdict.low)} and {_factor(verdict.high)} times as fast; "
+            f"less than {100 * (SMALLEST - 1):.0f}\N{NO-BREAK SPACE}% is not called a difference)"
+        )
+    if verdict.outcome == "faster":
+        return f"{_factor(verdict.factor)} times as fast ({_factor(verdict.low)} to {_factor(verdict.high)} times)"
+    slower, least, most = (1 / each for each in (verdict.factor, verdict.high, verdict.low))
+    return f"slower: the other is {_factor(slower)} times as fast ({_factor(least)} to {_factor(most)} times)"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2f}" if value < 1.995 else f"{value:.1f}"
+
+
+def experiment_finding(result: SweepResult, device: str) -> Finding:
+    """What the focus of a measurement shows against its reference on a device, and what that means.
+
+    kind: `faster`, `same`, `slower` or `unknown`.
+    """
+    figure = figure_of(result)
+    focus, reference = result.cell(result.focus, device), result.cell(result.reference, device)
+    for each in (focus, reference):
+        if each is not None and each.problem:
+            return Finding("unknown", f"“{each.label}” could not be measured. {each.problem}")
+    verdict = result.verdict(result.focus, device, figure=figure)
+    if verdict.outcome == "unknown" or focus is None or reference is None:
+        return Finding("unknown", _UNKNOWN)
+    rates = " against ".join(_rate_of(each, figure) for each in (focus, reference))
+    text = f"{_named(result, focus)} against {_named(result, reference)}: {verdict_text(verdict)}. {rates}."
+    known = EXPERIMENTS.get(result.name)
+    meaning = known.outcomes.get(verdict.outcome, "") if known else ""
+    return Finding(verdict.outcome, f"{text} {meaning}".strip())
+
+
+def _rate_of(cell: CellResult, figure: Figure) -> str:
+    spread = cell.tiles_per_second if figure == "tiles" else cell.operations_per_second
+    return rate_text(spread, figure) if spread else "not measured"
+
+
+_BEFORE = {"batch_size": "batches of {}", "workers": "{} loader workers"}
+
+
+def _named(result: SweepResult, cell: CellResult) -> str:
+    if result.setting in _BEFORE and cell.label.isdigit():
+        return _BEFORE[result.setting].format(cell.label)
+    return f"“{cell.label}”"
+
+
+def guess_finding(guess: str | None, result: SweepResult, device: str) -> Finding | None:
+    """A guess (one of `GUESSES`) against the measurement: `right`, `higher` or `lower`; None without one."""
+    verdict = result.verdict(result.focus, device, figure=figure_of(result))
+    if not guess or verdict.factor is None:
+        return None
+    low, below = guess_ratio(guess)
+    factor = 1.0 if verdict.outcome == "same" else verdict.factor
+    said = f"You guessed “{guess}”. Measured: {verdict_text(verdict)}."
+    if low <= factor < below:
+        return Finding("right", f"{said} Well judged.")
+    if factor < low:
+        return Finding("lower", f"{said} That is less than you guessed.")
+    return Finding("higher", f"{said} That is more than you guessed.")
+
+
+def learning_finding(result: SweepResult, device: str) -> Finding | None:
+    """Which setting reached the accuracy first: `reached`, `none` or, where that is the same one, `fastest_too`.
+
+    None where no time to an accuracy was measured.
+    """
+    cells = [each for each in result.cells if each.device == device and each.learning is not None]
+    learned = [(each, each.learning) for each in cells if each.learning is not None]
+    if not learned:
+        return None
+    target = wording.percent(learned[0][1].target)
+    reached = sorted(((its.seconds, each, its) for each, its in learned if its.reached), key=lambda each: each[0])
+    late = [_named(result, each) for each, its in learned if not its.reached]
+    if not reached:
+        return Finding(
+            "none",
+            f"None of them named {target} of the validation tiles correctly within the time it was given. One training "
+            "each, with the same seed.",
+        )
+    seconds, first, its = reached[0]
+    text = (
+        f"{_named(result, first)} came to {target} first: after {wording.duration(seconds)} and "
+        f"{its.tiles:,} tiles of training."
+    )
+    text += "".join(
+        f" {_named(result, each)}: {wording.duration(spent)}, {more.tiles:,} tiles."
+        for spent, each, more in reached[1:]
+    )
+    if late:
+        text += f" Not reached in the time given: {wording.listed(late)}."
+    fastest = max(cells, key=lambda each: each.tiles_per_second.median if each.tiles_per_second else 0.0)
+    if fastest is first:
+        return Finding(
+            "fastest_too", f"{text} It also had the most tiles per second. One training each, so luck counts."
+        )
+    return Finding(
+        "reached",
+        f"{text} The most tiles per second had {_named(result, fastest)}: faster steps are not faster learning. One "
+        "training each, so luck counts.",
+    )
+
+
+def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Finding | None:
+    """A setting on one device against another; None where one of them was not measured."""
+    verdict = result.verdict(label, device, against=label, on=against)
+    if verdict.outcome == "unknown":
+        return None
+    names = wording.device_name(device), wording.device_name(against)
+    return Finding(verdict.outcome, f"“{label}” on the {names[0]} against the {names[1]}: {verdict_text(verdict)}.")
+
+
+def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellResult] = ()) -> str:
+    """On what the figures rest: device, threads, steps, rounds, what else ran, where it was recorded."""
+    used = [each for each in cells or result.cells if each.turns]
+    if not used:
+        return "Nothing was measured."
+    name = record.machine.get("device_name") or wording.device_name(record.config.device)
+    if any(each.device == "cpu" for each in used) and record.machine.get("cpu_name"):
+        name = f"{name} and {record.machine['cpu_name']}"
+    threads = record.machine.get("threads")
+    steps = sum(turn.steps for each in used for turn in each.turns)
+    text = f"{name}{f', {threads} CPU threads' if threads else ''}; {wording.count(steps, 'timed step')} in "
+    text += f"{wording.count(result.rounds, 'round')} in which the settings took turns; medians of the rounds, and "
+    text += "the quartiles as their range. Warm-up steps do not count."
+    if not result.complete:
+        text += " It was stopped before its end."
+    if record.company:
+        text += f" Beside it ran {wording.listed(list(record.company))}: measure again on a free machine."
+    if record.recorded_on:
+        text += f" Recorded on {record.recorded_on}."
+    return text
+
+
+def misconception_of(result: SweepResult) -> str:
+    """What an experiment puts right; empty for a measurement that is none of them."""
+    known: Experiment | None = EXPERIMENTS.get(result.name)
+    return known.misconception if known else ""
+
+
+def rate_frame(result: SweepResult, figure: Figure) -> pd.DataFrame:
+    """Rates with their quartiles, in the order of the plan: label, device, rate, low, high, text, order, mark.
+
+    figure: tiles per second, or (`work`) billion operations per second. mark: what the cell is (`reference`, or
+    nothing). Cells that were not measured have no row.
+    """
+    frame = speed_by_setting(result)
+    column = "tiles_per_second" if figure == "tiles" else "operations_per_second"
+    unit = 1.0 if figure == "tiles" else 1e9
+    made = pd.DataFrame(
+        {
+            "label": frame["label"],
+            "device": frame["device"],
+            "rate": frame[column].astype(float) / unit,
+            "order": range(len(frame)),
+            "mark": ["reference" if each else "" for each in frame["is_reference"]],
+        }
+    )
+    # The quartiles are told of tiles; those of operations lie as far apart in relation.
+    for name in ("low", "high"):
+        made[name] = made["rate"] * frame[name].astype(float) / frame["tiles_per_second"].astype(float)
+    made["text"] = [f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.2g}" for rate in made["rate"]]
+    return made[made["rate"].map(math.isfinite)].reset_index(drop=True)
+
+
+def is_per_tile(result: SweepResult) -> bool:
+    """Whether steps must be shown tile by tile: their batches differ in size."""
+    return len({each.config.batch_size for each in result.cells if each.turns}) > 1
+
+
+def breakdown_frame(result: SweepResult) -> pd.DataFrame:
+    """Where the time of a step went, as `profile_frames.stacked_frame`; of a thousand tiles where batches differ."""
+    several = len(result.devices) > 1
+    rows = []
+    for cell in result.cells:
+        parts = cell.parts
+        if parts is None:
+            continue
+        label = f"{cell.label} · {device_name(cell.device)}" if several else cell.label
+        unit = 1e6 * (1000 / cell.config.batch_size if is_per_tile(result) else 1)
+        rows.append((label, {part: seconds * unit for part, seconds in parts.items()}))
+    return stacked_frame(rows, PARTS)
+
+
+def figures_table(result: SweepResult) -> pd.DataFrame:
+    """All figures in words: Setting, Device, Tiles per second, Half of the rounds, Step, Against the reference."""
+    rows = []
+    for cell in result.cells:
+        rate, step = cell.tiles_per_second, cell.step_seconds
+        where = (cell.label, device_name(cell.device))
+        if rate is None or step is None:
+            rows.append((*where, "–", "–", "–", cell.problem or "not measured"))
+            continue
+        verdict = result.verdict(cell.label, cell.device)
+        against = "the reference" if cell.label == result.reference else verdict_text(verdict)
+        spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
+        rows.append((*where, f"{rate.median:,.0f}", spread, milliseconds(1000 * step.median), against))
+    columns = ["Setting", "Device", "Tiles per second", "Half of the rounds", "Step", f"Against {result.reference}"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def limits_table(limits: Sequence[Limits]) -> pd.DataFrame:
+    """What each device can do at most, in words: Limit, and a column for every device."""
+    precisions = list(dict.fromkeys(name for each in limits for name in each.matmul))
+    rows = [
+        (f"Matrix multiplication, {name}", [_rate(each.matmul.get(name)) for each in limits]) for name in precisions
+    ]
+    rows.append(("Memory, read and written", [_bytes(each.memory_bandwidth) for each in limits]))
+    for name in ("pageable", "pinned"):
+        if any(name in each.host_to_device for each in limits):
+            values = [_bytes(each.host_to_device.get(name)) for each in limits]
+            rows.append((f"Copy to the GPU, {name} memory", values))
+    launches = [f"{1e6 * each.launch_seconds:.1f} µs" if each.launch_seconds else "–" for each in limits]
+    rows.append(("Starting one operation", launches))
+    names = [device_name(each.device) for each in limits]
+    return pd.DataFrame([(what, *values) for what, values in rows], columns=["Limit", *names])
+
+
+def _rate(operations: float | None) -> str:
+    return f"{operations / 1e9:,.0f} billion operations/s" if operations else "–"
+
+
+def _bytes(rate: float | None) -> str:
+    return f"{rate / 1e9:,.1f} GB/s" if rate else "–"
+
+
+def prediction_table(result: SweepResult) -> pd.DataFrame:
+    """Predicted beside measured steps in words: Step, Device, Predicted, Measured, Error, Mostly spent on."""
+    frame = prediction_frame(result)
+    rows = [
+        (
+            row["label"],
+            row["device"],
+            milliseconds(row["predicted_ms"]),
+            milliseconds(row["measured_ms"]),
+            f"{'+' if row['error'] >= 1 else '−'}{percent(abs(row['error'] - 1))}",
+            BOTTLENECKS[row["bottleneck"]],
+        )
+        for row in frame.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=["Step", "Device", "Predicted", "Measured", "Error", "Mostly spent on"])
+
+
+def prediction_points_frame(result: SweepResult) -> pd.DataFrame:
+    """Predicted over measured steps, and the two ends of the line where both are equal (`even`)."""
+    frame = prediction_frame(result).assign(even=False)
+    times = pd.concat([frame["predicted_ms"], frame["measured_ms"]])
+    ends = pd.DataFrame(
+        [("", "", end, end, 1.0, "", True) for end in (times.min() / 1.5, times.max() * 1.5)], columns=frame.columns
+    )
+    return pd.concat([frame, ends], ignore_index=True)
+
+
+BOTTLENECKS = {
+    "compute": "arithmetic",
+    "memory": "moving data to and from memory",
+    "overhead": "starting operations",
+    "loading": "fetching tiles",
+}
+
+
+By = Literal["batch_size", "model_size"]
+
+_CLOSE, _ROUGH = 1.5, 2.0  # how many times too long or short a prediction is
+
+
+def prediction_finding(result: SweepResult) -> Finding:
+    """How near the predictions come: `close`, `rough`, `off`, or `nothing`; and what most steps are spent on."""
+    frame = prediction_frame(result)
+    if frame.empty:
+        return Finding("nothing", "No step was both predicted and measured. Let the measurement run to its end.")
+    misses = [max(error, 1 / error) for error in frame["error"]]
+    most = Counter(frame["bottleneck"]).most_common(1)[0][0]
+    text = (
+        f"From these limits the time of {count(len(frame), 'step')} was predicted: half of them at most "
+        f"{times(statistics.median(misses))} as long or short as measured, the worst {times(max(misses))}. "
+    )
+    spent = f"Most of these steps are spent on {BOTTLENECKS[str(most)]}."
+    if max(misses) <= _CLOSE:
+        return Finding("close", f"{text}So these few limits explain where the time goes. {spent}")
+    if max(misses) <= _ROUGH:
+        return Finding("rough", f"{text}So they explain it roughly. {spent}")
+    return Finding(
+        "off",
+        f"{text}Where the prediction is far off, something else holds the step up than these limits: a profile tells "
+        f"what. {spent}",
+    )
+
+
+def overtakings(
+    limits: SweepResult | None, batches: SweepResult | None, models: SweepResult | None, config: TrainConfig
+) -> list[Overtaking]:
+    """From which batch and which size of model on the GPU is faster than the CPU: measured, else predicted.
+
+    limits, batches, models: newest measurements of the limits, and of the experiments with batches and models. config:
+    whose batches are varied. Empty without a GPU in any of them.
+    """
+    known = limits.limits if limits is not None else {}
+    sides: tuple[tuple[By, SweepResult | None], ...] = (("batch_size", batches), ("model_size", models))
+    found: list[Overtaking] = []
+    for by, measured in sides:
+        raced = [each for each in measured.devices if each != "cpu"] if measured is not None else []
+        if measured is not None and raced and "cpu" in measured.devices:
+            found.append(overtaking_measured(measured, by, raced[0]))
+            continue
+        gpu = next((each for each in known if each != "cpu"), "")
+        if gpu:
+            found.append(overtaking_predicted(known.get("cpu"), known[gpu], by, config))
+    return found
+
+
+def overtaking_finding(found: Overtaking) -> Finding:
+    """A sentence for every way it can turn out."""
+    sizes = [_size(found, size) for size, _ratio in found.points]
+    what = {"batch_size": "batches", "model_size": "models"}[found.by]
+    basis = "Measured" if found.basis == "measured" else "Predicted from the limits of both, not measured"
+    if found.kind == "unknown":
+        return Finding("unknown", found.reason)
+    if found.kind == "at" and found.at is not None:
+        return Finding(
+            "at", f"{basis}: from {what} of about {_size(found, found.at)} on, the GPU is faster than the CPU."
+        )
+    ends = listed([sizes[0], sizes[-1]], "to") if sizes else ""
+    if found.kind == "always":
+        return Finding("always", f"{basis}: the GPU is faster with all {what} that were looked at ({ends}).")
+    return Finding("never", f"{basis}: the CPU is faster with all {what} that were looked at ({ends}).")
+
+
+def _size(found: Overtaking, size: float) -> str:
+    if found.by == "batch_size":
+        return f"{size:,.0f} tiles"
+    return f"{rounded(size / 1e6, 3)} million operations per tile"
+
+
+SECONDS = (5, 10, 20, 40)
+"""Seconds per value that can be chosen."""
+
+OFFERED: dict[str, tuple[Any, ...]] = {
+    "batch_size": (1, 8, 16, 40, 64, 128, 256, 512, 1024),
+    "workers": (0, 1, 2, 3, 4),
+    "prefetch": (1, 2, 4, 8),
+    "source": ("loader", "memory"),
+    "optimizer": ("sgd", "adam", "adamw", "adagrad"),
+    "learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1),
+    "model": ("baseline", "tilenet", "efficientnet_lite0"),
+    "precision": ("float32", "bfloat16"),
+    "channels_last": (False, True),
+    "symmetries": (False, True),
+    "pin_memory": (False, True),
+}
+"""Settings that can be varied freely, with values to start from."""
+
+_OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
+_LABEL = 60
+
+
+def _kind(setting: str) -> str:
+    declared = next(each.type for each in fields(TrainConfig) if each.name == setting)
+    return str(getattr(declared, "__name__", declared))
+
+
+def is_number(setting: str) -> bool:
+    """Whether values of one's own can be typed for this setting."""
+    return _kind(setting) in ("int", "float")
+
+
+def offered(setting: str) -> dict[str, Any]:
+    """Values to choose from: in words → value."""
+    return {in_words(setting, value): value for value in OFFERED[setting]}
+
+
+def value_of(setting: str, word: str) -> Any:
+    """A chosen or typed word as the setting's value. Raises `ConfigError` for one that is none."""
+    known = offered(setting)
+    if word in known:
+        return known[word]
+    try:
+        return int(word.replace(",", "")) if _kind(setting) == "int" else float(word)
+    except ValueError:
+        title = SETTING_NAMES[setting].lower()
+        raise ConfigError(f"“{word[:30]}” cannot be used as {title}. Type a number.") from None
+
+
+def plan_free(
+    setting: str,
+    words: Sequence[str],
+    model: str,
+    devices: Sequence[str],
+    seconds: float = 10.0,
+    target_accuracy: float | None = None,
+    **base: Any,
+) -> tuple[TrainConfig, SweepPlan]:
+    """The config that all values share, and the plan. seconds: per value and device. base: other settings.
+
+    The first value is the reference. Raises `ConfigError` with a sentence for what cannot be measured.
+    """
+    if setting not in OFFERED:
+        raise ConfigError(f"'{setting}' cannot be varied here. Choose one of: {', '.join(OFFERED)}.")
+    values = [value_of(setting, each) for each in words]
+    if len(set(values)) < len(values):
+        raise ConfigError("One value is there twice. Name every value once.")
+    if len(values) < 2:
+        raise ConfigError("Choose at least two values, so that there is something to compare.")
+    used = [each for each in devices if setting != "pin_memory" or each.startswith("cuda")]
+    if not used:
+        what = "Pinned memory is for copies to a CUDA GPU" if devices else "Choose at least one device"
+        raise ConfigError(f"{what}{', and none is chosen' if devices else ' to measure on'}.")
+    source = {} if setting in _OF_THE_LOADER else {"source": "memory"}
+    config = recipe_config(model, "tutorial", **{**source, "device": home_device(used), **base})
+    labels = [in_words(setting, each)[:_LABEL] for each in values]
+    plan = free_sweep(
+        setting, values, labels, used, seconds=seconds * len(values) * len(used), target_accuracy=target_accuracy
+    )
+    plan.configs(config)
+    return config, plan

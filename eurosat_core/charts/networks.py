@@ -1,0 +1,239 @@
+"""Charts of networks: layers, parameters, and what they answer."""
+
+import base64
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import altair as alt
+
+from eurosat_core.charts.marks import Spec, bare_spec, share_bars
+
+# Pale enough to stand out on dark ground, dark-edged enough for light ground; every block is also named in words.
+BLOCK_COLOURS = {
+    "tile": "#B9C2C6",
+    "convolution": "#5AA9E6",
+    "pooling": "#44AA99",
+    "linear": "#E0902F",
+    "other": "#8A8F98",
+}
+_FIGURE_COLOURS = {"parameters": "#2A8CD6", "multiplications": "#DB7B0B"}
+_CURVE_COLOURS = ("#2A8CD6", "#DB7B0B", "#44AA99")
+_PICTURE = 60  # pixels, of a block's drawing
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block of the diagram: its kind (a key of `BLOCK_COLOURS`), title, a smaller line, and its output shape."""
+
+    kind: str
+    title: str
+    below: str
+    shape: tuple[int, ...]
+
+
+def network_diagram(blocks: Sequence[Block], alt_text: str) -> str:
+    """The blocks as HTML that wraps on a narrow screen and takes its text colour from the page."""
+    cards = '<span aria-hidden="true" style="align-self:center;opacity:.6;font-size:.8rem">→</span>'.join(
+        _card(each) for each in blocks
+    )
+    return (
+        f'<div role="list" aria-label="{html.escape(alt_text)}" '
+        f'style="display:flex;flex-wrap:wrap;gap:.25rem;align-items:stretch">{cards}</div>'
+    )
+
+
+def _card(block: Block) -> str:
+    shape = " × ".join(f"{side:,}" for side in block.shape)
+    below = f'<div style="opacity:.75">{html.escape(block.below)}</div>' if block.below else ""
+    return (
+        '<div role="listitem" style="border:1px solid rgba(138,143,152,.5);border-radius:.6rem;padding:.4rem .2rem;'
+        'width:94px;text-align:center;font-size:.8rem;line-height:1.3">'
+        f"{_picture(block)}<div><b>{html.escape(block.title)}</b></div>{below}<div>{shape}</div></div>"
+    )
+
+
+def _picture(block: Block) -> str:
+    """Feature maps as a stack of squares, a row of numbers as a bar; larger and more for larger shapes."""
+    colour = BLOCK_COLOURS.get(block.kind, BLOCK_COLOURS["other"])
+    style = f'fill="{colour}" stroke="#10202B" stroke-opacity=".55"'
+    if len(block.shape) == 1:
+        tall = min(14 + 3.4 * math.log2(max(block.shape[0], 1) + 1), _PICTURE - 2)
+        body = f'<rect x="25" y="{(_PICTURE - tall) / 2:.1f}" width="10" height="{tall:.1f}" rx="2" {style}/>'
+    else:
+        side = 8 + 30 * math.sqrt(min(block.shape[1], 64) / 64)
+        sheets = min(2 + int(math.log2(max(block.shape[0], 1)) / 1.5), 7)
+        step = min(3.2, (_PICTURE - 2 - side) / sheets)
+        start = (_PICTURE - side - step * (sheets - 1)) / 2
+        body = "".join(
+            f'<rect x="{start + step * at:.1f}" y="{start + step * (sheets - 1 - at):.1f}" width="{side:.1f}" '
+            f'height="{side:.1f}" rx="1.5" {style}/>'
+            for at in reversed(range(sheets))
+        )
+    size = f'width="{_PICTURE}" height="{_PICTURE}" viewBox="0 0 {_PICTURE} {_PICTURE}"'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{body}</svg>'
+    uri = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    return f'<img src="{uri}" alt="" width="{_PICTURE}" height="{_PICTURE}">'  # inline SVG would be sanitized away
+
+
+@lru_cache(maxsize=64)
+def parameter_bars(parts: tuple[str, ...]) -> Spec:
+    """Two bars per block, its share of the parameters and of the multiplications, over a table with part, figure,
+    share, number.
+
+    parts: the blocks' names, in their order.
+    """
+    y = alt.Y("part:N", sort=list(parts), title=None, axis=alt.Axis(labelLimit=170, ticks=False))
+    offset = alt.YOffset("figure:N", sort=list(_FIGURE_COLOURS))
+    x = alt.X(
+        "share:Q",
+        title="share of the whole network",
+        scale=alt.Scale(domain=[0, 1.12], nice=False),
+        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]),
+    )
+    tooltip = [
+        alt.Tooltip("part:N", title="Layer"),
+        alt.Tooltip("figure:N", title="Of the"),
+        alt.Tooltip("share:Q", title="Share", format=".1%"),
+        alt.Tooltip("number:Q", title="Number", format=",d"),
+    ]
+    colour = alt.Color(
+        "figure:N",
+        sort=list(_FIGURE_COLOURS),
+        scale=alt.Scale(domain=list(_FIGURE_COLOURS), range=list(_FIGURE_COLOURS.values())),
+        legend=alt.Legend(orient="top", title=None),
+    )
+    base = alt.Chart().encode(y=y, yOffset=offset, x=x, tooltip=tooltip)
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour)
+    figures = base.mark_text(align="left", dx=4, fontSize=12, color="#8A8F98").encode(
+        text=alt.Text("share:Q", format=".1%")
+    )
+    return bare_spec(alt.layer(bars, figures).properties(height=46 * len(parts) + 80))
+
+
+@lru_cache(maxsize=8)
+def activation_curves(figure: str, title: str) -> Spec:
+    """`value` or `slope` of every activation function, with a point where `marked`; over `activation_frame`."""
+    names = ["ReLU", "Sigmoid", "GELU"]
+    colour = alt.Color(
+        "function:N",
+        sort=names,
+        scale=alt.Scale(domain=names, range=list(_CURVE_COLOURS)),
+        legend=alt.Legend(orient="top", title=None, symbolType="stroke", symbolStrokeWidth=3),
+    )
+    x = alt.X("x:Q", title="what comes in", scale=alt.Scale(domain=[-5, 5]), axis=alt.Axis(tickCount=5))
+    y = alt.Y(f"{figure}:Q", title=None, axis=alt.Axis(tickCount=5))
+    tooltip = [
+        alt.Tooltip("function:N", title="Function"),
+        alt.Tooltip("x:Q", format=".2f"),
+        alt.Tooltip(f"{figure}:Q", title=title, format=".3f"),
+    ]
+    base = alt.Chart().encode(x=x, y=y, color=colour, tooltip=tooltip)
+    lines = (
+        base.mark_line(strokeWidth=2.5)
+        .encode(strokeDash=alt.StrokeDash("function:N", sort=names, legend=None))
+        .transform_filter("!datum.marked")
+    )
+    points = base.mark_point(filled=True, size=110, opacity=1).transform_filter("datum.marked")
+    return bare_spec(alt.layer(lines, points).properties(height=320, title=alt.TitleParams(title, anchor="start")))
+
+
+@lru_cache(maxsize=64)
+def probability_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
+    """The probability of each class as bars in the class colours, over a table with name, title, probability.
+
+    colours: (class name, colour) of the classes in the table.
+    """
+    x = alt.X(
+        "probability:Q",
+        title="probability (softmax)",
+        scale=alt.Scale(domain=[0, 1.3], nice=False),  # room for the figure beside a full bar
+        axis=alt.Axis(format="%", values=[0, 0.5, 1]),
+    )
+    tooltip = [alt.Tooltip("title:N", title="Class"), alt.Tooltip("probability:Q", title="Probability", format=".2%")]
+    text = alt.Text("probability:Q", format=".1%")
+    return share_bars(x, text, tooltip, colours, height=28 * len(colours) + 50)
+
+
+def class_map(
+    picture: str,
+    width: int,
+    height: int,
+    colours: Sequence[tuple[str, str]],
+    *,
+    most_height: int,
+    strength: float,
+) -> Spec:
+    """A picture under its tiles in the colours of their classes; a click selects one (the selection is called `tile`).
+
+    Over a table with number, left, right, top, bottom, title, row, column, probability, chosen (that one is framed).
+    picture: its address; width, height: in
+    the table's pixels. colours: (class in words, colour) of the classes in the table. most_height: on the screen; it is
+    as wide as there is room, and never out of shape. strength: how much of the picture the colours cover, 0…1.
+    """
+    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
+    # The browser knows how much room there is: one scale for both directions, by the direction that is tight.
+    fit = f"min(width / {width}, height / {height})"
+    x = alt.Scale(domain=[0, alt.ExprRef(f"width / {fit}")], nice=False, zero=False)
+    y = alt.Scale(domain=[alt.ExprRef(f"height / {fit}"), 0], nice=False, zero=False)
+    ground = (
+        alt.Chart()
+        .mark_image(aspect=False)
+        .encode(
+            x=alt.X("left:Q", scale=x, axis=None),
+            x2="right:Q",
+            y=alt.Y("top:Q", scale=y, axis=None),
+            y2="bottom:Q",
+            url="url:N",
+        )
+    )
+    click = alt.selection_point(name="tile", fields=["number"], toggle=False)
+    tiles = (
+        alt.Chart()
+        .mark_rect(strokeOpacity=1, cursor="pointer")
+        .encode(
+            x=alt.X("left:Q", scale=x, axis=None),
+            x2="right:Q",
+            y=alt.Y("top:Q", scale=y, axis=None),
+            y2="bottom:Q",
+            color=alt.Color(
+                "title:N",
+                scale=alt.Scale(domain=titles, range=shades),
+                legend=None,
+            ),
+            fillOpacity=alt.value(strength),
+            stroke=alt.condition("datum.chosen", alt.value("#FFFFFF"), alt.value("#00000055")),
+            strokeWidth=alt.condition("datum.chosen", alt.value(3), alt.value(0.5)),
+            tooltip=[
+                alt.Tooltip("title:N", title="Class"),
+                alt.Tooltip("probability:Q", title="Probability", format=".1%"),
+                alt.Tooltip("row:Q", title="Row"),
+                alt.Tooltip("column:Q", title="Column"),
+            ],
+        )
+        .add_params(click)
+    )
+    chart = alt.layer(ground, tiles).properties(height=most_height)
+    spec = bare_spec(chart)
+    corners = {"left": 0, "right": width, "top": 0, "bottom": height}
+    spec["layer"][0]["data"] = {"values": [{"url": picture, **corners}]}
+    return spec
+
+
+@lru_cache(maxsize=64)
+def area_shares(colours: tuple[tuple[str, str], ...]) -> Spec:
+    """Each class's share of the area as bars, over a table with name, title, share, tiles."""
+    x = alt.X(
+        "share:Q",
+        title="share of the area",
+        scale=alt.Scale(domain=[0, 1.3], nice=False),  # room for the figure beside a full bar
+        axis=alt.Axis(format="%", values=[0, 0.5, 1]),
+    )
+    tooltip = [
+        alt.Tooltip("title:N", title="Class"),
+        alt.Tooltip("share:Q", title="Share of the area", format=".1%"),
+        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
+    ]
+    return share_bars(x, alt.Text("share:Q", format=".1%"), tooltip, colours, height=28 * len(colours) + 50)

@@ -1,0 +1,589 @@
+"""Runs as one file, to take from one lab to another: written, checked, and read from an archive nobody vouches for."""
+
+import gzip
+import hashlib
+import io
+import json
+import math
+import os
+import pickle
+import re
+import secrets
+import shutil
+import stat
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, NoReturn
+
+import torch
+
+from eurosat_core import __version__, wording
+from eurosat_core.errors import RunError
+from eurosat_core.runs.history import event_from_dict
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
+from eurosat_core.speed.result import SweepResult
+from eurosat_core.training.evaluation import predictions_from_bytes
+from eurosat_core.wording import bytes_text, printable
+
+RUN_FILE = "run.json"
+_MB = 1024**2
+_MOST_TILES = 1_000_000  # as many as a training may be asked to use
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """One kind of file in a bundle: its name (a pattern), its size at most, whether it is weights, and its check.
+
+    check: called with the content and the run's record; raises `RunError` with what is wrong, as half a sentence.
+    """
+
+    name: re.Pattern[str]
+    most_bytes: int
+    check: Callable[[bytes, RunRecord], None]
+    is_weights: bool = False
+    is_packed: bool = False
+
+
+def file_kind(name: str) -> FileKind | None:
+    """What kind of file bears this name; None for one that has no business in a bundle."""
+    return next((each for each in _KINDS if each.name.fullmatch(name)), None)
+
+
+def check_file(name: str, content: bytes, record: RunRecord) -> None:
+    """Raises `RunError` with a sentence when a file of a run is not what its name says."""
+    kind = file_kind(name)
+    if kind is None:
+        raise RunError(f"The bundle holds a file that does not belong there ('{name[:60]}').")
+    try:
+        kind.check(content, record)
+    except RunError as error:
+        raise RunError(f"The {name} of run {record.id} {error}, so it was left alone.") from error
+
+
+def strict_json(content: bytes) -> Any:
+    """JSON values whose figures are finite and of a size that figures have. Raises `RunError` with half a sentence."""
+    try:
+        return json.loads(content, parse_constant=_refuse, parse_int=_whole_number, parse_float=_real_number)
+    except (ValueError, RecursionError) as error:
+        raise RunError("is not JSON that can be read") from error
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"a figure that is {word[:20]}")
+
+
+def _whole_number(text: str) -> int:
+    value = int(text)
+    return value if abs(value) < 2**63 else _refuse(text)
+
+
+def _real_number(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def whole_events(content: bytes) -> bytes:
+    """The lines that are events of a run: a torn last one, and what else a crash left, stay behind."""
+    return b"".join(line + b"\n" for line in content.splitlines() if _is_event(line))
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        values = strict_json(line)
+        at = values.pop("at", None)
+        event_from_dict(values)
+    except (RunError, AttributeError, TypeError):
+        return False
+    return at is None or (isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at))
+
+
+def _check_run(content: bytes, record: RunRecord) -> None:
+    """What the store's own parser leaves open, which trusts what this lab has written."""
+    if record.is_active:
+        raise RunError("says that it is still under way; only a run that has ended can be taken over")
+    values = (*record.machine.values(), *record.summary.values())
+    texts = [record.owner, record.recorded_on, record.kind, *record.beside, *record.tiles.class_names, *record.machine]
+    texts += [each for each in values if isinstance(each, str)]
+    if not all(isinstance(each, str | int | float | None) for each in values) or len(values) > 200:
+        raise RunError("holds figures of another kind than a run has")
+    if any(len(each) > 200 or not each.isprintable() for each in texts) or len(record.message) > 2000:
+        raise RunError("holds texts that no lab has written")
+    names = record.tiles.class_names
+    if not 1 <= record.tiles.count <= 10 * _MOST_TILES or not len(set(names)) == len(names) <= 1000:
+        raise RunError("does not say which tiles it used")
+
+
+def _check_events(content: bytes, record: RunRecord) -> None:
+    if whole_events(content) != b"".join(line + b"\n" for line in content.splitlines()):
+        raise RunError("holds a line that is no event of a run")
+
+
+def _check_predictions(content: bytes, record: RunRecord) -> None:
+    _check_inner_zip(content, most_bytes=4 * (256 + 8 * _MOST_TILES))
+    try:
+        said = predictions_from_bytes(content)
+    except RunError as error:
+        raise RunError("is damaged") from error
+    columns = (said.tiles, said.true, said.predicted, said.confidence)
+    if any(each.ndim != 1 or len(each) != len(said) for each in columns) or not len(said):
+        raise RunError("has columns of different lengths")
+    if any(each.dtype.is_floating_point or each.dtype == torch.bool for each in columns[:3]):
+        raise RunError("has labels that are no whole numbers")
+    for each, most in zip(columns[:3], (record.tiles.count, *2 * [len(record.tiles.class_names)]), strict=True):
+        if int(each.min()) < 0 or int(each.max()) >= most:
+            raise RunError("names tiles or classes that the run does not have")
+    if len(said.tiles.unique()) != len(said):
+        raise RunError("names a tile twice")
+    sure = said.confidence
+    if not sure.dtype.is_floating_point or not bool(((sure >= 0) & (sure <= 1.001)).all()):
+        raise RunError("is surer than sure")
+
+
+def _check_split(content: bytes, record: RunRecord) -> None:
+    parts = strict_json(content)
+    if not isinstance(parts, dict) or not set(parts) <= {"train", "validation", "test"}:
+        raise RunError("does not hold the parts of a split")
+    for numbers in parts.values():
+        if not isinstance(numbers, list) or not all(type(each) is int for each in numbers):
+            raise RunError("holds something else than numbers of tiles")
+        if numbers and not 0 <= min(numbers) <= max(numbers) < record.tiles.count:
+            raise RunError("names tiles that the run does not have")
+
+
+def _check_weights(content: bytes, record: RunRecord) -> None:
+    _check_inner_zip(content, most_bytes=2 * len(content))
+    try:
+        weights = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise RunError("holds no weights, or code beside them") from error
+    if not isinstance(weights, dict) or not all(
+        isinstance(name, str) and isinstance(each, torch.Tensor) for name, each in weights.items()
+    ):
+        raise RunError("holds something else than weights")
+
+
+def _check_inner_zip(content: bytes, most_bytes: int) -> None:
+    """NumPy's and PyTorch's files are zips themselves, which could swell while they are read."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as inner:
+            unpacked = sum(each.file_size for each in inner.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
+        raise RunError("is damaged") from error
+    if unpacked > most_bytes:
+        raise RunError(f"would swell to {wording.bytes_text(unpacked)}")
+
+
+def _check_trace(content: bytes, record: RunRecord) -> None:
+    done, start = 0, b""
+    try:
+        with gzip.open(io.BytesIO(content)) as unpacked:
+            while piece := unpacked.read(_MB):
+                start, done = start or piece.lstrip()[:1], done + len(piece)
+                if done > _LARGEST_TRACE:
+                    raise RunError(f"would swell to more than {wording.bytes_text(_LARGEST_TRACE)}")
+    except (OSError, EOFError, zlib.error) as error:
+        raise RunError("is damaged") from error
+    if start not in (b"{", b"["):
+        raise RunError("is no trace of a profiler")
+
+
+def _check_sweep(content: bytes, record: RunRecord) -> None:
+    strict_json(content)
+    try:
+        SweepResult.from_json(content)
+    except RunError as error:
+        raise RunError("is damaged") from error
+
+
+def _check_json(content: bytes, record: RunRecord) -> None:
+    if not isinstance(strict_json(content), dict):
+        raise RunError("holds something else than figures by their names")
+
+
+_LARGEST_TRACE = 1024 * _MB  # unpacked
+_KINDS = (
+    FileKind(re.compile(r"run\.json"), 256 * 1024, _check_run),
+    FileKind(re.compile(r"events\.jsonl"), 64 * _MB, _check_events),
+    FileKind(re.compile(r"(predictions|test)\.npz"), 32 * _MB, _check_predictions, is_packed=True),
+    FileKind(re.compile(r"split\.json"), 32 * _MB, _check_split),
+    FileKind(re.compile(r"trace_[1-9][0-9]{0,3}\.json\.gz"), 256 * _MB, _check_trace, is_packed=True),
+    FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),
+    FileKind(re.compile(r"sweep\.json"), 8 * _MB, _check_sweep),
+    FileKind(re.compile(r"model(_epoch_[0-9]{3})?\.pt"), 600 * _MB, _check_weights, is_weights=True, is_packed=True),
+)
+
+
+MANIFEST = "bundle.json"
+_MOST_BYTES = 2048 * _MB  # unpacked, all together
+_MOST_RUNS = 100
+_MOST_ENTRIES = 4000
+_MOST_RATIO = 200  # unpacked to packed: events are text that packs to a tenth
+_SMALL_BYTES = 20 * _MB  # bundles that unpack to less are harmless, whatever their ratio
+_MANIFEST_BYTES = 2 * _MB
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others can swell without bounds while they are read
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+
+
+@dataclass(frozen=True)
+class BundleFile:
+    """One file of a run as the manifest has it: the entry in the archive, its bytes, its SHA-256."""
+
+    entry: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says it holds: for each run its files by name."""
+
+    FORMAT: ClassVar[int] = 1
+    runs: dict[str, dict[str, BundleFile]]
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all files, unpacked."""
+        return sum(each.size for files in self.runs.values() for each in files.values())
+
+
+@contextmanager
+def open_bundle(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
+    """The archive and its manifest, once its table of contents can be trusted.
+
+    Raises `RunError` with a sentence when it cannot, also for damage that shows while the archive is read.
+    """
+    try:
+        size = _size(source)
+        with zipfile.ZipFile(source) as archive:
+            entries = _trusted(archive.infolist(), size)
+            yield archive, _manifest(archive, entries)
+    except FileNotFoundError as error:
+        raise RunError(f"There is no file {source}. Check the path for a slip of the pen.") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise RunError(f"{source} cannot be read. Name a file that you may read.") from error
+    except zipfile.BadZipFile as error:
+        raise RunError("This is no bundle of runs, or it is cut short or damaged. Export or copy it again.") from error
+    except _DAMAGE as error:
+        raise RunError("The bundle is damaged: it cannot be unpacked. Export or copy it again.") from error
+
+
+def _size(source: Path | BinaryIO) -> int:
+    if isinstance(source, Path):
+        status = source.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise RunError(f"{source} is not a file. Name a bundle of runs.")
+        return status.st_size
+    return source.seek(0, 2)
+
+
+def _trusted(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
+    """The entries by name. Raises `RunError` for links, odd names, bombs and what else a bundle does not have."""
+    if len(infos) > _MOST_ENTRIES:
+        raise RunError(f"The bundle holds {len(infos):,} files, more than any bundle of runs. It was left alone.")
+    if infos and min(each.header_offset for each in infos) != 0:
+        raise zipfile.BadZipFile("cut short after one of the zips that lie inside it")
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        name = info.orig_filename
+        shown = printable(name, 60)
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            raise RunError(f"The bundle holds a link or something else that is no file ('{shown}'). It was left alone.")
+        if not re.fullmatch(r"bundle\.json|runs/[a-z0-9_-]+/[A-Za-z0-9_.-]+", name) or ".." in name:
+            raise RunError(f"The bundle holds a file that does not belong there ('{shown}'). It was left alone.")
+        if name in entries:
+            raise RunError(f"The bundle holds '{shown}' twice. It was left alone.")
+        if info.flag_bits & 0x1:
+            raise RunError("The bundle is encrypted. Bundles of runs are not: export it again.")
+        if info.compress_type not in _METHODS:
+            raise RunError(f"The bundle packs '{shown}' in another way than bundles do. Export it again.")
+        entries[name] = info
+    packed, unpacked = sum(each.compress_size for each in infos), sum(each.file_size for each in infos)
+    if packed > size:
+        raise RunError("The bundle is no honest archive: its entries overlap. It was left alone.")
+    if unpacked > _MOST_BYTES or (unpacked > _SMALL_BYTES and unpacked > _MOST_RATIO * max(packed, 1)):
+        raise RunError(
+            f"The bundle would swell from {bytes_text(packed)} to {bytes_text(unpacked)}. At most "
+            f"{bytes_text(_MOST_BYTES)} are unpacked; it was left alone."
+        )
+    return entries
+
+
+def _manifest(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> Manifest:
+    """The manifest, once it names exactly the entries that are there, with their sizes."""
+    info = entries.get(MANIFEST)
+    if info is None:
+        raise RunError(f"This zip is no bundle of runs: it has no {MANIFEST}. Name a file that the lab exported.")
+    if info.file_size > _MANIFEST_BYTES:
+        raise RunError(f"The bundle's {MANIFEST} is too large to be one. It was left alone.")
+    damaged = f"The bundle's {MANIFEST} is damaged. Export it again."
+    try:
+        values = strict_json(archive.read(info))
+    except RunError as error:
+        raise RunError(damaged) from error
+    if not isinstance(values, dict):
+        raise RunError(damaged)
+    if values.get("format") != Manifest.FORMAT:
+        raise RunError("The bundle was made by another version of the lab. Export it again with this version.")
+    try:
+        manifest = Manifest({each["id"]: _files(each["id"], each["files"]) for each in values["runs"]})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(damaged) from error
+    if not manifest.runs or len(manifest.runs) != len(values["runs"]) or len(manifest.runs) > _MOST_RUNS:
+        raise RunError(f"The bundle holds no runs, one twice, or more than {_MOST_RUNS}. Export fewer at a time.")
+    listed = {each.entry: each for files in manifest.runs.values() for each in files.values()}
+    for name in sorted(listed.keys() ^ (entries.keys() - {MANIFEST})):
+        state = "lacks" if name in listed else "holds"
+        raise RunError(f"The bundle {state} a file against its own {MANIFEST} ('{name[:60]}'). It was left alone.")
+    for name, each in listed.items():
+        if entries[name].file_size != each.size:
+            raise RunError(f"The bundle's '{name[:60]}' is not as large as {MANIFEST} says. Export or copy it again.")
+    return manifest
+
+
+def _files(run_id: Any, listed: dict[str, Any]) -> dict[str, BundleFile]:
+    """The files of one run. Raises `RunError` for names and sizes that a run does not have."""
+    RunStore(Path()).folder_of(str(run_id))  # refuses what is no run id
+    files = {}
+    for name, each in listed.items():
+        kind, size, checksum = file_kind(name), each["bytes"], each["sha256"]
+        if kind is None:
+            raise RunError(f"The bundle holds a file that does not belong there ('{name[:60]}'). It was left alone.")
+        if type(size) is not int or not re.fullmatch(r"[0-9a-f]{64}", checksum):
+            raise TypeError("neither a size nor a checksum")
+        if not 0 <= size <= kind.most_bytes:
+            raise RunError(
+                f"The bundle's {name} would take {bytes_text(size)}; at most {bytes_text(kind.most_bytes)} are taken."
+            )
+        files[name] = BundleFile(f"runs/{run_id}/{name}", size, checksum)
+    if RUN_FILE not in files:
+        raise RunError(f"The bundle has no {RUN_FILE} for run {run_id}. Export it again.")
+    return files
+
+
+def read_file(archive: zipfile.ZipFile, file: BundleFile) -> bytes:
+    """The bytes of one file, no more than its size. Raises `RunError` when they are not those of the manifest."""
+    with archive.open(file.entry) as opened:
+        content = opened.read(file.size + 1)
+    if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
+        raise RunError(
+            f"The bundle's '{file.entry[:60]}' is not what was exported: its checksum differs. Export or copy it again."
+        )
+    return content
+
+
+_STAGING = ".import-"
+_STALE_SECONDS = 3600.0  # what a killed import left is swept up by a later one
+_LONGEST_OWNER = 60
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of an import: runs that are new here, and those that were here already."""
+
+    added: tuple[RunRecord, ...]
+    known: tuple[RunRecord, ...]
+
+    @property
+    def text(self) -> str:
+        """What happened, as a sentence."""
+        were = "was" if len(self.known) == 1 else "were"
+        here = f"{wording.count(len(self.known), 'run')} of this bundle {were} here already."
+        if not self.added:
+            return f"Nothing to import: {here}"
+        return f"{wording.count(len(self.added), 'run')} imported." + (f" {here}" if self.known else "")
+
+
+# -- export
+
+
+def export_bundle(store: RunStore, run_ids: Iterable[str], target: Path | BinaryIO, *, weights: bool = False) -> None:
+    """Write runs that have ended into one file. weights: the trained networks too.
+
+    Raises `RunError` for a run that is missing, damaged or under way, and when the file cannot be written.
+    """
+    records = [store.get(run_id) for run_id in dict.fromkeys(run_ids)]
+    if not records:
+        raise RunError("Name at least one run to export.")
+    for record in records:
+        if record.is_active:
+            raise RunError(f"The run {record.id} has not ended yet. Export it when it has, or stop it first.")
+    if not isinstance(target, Path):
+        _write(store, records, target, weights)
+        return
+    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    try:
+        try:
+            with partial.open("xb") as file:
+                _write(store, records, file, weights)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"The bundle could not be written to {target}: {error.strerror or error}. Name a file in a folder that "
+            "exists and has room."
+        ) from error
+
+
+def _write(store: RunStore, records: Sequence[RunRecord], target: BinaryIO, weights: bool) -> None:
+    listed = []
+    with zipfile.ZipFile(target, "w") as archive:
+        for record in records:
+            files = {}
+            for name in sorted(each.name for each in store.folder_of(record.id).iterdir()):
+                kind = file_kind(name)
+                if kind is None or (kind.is_weights and not weights):
+                    continue
+                content = _content(store, record, name)
+                check_file(name, content, record)
+                if len(content) > kind.most_bytes:
+                    raise RunError(f"The {name} of run {record.id} is too large for a bundle. Leave this run out.")
+                _add(archive, f"runs/{record.id}/{name}", content, is_packed=kind.is_packed)
+                files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            listed.append({"id": record.id, "files": files})
+        values = {"format": Manifest.FORMAT, "made": time.time(), "eurosat_lab": __version__, "runs": listed}
+        _add(archive, MANIFEST, json.dumps(values, indent=1).encode())
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes, *, is_packed: bool = False) -> None:
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr = 0o100644 << 16
+    archive.writestr(entry, content, zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED)
+
+
+def _content(store: RunStore, record: RunRecord, name: str) -> bytes:
+    content = store.load(record.id, name)
+    if name == RUN_FILE:
+        values = json.loads(content)
+        values["recorded_on"] = recorded_mark(record)
+        values["tiles"]["place"] = ""  # a folder of this machine, which is nobody else's business
+        return json.dumps(values, indent=1).encode()
+    return whole_events(content) if name == "events.jsonl" else content
+
+
+def recorded_mark(record: RunRecord) -> str:
+    """On which machine a run was computed, and when: `NVIDIA H100, 3 May 2026`."""
+    if record.recorded_on:
+        return record.recorded_on
+    day = time.gmtime(record.ended or record.started or record.created)
+    machine = str(record.machine.get("device_name") or "another machine")[:100]
+    return f"{machine}, {day.tm_mday} {time.strftime('%B %Y', day)}"
+
+
+# -- import
+
+
+def import_bundle(store: RunStore, source: Path | BinaryIO, *, owner: str | None = None) -> Imported:
+    """Take the runs of a bundle into the store; under a fresh id where theirs is taken by another run.
+
+    owner: to whom they belong from now on, and who may delete them; by default whom they belonged to. A run that is
+    here already is recognised and left out. Raises `RunError` with a sentence when the bundle cannot be used or
+    trusted; the store is then as it was.
+    """
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        _sweep(store.folder)
+        staging = store.folder / f"{_STAGING}{secrets.token_hex(6)}"
+        staging.mkdir()
+        try:
+            return _take_in(store, RunStore(staging), source, owner)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise RunError(
+            store.write_problem()
+            or f"The runs could not be stored in {store.folder}: {error.strerror or error}. Free some disk space, or "
+            "name another folder in EUROSAT_RUNS."
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    for left in folder.glob(f"{_STAGING}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _take_in(store: RunStore, staged: RunStore, source: Path | BinaryIO, owner: str | None) -> Imported:
+    here = {_identity(each): each for each in store.all()[0]}
+    added: list[RunRecord] = []
+    known: list[RunRecord] = []
+    with open_bundle(source) as (archive, manifest):
+        free = shutil.disk_usage(staged.folder).free
+        if manifest.total_bytes > free:
+            raise RunError(
+                f"The runs need {wording.bytes_text(manifest.total_bytes)}, and {wording.bytes_text(free)} are free. "
+                "Free some disk space."
+            )
+        for run_id, files in manifest.runs.items():
+            record = _stage(staged, archive, run_id, files)
+            if (same := here.get(_identity(record))) is not None:
+                known.append(same)
+                continue
+            record = _settled(store, staged, record, owner)
+            here[_identity(record)] = record
+            added.append(record)
+    _move(store, staged, added)
+    return Imported(tuple(added), tuple(known))
+
+
+def _stage(staged: RunStore, archive: zipfile.ZipFile, run_id: str, files: dict[str, BundleFile]) -> RunRecord:
+    """Unpack one run into the hidden folder and believe it, or raise `RunError`."""
+    folder = staged.folder_of(run_id)
+    folder.mkdir()
+    content = read_file(archive, files[RUN_FILE])
+    (folder / RUN_FILE).write_bytes(content)
+    try:
+        strict_json(content)
+        record = staged.get(run_id)
+    except RunError as error:
+        reason = str(error).removeprefix(f"The run {run_id} is damaged: ").partition(" Delete its folder")[0]
+        raise RunError(f"The bundle's run {run_id} cannot be used: {reason.rstrip('.')}. Export it again.") from error
+    check_file(RUN_FILE, content, record)
+    for name in files.keys() - {RUN_FILE}:
+        content = read_file(archive, files[name])
+        check_file(name, content, record)
+        (folder / name).write_bytes(content)
+    return record
+
+
+def _identity(record: RunRecord) -> tuple[object, ...]:
+    """What stays the same of a run wherever it goes; no two runs share all of it."""
+    return record.created, record.started, record.ended, record.kind, record.config, record.tiles.fingerprint
+
+
+def _settled(store: RunStore, staged: RunStore, record: RunRecord, owner: str | None) -> RunRecord:
+    """The staged run as it will be in the store: marked as recorded, with its owner, under an id that is free."""
+    run_id = record.id
+    while store.folder_of(run_id).exists() or (run_id != record.id and staged.folder_of(run_id).exists()):
+        run_id = f"{record.id[:-4]}{secrets.token_hex(2)}"
+    if run_id != record.id:
+        staged.folder_of(record.id).rename(staged.folder_of(run_id))
+    settled = replace(
+        record,
+        id=run_id,
+        owner=owner or record.owner[:_LONGEST_OWNER].strip() or "recorded",
+        recorded_on=recorded_mark(record),
+    )
+    staged.write(settled)
+    return settled
+
+
+def _move(store: RunStore, staged: RunStore, records: Sequence[RunRecord]) -> None:
+    """All of them into the store, or none: should one not go, those that went come out again."""
+    moved: list[RunRecord] = []
+    try:
+        for record in records:
+            os.rename(staged.folder_of(record.id), store.folder_of(record.id))  # noqa: PTH104 (fails where one is)
+            moved.append(record)
+    except OSError:
+        for record in moved:
+            with suppress(RunError):
+                store.delete(record.id)
+        raise

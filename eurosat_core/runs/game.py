@@ -1,0 +1,248 @@
+"""The game "Be the classifier": ten tiles to be named, and what the answers say, in words and as a table."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from eurosat_core import wording
+from eurosat_core.data.pictures import class_titles
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.runs.guesses import KEPT, Guess
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.evaluation import Evaluation, evaluate_predictions
+
+TILES = 10  # in one game
+_DOUBLE_CLICK = 0.2  # seconds: nobody has looked at a tile by then
+_LUCK = 0.05  # what luck reaches more seldom than this is called better than chance
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a game went: tiles named rightly, named at all, passed over; how many classes there were to choose from.
+
+    seconds: from the start to the last answer.
+    """
+
+    right: int
+    answered: int
+    skipped: int
+    classes: int
+    seconds: float
+
+    @property
+    def chance(self) -> float:
+        """The share of right answers that guessing gets."""
+        return 1 / self.classes
+
+    @property
+    def luck(self) -> float:
+        """How often guessing does at least as well: 0…1, of all games of so many answers."""
+        hit, miss = self.chance, 1 - self.chance
+        return sum(
+            math.comb(self.answered, right) * hit**right * miss ** (self.answered - right)
+            for right in range(self.right, self.answered + 1)
+        )
+
+
+@dataclass(frozen=True)
+class Game:
+    """One game: numbers and true labels of its tiles, and the answers so far, None for a tile that was skipped.
+
+    Times are readings of one clock, in seconds: when the game began, when the last answer came, and when the tile that
+    is to be named now was drawn (before that: when an earlier one was).
+    """
+
+    fingerprint: str
+    tiles: tuple[int, ...]
+    true: tuple[int, ...]
+    classes: int
+    began: float
+    turned: float
+    shown: float
+    answers: tuple[int | None, ...] = ()
+
+    @property
+    def at(self) -> int:
+        """Position of the tile that is to be named now."""
+        return len(self.answers)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all tiles were named or skipped."""
+        return self.at >= len(self.tiles)
+
+    def seen(self, now: float) -> "Game":
+        """The game once its tile has been drawn; the same game when it was drawn before."""
+        return self if self.shown > self.turned else replace(self, shown=now)
+
+    def answered(self, at: int, label: int | None, now: float) -> "Game":
+        """The game after an answer (None: skipped) to its tile `at`; the same game when that is not the tile shown.
+
+        The second half of a double click would else name the next tile, which nobody has seen.
+        """
+        if self.is_over or at != self.at or now - max(self.shown, self.turned) < _DOUBLE_CLICK:
+            return self
+        return replace(self, answers=(*self.answers, label), turned=now)
+
+    def mistakes(self) -> tuple[tuple[int, int, int], ...]:
+        """Tile number, true and guessed label of every wrong answer."""
+        rows = zip(self.tiles, self.true, self.answers, strict=False)
+        return tuple((tile, true, said) for tile, true, said in rows if said is not None and said != true)
+
+    def score(self) -> Score:
+        """How it went so far."""
+        said = sum(each is not None for each in self.answers)
+        right = said - len(self.mistakes())
+        return Score(right, said, self.at - said, self.classes, self.turned - self.began)
+
+
+def classes_to_guess(tiles: TileSet) -> tuple[int, ...]:
+    """Labels of the classes that have tiles: what can be chosen. With fewer than two there is nothing to guess."""
+    return tuple(label for label, count in enumerate(tiles.counts.values()) if count)
+
+
+def new_game(tiles: TileSet, seed: int, now: float) -> Game:
+    """Up to ten different tiles at random, from the classes about evenly."""
+    generator = np.random.default_rng(seed)
+    counts, labels = list(tiles.counts.values()), classes_to_guess(tiles)
+    wanted = min(TILES, len(tiles))
+    # One more of each class than needed: with exactly one of each, the last tiles could be named by elimination.
+    most = -(-wanted // len(labels)) + 1
+    deck: list[int] = []
+    while len(deck) < wanted:  # classes with few tiles leave more to the others
+        deck = [label for label in labels for _ in range(min(most, counts[label]))]
+        most *= 2
+    true = generator.permutation(deck)[:wanted].tolist()
+    numbers = tiles.labels.numpy()
+    stock = {label: generator.permutation(np.flatnonzero(numbers == label)).tolist() for label in sorted(set(true))}
+    drawn = tuple(stock[label].pop() for label in true)
+    return Game(tiles.fingerprint, drawn, tuple(true), len(labels), now, now, now)
+
+
+def evaluate_guesses(guesses: Sequence[Guess], class_names: Sequence[str]) -> Evaluation | None:
+    """Accuracy and confusions of guesses on one tile set; None without any."""
+    labels = range(len(class_names))
+    rows = [(each.true, each.guessed) for each in guesses if each.true in labels and each.guessed in labels]
+    if not rows:
+        return None
+    true, guessed = torch.tensor(rows).T
+    return evaluate_predictions(true, guessed, class_names)
+
+
+def confusion_frame(evaluation: Evaluation) -> pd.DataFrame:
+    """Every pair of the classes that occur in the guesses: true, guessed (in words), tiles, kind.
+
+    kind: `right`, `wrong`, or `none` for a pair that did not occur.
+    """
+    counts = np.array(evaluation.confusion)
+    occurring = np.flatnonzero(counts.sum(0) + counts.sum(1)).tolist()
+    titles = class_titles(evaluation.class_names)
+    words = [titles[name] for name in evaluation.class_names]
+    rows = [
+        (words[true], words[said], count, ("right" if true == said else "wrong") if count else "none")
+        for true in occurring
+        for said in occurring
+        for count in [evaluation.confusion[true][said]]
+    ]
+    return pd.DataFrame(rows, columns=["true", "guessed", "tiles", "kind"])
+
+
+def in_words(score: Score, *, synthetic: bool) -> str:
+    """*What you just saw*, for each way a game can go."""
+    if not score.answered:
+        return (
+            "You skipped every tile, so there is nothing to count. Play again, and name a class even where you are "
+            "unsure: a network has no Skip either."
+        )
+    expected = score.answered * score.chance
+    said = f"{score.right} of {wording.count(score.answered, 'tile')} right"
+    guessing = f"pure guessing gets {expected:.1f} on average ({_round_percent(score.chance)})"
+    luck = f"luck alone does as well in {_round_percent(score.luck)} of such games"
+    if score.luck > _LUCK and score.right == score.answered:
+        text = f"{said}: all that you named. Still, {guessing}, and with so few tiles {luck}. Play on to be sure."
+    elif score.luck > _LUCK and score.right > expected + 1:
+        text = (
+            f"{said}; {guessing}. You are above that, but as far as so few tiles tell it is no better than chance: "
+            f"{luck}. Play on: more tiles tell more."
+        )
+    elif score.luck > _LUCK:
+        text = (
+            f"{said}; {guessing}. As far as so few tiles tell, that is no better than chance: {luck}. A network starts "
+            "there too, before it has learned from examples."
+        )
+    elif score.right == score.answered:
+        text = (
+            f"{said}: all that you named, where {guessing}. You told the classes apart by colour, shape and texture. "
+            "A network has to learn that from examples."
+        )
+    else:
+        text = (
+            f"{said}, where {guessing}. That is more than luck. Look at what you mixed up: these are often the "
+            "classes that a network mixes up, too."
+        )
+    if synthetic:
+        text += " (These are synthetic tiles: real ones are much harder to tell apart.)"
+    return text
+
+
+def mix_ups(evaluation: Evaluation) -> str:
+    """The accuracy over all guesses on these tiles, and the most frequent mix-up."""
+    newest = " newest" if evaluation.tiles >= KEPT else ""
+    so_far = f"In your {evaluation.tiles}{newest} guesses on these tiles" if evaluation.tiles > 1 else "In your guess"
+    found = evaluation.most_confused()
+    if found is None:
+        return f"{so_far}, nothing was mixed up."
+    true, said, times = found
+    titles = class_titles(evaluation.class_names)
+    return (
+        f"{so_far}, {wording.percent(evaluation.accuracy)} were right. Most frequent mix-up: {titles[true]}, taken for "
+        f"{titles[said]} ({_often(times)})."
+    )
+
+
+def mix_up_table(evaluation: Evaluation, most: int = 10) -> pd.DataFrame:
+    """The most frequent mix-ups in words, for classes too many to be drawn as a chart."""
+    titles = [class_titles(evaluation.class_names)[name] for name in evaluation.class_names]
+    counts = np.array(evaluation.confusion)
+    np.fill_diagonal(counts, 0)
+    pairs = sorted(np.argwhere(counts).tolist(), key=lambda pair: -counts[pair[0], pair[1]])[:most]
+    rows = [(titles[true], titles[said], _often(int(counts[true, said]))) for true, said in pairs]
+    return pd.DataFrame(rows, columns=["true class", "what you said", "how often"])
+
+
+def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
+    """How far a network would have come in the same time, by the newest finished run; empty when none was measured.
+
+    records: newest first. Of one on a kept frozen part only the last layer's rate is known, so it is passed over.
+    """
+    for record in records:
+        rate = record.summary.get("tiles_per_second", 0.0)
+        if (record.kind, record.state) != ("train", "finished") or record.config.model not in CATALOG:
+            continue
+        if not 0 < rate < math.inf or record.recorded_on or record.config.source == "features":
+            continue
+        tiles = int(float(f"{rate * seconds:.2g}"))
+        if tiles < 1:
+            return ""
+        alone = " with other work beside it" if record.company else ""
+        return (
+            f"In your {wording.duration(seconds)}, a network would have learned from about "
+            f"{wording.count(tiles, 'tile')}: the {CATALOG[record.config.model].title} on "
+            f"{wording.device_name(record.config.device)} went through {wording.rate(rate)} while training{alone}, in "
+            "the newest finished run here that tells."
+        )
+    return ""
+
+
+def _often(times: int) -> str:
+    return {1: "once", 2: "twice"}.get(times, f"{times} times")
+
+
+def _round_percent(share: float) -> str:
+    """`10 %`, `0.4 %`: luck is no exact figure."""
+    return f"{100 * share:.{1 if share < 0.0095 else 0}f}\N{NO-BREAK SPACE}%"

@@ -1,0 +1,283 @@
+"""The events of all kinds of runs, as they go over the wire and into `events.jsonl`.
+
+Reading a run's events as they grow: one incremental reader per run serves every session.
+
+Pages never read the whole file again; they get at most `MAX_POINTS` steps to draw.
+"""
+
+import json
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eurosat_core.errors import RunError
+from eurosat_core.profiling.plan import KINDS as PROFILE_KINDS
+from eurosat_core.profiling.plan import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.speed.plan import KINDS as SWEEP_KINDS
+from eurosat_core.speed.plan import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
+from eurosat_core.training.events import (
+    FORWARD_SHARE,
+    EpochDone,
+    Event,
+    FeaturesDone,
+    Finished,
+    Started,
+    StepDone,
+    ThreadsChanged,
+    parse_event,
+)
+from eurosat_core.training.events import KINDS as TRAINING_KINDS
+
+RunEvent = Event | ProfileEvent | SweepEvent
+_KINDS: dict[str, type[RunEvent]] = {**TRAINING_KINDS, **PROFILE_KINDS, **SWEEP_KINDS}
+
+
+def event_from_dict(values: dict[str, Any]) -> RunEvent:
+    """The event that `event_to_dict` wrote. Raises `RunError` when it is none of ours."""
+    return parse_event(values, _KINDS)
+
+
+MAX_POINTS = 400
+_MOST_CHANGES = 1000  # of threads: a run of hours beside others
+
+
+@dataclass(frozen=True)
+class ProfileHistory:
+    """What a profile has told so far. latest: the newest step told; recorded ones are not, a trace after them is."""
+
+    started: ProfileStarted | None = None
+    latest: ProfileStep | None = None
+    traces: tuple[TraceDone, ...] = ()
+    done: ProfileDone | None = None
+
+
+@dataclass(frozen=True)
+class SweepHistory:
+    """What a measurement has told so far. seconds: since it began, as of the newest event."""
+
+    started: SweepStarted | None = None
+    limits: tuple[LimitsDone, ...] = ()
+    turns: tuple[TurnDone, ...] = ()
+    learned: tuple[Learned, ...] = ()
+    done: SweepDone | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
+
+    features: how far the frozen part was computed, of a run that does so. profile, sweep: what a run of that kind told.
+    threads: every change of the CPU threads it computes with. latest: the newest reported step; updated: when the last
+    event was written (seconds since 1970), None for none.
+    """
+
+    started: Started | None = None
+    steps: tuple[StepDone, ...] = ()
+    epochs: tuple[EpochDone, ...] = ()
+    finished: Finished | None = None
+    latest: StepDone | None = None
+    updated: float | None = None
+    events: int = 0
+    features: FeaturesDone | None = None
+    profile: ProfileHistory = ProfileHistory()
+    sweep: SweepHistory = SweepHistory()
+    threads: tuple[ThreadsChanged, ...] = ()
+
+    def threads_between(self, begin: float, end: float) -> tuple[int, int] | None:
+        """Fewest and most CPU threads between two times (seconds since it began); None before it has started."""
+        if self.started is None:
+            return None
+        used = [self.started.threads]
+        for change in self.threads:
+            if change.seconds <= begin:
+                used = [change.threads]
+            elif change.seconds < end:
+                used.append(change.threads)
+        return min(used), max(used)
+
+
+class HistoryReader:
+    """Follows one `events.jsonl`; `read` looks only at what was added since the last time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._offset = 0
+        self._started: Started | None = None
+        self._features: FeaturesDone | None = None
+        self._finished: Finished | None = None
+        self._steps: list[StepDone] = []  # every `_stride`th of those told
+        self._stride = 1
+        self._told = 0
+        self._epochs: list[EpochDone] = []
+        self._latest: StepDone | None = None
+        self._updated: float | None = None
+        self._events = 0
+        self._profile = ProfileHistory()
+        self._sweep = SweepHistory()
+        self._threads: list[ThreadsChanged] = []
+        self._history = History()
+
+    def read(self) -> History:
+        """The history up to now. A torn last line waits for its rest; a line that is no event is passed over."""
+        with self._lock:
+            try:
+                with self._path.open("rb") as file:
+                    file.seek(self._offset)
+                    added = file.read()
+            except OSError:  # not there yet, or not to be read
+                return self._history
+            whole = added.rfind(b"\n") + 1
+            if whole:
+                self._offset += whole
+                for line in added[:whole].splitlines():
+                    self._take(line)
+                self._history = self._snapshot()
+            return self._history
+
+    def _take(self, line: bytes) -> None:
+        try:
+            values = json.loads(line)
+            at = values.pop("at", None)
+            event = event_from_dict(values)
+        except (ValueError, TypeError, AttributeError, RecursionError, RunError):
+            return
+        self._events += 1
+        self._updated = at if isinstance(at, int | float) else self._updated
+        match event:
+            case Started():
+                self._started = event
+            case FeaturesDone():
+                self._features = event
+            case StepDone():
+                self._latest = event
+                if self._told % self._stride == 0:
+                    self._steps.append(event)
+                self._told += 1
+                if len(self._steps) > 4 * MAX_POINTS:  # a run of hours must not fill the server's memory
+                    self._steps = self._steps[::2]
+                    self._stride *= 2  # what comes is thinned like what is there, else the beginning would vanish
+            case EpochDone():
+                self._epochs.append(event)
+            case Finished():
+                self._finished = event
+            case ThreadsChanged():
+                self._threads = [*self._threads, event][-_MOST_CHANGES:]
+            case ProfileStarted():
+                self._profile = replace(self._profile, started=event)
+            case ProfileStep():
+                self._profile = replace(self._profile, latest=event)
+            case TraceDone():
+                self._profile = replace(self._profile, traces=(*self._profile.traces, event))
+            case ProfileDone():
+                self._profile = replace(self._profile, done=event)
+            case SweepStarted() | LimitsDone() | TurnDone() | Learned() | SweepDone():
+                self._sweep = _further(self._sweep, event)
+
+    def _snapshot(self) -> History:
+        steps = self._steps
+        if len(steps) >= MAX_POINTS:
+            steps = steps[:: -(-len(steps) // (MAX_POINTS - 1))]
+        if self._latest is not None and steps[-1] is not self._latest:  # the newest is always there
+            steps = [*steps, self._latest]
+        return History(
+            self._started,
+            tuple(steps),
+            tuple(self._epochs),
+            self._finished,
+            self._latest,
+            self._updated,
+            self._events,
+            self._features,
+            self._profile,
+            self._sweep,
+            tuple(self._threads),
+        )
+
+
+def _further(sweep: SweepHistory, event: SweepEvent) -> SweepHistory:
+    match event:
+        case SweepStarted():
+            return replace(sweep, started=event)
+        case LimitsDone():
+            return replace(sweep, limits=(*sweep.limits, event), seconds=sweep.seconds + event.seconds)
+        case TurnDone():
+            return replace(sweep, turns=(*sweep.turns, event), seconds=event.seconds)
+        case Learned():
+            return replace(sweep, learned=(*sweep.learned, event), seconds=event.seconds)
+        case SweepDone():
+            return replace(sweep, done=event, seconds=event.seconds)
+
+
+def _training_share(history: History) -> float:
+    """Which share of an epoch's time the training phase takes."""
+    if history.epochs:
+        trained = sum(each.train_seconds for each in history.epochs)
+        whole = trained + sum(each.val_seconds for each in history.epochs)
+        if whole > 0:
+            return trained / whole
+    started = history.started
+    if started is None:
+        return 1.0
+    return started.train_tiles / (started.train_tiles + FORWARD_SHARE * started.validation_tiles)
+
+
+def progress(history: History) -> float:
+    """How much of a run is done, 0…1; of a training weighted by what its two phases cost."""
+    if history.profile.started is not None:
+        return _profile_progress(history.profile)
+    if history.sweep.started is not None:
+        return _sweep_progress(history.sweep)
+    started, latest = history.started, history.latest
+    if history.finished is not None:
+        return 1.0
+    if started is None:
+        return 0.0
+    done = float(len(history.epochs))
+    if latest is not None and latest.epoch > done:
+        share = _training_share(history)
+        if latest.phase == "train":
+            done += share * latest.step / started.steps_per_epoch
+        else:
+            done += share + (1 - share) * latest.step / max(started.validation_steps, 1)
+    return min(done / started.epochs, 1.0)
+
+
+def _sweep_progress(sweep: SweepHistory) -> float:
+    """Its time is set beforehand; one that takes longer stands just before its end."""
+    if sweep.done is not None or sweep.started is None:
+        return float(sweep.done is not None)
+    return min(sweep.seconds / max(sweep.started.planned_seconds, 1e-9), 0.99)
+
+
+def _profile_progress(profile: ProfileHistory) -> float:
+    """Steps that are done: the newest one told, or the last one of the newest trace."""
+    if profile.done is not None:
+        return 1.0
+    assert profile.started is not None
+    by_traces = len(profile.traces) / profile.started.cycles
+    by_steps = profile.latest.step / profile.started.steps if profile.latest else 0.0
+    return min(max(by_traces, by_steps), 1.0)
+
+
+def seconds_left(history: History) -> float | None:
+    """Seconds that a run still needs at its pace so far; None until there is enough to go by."""
+    done = progress(history)
+    if done >= 1.0:
+        return 0.0
+    if history.sweep.started is not None:
+        return max(history.sweep.started.planned_seconds - history.sweep.seconds, 1.0)
+    if history.profile.latest is not None:
+        return history.profile.latest.seconds * (1 - done) / done
+    if history.started is None or history.latest is None:
+        return None
+    if history.epochs:
+        # The first epoch carries the warm-up, so it counts only while there is no other.
+        measured = history.epochs[1:] or history.epochs
+        each = sum(epoch.seconds for epoch in measured) / len(measured)
+        return each * history.started.epochs * (1 - done)
+    if history.latest.seconds < 0.5 or done <= 0:
+        return None
+    return history.latest.seconds * (1 - done) / done

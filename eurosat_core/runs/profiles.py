@@ -1,0 +1,296 @@
+"""Profiles that can be looked at: of runs, of uploaded traces, and the bundled one. A trace is read once for everybody.
+
+Pages are drawn anew at every click, so what a trace says is kept, as much of it as fits into a budget.
+"""
+
+import hashlib
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from eurosat_core.errors import LabError, TraceError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.profiling.advice import Advice, advice_for
+from eurosat_core.profiling.columns import Kind
+from eurosat_core.profiling.kernels import call_chains, kernel_table
+from eurosat_core.profiling.memory import memory_curve
+from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.overview import overview_of
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.profiling.timeline import Timeline, step_timeline
+from eurosat_core.profiling.trace import Trace, read_trace
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.recorded import recorded_profile, recorded_trace
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import count, device_name
+
+RECORDED = "recorded"
+"""Key of the bundled profile."""
+MAX_UPLOAD_MB = 100  # a trace of a million events has about 40 MB as gzip
+
+_EVENTS_KEPT = 1_500_000  # of all traces in memory together, at about 200 bytes each
+_READINGS_KEPT = 300
+_UPLOADS_KEPT = 200
+_POINTS = 240  # of a memory curve; two lines of it are drawn
+_LARGE_FILE = 2 * 1024**2  # bytes; a smaller trace is read in a moment
+_WAIT_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Something to look at. key: a run's id, `recorded`, or a digest of the uploaded file.
+
+    cycles: those that left a trace, counted from 1. config, plan: None where nobody knows them, as of an uploaded
+    trace. machine, beside: as in `RunRecord`. tiles: which ones, in words. recorded_on: of what was not measured here:
+    where and when. notes: what else must be said with its figures.
+    """
+
+    key: str
+    origin: Literal["run", "upload", "recorded"]
+    title: str
+    cycles: tuple[int, ...]
+    config: TrainConfig | None = None
+    plan: ProfilePlan | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    tiles: str = ""
+    recorded_on: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Reading:
+    """All that one trace says. Computed once; the timeline of a step when it is asked for."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._timelines: OrderedDict[tuple[int, tuple[float, float] | None], Timeline] = OrderedDict()
+        self._lock = threading.Lock()
+        self.overview = overview_of(trace)
+        self.operators = tuple(operator_table(trace))
+        self.kernels = tuple(kernel_table(trace))
+        self.memory = tuple(memory_curve(trace, _POINTS))
+        self.chains = call_chains(trace)
+        self.steps = len(self.overview.steps)
+        self.events = len(trace) + len(trace.memory.time_ns)
+        self.device_us = int(trace.duration_ns[trace.device_rows].sum()) / 1000
+        """Time of all work on devices: torch's `Self CUDA time total`."""
+        self.has_host_events = bool(len(trace.rows(Kind.OPERATOR, Kind.ANNOTATION)))
+        self.loads_elsewhere = any("_MultiProcessingDataLoaderIter" in name for name in trace.names)
+        """Whether loader workers prepared the batches: processes of their own, which no trace shows."""
+        self.device_kind = _device_kind(trace)
+
+    def timeline(self, step: int, stretch_us: tuple[float, float] | None = None) -> Timeline:
+        """What happened when in a step, or in a stretch of it. Raises `TraceError` for a step that is not there."""
+        key = (step, stretch_us)
+        with self._lock:
+            known = self._timelines.get(key)
+        if known is not None:
+            return known
+        made = step_timeline(self._trace, step, stretch_us)
+        with self._lock:
+            self._timelines[key] = made
+            while len(self._timelines) > 40:
+                self._timelines.popitem(last=False)
+        return made
+
+    def advice(self, config: TrainConfig | None) -> list[Advice]:
+        """What to change. config: the recorded training's, so that nothing is advised that is set already."""
+        return advice_for(self.overview, config.to_dict() if config else None)
+
+
+class Profiles:
+    """The server's profiles. All methods may be called from any thread."""
+
+    def __init__(self, store: RunStore, events_kept: int = _EVENTS_KEPT) -> None:
+        self._store = store
+        self._events_kept = events_kept
+        self._readings: OrderedDict[tuple[Any, ...], Reading] = OrderedDict()
+        self._uploads: OrderedDict[str, Profile] = OrderedDict()
+        self._lock = threading.Lock()
+        self._being_read: dict[tuple[Any, ...], threading.Lock] = {}
+        self._small, self._large = threading.BoundedSemaphore(4), threading.BoundedSemaphore(1)
+
+    # -- what there is
+
+    def of_run(self, record: RunRecord) -> Profile:
+        """A run of kind `profile`; without cycles while it has no trace."""
+        plan = ProfilePlan.from_dict(record.plan)
+        cycles = [cycle for cycle in range(1, plan.traces + 1) if self._size(record.id, cycle) is not None]
+        return Profile(
+            record.id,
+            "run",
+            _title(record),
+            tuple(cycles),
+            record.config,
+            plan,
+            record.machine,
+            record.company,
+            f"{count(record.tiles.count, 'tile')} ({record.tiles.source})",
+            record.recorded_on,
+        )
+
+    def recorded(self) -> Profile:
+        """The bundled profile. Raises `TraceError` when its file is damaged."""
+        known = recorded_profile()
+        return Profile(
+            RECORDED,
+            "recorded",
+            f"Example: {_settings(known.config)}",
+            (known.cycle,),
+            known.config,
+            known.plan,
+            known.machine,
+            (),
+            known.tiles,
+            known.recorded_on,
+        )
+
+    def add_upload(self, name: str, content: bytes) -> Profile:
+        """Read an uploaded trace and keep what it says. Raises `TraceError` with a sentence."""
+        digest = hashlib.blake2b(content, digest_size=12).hexdigest()
+        with self._lock:
+            known = self._uploads.get(digest)
+        if known is not None and (digest, 1) in self._readings:
+            return known
+        reading = self._read((digest, 1), len(content), lambda: content)
+        devices = [each.name or device_name(f"cuda:{each.index}") for each in reading.overview.devices]
+        title = f"Uploaded: {_plain_name(name)}"
+        profile = Profile(digest, "upload", title, (1,), machine={"device_name": ", ".join(devices)})
+        with self._lock:
+            self._uploads[digest] = profile
+            while len(self._uploads) > _UPLOADS_KEPT:
+                self._uploads.popitem(last=False)
+        return profile
+
+    def uploaded(self, key: str) -> Profile | None:
+        """An uploaded trace; None when it is no longer in memory."""
+        with self._lock:
+            return self._uploads.get(key) if (key, 1) in self._readings else None
+
+    # -- what a trace says
+
+    def is_read(self, profile: Profile, cycle: int) -> bool:
+        """Whether a cycle's trace need not be read any more."""
+        with self._lock:
+            return self._key(profile, cycle) in self._readings
+
+    def reading(self, profile: Profile, cycle: int) -> Reading:
+        """What a cycle's trace says. Raises `TraceError`, or `RunError` when the run has none."""
+        key = self._key(profile, cycle)
+        with self._lock:
+            known = self._readings.get(key)
+            if known is not None:
+                self._readings.move_to_end(key)
+                return known
+        if profile.origin == "upload":
+            raise TraceError("This trace is no longer in the lab's memory. Upload it again.")
+        size = self._size(profile.key, cycle) if profile.origin == "run" else None
+        return self._read(key, size or 0, lambda: self.trace_file(profile, cycle))
+
+    def readings(self, profile: Profile) -> list[Reading]:
+        """Of all cycles that can be read."""
+        found = []
+        for cycle in profile.cycles:
+            try:
+                found.append(self.reading(profile, cycle))
+            except LabError:
+                continue
+        return found
+
+    def trace_file(self, profile: Profile, cycle: int) -> bytes:
+        """A cycle's trace as gzip. Raises `RunError` when it is gone; an uploaded one is its owner's own."""
+        if profile.origin == "recorded":
+            return recorded_trace()
+        return self._store.load(profile.key, trace_name(cycle))
+
+    def _size(self, run_id: str, cycle: int) -> int | None:
+        return self._store.size(run_id, trace_name(cycle))
+
+    def _key(self, profile: Profile, cycle: int) -> tuple[Any, ...]:
+        if profile.origin == "run":  # a run that was deleted and brought back from elsewhere has other files
+            return (profile.key, cycle, self._size(profile.key, cycle))
+        return (profile.key, 1)
+
+    def _read(self, key: tuple[Any, ...], size: int, content: Callable[[], bytes]) -> Reading:
+        """Read a trace while others wait for it, and keep what it says."""
+        with self._lock:
+            own = self._being_read.setdefault(key, threading.Lock())
+        try:
+            with own:
+                with self._lock:
+                    known = self._readings.get(key)
+                if known is None:
+                    with self._turn(size):
+                        known = Reading(read_trace(content()))
+                    self._keep(key, known)
+        finally:
+            with self._lock:
+                self._being_read.pop(key, None)
+        return known
+
+    @contextmanager
+    def _turn(self, size: int) -> Iterator[None]:
+        """Few at a time, and of the large ones one: reading takes several times a file's size in memory."""
+        turn = self._large if size > _LARGE_FILE else self._small
+        if not turn.acquire(timeout=_WAIT_SECONDS):
+            raise TraceError("The lab is still reading other large traces. Try again in a few minutes.")
+        try:
+            yield
+        finally:
+            turn.release()
+
+    def _keep(self, key: tuple[Any, ...], reading: Reading) -> None:
+        with self._lock:
+            self._readings[key] = reading
+            self._readings.move_to_end(key)
+            while len(self._readings) > 1 and (
+                len(self._readings) > _READINGS_KEPT
+                or sum(each.events for each in self._readings.values()) > self._events_kept
+            ):
+                self._readings.popitem(last=False)
+
+
+def trace_name(cycle: int) -> str:
+    """The name of a cycle's trace among a run's files, as `profiling.record` writes it (which would load torch)."""
+    return f"trace_{cycle}.json.gz"
+
+
+def _plain_name(name: str) -> str:
+    """A file's name without what all traces end with; of a long one the middle goes."""
+    shown = "".join(each for each in name if each.isprintable() and each not in "[]<>`")
+    shown = re.sub(r"(\.pt)?(\.trace)?(\.json)?(\.gz|\.zip|\.tar|\.tgz)*$", "", shown) or "a trace"
+    return shown if len(shown) <= 44 else f"{shown[:26]}…{shown[-17:]}"
+
+
+def _title(record: RunRecord) -> str:
+    """`Baseline · CPU · batch 40 · 92d6`: what tells a participant's profiles apart, and the end of the run's id."""
+    return f"{_settings(record.config)} · {record.id[-4:]}"
+
+
+def _settings(config: TrainConfig) -> str:
+    words = [CATALOG[config.model].title, device_name(config.device), f"batch {config.batch_size}"]
+    if config.source != "loader":
+        words.append("from memory")
+    elif config.workers != 2:
+        words.append(count(config.workers, "worker"))
+    if config.precision != "float32":
+        words.append(config.precision)
+    if config.channels_last:
+        words.append("channels last")
+    return " · ".join(words)
+
+
+def _device_kind(trace: Trace) -> str:
+    """What torch calls the device in its table: CUDA (AMD's, too) or XPU; empty without work on any."""
+    if not len(trace.device_rows):
+        return ""
+    calls = {trace.names[name] for name in trace.name[trace.rows(Kind.RUNTIME)].tolist()}
+    is_intel = any(each.startswith(("ur", "ze")) for each in calls) or any(
+        each.startswith("xpu") for each in trace.memory.device
+    )
+    return "XPU" if is_intel else "CUDA"

@@ -1,0 +1,176 @@
+"""What `run.json` says of a run, and how it is read: every entry is checked, since anybody may have edited the file."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.training.config import TrainConfig
+
+State = Literal["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"]
+ACTIVE: frozenset[State] = frozenset({"queued", "running", "paused"})
+ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interrupted"})
+
+_FORMAT = 1
+COMPANY_CORES = 0.5
+"""From so many busy cores on, other programs are company: a browser that shows the charts takes less."""
+_LATEST = 4e9  # seconds since 1970: a time beyond the year 2096 is a slip
+
+
+@dataclass(frozen=True)
+class TilesUsed:
+    """Which tiles a run was made for: enough to find and to recognise them again."""
+
+    fingerprint: str
+    source: str
+    place: str
+    count: int
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `run.json` holds. Times are seconds since 1970 (UTC); `seconds` in `summary` is without pauses.
+
+    message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
+    machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
+    of another kind than `train` was to do besides, checked; of a training, whether it is measured with the machine
+    `alone`, and the `group` of trainings it belongs to. test_opened: when its
+    sealed test part was first looked at. recorded_on: of a run that came from another lab: on which machine, and when;
+    such a run has ended for good.
+    """
+
+    id: str
+    owner: str
+    state: State
+    config: TrainConfig
+    tiles: TilesUsed
+    created: float
+    kind: str = "train"
+    started: float | None = None
+    ended: float | None = None
+    message: str = ""
+    machine: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
+    test_opened: float | None = None
+    recorded_on: str = ""
+
+    def ran_since(self, moment: float) -> bool:
+        """Whether it was at work here at some time after `moment` (seconds since 1970)."""
+        if self.recorded_on:  # elsewhere, so it kept nobody waiting
+            return False
+        return self.started is not None and (self.is_active or (self.ended or 0.0) > moment)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it still waits, runs or pauses."""
+        return self.state in ACTIVE
+
+    @property
+    def judging_config(self) -> TrainConfig:
+        """Its config for asking its network here, on the CPU.
+
+        The precision of another device or machine is not kept: this processor may have to emulate it.
+        """
+        if self.config.device == "cpu" and not self.recorded_on and not self.config.is_open:
+            return self.config
+        return replace(self.config, precision="float32", channels_last=bool(self.config.channels_last))
+
+    @property
+    def busy_elsewhere(self) -> float:
+        """Cores that other programs kept busy while it ran; 0 where that is not known."""
+        busy = self.machine.get("busy_elsewhere", 0.0)
+        return float(busy) if _is_number(busy) else 0.0
+
+    @property
+    def company(self) -> tuple[str, ...]:
+        """What computed beside it, so that its times say little: other runs, and other programs if they did much."""
+        if self.busy_elsewhere < COMPANY_CORES:
+            return self.beside
+        return *self.beside, f"other programs (on {self.busy_elsewhere:.1f} cores)"
+
+    @property
+    def features_taken(self) -> bool:
+        """Whether it found outputs of its frozen part that an earlier run computed, so that its seconds lack that work.
+
+        False where that is not known: runs of earlier versions do not note their `feature_tiles`.
+        """
+        computed = self.summary.get("feature_tiles")
+        needed = self.summary.get("train_tiles", 0) + self.summary.get("val_tiles", 0)
+        return computed is not None and computed < needed
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_plan(kind: Any, plan: Any) -> None:
+    """Raises `ConfigError` when a run of this kind cannot have this plan."""
+    if not isinstance(plan, dict):
+        raise ConfigError("The plan of a run must be a set of named values.")
+    if kind == "profile":
+        ProfilePlan.from_dict(plan)
+    elif kind == "sweep":
+        SweepPlan.from_dict(plan)
+    elif kind == "train":
+        known = {"alone": bool, "group": str}
+        if not all(isinstance(value, known.get(name, type(None))) for name, value in plan.items()):
+            raise ConfigError("The plan of a training says only whether it has the machine alone, and its group.")
+
+
+def record_text(record: RunRecord) -> str:
+    """A record as `run.json` holds it."""
+    return json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
+
+
+def read_record(path: Path) -> RunRecord:
+    """The record in a `run.json`. Raises `RunError` with a sentence when it is none, `OSError` if it cannot be read."""
+    run_id = path.parent.name
+    damaged = f"The run {run_id} is damaged: its run.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{damaged} is not JSON. Delete its folder, or restore the file.") from error
+    if not isinstance(values, dict):
+        raise RunError(f"{damaged} holds no settings. Delete its folder, or restore the file.")
+    if values.pop("format", None) != _FORMAT:
+        raise RunError(f"The run {run_id} was written by another version of the lab, so it cannot be shown.")
+    unknown = set(values) - {each.name for each in fields(RunRecord)}
+    if unknown:
+        raise RunError(f"{damaged} has an unknown entry '{min(unknown)}'. Delete its folder, or restore the file.")
+    try:
+        values["config"] = TrainConfig.from_dict(values["config"])
+        tiles = values["tiles"]
+        values["tiles"] = TilesUsed(**{**tiles, "class_names": tuple(tiles["class_names"])})
+        values["beside"] = tuple(values.get("beside", ()))
+        record = RunRecord(**values)
+        _check_plan(record.kind, record.plan)
+        if record.state not in ACTIVE | ENDED:
+            raise RunError(f"{damaged} has an unknown state '{record.state}'. Delete its folder.")
+        for name in ("owner", "kind", "message", "recorded_on"):
+            if not isinstance(getattr(record, name), str):
+                raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
+        if record.recorded_on and record.is_active:
+            raise RunError(f"{damaged} was recorded elsewhere and cannot be under way. Delete its folder.")
+        for name in ("created", "started", "ended", "test_opened"):
+            value = getattr(record, name)
+            if not (_is_number(value) and 0 <= value < _LATEST) and not (value is None and name != "created"):
+                raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")
+        figures = record.summary.values() if isinstance(record.summary, dict) else [None]
+        if not isinstance(record.machine, dict) or not all(isinstance(each, int | float) for each in figures):
+            raise RunError(f"{damaged} has no figures in 'summary'. Delete its folder, or restore the file.")
+        used = record.tiles
+        texts = (*record.beside, *used.class_names, used.fingerprint, used.source, used.place)
+        if not _is_number(used.count) or not used.class_names or not all(isinstance(each, str) for each in texts):
+            raise RunError(f"{damaged} does not say which tiles it used. Delete its folder, or restore the file.")
+    except ConfigError as error:
+        raise RunError(f"{damaged} has settings that cannot be used: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{damaged} lacks an entry ({error}). Delete its folder, or restore the file.") from error
+    return record

@@ -1,0 +1,265 @@
+"""The run store: `runs/<run_id>/` on disk is the truth about every run.
+
+`run.json` (settings, state, times, figures; written atomically), `events.jsonl` (append-only), `split.json`,
+`predictions.npz`, `model.pt`, and the lock that its living process holds.
+"""
+
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from eurosat_core.errors import RunError
+from eurosat_core.folders import write_problem, write_whole
+from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.record import RunRecord, State, TilesUsed, read_record, record_text
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.events import FormChosen, event_to_dict
+
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
+_MAKING_SECONDS = 5.0
+
+
+def _new_id(model: str, now: float) -> str:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+    return f"{stamp}-{model}-{secrets.token_hex(2)}"
+
+
+# Two writes may fall into one tick of the file system's clock, but the second one makes another file.
+_Stamp = tuple[int, int, int]  # time of the last change, inode, size
+
+
+class RunStore:
+    """All runs below one folder. Safe to use from several threads and processes: every write is atomic."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[str, tuple[_Stamp, RunRecord]] = {}  # by id: which state of the file was read, what it held
+
+    def write_problem(self) -> str:
+        """Why no run can be stored here, as a sentence with what to do; empty when one can."""
+        return self.refusal(write_problem(self.folder))
+
+    def refusal(self, reason: str) -> str:
+        """As `write_problem`, of a reason that `folders.write_problem` gave."""
+        return (
+            f"No run can be stored in {self.folder} ({reason}). Set EUROSAT_RUNS to a folder that you may write, and "
+            "start again."
+            if reason
+            else ""
+        )
+
+    def folder_of(self, run_id: str) -> Path:
+        """The folder of a run. Raises `RunError` for a name that is no run id, so that none leads elsewhere."""
+        if not _ID.fullmatch(run_id):
+            raise RunError(f"'{run_id[:60]}' is not the name of a run. Choose one from the list of runs.")
+        return self.folder / run_id
+
+    def create(
+        self,
+        config: TrainConfig,
+        owner: str,
+        tiles: TilesUsed,
+        kind: str = "train",
+        plan: dict[str, Any] | None = None,
+    ) -> RunRecord:
+        """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
+        with self._explained():
+            record = self._new_folder(config, owner, tiles, "queued", kind, plan or {})
+            self.write(record)
+        return record
+
+    def create_held(
+        self,
+        config: TrainConfig,
+        owner: str,
+        tiles: TilesUsed,
+        kind: str = "train",
+        plan: dict[str, Any] | None = None,
+    ) -> tuple[RunRecord, FileLock]:
+        """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
+        with self._explained():
+            record = self._new_folder(config, owner, tiles, "running", kind, plan or {})
+            held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
+            self.write(replace(record, started=record.created))
+        return self.get(record.id), held
+
+    def _new_folder(
+        self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State, kind: str, plan: dict[str, Any]
+    ) -> RunRecord:
+        now = time.time()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, now, kind, plan=plan)
+            with suppress(FileExistsError):
+                self.folder_of(record.id).mkdir()
+                return record
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the file system says to a new run into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise RunError(
+                self.write_problem()
+                or f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
+                "name another folder in EUROSAT_RUNS."
+            ) from error
+
+    def write(self, record: RunRecord) -> None:
+        """Replace `run.json` in one step, so that a reader sees the old or the new one, never half of it."""
+        write_whole(self.folder_of(record.id) / "run.json", record_text(record).encode())
+
+    def update(self, run_id: str, **changes: Any) -> RunRecord:
+        """Change some fields of a run, and return it as it is now."""
+        record = replace(self.get(run_id), **changes)
+        self.write(record)
+        return record
+
+    def end(self, run_id: str, state: State, message: str, **figures: Any) -> RunRecord:
+        """Note that and how a run ended, and what else ran meanwhile, in this program or another."""
+        record, now = self.get(run_id), time.time()
+        beside: tuple[str, ...] = ()
+        if record.started is not None:
+            others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(record.started or now))
+            beside = tuple(sorted(others))
+        return self.update(run_id, state=state, message=message, ended=now, beside=beside, **figures)
+
+    def get(self, run_id: str) -> RunRecord:
+        """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""
+        path = self.folder_of(run_id) / "run.json"
+        try:
+            status = path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
+            known = self._read.get(run_id)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            record = read_record(path)
+        except FileNotFoundError as error:
+            if path.parent.is_dir():
+                raise RunError(f"The run {run_id} is damaged: it has no run.json. Delete its folder.") from error
+            raise RunError(
+                f"There is no run {run_id}. It may have been deleted; choose another from the list of runs."
+            ) from error
+        except OSError as error:
+            raise RunError(f"The run {run_id} cannot be read: {error.strerror or error}.") from error
+        if record.id != run_id:
+            raise RunError(f"The run {run_id} is damaged: its run.json belongs to {record.id}. Delete its folder.")
+        self._read[run_id] = (stamp, record)
+        return record
+
+    def all(self) -> tuple[list[RunRecord], list[str]]:
+        """All runs, newest first, and a sentence for each folder that looks like a run but cannot be used."""
+        records: list[RunRecord] = []
+        problems: list[str] = []
+        try:
+            names = [name for name in os.listdir(self.folder) if _ID.fullmatch(name)]  # noqa: PTH208 (speed)
+        except FileNotFoundError:
+            return [], []
+        except OSError as error:
+            return [], [f"The runs in {self.folder} cannot be read: {error.strerror or error}."]
+        for name in names:
+            try:
+                records.append(self.get(name))
+            except RunError as error:
+                if not (isinstance(error.__cause__, FileNotFoundError) and self._in_the_making(name)):
+                    problems.append(str(error))
+        records.sort(key=lambda each: (each.created, each.id), reverse=True)
+        return records, problems
+
+    def _in_the_making(self, run_id: str) -> bool:
+        """Whether a run is just being created or deleted, so that its `run.json` is not there yet or any more."""
+        try:
+            return abs(time.time() - self.folder_of(run_id).stat().st_mtime) < _MAKING_SECONDS
+        except FileNotFoundError:  # deleted this very moment
+            return True
+        except OSError:
+            return False
+
+    def append(self, run_id: str, events: Iterable[RunEvent], at: float | None = None) -> None:
+        """Add events to a run, each with the time it was written; its config becomes what was chosen for it."""
+        now = round(time.time() if at is None else at, 3)
+        events = list(events)
+        for event in events:
+            if isinstance(event, FormChosen):
+                config = self.get(run_id).config
+                config = replace(config, precision=event.precision, channels_last=event.channels_last)
+                self.update(run_id, config=config)
+        lines = "".join(json.dumps({"at": now, **event_to_dict(event)}) + "\n" for event in events)
+        with (self.folder_of(run_id) / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(lines)
+
+    def save(self, run_id: str, files: dict[str, bytes]) -> None:
+        """Keep a run's artifacts, each written whole or not at all."""
+        folder = self.folder_of(run_id)
+        for name, content in files.items():
+            if Path(name).name != name:
+                raise RunError(f"'{name}' is not a file name.")
+            write_whole(folder / name, content)
+
+    def load(self, run_id: str, name: str) -> bytes:
+        """One artifact. Raises `RunError` when the run has none of that name."""
+        try:
+            return (self.folder_of(run_id) / name).read_bytes()
+        except OSError as error:
+            which = "that got through an epoch" if name.endswith((".pt", ".npz")) else "that got far enough"
+            raise RunError(f"The run {run_id} kept no {name}. Only a run {which} has one: start it again.") from error
+
+    def size(self, run_id: str, name: str) -> int | None:
+        """Bytes of one artifact; None when the run has none of that name."""
+        try:
+            return (self.folder_of(run_id) / name).stat().st_size
+        except OSError:
+            return None
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run and everything it left behind. Raises `RunError` where it may not be removed."""
+        folder = self.folder_of(run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        self._read.pop(run_id, None)
+        if (folder / "run.json").exists():
+            raise RunError(f"The run {run_id} cannot be deleted: {folder} may not be changed by the lab.")
+
+    def lock(self, run_id: str) -> FileLock:
+        """Take the lock that says: a living process works on this run. The system frees it when the process dies.
+
+        Raises `RunError` when another process holds it, or there is no such run.
+        """
+        folder = self.folder_of(run_id)
+        if not folder.is_dir():  # else the lock would make it
+            raise RunError(f"There is no run {run_id}. It may have been deleted.")
+        held = FileLock(folder / "lock", thread_local=False)
+        try:
+            held.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"The run {run_id} belongs to another process that is still working on it.") from None
+        except NotImplementedError as error:  # how a file system without locks is told of
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
+        return held
+
+    def mark_interrupted(self) -> list[RunRecord]:
+        """At start-up: runs that were running, and whose process is gone, become `interrupted`; the others stay."""
+        marked = []
+        for record in self.all()[0]:
+            if record.state not in ("running", "paused"):
+                continue
+            with suppress(RunError, OSError):  # another process has it, or it cannot be written
+                held = self.lock(record.id)
+                try:
+                    if self.get(record.id).state in ("running", "paused"):
+                        message = "The program that ran it was stopped. What it had reported until then is kept."
+                        marked.append(self.end(record.id, "interrupted", message))
+                finally:
+                    held.release()
+        return marked

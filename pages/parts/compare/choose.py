@@ -1,0 +1,284 @@
+"""Which runs are compared, kept in the page's address; runs taken from one lab to another."""
+
+import hashlib
+import io
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis.lineup import MAX_BUNDLE_MB, MOST_RUNS, SideBySide, lineup_of, role
+from eurosat_core.errors import LabError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.config import workshop_config
+from pages.parts import lesson, session
+from pages.parts.train import state
+
+KEY = "compare_runs"  # of the choice's widget: run ids in their order
+_IN_URL = "runs"
+_BY_HAND = "compare_by_hand"  # the participant chose, or an address did
+_WRITTEN = "compare_written"  # what this page itself put into the address
+
+
+def chosen() -> tuple[list[str], list[RunRecord], list[str]]:
+    """The ids to compare, all runs that can be chosen, and which of those asked for are not there any more.
+
+    Until somebody chooses, it is the lineup's own choice, which follows the newest runs.
+    """
+    state, lineup, me = st.session_state, lineup_of(session.lab()), session.nickname()
+    asked = [each for each in st.query_params.get(_IN_URL, "")[:600].split(",") if each][:MOST_RUNS]
+    if asked and asked != state.get(_WRITTEN):  # a link, or a refresh
+        state[KEY], state[_BY_HAND], state[_WRITTEN] = asked, True, asked
+    wanted = list(state.get(KEY) or []) if state.get(_BY_HAND) else []
+    choices = lineup.choices(me, also=wanted)
+    there = {each.id for each in choices}
+    ids = [each for each in wanted if each in there]
+    missing = [each for each in wanted if each not in there]
+    if not ids and (not state.get(_BY_HAND) or missing):
+        ids = lineup.default(me)
+        state[_BY_HAND] = False
+    state[KEY] = ids
+    _into_url(ids)
+    return ids, choices, missing
+
+
+def _into_url(ids: list[str]) -> None:
+    st.session_state[_WRITTEN] = ids
+    words = ",".join(ids)
+    if words:
+        if st.query_params.get(_IN_URL) != words:
+            st.query_params[_IN_URL] = words
+    elif _IN_URL in st.query_params:
+        del st.query_params[_IN_URL]
+
+
+def take_choice() -> None:
+    """What the widget was set to counts from now on. For callbacks."""
+    st.session_state[_BY_HAND] = True
+    _into_url(list(st.session_state[KEY]))
+
+
+def choose(run_ids: list[str]) -> None:
+    """Compare these runs. For callbacks."""
+    st.session_state[KEY] = run_ids[:MOST_RUNS]
+    take_choice()
+
+
+def current(ids: list[str]) -> SideBySide | None:
+    """The chosen runs brought together; None when none is chosen, or one vanished at this very moment."""
+    try:
+        return lineup_of(session.lab()).side_by_side(ids) if ids else None
+    except LabError:
+        return None
+
+
+def title(record: RunRecord) -> str:
+    """A run in the list of choices, told apart from all others."""
+    entry = CATALOG.get(record.config.model)
+    accuracy = record.summary.get("val_accuracy")
+    parts = [entry.title if entry else record.config.model, wording.device_name(record.config.device)]
+    if isinstance(accuracy, int | float):
+        parts.append(wording.percent(accuracy))
+    parts.append(wording.count(record.config.epochs, "epoch"))
+    if record.state != "finished":
+        parts.append(record.state)
+    if record.recorded_on:
+        return " · ".join([*parts, f"recorded on {record.recorded_on}"])
+    when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
+    whose = [] if record.owner == session.nickname() else [record.owner]
+    return " · ".join([*parts, *whose, when])
+
+
+def mark(ids: list[str]) -> str:
+    """A short name for this choice of runs, for keys of widgets that belong to it."""
+    return hashlib.sha256(",".join(ids).encode()).hexdigest()[:10]
+
+
+def draw_choice() -> list[str]:
+    """Choose; the ids of the chosen runs, the first is what the others are held against."""
+    words = lesson.text("compare")
+    ids, choices, missing = chosen()
+    titles = {each.id: title(each) for each in choices}  # no Markdown: a multiselect draws plain text
+    records = {each.id: each for each in choices}
+    with st.container(border=True):
+        st.multiselect(
+            "Runs to compare",
+            list(titles),
+            format_func=lambda each: titles.get(each, each),
+            key=KEY,
+            max_selections=MOST_RUNS,
+            on_change=take_choice,
+            placeholder="Choose runs",
+            select_all=False,
+            persist_state="session",
+            help="Your own, the newest first; then those of the command line, and those recorded elsewhere. "
+            + words["first"],
+        )
+        if missing:
+            names = lesson.plain(wording.listed(missing))
+            st.warning(f"Not there any more, or without a result: {names}.", icon=":material/search_off:")
+        _under_way()
+        own = [each for each in choices if each.owner == session.nickname() and not each.recorded_on]
+        if not choices:
+            st.info(words["nothing at all"], icon=":material/compare_arrows:")
+            _train(None)
+        elif not own:
+            st.info(words["nothing"], icon=":material/history:")
+            _train(None)
+        elif len(ids) == 1:
+            st.info(words["one"], icon=":material/compare_arrows:")
+            _train(records[ids[0]])
+        if problem := lineup_of(session.lab()).recorded_problem():
+            st.caption(problem)
+    return ids
+
+
+def _under_way() -> None:
+    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname() and each.kind == "train"]
+    active = sum(each.is_active for each in mine)
+    if active:
+        st.caption(f":material/hourglass_top: {wording.count(active, 'run')} of yours not done yet: to be chosen then.")
+
+
+def _train(record: RunRecord | None) -> None:
+    """Set up the training that is missing: of the other kind than `record`, with its epochs and tiles."""
+    small = record is not None and role(record) != "small"
+    model = "baseline" if small else "efficientnet_lite0"
+    config = workshop_config(model)
+    if record is not None:
+        same = {name: getattr(record.config, name) for name in ("epochs", "tiles", "stratified", "split", "seed")}
+        config = workshop_config(model, **same)
+    with st.container(horizontal=True):
+        label = "Train the small network, too" if small else "Train the pretrained network, too"
+        if record is None:
+            label = "Train a network"
+            config = workshop_config("baseline")
+        if st.button(label, icon=":material/model_training:", key="compare_train"):
+            state.set_up(config)
+        if record is not None and (bundled := _bundled()):
+            st.button(
+                "Look at the recorded runs",
+                icon=":material/history:",
+                key="compare_recorded",
+                on_click=choose,
+                args=(bundled,),
+            )
+
+
+def _bundled() -> list[str]:
+    lineup = lineup_of(session.lab())
+    return [each.id for each in lineup.choices("") if lineup.is_bundled(each.id)]
+
+
+_SEEN, _PROBLEM, _SAID = "compare_upload_seen", "compare_upload_problem", "compare_upload_said"
+
+
+def draw_bundles(side: SideBySide | None) -> None:
+    """Export and import side by side, then the imported ones."""
+    st.markdown(lesson.text("compare")["bundles"])
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _export(side)
+    with right:
+        _import()
+    _imported()
+
+
+def _export(side: SideBySide | None) -> None:
+    lineup = lineup_of(session.lab())
+    ids = [each.record.id for each in side.runs if not lineup.is_bundled(each.record.id)] if side else []
+    st.markdown("**Export**")
+    if not ids:
+        st.caption("Choose runs of this lab above. Those that come with the lab are in every other one, too.")
+        return
+    weights = st.toggle(
+        "With the trained networks",
+        key="compare_weights",
+        help="Larger, but then the networks can be asked there, too.",
+    )
+
+    def bundle() -> bytes:  # made when it is asked for
+        return lineup.exported(ids, weights=weights)
+
+    st.download_button(
+        f"Export {wording.count(len(ids), 'run')}",
+        bundle,
+        "eurosat_runs.zip",
+        "application/zip",
+        key="compare_export",
+        icon=":material/download:",
+        on_click="ignore",
+        help="The chosen runs with their curves, figures and answers.",
+    )
+
+
+def _import() -> None:
+    st.markdown("**Import**")
+    file = st.file_uploader(
+        "A bundle of runs",
+        type=["zip"],
+        key="compare_bundle",
+        max_upload_size=MAX_BUNDLE_MB,
+        label_visibility="collapsed",
+    )
+    if file is not None and st.session_state.get(_SEEN) != file.file_id:
+        st.session_state[_SEEN] = file.file_id
+        st.session_state[_SAID] = st.session_state[_PROBLEM] = ""
+        try:
+            with st.spinner("Checking the bundle…", show_time=True):
+                result = lineup_of(session.lab()).taken_in(io.BytesIO(file.getvalue()), session.nickname())
+        except LabError as error:
+            st.session_state[_PROBLEM] = str(error)
+        else:
+            st.session_state[_SAID] = result.text
+        st.rerun()  # what came is in the lists above, too
+    if said := st.session_state.get(_SAID):
+        st.success(lesson.plain(said), icon=":material/inventory_2:")
+    if problem := st.session_state.get(_PROBLEM):
+        st.error(lesson.plain(problem), title="This bundle cannot be used", icon=":material/broken_image:")
+
+
+def _imported() -> None:
+    lab, me = session.lab(), session.nickname()
+    records = [each for each in lab.runs()[0] if each.recorded_on and each.kind == "train"]
+    if not records:
+        st.caption("No imported runs yet.")
+        return
+    st.markdown("**Imported runs**")
+    for record in records[:40]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(lesson.plain(title(record)), width="stretch")
+            st.button(
+                "Compare",
+                icon=":material/compare_arrows:",
+                key=f"compare_take_{record.id}",
+                type="tertiary",
+                on_click=_add,
+                args=(record.id,),
+            )
+            if record.owner == me:
+                with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"compare_delete_{record.id}"):
+                    st.markdown("It is gone from this lab then; the bundle stays where it is.")
+                    st.button(
+                        "Yes, delete it",
+                        type="primary",
+                        key=f"compare_sure_{record.id}",
+                        on_click=_delete,
+                        args=(record.id,),
+                    )
+
+
+def _add(run_id: str) -> None:
+    choose([*[each for each in st.session_state[KEY] if each != run_id][:5], run_id])
+
+
+def _delete(run_id: str) -> None:
+    try:
+        session.lab().delete(run_id, session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return
+    left = [each for each in st.session_state.get(KEY, []) if each != run_id]
+    st.session_state[KEY] = left
+    st.session_state[_SAID] = "The imported run is gone."

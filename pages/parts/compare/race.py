@@ -1,0 +1,412 @@
+"""The full form of the race: a group of ordinary trainings, one after the other, each with the machine to itself.
+
+The race: models × devices, as a short measurement or as whole trainings, and what the tutorial reports beside it.
+"""
+
+import math
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis import race
+from eurosat_core.analysis import race as race_frames
+from eurosat_core.analysis.lineup import lineup_of
+from eurosat_core.analysis.race import Entrants, Race
+from eurosat_core.charts import comparison as charts
+from eurosat_core.errors import LabError
+from eurosat_core.models.catalog import model_entry
+from eurosat_core.runs.history import progress
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.config import TrainConfig
+from pages.parts import lesson, live_run, room, session
+from pages.parts.compare import choose
+
+_FULL_PROBLEM = "compare_full_problem"
+_FULL_SUBMITTED = "compare_full_submitted"
+_EPOCHS = "compare_epochs"
+_FULL_POLL_SECONDS = 2.0
+
+
+def draw_runs(racing: Entrants, devices: list[str]) -> None:
+    """The button with its estimate, and the runs of one's newest full race."""
+    lab = session.lab()
+    st.caption(lesson.text("compare")["race full"])
+    if _EPOCHS not in st.session_state:
+        st.session_state[_EPOCHS] = race.EPOCHS
+    st.number_input(
+        "Epochs of each",
+        min_value=1,
+        max_value=50,
+        step=1,
+        key=_EPOCHS,
+        persist_state="session",
+        help="The tutorial: 10.",
+    )
+    epochs: int = st.session_state[_EPOCHS]
+    configs = race.full_race_configs(racing.models, devices, epochs)
+    estimate = race.estimate_full_race(lab, configs)
+    about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
+    group = _newest()
+    active = any(each.is_active for each in group)
+    st.button(
+        f"Train {wording.count(len(configs), 'network')} for {wording.count(epochs, 'epoch')}{about}",
+        icon=":material/sports_score:",
+        type="primary",
+        key="compare_full_start",
+        on_click=_submit_run,
+        args=(racing.models, tuple(devices)),
+        disabled=bool(lab.runs_problem) or lab.tiles().tile_set is None or active,
+        help="Every network on every device, the tutorial’s way, from the start. They queue like all runs.",
+    )
+    st.caption(lesson.plain(estimate.basis) if estimate else "Nothing was measured yet, so there is no estimate.")
+    if problem := st.session_state.get(_FULL_PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+    if group:
+        every = _FULL_POLL_SECONDS if active else None
+        st.fragment(_group, run_every=every)(tuple(each.id for each in group), _states(group))
+
+
+def _newest() -> tuple[RunRecord, ...]:
+    """The runs of one's newest full race; empty before the first."""
+    records, me = session.lab().runs()[0], session.nickname()
+    own = [each for each in records if each.owner == me and each.kind == "train" and not each.recorded_on]
+    groups = [str(each.plan["group"]) for each in own if str(each.plan.get("group", "")).startswith(race.RACE)]
+    return race.group_of(own, groups[0]) if groups else ()
+
+
+def _submit_run(models: tuple[str, ...], devices: tuple[str, ...]) -> None:
+    if time.monotonic() - st.session_state.get(_FULL_SUBMITTED, -9.0) < 1.0:
+        return  # a double click is one wish
+    try:
+        race.start_full_race(
+            session.lab(), race.full_race_configs(models, devices, st.session_state[_EPOCHS]), session.nickname()
+        )
+    except LabError as error:
+        st.session_state[_FULL_PROBLEM] = str(error)
+        return
+    st.session_state[_FULL_SUBMITTED] = time.monotonic()
+    st.session_state.pop(_FULL_PROBLEM, None)
+
+
+def _states(group: tuple[RunRecord, ...]) -> str:
+    return ",".join(each.state for each in group)
+
+
+def _group(run_ids: tuple[str, ...], drawn_as: str) -> None:
+    lab = session.lab()
+    try:
+        group = tuple(lab.run(each) for each in run_ids)
+    except LabError:
+        st.rerun()  # one was deleted meanwhile
+    if _states(group) != drawn_as:
+        st.rerun()
+    with st.container(border=True):
+        for record in group:
+            _one(record)
+    done = [each.id for each in group if lineup_of(lab).has_result(each)]
+    if len(done) > 1 and not any(each.is_active for each in group):
+        st.button(
+            "Compare these runs",
+            icon=":material/compare_arrows:",
+            type="primary",
+            key="compare_full_take",
+            on_click=choose.choose,
+            args=(done,),
+        )
+
+
+def _one(record: RunRecord) -> None:
+    lab = session.lab()
+    name = f"{model_entry(record.config.model).title} · {wording.device_name(record.config.device)}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        history = lab.history(record.id)
+        if record.state == "running":
+            left = lab.seconds_left(record.id)
+            about = f" · {wording.duration(left)} left" if left is not None else ""
+            done, epochs = len(history.epochs), record.config.epochs
+            at = min(done + 1, epochs)  # after the last one it still writes its results
+            st.progress(min(done / epochs, 1.0), text=f"{name}: epoch {at} of {epochs}{about}")
+        else:
+            seconds = history.finished.seconds if history.finished else None
+            took = f" in {wording.duration(seconds)}" if seconds is not None else ""
+            accuracy = f", {wording.percent(history.epochs[-1].val_accuracy)}" if history.epochs else ""
+            st.markdown(f"{lesson.plain(name)}: {record.state}{took}{accuracy}", width="stretch")
+        if record.is_active:
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                type="tertiary",
+                key=f"compare_stop_{record.id}",
+                on_click=live_run.ask,
+                args=(record.id, "stop"),
+            )
+
+
+_CHOSEN = "compare_race"  # id of the race that is looked at
+_PROBLEM = "compare_race_problem"
+_SUBMITTED = "compare_race_submitted"
+_POLL_SECONDS = 0.7
+_FORMS = {"short": "Short: timed steps", "full": "Full: whole trainings"}
+
+
+def draw_race() -> None:
+    """A guess, the two forms, and what the newest race showed."""
+    words, lab = lesson.text("compare"), session.lab()
+    racing = race.lab_entrants(lab)
+    st.markdown(words["race"])
+    guessed = lesson.guess("compare_race", words["race guess"], list(race_frames.GUESSES))
+    form = st.segmented_control(
+        "Form of the race",
+        list(_FORMS),
+        default="short",
+        format_func=_FORMS.__getitem__,
+        key="compare_form",
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    if racing.note:
+        st.caption(lesson.plain(racing.note))
+    devices = raced_devices()
+    if form == "full":
+        draw_runs(racing, devices)
+    else:
+        _start(racing, devices)
+    _missing(devices)
+    record = _looked_at()
+    if record is None:
+        _reported(None)
+    elif record.is_active:
+        st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+        _reported(None)
+    else:
+        _result(record, guessed)
+
+
+def raced_devices() -> list[str]:
+    """The CPU, and one other device: the chosen one, else the first there is."""
+    others = [each.id for each in session.lab().devices() if each.available and each.id != "cpu"]
+    chosen = session.chosen_device()
+    return ["cpu", *([chosen] if chosen in others else others[:1])]
+
+
+def _missing(devices: list[str]) -> None:
+    """Devices that cannot race, with the reason: nothing is shown for them."""
+    for each in session.lab().devices():
+        if not each.available:
+            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
+        elif each.id not in devices:
+            st.caption(f":material/block: {lesson.plain(each.name)}: choose it in the sidebar to race on it.")
+
+
+# -- the short form
+
+
+def _start(racing: Entrants, devices: list[str]) -> None:
+    lab = session.lab()
+    names = wording.listed([wording.device_name(each) for each in devices])
+    try:
+        config, plan = race.plan_race(racing.models, devices, lab.tile_seconds)
+        seconds = lab.estimate_sweep(config, plan).seconds
+    except LabError as error:
+        st.error(lesson.plain(str(error)), icon=":material/error:")
+        return
+    tiles = lab.tiles().tile_set
+    is_measured = lab.tile_seconds(config) is not None
+    refused = room.no_runs()
+    st.button(
+        f"Race on {names} · {'about' if is_measured else 'at least'} {wording.duration(seconds)}",
+        icon=":material/sports_score:",
+        type="primary",
+        key="compare_race_start",
+        on_click=_submit,
+        args=(racing.models, tuple(devices), plan.seconds),
+        disabled=refused or tiles is None or _own_active() is not None,
+        help=f"At least {plan.rounds * plan.steps} timed steps of every network on every device; warm-up does not "
+        "count. From them the times of whole trainings are projected, and labelled so.",
+    )
+    if tiles is not None and not is_measured:
+        st.fragment(_wait_for_estimate, run_every=1.0)(config)
+    if problem := st.session_state.get(_PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+
+
+def _wait_for_estimate(config: TrainConfig) -> None:
+    """Draw the page again as soon as the time is known: an idle device is measured when the lab opens."""
+    if session.lab().tile_seconds(config) is not None:
+        st.rerun()
+    st.caption("This machine’s speed is not known yet: on a slow one it takes longer.")
+
+
+def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -> None:
+    """seconds: of timed steps, as the button said: what was measured since then must not change them."""
+    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
+        return  # a double click is one wish
+    lab = session.lab()
+    try:
+        config, plan = race.plan_race(models, devices, lab.tile_seconds, seconds)
+        record = lab.submit_sweep(config, plan, session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return
+    st.session_state[_SUBMITTED] = time.monotonic()
+    st.session_state.pop(_PROBLEM, None)
+    _choose(record.id)
+
+
+def _choose(run_id: str) -> None:
+    """Look at a race. An address that names one follows; one that names another run stays. For callbacks."""
+    if session.current_run() in {each.id for each in _races()}:
+        session.open_run(run_id)
+    st.session_state[_CHOSEN] = run_id
+
+
+def _take_choice(key: str, shown: str) -> None:
+    if chosen := session.newly_chosen(key, shown):
+        _choose(chosen)
+
+
+def _own_active() -> RunRecord | None:
+    me = session.nickname()
+    return next((each for each in _races() if each.is_active and each.owner == me), None)
+
+
+def _races() -> list[RunRecord]:
+    return [each for each in session.lab().runs()[0] if each.kind == "sweep" and each.plan.get("name") == race.RACE]
+
+
+def _looked_at() -> RunRecord | None:
+    """The race on screen: one's own that runs, else that in the address, the chosen one, the newest own, a recorded."""
+    if (active := _own_active()) is not None:
+        return active
+    me = session.nickname()
+    races = _races()
+    measured = {each.id: each for each in session.lab().sweeps.runs(name=race.RACE)}
+    own = [each for each in races if each.owner == me and not each.recorded_on]
+    shown = {each.id: each for each in (*own, *(each for each in measured.values() if each.recorded_on))}
+    if not shown:
+        return None
+    state, asked = st.session_state, session.current_run()
+    if asked in shown:
+        state[_CHOSEN] = asked
+    elif state.get(_CHOSEN) not in shown:
+        state[_CHOSEN] = next((each for each in shown if each in measured), next(iter(shown)))
+    chosen: str = state[_CHOSEN]
+    if len(shown) > 1:
+        key = f"compare_race_choice_{chosen}"  # another one for each: what was chosen there must not come back later
+        st.selectbox(
+            "Race",
+            list(shown),
+            index=list(shown).index(chosen),
+            format_func=lambda each: _title(shown[each]) if each in shown else "",
+            key=key,
+            on_change=_take_choice,
+            args=(key, chosen),
+        )
+    return shown[chosen]
+
+
+def _title(record: RunRecord) -> str:
+    if record.recorded_on:
+        return f"Recorded on {record.recorded_on}"
+    state = "" if record.state == "finished" else f", {record.state}"
+    return f"Mine, {time.strftime('%d %b %H:%M:%S', time.gmtime(record.created))} UTC{state}"
+
+
+def _follow(run_id: str, drawn_as: str) -> None:
+    lab = session.lab()
+    try:
+        record = lab.run(run_id)
+    except LabError:
+        st.rerun()  # deleted meanwhile
+    if record.state != drawn_as:
+        st.rerun()  # it began or ended
+    with st.container(horizontal=True, vertical_alignment="center"):
+        live_run.status(record, "Racing")
+        stopping = lab.stopping(record.id)
+        st.button(
+            "Leave the queue" if record.state == "queued" else "Stop",
+            icon=":material/stop:",
+            key="compare_race_stop",
+            disabled=stopping,
+            on_click=live_run.ask,
+            args=(record.id, "stop"),
+        )
+        if words := live_run.asked(record, stopping):
+            st.caption(lesson.plain(words))
+    if record.state == "queued":
+        live_run.waiting(record)
+        return
+    history = lab.history(run_id)
+    told = history.sweep
+    text = "Getting ready: networks are made, loader workers start…"
+    if told.started is not None and told.turns:
+        at = max(each.round for each in told.turns)
+        left = lab.seconds_left(run_id)
+        if told.seconds > told.started.planned_seconds:
+            about = " · longer than planned: this machine is slow or busy"
+        else:
+            about = f" · {wording.duration(math.ceil(left))} left" if left is not None else ""
+        text = f"Round {at} of {told.started.rounds}{about}" if at else "Warming up: this is not counted"
+    st.progress(progress(history), text=text)
+
+
+def _result(record: RunRecord, guessed: str | None) -> None:
+    """Projected times as bars, ratios of devices beside the reported one, and the sentences."""
+    lab = session.lab()
+    if record.state in ("failed", "interrupted", "cancelled") and record.message:
+        st.warning(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    try:
+        result = lab.sweeps.result(record.id)
+        found = race.read_race(record, result, devices=lab.devices())
+    except LabError as error:
+        if record.state == "finished":
+            st.error(lesson.plain(str(error)), icon=":material/broken_image:")
+        _reported(None)
+        return
+    if found.recorded_on:
+        st.badge(f"Recorded on {lesson.plain(found.recorded_on)}", icon=":material/history:", color="violet")
+    sentences = [each.text for each in race_frames.race_findings(found)]
+    if against := race_frames.race_guess(guessed, found):
+        sentences.append(against.text)
+    if found.beside:
+        others = wording.listed(list(found.beside))
+        sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
+    if sentences:
+        lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
+    frame = race_frames.race_frame(found)
+    if not frame.empty:
+        epochs = next(each.projection.epochs for each in found.bars if each.projection is not None)
+        st.markdown(f"**Seconds for {wording.count(epochs, 'epoch')} on {record.tiles.count:,} tiles, projected**")
+        devices = tuple(dict.fromkeys(frame["device"]))
+        st.vega_lite_chart(
+            frame,
+            charts.seconds_bars("seconds", tuple(frame["run"]), devices, float(frame["seconds"].max())),
+            key=f"compare_race_{record.id}",
+            alt="Projected seconds of a whole training of every network on every device, as bars",
+        )
+        notes = zip(frame["run"], frame["note"], strict=True)
+        st.caption("  \n".join(f"{lesson.plain(run)}: {lesson.plain(note)}" for run, note in notes))
+    _reported(found)
+
+
+def _reported(found: Race | None) -> None:
+    """How many times as fast as the CPU: measured here, and, drawn otherwise, what the tutorial reports."""
+    frame = race_frames.ratio_frame(found)
+    st.markdown("**GPU against CPU**")
+    st.vega_lite_chart(
+        frame,
+        charts.seconds_bars(
+            "speed_up", tuple(frame["run"]), tuple(dict.fromkeys(frame["device"])), float(frame["speed_up"].max())
+        ),
+        key="compare_ratios",
+        alt="How many times as fast a GPU is as a CPU: the tutorial’s reported figure, drawn with a dashed edge, and "
+        "what was measured here, if anything",
+    )
+    measured = len(frame) > 1
+    beside = (
+        "compare with yours above" if measured else "nothing was measured on a GPU here, so no other bar stands here"
+    )
+    words = lesson.text("compare")["reported"].format(ratio=f"{race.TUTORIAL_RATIO:g}", beside=beside)
+    st.caption(words)

@@ -1,0 +1,194 @@
+"""The filter and the tile that the page computes with."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from eurosat_core import wording
+from eurosat_core.data import pictures
+from eurosat_core.data.pictures import filter_sheet
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import LabError
+from eurosat_core.lab.inspection import AFTER, BEFORE, RECORDED
+from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.convolution import FILTERS, checked_plane, over_channels
+from eurosat_core.runs.record import RunRecord
+from pages.parts import lesson, session
+from pages.parts.tile_pictures import class_label, titles_of
+
+_OWN, _TRAINED = "Own numbers", "A trained network’s"
+_ALL = "All three"
+_FIRST = FILTERS["Vertical edges"].tolist()
+_SHEET = 64  # filters drawn at most
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A filter [channels, side, side] with its bias, the channels it reads, and the model's preprocessing."""
+
+    weights: pictures.Values
+    bias: float
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def choose_filter(settings: DeltaGenerator) -> Chosen | None:
+    """Draw the choice; None (and a sentence on screen) where what was chosen cannot be used.
+
+    settings: where the choice of channels is drawn, for filters that leave it open.
+    """
+    names = [*FILTERS, _OWN, _TRAINED]
+    name = st.pills(
+        "Filter",
+        names,
+        default=names[0],
+        required=True,
+        key="conv_filter",
+        persist_state="session",
+        wrap=True,
+    )
+    try:
+        if name == _TRAINED:
+            return _trained()
+        plane = _own() if name == _OWN else FILTERS[name]
+    except LabError as error:
+        st.warning(lesson.plain(str(error)), icon=":material/edit:")
+        return None
+    channel = settings.segmented_control(
+        "Channels",
+        [_ALL, *pictures.CHANNELS],
+        default=_ALL,
+        required=True,
+        key="conv_channel",
+        persist_state="session",
+        help="With all three, the same weights lie on each channel, and the sums of the three are added.",
+    )
+    channels = tuple(range(3)) if channel == _ALL else (pictures.CHANNELS.index(channel),)
+    entry = model_entry("baseline")
+    return Chosen(over_channels(plane, len(channels)), 0.0, channels, entry.mean, entry.std)
+
+
+def _own() -> pictures.Values:
+    """Nine fields in three rows."""
+    st.caption(lesson.text("convolution")["own"])
+    rows = []
+    for row in range(3):
+        with st.container(horizontal=True, wrap=False, gap="xsmall", width=330):
+            rows.append(
+                [
+                    st.number_input(
+                        f"Weight in row {row + 1}, column {column + 1}",
+                        value=float(_FIRST[row][column]),
+                        step=1.0,
+                        format="%g",
+                        key=f"conv_own_{row}_{column}",
+                        label_visibility="collapsed",
+                        persist_state="session",
+                    )
+                    for column in range(3)
+                ]
+            )
+    return checked_plane(rows)
+
+
+def network(key: str) -> str:
+    """Draw the choice of a network: the recorded one, or one of the participant's runs that kept its weights."""
+    titles = {RECORDED: "Recorded baseline"}
+    titles |= {each.id: _title(each) for each in session.lab().inspector.trained(session.nickname())}
+    if st.session_state.get(key) not in titles:  # deleted meanwhile
+        st.session_state[key] = RECORDED
+    chosen = st.selectbox(
+        "Network", list(titles), format_func=lambda each: titles.get(each, each), key=key, persist_state="session"
+    )
+    return chosen or RECORDED
+
+
+def _title(record: RunRecord) -> str:
+    accuracy = record.summary.get("val_accuracy")
+    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
+    return f"{model_entry(record.config.model).title}{how_good} · my run {record.id}"
+
+
+def _trained() -> Chosen:
+    """A network, one of its first layer's filters, before or after training. Raises `LabError`."""
+    inspector = session.lab().inspector
+    words = lesson.text("convolution")
+    run_id = network("conv_filter_network")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        stage = st.segmented_control(
+            "Its weights",
+            [AFTER, BEFORE],
+            default=AFTER,
+            required=True,
+            format_func=lambda each: "after training" if each == AFTER else "before training",
+            key="conv_filter_stage",
+            persist_state="session",
+        )
+        layer = inspector.first_layer(run_id, stage)
+        at = st.number_input(
+            f"Filter, 1 to {len(layer.weights)}",
+            min_value=1,
+            max_value=len(layer.weights),
+            value=1,
+            key=f"conv_filter_number_{run_id}",
+            persist_state="session",
+            width=160,
+        )
+    number = int(at or 1) - 1
+    shown = layer.weights[:_SHEET]
+    st.image(
+        pictures.png_uri(filter_sheet(shown, 12, 56, number)),
+        alt=f"The first layer’s {len(shown)} filters in colour; filter {number + 1} is framed",
+    )
+    padding = f"stride {layer.stride}, padding {layer.padding}"
+    st.caption(f"{words['trained' if stage == AFTER else 'untrained']} In the network this layer works with {padding}.")
+    entry = model_entry(inspector.config(run_id).model)
+    return Chosen(layer.weights[number], float(layer.biases[number]), (0, 1, 2), entry.mean, entry.std)
+
+
+_TILE = "conv_tile"  # (fingerprint, number)
+_SEEN = "conv_tiles_large"  # the Tiles page's tile when that was chosen: another one there is taken over
+
+
+def choose_tile(tiles: TileSet) -> int:
+    """Draw the choice; the number of the chosen tile."""
+    number = _number(tiles)
+    name = tiles.class_names[int(tiles.labels[number])]
+    key = f"conv_class_{tiles.fingerprint}"
+    if st.session_state.get(key) != name:
+        st.session_state[key] = name
+    st.pills(
+        "Class",
+        [each for each in tiles.class_names if tiles.counts[each]],
+        required=True,
+        format_func=lambda each: class_label(tiles, each),
+        key=key,
+        on_change=_another,
+        args=(tiles, key),
+        wrap=True,
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Another tile", icon=":material/shuffle:", key="conv_another", on_click=_another, args=(tiles, key))
+        st.caption(f"{titles_of(tiles)[name]}: {lesson.plain(tiles.names[number])}")
+    return number
+
+
+def _number(tiles: TileSet) -> int:
+    """The tile chosen here, unless another one was looked at on the Tiles page since; else the first one."""
+    large = st.session_state.get("tiles_large")
+    if large is not None and large != st.session_state.get(_SEEN):
+        st.session_state[_SEEN] = st.session_state[_TILE] = large
+    fingerprint, number = st.session_state.get(_TILE, ("", 0))
+    return int(number) if fingerprint == tiles.fingerprint else 0
+
+
+def _another(tiles: TileSet, key: str) -> None:
+    """Take the next tile of the chosen class, in an order that jumps about."""
+    label = tiles.class_names.index(st.session_state[key])
+    members = pictures.tiles_of_class(tiles.labels.numpy(), label, seed=1)
+    _fingerprint, number = st.session_state.get(_TILE, ("", -1))
+    at = np.flatnonzero(members == number)
+    st.session_state[_TILE] = tiles.fingerprint, int(members[(int(at[0]) + 1) % len(members) if len(at) else 0])

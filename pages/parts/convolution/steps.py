@@ -1,0 +1,316 @@
+"""One filter stepped over a tile, pooling, and the multiplications of both."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis import features
+from eurosat_core.data import pictures
+from eurosat_core.data.pictures import Values, cell_colours, padded, signed
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import LabError
+from eurosat_core.lab.calibration import TRAINING_SHARE, Rate, short_time, tutorials_slip
+from eurosat_core.models.convolution import (
+    POOL_SIDE,
+    ConvolutionWork,
+    LayerWork,
+    Pooling,
+    Step,
+    convolve,
+    layer_work,
+    moved,
+    pool,
+    pool_window,
+    relu,
+    step_at,
+)
+from pages.parts import lesson, session
+from pages.parts.convolution import filters
+from pages.parts.convolution.filters import Chosen
+
+_BUTTONS = (
+    ("back", "Back", ":material/arrow_back:", "A"),
+    ("forward", "Forward", ":material/arrow_forward:", "D"),
+    ("up", "Up", ":material/arrow_upward:", "W"),
+    ("down", "Down", ":material/arrow_downward:", "S"),
+    ("strongest", "Strongest", ":material/my_location:", None),
+)
+
+
+def place(prefix: str, values: Values) -> tuple[int, int]:
+    """Draw the controls over a feature map [H, W]; row and column of the place that is looked at."""
+    row, column = f"{prefix}_row", f"{prefix}_column"
+    shape = (values.shape[0], values.shape[1])
+    for key, length in zip((row, column), shape, strict=True):
+        # Another padding or stride has other places: stay within them.
+        st.session_state[key] = min(int(st.session_state.get(key, length // 2)), length - 1)
+    step = partial(_step, row, column, shape, values)
+    with st.container(horizontal=True, gap="xsmall"):
+        for move, label, icon, shortcut in _BUTTONS:
+            st.button(label, icon=icon, shortcut=shortcut, key=f"{prefix}_{move}", on_click=step, args=(move,))
+    with st.container(horizontal=True):
+        at_row = st.slider("Row", 0, shape[0] - 1, key=row, persist_state="session", width=260)
+        at_column = st.slider("Column", 0, shape[1] - 1, key=column, persist_state="session", width=260)
+    return at_row, at_column
+
+
+def _step(row: str, column: str, shape: tuple[int, int], values: Values, move: str) -> None:
+    at = moved(shape, st.session_state[row], st.session_state[column], move, values)
+    st.session_state[row], st.session_state[column] = at
+
+
+_MAP = 320
+
+
+@st.fragment
+def draw_relu(values: pictures.Values) -> None:
+    """A feature map [H, W] before and after ReLU, and one of its values."""
+    st.markdown(lesson.text("convolution")["relu"])
+    row, column = place("conv", values)
+    after = relu(values)
+    limit = float(np.abs(values).max()) or 1.0
+    _two_maps(values, after, (row, column, 1), (row, column, 1), limit, ("Before ReLU", "After ReLU"))
+    found, kept = features.number(float(values[row, column])), features.number(float(after[row, column]))
+    st.markdown(f"At row {row}, column {column}: max(0, {found}) = **{kept}**")
+    lesson.saw(features.relu_words(values))
+
+
+@st.fragment
+def draw_pooling(values: pictures.Values) -> None:
+    """Pooling of what ReLU leaves of a feature map [H, W], and one of its windows."""
+    st.markdown(lesson.text("convolution")["pooling"])
+    kinds: list[Pooling] = ["max", "average"]
+    kind = st.segmented_control(
+        "Pooling", kinds, default="max", required=True, key="conv_pooling", persist_state="session"
+    )
+    given = relu(values)
+    pooled = pool(given, kind)
+    row, column = place("conv_pool", pooled)
+    window = pool_window(given, kind, row, column)
+    limit = float(np.abs(given).max()) or 1.0
+    frames = (window.top, window.left, POOL_SIDE), (row, column, 1)
+    _two_maps(given, pooled, *frames, limit, ("After ReLU", f"After {kind} pooling"))
+    numbers = [features.number(each) for each in window.values.flatten().tolist()]
+    sums = f"max({', '.join(numbers)})" if kind == "max" else f"({' + '.join(numbers)}) / {len(numbers)}"
+    st.markdown(f"{sums} = **{features.number(window.value)}** → row {row}, column {column}")
+    before, left = given.size, pooled.size
+    lesson.saw(
+        f"{before:,} values became {left:,}, {before / left:.1f} times fewer. So the next layer has that many fewer "
+        f"places to work through. {features.pooled_words(given, pooled)}"
+    )
+
+
+def _two_maps(
+    before: pictures.Values,
+    after: pictures.Values,
+    frame_before: tuple[int, int, int],
+    frame_after: tuple[int, int, int],
+    limit: float,
+    titles: tuple[str, str],
+) -> None:
+    """Two feature maps on one scale side by side, each with a frame (top, left, side)."""
+    places = st.columns(2, gap="medium")
+    for where, values, frame, title in zip(places, (before, after), (frame_before, frame_after), titles, strict=True):
+        times = max(_MAP // values.shape[1], 1)
+        top, left, side = frame
+        with where:
+            st.image(
+                pictures.png_uri(pictures.with_frame(signed(values, 1, limit), times, top, left, side)),
+                width=values.shape[1] * times,
+                alt=f"{title}: the feature map with a frame at row {top}, column {left}",
+            )
+            st.caption(f"{title}, {values.shape[0]} × {values.shape[1]}")
+
+
+_TIMES = 5  # the tile enlarged
+_NUMBER = 68  # as wide is a cell of the tables
+_INK = "#10202B"  # on the pale and middle colours of the cells
+_VIEWS = ("1 · Convolution", "2 · ReLU", "3 · Pooling")
+
+
+@st.fragment
+def draw_steps(tiles: TileSet, number: int, guess: str | None) -> None:
+    """Filter, padding and stride, then one of three views: fragments within this one, so a step draws little again."""
+    above = st.container()
+    settings = st.container(horizontal=True)
+    with above:
+        chosen = filters.choose_filter(settings)
+    if chosen is None:
+        return
+    with settings:
+        padding = st.segmented_control(
+            "Padding",
+            [0, 1, 2],
+            default=0,
+            required=True,
+            key="conv_padding",
+            persist_state="session",
+            help="Rings of zeros around the tile, so that the filter also gets to its edge.",
+        )
+        stride = st.segmented_control(
+            "Stride",
+            [1, 2, 4],
+            default=1,
+            required=True,
+            key="conv_stride",
+            persist_state="session",
+            help="How far the filter moves from place to place.",
+        )
+    tile = tiles.array[number]
+    given = np.moveaxis(pictures.normalised(tile, chosen.mean, chosen.std), 2, 0)[list(chosen.channels)]
+    values = convolve(given, chosen.weights, chosen.bias, padding, stride)
+    view = st.segmented_control(
+        "View", _VIEWS, default=_VIEWS[0], required=True, key="conv_view", label_visibility="collapsed"
+    )
+    if view == _VIEWS[1]:
+        draw_relu(values)
+    elif view == _VIEWS[2]:
+        draw_pooling(values)
+    else:
+        _convolution(tile, given, values, chosen, padding, stride, guess)
+
+
+@st.fragment
+def _convolution(
+    tile: pictures.Pixels,
+    given: pictures.Values,
+    values: pictures.Values,
+    chosen: Chosen,
+    padding: int,
+    stride: int,
+    guess: str | None,
+) -> None:
+    row, column = place("conv", values)
+    step = step_at(given, chosen.weights, chosen.bias, padding, stride, row, column)
+    side = chosen.weights.shape[1]
+    left, right = st.columns(2, gap="medium")
+    with left:
+        channel = chosen.channels[0] if len(chosen.channels) == 1 else None
+        picture = padded(tile, padding, chosen.mean, channel)
+        top, start = step.top + padding, step.left + padding
+        st.image(
+            pictures.png_uri(pictures.with_frame(picture, _TIMES, top, start, side)),
+            width=picture.shape[1] * _TIMES,
+            alt=f"The tile; a frame marks the patch of {side} by {side} pixels from row {step.top}, column {step.left}",
+        )
+        name = pictures.CHANNELS[channel].lower() + " channel of the tile" if channel is not None else "tile"
+        st.caption(f"The {name}; the frame is the patch under the filter.")
+    with right:
+        times = max(_MAP // values.shape[1], 1)
+        st.image(
+            pictures.png_uri(pictures.with_frame(signed(values, 1), times, row, column, 1)),
+            width=values.shape[1] * times,
+            alt=f"The feature map; a frame marks row {row}, column {column}: {features.number(step.value)}",
+        )
+        st.caption(f"Its feature map, {values.shape[0]} × {values.shape[1]}; the frame is where the sum lands.")
+    _arithmetic(step, chosen)
+    lesson.saw(" ".join(filter(None, (features.step_words(step, values), features.guess_words(guess)))))
+
+
+def _arithmetic(step: Step, chosen: Chosen) -> None:
+    """The products of one channel, the sums of all, and the value they make."""
+    names = [pictures.CHANNELS[each] for each in chosen.channels]
+    shown = 0
+    if len(names) > 1:
+        name = st.segmented_control(
+            "Show the products of", names, default=names[0], required=True, key="conv_products", persist_state="session"
+        )
+        shown = names.index(name)
+    with st.grid(3, min_column_width=_NUMBER * step.weights.shape[1]):  # below each other rather than cut off
+        for title, plane in (
+            (f"Patch, {names[shown].lower()}", step.patch[shown]),
+            ("× weights", step.weights[shown]),
+            ("= products", step.products[shown]),
+        ):
+            with st.container(gap="xsmall"):
+                st.markdown(f"**{title}**")
+                _table(plane, f"{title}, {plane.shape[0]} by {plane.shape[1]} numbers")
+    sums = [f"{name.lower()} {features.number(each)}" for name, each in zip(names, step.sums, strict=True)]
+    added = " &nbsp;+&nbsp; ".join([*sums, f"bias {features.number(step.bias)}"])
+    st.markdown(
+        f"Products added up: {added} &nbsp;=&nbsp; **{features.number(step.value)}** → row {step.row}, "
+        f"column {step.column}"
+    )
+    st.caption(f"{lesson.text('convolution')['values']} Rounded to three decimals.")
+
+
+def _table(plane: pictures.Values, alt: str) -> None:
+    """Numbers in cells that have the colours of the pictures."""
+    colours = cell_colours(plane, 2 * (float(np.abs(plane).max()) or 1.0))  # half as strong, for dark figures
+    # As plain objects: with pandas' own type for text, a table takes 7 ms instead of 2, at every step.
+    look = np.array([[f"background-color: {each}; color: {_INK}" for each in row] for row in colours], dtype=object)
+    frame = pd.DataFrame([[features.number(each) for each in row] for row in plane.tolist()], dtype=object)
+    st.table(frame.style.apply(lambda _: look, axis=None), hide_index=True, hide_header=True, alt=alt)
+
+
+_EPOCH = 20_250  # tiles: the training part of EuroSAT
+_FIELDS = {
+    "side": "Picture’s side",
+    "channels": "Channels",
+    "filter_side": "Filter’s side",
+    "filters": "Filters",
+    "padding": "Padding",
+    "stride": "Stride",
+}
+
+
+@st.fragment
+def draw_work() -> None:
+    """Six numbers in, multiplications and seconds out. A fragment: only this is drawn again."""
+    words = lesson.text("convolution")
+    st.markdown(words["work"])
+    start = LayerWork()
+    with st.grid(3, min_column_width=150):
+        values = {
+            name: st.number_input(
+                title, value=getattr(start, name), step=1, key=f"conv_work_{name}", persist_state="session"
+            )
+            for name, title in _FIELDS.items()
+        }
+    layer = LayerWork(**values)
+    try:
+        work = layer_work(layer)
+    except LabError as error:
+        st.warning(lesson.plain(str(error)), icon=":material/edit:")
+        return
+    _work(layer, work)
+    if slip := tutorials_slip(layer):
+        st.caption(slip)
+    device = session.chosen_device()
+    rate = session.lab().multiplication_rate(device)
+    if rate is None:
+        st.info(words["no rate"], icon=":material/timer_off:")
+        return
+    _seconds(work, rate, wording.device_name(device))
+    st.caption(lesson.plain(f"{rate.basis} {words['rate']}"))
+
+
+def _work(layer: LayerWork, work: ConvolutionWork) -> None:
+    across = round(work.places**0.5)
+    with st.grid(4, min_column_width=170):
+        st.metric("Places of the filter", f"{work.places:,}", border=True, help=f"{across:,} × {across:,}")
+        st.metric(
+            "Products per place",
+            f"{work.products_per_place:,}",
+            border=True,
+            help=f"{layer.filter_side} × {layer.filter_side} pixels × {layer.channels:,} channels",
+        )
+        st.metric("One filter", f"{work.per_filter:,}", border=True, help="Multiplications for one picture")
+        st.metric("All filters", f"{work.layer:,}", border=True, help="Multiplications for one picture, forward")
+    st.markdown(lesson.text("convolution")["work after"].format(share=TRAINING_SHARE))
+
+
+def _seconds(work: ConvolutionWork, rate: Rate, device: str) -> None:
+    forward = work.layer / rate.per_second
+    with st.grid(3, min_column_width=200):
+        st.metric(f"One picture forward, {device}", short_time(forward), border=True)
+        st.metric("Forward and backward", short_time(TRAINING_SHARE * forward), border=True)
+        st.metric(
+            f"An epoch of {_EPOCH:,} pictures",
+            short_time(_EPOCH * TRAINING_SHARE * forward),
+            border=True,
+            help="As many as EuroSAT’s training part has; this one layer only.",
+        )

@@ -1,0 +1,363 @@
+"""A network is selected or changed: its pieces, its table, its figures."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.charts.networks import Block, activation_curves, network_diagram, parameter_bars
+from eurosat_core.errors import LabError
+from eurosat_core.models.anatomy import (
+    ACTIVATION_TITLES,
+    Part,
+    activation,
+    activation_frame,
+    compared,
+    guess_sentence,
+    layer_table,
+    parts_of_reports,
+    parts_of_rows,
+    share_frame,
+    slope,
+    weighted_sum_text,
+    where_sentence,
+)
+from eurosat_core.models.catalog import BASELINE, CATALOG, EXTRA_LAYERS, changed_baseline
+from eurosat_core.models.check import LayerReport, Totals, check_network, first_problem, totals
+from eurosat_core.models.layers import Layer, format_network, parse_network
+from eurosat_core.models.summary import ModelSummary
+from eurosat_core.training.config import Architecture, workshop_config
+from eurosat_core.wording import bytes_text
+from pages.parts import lesson, session
+from pages.parts.model import state
+from pages.parts.train import state as train_state
+
+BATCH = 40  # the tutorial's, for figures of memory
+
+
+def baseline_totals(classes: int) -> Totals:
+    """What the baseline costs, counted as every network of the builder is."""
+    return totals(check_network(parse_network(BASELINE), classes))
+
+
+def diagram(parts: Sequence[Part], title: str) -> None:
+    """The network as a row of blocks, from the tile to the scores."""
+    blocks = [Block("tile", "Tile", "RGB", (3, 64, 64))]
+    blocks += [Block(each.kind, each.title, ", ".join(each.then), each.shape) for each in parts]
+    st.html(network_diagram(blocks, f"The layers of {title}, from the tile to the scores"))
+
+
+def bars(parts: Sequence[Part], key: str, title: str) -> None:
+    """Which block has which share of the parameters and of the multiplications."""
+    frame = share_frame(parts)
+    if frame.empty:
+        return
+    st.vega_lite_chart(
+        frame,
+        parameter_bars(tuple(dict.fromkeys(frame["part"]))),
+        key=key,
+        alt=f"Share of each layer of {title} in its parameters and in its multiplications",
+    )
+
+
+def figures(now: Totals, base: Totals) -> None:
+    """Parameters, multiplications and memory, each with its difference from the baseline."""
+    memory, usual = now.memory_bytes(BATCH), base.memory_bytes(BATCH)
+    with st.grid(3, min_column_width=125):
+        st.metric("Parameters", f"{now.params:,}", _difference(now.params, base.params), delta_color="off", border=True)
+        st.metric(
+            "MACs",
+            f"{now.macs / 1e6:,.2f} M",
+            _difference(now.macs, base.macs),
+            delta_color="off",
+            border=True,
+            help="Multiply-accumulates: the multiplications of one tile’s forward pass, in millions.",
+        )
+        st.metric(
+            "Memory",
+            bytes_text(memory),
+            _difference(memory, usual),
+            delta_color="off",
+            border=True,
+            help=f"What training holds at least, in batches of {BATCH}: all outputs and weights, each "
+            "with its gradient.",
+        )
+
+
+def _difference(now: float, base: float) -> str | None:
+    """Relative to the baseline; None where nothing differs."""
+    if now == base:
+        return None
+    percent = 100 * (now / base - 1)
+    return f"{percent:+,.0f} %" if abs(percent) >= 1 else f"{percent:+.1f} %"
+
+
+def button(text: str, key: str, problem: str = "") -> None:
+    """`Train this network`; disabled with the reason while it has a problem."""
+    if st.button(
+        "Train this network",
+        icon=":material/model_training:",
+        type="primary",
+        key=key,
+        disabled=bool(problem),
+        help=problem or "Opens the Train page with this network and the lesson’s settings.",
+    ):
+        train_state.set_up(workshop_config("custom", network=text))
+
+
+def draw_table(network: Architecture) -> None:
+    """The summary table of a network, and its totals."""
+    summary = session.lab().model_summary(network)
+    entry = CATALOG[network.model]
+    st.markdown(f"**{entry.title}** · {entry.about}")
+    table = pd.DataFrame(
+        [
+            (row.name, "×".join(str(side) for side in row.output_shape[1:]), row.params, row.macs / 1e6)
+            for row in summary.layers
+        ],
+        columns=["Layer", "Output", "Parameters", "MACs (M)"],
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        height="content",
+        key="model_table",
+        column_config={
+            "Layer": st.column_config.TextColumn(width=100),
+            "Output": st.column_config.TextColumn(width=80, help="Channels × height × width, for one tile."),
+            "Parameters": st.column_config.NumberColumn(
+                width=85, format="localized", help="Weights and biases that are learned."
+            ),
+            "MACs (M)": st.column_config.NumberColumn(
+                width=75,
+                format="%.2f",
+                help="Multiply-accumulates for one tile, forward, in millions.",
+            ),
+        },
+        alt=f"The layers of {entry.title} with output shape, parameters and multiplications",
+    )
+    st.caption(
+        f"{summary.total_params:,} parameters, {summary.trainable_params:,} of them trainable · "
+        f"{summary.macs / 1e6:.1f} million multiply-accumulates (MACs) per tile · memory for one tile: input "
+        f"{summary.input_mb:.2f} MB, forward and backward pass {summary.forward_backward_mb:.2f} MB, parameters "
+        f"{summary.params_mb:.2f} MB, in all {summary.total_mb:.2f} MB"
+    )
+
+
+_MANY_ROWS, _LONG_TABLE = 14, 640  # a longer table scrolls within so many pixels
+_BUILT = "custom"  # has no layers of its own: it is what stands in the builder
+
+
+def names() -> list[str]:
+    """The models that have layers to look at."""
+    return [name for name in CATALOG if name != _BUILT]
+
+
+def draw_selection(guess: tuple[str, str] | None) -> None:
+    """The choice of models and the one that is chosen; `guess`: the participant's, about the baseline."""
+    chosen = st.pills(
+        "Model",
+        names(),
+        default=names()[0],
+        format_func=lambda name: CATALOG[name].title,
+        required=True,
+        key="model_chosen",
+        persist_state="session",
+        wrap=True,
+    )
+    entry = CATALOG[chosen]
+    try:
+        summary = session.lab().model_summary(Architecture(chosen))
+    except LabError as error:
+        st.markdown(f"**{entry.title}** · {entry.about}")
+        st.error(lesson.plain(str(error)), icon=":material/cloud_off:")
+        return
+    parts = parts_of_rows(summary.layers)
+    diagram(parts, entry.title)
+    table, where = st.columns([5, 4], gap="medium")
+    with where:
+        st.markdown("**Where are the parameters, where are the multiplications?**")
+        bars(parts, f"model_shares_{chosen}", entry.title)
+    with table, st.container(height=_LONG_TABLE if len(summary.layers) > _MANY_ROWS else "content", border=False):
+        draw_table(Architecture(chosen))
+    sentences = [where_sentence(entry.title, parts), _frozen(summary)]
+    if guess is not None and chosen == "baseline":
+        sentences.append(guess_sentence(guess, parts))
+    lesson.saw(" ".join(each for each in sentences if each))
+
+
+def _frozen(summary: ModelSummary) -> str:
+    if summary.trainable_params == summary.total_params:
+        return ""
+    share = wording.rounded(100 * summary.trainable_params / summary.total_params, 2)
+    return (
+        f"Only {summary.trainable_params:,} of its {summary.total_params:,} parameters ({share} %) are trained; "
+        "the rest was learned elsewhere and stays as it is."
+    )
+
+
+_FILTERS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_SIZES = (3, 5, 7, 9)
+_EXTRA = {"none": "no", "convolution": "a convolution", "linear": "a linear layer"}
+
+
+@st.fragment
+def draw_change() -> None:
+    """The knobs, and at once shapes, parameters, multiplications and memory against the baseline's."""
+    words = lesson.text("model")
+    st.markdown(words["change"])
+    knobs, result = st.columns([2, 3], gap="medium")
+    with knobs:
+        layers = _knobs(words["change filters"])
+    classes = state.classes()
+    reports = check_network(layers, classes)
+    with result:
+        _result(layers, reports, classes)
+
+
+def _knobs(about_filters: str) -> tuple[Layer, ...]:
+    """The widgets; the network that they describe."""
+    first = st.select_slider(
+        "Filters of the first convolution",
+        _FILTERS,
+        value=6,
+        key="model_filters_1",
+        persist_state="session",
+        help=about_filters,
+    )
+    second = st.select_slider(
+        "Filters of the second convolution", _FILTERS, value=16, key="model_filters_2", persist_state="session"
+    )
+    size = st.segmented_control(
+        "Filter size",
+        _SIZES,
+        default=5,
+        format_func=lambda side: f"{side} × {side}",
+        required=True,
+        key="model_size",
+        persist_state="session",
+    )
+    extra = st.segmented_control(
+        "One more layer",
+        EXTRA_LAYERS,
+        default="none",
+        format_func=lambda name: _EXTRA[name],
+        required=True,
+        key="model_extra",
+        persist_state="session",
+    )
+    dropout = st.slider(
+        "Dropout before the last layer",
+        0.0,
+        0.8,
+        0.0,
+        0.1,
+        key="model_dropout",
+        persist_state="session",
+        help="While training, this share of the values is set to 0 at random, so that no single one is relied on.",
+    )
+    return changed_baseline((first, second), size, extra, dropout)
+
+
+def _result(layers: tuple[Layer, ...], reports: tuple[LayerReport, ...], classes: int) -> None:
+    base = baseline_totals(classes)
+    found = first_problem(reports)
+    if found is not None:
+        st.error(f"{found[1].sentence} {lesson.text('model')['change invalid']}", icon=":material/build:")
+    else:
+        now = totals(reports)
+        figures(now, base)
+        lesson.saw(compared(now, base, BATCH))
+    diagram(parts_of_reports(reports), "the changed baseline")
+    with st.container(horizontal=True):
+        button(format_network(layers), "model_change_train", found[1].sentence if found else "")
+        if st.button(
+            "Open it in the builder",
+            icon=":material/edit:",
+            key="model_change_open",
+            on_click=_open_in_builder,
+            args=(layers,),
+        ):
+            st.rerun()  # the builder stands outside of this fragment
+    with st.expander("All layers as a table", icon=":material/table_rows:"):
+        st.dataframe(
+            layer_table(reports),
+            hide_index=True,
+            height="content",
+            key="model_change_table",
+            column_config={
+                "Parameters": st.column_config.NumberColumn(format="localized"),
+                "MACs (M)": st.column_config.NumberColumn(format="%.2f"),
+                "Memory (KB)": st.column_config.NumberColumn(
+                    format="%.1f", help="What one tile leaves behind for the backward pass."
+                ),
+            },
+            alt="The layers of the changed baseline with output shape, parameters, multiplications and memory",
+        )
+
+
+def _open_in_builder(layers: tuple[Layer, ...]) -> None:
+    state.put(layers)
+    state.open_builder()
+
+
+_FOUND = ("green", "straight edge", "open water")
+_TILES = {"Highway": [0.4, 0.9, 0.1], "Forest": [0.9, 0.1, 0.1], "River": [0.5, 0.7, 0.8]}
+
+
+@st.fragment
+def activations() -> None:
+    """The curves of ReLU, sigmoid and GELU with their slopes, and all of them at one value."""
+    st.markdown(lesson.text("model")["activations"])
+    x = st.slider("A value that comes in", -5.0, 5.0, -1.5, 0.1, key="model_activation_x", persist_state="session")
+    frame = activation_frame(x)
+    with st.grid(2, min_column_width=280):
+        for figure, title in (("value", "What comes out"), ("slope", "Its slope")):
+            st.vega_lite_chart(
+                frame,
+                activation_curves(figure, title),
+                key=f"model_activation_{figure}",
+                alt=f"{title}: curves of ReLU, sigmoid and GELU from -5 to 5, marked at {x:.1f}",
+            )
+    st.markdown(
+        f"At **{x:.1f}**: "
+        + " · ".join(
+            f"{title} gives **{activation(name, x):.2f}** (slope {slope(name, x):.2f})"
+            for name, title in ACTIVATION_TITLES.items()
+        )
+    )
+    silent = [title for name, title in ACTIVATION_TITLES.items() if slope(name, x) == 0]
+    faint = [title for name, title in ACTIVATION_TITLES.items() if 0 < abs(slope(name, x)) < 0.05]
+    if silent:
+        st.caption(f"{', '.join(silent)}: a slope of 0, so from this value nothing is learned.")
+    elif faint:
+        st.caption(f"{', '.join(faint)}: a slope close to 0, so from this value little is learned.")
+    else:
+        st.caption("All three pass on what there is to learn here.")
+
+
+@st.fragment
+def weighted_sum() -> None:
+    """Three inputs, three weights and a bias that the participant turns; the sums of three tiles."""
+    st.markdown(lesson.text("model")["linear"])
+    with st.grid(4, min_column_width=170):
+        weights = [
+            st.slider(f"Weight of “{name}”", -2.0, 2.0, 0.0, 0.1, key=f"model_weight_{at}", persist_state="session")
+            for at, name in enumerate(_FOUND)
+        ]
+        bias = st.slider("Bias", -2.0, 2.0, 0.0, 0.1, key="model_bias", persist_state="session")
+    sums: dict[str, float] = {}
+    for tile, inputs in _TILES.items():
+        text, sums[tile] = weighted_sum_text(inputs, weights, bias)
+        st.markdown(f"**{tile}** {lesson.plain(text)}")
+    best = max(sums.values())
+    ahead = sums["Highway"] == best and sum(value == best for value in sums.values()) == 1
+    if ahead:
+        lead = best - max(value for tile, value in sums.items() if tile != "Highway")
+        st.success(f"The highway scores highest, {lead:.2f} ahead. Training finds such weights by itself.")
+    elif len(set(sums.values())) == 1:
+        st.info("All three score the same: these weights tell nothing apart yet.")
+    else:
+        first = next(tile for tile, value in sums.items() if value == best and tile != "Highway")
+        st.info(f"Not yet: {first} scores at least as high. Which weight tells it from the highway?")

@@ -1,0 +1,173 @@
+"""Which network the Predict page asks: a run's, or the recorded one. It stands in the address (`?network=…`).
+
+The Predict page's choice of a network and of what it is asked about.
+"""
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis import prediction
+from eurosat_core.data.pictures import MADE_UP
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import LabError
+from eurosat_core.lab.inspection import RECORDED
+from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.recorded import recorded_baseline
+from eurosat_core.runs.record import RunRecord
+from pages.parts import lesson, session
+from pages.parts.predict import answer, map, picture
+from pages.parts.predict import picture as upload
+
+_KEY = "predict_network"
+_IN_URL = "network"
+
+
+def choose() -> str:
+    """Draw the choice; the id of the chosen run, or `RECORDED`."""
+    runs, problem = _runs()
+    titles = {each.id: _title(each) for each in runs} | {RECORDED: "Recorded baseline"}
+    if st.session_state.get(_KEY) not in titles:  # the first time, or deleted meanwhile
+        asked = st.query_params.get(_IN_URL, "")
+        st.session_state[_KEY] = asked if asked in titles else next(iter(titles))
+    chosen = st.selectbox(
+        "Network",
+        list(titles),
+        format_func=lambda each: titles.get(each, each),
+        key=_KEY,
+        required=True,
+        persist_state="session",
+    )
+    run_id = chosen if chosen in titles else RECORDED
+    if problem:
+        st.warning(lesson.plain(problem), icon=":material/search_off:")
+    if st.query_params.get(_IN_URL) != run_id:
+        st.query_params[_IN_URL] = run_id
+    _about(run_id, {each.id: each for each in runs})
+    return run_id
+
+
+def _runs() -> tuple[list[RunRecord], str]:
+    """Runs that can be asked; and why the one that the address names cannot."""
+    predictor, me = session.lab().predictor, session.nickname()
+    named = st.session_state.get(_KEY) or st.query_params.get(_IN_URL, "")[:80]
+    try:
+        runs = predictor.networks(me, named)
+    except LabError as error:
+        return predictor.networks(me), f"{error} Another network is asked instead."
+    if named and named != RECORDED and named not in (each.id for each in runs):
+        return runs, f"The run {named} left no network to ask. Another one is asked instead."
+    return runs, ""
+
+
+def _title(record: RunRecord) -> str:
+    accuracy = record.summary.get("val_accuracy")
+    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
+    whose = "my run" if record.owner == session.nickname() else "run"
+    return f"{model_entry(record.config.model).title}{how_good} · {whose} {record.id}"
+
+
+def _about(run_id: str, runs: dict[str, RunRecord]) -> None:
+    """What it learned from, as far as that says what its answers are worth."""
+    words = lesson.text("predict")
+    if run_id in runs:
+        tiles = session.lab().tiles().tile_set
+        if runs[run_id].tiles.source == "synthetic":
+            st.caption(words["synthetic"])
+        elif tiles is not None and tiles.fingerprint != runs[run_id].tiles.fingerprint:
+            st.caption(words["other tiles"])
+        return
+    try:
+        record = recorded_baseline()
+    except LabError:
+        return  # asking it says so
+    st.caption(
+        words["recorded"].format(
+            title=model_entry(record.model).title,
+            epochs=record.epochs,
+            judged=f"{record.tiles:,}",
+            accuracy=wording.percent(record.accuracy),
+        )
+    )
+
+
+_TILE, _OWN, _MADE_UP = "A tile", "My own picture", "A made-up picture"
+
+
+@st.fragment
+def draw(guess: str | None) -> None:
+    """Network, picture, answer. A fragment: only this is drawn again."""
+    words = lesson.text("predict")
+    run_id = choose()
+    source = st.segmented_control(
+        "Ask it about",
+        [_TILE, _OWN, _MADE_UP],
+        default=_TILE,
+        required=True,
+        key="predict_source",
+        persist_state="session",
+    )
+    try:
+        if source == _OWN:
+            _own(run_id)
+        elif source == _MADE_UP:
+            _made_up(run_id, words, guess)
+        else:
+            _tile(run_id, words)
+    except LabError as error:
+        st.warning(lesson.plain(str(error)), icon=":material/visibility_off:")
+
+
+def _tile(run_id: str, words: dict[str, str]) -> None:
+    state = session.lab().tiles()
+    tiles = state.tile_set
+    if tiles is None:
+        if state.problem:
+            st.error(lesson.plain(state.problem), title="There are no tiles to ask about")
+        else:
+            st.info("They can be chosen here as soon as they are ready.", title="The tiles are being opened")
+        return
+    number = picture.choose_tile(tiles, run_id)
+    predictor = session.lab().predictor
+    if predictor.is_sealed(run_id, tiles, number):
+        st.info(words["sealed"], icon=":material/mail_lock:")
+        return
+    _known_tile(run_id, tiles, number)
+
+
+def _known_tile(run_id: str, tiles: TileSet, number: int) -> None:
+    """The answer beside what the tile is."""
+    lab = session.lab()
+    true_class = tiles.class_names[int(tiles.labels[number])]
+    tile = tiles.array[number]
+    names = lab.inspector.class_names(run_id)
+    probabilities = answer.draw_answer(run_id, tile, f"Tile {number}, {true_class}", scaled=tiles.source != "folder")
+    answer.draw_change(run_id, tile, probabilities)
+    part = lab.predictor.part_of(run_id, tiles, number)
+    said = prediction.answer_words(probabilities, names)
+    lesson.saw(lesson.plain(f"{said} {prediction.truth_words(probabilities, names, true_class, part)}"))
+
+
+def _own(run_id: str) -> None:
+    prepared = upload.choose_picture()
+    if prepared is None:
+        return
+    names = session.lab().inspector.class_names(run_id)
+    if prepared.count == 1:
+        probabilities = answer.draw_answer(run_id, prepared.cut.tile(0), "Your picture", scaled=False)
+        sentences = [prediction.answer_words(probabilities, names)]
+        usual = upload.usual()
+        if usual is not None and usual.count == 1:
+            before = session.lab().predictor.answer(run_id, usual.cut.tile(0))
+            sentences.append(prediction.changed_words(before, probabilities, names))
+        lesson.saw(lesson.plain(" ".join(sentences)))
+    else:
+        map.draw(run_id, prepared, upload.usual())
+
+
+def _made_up(run_id: str, words: dict[str, str], guess: str | None) -> None:
+    st.caption(words["made up"])
+    name = st.pills("Show it", list(MADE_UP), default=next(iter(MADE_UP)), required=True, key="predict_made_up")
+    probabilities = answer.draw_answer(run_id, MADE_UP[name](), name, scaled=False)
+    names = session.lab().inspector.class_names(run_id)
+    about_the_face = guess if name == next(iter(MADE_UP)) else None
+    lesson.saw(lesson.plain(prediction.made_up_words(name, probabilities, names, about_the_face)))

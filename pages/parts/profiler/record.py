@@ -1,0 +1,427 @@
+"""A profile is recorded, followed, or chosen among those that are there."""
+
+import math
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis import profile
+from eurosat_core.charts import profile as charts
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.runs.history import progress
+from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
+from eurosat_core.runs.record import RunRecord, State
+from eurosat_core.training import choices
+from eurosat_core.training.config import TrainConfig, recipes_of
+from pages.parts import lesson, live_run, room, session
+from pages.parts.profiler import state
+from pages.parts.profiler.state import key
+from pages.parts.train import settings, start
+
+_SOURCES = ("loader", "memory")
+
+
+def draw_form() -> None:
+    """The form, the plan, and Record."""
+    words = lesson.text("profiler")
+    _count, why = state.refilled()
+    if why:
+        st.info(lesson.plain(why), icon=":material/edit:")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _settings()
+    with right:
+        st.caption(words["record"])
+        try:
+            plan = state.plan()
+        except LabError as error:
+            plan = None
+            st.error(lesson.plain(str(error)), icon=":material/edit:")
+        if plan is not None:
+            strip(plan)
+            st.caption(words["plan"])
+    _buttons(plan)
+
+
+def strip(plan: ProfilePlan, done: int | None = None) -> None:
+    """The steps of a plan. done: how many have been made; None before it begins."""
+    st.vega_lite_chart(
+        profile.plan_frame(plan, done),
+        charts.plan_strip(-(-plan.total_steps // plan.cycle_steps), plan.cycle_steps),
+        key="profiler_plan" if done is None else "profiler_plan_live",
+        alt=f"The steps of the recording, one line for each cycle. {profile.plan_words(plan)}",
+    )
+    if done is None:
+        st.markdown(profile.plan_words(plan))
+
+
+def _settings() -> None:
+    st.selectbox(
+        "Model",
+        list(CATALOG),
+        format_func=lambda name: CATALOG[name].title,
+        key=key("model"),
+        on_change=state.take_recipe,
+        persist_state="session",
+        help="Of “Your own network”, the one in the Train page’s settings.",
+    )
+    st.segmented_control(
+        "Recipe",
+        recipes_of(state.model()),
+        format_func=lambda name: choices.RECIPE_NAMES[name],
+        key=key("recipe"),
+        on_change=state.take_recipe,
+        required=True,
+        persist_state="session",
+        width="stretch",
+        help="Tutorial’s way opens picture files with a DataLoader: that is what there is to see.",
+    )
+    left, right = st.columns(2, wrap=False)
+    with left:
+        st.number_input("Batch size", step=8, key=key("batch_size"), persist_state="session", help="Tiles of one step.")
+    with right:
+        st.number_input(
+            "Loader workers",
+            step=1,
+            key=key("workers"),
+            disabled=st.session_state[key("source")] != "loader",
+            persist_state="session",
+            help="Processes that open pictures ahead. 0: the training does it itself, and the trace shows all of it.",
+        )
+    _more()
+
+
+def _more() -> None:
+    with st.popover("More", icon=":material/tune:"):
+        st.segmented_control(
+            "Tiles come from",
+            _SOURCES,
+            format_func=lambda name: choices.in_words("source", name),
+            key=key("source"),
+            required=True,
+            persist_state="session",
+        )
+        settings.draw_form(key)
+        with st.container(horizontal=True):
+            st.toggle(
+                "Pinned memory",
+                key=key("pin_memory"),
+                persist_state="session",
+                disabled=not session.chosen_device().startswith("cuda"),
+                help="For copies to a CUDA GPU that go on beside other work.",
+            )
+        st.markdown("**The plan of each cycle**")
+        with st.grid(2, min_column_width=120):
+            st.number_input("Pass by", step=1, key=key("wait"), persist_state="session")
+            st.number_input("Warm-up", step=1, key=key("warmup"), persist_state="session")
+            st.number_input("Recorded", step=1, key=key("active"), persist_state="session")
+            st.number_input("Cycles", step=1, key=key("repeat"), persist_state="session")
+        st.toggle(
+            "Record memory", key=key("memory"), persist_state="session", help="What is taken and given back, and when."
+        )
+
+
+def _buttons(plan: ProfilePlan | None) -> None:
+    lab = session.lab()
+    tiles = lab.tiles()
+    try:
+        config = state.draft()
+    except LabError as error:
+        st.error(lesson.plain(str(error)), icon=":material/edit:")
+        config = None
+    if config is None or plan is None:
+        st.button("Record", icon=":material/radio_button_checked:", type="primary", disabled=True, key="profiler_start")
+        return
+    lacking = start.draw_missing_weights(config)
+    idle = room.no_runs(config) or tiles.tile_set is None or lacking
+    with st.container(horizontal=True):
+        record_button("profiler_start", [config], plan, disabled=idle)
+        gpu = _gpu()
+        if gpu:
+            _both(gpu, plan, disabled=idle)
+    if problem := st.session_state.get(state.PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+    estimate = lab.estimate_profile(config, plan)
+    if tiles.tile_set is None:
+        st.caption(lesson.plain(tiles.problem) if tiles.problem else "The tiles are still being opened.")
+    elif estimate is not None:
+        st.caption(lesson.plain(estimate.basis))
+    else:
+        st.fragment(_wait_for_estimate, run_every=1.0)(config, plan)
+
+
+def record_button(
+    name: str, configs: list[TrainConfig], plan: ProfilePlan, *, what: str = "Record", disabled: bool = False
+) -> None:
+    """A button that records a profile of each config, with the seconds that takes. name: its key."""
+    estimates = [session.lab().estimate_profile(each, plan) for each in configs]
+    seconds = sum(each.seconds for each in estimates if each is not None)
+    about = f" · about {wording.duration(seconds)}" if None not in estimates else ""
+    where = "" if len(configs) > 1 else f" on {wording.device_name(configs[0].device)}"
+    st.button(
+        f"{what}{where}{about}",
+        icon=":material/radio_button_checked:",
+        type="primary" if len(configs) == 1 else "secondary",
+        key=name,
+        on_click=state.submit,
+        args=(configs,),
+        disabled=disabled,
+    )
+
+
+def _gpu() -> str:
+    """The GPU to record on after the CPU: the chosen one, else the first that is available; empty without any."""
+    chosen = session.chosen_device()
+    found = [each.id for each in session.lab().devices() if each.available and each.id != "cpu"]
+    return chosen if chosen in found else found[0] if found else ""
+
+
+def _both(gpu: str, plan: ProfilePlan, *, disabled: bool) -> None:
+    configs = [state.draft(device) for device in ("cpu", gpu)]
+    record_button("profiler_both", configs, plan, what=f"CPU, then {wording.device_name(gpu)}", disabled=disabled)
+
+
+def _wait_for_estimate(config: TrainConfig, plan: ProfilePlan) -> None:
+    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
+    lab = session.lab()
+    if lab.estimate_profile(config, plan) is not None:
+        st.rerun()
+    st.caption(start.no_estimate(config))
+
+
+_POLL_SECONDS = 0.7
+
+
+def draw_live(record: RunRecord) -> None:
+    """Follow a profile that is under way; others of one's own that are, too."""
+    st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+    waiting = [each for each in session.lab().runs()[0] if _is_own_active(each) and each.id != record.id]
+    for each in reversed(waiting):
+        words = f"{wording.device_name(each.config.device)}, batch {each.config.batch_size}: {each.state}"
+        st.caption(f":material/hourglass_top: Also yours · {lesson.plain(words)}")
+
+
+def _is_own_active(record: RunRecord) -> bool:
+    return record.kind == "profile" and record.is_active and live_run.is_own(record)
+
+
+def _follow(run_id: str, drawn_as: State) -> None:
+    lab = session.lab()
+    try:
+        record = lab.run(run_id)
+    except RunError:
+        st.rerun()  # deleted meanwhile: the page says so
+    if record.state != drawn_as:
+        st.rerun()  # it began or ended
+    with st.container(horizontal=True, vertical_alignment="center"):
+        live_run.status(record, "Recording")
+        if live_run.is_own(record):
+            _stop(record)
+    if record.state == "queued":
+        live_run.waiting(record)
+        return
+    history = lab.history(run_id)
+    told, plan = history.profile, ProfilePlan.from_dict(record.plan)
+    done = progress(history)
+    steps = round(done * plan.total_steps)
+    if told.started is None:
+        text = "Getting ready: the network goes to its device, loader workers start…"
+    else:
+        text = f"Step {min(steps + 1, plan.total_steps)} of {plan.total_steps}"
+        text += f" · {wording.count(len(told.traces), 'trace')} written"
+        left = lab.seconds_left(run_id)
+        text += f" · {wording.duration(math.ceil(left))} left" if left is not None else ""
+    st.progress(done, text=text)
+    strip(plan, steps)
+
+
+def _stop(record: RunRecord) -> None:
+    stopping = session.lab().stopping(record.id)
+    st.button(
+        "Leave the queue" if record.state == "queued" else "Stop",
+        icon=":material/stop:",
+        key="profiler_stop",
+        shortcut="Shift+S",
+        disabled=stopping,
+        on_click=live_run.ask,
+        args=(record.id, "stop"),
+        help="Cycles that are complete are kept.",
+    )
+    if words := live_run.asked(record, stopping):
+        st.caption(lesson.plain(words))
+
+
+def missing(sentence: str) -> None:
+    """What the address names cannot be shown: why, and the way on."""
+    st.warning(lesson.plain(sentence), title="This profile cannot be shown", icon=":material/search_off:")
+    st.button(
+        "Look at the recorded example",
+        icon=":material/history:",
+        key="profiler_example",
+        on_click=state.choose,
+        args=(RECORDED,),
+    )
+
+
+def ended(record: RunRecord, profile: Profile | None) -> None:
+    """How a profile ended that did not go through, and what else ran meanwhile. profile: None when it left no trace."""
+    if record.state == "failed":
+        st.error(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    elif record.state in ("cancelled", "interrupted"):
+        st.warning(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    if record.company:
+        others = lesson.plain(wording.listed(list(record.company)))
+        st.warning(
+            f"Meanwhile this machine also computed: {others}. So the times say little; record again when it is free.",
+            icon=":material/groups:",
+        )
+    if profile is None:
+        st.caption("It left no trace to look at. Record another one, or choose a profile below.")
+
+
+def delete(record: RunRecord) -> None:
+    """The way to be rid of it, for its owner."""
+    if not live_run.is_own(record) or record.is_active:
+        return
+    with st.popover("Delete profile", icon=":material/delete:", key="profiler_delete"):
+        st.markdown("Its traces are gone then. There is no way back.")
+        st.button("Yes, delete it", type="primary", key="profiler_delete_sure", on_click=_delete, args=(record.id,))
+
+
+def _delete(run_id: str) -> None:
+    try:
+        session.lab().delete(run_id, session.nickname())
+    except LabError as error:
+        st.session_state[state.PROBLEM] = str(error)
+        return
+    session.open_run(None)
+
+
+_CYCLE = "profiler_cycle"
+_UPLOAD_SEEN = "profiler_upload_seen"
+
+
+def draw_choice(record: RunRecord | None, profile: Profile | None) -> int:
+    """The choice of a profile and its cycle, upload and download. Returns the chosen cycle; 0 without a profile."""
+    cycle = 0
+    with st.container(border=True):
+        left, right = st.columns([3, 2], vertical_alignment="bottom")
+        with left:
+            _profile(profile)
+        with right:
+            if profile is not None:
+                cycle = _cycle(profile)
+        with st.container(horizontal=True):
+            _upload()
+            if profile is not None and cycle:
+                _download(profile, cycle)
+            if record is not None:
+                delete(record)
+        problem = st.session_state.get("profiler_upload_problem")
+        if problem:
+            st.error(lesson.plain(problem), title="This trace cannot be used", icon=":material/broken_image:")
+    return cycle
+
+
+def reading_of(profile: Profile, cycle: int) -> Reading | None:
+    """What the cycle's trace says: from memory, or read now; None, and a sentence on screen, when it cannot be."""
+    profiles = session.lab().profiles
+    try:
+        if profiles.is_read(profile, cycle):
+            return profiles.reading(profile, cycle)
+        with st.spinner("Reading the trace…", show_time=True):
+            return profiles.reading(profile, cycle)
+    except LabError as error:
+        st.error(lesson.plain(str(error)), title="This trace cannot be used", icon=":material/broken_image:")
+        return None
+
+
+def _profile(profile: Profile | None) -> None:
+    found = {each.key: each for each in state.earlier(profile)}
+    shown = profile.key if profile is not None else ""
+    name = f"profiler_chosen_{shown}"  # another one for each: what was chosen there must not come back later
+    st.selectbox(
+        "Profile",
+        list(found),
+        index=list(found).index(shown) if profile is not None else None,
+        format_func=lambda each: found[each].title if each in found else "",
+        key=name,
+        on_change=_take_choice,
+        args=(name, shown),
+        placeholder="Choose a profile",
+        help="Your own ones, the newest first; then what you uploaded, and the recorded example.",
+    )
+
+
+def _take_choice(name: str, shown: str) -> None:
+    if chosen := session.newly_chosen(name, shown):
+        state.choose(chosen)
+
+
+def _cycle(profile: Profile) -> int:
+    cycles = list(profile.cycles)
+    if len(cycles) < 2:
+        st.caption(f"One trace: cycle {cycles[0]}." if profile.plan is not None else "One trace.")
+        return cycles[0]
+    name = f"{_CYCLE}_{profile.key}"
+    if st.session_state.get(name) not in cycles:
+        st.session_state[name] = cycles[-1]  # the one that torch's own table covers
+    st.segmented_control(
+        "Cycle",
+        cycles,
+        key=name,
+        required=True,
+        help="Each cycle left a trace of its own. The first one carries most of the warming up.",
+    )
+    chosen: int = st.session_state[name]
+    return chosen
+
+
+def _upload() -> None:
+    words = lesson.text("profiler")
+    with st.popover("Upload a trace", icon=":material/upload_file:"):
+        file = st.file_uploader(
+            "A trace of PyTorch’s profiler",
+            type=["json", "gz", "zip", "tar", "tgz"],
+            key="profiler_file",
+            max_upload_size=MAX_UPLOAD_MB,
+        )
+        st.caption(words["upload"].format(size=MAX_UPLOAD_MB))
+        if file is None:
+            st.session_state.pop("profiler_upload_problem", None)
+            return
+        if st.session_state.get(_UPLOAD_SEEN) == file.file_id:
+            return
+        st.session_state[_UPLOAD_SEEN] = file.file_id
+        try:
+            with st.spinner("Reading the trace…", show_time=True):
+                profile = session.lab().profiles.add_upload(file.name, file.getvalue())
+        except LabError as error:
+            st.session_state["profiler_upload_problem"] = str(error)
+        else:
+            st.session_state.pop("profiler_upload_problem", None)
+            kept = [each for each in st.session_state.get(state.UPLOADS, []) if each != profile.key]
+            st.session_state[state.UPLOADS] = [profile.key, *kept][:10]
+            state.choose(profile.key)
+        st.rerun()
+
+
+def _download(profile: Profile, cycle: int) -> None:
+    if profile.origin == "upload":
+        return
+    lab = session.lab()
+    size = lab.file_size(profile.key, f"trace_{cycle}.json.gz") if profile.origin == "run" else None
+    about = f" · {wording.bytes_text(size)}" if size is not None and size > 1024**2 else ""
+    name = "example" if profile.key == RECORDED else profile.key
+    st.download_button(
+        f"Download trace {cycle}{about}",
+        lambda: lab.profiles.trace_file(profile, cycle),
+        f"eurosat_{name}_cycle_{cycle}.pt.trace.json.gz",
+        "application/gzip",
+        key="profiler_download",
+        icon=":material/download:",
+        on_click="ignore",
+        help="Opens in Perfetto (ui.perfetto.dev) and in Chrome under chrome://tracing, as it is.",
+    )

@@ -1,0 +1,221 @@
+"""An experiment is chosen, and its lines of PyTorch."""
+
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.errors import LabError
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.experiments import EXPERIMENTS
+from eurosat_core.training.config import TrainConfig
+from pages.parts import lesson, room, session
+from pages.parts.speed import state as speed_state
+
+_TITLES = {speed_state.FREE: "Free sweep", speed_state.LIMITS: "Limits of the devices"}
+
+
+def draw() -> tuple[str, list[str]]:
+    """The choice of an experiment and of devices; both as they are now."""
+    words = lesson.text("speed")
+    st.caption(words["tips"])
+    on = speed_state.devices()
+    labels = {name: _label(name, on) for name in EXPERIMENTS}
+    st.pills(
+        "Experiment",
+        list(EXPERIMENTS),
+        format_func=lambda name: labels[name],
+        key=speed_state.CHOSEN,
+        required=True,
+        persist_state="session",
+        on_change=_take_choice,
+        wrap=True,
+    )
+    devices_switch()
+    name: str = st.session_state[speed_state.CHOSEN]
+    return name, speed_state.devices()
+
+
+def _take_choice() -> None:
+    speed_state.choose(st.session_state[speed_state.CHOSEN])
+
+
+def _label(name: str, on: list[str]) -> str:
+    one = EXPERIMENTS[name]
+    number = f"{one.tip} · " if one.tip else ""
+    try:
+        seconds = speed_state.planned(name, on)[2]
+    except LabError:
+        return f"{number}{one.title}"
+    return f"{number}{one.title} · {wording.duration(seconds)}"
+
+
+def devices_switch() -> None:
+    """All devices to measure on; those that are not there are named with their reason."""
+    devices = session.lab().devices()
+    there = [each.id for each in devices if each.available]
+    if len(there) > 1:
+        st.pills(
+            "Measure on",
+            there,
+            selection_mode="multi",
+            format_func=wording.device_name,
+            key=speed_state.DEVICES,
+            persist_state="session",
+        )
+    for each in devices:
+        if not each.available:
+            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
+
+
+def run_button(name: str, on: list[str]) -> None:
+    """Run, with its seconds; or why it cannot be run."""
+    lab = session.lab()
+    tiles = lab.tiles()
+    try:
+        config, plan, seconds = speed_state.planned(name, on)
+    except LabError as error:
+        st.button("Run", icon=":material/play_arrow:", type="primary", disabled=True, key="speed_start")
+        st.info(lesson.plain(str(error)), icon=":material/block:")
+        return
+    names = wording.listed([wording.device_name(each) for each in plan.devices(config)])
+    active = any(each.is_active for each in speed_state.own(name))
+    refused = room.no_runs()
+    st.button(
+        f"Run on {names} · about {wording.duration(seconds)}",
+        icon=":material/play_arrow:",
+        type="primary",
+        key="speed_start",
+        shortcut="Mod+Enter",
+        on_click=speed_state.submit,
+        args=(config, plan),
+        disabled=refused or tiles.tile_set is None or active,
+        help=lesson.text("speed")["how"],
+    )
+    if problem := st.session_state.get(speed_state.PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+    if tiles.tile_set is None:
+        st.caption(lesson.plain(tiles.problem) if tiles.problem else "The tiles are still being opened.")
+    else:
+        st.caption(lesson.plain(lab.estimate_sweep(config, plan).basis))
+
+
+def earlier() -> None:
+    """One's measurements so far, to be looked at again."""
+    runs = speed_state.own()
+    if not runs:
+        return
+    titles = {each.id: _title(each) for each in runs[:40]}
+    current = session.current_run()
+    # Another one for each: what was chosen there must not come back later, nor a title with an old state.
+    key = f"speed_earlier_{current}_{''.join(each.state[:1] for each in runs)}"
+    st.selectbox(
+        f"Your experiments ({len(runs)})",
+        list(titles),
+        index=list(titles).index(current) if current in titles else None,
+        format_func=lambda each: titles.get(each, each),
+        key=key,
+        placeholder="Look at an earlier one",
+        on_change=_take_earlier,
+        args=(key, current),
+    )
+
+
+def _take_earlier(key: str, shown: str | None) -> None:
+    if chosen := session.newly_chosen(key, shown):
+        speed_state.look_at(chosen)
+
+
+def _title(record: RunRecord) -> str:
+    name = speed_state.name_of(record)
+    title = EXPERIMENTS[name].title if name in EXPERIMENTS else _TITLES.get(name, name)
+    devices = dict.fromkeys(str(each["changes"].get("device", record.config.device)) for each in record.plan["cells"])
+    on = wording.listed([wording.device_name(each) for each in devices]) or wording.device_name(record.config.device)
+    state = "" if record.state == "finished" else f" · {record.state}"
+    when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
+    recorded = f" · recorded on {record.recorded_on}" if record.recorded_on else ""
+    return f"{title} · {on}{state}{recorded} · {when} UTC"
+
+
+_STEPS = """
+import time
+import torch
+from torch.utils.data import DataLoader
+
+{setup}
+
+def step():
+    pictures, labels = next(batches)
+{move}{forward}
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+for _ in range(5):                              # warm-up does not count
+    step()
+{wait}began = time.perf_counter()
+for _ in range(30):
+    step()
+{wait}print(30 * batch_size / (time.perf_counter() - began), "tiles per second")
+"""
+_FORWARD = "    loss = torch.nn.functional.cross_entropy(network(pictures), labels)"
+_SGD = "optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)"
+_LOADER = "batches = iter(DataLoader(tiles, batch_size=batch_size, shuffle=True{more}))"
+_MEMORY = "batches = (part for part in zip(pictures_in_memory.split(batch_size), labels_in_memory.split(batch_size)))"
+_AUTOCAST = (
+    '    with torch.autocast("{kind}", dtype=torch.bfloat16):       # ← instead of float32\n'
+    "        loss = torch.nn.functional.cross_entropy(network(pictures), labels)"
+)
+
+
+def _setup(network: str = "network = {net}", optimizer: str = _SGD, source: str = _MEMORY) -> str:
+    return "\n".join(("{batch}", network, optimizer, source))
+
+
+_SETUPS = {
+    "batch_size": _setup(),
+    "model_size": _setup(network="network = {net}                                 # ← eight times the filters"),
+    "workers": _setup(source=_LOADER.format(more=", num_workers={workers}") + "    # ← instead of {fewer}"),
+    "optimizer": _setup(optimizer="optimizer = torch.optim.Adam(network.parameters(), lr=0.001)   # ← instead of SGD"),
+    "source": _setup(source=_MEMORY + "   # ← not a DataLoader"),
+    "pin_memory": _setup(source=_LOADER.format(more=", num_workers={workers}, pin_memory=True") + "    # ←"),
+    "channels_last": _setup(
+        network="network = {net}.to(memory_format=torch.channels_last)   # ← and the pictures, too"
+    ),
+    "precision": _setup(),
+}
+
+
+def code(name: str) -> tuple[str, str]:
+    """The lines of an experiment on the CPU, and on a GPU."""
+    return _filled(name, "cpu"), _filled(name, "cuda")
+
+
+def _settings(name: str, label: str) -> TrainConfig:
+    """What is measured under this label, unchecked: the code is shown without the GPU that some need, too."""
+    one = EXPERIMENTS[name]
+    changes = next(each.changes for each in one.options if each.label == label)
+    return TrainConfig(**{"model": one.model, **one.base, **changes})
+
+
+def _filled(name: str, kind: str) -> str:
+    gpu = kind == "cuda"
+    focus, reference = (_settings(name, each) for each in (EXPERIMENTS[name].focus, EXPERIMENTS[name].reference))
+    batch = f"batch_size = {focus.batch_size}"
+    if focus.batch_size != reference.batch_size:
+        batch = f"{batch:<48}# ← instead of {reference.batch_size}"
+    net = {"custom": "WideNet()", "tilenet": "TileNet()"}.get(focus.model, "Net()")
+    move = []
+    if gpu:
+        ahead = ", non_blocking=True" if name == "pin_memory" else ""
+        move.append(f'    pictures, labels = pictures.to("cuda"{ahead}), labels.to("cuda"{ahead})\n')
+    if name == "channels_last":
+        move.append("    pictures = pictures.to(memory_format=torch.channels_last)\n")
+    return _STEPS.format(
+        setup=_SETUPS[name].format(
+            batch=batch, net=f'{net}.to("cuda")' if gpu else net, workers=focus.workers, fewer=reference.workers
+        ),
+        move="".join(move),
+        forward=_AUTOCAST.format(kind=kind) if name == "precision" else _FORWARD,
+        wait="torch.cuda.synchronize()                        # a GPU is only told what to do\n" if gpu else "",
+    ).strip()

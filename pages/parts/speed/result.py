@@ -1,0 +1,279 @@
+"""A measurement while it runs, and what it found."""
+
+import math
+import time
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.analysis import profile, sweep
+from eurosat_core.analysis.training import axis_ceiling
+from eurosat_core.charts import profile as profile_charts
+from eurosat_core.charts import speed as charts
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.runs.history import SweepHistory
+from eurosat_core.runs.record import RunRecord, State
+from eurosat_core.speed.experiments import Figure, home_device
+from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.speed.result import SweepResult
+from eurosat_core.training.config import TrainConfig
+from pages.parts import lesson, live_run, session
+from pages.parts.speed import state
+
+_POLL_SECONDS = 0.7
+
+
+def draw_live(record: RunRecord) -> None:
+    """Follow a measurement that is under way."""
+    st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+
+
+def others(name: str) -> None:
+    """Own measurements under way that are not looked at."""
+    looked_at = state.shown(name)
+    for each in state.own():
+        if each.is_active and (looked_at is None or each.id != looked_at.id):
+            st.caption(f":material/hourglass_top: Also yours: {lesson.plain(state.name_of(each))}, {each.state}")
+
+
+def _follow(run_id: str, drawn_as: State) -> None:
+    lab = session.lab()
+    try:
+        record = lab.run(run_id)
+    except RunError:
+        st.rerun()  # deleted meanwhile
+    if record.state != drawn_as:
+        st.rerun()  # it began or ended
+    with st.container(horizontal=True, vertical_alignment="center"):
+        live_run.status(record, "Measuring")
+        if live_run.is_own(record):
+            _stop(record)
+    if record.state == "queued":
+        live_run.waiting(record)
+        return
+    told, plan = lab.history(run_id).sweep, SweepPlan.from_dict(record.plan)
+    passed = time.time() - record.started if record.started else told.seconds
+    planned = told.started.planned_seconds if told.started else 0.0
+    left = f" · {wording.duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
+    st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, record.config, plan)}{left}")
+    _turns(record, told, plan)
+
+
+def _stage(told: SweepHistory, config: TrainConfig, plan: SweepPlan) -> str:
+    """What it is doing, in words."""
+    if told.started is None:
+        return "Getting ready…"
+    if told.learned:
+        newest = told.learned[-1]
+        label = lesson.plain(plan.cells[newest.cell].label)
+        return (
+            f"Training “{label}” to {wording.percent(plan.target_accuracy or 0.0)}: "
+            f"{wording.percent(newest.accuracy)} so far"
+        )
+    done = [each for each in told.turns if each.phase == "train"]
+    if done:
+        return f"Round {done[-1].round} of {told.started.rounds}"
+    devices = plan.devices(config)
+    if plan.limits and len(told.limits) < len(devices):
+        name = wording.device_name(devices[len(told.limits)])
+        return f"Measuring the limits of {name}: this is counted below"
+    if len(told.turns) >= told.started.cells:  # its first turns are not over yet
+        return f"Round 1 of {told.started.rounds}"
+    return f"Warming up {len(told.turns) + 1} of {told.started.cells}: this does not count"
+
+
+def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
+    frame = sweep.live_frame(told, record.config, plan)
+    if frame.empty:
+        return
+    several = frame["device"].nunique() > 1
+    frame["series"] = frame["label"] + " · " + frame["device"] if several else frame["label"]
+    configs = plan.configs(record.config)
+    names = [
+        f"{cell.label} · {wording.device_name(config.device)}" if several else cell.label
+        for cell, config in zip(plan.cells, configs, strict=True)
+    ]
+    rounds = max(plan.rounds, int(frame["round"].max()))
+    st.vega_lite_chart(
+        frame,
+        charts.live_turns(tuple(dict.fromkeys(names)), rounds),
+        key=f"speed_turns_{record.id}",
+        alt="Tiles per second of every setting, round by round, as they are measured",
+    )
+
+
+def _stop(record: RunRecord) -> None:
+    stopping = session.lab().stopping(record.id)
+    st.button(
+        "Leave the queue" if record.state == "queued" else "Stop",
+        icon=":material/stop:",
+        key="speed_stop",
+        shortcut="Shift+S",
+        disabled=stopping,
+        on_click=live_run.ask,
+        args=(record.id, "stop"),
+        help="Rounds that are complete are kept.",
+    )
+    if words := live_run.asked(record, stopping):
+        st.caption(lesson.plain(words))
+
+
+def missing(sentence: str) -> None:
+    """The run in the address cannot be shown: why, and the way on."""
+    st.warning(lesson.plain(sentence), title="This measurement cannot be shown", icon=":material/search_off:")
+    st.button("Start afresh", icon=":material/add:", key="speed_none", on_click=state.look_at, args=(None,))
+
+
+def ended(record: RunRecord) -> None:
+    """How it ended, if not at its end; what else ran meanwhile."""
+    if record.recorded_on:
+        st.badge(f"Recorded on {lesson.plain(record.recorded_on)}", icon=":material/history:", color="violet")
+    if not live_run.is_own(record):
+        st.caption(f"{lesson.plain(record.owner)}’s measurement")
+    if record.message and record.state in ("failed", "cancelled", "interrupted"):
+        show = st.error if record.state == "failed" else st.warning
+        show(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    if record.company:
+        others_then = lesson.plain(wording.listed(list(record.company)))
+        st.warning(
+            f"Meanwhile this machine also computed: {others_then}. So these figures say little; measure again when it "
+            "is free.",
+            icon=":material/groups:",
+        )
+
+
+def delete(record: RunRecord) -> None:
+    """The way to be rid of it, for its owner."""
+    if not live_run.is_own(record) or record.is_active:
+        return
+    with st.popover("Delete", icon=":material/delete:", key=f"speed_delete_{record.id}"):
+        st.markdown("Its figures are gone then. There is no way back.")
+        st.button(
+            "Yes, delete it",
+            type="primary",
+            key=f"speed_delete_sure_{record.id}",
+            on_click=_delete,
+            args=(record.id,),
+        )
+
+
+def _delete(run_id: str) -> None:
+    try:
+        session.lab().delete(run_id, session.nickname())
+    except LabError as error:
+        st.session_state[state.PROBLEM] = str(error)
+        return
+    if session.current_run() == run_id:
+        state.look_at(None)
+
+
+def draw_result(record: RunRecord, guess: str | None) -> None:
+    """All of it, for a measurement that has ended."""
+    ended(record)
+    result = result_of(record)
+    if result is not None:
+        _sentences(record, result, guess)
+        figure = sweep.figure_of(result)
+        if figure == "work":
+            st.caption(lesson.text("speed")["work"])
+        rates(record, result, figure)
+        _breakdown(record, result)
+        _learning(record, result)
+        _figures(record, result)
+    delete(record)
+
+
+def result_of(record: RunRecord) -> SweepResult | None:
+    """What it measured; None, and a sentence on screen, when it left nothing."""
+    try:
+        return session.lab().sweeps.result(record.id)
+    except LabError as error:
+        if record.state == "finished":
+            st.error(lesson.plain(str(error)), icon=":material/broken_image:")
+        else:
+            st.caption("It measured nothing that could be shown.")
+        return None
+
+
+def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> None:
+    """A verdict per device, the devices against each other, the guess, the learning, and what all that rests on."""
+    several = len(result.devices) > 1
+    sentences = []
+    for device in result.devices:
+        where = f"{wording.device_name(device)}: " if several else ""
+        said = [sweep.experiment_finding(result, device), sweep.learning_finding(result, device)]
+        sentences += [f"{where}{found.text}" for found in said if found is not None]
+    across = (sweep.device_finding(result, result.focus, each) for each in result.devices if each != "cpu")
+    sentences += [found.text for found in across if found is not None]
+    if not record.recorded_on and (found := sweep.guess_finding(guess, result, home_device(result.devices))):
+        sentences.append(found.text)
+    lesson.saw("\n\n".join(lesson.plain(f"{each[:1].upper()}{each[1:]}") for each in sentences))
+    st.caption(f"Measured on: {lesson.plain(sweep.measured_how(record, result))}")
+
+
+def rates(record: RunRecord, result: SweepResult, figure: Figure = "tiles") -> None:
+    """Rates over the setting on all devices."""
+    frame = sweep.rate_frame(result, figure)
+    if frame.empty:
+        return
+    labels = tuple(each for each in result.labels if each in set(frame["label"]))
+    devices = tuple(dict.fromkeys(frame["device"]))
+    st.vega_lite_chart(
+        frame,
+        charts.rate_points(figure, labels, devices, float(frame["high"].max()), float(frame["low"].min())),
+        key=f"speed_rates_{record.id}_{figure}",
+        alt=f"{'Tiles' if figure == 'tiles' else 'Billion operations'} per second of every setting on every device: "
+        "median, and the range of half of the rounds",
+    )
+    st.caption(lesson.text("speed")["points"])
+
+
+def _breakdown(record: RunRecord, result: SweepResult) -> None:
+    words = lesson.text("speed")
+    frame = sweep.breakdown_frame(result)
+    if frame.empty:
+        st.caption(words["breakdown none"])
+        return
+    per_tile = sweep.is_per_tile(result)
+    st.markdown(words["breakdown per tile" if per_tile else "breakdown"])
+    st.vega_lite_chart(
+        frame,
+        profile_charts.stacked_bars(
+            profile.parts_in(frame), frame["row"].nunique(), "ms per 1,000 tiles" if per_tile else "ms of a step"
+        ),
+        key=f"speed_parts_{record.id}",
+        alt="How long loading, copying, forward, backward and update took in a step of every setting",
+    )
+
+
+def _learning(record: RunRecord, result: SweepResult) -> None:
+    frame = sweep.learning_frame(result)
+    if frame.empty:
+        return
+    target = float(frame["target"].iloc[0])
+    st.markdown(lesson.text("speed")["learning"].format(target=wording.percent(target)))
+    several = frame["device"].nunique() > 1
+    frame["series"] = frame["label"] + " · " + frame["device"] if several else frame["label"]
+    st.vega_lite_chart(
+        frame,
+        charts.learning_lines(
+            tuple(dict.fromkeys(frame["series"])),
+            axis_ceiling(float(frame["seconds"].max())),
+            min(1.0, round(1.25 * max(target, float(frame["accuracy"].max())), 1)),
+        ),
+        key=f"speed_learning_{record.id}",
+        alt=f"Validation accuracy over seconds of training of every setting; a line at {wording.percent(target)}",
+    )
+
+
+def _figures(record: RunRecord, result: SweepResult) -> None:
+    with st.expander("All figures", icon=":material/table:"):
+        st.table(
+            sweep.figures_table(result).map(lesson.plain).rename(columns=lesson.plain),
+            border="horizontal",
+            hide_index=True,
+            alt="All settings with their rates, spread, step times and verdicts",
+        )
+        versions = {name: record.machine[name] for name in ("torch", "python", "platform") if name in record.machine}
+        told = ", ".join(f"{name} {value}" for name, value in versions.items())
+        st.caption(f"Run {record.id}{f' · {lesson.plain(told)}' if told else ''}")

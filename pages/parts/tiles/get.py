@@ -1,0 +1,146 @@
+"""The panel "Get the real tiles": one click downloads EuroSAT for everybody, with progress that all can watch."""
+
+import streamlit as st
+
+from eurosat_core.errors import LabError
+from eurosat_core.lab.library import Fetch, What
+from eurosat_core.wording import bytes_text, duration
+from pages.parts import lesson, session
+
+_PROBLEM = "fetch_problem"
+_SEEN = "fetch_seen"
+_REFRESH_SECONDS = 0.7
+_TILES: tuple[What, ...] = ("tiles", "lists")
+_BUSY = "Another download is under way; this one can follow it."
+_STAGES = {
+    "waiting": "Waiting for another program that is getting tiles",
+    "downloading": "Downloading",
+    "unpacking": "Unpacking",
+    "copying": "Copying",
+    "decoding": "Decoding the tiles",
+}
+
+
+def draw() -> None:
+    """The offer while the tiles are synthetic; the progress while a download runs; nothing otherwise."""
+    library = session.lab().library
+    fetch, tiles = _fetch_of(_TILES), library.tile_set
+    active = fetch is not None and fetch.is_active
+    offered = tiles is None or tiles.source == "synthetic"
+    problem = fetch is not None and bool(fetch.problem)
+    if not (active or offered or problem):
+        return
+    with st.container(border=True):
+        st.markdown("**:material/satellite_alt: Get the real tiles**")
+        if offered and not active:
+            st.markdown(lesson.text("get_tiles")["offer"])
+        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, _TILES)
+        if offered and not active:
+            _start(fetch)
+            with st.expander("No internet here?", icon=":material/wifi_off:", type="compact"):
+                st.markdown(lesson.text("get_tiles")["offline"])
+
+
+def lists_button() -> None:
+    """Fetch only the lists of the split by place, with what became of it."""
+    _one_button("lists", "Fetch the lists (0.6 MB)")
+
+
+def weights_button(megabytes: int) -> None:
+    """Fetch the pretrained weights, with what became of it."""
+    _one_button("weights", f"Download the weights ({megabytes} MB)")
+
+
+def _one_button(what: What, label: str) -> None:
+    own = (what,)
+    fetch = _fetch_of(own)
+    active = fetch is not None and fetch.is_active
+    st.button(
+        label,
+        icon=":material/download:",
+        key=f"fetch_{what}",
+        disabled=active or _is_busy(own),
+        help=_BUSY if _is_busy(own) else None,
+        on_click=_fetch,
+        args=own,
+    )
+    if active or (fetch is not None and fetch.problem):
+        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, own)
+
+
+def _fetch_of(whats: tuple[What, ...]) -> Fetch | None:
+    """The download that runs, or the last one, if it is one of these."""
+    fetch = session.lab().library.fetching()
+    return fetch if fetch is not None and fetch.what in whats else None
+
+
+def _is_busy(whats: tuple[What, ...]) -> bool:
+    """Whether a download of something else is under way; there is one at a time."""
+    fetch = session.lab().library.fetching()
+    return fetch is not None and fetch.is_active and fetch.what not in whats
+
+
+def _fetch(what: What) -> None:
+    st.session_state.pop(_PROBLEM, None)
+    session.lab().library.fetch(what, session.nickname())
+
+
+def _stop() -> None:
+    try:
+        session.lab().library.stop_fetch(session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+
+
+def _start(fetch: Fetch | None) -> None:
+    kept = session.lab().library.partly_downloaded()
+    again = fetch is not None and fetch.stage in ("failed", "stopped")
+    label = f"Go on with the download ({bytes_text(kept)} are here)" if kept else "Download EuroSAT"
+    if again and not kept:
+        label = "Try again"
+    st.button(
+        label,
+        icon=":material/download:",
+        type="primary",
+        key="fetch_tiles",
+        disabled=_is_busy(_TILES),
+        help=_BUSY if _is_busy(_TILES) else None,
+        on_click=_fetch,
+        args=("tiles",),
+    )
+
+
+def _progress(followed: bool, whats: tuple[What, ...]) -> None:
+    """How far it is. When it ends, the whole page is drawn again, with what has come."""
+    fetch = _fetch_of(whats)
+    if fetch is None:
+        return
+    if followed and not fetch.is_active:
+        st.rerun()
+    if fetch.is_active:
+        _bar(fetch)
+    elif fetch.stage == "stopped":
+        st.caption("The download was stopped. What had come is kept.")
+    if fetch.problem:
+        show = st.error if fetch.stage == "failed" else st.warning
+        show(lesson.plain(fetch.problem), icon=":material/cloud_off:")
+    if problem := st.session_state.get(_PROBLEM):
+        st.caption(f":orange[:material/warning:] {lesson.plain(problem)}")
+
+
+def _bar(fetch: Fetch) -> None:
+    amount = bytes_text if fetch.stage == "downloading" else "{:,}".format
+    text = _STAGES[fetch.stage]
+    if fetch.done or fetch.total:
+        text += f": {amount(fetch.done)}" + (f" of {amount(fetch.total)}" if fetch.total else "")
+    if fetch.seconds_left is not None:
+        text += f", about {duration(fetch.seconds_left)} left"
+    share = fetch.done / fetch.total if fetch.total else 0.0
+    mine = fetch.owner == session.nickname()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(min(share, 1.0), text=text, width="stretch")
+        if mine:
+            label = "Stopping…" if fetch.stopping else "Stop"
+            st.button(label, icon=":material/stop:", key="fetch_stop", on_click=_stop, disabled=fetch.stopping)
+    if not mine:
+        st.caption(f"Started by {lesson.plain(fetch.owner)}, for everybody.")

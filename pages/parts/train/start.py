@@ -1,0 +1,244 @@
+"""The button that starts a training, what it waits for, and its lines of PyTorch."""
+
+import time
+from dataclasses import replace
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.data.weights import WEIGHTS
+from eurosat_core.errors import LabError
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.training import choices
+from eurosat_core.training import choices as form_words
+from eurosat_core.training.config import TrainConfig, workshop_config
+from pages.parts import lesson, room, session
+from pages.parts.tiles import get
+from pages.parts.train import state
+from pages.parts.train import state as train_state
+
+_BUNDLED = "efficientnet_lite0"  # its weights come with the packages
+
+
+def draw_missing_weights(config: TrainConfig) -> bool:
+    """Whether weights are missing; then it is said, with a download, random ones and the bundled model to choose."""
+    problem = session.lab().library.missing_weights(config)
+    if not problem:
+        return False
+    with st.container(border=True):
+        st.warning(lesson.plain(problem), title="Pretrained weights are missing", icon=":material/inventory_2:")
+        get.weights_button(WEIGHTS[CATALOG[config.model].weights].megabytes)
+        with st.container(horizontal=True):
+            if config.model != _BUNDLED:
+                st.button(
+                    f"Take {CATALOG[_BUNDLED].title} instead",
+                    icon=":material/swap_horiz:",
+                    key="weights_bundled",
+                    on_click=state.refill,
+                    args=(workshop_config(_BUNDLED),),
+                )
+            st.button(
+                "Train from random weights",
+                icon=":material/casino:",
+                key="weights_random",
+                on_click=_take_random,
+                help="The frozen part then knows nothing: see what pretraining is worth.",
+            )
+    return True
+
+
+def _take_random() -> None:
+    st.session_state["train_pretrained"] = False
+
+
+_PROBLEM = "train_problem"
+_SUBMITTED = "train_submitted"
+
+
+def submit(config: TrainConfig) -> None:
+    """Ask the lab for a run and look at it; what stands against it is shown under the button. For callbacks."""
+    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
+        return  # a double click is one wish
+    try:
+        record = session.lab().submit(config, session.nickname())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+        return
+    st.session_state[_SUBMITTED] = time.monotonic()
+    st.session_state.pop(_PROBLEM, None)
+    session.open_run(record.id)
+
+
+def _submit_draft() -> None:
+    try:
+        submit(train_state.draft())
+    except LabError as error:
+        st.session_state[_PROBLEM] = str(error)
+
+
+def draw_start() -> None:
+    """What was changed, the button with its estimate, and a smaller version of a long training."""
+    lab = session.lab()
+    state = lab.tiles()
+    tiles = state.tile_set
+    try:
+        config = train_state.draft()
+    except LabError as error:
+        st.button(
+            "Train", icon=":material/play_arrow:", type="primary", disabled=True, width="stretch", key="train_start"
+        )
+        st.error(lesson.plain(str(error)), icon=":material/edit:")
+        return
+    _changes(config, len(tiles) if tiles else None)
+    weights_missing = draw_missing_weights(config)
+    refused = room.no_runs(config)
+    estimate = lab.estimate(config)
+    about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
+    st.button(
+        f"Train on {wording.device_name(config.device)} · {wording.count(config.epochs, 'epoch')}{about}",
+        icon=":material/play_arrow:",
+        type="primary",
+        width="stretch",
+        key="train_start",
+        shortcut="Mod+Enter",
+        on_click=_submit_draft,
+        disabled=tiles is None or weights_missing or refused,
+    )
+    if problem := st.session_state.get(_PROBLEM):
+        st.error(lesson.plain(problem), icon=":material/error:")
+    if tiles is None and state.problem:
+        st.caption(f"There are no tiles to train on. {lesson.plain(state.problem)}")
+    elif tiles is None:
+        st.caption("The tiles are still being opened.")
+    elif estimate is None:
+        st.fragment(_wait_for_estimate, run_every=1.0)(config)
+    else:
+        if estimate.is_rough and lab.is_measuring(config):
+            st.fragment(_wait_for_better, run_every=1.0)(config)
+        words = [estimate.basis]
+        if train_state.chosen_by_lab():
+            words.append("Epochs and tiles are chosen so that it ends within a minute here.")
+        if (choice := lab.form_choice(config)) is not None:
+            words.append(f"Computed in {form_words.form_text(choice)}.")
+        st.caption(lesson.plain(" ".join(words)))
+        _offer_smaller(config, len(tiles))
+
+
+def _wait_for_estimate(config: TrainConfig) -> None:
+    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
+    if session.lab().estimate(config) is not None:
+        st.rerun()
+    st.caption(no_estimate(config))
+
+
+def _wait_for_better(config: TrainConfig) -> None:
+    """Draw the page again once the network itself was measured, or will not be."""
+    if session.lab().sure_seconds(config) is not None or not session.lab().is_measuring(config):
+        st.rerun()
+
+
+def no_estimate(config: TrainConfig) -> str:
+    """Why there is no estimate of the time."""
+    if session.lab().is_measuring(config):
+        return "How long it takes is being tried for a moment; you need not wait for that."
+    return "How long it takes is not known: this network was never measured on this device."
+
+
+def _changes(config: TrainConfig, there: int | None) -> None:
+    """What differs from the lesson's settings of this recipe, as badges."""
+    lab, base = session.lab(), workshop_config(config.model, config.recipe, device=config.device)
+    # What is left to the device is the same as what it would choose.
+    base, config = lab.settled(base), lab.settled(config)
+    if train_state.chosen_by_lab():
+        base = replace(base, epochs=config.epochs, tiles=config.tiles, stratified=config.stratified)
+    different = choices.changed(config, base, leave_out=("device", "recipe"))
+    if config.tiles is None and base.tiles is not None and there is not None and there <= base.tiles:
+        different.pop("tiles", None)  # the lesson's 6,000 are all there are
+    if different:
+        st.markdown(
+            "Changed: "
+            + " ".join(
+                f":orange-badge[{choices.SETTING_NAMES[name]} {now} (was {was})]"
+                for name, (now, was) in different.items()
+            )
+        )
+
+
+def _offer_smaller(config: TrainConfig, there: int) -> None:
+    """Above two minutes: a shorter version, one click away."""
+
+    def seconds(other: TrainConfig) -> float | None:
+        estimate = session.lab().estimate(other)
+        return estimate.seconds if estimate else None
+
+    smaller = choices.smaller_version(config, seconds, there)
+    if smaller is None:
+        return
+    shorter, needs = smaller
+    st.button(
+        f"{wording.count(shorter.epochs, 'epoch')} on {wording.count(shorter.tiles or there, 'tile')} · "
+        f"{wording.duration(needs)}",
+        icon=":material/timer:",
+        help="Take a smaller version instead; the time is an estimate, too.",
+        width="stretch",
+        key="train_smaller",
+        on_click=train_state.refill,
+        args=(shorter,),
+    )
+
+
+_CODE = """
+network = {network}
+optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+batches = DataLoader(tiles, batch_size=40, shuffle=True, num_workers=2{pinned})
+
+for epoch in range(epochs):
+    network.train()
+    for pictures, labels in batches:        # one step:
+{to_device}{forward}
+        optimizer.zero_grad()
+        loss.backward()                     #   backward
+        optimizer.step()                    #   update
+    network.eval()                          # judge it on other tiles
+    with torch.no_grad(){judging}:
+        for pictures, labels in validation_batches:
+{judged_to_device}            right += (network(pictures).argmax(1) == labels).sum()
+"""
+_FORWARD = """\
+        scores = network(pictures)          #   forward
+        loss = cross_entropy(scores, labels)"""
+_AUTOCAST = """\
+        with {autocast}:
+            scores = network(pictures)      #   forward
+            loss = cross_entropy(scores, labels)"""
+_TO_GPU = """\
+        pictures = pictures.to("cuda", non_blocking=True{layout})
+        labels = labels.to("cuda", non_blocking=True)
+"""
+_JUDGED_TO_GPU = """\
+            pictures, labels = pictures.to("cuda"), labels.to("cuda")
+"""
+_LAYOUT = "memory_format=torch.channels_last"
+
+
+def code(config: TrainConfig) -> tuple[str, str]:
+    """On the CPU and on a GPU. What `config` leaves to the device is shown as PyTorch does it by itself."""
+    return _code(config, "cpu"), _code(config, "cuda")
+
+
+def _code(config: TrainConfig, device: str) -> str:
+    on_gpu = device == "cuda"
+    to = [*(['"cuda"'] if on_gpu else []), *([_LAYOUT] if config.channels_last else [])]
+    if on_gpu:
+        moved = _TO_GPU.format(layout=f",\n{' ' * 31}{_LAYOUT}" if config.channels_last else "")
+    else:
+        moved = f"        pictures = pictures.to({_LAYOUT})\n" if config.channels_last else ""
+    autocast = f'torch.autocast("{device}", dtype=torch.bfloat16)' if config.precision == "bfloat16" else ""
+    return _CODE.format(
+        network=f"Net().to({', '.join(to)})" if to else "Net()",
+        pinned=",\n                     pin_memory=True" if on_gpu else "",
+        to_device=moved,
+        forward=_AUTOCAST.format(autocast=autocast) if autocast else _FORWARD,
+        judging=f", {autocast}" if autocast else "",
+        judged_to_device=_JUDGED_TO_GPU if on_gpu else "",
+    ).strip()

@@ -1,0 +1,318 @@
+"""Runs side by side: what differs, what may be compared, and speed-ups of the same work only."""
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+from run_makers import TEN, USED, begun, compared, epoch, make_record, said, seen, through
+
+from eurosat_core.analysis.contenders import (
+    classifiers,
+    contenders,
+    cost_frame,
+    differences,
+    differences_frame,
+    figures_note,
+    labels,
+    learning_curves,
+    run_figures,
+    same_tiles,
+    seconds_frame,
+)
+from eurosat_core.models.catalog import build_model
+from eurosat_core.models.summary import summarize
+from eurosat_core.runs.history import History
+from eurosat_core.training.config import Architecture, recipe_config
+from eurosat_core.training.evaluation import evaluate_predictions
+
+TUTORIAL = recipe_config("baseline", epochs=3)
+GPU = replace(TUTORIAL, device="cuda:0")
+ANSWERS = said([0, 0, 1, 1], [0, 1, 1, 1])
+MACHINE = {"device_name": "Test CPU", "threads": 2, "torch": "2.14"}
+
+
+def run(history: History | None = None, predictions: Any = ANSWERS, **changes: Any) -> Any:
+    record = make_record(**{"config": TUTORIAL, "machine": MACHINE, **changes})
+    return record, through(0.3, 0.4, 0.5) if history is None else history, predictions
+
+
+# -- names
+
+
+def test_names_are_short_and_different() -> None:
+    records = [
+        make_record(id="a", config=TUTORIAL),
+        make_record(id="b", config=GPU),
+        make_record(id="c", config=replace(TUTORIAL, batch_size=256)),
+        make_record(id="d", config=TUTORIAL),
+        make_record(id="e", config=GPU, recorded_on="H100, 3 May 2026"),
+        make_record(id="f", config=recipe_config("efficientnet_lite0")),
+    ]
+    assert labels(records) == {
+        "a": "Baseline CNN · CPU, batch size 40 (1)",
+        "b": "Baseline CNN · GPU 0",
+        "c": "Baseline CNN · CPU, batch size 256",
+        "d": "Baseline CNN · CPU, batch size 40 (2)",
+        "e": "Baseline CNN · GPU 0, recorded",
+        "f": "EfficientNet-Lite0 · CPU",
+    }
+
+
+def test_the_most_telling_settings_tell_runs_apart() -> None:
+    configs = [
+        TUTORIAL,
+        replace(TUTORIAL, seed=7, stratified=True),
+        replace(TUTORIAL, split="place"),
+        replace(TUTORIAL, seed=8, optimizer="adam", momentum=0.5),
+    ]
+    found = labels([make_record(id=str(at), config=each) for at, each in enumerate(configs)])
+    assert [each.removeprefix("Baseline CNN · CPU") for each in found.values()] == [
+        ", SGD, random split (1)",
+        ", SGD, random split (2)",
+        ", SGD, split by place",
+        ", Adam, random split",
+    ]
+    assert [*labels([make_record(id=str(at), config=each) for at, each in enumerate(configs[:2])]).values()] == [
+        "Baseline CNN · CPU, seed 42",
+        "Baseline CNN · CPU, seed 7",
+    ]
+
+
+def test_a_run_named_twice_is_compared_once() -> None:
+    one = make_record(id="a")
+    assert len(contenders([one, one], lambda _: History(), lambda _: None)) == 1
+
+
+# -- what differs
+
+
+def test_only_what_differs_and_has_an_effect_is_told() -> None:
+    runs = compared(
+        run(),
+        run(
+            config=replace(GPU, batch_size=256, source="memory", workers=9, pin_memory=False),
+            machine={**MACHINE, "device_name": "Test GPU"},
+            beside=("x",),
+        ),
+    )
+    found = {each.name: each.values for each in differences(runs)}
+    assert found == {
+        "device": ("CPU", "GPU 0"),
+        "batch_size": ("40", "256"),
+        "source": ("picture files (DataLoader)", "memory, already decoded"),
+        "workers": ("2", "no effect"),
+        "device_name": ("Test CPU", "Test GPU"),
+        "beside": ("nothing", "x"),
+    }
+    frame = differences_frame(runs)
+    assert list(frame.columns) == ["setting", *(each.label for each in runs)]
+    assert list(frame["setting"]) == [each.title for each in differences(runs)]
+
+
+def test_alike_runs_differ_in_nothing() -> None:
+    assert differences(compared(run(), run())) == ()
+    assert differences_frame(compared(run(), run())).empty
+
+
+# -- the same tiles?
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind", "words"),
+    [
+        (run(), run(predictions=said([1, 1, 0, 0], [1, 1, 1, 1], [3, 2, 1, 0])), "same", "same 4 validation tiles"),
+        (run(), run(predictions=said([0, 1], [0, 1], [2, 7])), "other_part", "1 tile in common"),
+        (
+            run(),
+            run(predictions=said([0], [0], [9]), config=replace(TUTORIAL, split="place")),
+            "other_part",
+            "what the split by place is for",
+        ),
+        (run(), run(tiles=replace(USED, fingerprint="other")), "other_set", "different tile sets"),
+        (run(), run(tiles=replace(USED, source="synthetic")), "synthetic", "much easier than real ones"),
+        (run(), run(tiles=replace(USED, class_names=TEN[:4])), "other_classes", "different classes"),
+        (run(), run(predictions=None), "unknown", "kept no predictions"),
+    ],
+)
+def test_what_may_be_compared(first: Any, second: Any, kind: str, words: str) -> None:
+    check = same_tiles(compared(first, second))
+    assert check.kind == kind
+    assert words in check.text
+    assert check.accuracy == (kind in ("same", "other_part"))
+    assert check.tile_by_tile == (kind == "same")
+
+
+# -- figures
+
+
+def test_figures_of_each_run() -> None:
+    history = replace(
+        through(0.3, 0.4, 0.5),
+        epochs=(epoch(1, 0.3, rate=100.0), epoch(2, 0.4, rate=900.0), epoch(3, 0.5, rate=1100.0)),
+    )
+    (figures,) = run_figures(compared(run(history)))
+    assert (figures.accuracy, figures.seconds, figures.epochs, figures.threads) == (0.5, 30.0, 3, 2)
+    assert (figures.tiles_per_second, figures.tiles_per_second_low, figures.tiles_per_second_high) == (1000, 900, 1100)
+    assert figures.measured_epochs == 2  # the first is the warm-up
+    assert (figures.speed_up, figures.speed_up_reason) == (1.0, "")
+    assert (figures.train_tiles, figures.validation_tiles) == (4500, 4)
+
+
+def test_a_run_without_an_epoch_has_no_figures_and_no_speed_up() -> None:
+    first, second = run_figures(compared(run(), run(History(), None, state="failed")))
+    assert (second.accuracy, second.seconds, second.tiles_per_second, second.speed_up) == (None, None, None, None)
+    assert "did not get through all its epochs" in second.speed_up_reason
+    assert first.speed_up == 1.0
+
+
+def test_speed_up_is_first_seconds_over_own() -> None:
+    fast = through(0.3, 0.4, 0.5)
+    fast = replace(
+        fast,
+        epochs=tuple(
+            replace(each, elapsed_seconds=each.elapsed_seconds / 4, tiles_per_second=5000.0) for each in fast.epochs
+        ),
+        finished=replace(fast.finished, seconds=7.5),
+    )
+    _, figures = run_figures(compared(run(), run(fast, config=replace(GPU, pin_memory=True, workers=4))))
+    assert figures.speed_up == 4
+    assert figures.training_speed_up == 5
+    assert not figures.within_noise
+    assert figures.speed_up_reason == ""
+
+
+def test_a_speed_up_within_the_noise_is_called_so() -> None:
+    first, second = run_figures(compared(run(), run(config=GPU)))
+    assert (first.within_noise, second.within_noise, second.speed_up) == (False, True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"config": replace(TUTORIAL, batch_size=256)}, "another batch size"),
+        ({"config": replace(TUTORIAL, source="memory")}, "another way to the tiles"),
+        ({"config": replace(TUTORIAL, epochs=10)}, "another number of epochs"),
+        ({"config": recipe_config("custom", epochs=3)}, "another model"),
+        ({"tiles": replace(USED, fingerprint="other")}, "another tile set"),
+        ({"history": through(0.5, started=begun(train_tiles=9))}, "another number of tiles"),
+        ({"state": "cancelled"}, "did not get through"),
+        ({"history": seen(0.5)}, "did not get through"),
+        ({"kind": "profile"}, "no whole training"),
+        ({"config": recipe_config("efficientnet_lite0", "fast", epochs=3)}, "computed its frozen part once"),
+    ],
+)
+def test_other_work_has_no_speed_up_but_a_reason(changes: dict[str, Any], words: str) -> None:
+    first, second = run_figures(compared(run(), run(**changes)))
+    assert second.speed_up is None and second.training_speed_up is None
+    assert words in second.speed_up_reason
+    assert first.speed_up == 1
+
+
+def test_nothing_is_compared_with_a_run_through_the_feature_cache() -> None:
+    cached = run(config=recipe_config("efficientnet_lite0", "fast"))
+    _, second = run_figures(compared(cached, cached))
+    assert second.speed_up is None
+    assert "computed its frozen part once" in second.speed_up_reason
+
+
+@pytest.mark.parametrize(
+    ("noted", "taken"),
+    [
+        ({}, False),  # of a run from before this was noted
+        ({"feature_tiles": 6000}, False),
+        ({"feature_tiles": 7000}, False),  # a sealed test part, too
+        ({"feature_tiles": 5000}, True),
+        ({"feature_tiles": 0}, True),
+    ],
+)
+def test_a_frozen_part_taken_from_an_earlier_run_is_said_wherever_its_seconds_stand(
+    noted: dict[str, int], taken: bool
+) -> None:
+    config = recipe_config("efficientnet_lite0", "fast", epochs=3)
+    summary = {"train_tiles": 4500, "val_tiles": 1500, **noted}
+    runs = compared(run(config=config), run(config=config, summary=summary))
+    figures = run_figures(runs)
+    assert [each.features_taken for each in figures] == [False, taken]
+    words = "took outputs of its frozen part from an earlier run"
+    assert (words in figures[1].speed_up_reason) == (words in figures_note(figures[1])) == taken
+    assert figures[1].speed_up is None
+    costs = cost_frame(runs, lambda network: summarize(build_model(network.model, 10, network.network)))
+    assert [each == "the whole training" for each in costs["covers"]] == [True, not taken]
+
+
+def test_layers_of_a_custom_network_are_part_of_the_work() -> None:
+    other = run(config=recipe_config("custom", epochs=3, network="flatten, linear out"))
+    assert (
+        "another model"
+        in run_figures(compared(run(config=recipe_config("custom", epochs=3)), other))[1].speed_up_reason
+    )
+
+
+def test_tilenet_without_its_pooling_is_another_network() -> None:
+    usual, closer = (recipe_config("tilenet", "sprint", stem_pool=pool) for pool in (True, False))
+    assert "another model" in run_figures(compared(run(config=usual), run(config=closer)))[1].speed_up_reason
+
+
+def test_smaller_pictures_first_are_other_work() -> None:
+    smaller, whole = (recipe_config("tilenet", "sprint", growing_sizes=growing) for growing in (True, False))
+    _, figures = run_figures(compared(run(config=whole), run(config=smaller)))
+    assert figures.speed_up is None and figures.training_speed_up is None
+    assert "other sizes of pictures" in figures.speed_up_reason
+    assert run_figures(compared(run(config=smaller), run(config=smaller)))[1].speed_up == 1
+
+
+# -- tables
+
+
+def test_learning_curves_hold_every_epoch_of_every_run() -> None:
+    runs = compared(run(), run(seen(0.2)))
+    frame = learning_curves(runs, "accuracy")
+    assert list(frame.columns) == ["run", "epoch", "seconds", "value", "series"]
+    validation = frame[frame["series"] == "validation"]
+    assert list(zip(validation["run"], validation["epoch"], validation["value"], strict=True)) == [
+        (runs[0].label, 1, 0.3),
+        (runs[0].label, 2, 0.4),
+        (runs[0].label, 3, 0.5),
+        (runs[1].label, 1, 0.2),
+    ]
+    assert learning_curves((), "loss").empty
+
+
+def test_cost_is_that_of_the_model_and_the_run() -> None:
+    runs = compared(run(), run(config=recipe_config("custom", network="flatten, linear out")), run(History(), None))
+
+    def summary(network: Architecture) -> Any:
+        return summarize(build_model(network.model, 10, network.network))
+
+    frame = cost_frame(runs, summary)
+    assert list(frame["parameters"]) == [338_486, 122_890]
+    assert list(frame["macs"])[1] == 122_880
+    assert list(frame["accuracy"]) == [0.5, 0.5]
+    assert set(frame["origin"]) == {"here"}
+
+
+def test_bars_say_where_each_was_measured() -> None:
+    recorded = run(
+        config=GPU, machine={"device_name": "H100", "threads": 8}, recorded_on="H100, 3 May 2026", beside=("x",)
+    )
+    frame = seconds_frame(run_figures(compared(run(), recorded, run(History(), None))))
+    assert list(frame["origin"]) == ["measured here", "recorded elsewhere"]
+    assert list(frame["note"]) == [
+        "Test CPU, 2 threads, 3 epochs",
+        "H100, 8 threads, 3 epochs; beside it x, so its speed says little; recorded on H100, 3 May 2026",
+    ]
+    assert isinstance(frame, pd.DataFrame)
+
+
+# -- classifiers
+
+
+def test_the_participant_is_one_more_classifier() -> None:
+    runs = compared(run(), run(predictions=None), run(tiles=replace(USED, class_names=TEN[:3])))
+    own = evaluate_predictions(ANSWERS.true, ANSWERS.true, TEN)
+    assert list(classifiers(runs, own)) == ["You", runs[0].label]
+    others = evaluate_predictions(ANSWERS.true, ANSWERS.true, TEN[:5])
+    assert list(classifiers(runs, others)) == [runs[0].label]
+    assert list(classifiers((), own)) == ["You"]
+    assert classifiers(()) == {}

@@ -1,0 +1,198 @@
+"""Limits, free sweeps and experiments in words, tables and charts."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from experiment_makers import PARTS, limits_of, measured
+from fake_engine import GPU
+
+from eurosat_core.analysis import sweep
+from eurosat_core.analysis.sweep import (
+    OFFERED,
+    offered,
+    overtaking_finding,
+    overtakings,
+    plan_free,
+    prediction_finding,
+    value_of,
+)
+from eurosat_core.charts import speed as charts
+from eurosat_core.errors import ConfigError
+from eurosat_core.speed.experiments import plan_experiment
+from eurosat_core.speed.prediction import Overtaking
+from eurosat_core.speed.result import Prediction, SweepResult
+from eurosat_core.training.config import recipe_config
+
+
+def batches(devices: tuple[str, ...] = ("cpu",), **changes: Any) -> SweepResult:
+    config, plan = plan_experiment("batch_size", devices)
+    return measured(config, plan, **changes)
+
+
+# -- limits
+
+
+def predicted(*errors: float) -> SweepResult:
+    result = batches()
+    for at, error in enumerate(errors):
+        step = result.cells[at].step_seconds
+        assert step is not None
+        made = Prediction(error * step.median, "memory", {"memory": 1.0}, {"forward": 1.0}, ())
+        result = result.with_cell(at, prediction=made)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind", "words"),
+    [
+        ((), "nothing", "No step was both predicted and measured."),
+        ((1.2, 0.9), "close", "So these few limits explain where the time goes."),
+        ((1.2, 0.55), "rough", "the worst 1.8 times. So they explain it roughly."),
+        ((1.2, 3.0), "off", "the worst 3.0 times. Where the prediction is far off"),
+    ],
+)
+def test_how_near_predictions_come(errors: Any, kind: str, words: str) -> None:
+    found = prediction_finding(predicted(*errors))
+    assert found.kind == kind and words in found.text
+    if errors:
+        assert "Most of these steps are spent on moving data to and from memory." in found.text
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (Overtaking("at", "batch_size", "measured", 63.2, ((8, 0.5), (256, 2.0))), "from batches of about 63 tiles on"),
+        (Overtaking("always", "batch_size", "measured", None, ((8, 2.0), (256, 4.0))), "(8 tiles to 256 tiles)"),
+        (Overtaking("never", "model_size", "predicted", None, ((1e6, 0.2), (9e6, 0.5))), "the CPU is faster with all"),
+        (
+            Overtaking("at", "model_size", "predicted", 1.463e9, ((1e6, 0.2), (9e9, 5.0))),
+            "1,460 million operations per tile on, the GPU",
+        ),
+        (Overtaking("unknown", "batch_size", "predicted", reason="Measure both."), "Measure both."),
+    ],
+)
+def test_a_sentence_for_every_overtaking(found: Overtaking, words: str) -> None:
+    text = overtaking_finding(found).text
+    assert words in text
+    assert ("not measured" in text) == (found.basis == "predicted" and found.kind != "unknown")
+
+
+def test_without_a_gpu_nothing_overtakes() -> None:
+    config = recipe_config("baseline", "tutorial", source="memory")
+    limits = batches().changed(limits={"cpu": limits_of("cpu")})
+    assert overtakings(limits, batches(), None, config) == []
+
+
+def test_what_was_measured_comes_before_what_is_predicted() -> None:
+    config = recipe_config("baseline", "tutorial", source="memory")
+    limits = batches().changed(limits={"cpu": limits_of("cpu"), GPU.id: limits_of(GPU.id)})
+    found = overtakings(limits, batches(("cpu", GPU.id)), None, config)
+    assert [(each.by, each.basis) for each in found] == [("batch_size", "measured"), ("model_size", "predicted")]
+    alone = overtakings(limits.changed(limits={GPU.id: limits_of(GPU.id)}), None, None, config)
+    assert {each.kind for each in alone} == {"unknown"} and "the CPU" in alone[0].reason
+
+
+def test_limits_in_words() -> None:
+    table = sweep.limits_table([limits_of("cpu"), limits_of(GPU.id)]).set_index("Limit")
+    assert table.loc["Matrix multiplication, float32", "CPU"] == "200 billion operations/s"
+    assert list(table.loc["Copy to the GPU, pinned memory"]) == ["–", "20.0 GB/s"]
+    assert table.loc["Memory, read and written", "GPU 0"] == "12.0 GB/s"
+
+
+def test_errors_have_their_sign() -> None:
+    table = sweep.prediction_table(predicted(1.25, 0.5))
+    assert [each.replace("\N{NO-BREAK SPACE}", " ") for each in table["Error"]] == ["+25.0 %", "−50.0 %"]
+    points = sweep.prediction_points_frame(predicted(1.25, 0.5))
+    assert points["even"].sum() == 2 and len(points) == 4
+
+
+# -- frames and charts of experiments
+
+
+def test_rates_with_their_range() -> None:
+    frame = sweep.rate_frame(batches(("cpu", GPU.id), rates={"256": 2000.0}), "tiles")
+    assert len(frame) == 8
+    assert ((frame["low"] <= frame["rate"]) & (frame["rate"] <= frame["high"])).all()
+    row = frame[(frame["label"] == "256") & (frame["device"] == "GPU 0")].iloc[0]
+    assert row["rate"] == pytest.approx(10_000, rel=0.01)
+    work = sweep.rate_frame(batches(), "work")  # 1e9 operations a step
+    assert work["rate"].iloc[1] == pytest.approx(1000.0 / 40, rel=0.02)
+
+
+def test_cells_that_were_not_measured_have_no_point() -> None:
+    result = batches().with_cell(0, turns=(), problem="The memory is full.")
+    assert len(sweep.rate_frame(result, "tiles")) == 3
+    assert "The memory is full." in list(sweep.figures_table(result)["Against 40"])
+
+
+def test_parts_of_a_thousand_tiles_add_up_to_their_time() -> None:
+    result = batches()
+    assert sweep.is_per_tile(result)
+    frame = sweep.breakdown_frame(result)
+    sums = frame.groupby("row")["ms"].sum()
+    assert list(sums) == pytest.approx([1000.0] * 4, rel=0.02)  # 1,000 tiles at 1,000 tiles/s, in ms
+    assert frame[frame["part"] == "load"]["share"].iloc[0] == pytest.approx(PARTS[0])
+    without = tuple(
+        replace(each, turns=tuple(replace(turn, parts=None) for turn in each.turns)) for each in result.cells
+    )
+    assert sweep.breakdown_frame(result.changed(cells=without)).empty
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        charts.rate_points("tiles", ("8", "40"), ("CPU",), 2000.0, 900.0),
+        charts.rate_points("work", ("8", "40"), ("CPU", "GPU 0"), 9000.0, 1.0),
+        charts.live_turns(("8", "40"), 8),
+        charts.learning_lines(("SGD", "Adam"), 10.0, 0.6),
+        charts.prediction_points(("CPU",), 1.0, 4000.0),
+    ],
+)
+def test_charts_are_plain_values_without_data(spec: Any) -> None:
+    words = json.dumps(spec)
+    assert '"data"' not in words and spec["height"] >= 100
+
+
+def test_rates_far_apart_get_a_logarithmic_axis() -> None:
+    assert '"log"' in json.dumps(charts.rate_points("tiles", ("8",), ("CPU",), 9000.0, 1.0))
+    assert '"log"' not in json.dumps(charts.rate_points("tiles", ("8",), ("CPU",), 9000.0, 1000.0))
+
+
+# -- free sweeps
+
+
+@pytest.mark.parametrize("setting", list(OFFERED))
+def test_every_offered_setting_can_be_planned(setting: str) -> None:
+    words = list(offered(setting))[:2]
+    model = "baseline"
+    config, plan = plan_free(setting, words, model, ["cpu", GPU.id])
+    assert [value_of(setting, each) for each in words] == list(OFFERED[setting][:2])
+    assert len(plan.configs(config)) == (2 if setting == "pin_memory" else 4)
+
+
+def test_typed_values_are_numbers() -> None:
+    config, plan = plan_free("batch_size", ["24", "1,000"], "baseline", ["cpu"])
+    assert [each.batch_size for each in plan.configs(config)] == [24, 1000]
+    assert config.source == "memory"
+
+
+@pytest.mark.parametrize(
+    ("setting", "words", "devices", "sentence"),
+    [
+        ("batch_size", ["40", "many"], ["cpu"], "“many” cannot be used as batch size. Type a number."),
+        ("batch_size", ["40"], ["cpu"], "Choose at least two values"),
+        ("batch_size", ["40", "40"], ["cpu"], "One value is there twice"),
+        ("batch_size", ["40", "0"], ["cpu"], "cannot be measured"),
+        ("batch_size", ["40", "80"], [], "Choose at least one device to measure on."),
+        ("pin_memory", ["on", "off"], ["cpu"], "Pinned memory is for copies to a CUDA GPU, and none is chosen."),
+        ("seed", ["1", "2"], ["cpu"], "'seed' cannot be varied here."),
+        ("learning_rate", ["0.1", "nan"], ["cpu"], "cannot be measured"),
+    ],
+)
+def test_what_cannot_be_swept_gets_a_sentence(
+    setting: str, words: list[str], devices: list[str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence.replace("(", r"\(")):
+        plan_free(setting, words, "baseline", devices)

@@ -1,0 +1,183 @@
+"""Speed against an earlier run."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from run_makers import USED, begun, epoch, make_record
+
+from eurosat_core.analysis import pace
+from eurosat_core.runs.history import History
+from eurosat_core.training.config import workshop_config
+from eurosat_core.training.events import ThreadsChanged
+
+
+def paced(*rates: float, threads: int = 2) -> History:
+    epochs = tuple(epoch(at, 0.4, rate=rate) for at, rate in enumerate(rates, 1))
+    return History(started=replace(begun(), threads=threads), epochs=epochs)
+
+
+GPU = replace(workshop_config(), device="cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind", "words"),
+    [
+        ((500, 3000, 3200), "faster", "3.1 times as fast"),
+        ((500, 1000, 1010), "same", "No difference in speed that we can measure"),
+        ((500, 900, 2000), "same", "No difference"),
+        ((500, 250, 260), "slower", "was 3.9 times as fast"),
+    ],
+)
+def test_speed_has_a_sentence_for_each_outcome(rates: tuple[float, ...], kind: str, words: str) -> None:
+    found = pace.compare_speed(make_record(config=GPU), paced(*rates), make_record(), paced(400, 990, 1010))
+    assert found is not None
+    assert found.kind == kind
+    assert words in found.text
+    assert "device: GPU 0 instead of CPU" in found.text
+    assert "Several settings" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("rates", "kind"), [((1250.0,), "same"), ((1350.0,), "faster"), ((800.0,), "same"), ((700.0,), "slower")]
+)
+def test_one_epoch_each_says_little(rates: tuple[float, ...], kind: str) -> None:
+    found = pace.compare_speed(make_record(config=GPU), paced(*rates), make_record(), paced(1000))
+    assert found is not None
+    assert found.kind == kind
+    assert "one epoch each, so how much it varies is not known" in found.text
+    assert "first epoch carries its warm-up" in found.text
+
+
+def test_one_epoch_against_several_has_no_spread() -> None:
+    found = pace.compare_speed(make_record(config=GPU), paced(10, 1250), make_record(), paced(10, 1000, 1010, 1020))
+    assert found is not None
+    assert found.kind == "same"
+    assert "median of 1 epoch and of 3; one epoch does not tell how much it varies" in found.text
+    assert "warm-up" not in found.text
+
+
+@pytest.mark.parametrize(
+    ("guess", "gpu", "kind", "words"),
+    [
+        ("5×", 5000, "right", "the GPU was 5.0 times as fast as the CPU. Well judged"),
+        ("50× or more", 5000, "lower", "less than you guessed"),
+        ("2×", 5000, "higher", "more than you guessed"),
+        ("slower", 5000, "higher", "more than you guessed"),
+        ("about the same", 1000, "right", "no difference in speed that we can measure. Well judged"),
+        ("slower", 1000, "higher", "more than you guessed"),
+        ("slower", 500, "right", "the CPU was 2.0 times as fast). Well judged"),
+        ("about the same", 500, "lower", "less than you guessed"),
+    ],
+)
+def test_the_guessed_speedup_stands_next_to_what_two_runs_measured(
+    guess: str, gpu: float, kind: str, words: str
+) -> None:
+    on_gpu, on_cpu = (make_record(config=GPU), paced(1, gpu, gpu)), (make_record(), paced(1, 1000, 1000))
+    for runs in ((*on_gpu, *on_cpu), (*on_cpu, *on_gpu)):  # whichever came first
+        found = pace.speedup_against(guess, *runs)
+        assert found is not None
+        assert found.kind == kind
+        assert f"you guessed “{guess}”" in found.text
+        assert words in found.text
+
+
+def test_the_guessed_speedup_waits_for_two_runs_that_answer_it() -> None:
+    cpu, gpu, rates = make_record(), make_record(config=GPU), paced(1, 1000, 1000)
+    assert pace.speedup_against(None, gpu, rates, cpu, rates) is None
+    assert pace.speedup_against("no such guess", gpu, rates, cpu, rates) is None
+    assert pace.speedup_against("5×", cpu, rates, cpu, rates) is None
+    assert pace.speedup_against("5×", gpu, rates, gpu, rates) is None
+    assert pace.speedup_against("5×", gpu, History(), cpu, rates) is None
+    larger = make_record(config=replace(GPU, batch_size=256))
+    assert pace.speedup_against("5×", larger, rates, cpu, rates) is None
+    elsewhere = make_record(config=GPU, tiles=replace(USED, fingerprint="another"))
+    assert pace.speedup_against("5×", elsewhere, rates, cpu, rates) is None
+    vgg = [replace(each, config=replace(each.config, model="vgg11_bn")) for each in (gpu, cpu)]
+    assert pace.speedup_against("5×", vgg[0], rates, vgg[1], rates) is None
+
+
+def test_every_guess_has_its_place_on_the_scale() -> None:
+    for ratio in (0.1, 0.95, 1.0, 1.39, 1.4, 3.2, 7.1, 22, 500):
+        assert any(low <= ratio < below for low, below in pace.SPEEDUP_GUESSES.values())
+
+
+def test_several_differences_and_company_are_said() -> None:
+    other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 4}, beside=("another",))
+    found = pace.compare_speed(make_record(machine={"threads": 2}), paced(1, 900), other, paced(1, 300, threads=4))
+    assert found is not None
+    assert "Several settings differ" in found.text
+    assert "CPU threads: 2 instead of 4" in found.text
+    assert "measure again on a free machine" in found.text
+
+
+def test_other_work_is_not_compared() -> None:
+    other = make_record(tiles=replace(USED, fingerprint="another"))
+    found = pace.compare_speed(make_record(), paced(1, 900), other, paced(1, 300, threads=4))
+    assert found is not None
+    assert found.kind == "other_work"
+    assert "another tile set" in found.text
+    assert pace.compare_speed(make_record(), paced(), make_record(config=GPU), paced(1)) is None
+
+
+def test_the_first_epoch_is_warm_up() -> None:
+    measured = pace.pace(paced(10, 100, 120, 140))
+    assert measured == pace.Pace(120, 100, 140, 3)
+    assert measured is not None
+    assert measured.spread == pytest.approx(1 / 3)
+    assert pace.pace(paced(10)) == pace.Pace(10, 10, 10, 1)
+    assert pace.pace(History()) is None
+
+
+def test_the_earlier_run_with_the_fewest_differences_is_compared() -> None:
+    now = make_record(id="now", config=GPU)
+    cpu = make_record(id="cpu", created=10.0)
+    tutorial = make_record(id="tutorial", config=workshop_config("baseline", "tutorial"), created=50.0)
+    same = make_record(id="same", config=GPU, created=60.0)
+    others = make_record(id="others", owner="bob", created=70.0)
+    later = make_record(id="later", created=200.0)
+    failed = make_record(id="failed", state="failed", created=20.0)
+    moved = make_record(id="moved", tiles=replace(USED, fingerprint="x"), created=80.0)
+    assert pace.comparable_run(now, [now, later, moved, others, same, tutorial, failed, cpu]) == cpu
+    assert pace.comparable_run(now, [now, same, moved]) == moved
+    assert pace.comparable_run(now, [now, same, failed]) is None
+
+
+def test_the_rate_of_the_last_layer_alone_is_not_compared() -> None:
+    whole = workshop_config("efficientnet_lite0", source="memory")
+    kept = replace(whole, source="features")
+    for mine, other in ((kept, whole), (whole, kept), (replace(kept, device="cuda:0"), kept)):
+        found = pace.compare_speed(make_record(config=mine), paced(1, 90000), make_record(config=other), paced(1, 300))
+        assert found is not None and found.kind == "other_work"
+        assert "frozen part" in found.text and "times" not in found.text and "fast" not in found.text
+
+
+def test_an_earlier_run_that_computed_the_whole_network_is_compared_first() -> None:
+    now = make_record(id="now", config=workshop_config("efficientnet_lite0", source="memory", device="cuda:0"))
+    whole = make_record(id="whole", config=replace(now.config, device="cpu", precision="float32"), created=10.0)
+    kept = make_record(id="kept", config=replace(now.config, source="features"), created=50.0)
+    assert pace.comparable_run(now, [now, kept, whole]) == whole
+    assert pace.comparable_run(now, [now, kept]) == kept
+
+
+@pytest.mark.parametrize("other", [{"model": "tilenet"}, {"model": "tilenet", "stem_pool": False}])
+def test_another_network_is_other_work(other: dict[str, Any]) -> None:
+    usual = workshop_config("tilenet", "sprint") if "stem_pool" in other else workshop_config()
+    record, earlier = make_record(config=replace(usual, **other)), make_record(config=usual)
+    found = pace.compare_speed(record, paced(10, 900), earlier, paced(10, 300))
+    assert found is not None and found.kind == "other_work" and "another network" in found.text
+
+
+def test_threads_that_changed_are_told_with_the_speed() -> None:
+    beside = replace(paced(1, 900), threads=(ThreadsChanged(1, 0.9, 0.5), ThreadsChanged(2, 0.0, 0.9)))
+    assert pace.changing_threads(beside) == "1 to 2" and pace.changing_threads(paced(1, 900)) == ""
+    other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 2})
+    found = pace.compare_speed(make_record(machine={"threads": 2}), beside, other, paced(1, 300))
+    assert found is not None and "CPU threads: 1 to 2 instead of 2" in found.text
+
+
+def test_threads_between_two_moments() -> None:
+    history = replace(paced(1, 900), threads=(ThreadsChanged(1, 0.9, 5.0), ThreadsChanged(2, 0.0, 9.0)))
+    assert history.threads_between(0.0, 4.0) == (2, 2)
+    assert history.threads_between(0.0, 6.0) == (1, 2) and history.threads_between(6.0, 8.0) == (1, 1)
+    assert history.threads_between(9.0, 20.0) == (2, 2) and History().threads_between(0.0, 1.0) is None

@@ -1,0 +1,118 @@
+"""The race: who races, what the bars say, and the full form as trainings that have the machine to themselves."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_engine import CPU, GPU, NO_GPU, FakeEngine, OpenFake, wait_for_state
+from run_makers import USED
+from sweep_makers import cell_of, result_of, turns_of
+
+from eurosat_core.analysis.race import (
+    EPOCHS,
+    entrants,
+    estimate_full_race,
+    full_race_configs,
+    group_of,
+    lab_entrants,
+    plan_race,
+    read_race,
+    start_full_race,
+)
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.result import SweepResult
+
+MODELS = ("baseline", "efficientnet_lite0")
+
+
+def test_who_races() -> None:
+    assert entrants(lambda _name: "").models == ("baseline", "vgg11_bn")
+    assert entrants(lambda _name: "").note == ""
+    without_vgg = entrants(lambda name: "missing" if name == "vgg11_bn" else "")
+    assert without_vgg.models == MODELS and "507 MB" in without_vgg.note and "not VGG’s" in without_vgg.note
+    assert entrants(lambda _name: "missing").models == ("baseline", "tilenet")
+
+
+def test_the_plan_is_the_tutorials_way_on_every_device() -> None:
+    config, plan = plan_race(MODELS, ["cpu", "cuda:0"])
+    configs = plan.configs(config)
+    assert [(each.model, each.device) for each in configs] == [
+        (model, device) for device in ("cpu", "cuda:0") for model in MODELS
+    ]
+    assert {(each.recipe, each.source, each.batch_size, each.workers) for each in configs} == {
+        ("tutorial", "loader", 40, 2)
+    }
+    assert plan.validation and plan.steps * plan.rounds >= 30 and config.device == "cuda:0"
+    assert plan_race(MODELS, ["cpu"])[1].seconds < 120
+    slow = plan_race(MODELS, ["cpu"], lambda each: 0.02 if each.model != "baseline" else 0.001)[1]
+    assert 120 < slow.seconds <= 150, "a slow machine gets the time it needs, within bounds"
+    with pytest.raises(ConfigError):
+        plan_race((), ["cpu"])
+
+
+def raced(**changes: Any) -> tuple[RunRecord, SweepResult]:
+    """A race on the CPU alone: 10 ms a step for the baseline, 100 ms for the other one."""
+    config, plan = plan_race(MODELS, ["cpu"])
+    configs = plan.configs(config)
+    cells = [
+        cell_of(cell.label, [spent] * 6, each, validation=turns_of([spent / 2] * 6), start_seconds=2.0)
+        for cell, each, spent in zip(plan.cells, configs, (0.01, 0.1), strict=True)
+    ]
+    machine = {"device_name": "Test CPU", "threads": 2}
+    record = RunRecord("r", "ada", "finished", config, USED, 1.0, "sweep", machine=machine, plan=plan.to_dict())
+    return replace(record, **changes), result_of(*cells)
+
+
+def test_what_the_bars_say() -> None:
+    race = read_race(*raced(), devices=(CPU, NO_GPU))
+    bar = race.bar("baseline", "cpu")
+    assert bar is not None and bar.projection is not None and race.kind == "projected"
+    assert bar.projection.seconds == pytest.approx(2 + EPOCHS * (4500 * 0.01 + 1500 * 0.005) / 40)
+    assert "Test CPU, 2 threads" in bar.text and "60 timed steps in 6 rounds" in bar.text
+    assert race.missing[0].device == "gpu" and race.missing[0].reason == NO_GPU.reason
+    assert race.bar("baseline", "cuda:0") is None
+    verdict = race.model_verdict("baseline", "efficientnet_lite0", "cpu")
+    assert verdict.outcome == "faster" and verdict.factor == pytest.approx(10.0)
+    assert race.device_verdict("baseline", "cuda:0").outcome == "unknown"
+
+
+def test_a_device_that_was_not_chosen_is_missing_too_but_not_elsewhere() -> None:
+    assert "not chosen" in read_race(*raced(), devices=(CPU, GPU)).missing[0].reason
+    recorded = read_race(*raced(recorded_on="Test GPU, 3 May 2026"), devices=(CPU, NO_GPU))
+    assert recorded.missing == () and recorded.recorded_on
+
+
+def test_the_full_form_has_the_machine_to_itself(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)))
+    assert lab_entrants(lab).models in (MODELS, ("baseline", "vgg11_bn"), ("baseline", "tilenet"))
+    configs = full_race_configs(("baseline", "tilenet"), ["cpu", "cuda:0"])
+    assert {(each.epochs, each.recipe) for each in configs} == {(EPOCHS, "tutorial")} and len(configs) == 4
+    group, runs = start_full_race(lab, configs, "ada")
+    assert [each.id for each in group_of(lab.runs()[0], group)] == [each.id for each in runs]
+    engine.wait_for(runs[0].id)
+    assert engine.order == [runs[0].id], "not even the other device works meanwhile"
+    for run in runs:
+        engine.wait_for(run.id)
+        engine.end(run.id)
+        wait_for_state(lab, run.id, "finished")
+    assert engine.order == [each.id for each in runs]
+    with pytest.raises(RunError):
+        group_of(lab.runs()[0], "race-none")
+
+
+def test_a_full_form_that_does_not_fit_is_taken_back(open_fake: OpenFake) -> None:
+    lab, _ = open_fake(queue_limit=2)
+    configs = full_race_configs(("baseline", "tilenet"), ["cpu"]) * 3
+    with pytest.raises(RunError, match="waiting"):
+        start_full_race(lab, configs, "ada")
+    for record in lab.runs()[0]:
+        wait_for_state(lab, record.id, "cancelled")
+
+
+def test_the_full_form_is_estimated(open_fake: OpenFake) -> None:
+    lab, _ = open_fake()
+    configs = full_race_configs(("baseline",), ["cpu"])
+    one, two = estimate_full_race(lab, configs), estimate_full_race(lab, configs * 2)
+    assert one and two and two.seconds == pytest.approx(2 * one.seconds) and one.basis == two.basis
+    assert estimate_full_race(lab, full_race_configs(("baseline",), ["cuda:0"])) is None

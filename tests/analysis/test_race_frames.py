@@ -1,0 +1,112 @@
+"""What a race showed, as tables and sentences; nothing is invented for a device that did not race."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from run_makers import make_record
+
+from eurosat_core.analysis import race
+from eurosat_core.analysis import race as race_frames
+from eurosat_core.analysis.race import Race
+from eurosat_core.charts import comparison
+from eurosat_core.speed.result import CellResult, SweepResult
+from eurosat_core.speed.verdict import Turn
+
+MODELS = ("baseline", "efficientnet_lite0")
+
+
+def raced(steps: dict[tuple[str, str], float], **changes: Any) -> Race:
+    """A race with these seconds per step, by model and device; a cell without any could not be measured."""
+    devices = tuple(dict.fromkeys(device for _, device in steps))
+    config, plan = race.plan_race(MODELS, devices)
+    cells = []
+    for cell, settings in zip(plan.cells, plan.configs(config), strict=True):
+        seconds = steps.get((settings.model, settings.device), 0.0)
+        turns = tuple(Turn(5, 40, 5 * seconds * (1 + number / 100)) for number in range(6) if seconds)
+        problem = "" if seconds else "It ran out of memory."
+        cells.append(CellResult(cell.label, settings, 1.0, 0.0, turns, turns, problem=problem))
+    result = SweepResult(plan.name, plan.setting, plan.reference, plan.focus, tuple(cells))
+    record = make_record(kind="sweep", config=config, machine={"device_name": "A CPU", "threads": 2}, **changes)
+    return race.read_race(record, result)
+
+
+CPU_ONLY = {("baseline", "cpu"): 0.004, ("efficientnet_lite0", "cpu"): 0.04}
+BOTH = CPU_ONLY | {("baseline", "cuda:0"): 0.004, ("efficientnet_lite0", "cuda:0"): 0.005}
+
+
+def test_bars_are_projections_and_say_what_they_rest_on() -> None:
+    frame = race_frames.race_frame(raced(CPU_ONLY))
+    assert list(frame["run"]) == ["Baseline CNN · CPU", "EfficientNet-Lite0 · CPU"]
+    assert set(frame["origin"]) == {"projected"}
+    # 6,000 tiles, 4,500 of them for training: ten epochs of both phases at the median step, and the start.
+    assert frame["seconds"].iloc[0] == pytest.approx(1.0 + 10 * 6000 / 40 * 0.004 * 1.025, rel=0.01)
+    note = frame["note"].iloc[0]
+    assert "A CPU, 2 threads; 30 timed steps in 6 rounds" in note and "Projected from" in note and "quartiles" in note
+
+
+def test_what_was_not_measured_has_no_bar() -> None:
+    found = raced({("baseline", "cpu"): 0.004})
+    assert list(race_frames.race_frame(found)["model"]) == ["Baseline CNN"]
+    assert "ran out of memory" in race_frames.race_findings(found)[0].text
+    assert list(race_frames.ratio_frame(found)["origin"]) == ["reported by the tutorial"]
+
+
+def test_ratios_stand_beside_the_reported_one_and_look_different() -> None:
+    frame = race_frames.ratio_frame(raced(BOTH))
+    assert list(frame["origin"]) == ["measured here", "measured here", "reported by the tutorial"]
+    assert frame["speed_up"].tolist() == pytest.approx([1.0, 8.0, race.TUTORIAL_RATIO], rel=0.01)
+    assert set(frame["origin"]) <= set(comparison.ORIGINS)
+    assert len(set(frame["run"])) == 3
+    assert list(race_frames.ratio_frame(None)["origin"]) == ["reported by the tutorial"]
+
+
+def test_a_recorded_race_is_marked() -> None:
+    found = raced(BOTH, recorded_on="A GPU, 1 May 2026")
+    assert set(race_frames.race_frame(found)["origin"]) == {"recorded elsewhere"}
+    assert set(race_frames.ratio_frame(found)["origin"]) == {"recorded elsewhere", "reported by the tutorial"}
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "outcome", "words"),
+    [
+        (0.005, "faster", "8.0 times as fast"),
+        (0.04, "same", "no difference"),
+        (0.08, "slower", "the other is 2.0 times"),
+    ],
+)
+def test_a_sentence_for_each_outcome(on_gpu: float, outcome: str, words: str) -> None:
+    found = race_frames.race_findings(raced(BOTH | {("efficientnet_lite0", "cuda:0"): on_gpu}))
+    (sentence,) = [each for each in found if each.text.startswith("EfficientNet-Lite0 on the GPU 0 against the CPU")]
+    assert sentence.kind == outcome and words in sentence.text
+
+
+def test_models_are_compared_on_each_device() -> None:
+    texts = [each.text for each in race_frames.race_findings(raced(BOTH))]
+    assert any("On the CPU, EfficientNet-Lite0 against Baseline CNN" in text and "10 times" in text for text in texts)
+    assert any("On the GPU 0, EfficientNet-Lite0 against Baseline CNN" in text for text in texts)
+    assert all("Projected for 10 epochs" in text for text in texts if "tile by tile" in text)
+
+
+@pytest.mark.parametrize(
+    ("guess", "kind"),
+    [("5 to 20 times as long", "right"), ("longer still", "lower"), ("about as long", "higher")],
+)
+def test_the_guess_is_held_against_the_projection(guess: str, kind: str) -> None:
+    found = race_frames.race_guess(guess, raced(CPU_ONLY))
+    assert found is not None and found.kind == kind and guess in found.text
+
+
+def test_no_verdict_on_a_guess_without_both_networks() -> None:
+    found = raced({("baseline", "cpu"): 0.004})
+    assert race_frames.race_guess("about as long", found) is None
+    assert race_frames.race_guess(None, raced(CPU_ONLY)) is None
+    assert race_frames.race_guess("about as long", replace(found, bars=())) is None
+
+
+def test_guesses_cover_every_ratio_once() -> None:
+    ends = list(race_frames.GUESSES.values())
+    assert ends[0][0] == 0.0 and ends[-1][1] == math.inf
+    assert all(one[1] == other[0] for one, other in pairwise(ends))

@@ -1,0 +1,132 @@
+"""A comparison as a whole: its sentences for every way in which it can turn out."""
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from run_makers import compared, make_record, said, seen, through
+
+from eurosat_core.analysis.lineup import GUESSES, SideBySide, guess_verdict, role, time_verdict
+from eurosat_core.training.config import recipe_config
+from eurosat_core.training.events import Finished
+
+SMALL = make_record(config=recipe_config("baseline", "fast", epochs=3))
+LARGE = make_record(config=recipe_config("tilenet", "fast", epochs=3))
+ANSWERS = said([0, 1, 1, 2], [0, 1, 1, 2])
+
+
+def took(seconds: float, *accuracies: float) -> Any:
+    history = through(*(accuracies or (0.3, 0.4, 0.5)))
+    return replace(history, finished=Finished(len(history.epochs), seconds, 1.9, history.epochs[-1].val_accuracy))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("baseline", "small"),
+        ("tilenet", "strong"),
+        ("efficientnet_lite0", "strong"),
+        ("vgg11_bn", "strong"),
+        ("custom", ""),
+    ],
+)
+def test_roles(model: str, expected: str) -> None:
+    assert role(make_record(config=recipe_config(model))) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "kind", "words"),
+    [
+        (100.0, "longer", "5.0 times as long"),
+        (21.0, "alike", "about as long"),
+        (10.0, "shorter", "took 2.0 times as long"),
+    ],
+)
+def test_other_work_is_a_cost_and_no_speed_up(seconds: float, kind: str, words: str) -> None:
+    found = time_verdict(*compared((SMALL, took(20.0), ANSWERS), (LARGE, took(seconds), ANSWERS)))
+    assert found.kind == kind
+    assert words in found.text and "another model" in found.text and "no speed-up is given" in found.text
+
+
+def test_a_time_that_leaves_the_frozen_part_out_is_held_against_none() -> None:
+    config = recipe_config("efficientnet_lite0", "fast", epochs=3)
+    summary = {"train_tiles": 4500, "val_tiles": 1500, "feature_tiles": 0}
+    taken = make_record(config=config, summary=summary)
+    itself = make_record(config=config, summary={**summary, "feature_tiles": 6000})
+    for first, other in ((SMALL, taken), (itself, taken), (taken, itself)):
+        found = time_verdict(*compared((first, took(40.0), ANSWERS), (other, took(4.0), ANSWERS)))
+        assert found.kind == "not_comparable" and "times as" not in found.text
+        assert "from an earlier run" in found.text
+    found = time_verdict(*compared((SMALL, took(20.0), ANSWERS), (itself, took(40.0), ANSWERS)))
+    assert found.kind == "longer" and "computed its frozen part once" in found.text
+
+
+def test_the_same_work_is_a_speed_up() -> None:
+    gpu = replace(SMALL, config=replace(SMALL.config, device="cuda:0"))
+    found = time_verdict(*compared((SMALL, took(60.0), ANSWERS), (gpu, took(20.0), ANSWERS)))
+    assert found.kind in ("faster", "same")
+    assert "no speed-up" not in found.text
+
+
+def test_a_training_that_broke_off_has_no_time() -> None:
+    broken = replace(LARGE, state="interrupted")
+    found = time_verdict(*compared((SMALL, took(20.0), ANSWERS), (broken, seen(0.3), ANSWERS)))
+    assert found.kind == "not_comparable" and "did not get through" in found.text
+
+
+def test_machines_and_company_are_named() -> None:
+    one = replace(SMALL, machine={"device_name": "A CPU"})
+    other = replace(LARGE, machine={"device_name": "A GPU"}, beside=("x",))
+    text = time_verdict(*compared((one, took(20.0), ANSWERS), (other, took(90.0), ANSWERS))).text
+    assert "A CPU and A GPU" in text and "these times say little" in text
+
+
+def test_the_verdicts_hold_all_others_against_the_first_and_say_nothing_twice() -> None:
+    synthetic = replace(LARGE, tiles=replace(LARGE.tiles, source="synthetic"))
+    runs = compared(*((record, took(20.0), ANSWERS) for record in (SMALL, synthetic, synthetic)))
+    side = SideBySide(runs)
+    assert [each.kind for each in side.verdicts].count("not_comparable") == 1
+    assert side.verdicts is side.verdicts  # computed once
+    assert SideBySide(runs[:1]).verdicts == ()
+
+
+def test_tiles_that_only_one_got_right_are_counted_once() -> None:
+    other = said([0, 1, 1, 2], [0, 1, 0, 0])
+    side = SideBySide(compared((SMALL, took(1.0), ANSWERS), (LARGE, took(1.0), other), (LARGE, took(1.0), None)))
+    found = side.disagreement(0, 1)
+    assert found is not None and (found.both_right, len(found.first), len(found.second)) == (2, 2, 0)
+    assert side.disagreement(0, 1) is found
+    assert side.disagreement(0, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "guess", "kind"),
+    [
+        (0.5, 0.75, "the other, by 10 to 30 points", "right"),
+        (0.5, 0.75, "the small one", "higher"),
+        (0.5, 0.52, "the other, by more", "lower"),
+        (0.5, 0.5, "about the same", "right"),
+        (0.6, 0.3, "the small one", "right"),
+    ],
+)
+def test_the_guess_is_held_against_the_best_strong_run(small: float, large: float, guess: str, kind: str) -> None:
+    runs = compared(
+        (SMALL, took(9.0, small), ANSWERS), (LARGE, took(9.0, 0.1), ANSWERS), (LARGE, took(9.0, large), ANSWERS)
+    )
+    found = guess_verdict(guess, runs)
+    assert found is not None and found.kind == kind and guess in found.text
+
+
+def test_there_is_no_verdict_on_a_guess_that_these_runs_do_not_answer() -> None:
+    runs = compared((SMALL, took(9.0), ANSWERS), (LARGE, took(9.0), ANSWERS))
+    assert guess_verdict(None, runs) is None and guess_verdict("nonsense", runs) is None
+    assert guess_verdict("the small one", runs[:1]) is None
+    elsewhere = replace(LARGE, tiles=replace(LARGE.tiles, fingerprint="other"))
+    assert guess_verdict("the small one", compared((SMALL, took(9.0), None), (elsewhere, took(9.0), None))) is None
+
+
+def test_guesses_cover_every_difference_once() -> None:
+    ends = sorted(GUESSES.values())
+    assert ends[0][0] == -1.0 and ends[-1][1] >= 1.0
+    assert all(one[1] == other[0] for one, other in pairwise(ends))

@@ -1,0 +1,160 @@
+"""Sentences about measurements, one for each way they can turn out, and the tables behind the charts."""
+
+from dataclasses import replace
+
+import pytest
+from run_makers import make_record
+from sweep_makers import MEMORY, cell_of, result_of
+
+from eurosat_core.analysis.sweep import (
+    device_finding,
+    experiment_finding,
+    guess_finding,
+    learning_finding,
+    learning_frame,
+    measured_how,
+    misconception_of,
+    parts_frame,
+    prediction_frame,
+    rate_text,
+    speed_by_setting,
+)
+from eurosat_core.commands.measure import verdict_on
+from eurosat_core.speed.experiments import EXPERIMENTS
+from eurosat_core.speed.result import Prediction, SweepResult
+from eurosat_core.speed.verdict import Learning
+
+GPU = replace(MEMORY, device="cuda:0")
+
+
+def batch_sizes(small: float, large: float, rounds: int = 8) -> SweepResult:
+    """Batches of 40 and of 256 with these step times, as the experiment measures them."""
+    return result_of(
+        cell_of("40", [small] * rounds),
+        cell_of("256", [large] * rounds, replace(MEMORY, batch_size=256)),
+        name="batch_size",
+    )
+
+
+@pytest.mark.parametrize(
+    ("large", "kind", "words"),
+    [
+        (0.0320, "faster", "batches of 256 against batches of 40: 2.0 times as fast"),
+        (0.0640, "same", "no difference we can measure"),
+        (0.1280, "slower", "slower: the other is 2.0 times as fast"),
+    ],
+)
+def test_a_sentence_for_every_outcome(large: float, kind: str, words: str) -> None:
+    finding = experiment_finding(batch_sizes(0.01, large), "cpu")
+    assert finding.kind == kind and words in finding.text
+    assert "4,000 tiles/s" in finding.text and EXPERIMENTS["batch_size"].outcomes[kind] in finding.text  # type: ignore[index]
+
+
+def test_what_cannot_be_told() -> None:
+    assert experiment_finding(batch_sizes(0.01, 0.03, rounds=3), "cpu").kind == "unknown"
+    failed = result_of(cell_of("40", [0.01] * 8), cell_of("256", [], problem="The memory is full."))
+    assert experiment_finding(failed, "cpu").text == "“256” could not be measured. The memory is full."
+    assert experiment_finding(batch_sizes(0.01, 0.03), "cuda:0").kind == "unknown"
+
+
+def test_models_are_compared_by_their_arithmetic() -> None:
+    result = result_of(
+        cell_of("1× filters", [0.01] * 8, operations=1e9),
+        cell_of("8× filters", [0.02] * 8, operations=1e10),
+        name="model_size",
+    )
+    finding = experiment_finding(result, "cpu")
+    assert finding.kind == "faster" and "5.0 times as fast" in finding.text
+    assert "500 billion operations/s against 100 billion operations/s" in finding.text
+    assert misconception_of(result) and misconception_of(result_of(cell_of("a", [1.0]))) == ""
+
+
+def test_a_fast_devices_arithmetic_is_written_out() -> None:
+    (cell,) = result_of(cell_of("8× filters", [0.02] * 8, operations=1.236e11)).cells
+    assert cell.operations_per_second is not None
+    assert rate_text(cell.operations_per_second, "work") == "6,180 billion operations/s"
+
+
+@pytest.mark.parametrize(
+    ("guess", "large", "kind"),
+    [
+        ("up to twice as fast", 0.05, "right"),
+        ("about the same", 0.064, "right"),
+        ("more than twice as fast", 0.05, "lower"),
+        ("slower", 0.05, "higher"),
+    ],
+)
+def test_a_guess_against_the_measurement(guess: str, large: float, kind: str) -> None:
+    finding = guess_finding(guess, batch_sizes(0.01, large), "cpu")
+    assert finding is not None and finding.kind == kind and guess in finding.text
+    assert guess_finding(None, batch_sizes(0.01, large), "cpu") is None
+    assert guess_finding(guess, batch_sizes(0.01, large, rounds=2), "cpu") is None
+
+
+def learned(label: str, reached: bool, seconds: float, step: float):  # type: ignore[no-untyped-def]
+    learning = Learning(0.5, reached, seconds, 4000, 1000, ((seconds, 0.52 if reached else 0.4),))
+    return cell_of(label, [step] * 8, learning=learning)
+
+
+def test_the_time_to_an_accuracy() -> None:
+    mixed = result_of(
+        learned("SGD", True, 9.0, 0.010), learned("Adam", True, 4.0, 0.011), learned("X", False, 15.0, 0.2)
+    )
+    finding = learning_finding(mixed, "cpu")
+    assert (
+        finding
+        and finding.kind == "reached"
+        and "“Adam” came to 50.0\N{NO-BREAK SPACE}% first: after 4 s" in finding.text
+    )
+    assert "Not reached in the time given: “X”" in finding.text and "“SGD”: faster steps" in finding.text
+    both = result_of(learned("SGD", True, 9.0, 0.02), learned("Adam", True, 4.0, 0.011))
+    assert (finding := learning_finding(both, "cpu")) and finding.kind == "fastest_too"
+    none = result_of(learned("SGD", False, 15.0, 0.01))
+    assert (finding := learning_finding(none, "cpu")) and finding.kind == "none"
+    assert learning_finding(batch_sizes(0.01, 0.02), "cpu") is None
+
+
+def test_devices_against_each_other() -> None:
+    result = result_of(cell_of("40", [0.02] * 8), cell_of("40", [0.002] * 8, GPU))
+    finding = device_finding(result, "40", "cuda:0")
+    assert finding and finding.kind == "faster" and "on the GPU 0 against the CPU: 10 times as fast" in finding.text
+    assert device_finding(batch_sizes(0.01, 0.02), "40", "cuda:0") is None
+
+
+def test_on_what_the_figures_rest() -> None:
+    machine = {"device_name": "Some CPU", "threads": 2}
+    text = measured_how(make_record(machine=machine), batch_sizes(0.01, 0.02))
+    assert text.startswith("Some CPU, 2 CPU threads; 160 timed steps in 8 rounds")
+    text = measured_how(
+        make_record(machine=machine, beside=("x",), recorded_on="Some CPU, 3 May 2026"),
+        replace(batch_sizes(0.01, 0.02), complete=False),
+    )
+    assert "stopped before its end" in text and "Beside it ran x" in text and "Recorded on Some CPU" in text
+    assert measured_how(make_record(), result_of(cell_of("a", []))) == "Nothing was measured."
+
+
+def test_tables() -> None:
+    predicted = Prediction(0.005, "memory", {}, {}, ())
+    first, second = batch_sizes(0.01, 0.032).cells
+    result = result_of(replace(first, prediction=predicted), second, cell_of("9", [], problem="No."), focus="256")
+    table = speed_by_setting(result)
+    assert list(table["label"]) == ["40", "256"] and list(table["outcome"]) == ["reference", "faster"]
+    assert table["tiles_per_second"].tolist() == pytest.approx([4000, 8000]) and table["device"].tolist() == ["CPU"] * 2
+    assert table["factor"].tolist() == pytest.approx([1.0, 2.0])
+    parts = parts_frame(result)
+    assert len(parts) == 10 and parts.groupby("label")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
+    assert prediction_frame(result)["error"].tolist() == pytest.approx([0.5])
+    assert len(learning_frame(result_of(learned("a", True, 3.0, 0.1)))) == 1
+    empty = result_of(cell_of("a", []))
+    for frame in (speed_by_setting(empty), parts_frame(empty), learning_frame(empty), prediction_frame(empty)):
+        assert frame.empty and len(frame.columns) > 3
+
+
+def test_the_command_line_says_what_the_pages_say() -> None:
+    """Eight times the filters are compared by their arithmetic per second, not by tiles."""
+    small, large = cell_of("1× filters", [0.01] * 6), cell_of("8× filters", [0.02] * 6, operations=8e9)
+    result = result_of(small, large, name="model_size")
+    found = verdict_on(result, "cpu")
+    assert (found["figure"], found["outcome"], found["focus"]) == ("work", "faster", "8× filters")
+    assert found["factor"] == pytest.approx(4.0)
+    assert found["text"] == experiment_finding(result, "cpu").text

@@ -1,0 +1,192 @@
+"""A sentence for every way in which a comparison can turn out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from run_makers import NBSP, USED, compared, epoch, make_record, said, seen, through
+
+from eurosat_core.analysis import verdicts
+from eurosat_core.runs.history import History
+from eurosat_core.training.config import recipe_config
+from eurosat_core.training.evaluation import Evaluation, Predictions
+
+CPU = recipe_config("baseline", epochs=3)
+GPU = replace(CPU, device="cuda:0", pin_memory=True)
+TILES = 400
+
+
+def answers(right: int, start: int = 0, tiles: int = TILES) -> Predictions:
+    """Of so many tiles, those from `start` on named rightly, `right` of them."""
+    true = [0] * tiles
+    return said(true, [0 if start <= at < start + right else 1 for at in range(tiles)])
+
+
+def pair(one: Predictions, other: Predictions, **changes: Any) -> Any:
+    """A CPU run and a GPU run with these answers."""
+    runs = []
+    for config, predictions in ((CPU, one), (GPU, other)):
+        accuracy = float((predictions.true == predictions.predicted).float().mean())
+        runs.append((make_record(config=config, **changes), through(0.1, 0.2, accuracy), predictions))
+    return compared(*runs)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kind", "words"),
+    [
+        (answers(200), answers(200), "same", "no difference we can measure"),
+        (answers(200), answers(203, start=10), "same", "23 tiles of 400 only one of them got right"),
+        (answers(240), answers(200), "better", "names 10.0 percentage points more of the tiles correctly"),
+        (answers(200), answers(240), "worse", "fewer"),
+    ],
+)
+def test_accuracy_on_the_same_tiles(one: Predictions, other: Predictions, kind: str, words: str) -> None:
+    found = verdicts.accuracy_verdict(*pair(one, other))
+    assert found.kind == kind
+    assert words in found.text
+
+
+def test_accuracy_on_other_tiles_of_the_set_leaves_more_to_luck() -> None:
+    moved = replace(answers(218), tiles=answers(218).tiles + 100)
+    found = verdicts.accuracy_verdict(*pair(answers(200), moved))
+    assert found.kind == "same"
+    assert "judged on 400 and 400 tiles" in found.text
+    assert f"up to 7.1{' '}percentage points" in found.text
+
+
+def test_accuracies_that_must_not_stand_side_by_side() -> None:
+    one, other = pair(answers(200), answers(300))
+    other = replace(other, record=replace(other.record, tiles=replace(USED, source="synthetic")))
+    found = verdicts.accuracy_verdict(one, other)
+    assert found.kind == "not_comparable"
+    assert "synthetic" in found.text
+    runs = compared((make_record(), History(), None), (make_record(), seen(0.5), answers(200)))
+    assert verdicts.accuracy_verdict(*runs).kind == "not_comparable"
+
+
+def test_you_against_the_network() -> None:
+    run, _ = pair(answers(240), answers(240))
+
+    def guessed(right: int, tiles: int) -> Evaluation:
+        return Evaluation(("a", "b"), tiles, right / tiles, {}, ((right, tiles - right), (0, 0)))
+
+    assert verdicts.against_you(guessed(7, 10), run).kind == "same"
+    assert verdicts.against_you(guessed(10, 10), run).kind == "worse"
+    assert verdicts.against_you(guessed(0, 10), run).kind == "better"
+    assert f"You named 20.0{NBSP}% of 100 tiles" in verdicts.against_you(guessed(20, 100), run).text
+    assert verdicts.against_you(None, run).kind == "nothing"
+
+
+# -- devices
+
+
+def test_pairs_differ_in_the_device_only() -> None:
+    record, history, predictions = make_record(config=CPU), through(0.5), answers(200)
+    runs = compared(
+        (record, history, predictions),
+        (make_record(config=GPU), history, predictions),
+        (make_record(config=replace(GPU, batch_size=256)), history, predictions),
+        (make_record(config=GPU, tiles=replace(USED, fingerprint="other")), history, predictions),
+        (make_record(config=GPU, kind="profile"), history, predictions),
+    )
+    assert [(cpu.record.id, other.record.id) for cpu, other in verdicts.device_pairs(runs)] == [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "repeated", "kind", "words"),
+    [
+        (200, 204, (), "same", "The GPU does not make the model smarter."),
+        (200, 240, (0.45, 0.52, 0.61), "same", "3 runs with these settings differ by up to 16.0 percentage points"),
+        (200, 240, (), "better", "10.0 percentage points higher"),
+        (240, 200, (0.5, 0.51, 0.52), "worse", "differ by up to 2.0 percentage points"),
+        (240, 200, (0.5, 0.9), "worse", "Repeat both with other seeds"),
+    ],
+)
+def test_the_gpu_does_not_make_the_model_smarter(
+    one: int, other: int, repeated: tuple[float, ...], kind: str, words: str
+) -> None:
+    found = verdicts.device_verdict(*pair(answers(one), answers(other)), repeated)
+    assert found.kind == kind
+    assert words in found.text
+    assert f"{100 * one / TILES:.1f}{NBSP}% on the CPU" in found.text
+
+
+def test_two_devices_without_an_epoch() -> None:
+    runs = compared((make_record(config=CPU), History(), None), (make_record(config=GPU), History(), None))
+    assert verdicts.device_verdict(*runs).kind == "nothing"
+
+
+def test_repetitions_share_all_but_seed_and_device() -> None:
+    def one(accuracy: float, **changes: Any) -> Any:
+        return make_record(summary={"val_accuracy": accuracy}, **{"config": CPU, **changes})
+
+    records = [
+        one(0.5),
+        one(0.52, config=replace(CPU, seed=7)),
+        one(0.54, config=replace(GPU, recipe="fast")),
+        one(0.9, config=replace(CPU, batch_size=64)),
+        one(0.9, tiles=replace(USED, fingerprint="other")),
+        one(0.9, state="cancelled"),
+        make_record(config=CPU),
+    ]
+    assert verdicts.repeated_accuracies(records[0], records) == (0.5, 0.52, 0.54)
+
+
+# -- speed
+
+
+def _timed(config: Any, factor: float, **changes: Any) -> Any:
+    rates = (500.0, 990.0, 1010.0)
+    epochs = tuple(
+        replace(epoch(number, 0.5, rate=rate * factor), elapsed_seconds=10.0 * number / factor)
+        for number, rate in enumerate(rates, 1)
+    )
+    history = through(0.5, 0.5, 0.5)
+    history = replace(history, epochs=epochs, finished=replace(history.finished, seconds=30.0 / factor))
+    return make_record(config=config, machine={"threads": 2}, **changes), history, answers(200)
+
+
+@pytest.mark.parametrize(
+    ("factor", "kind", "words"),
+    [
+        (6.0, "faster", "did the same work 6.0 times as fast"),
+        (0.5, "slower", "Baseline CNN · CPU did the same work 2.0 times as fast"),
+        (1.01, "same", "no difference in speed that we can measure"),
+    ],
+)
+def test_speed_of_the_same_work(factor: float, kind: str, words: str) -> None:
+    found = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), _timed(GPU, factor)))
+    assert found.kind == kind
+    assert words in found.text
+
+
+def test_what_else_has_to_be_said_about_a_speed() -> None:
+    other, history, predictions = _timed(GPU, 6.0, beside=("x",), recorded_on="H100, 3 May 2026")
+    other = replace(other, machine={"threads": 8})
+    text = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), (other, history, predictions))).text
+    for words in (
+        "They had 8 and 2 CPU threads.",
+        "measure again on a free machine",
+        "Not all of this was measured here",
+    ):
+        assert words in text
+
+
+def test_other_work_is_not_compared() -> None:
+    found = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), _timed(replace(GPU, batch_size=256), 6.0)))
+    assert found.kind == "not_comparable"
+    assert "another batch size" in found.text
+
+
+# -- the split
+
+
+def test_random_against_place() -> None:
+    def one(split: str, accuracy: float) -> Any:
+        figures = {"val_accuracy": accuracy, "val_tiles": 6000, "train_tiles": 16000}
+        return make_record(config=replace(CPU, split=split), summary=figures), through(accuracy), None
+
+    found = verdicts.split_verdict(compared(one("random", 0.8), one("place", 0.7)))
+    assert found.kind == "both"
+    assert "10.0 percentage points worse" in found.text
+    assert verdicts.split_verdict(compared(one("random", 0.8))).kind == "nothing"

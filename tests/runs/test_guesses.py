@@ -1,0 +1,229 @@
+"""The guesses of the game on disk: kept per participant and tile set, through damage, at once, on a full disk."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_engine import ROOT, OpenFake
+
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.runs import guesses
+from eurosat_core.runs.guesses import KEPT, GuessBook
+
+# --- on disk
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "guesses.jsonl"
+
+
+def add(book: GuessBook, tile: int = 1, owner: str = "ada", fingerprint: str = "f") -> None:
+    book.add(owner, fingerprint, tile, 2, 3, 1.234)
+
+
+def tiles_in(book: GuessBook, owner: str = "ada", fingerprint: str = "f") -> list[int]:
+    return [each.tile for each in book.of(owner, fingerprint)]
+
+
+def test_guesses_are_kept_per_participant_and_tile_set(path: Path) -> None:
+    book = GuessBook(path)
+    assert book.of("ada", "f") == ()
+    add(book, 1)
+    add(book, 2, owner="bob *x* \ud800\n")
+    add(book, 3, fingerprint="g")
+    for each in (book, GuessBook(path)):
+        assert tiles_in(each) == [1]
+        assert tiles_in(each, owner="bob *x* \ud800\n") == [2]
+        assert tiles_in(each, fingerprint="g") == [3]
+    (found,) = book.of("ada", "f")
+    assert (found.true, found.guessed, found.seconds) == (2, 3, 1.23)
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+GOOD = {"owner": "ada", "fingerprint": "f", "tile": 7, "true": 0, "guessed": 1, "seconds": 1, "at": 2.5}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[]",
+        b"7",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        *(
+            json.dumps({**GOOD, name: value}).encode()
+            for name, value in [
+                ("owner", 3),
+                ("fingerprint", None),
+                ("tile", -1),
+                ("tile", True),
+                ("true", "1"),
+                ("guessed", 1.0),
+                ("seconds", float("nan")),
+                ("at", "now"),
+                ("more", 1),
+                ("owner", "a" * 5000),
+            ]
+        ),
+        json.dumps({name: value for name, value in GOOD.items() if name != "at"}).encode(),
+    ],
+)
+def test_damaged_lines_are_passed_over(line: bytes, path: Path) -> None:
+    book = GuessBook(path)
+    add(book, 1)
+    with path.open("ab") as file:
+        file.write(line + b"\n")
+    add(book, 2)
+    assert tiles_in(book) == tiles_in(GuessBook(path)) == [1, 2]
+
+
+def test_a_torn_last_line_waits_or_is_cut_off(path: Path) -> None:
+    book = GuessBook(path)
+    add(book, 1)
+    whole = json.dumps(GOOD).encode()
+    with path.open("ab") as file:
+        file.write(whole[:20])
+    assert tiles_in(book) == [1]
+    add(book, 2)  # the torn line does not take this one with it
+    assert tiles_in(book) == [1, 2]
+    with path.open("ab") as file:
+        file.write(whole[:20])
+    assert tiles_in(book) == [1, 2]
+    with path.open("ab") as file:
+        file.write(whole[20:] + b"\n")
+    assert tiles_in(book) == [1, 2, 7]
+
+
+def test_only_what_was_added_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = GuessBook(path)
+    parsed: list[bytes] = []
+    original = guesses._parsed
+    monkeypatch.setattr(guesses, "_parsed", lambda line: parsed.append(line) or original(line))
+    for tile in range(5):
+        add(book, tile)
+        assert tiles_in(book) == list(range(tile + 1))
+    assert tiles_in(book) == list(range(5))
+    assert len(parsed) == 5
+
+
+def test_a_file_begun_anew_is_read_anew(path: Path) -> None:
+    book = GuessBook(path)
+    add(book, 1)
+    add(book, 2)
+    assert tiles_in(book) == [1, 2]
+    path.write_bytes(b"")
+    add(book, 3)
+    assert tiles_in(book) == [3]
+
+
+def test_memory_and_reading_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = GuessBook(path)
+    for tile in range(KEPT + 5):
+        add(book, tile)
+    assert tiles_in(book) == list(range(5, KEPT + 5))
+    monkeypatch.setattr(guesses, "_MOST_BYTES", 1000)
+    newest = tiles_in(GuessBook(path))
+    assert 5 <= len(newest) <= 10 and newest[-1] == KEPT + 4  # what is older was passed over
+    monkeypatch.setattr(guesses, "_PLAYERS", 2)
+    for owner in ("bob", "cy", "di"):
+        add(book, 1, owner=owner)
+    assert tiles_in(book) == [] and tiles_in(book, "cy") == tiles_in(book, "di") == [1]
+
+
+def test_a_huge_line_is_not_read_again_and_again(path: Path) -> None:
+    path.write_bytes(b"x" * 10_000)
+    book = GuessBook(path)
+    assert book.of("ada", "f") == ()
+    assert book._offset == 10_000
+    add(book, 1)
+    assert tiles_in(book) == [1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no O_APPEND that several processes can rely on")
+def test_threads_and_processes_write_at_once(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from eurosat_core.runs.guesses import GuessBook\n"
+        f"book = GuessBook(Path({str(path)!r}))\n"
+        "for tile in range(150): book.add(sys.argv[1], 'f', tile, 2, 3, 1.0)"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in ("bob", "cy")]
+    book = GuessBook(path)
+
+    def work(owner: str) -> None:
+        for tile in range(150):
+            add(book, tile, owner=owner)
+            assert len(book.of(owner, "f")) == tile + 1
+
+    threads = [threading.Thread(target=work, args=(owner,)) for owner in ("ada", "di")]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert [each.wait(timeout=60) for each in writers] == [0, 0]
+    for owner in ("ada", "bob", "cy", "di"):
+        assert tiles_in(book, owner) == tiles_in(GuessBook(path), owner) == list(range(150))
+
+
+@pytest.mark.parametrize("broken", ["no folder", "full", "half full"])
+def test_a_disk_that_takes_nothing_does_not_break_the_game(
+    broken: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = GuessBook(path)
+    add(book, 1)
+    if broken == "no folder":
+        book = GuessBook(path.parent / "gone" / "guesses.jsonl")
+        add(book, 1)
+    else:
+        monkeypatch.setattr(book, "_write", _writer(path, broken))
+    with caplog.at_level(logging.WARNING):
+        add(book, 2)
+    assert "a guess could not be kept" in caplog.text
+    assert tiles_in(book) == [1, 2]
+    assert tiles_in(book) == [1, 2]
+
+
+def _writer(path: Path, how: str) -> Callable[[bytes], None]:
+    def write(line: bytes) -> None:
+        if how == "half full":
+            with path.open("ab") as file:
+                file.write(line[: len(line) // 2])
+        raise OSError(28, "No space left on device")
+
+    return write
+
+
+# --- the lab
+
+
+def test_the_lab_keeps_guesses_by_nickname_and_tile_set(open_fake: OpenFake, small_tiles: TileSet) -> None:
+    lab, _ = open_fake()
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    assert lab.guesses("ada") is None
+    lab.add_guess("ada", tiles, 0, 1, 2.0)
+    lab.add_guess("ada", tiles, len(tiles) - 1, 3, 2.0)
+    lab.add_guess("bob", tiles, 0, 0, 2.0)
+    found = lab.guesses("ada")
+    assert found is not None
+    assert (found.tiles, found.accuracy) == (2, 0.5)
+    assert found.confusion[0][1] == found.confusion[3][3] == 1
+    assert found.most_confused() == ("AnnualCrop", "Forest", 1)
+    assert lab.guesses("ada", replace(tiles, fingerprint="other")) is None
+    assert (lab.store.folder / "guesses.jsonl").exists()
+    assert lab.runs() == ([], [])  # the file is not taken for a run
+
+
+def test_no_guesses_while_tiles_are_opened(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, _ = open_fake()
+    monkeypatch.setattr(type(lab.library), "tile_set", None)
+    assert lab.guesses("ada") is None

@@ -1,0 +1,242 @@
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_engine import CONFIG, eventually, held_elsewhere, refused, started, step
+
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.runs.record import ACTIVE, ENDED, RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import predictions_from_bytes
+
+ID = "20260102-030405-baseline-00ff"
+
+
+def make(store: RunStore, used: TilesUsed, **changes: Any) -> RunRecord:
+    record = store.create(CONFIG, "ada", used)
+    return store.update(record.id, **changes) if changes else record
+
+
+# -- names
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../x", "/etc/passwd", ID + "/..", ID + "\n", ID.upper(), ID + "/run.json", "..\\x", "x" * 5000],
+)
+def test_a_name_that_is_no_run_id_is_refused(store: RunStore, name: str) -> None:
+    for action in (store.folder_of, store.get, store.delete, store.lock):
+        assert "is not the name of a run" in refused(lambda action=action: action(name))
+
+
+def test_an_artifact_cannot_be_written_outside_its_folder(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    for name in ("../x", "/tmp/x", "a/b"):
+        assert "is not a file name" in refused(lambda name=name: store.save(run.id, {name: b""}))
+
+
+def test_two_runs_of_the_same_second_have_two_names(store: RunStore, used: TilesUsed) -> None:
+    assert len({make(store, used).id for _ in range(20)}) == 20
+
+
+# -- reading and writing
+
+
+def test_a_run_comes_back_as_it_was_stored(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used, beside=("a", "b"), summary={"epochs": 2}, machine={"threads": 2}, message="é", started=1.5)
+    assert RunStore(store.folder).get(run.id) == run
+    assert run.is_active and not store.update(run.id, state="finished", ended=2.0).is_active
+    assert not ACTIVE & ENDED
+
+
+def test_runs_are_listed_newest_first(store: RunStore, used: TilesUsed) -> None:
+    runs = [make(store, used, created=float(at)) for at in (5, 9, 7)]
+    listed, problems = store.all()
+    assert [each.created for each in listed] == [9, 7, 5] and not problems
+    store.delete(runs[1].id)
+    assert [each.created for each in store.all()[0]] == [7, 5]
+
+
+def test_no_folder_yet_means_no_runs(store: RunStore) -> None:
+    assert store.all() == ([], [])
+
+
+def test_a_file_in_place_of_the_folder_is_said(tmp_path: Path, used: TilesUsed) -> None:
+    (tmp_path / "runs").write_text("")
+    store = RunStore(tmp_path / "runs")
+    assert "cannot be read" in store.all()[1][0]
+    assert "EUROSAT_RUNS" in refused(lambda: store.create(CONFIG, "ada", used))
+
+
+def test_an_unchanged_run_is_not_read_again(store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(store, used)
+    store.get(run.id)
+    monkeypatch.setattr("eurosat_core.runs.store.read_record", lambda path: pytest.fail(f"read again: {path}"))
+    assert store.get(run.id).state == "queued"
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    path = store.folder_of(run.id) / "run.json"
+    for state in ("running", "paused", "running", "failed"):
+        before = path.stat().st_mtime_ns
+        RunStore(store.folder).update(run.id, state=state)  # another process wrote it
+        os.utime(path, ns=(before, before))
+        assert store.get(run.id).state == state
+
+
+def test_readers_never_see_half_a_run(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    other = RunStore(store.folder)
+    done = threading.Event()
+    seen: list[list[str]] = []
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(other.all()[1])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    for number in range(200):
+        store.update(run.id, message="x" * (number * 50))
+        store.delete(make(store, used).id)  # runs that come and go are no problem either
+    done.set()
+    thread.join()
+    assert not [each for each in seen if each]
+    assert {each.name for each in store.folder_of(run.id).iterdir()} == {"run.json"}
+
+
+def full_disk(path: Path, *_content: Any, **_options: Any) -> int:
+    path.touch()
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_file_and_a_sentence(
+    store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(store, used)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        store.update(run.id, state="running")
+    assert json.loads((store.folder_of(run.id) / "run.json").read_text())["state"] == "queued"
+    assert len(list(store.folder_of(run.id).iterdir())) == 1
+    sentence = refused(lambda: store.create(CONFIG, "ada", used))
+    assert "No space left" in sentence and "EUROSAT_RUNS" in sentence
+
+
+def test_artifacts_are_kept_whole(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    store.save(run.id, {"model.pt": b"one", "split.json": b"{}"})
+    store.save(run.id, {"model.pt": b"two"})
+    assert store.load(run.id, "model.pt") == b"two"
+    assert "got through an epoch" in refused(lambda: store.load(run.id, "predictions.npz"))
+
+
+def test_events_carry_the_time_they_were_written(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    store.append(run.id, [started(), step(1)], at=12.3456)
+    store.append(run.id, [step(2)])
+    lines = [json.loads(each) for each in (store.folder_of(run.id) / "events.jsonl").read_text().splitlines()]
+    assert [each["kind"] for each in lines] == ["started", "step", "step"]
+    assert [each["at"] for each in lines][:2] == [12.346, 12.346]
+    assert abs(lines[2]["at"] - time.time()) < 60
+
+
+def test_a_deleted_run_is_gone(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    store.get(run.id)
+    store.delete(run.id)
+    assert not store.folder_of(run.id).exists()
+    assert "There is no run" in refused(lambda: store.get(run.id))
+    assert "There is no run" in refused(lambda: store.lock(run.id))
+    assert not store.folder_of(run.id).exists()
+
+
+# -- the lock and what was interrupted
+
+
+def test_one_process_at_a_time_works_on_a_run(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    with held_elsewhere(store, run.id) as other:
+        assert "belongs to another process" in refused(lambda: store.lock(run.id))
+        other.kill()
+        other.wait()
+        store.lock(run.id).release()  # the system let go of it
+
+
+def test_a_run_held_from_its_beginning(store: RunStore, used: TilesUsed) -> None:
+    run, held = store.create_held(CONFIG, "command line", used)
+    assert run.state == "running" and run.started
+    assert RunStore(store.folder).mark_interrupted() == []
+    held.release()
+    assert [each.id for each in store.mark_interrupted()] == [run.id]
+
+
+def test_only_abandoned_runs_are_marked_interrupted(store: RunStore, used: TilesUsed) -> None:
+    runs = {state: make(store, used, state=state) for state in sorted(ACTIVE | ENDED)}
+    elsewhere = make(store, used, state="running")
+    finished_before = (store.folder_of(runs["finished"].id) / "run.json").read_bytes()
+    with held_elsewhere(store, elsewhere.id):
+        marked = store.mark_interrupted()
+        assert {each.id for each in marked} == {runs["running"].id, runs["paused"].id}
+        assert store.get(elsewhere.id).state == "running"
+    for each in marked:
+        now = store.get(each.id)
+        assert now.state == "interrupted" and now.ended and "was stopped" in now.message
+        store.lock(each.id).release()  # whoever marked it does not hold it
+    assert store.get(runs["queued"].id).state == "queued"
+    assert (store.folder_of(runs["finished"].id) / "run.json").read_bytes() == finished_before
+    assert [each.id for each in store.mark_interrupted()] == [elsewhere.id]
+
+
+# -- what else lies in the folder
+
+
+def test_what_is_not_named_like_a_run_is_passed_over(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    (store.folder / "notes").mkdir()
+    (store.folder / ".DS_Store").write_text("")
+    assert store.all() == ([run], [])
+
+
+def test_a_file_named_like_a_run_is_said(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    (store.folder / ID).write_text("")
+    assert store.all()[0] == [run]
+    assert ID in store.all()[1][0]
+
+
+# -- predictions
+
+
+def npz(path: Path, **arrays: Any) -> bytes:
+    np.savez(path, **arrays)
+    return path.read_bytes()
+
+
+def test_damaged_or_pickled_predictions_are_refused(tmp_path: Path) -> None:
+    four = {name: np.arange(3) for name in ("tiles", "true", "predicted", "confidence")}
+    whole = npz(tmp_path / "whole.npz", **four)
+    assert len(predictions_from_bytes(whole)) == 3
+    pickled = npz(tmp_path / "pickled.npz", **{**four, "true": np.array([{"a": 1}, print, None], dtype=object)})
+    lacking = npz(tmp_path / "lacking.npz", tiles=four["tiles"])
+    for content in (b"", b"junk", whole[:-40], whole[: len(whole) // 2], pickled, lacking):
+        assert "predictions are damaged" in refused(lambda content=content: predictions_from_bytes(content))
+
+
+def test_a_config_of_a_later_version_names_what_it_does_not_know() -> None:
+    with pytest.raises(ConfigError, match="no setting called"):
+        TrainConfig.from_dict({"warp": 1})
+    assert issubclass(ConfigError, Exception) and not issubclass(ConfigError, RunError)
+
+
+def test_create_is_seen_at_once_by_another_store(store: RunStore, used: TilesUsed) -> None:
+    other = RunStore(store.folder)
+    run = make(store, used)
+    assert eventually(lambda: other.all()[0])[0] == run
