@@ -29,7 +29,9 @@ def share_bars(
 
     colours: (class name, colour) for every class. height: pixels for all bars.
     """
-    y = alt.Y("title:N", title=None, sort=None, axis=alt.Axis(labelLimit=220, ticks=False, domain=False))
+    y = alt.Y(
+        "title:N", title=None, sort=None, axis=alt.Axis(labelLimit=220, labelOverlap=False, ticks=False, domain=False)
+    )
     names, shades = [name for name, _ in colours], [colour for _, colour in colours]
     bars = (
         alt.Chart()
