@@ -42,6 +42,16 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
 
 
+def share(fraction: float) -> str:
+    """`71 %`: a percentage without decimals, from a fraction; the space does not break."""
+    return f"{100 * fraction:.0f}\N{NO-BREAK SPACE}%"
+
+
+def milliseconds(value: float) -> str:
+    """`0.0421 ms`, `12.3 ms`, `1,234 ms`: three digits; the space does not break."""
+    return f"{f'{value:,.0f}' if value >= 999.5 else f'{value:.3g}'}\N{NO-BREAK SPACE}ms"
+
+
 def printable(name: str, most: int) -> str:
     """A name from outside, cut to `most` characters; what would not show, or would do something, is a question mark."""
     return "".join(each if each.isprintable() else "?" for each in name)[:most]

@@ -4,6 +4,7 @@ import streamlit as st
 
 from eurosat_core.analysis import training
 from eurosat_core.errors import RunError
+from eurosat_core.words.say import say
 from pages.parts import lesson, live_run, session
 from pages.parts.model import choose
 from pages.parts.train import result, start, state
@@ -52,8 +53,8 @@ elif record is not None:
 if record is not None and not record.is_active:
     lesson.misconception("100 % training accuracy is the goal", WORDS["misconception perfect"])
 else:
-    luck = training.luck(session.lab().history(record.id)) if record else ""
-    jumps = f"{WORDS['misconception jumps']} {luck}".strip()
+    luck = training.luck(session.lab().history(record.id)) if record else None
+    jumps = f"{WORDS['misconception jumps']} {say(luck) if luck else ''}".strip()
     lesson.misconception("Validation accuracy jumps up and down: something is broken", jumps)
 shown = record.config if record is not None else state.draft_or_lesson()
 lesson.show_pytorch(*start.code(session.lab().settled(shown)))

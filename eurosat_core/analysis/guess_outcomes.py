@@ -15,7 +15,7 @@ from eurosat_core.analysis.pace import SPEEDUP_GUESSES, is_same_pace, pace
 from eurosat_core.analysis.race import RACE, read_race
 from eurosat_core.analysis.sweep import figure_of, guess_finding, verdict_text
 from eurosat_core.analysis.wrapup import Evidence
-from eurosat_core.data import statistics
+from eurosat_core.data import colour
 from eurosat_core.data.pictures import FACE, MADE_UP, class_titles
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import RECORDED
@@ -99,14 +99,14 @@ def _factor(ratio: float) -> str:
 
 def _colour(lab: "Lab", evidence: Evidence, guess: str) -> Answer:
     tiles = lab.tiles().tile_set
-    if tiles is None or guess not in statistics.GUESSES:
+    if tiles is None or guess not in colour.GUESSES:
         return None
-    test = statistics.colour_test(tiles.statistics.means, tiles.labels.numpy(), tiles.class_names)
+    test = colour.colour_test(tiles.statistics.means, tiles.labels.numpy(), tiles.class_names)
     if test is None:
         return None
     kind = "synthetic tiles" if tiles.source == "synthetic" else "tiles"
     words = f"{100 * test.accuracy:.0f}\N{NO-BREAK SPACE}% of {test.tiles:,} {kind}."
-    return words, _within(statistics.GUESSES, guess, test.accuracy)
+    return words, _within(colour.GUESSES, guess, test.accuracy)
 
 
 def _multiplications(lab: "Lab", evidence: Evidence, guess: str) -> Answer:

@@ -20,7 +20,7 @@ from eurosat_core.analysis.contenders import (
     run_figures,
     same_tiles,
 )
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eurosat_core import wording
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.choices import SETTING_NAMES, changed

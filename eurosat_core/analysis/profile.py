@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.profiling.kernels import short_name
 from eurosat_core.profiling.memory import MemoryCurve
 from eurosat_core.profiling.overview import PARTS, ROLES, Overview
@@ -19,11 +19,6 @@ MOST_STEPS = 20
 """Steps that are drawn one by one; of a longer trace the first ones."""
 MEAN = "mean"
 _PHASES = {"wait": "pass by", "warmup": "warm-up", "active": "recorded"}
-
-
-def milliseconds(value: float) -> str:
-    """`0.0421 ms`, `12.3 ms`, `1,234 ms`: three digits; the space does not break."""
-    return f"{f'{value:,.0f}' if value >= 999.5 else f'{value:.3g}'}\N{NO-BREAK SPACE}ms"
 
 
 def plan_frame(plan: ProfilePlan, done: int | None = None) -> pd.DataFrame:
@@ -61,7 +56,7 @@ def stacked_frame(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequen
             if length <= 0:
                 continue
             share = 1000 * length / whole
-            table.append((label, place, part, at, at + length, length, share, f"{part} {milliseconds(length)}"))
+            table.append((label, place, part, at, at + length, length, share, f"{part} {wording.milliseconds(length)}"))
             at += length
     return pd.DataFrame(table, columns=["row", "place", "part", "start", "end", "ms", "share", "long"])
 
@@ -251,15 +246,15 @@ def outcome(reading: Reading) -> Finding:
     mean = overview.mean_step_us["Total"] / 1000
     part = longest_part(overview)
     if reading.steps > 1:
-        text = f"A step took {milliseconds(mean)} on average of {reading.steps}"
-        text += f" ({milliseconds(min(totals))} to {milliseconds(max(totals))})."
+        text = f"A step took {wording.milliseconds(mean)} on average of {reading.steps}"
+        text += f" ({wording.milliseconds(min(totals))} to {wording.milliseconds(max(totals))})."
     else:
-        text = f"The one recorded step took {milliseconds(mean)}."
+        text = f"The one recorded step took {wording.milliseconds(mean)}."
     if not part:
         return Finding("device_only", f"{text} The trace holds no work of the CPU, so there are no parts to compare.")
     means = overview.parts.mean_us
     share = wording.percent(means[part] / sum(means.values()))
-    text += f" The longest part was *{part}*: {milliseconds(means[part] / 1000)} on the host, {share}."
+    text += f" The longest part was *{part}*: {wording.milliseconds(means[part] / 1000)} on the host, {share}."
     busy = utilization(overview)
     if overview.unseen_device:
         text += " What a GPU or another accelerator did is missing, so these figures do not tell what limits the step."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.profile import milliseconds, role_title, roles_titled, stacked_frame
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.profile import role_title, roles_titled, stacked_frame
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.training.choices import SETTING_NAMES, changed
@@ -109,7 +109,7 @@ def verdict(one: Side, other: Side) -> Finding:
     what = "tile" if by_tile else "step"
     now, before = statistics.median(first), statistics.median(second)
     counts = f"median of {wording.count(len(first), 'step')} and of {len(second)}"
-    figures = f"{milliseconds(now)} a {what} against {milliseconds(before)} ({counts})"
+    figures = f"{wording.milliseconds(now)} a {what} against {wording.milliseconds(before)} ({counts})"
     overlap = _quartiles(first)[0] <= _quartiles(second)[1] and _quartiles(second)[0] <= _quartiles(first)[1]
     if now <= 0 or before <= 0 or _other_network(one, other):
         return Finding(

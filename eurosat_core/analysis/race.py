@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from eurosat_core import wording
+from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.analysis.sweep import verdict_text
-from eurosat_core.analysis.training import Finding
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, RunError

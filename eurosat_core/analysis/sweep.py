@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.profile import milliseconds, stacked_frame
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.profile import stacked_frame
 from eurosat_core.errors import ConfigError
 from eurosat_core.runs.history import SweepHistory
 from eurosat_core.runs.record import RunRecord
@@ -341,7 +341,7 @@ def figures_table(result: SweepResult) -> pd.DataFrame:
         verdict = result.verdict(cell.label, cell.device)
         against = "the reference" if cell.label == result.reference else verdict_text(verdict)
         spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
-        rows.append((*where, f"{rate.median:,.0f}", spread, milliseconds(1000 * step.median), against))
+        rows.append((*where, f"{rate.median:,.0f}", spread, wording.milliseconds(1000 * step.median), against))
     columns = ["Setting", "Device", "Tiles per second", "Half of the rounds", "Step", f"Against {result.reference}"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -378,8 +378,8 @@ def prediction_table(result: SweepResult) -> pd.DataFrame:
         (
             row["label"],
             row["device"],
-            milliseconds(row["predicted_ms"]),
-            milliseconds(row["measured_ms"]),
+            wording.milliseconds(row["predicted_ms"]),
+            wording.milliseconds(row["measured_ms"]),
             f"{'+' if row['error'] >= 1 else '−'}{percent(abs(row['error'] - 1))}",
             BOTTLENECKS[row["bottleneck"]],
         )

@@ -1,13 +1,13 @@
-"""What a training shows: its curves as tables, and what can be said about them."""
+"""What a training shows: its curves as tables, and how far the network has come."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import pandas as pd
 
-from eurosat_core import wording
+from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
@@ -126,33 +126,6 @@ _MANY_STEPS = 100  # of an epoch, where a run did not say how many it has
 _UNBALANCED = 1.25  # the largest class holds this much more than its share: guessing it is what must be beaten
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One sentence or two (`text`) and what kind of outcome they are written for."""
-
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True)
-class _Guessing:
-    """What must be beaten: naming one of so many `classes` at random, or always the largest one."""
-
-    classes: int
-    majority: float
-
-    @property
-    def share(self) -> float:
-        """The share of right answers that needs no learning at all."""
-        return max(1 / self.classes, self.majority)
-
-    @property
-    def words(self) -> str:
-        """`guessing gives 10 %`"""
-        who = "always naming the largest class" if self.share > _UNBALANCED / self.classes else "guessing"
-        return f"{who} gives {100 * self.share:.0f}\N{NO-BREAK SPACE}%"
-
-
 def majority_share(counts: Sequence[int]) -> float:
     """The share of the largest class, from the tiles per class; 0 without tiles."""
     return max(counts, default=0) / max(sum(counts), 1)
@@ -164,7 +137,7 @@ def learning(history: History, classes: int, majority: float = 0.0) -> Learning:
     if not epochs:
         return "nothing"
     last = epochs[-1]
-    chance = _Guessing(classes, majority).share
+    chance = max(1 / classes, majority)
     tiles = history.started.validation_tiles if history.started else 1000
     # What guessing could reach by luck on so many tiles (three standard errors), but at least two points.
     margin = max(3 * math.sqrt(chance * (1 - chance) / max(tiles, 1)), 0.02)
@@ -182,39 +155,28 @@ def learning(history: History, classes: int, majority: float = 0.0) -> Learning:
 def outcome(record: RunRecord, history: History, majority: float = 0.0) -> Finding:
     """What a run shows, while it goes on or at its end: how it ended, then how far the network has come.
 
-    majority: the largest class's share of the tiles (`majority_share`), 0 where it is not known.
+    Args:
+        record: The run.
+        history: What it has told.
+        majority: The largest class's share of the tiles (`majority_share`), 0 where it is not known.
     """
-    guessing = _Guessing(max(len(record.tiles.class_names), 2), majority)
-    stage = learning(history, guessing.classes, majority)
-    done, planned = len(history.epochs), record.config.epochs
-    say = _STAGES[stage]
-    if stage in ("learning", "levelled", "overfitting") and rate_is_high(record.config, history):
-        say = _rate_high
-    sentence = say(record, history, guessing)
-    if record.tiles.source == "synthetic" and stage != "nothing":
-        sentence += " (These are synthetic tiles: the figures say nothing about real satellite pictures.)"
     if record.state == "queued":
-        return Finding("waiting", "The run waits for a free place. It starts by itself.")
-    if record.state in ("running", "paused"):
-        return Finding(stage, sentence)
-    if record.state == "finished" and done >= planned:
-        return Finding(f"finished_{stage}", sentence)
-    kept = f" {sentence}" if done else ""
-    how_far = f"after {done} of {wording.count(planned, 'epoch')}" if done else "before its first epoch was done"
-    # A worker or server that died took weights and predictions with it; a job that ended brought its figures back.
-    what = "its curves, predictions and weights" if record.summary else "its curves"
-    reached = f" {_reach(history)}; {what} up to there are kept." if done else ""
-    if record.state == "failed":
-        reason = record.message or "The run failed, and left no reason."
-        return Finding("failed", f"The run failed {how_far}. {reason}{reached}")
-    if record.state == "interrupted":
-        reason = record.message or "The program that ran it was stopped."
-        return Finding(
-            "interrupted",
-            f"The run was cut off {how_far}. {reason}{reached} Start it again with the same settings.",
-        )
-    none = "" if done else " So there is no validation result yet: let at least one epoch finish to get one."
-    return Finding("stopped", f"The run was stopped {how_far}.{none}{kept}")
+        return Finding("training.waiting")
+    shown = _progress(record, history, majority)
+    if record.tiles.source == "synthetic" and history.epochs:
+        shown = replace(shown, then=(*shown.then, Finding("training.synthetic")))
+    done = len(history.epochs)
+    figures = {"done": done, "planned": record.config.epochs}
+    when = "later" if done else "early"
+    if record.state in ("running", "paused") or (record.state == "finished" and done >= record.config.epochs):
+        return shown
+    if record.state in ("failed", "interrupted"):
+        reason = record.message or Finding(f"training.{record.state}.no_reason")
+        # A worker or server that died took weights and predictions with it; a job that ended brought its figures back.
+        what = "all" if record.summary else "curves"
+        kept = (Finding(f"training.kept.{what}", _reached(history)),) if done else ()
+        return Finding(f"training.{record.state}.{when}", {**figures, "reason": reason}, kept)
+    return Finding(f"training.stopped.{when}", figures, (shown,) if done else ())
 
 
 def rate_is_high(config: TrainConfig, history: History) -> bool:
@@ -232,143 +194,71 @@ def _rate(config: TrainConfig, history: History, epoch: int) -> float:
     return rate_share(config.schedule, epoch * steps, config.epochs * steps)
 
 
-def _reach(history: History) -> str:
-    """`After 3 epochs the network named 52.1 % of 1,500 tiles it was not trained on correctly`."""
+def _reached(history: History) -> dict[str, Any]:
+    """The figures that all outcomes after the first epoch share."""
     last = history.epochs[-1]
-    tiles = wording.count(history.started.validation_tiles, "tile") if history.started else "the tiles"
-    return (
-        f"After {wording.count(len(history.epochs), 'epoch')} the network named "
-        f"{wording.percent(last.val_accuracy)} of {tiles} it was not trained on correctly"
-    )
+    tiles = history.started.validation_tiles if history.started else None
+    return {"epochs": len(history.epochs), "accuracy": last.val_accuracy, "tiles": tiles, "loss": last.val_loss}
 
 
-def _nothing(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    latest = history.latest
-    if latest is None or latest.accuracy is None:
-        return "The network has not seen a tile yet."
-    return (
-        f"In its first epoch so far, the network named {wording.percent(latest.accuracy)} of its training tiles "
-        f"correctly; {guessing.words}. Validation tiles follow at the end of the epoch."
-    )
-
-
-def _chance(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    last, config = history.epochs[-1], record.config
-    too_fast = config.learning_rate > (0.1 if config.optimizer in ("sgd", "adagrad") else 0.01)
-    advice = "a smaller learning rate: these steps are large" if too_fast else "more epochs, or a larger learning rate"
-    loss = f"a loss of ln {guessing.classes} = {math.log(guessing.classes):.2f} (this run: {last.val_loss:.2f})"
-    if guessing.share > _UNBALANCED / guessing.classes:
-        return (
-            f"{_reach(history)}. That takes no learning: {guessing.words}. Guessing any of {guessing.classes} classes "
-            f"gives {loss}. Look at the accuracy per class, and try {advice}."
-        )
-    return (
-        f"{_reach(history)}. That is still chance: guessing one of {guessing.classes} classes gives "
-        f"{100 * guessing.share:.0f}\N{NO-BREAK SPACE}%, and {loss}. Try {advice}."
-    )
-
-
-def _rate_high(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    done = len(history.epochs)
-    rate, next_rate = (_rate(record.config, history, epoch) for epoch in (done, done + 1))
-    now = f"at {100 * rate:.0f}\N{NO-BREAK SPACE}% of its highest"
-    text = f"{_reach(history)}; {guessing.words}. It is learning."
-    if not record.is_active:
-        return (
-            f"{text} Its learning rate had yet to come down to nothing (it was {now}), so these settings can most "
-            "likely reach more than this. Let one go to its end before you judge them."
-        )
-    way = "still goes up and will then" if next_rate > rate else "has yet to"
-    return (
-        f"{text} Its learning rate, {now}, {way} come down to nothing. With large steps validation accuracy may jump "
-        "from epoch to epoch; it settles, and mostly rises, as they get smaller. So judge it at the end."
-    )
-
-
-def _learning(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    epochs = history.epochs
-    text = f"{_reach(history)}; {guessing.words}. It is learning."
+def _progress(record: RunRecord, history: History, majority: float) -> Finding:
+    """How far the network has come, and what guessing would have got."""
+    classes = max(len(record.tiles.class_names), 2)
+    chance = max(1 / classes, majority)
+    has_largest = chance > _UNBALANCED / classes
+    guessing = (Finding("training.largest_class" if has_largest else "training.guessing", {"chance": chance}),)
+    stage, config, epochs = learning(history, classes, majority), record.config, history.epochs
+    if stage == "nothing":
+        latest = history.latest
+        if latest is None or latest.accuracy is None:
+            return Finding("training.nothing.waiting")
+        return Finding("training.nothing.begun", {"accuracy": latest.accuracy}, guessing)
+    figures, last = _reached(history), epochs[-1]
+    if stage == "chance":
+        steps_large = config.learning_rate > (0.1 if config.optimizer in ("sgd", "adagrad") else 0.01)
+        variant = "largest_class" if has_largest else "steps_large" if steps_large else "steps_small"
+        figures |= {"classes": classes, "chance": chance, "chance_loss": math.log(classes)}
+        return Finding(f"training.chance.{variant}", figures)
+    if rate_is_high(config, history):
+        figures["rate"] = _rate(config, history, len(epochs))
+        return Finding(f"training.rate_high.{'running' if record.is_active else 'ended'}", figures, guessing)
+    if stage == "overfitting":
+        best = min(epochs, key=lambda each: each.val_loss)
+        is_rising = best.epoch < last.epoch and last.val_loss > 1.02 * best.val_loss
+        figures |= {"train_accuracy": last.train_accuracy, "gap": last.train_accuracy - last.val_accuracy}
+        figures |= {"best_epoch": best.epoch, "best_loss": best.val_loss}
+        return Finding(f"training.overfitting.{'rising_loss' if is_rising else 'gap'}", figures, guessing)
     if len(epochs) < 2:
-        return text
-    gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy
-    if gain >= _STANDSTILL and record.config.schedule != "constant":
-        return (
-            f"{text} The last epoch alone brought {wording.points(gain)}: weights settle as the learning rate comes "
-            "down to nothing. Going on from here would change little; planned for more epochs, it would most likely "
-            "get further."
-        )
-    if gain >= _STANDSTILL:
-        return f"{text} The last epoch alone brought {wording.points(gain)}, so more epochs would most likely help."
-    if gain <= -_STANDSTILL:
-        return (
-            f"{text} The last epoch took {wording.points(gain)} away again: validation accuracy moves up and down, so "
-            "judge by the trend of several epochs."
-        )
-    return f"{text} The last epoch changed little (less than one percentage point)."
+        return Finding("training.learning.first", figures, guessing)
+    if config.schedule != "constant":  # and its rate has come down
+        return Finding("training.levelled.rate_down", figures, guessing)
+    if stage == "levelled":
+        return Finding("training.levelled.standing", figures, guessing)
+    figures["change"] = last.val_accuracy - epochs[-2].val_accuracy
+    variant = "rising" if figures["change"] >= _STANDSTILL else "uneven"
+    return Finding(f"training.learning.{variant}", figures, guessing)
 
 
-def _levelled(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    best = max(history.epochs, key=lambda each: each.val_accuracy)
-    if record.config.schedule != "constant":
-        return (
-            f"{_reach(history)}; {guessing.words}. Its learning rate has come down to next to nothing, so the last "
-            "epochs change little, however long it goes on. Whether it can do better, only another training tells: "
-            "planned for more epochs, with another learning rate or model, or on more tiles."
-        )
-    return (
-        f"{_reach(history)}; {guessing.words}. The last two epochs brought less than one "
-        f"percentage point (best: {wording.percent(best.val_accuracy)} in epoch {best.epoch}), so more of the "
-        "same will bring little. Change something else: the learning rate, the model, or the number of tiles."
-    )
-
-
-def _overfitting(record: RunRecord, history: History, guessing: _Guessing) -> str:
-    last = history.epochs[-1]
-    best = min(history.epochs, key=lambda each: each.val_loss)
-    rising = (
-        f" Validation loss was lowest in epoch {best.epoch} ({best.val_loss:.2f}) and is {last.val_loss:.2f} now."
-        if best.epoch < last.epoch and last.val_loss > 1.02 * best.val_loss
-        else ""
-    )
-    return (
-        f"{_reach(history)}, but {wording.percent(last.train_accuracy)} of those it was trained on: a gap of "
-        f"{wording.points(last.train_accuracy - last.val_accuracy)}. It begins to memorise its training tiles instead "
-        f"of learning what the classes look like (overfitting).{rising} More tiles, or fewer epochs, narrow the gap."
-    )
-
-
-_STAGES = {
-    "nothing": _nothing,
-    "chance": _chance,
-    "learning": _learning,
-    "levelled": _levelled,
-    "overfitting": _overfitting,
-}
-
-
-def guess_against(guess: float, history: History) -> Finding | None:
+def guess_against(guess: float, history: History) -> Told | None:
     """A guessed share of right answers (0…1) against the last epoch's; within ten points counts as right."""
     if not history.epochs:
         return None
     reached = history.epochs[-1].val_accuracy
-    said = f"You guessed about {100 * guess:.0f} %, it is {wording.percent(reached)}"
+    said = f"You guessed about {100 * guess:.0f} %, it is {100 * reached:.1f} %"
     if abs(reached - guess) <= 0.10:
-        return Finding("right", f"{said}: well judged.")
+        return Told("right", f"{said}: well judged.")
     if reached > guess:
-        return Finding("higher", f"{said}: more than you expected.")
-    return Finding("lower", f"{said}: less than you expected.")
+        return Told("higher", f"{said}: more than you expected.")
+    return Told("lower", f"{said}: less than you expected.")
 
 
-def luck(history: History) -> str:
-    """How far luck alone moves this run's validation accuracy: two standard errors; empty before the first epoch."""
+def luck(history: History) -> Finding | None:
+    """How far luck alone moves this run's validation accuracy: two standard errors; None before the first epoch."""
     if history.started is None or not history.epochs:
-        return ""
+        return None
     tiles, reached = history.started.validation_tiles, history.epochs[-1].val_accuracy
     doubt = 2 * math.sqrt(reached * (1 - reached) / max(tiles, 1))
-    return (
-        f"At {wording.percent(reached)} of this run’s {wording.count(tiles, 'validation tile')}, "
-        f"{wording.points(doubt)} up or down may be luck (two standard errors)."
-    )
+    return Finding("training.luck", {"tiles": tiles, "accuracy": reached, "doubt": doubt})
 
 
 def confusions(evaluation: Evaluation) -> Finding:
@@ -376,14 +266,20 @@ def confusions(evaluation: Evaluation) -> Finding:
     known = {name: share for name, share in evaluation.per_class.items() if share is not None}
     mistake = evaluation.most_confused()
     if mistake is None or not known:
-        return Finding("none", f"All {wording.count(evaluation.tiles, 'validation tile')} were named correctly.")
+        return Finding("training.confusions.none", {"tiles": evaluation.tiles})
     easy, hard = max(known, key=lambda name: known[name]), min(known, key=lambda name: known[name])
-    true, called, times = mistake
-    of = sum(evaluation.confusion[evaluation.class_names.index(true)])
+    true, predicted, times = mistake
     titles = class_titles(evaluation.class_names)
     return Finding(
-        "mistakes",
-        f"Easiest class: {titles[easy]} ({wording.percent(known[easy])}). Hardest: {titles[hard]} "
-        f"({wording.percent(known[hard])}). Most frequent mistake: {titles[true]} called {titles[called]} "
-        f"({times} of {of:,} tiles).",
+        "training.confusions.some",
+        {
+            "easiest": titles[easy],
+            "easiest_accuracy": known[easy],
+            "hardest": titles[hard],
+            "hardest_accuracy": known[hard],
+            "true": titles[true],
+            "predicted": titles[predicted],
+            "mistakes": times,
+            "of": sum(evaluation.confusion[evaluation.class_names.index(true)]),
+        },
     )

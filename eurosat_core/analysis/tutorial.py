@@ -12,7 +12,7 @@ from eurosat_core import wording
 from eurosat_core.analysis.contenders import Contender
 from eurosat_core.analysis.operators import NAME, OperatorColumn, columns_of
 from eurosat_core.analysis.pace import pace
-from eurosat_core.analysis.profile import milliseconds, utilization
+from eurosat_core.analysis.profile import utilization
 from eurosat_core.analysis.race import EPOCHS, RACE, TUTORIAL_RATIO
 from eurosat_core.analysis.sweep import verdict_text
 from eurosat_core.analysis.wrapup import Evidence
@@ -86,7 +86,7 @@ def compared_figures(name: str, reading: Reading | None) -> pd.DataFrame:
 
 
 def _ms(microseconds: float) -> str:
-    return milliseconds(microseconds / 1000)
+    return wording.milliseconds(microseconds / 1000)
 
 
 def _own(reading: Reading) -> dict[str, str]:

@@ -17,7 +17,7 @@ import torch
 from eurosat_core import wording
 from eurosat_core.analysis.confusion import disagreement
 from eurosat_core.analysis.contenders import Contender, run_figures, same_tiles
-from eurosat_core.analysis.training import Finding
+from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet

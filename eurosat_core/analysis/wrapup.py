@@ -8,6 +8,7 @@ from eurosat_core import wording
 from eurosat_core.analysis import profile, training
 from eurosat_core.analysis import race as race_frames
 from eurosat_core.analysis.contenders import Contender
+from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.pace import comparable_run, compare_speed
 from eurosat_core.analysis.race import RACE, read_race
@@ -208,7 +209,7 @@ class Point:
 
     about: str
     kind: Kind
-    text: str
+    text: str | Finding
     page: str = ""
     link: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
@@ -256,8 +257,8 @@ def _learning(evidence: Evidence) -> list[Point]:
             Point("tiles it has not seen", "found", _judged(best)),
         ]
         if best.evaluation is not None:
-            text = training.confusions(best.evaluation).text
-            points.append(Point("what it confuses", "found", f"{best.label}. {text}"))
+            about = {"whose": best.label, "finding": training.confusions(best.evaluation)}
+            points.append(Point("what it confuses", "found", Finding("wrapup.own", about)))
     points.insert(min(len(points), 2), _elsewhere(evidence))
     points.append(_you(evidence))
     return points
@@ -274,8 +275,8 @@ def _learned(run: Contender) -> str:
     )
 
 
-def _judged(run: Contender) -> str:
-    return training.outcome(run.record, run.history, majority_of(run)).text
+def _judged(run: Contender) -> Finding:
+    return training.outcome(run.record, run.history, majority_of(run))
 
 
 def _elsewhere(evidence: Evidence) -> Point:

@@ -105,7 +105,7 @@ def _nesting(reading: Reading, only_self: bool) -> None:
             outer=lesson.plain(chain.names[0]),
             inner=inner,
             rows=len(chain.names),
-            time=f"{wording.count(chain.calls, 'call')}, {profile_frames.milliseconds(chain.total_us / 1000)}",
+            time=f"{wording.count(chain.calls, 'call')}, {wording.milliseconds(chain.total_us / 1000)}",
         )
     )
 

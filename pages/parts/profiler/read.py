@@ -83,7 +83,7 @@ def _parts(reading: Reading) -> None:
         for part in (each for each in PARTS if means[each]):
             with st.container(gap="xxsmall"):
                 share = wording.percent(means[part] / whole) if whole else "–"
-                st.metric(part.capitalize(), profile_frames.milliseconds(means[part] / 1000))
+                st.metric(part.capitalize(), wording.milliseconds(means[part] / 1000))
                 st.caption(f"{share}: {words[f'part {part}']}")
     if none := [part for part in PARTS if not means[part]]:
         st.caption(f"Not in this trace: {wording.listed(none)}.")
@@ -128,7 +128,7 @@ def _figures(reading: Reading) -> None:
     words, overview = lesson.text("profiler"), reading.overview
     missing: list[str] = []
     with st.grid(4, min_column_width=170):
-        _figure("Step time", profile.milliseconds(overview.mean_step_us["Total"] / 1000), words["step time"])
+        _figure("Step time", wording.milliseconds(overview.mean_step_us["Total"] / 1000), words["step time"])
         for device in overview.devices:
             of = f" of GPU {device.index}" if len(overview.devices) > 1 else ""
             for title, value, about in (
@@ -178,7 +178,7 @@ def _breakdown(reading: Reading) -> None:
     table = [
         (
             profile.role_title(role),
-            profile.milliseconds(mean[role] / 1000),
+            wording.milliseconds(mean[role] / 1000),
             wording.percent(mean[role] / mean["Total"]),
             words[f"role {profile.role_title(role)}"],
         )
@@ -279,7 +279,7 @@ def memory(reading: Reading) -> None:
 
 def _peak(curve: MemoryCurve) -> str:
     amount = wording.bytes_text(curve.peak_bytes) if curve.peak_bytes >= 1024**2 / 20 else f"{curve.peak_bytes:,} bytes"
-    when = f"after {profile.milliseconds(curve.peak_us / 1000)}"
+    when = f"after {wording.milliseconds(curve.peak_us / 1000)}"
     if curve.relative:
         return f"at most {amount} above what was in use when recording began, {when}. The trace names no totals."
     return f"at most {amount}, {when}."
@@ -355,4 +355,4 @@ def _stretch(step: int, length: float) -> tuple[float, float] | None:
 
 
 def _microseconds(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g} µs" if value < 1000 else profile.milliseconds(value / 1000)
+    return f"{float(f'{value:.2g}'):g} µs" if value < 1000 else wording.milliseconds(value / 1000)

@@ -17,6 +17,7 @@ from eurosat_core.runs.sealed import against_validation
 from eurosat_core.training import choices
 from eurosat_core.training import choices as form_words
 from eurosat_core.training.evaluation import Evaluation
+from eurosat_core.words.say import say
 from pages.parts import lesson, live_run, session
 from pages.parts.train import start, state
 
@@ -144,7 +145,7 @@ def draw_result(record: RunRecord, guess: float | None) -> None:
                 key="result_classes",
                 alt="Share of each class’s validation tiles that were named correctly, best first",
             )
-            st.caption(lesson.plain(training.confusions(evaluation).text))
+            st.caption(lesson.plain(say(training.confusions(evaluation))))
         with right:
             st.subheader("Surely wrong", anchor=False)
             _mistakes(record)
@@ -169,9 +170,9 @@ def _sentences(record: RunRecord, history: History, guess: float | None, majorit
     if finding.kind in ("failed", "interrupted"):
         show = st.error if finding.kind == "failed" else st.warning
         advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
-        show(lesson.plain(finding.text) + advice, title="What happened", icon=":material/report:")
+        show(lesson.plain(say(finding)) + advice, title="What happened", icon=":material/report:")
         return
-    sentences = [finding.text]
+    sentences = [say(finding)]
     if own and guess is not None:
         against = training.guess_against(guess, history)
         sentences += [against.text] if against else []

@@ -14,6 +14,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import duration
 from eurosat_core.words.report import Guessed, report_html
+from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.train import state
 
@@ -88,7 +89,9 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
 
 def _told(sentence: Sentence) -> list[str]:
     """Its points for the report; what is missing is said once."""
-    told = [f"{each.about}: {each.text} {each.basis}".strip() for each in sentence.points if each.kind != "missing"]
+    told = [
+        f"{each.about}: {say(each.text)} {each.basis}".strip() for each in sentence.points if each.kind != "missing"
+    ]
     return told or ["No figure of my own yet."]
 
 
@@ -161,7 +164,7 @@ def draw_sentences(sentences: Sequence[Sentence]) -> None:
 
 def _point(point: Point) -> None:
     with st.container(gap="xxsmall"):
-        st.markdown(f"{_ICONS[point.kind]} *{point.about}*: {lesson.plain(point.text)}")
+        st.markdown(f"{_ICONS[point.kind]} *{point.about}*: {lesson.plain(say(point.text))}")
         if point.basis:
             st.caption(lesson.plain(point.basis))
         if point.page:
