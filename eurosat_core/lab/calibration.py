@@ -26,13 +26,13 @@ from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.speed.steps import NO_CLOCK, Trainer
 from eurosat_core.training.config import Architecture, TrainConfig
 from eurosat_core.training.evaluation import wait_for
 from eurosat_core.training.events import FORWARD_SHARE
 from eurosat_core.training.frozen import BATCH
 from eurosat_core.training.network import preprocessing_for, stand_in
 from eurosat_core.training.precision import FORMS, form_key, resolved
+from eurosat_core.training.step import Trainer
 from eurosat_core.training.threads import ThreadGovernor
 
 _SECONDS = 0.45  # of steps, warm-up included
@@ -208,7 +208,7 @@ def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | No
 
     def step(batches: Iterator[Batch]) -> float:
         began = time.perf_counter()
-        trainer.step(batches, NO_CLOCK)
+        trainer.step(batches)
         wait_for(device)
         return time.perf_counter() - began
 

@@ -3,8 +3,6 @@
 The five parts of every step are annotated by name; a DataLoader adds its own annotation. Between two events the
 profiler may be recording: it is started, stepped and stopped by its methods, and no context manager is open across a
 `yield`. Whoever pulls reports nothing during recorded steps, for that would stand in the trace.
-
-Whether the profiler can see what a GPU does: where its counters (CUPTI) are blocked, a trace has no kernels.
 """
 
 import gzip
@@ -13,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,9 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
-from eurosat_core.data.batches import Batch, BatchSource
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, TrainingError
+from eurosat_core.profiling.overview import MARK
 from eurosat_core.profiling.plan import (
     ProfileDone,
     ProfileEvent,
@@ -33,15 +31,11 @@ from eurosat_core.profiling.plan import (
     TraceDone,
     profile_problem,
 )
-from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
-from eurosat_core.training.sources import split_for, tile_source
-
-PARTS = ("eurosat.load", "eurosat.copy", "eurosat.forward", "eurosat.backward", "eurosat.update")
-"""The names under which the parts of every step stand in the trace, in their order."""
+from eurosat_core.training.sources import full_batches, source_to_copy_from, split_for
+from eurosat_core.training.step import Trainer
 
 # Nobody asks for events of earlier cycles here.
 warnings.filterwarnings("ignore", message="Warning: Profiler clears events at the end of each cycle")
@@ -111,29 +105,17 @@ class _Recorder:
 
     def __init__(self, config: TrainConfig, plan: ProfilePlan, tiles: TileSet) -> None:
         self._began = time.perf_counter()
-        self._config = config
         self._plan = plan
-        self._device = torch.device(config.device)
-        self._network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self._device)
-        if config.channels_last:
-            self._network = self._network.to(memory_format=torch.channels_last)
-        set_mode(self._network, config, training=True)
-        self._optimizer = make_optimizer(config, self._network)
-        self._dropout = DropoutState(config.seed, self._device)
-        # Whole tiles: a recipe that begins with smaller ones is profiled as it ends.
-        self._augmentation = Augmentation(replace(config, growing_sizes=False), plan.total_steps)
-        self._steps = 0
+        self._trainer = Trainer(config, tiles)
+        self._trainer.mode(training=True)
         split = split_for(config, tiles)
-        # A loader hands over tiles in the processor's memory, so that their copy to the device is a part of its own.
-        loads = replace(config, channels_last=False) if config.source == "loader" else config
-        place = torch.device("cpu") if config.source == "loader" else self._device
-        self._source = tile_source(loads, tiles, split, place)
-        self._batches = _full_batches(self._source, min(config.batch_size, len(split.train)))
+        self._source = source_to_copy_from(config, tiles, split)
+        self._batches = full_batches(self._source, min(config.batch_size, len(split.train)))
         self._cycles: list[CycleRecorded] = []
         self._closing = False
         self._failure: Exception | None = None  # of keeping a trace
         self._profile = profile(
-            activities=activities_for(self._device),
+            activities=activities_for(self._trainer.device),
             schedule=_schedule(plan),
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
@@ -144,34 +126,19 @@ class _Recorder:
         return time.perf_counter() - self._began
 
     def started(self) -> ProfileStarted:
-        counts = [(each.numel(), each.requires_grad) for each in self._network.parameters()]
+        parameters, trainable = self._trainer.parameters()
         return ProfileStarted(
             steps=self._plan.total_steps,
             cycles=self._plan.traces,
-            parameters=sum(count for count, _ in counts),
-            trainable_parameters=sum(count for count, trained in counts if trained),
-            device=self._config.device,
+            parameters=parameters,
+            trainable_parameters=trainable,
+            device=self._trainer.config.device,
             threads=torch.get_num_threads(),
         )
 
     def compute(self) -> None:
-        """One step of the training, part by part."""
-        load, copy, forward, backward, update = PARTS
-        with record_function(load):
-            batch = next(self._batches)
-        with record_function(copy):
-            batch = self._to_device(batch)
-        with record_function(forward):
-            batch = self._augmentation.view(batch, self._steps)
-            with self._dropout.drawing():
-                scores, loss = loss_of(self._network, batch, self._config)
-            loss = lowered(scores, loss, batch.labels, self._config)
-        with record_function(backward):
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-        with record_function(update):
-            self._optimizer.step()
-        self._steps += 1
+        """One step of the training, its parts annotated."""
+        self._trainer.step(self._batches, _annotated)
 
     def advance(self) -> CycleRecorded | None:
         """Tell the profiler that the step is over; what its cycle left, if it was the cycle's last."""
@@ -180,15 +147,6 @@ class _Recorder:
         if self._failure is not None:
             raise self._failure
         return self._cycles[-1] if len(self._cycles) > before else None
-
-    def _to_device(self, batch: Batch) -> Batch:
-        """As the training's loader does it; tiles that lie on the device already stay where they are."""
-        beside = self._config.pin_memory
-        layout = torch.channels_last if self._config.channels_last else torch.contiguous_format
-        return Batch(
-            batch.tiles.to(self._device, non_blocking=beside, memory_format=layout),
-            batch.labels.to(self._device, non_blocking=beside),
-        )
 
     def _keep_trace(self, finished: "profile") -> None:
         """Called by the profiler when it has stopped recording a cycle."""
@@ -213,6 +171,10 @@ class _Recorder:
         self._source.close()
 
 
+def _annotated(part: str) -> record_function:
+    return record_function(MARK + part)
+
+
 def activities_for(device: torch.device) -> list[ProfilerActivity]:
     """The CPU, and the device where the profiler can see it; Apple's GPUs it cannot."""
     seen = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
@@ -226,16 +188,6 @@ def _schedule(plan: ProfilePlan) -> Callable[[int], Any]:
             wait=plan.wait, warmup=plan.warmup, active=plan.active, repeat=plan.repeat
         )
     return made
-
-
-def _full_batches(source: BatchSource, size: int) -> Generator[Batch, None, None]:
-    """Batches of one size without end; an epoch's smaller last one would be a faster step than the others."""
-    epoch = 0
-    while True:
-        epoch += 1
-        for batch in source.train(epoch):
-            if len(batch.labels) == size:
-                yield batch
 
 
 def _exported(finished: "profile") -> bytes:

@@ -16,7 +16,8 @@ from eurosat_core.models.catalog import build_model, changed_baseline
 from eurosat_core.models.layers import format_network
 from eurosat_core.speed.result import Bottleneck, CellResult, Limits, Portion, Prediction, SweepResult, between
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.network import make_optimizer, set_mode
+from eurosat_core.training.network import set_mode
+from eurosat_core.training.step import make_optimizer
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,33 @@
-"""Batches for timed steps, so many for each turn, with nothing prepared outside it.
+"""The steps of one setting, ready to be timed turn by turn: its network, its tiles, and clocks for a step's parts.
 
-A DataLoader's workers go on preparing batches after the last one that was asked for, and would do so while another
-setting is timed. So each turn is a whole pass over just as many tiles as it takes: then the workers come to an end.
+A turn is a whole pass over just as many tiles as it takes: a DataLoader's workers would go on preparing batches after
+the last one that was asked for, while another setting is timed.
 
-Clocks for the parts of steps: they never make a device wait while it is timed.
-
-On a CPU the time is read between the parts. On a CUDA GPU events are put into its stream between them and read when
-the turn is over: what the GPU was waiting for then counts to the part in which it waited, and what it did beside
-something else counts nowhere twice. On other devices only a whole turn is timed.
-
-The steps of one setting, ready to be timed turn by turn: its network, its tiles, and what a training does with them.
-
-Network, step and sums are those of the training loop, so that what is timed is the work of a training.
+Clocks never make a device wait while it is timed. On a CPU the time is read between the parts. On a CUDA GPU events
+are put into its stream between them and read when the turn is over: what the GPU was waiting for then counts to the
+part in which it waited, and what it did beside something else counts nowhere twice. On other devices only a whole turn
+is timed.
 """
 
 import gc
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import pairwise
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, BatchSource
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.speed.verdict import PARTS, Turn
-from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Tally, wait_for
-from eurosat_core.training.network import loss_of, lowered, make_network, make_optimizer, set_mode
 from eurosat_core.training.problems import explained
-from eurosat_core.training.sources import split_for, tile_source
-from eurosat_core.training.threads import keep_freed_memory
+from eurosat_core.training.sources import full_batches, source_to_copy_from, split_for
+from eurosat_core.training.step import Trainer
 
 # More loader workers than cores are measured on purpose.
 warnings.filterwarnings("ignore", message="This DataLoader will create")
@@ -68,16 +61,14 @@ class Feed:
             part = Split(
                 _filled(self._split.train, passes[0] * size), _filled(self._split.validation, passes[1] * size)
             )
-            # Its tiles stay in the processor's memory, so that their way to the device is a part of its own.
-            loads = replace(self._config, channels_last=False)
-            self._source = tile_source(loads, self._tiles, part, torch.device("cpu"))
+            self._source = source_to_copy_from(self._config, self._tiles, part)
             self._passes = passes
         elif not self._is_loader and self._source is None:
             pool = max(size, min(len(self._split.train), _POOL))
-            judged = max(size, VALIDATION_BATCH)
-            part = Split(_filled(self._split.train, pool), _filled(self._split.validation, judged))
-            self._source = tile_source(self._config, self._tiles, part, torch.device(self._config.device))
-            self._endless = _full_batches(self._source, size)
+            validation_pool = max(size, VALIDATION_BATCH)
+            part = Split(_filled(self._split.train, pool), _filled(self._split.validation, validation_pool))
+            self._source = source_to_copy_from(self._config, self._tiles, part)
+            self._endless = full_batches(self._source, size)
 
     def train(self, number: int) -> Iterator[Batch]:
         """The training batches of a turn (number: of its round); endless where nothing is prepared ahead."""
@@ -109,53 +100,45 @@ def _filled(part: Tensor, tiles: int) -> Tensor:
     return part[torch.arange(tiles) % len(part)]
 
 
-def _full_batches(source: BatchSource, size: int) -> Iterator[Batch]:
-    epoch = 0
-    while True:
-        epoch += 1
-        yield from (each for each in source.train(epoch) if len(each.labels) == size)
-
-
 def _round_and_round(source: BatchSource) -> Iterator[Batch]:
     while True:
         yield from source.validation()
 
 
-class Clock(Protocol):
-    """Times the stretches between its marks."""
+class Clock:
+    """Times the stretches between its marks. Handed to `Trainer.step`, it sets one at the end of every part.
+
+    This one is for devices with no clock of their own: the time from synchronised to synchronised.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._began = 0.0
 
     def start(self) -> None:
         """Wait for the device, forget earlier marks, and set the first one."""
-        ...
+        wait_for(self.device)
+        self._began = time.perf_counter()
 
     def mark(self) -> None:
         """A part ends here, and the next one begins."""
-        ...
 
     def stop(self) -> tuple[float, list[float] | None]:
         """Wait for the device; seconds from the first mark to the last, and of every stretch between two (or None)."""
-        ...
+        wait_for(self.device)
+        return time.perf_counter() - self._began, None
+
+    def __call__(self, _part: str) -> "Clock":
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_error: object) -> None:
+        self.mark()
 
 
-class _NoClock:
-    """For steps that are not timed."""
-
-    def start(self) -> None: ...
-
-    def mark(self) -> None: ...
-
-    def stop(self) -> tuple[float, list[float] | None]:
-        return 0.0, None
-
-
-NO_CLOCK: Clock = _NoClock()
-
-
-class _HostClock:
+class _HostClock(Clock):
     """What is computed on the CPU is done when its call returns."""
-
-    def __init__(self) -> None:
-        self._marks: list[float] = []
 
     def start(self) -> None:
         self._marks = [time.perf_counter()]
@@ -164,58 +147,32 @@ class _HostClock:
         self._marks.append(time.perf_counter())
 
     def stop(self) -> tuple[float, list[float] | None]:
-        stretches = [after - before for before, after in zip(self._marks, self._marks[1:], strict=False)]
-        return self._marks[-1] - self._marks[0], stretches
+        return self._marks[-1] - self._marks[0], [after - before for before, after in pairwise(self._marks)]
 
 
-class _CudaClock:
+class _CudaClock(Clock):
     """Events in the stream of a CUDA GPU."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._events: list[torch.cuda.Event] = []
-
     def start(self) -> None:
-        wait_for(self._device)
-        self._events = []
+        wait_for(self.device)
+        self._events: list[torch.cuda.Event] = []
         self.mark()
 
     def mark(self) -> None:
         event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self._device))
+        event.record(torch.cuda.current_stream(self.device))
         self._events.append(event)
 
     def stop(self) -> tuple[float, list[float] | None]:
-        wait_for(self._device)
-        pairs = zip(self._events, self._events[1:], strict=False)
-        stretches = [before.elapsed_time(after) / 1000 for before, after in pairs]
+        wait_for(self.device)
+        stretches = [before.elapsed_time(after) / 1000 for before, after in pairwise(self._events)]
         return sum(stretches), stretches
-
-
-class _WholeClock:
-    """Any other accelerator: the time from synchronised to synchronised."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._began = 0.0
-
-    def start(self) -> None:
-        wait_for(self._device)
-        self._began = time.perf_counter()
-
-    def mark(self) -> None:
-        pass
-
-    def stop(self) -> tuple[float, list[float] | None]:
-        wait_for(self._device)
-        return time.perf_counter() - self._began, None
 
 
 def clock_for(device: torch.device) -> Clock:
     """The clock for what is computed on this device."""
-    if device.type == "cpu":
-        return _HostClock()
-    return _CudaClock(device) if device.type == "cuda" else _WholeClock(device)
+    kinds = {"cpu": _HostClock, "cuda": _CudaClock}
+    return kinds.get(device.type, Clock)(device)
 
 
 _IN_TURN = 2  # untimed steps at the beginning of a turn: caches hold what another setting left there
@@ -251,66 +208,6 @@ class Stepper(Protocol):
     def close(self) -> None:
         """Let go of the network and of what feeds it."""
         ...
-
-
-class Trainer:
-    """A network, its optimizer, and one step of training or validation, with marks of a clock between its parts.
-
-    network: in place of the one that a training would begin with.
-    """
-
-    def __init__(self, config: TrainConfig, tiles: TileSet, network: nn.Module | None = None) -> None:
-        keep_freed_memory()
-        self.config = config
-        self.device = torch.device(config.device)
-        network = network or make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
-        self.network: nn.Module = network.to(memory_format=torch.channels_last) if config.channels_last else network
-        self.optimizer = make_optimizer(config, self.network)
-        self._dropout = DropoutState(config.seed, self.device)
-        self._augmentation = Augmentation(config, 1)
-        self._steps = 0
-        self._tally = Tally.on(self.device)
-
-    def mode(self, *, training: bool) -> None:
-        """Training or evaluation mode, as a training has it."""
-        set_mode(self.network, self.config, training=training)
-
-    def step(self, batches: Iterator[Batch], clock: Clock) -> int:
-        """One training step; how many tiles it had."""
-        batch = next(batches)
-        clock.mark()
-        batch = self._on_device(batch)
-        clock.mark()
-        batch = self._augmentation.view(batch, self._steps)
-        with self._dropout.drawing():
-            scores, loss = loss_of(self.network, batch, self.config)
-        self._tally.add(loss, scores, batch.labels)
-        learned = lowered(scores, loss, batch.labels, self.config)
-        clock.mark()
-        self.optimizer.zero_grad(set_to_none=True)
-        learned.backward()
-        clock.mark()
-        self.optimizer.step()
-        clock.mark()
-        self._steps += 1
-        return len(batch.labels)
-
-    def validation_step(self, batches: Iterator[Batch]) -> int:
-        """One validation step; how many tiles it had."""
-        batch = self._on_device(next(batches))
-        with torch.no_grad():
-            scores, loss = loss_of(self.network, batch, self.config)
-        self._tally.add(loss, scores, batch.labels)
-        return len(batch.labels)
-
-    def _on_device(self, batch: Batch) -> Batch:
-        """As the training's loader does it; tiles that lie on the device already stay where they are."""
-        beside = self.config.pin_memory
-        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
-        return Batch(
-            batch.tiles.to(self.device, non_blocking=beside, memory_format=layout),
-            batch.labels.to(self.device, non_blocking=beside),
-        )
 
 
 class TimedSteps:
@@ -367,13 +264,12 @@ class TimedSteps:
     def _timed(self, number: int, warm: int | None = None) -> Turn:
         trainer, feed = self._parts()
         trainer.mode(training=True)
-        batches = feed.train(number)
+        batches, tally, tiles = feed.train(number), Tally.on(trainer.device), 0
         for _ in range(self._in_turn + feed.ahead if warm is None else warm):
-            trainer.step(batches, NO_CLOCK)
-        tiles = 0
+            trainer.step(batches, tally=tally)
         self._clock.start()
         for _ in range(self._counts[0]):
-            tiles = trainer.step(batches, self._clock)
+            tiles = trainer.step(batches, self._clock, tally)
         seconds, stretches = self._clock.stop()
         feed.finish(batches)
         return Turn(self._counts[0], tiles, seconds, _by_part(stretches))
@@ -382,17 +278,17 @@ class TimedSteps:
         trainer, feed = self._parts()
         with explained(self._config):
             trainer.mode(training=False)
-            batches = feed.validation()
+            batches, tally = feed.validation(), Tally.on(trainer.device)
             for _ in range(self._in_turn + feed.ahead):
-                trainer.validation_step(batches)
-            tiles = 0
+                trainer.validate(trainer.on_device(next(batches)), tally)
+            tally.tiles = 0
             self._clock.start()
             for _ in range(self._counts[1]):
-                tiles = trainer.validation_step(batches)
+                trainer.validate(trainer.on_device(next(batches)), tally)
             self._clock.mark()
             seconds, _ = self._clock.stop()
             feed.finish(batches)
-        return Turn(self._counts[1], tiles, seconds)
+        return Turn(self._counts[1], tally.tiles // self._counts[1], seconds)
 
     def _parts(self) -> tuple[Trainer, Feed]:
         assert self._trainer is not None and self._feed is not None, "prepare comes first"

@@ -1,13 +1,12 @@
-"""The time to an accuracy: a short training, judged now and then on some validation tiles, until it is good enough.
-
-Judging stands outside the clock, and happens after a number of tiles, not of seconds: so on a CPU the same training is
-found good enough after the same step every time, and only how long its steps take differs.
-
-Settings measured against each other, as a generator of events: stopped at any time, it keeps what was measured.
+"""Settings measured against each other, as a generator of events: stopped at any time, it keeps what was measured.
 
 The cells of a plan take turns, round by round, every other round in the opposite order: what disturbs the machine, or
 makes it slower as it grows warm, then disturbs all of them alike. Warm-up stands apart, and the time is bounded: the
 turns are as long as the seconds of the plan allow.
+
+The time to an accuracy is that of a short training, validated on some tiles now and then until it is good enough.
+Validation does not count, and comes after a number of tiles, not of seconds: so on a CPU the same training is good
+enough after the same step every time, and only how long its steps take differs.
 """
 
 import time
@@ -32,15 +31,16 @@ from eurosat_core.speed.plan import (
 from eurosat_core.speed.prediction import predict_step, step_operations
 from eurosat_core.speed.result import CellResult, Limits, SweepResult
 from eurosat_core.speed.roofline import measure_limits
-from eurosat_core.speed.steps import NO_CLOCK, Stepper, TimedSteps, Trainer
+from eurosat_core.speed.steps import Stepper, TimedSteps
 from eurosat_core.speed.verdict import Learning
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import wait_for
-from eurosat_core.training.network import evaluation_batches, scores_of, without_lone_tile
+from eurosat_core.training.evaluation import Tally, wait_for
+from eurosat_core.training.network import evaluation_batches
 from eurosat_core.training.problems import DeviceError, explained
 from eurosat_core.training.sources import split_for, tile_source
+from eurosat_core.training.step import Trainer, drop_singleton_batch
 
-JUDGED_TILES = 1000
+VALIDATION_TILES = 1000
 _EVERY_TILES = 1000  # trained on between two looks
 
 
@@ -53,7 +53,7 @@ def learn(
     keep: Callable[[Learning], None],
     since: Callable[[], float],
 ) -> Generator[Learned, None, None]:
-    """Train until `target` of the judged tiles are named correctly, for at most `seconds`, the judging included.
+    """Train until `target` of some validation tiles are named correctly, for at most `seconds`, validation included.
 
     keep: called with how far it is after every look. since: seconds since the measurement began, for the events.
     Raises `TrainingError` and `DataError` with a sentence.
@@ -69,7 +69,7 @@ def learn(
                 accuracy = attempt.accuracy()
             points.append((attempt.seconds, accuracy))
             reached = accuracy >= target
-            keep(Learning(target, reached, attempt.seconds, attempt.tiles, attempt.judged_tiles, tuple(points)))
+            keep(Learning(target, reached, attempt.seconds, attempt.tiles, attempt.validation_tiles, tuple(points)))
             yield Learned(cell, since(), accuracy, attempt.seconds)
             if reached:
                 return
@@ -87,10 +87,10 @@ class _Attempt:
         split = split_for(config, tiles)
         self._source = tile_source(config, tiles, split, self._device)
         self._batches = self._epochs()
-        chosen = torch.randperm(len(split.validation), generator=torch.Generator().manual_seed(config.seed))
-        judged = split.validation[chosen[:JUDGED_TILES]]
-        self._judged = list(evaluation_batches(config, tiles, judged))
-        self.judged_tiles = len(judged)
+        order = torch.randperm(len(split.validation), generator=torch.Generator().manual_seed(config.seed))
+        chosen = split.validation[order[:VALIDATION_TILES]]
+        self._validation = list(evaluation_batches(config, tiles, chosen))
+        self.validation_tiles = len(chosen)
         self.seconds = 0.0
         self.tiles = 0
 
@@ -98,28 +98,25 @@ class _Attempt:
         epoch = 0
         while True:
             epoch += 1
-            yield from without_lone_tile(self._source.train(epoch), self._trainer.network, self._config)
+            yield from drop_singleton_batch(self._source.train(epoch), self._trainer.network, self._config)
 
     def train(self, tiles: int, seconds: float) -> None:
         """On so many tiles more (whole batches), unless the seconds are over before."""
         self._trainer.mode(training=True)
         began, until = time.perf_counter(), self.tiles + tiles
+        tally = Tally.on(self._device)  # what a training counts, this one counts
         while self.tiles < until and time.perf_counter() - began < seconds:
-            self.tiles += self._trainer.step(self._batches, NO_CLOCK)
+            self.tiles += self._trainer.step(self._batches, tally=tally)
         wait_for(self._device)
         self.seconds += time.perf_counter() - began
 
     def accuracy(self) -> float:
-        """The share of the judged tiles that are named correctly now."""
+        """The share of the chosen validation tiles that are named correctly now."""
         self._trainer.mode(training=False)
-        right = 0
-        with torch.no_grad():
-            for batch in self._judged:
-                layout = torch.channels_last if self._config.channels_last else torch.contiguous_format
-                tiles = batch.tiles.to(self._device, memory_format=layout)
-                said = scores_of(self._trainer.network, tiles, self._config.precision).argmax(1)
-                right += int((said.cpu() == batch.labels).sum())
-        return right / self.judged_tiles
+        tally = Tally.on(self._device)
+        for batch in self._validation:
+            self._trainer.validate(self._trainer.on_device(batch), tally)
+        return tally.means()[1]
 
     def close(self) -> None:
         self._source.close()

@@ -1,8 +1,7 @@
-"""New views of the same tiles, made on the tiles' own device between the source and the network.
+"""What chance does to a batch, the same for the same seed: new views of its tiles, and what dropout draws.
 
-A satellite tile has no up and no left: turned or mirrored it is as likely to be seen, and its class is the same.
-
-What dropout draws, the same for the same seed.
+Views are made on the tiles' own device, between the source and the network. A satellite tile has no up and no left:
+turned or mirrored it is as likely to be seen, and its class is the same.
 """
 
 from collections.abc import Iterator
@@ -86,16 +85,17 @@ def side_at(share: float) -> int | None:
 class Augmentation:
     """What a training does to every batch before its network sees it; the same for the same seed and step."""
 
-    def __init__(self, config: TrainConfig, steps: int) -> None:
+    def __init__(self, config: TrainConfig, steps: int | None) -> None:
+        """steps: of the whole training, over which sizes grow; None where no end is known, so that they are whole."""
         self._config = config
-        self._steps = max(steps, 1)
+        self._steps = steps if config.growing_sizes else None
         # Of all tiles' channels, in the units that this model's tiles come in.
         self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 
     def view(self, batch: Batch, step: int) -> Batch:
         """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
         tiles, shift = batch.tiles, self._config.shift
-        side = side_at(step / self._steps) if self._config.growing_sizes else None
+        side = side_at(step / self._steps) if self._steps else None
         if side is not None and side < tiles.shape[-1]:
             shift = shift * side // tiles.shape[-1]
             # Half a side is the mean of 2×2 pixels; 48 of 64 is near enough without a filter, in a quarter of its time.

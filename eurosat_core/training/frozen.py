@@ -219,7 +219,7 @@ def _bytes_in(folder: Path) -> int:
 class FeatureSource:
     """Batches of features in place of tiles, in the order in which `MemorySource` would give the tiles.
 
-    still: layers between the features and what learns, which change nothing but by dropout. What they make of the
+    fixed_head: layers between the features and what learns, which change nothing but by dropout. What they make of the
     validation part is then the same in every epoch, so it is computed once, and validation batches hold that (VGG11-BN:
     a fifth of each epoch's time).
     """
@@ -233,7 +233,7 @@ class FeatureSource:
         *,
         batch_size: int,
         seed: int,
-        still: Callable[[Tensor], Tensor] | None = None,
+        fixed_head: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._device = device
         self._batch_size = batch_size
@@ -243,7 +243,7 @@ class FeatureSource:
         self._labels = {name: labels[part].to(device) for name, part in self._parts.items()}
         self._all = values
         self._on_device: dict[str, Tensor] = {}
-        self._still = still
+        self._fixed_head = fixed_head
         self._judged: list[Batch] = []
 
     def train(self, epoch: int) -> Iterator[Batch]:
@@ -251,17 +251,17 @@ class FeatureSource:
 
     def validation(self) -> Iterator[Batch]:
         batches = self._batches("validation", torch.arange(len(self._parts["validation"])), self._validation_batch)
-        return batches if self._still is None else self._judge(batches, self._still)
+        return batches if self._fixed_head is None else self._judge(batches, self._fixed_head)
 
-    def _judge(self, batches: Iterator[Batch], still: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
-        """What `still` makes of the validation batches: computed on the first way through."""
+    def _judge(self, batches: Iterator[Batch], fixed_head: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
+        """What `fixed_head` makes of the validation batches: computed on the first way through."""
         if self._judged:
             yield from self._judged
             return
         done = []
         for batch in batches:
             with torch.no_grad():
-                done.append(Batch(still(batch.tiles), batch.labels))
+                done.append(Batch(fixed_head(batch.tiles), batch.labels))
             yield done[-1]
         self._judged = done
 
@@ -274,9 +274,7 @@ class FeatureSource:
 
     def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
         part, labels = self._parts[name], self._labels[name]
-        resident = (
-            self._device.type != "cpu"
-        )  # on a GPU they lie on the device, on a CPU they are indexed where they are
+        resident = self._device.type != "cpu"  # on a GPU; on a CPU they are indexed where they are
         if resident and name not in self._on_device:
             self._on_device[name] = self._all[part].to(self._device)
         for chosen in order.split(size):

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from eurosat_core.data.batches import Batch, BatchSource
+from eurosat_core.data.batches import BatchSource
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.models.pretrained import learning_layer, trained_part
-from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions, Tally, memory_bytes
 from eurosat_core.training.events import (
@@ -31,22 +30,12 @@ from eurosat_core.training.events import (
     ThreadsChanged,
 )
 from eurosat_core.training.frozen import FeatureCache
-from eurosat_core.training.network import (
-    kept_tensors,
-    loss_of,
-    lowered,
-    make_network,
-    make_optimizer,
-    make_schedule,
-    preprocessing_for,
-    scores_of,
-    set_mode,
-    without_lone_tile,
-)
+from eurosat_core.training.network import kept_tensors, preprocessing_for, scores_of
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import feature_source, split_for, tile_source
-from eurosat_core.training.threads import ThreadGovernor, keep_freed_memory
+from eurosat_core.training.step import Trainer, drop_singleton_batch
+from eurosat_core.training.threads import ThreadGovernor
 
 REPORT_SECONDS = 0.1
 
@@ -93,42 +82,41 @@ class _Loop:
 
     def __init__(self, config: TrainConfig, tiles: TileSet, governor: ThreadGovernor | None) -> None:
         self.config = config
-        self.device = torch.device(config.device)
         self.governor = governor
-        keep_freed_memory()
         self.clock = _Clock()
         self.split = split_for(config, tiles)
         self.labels = tiles.labels
-        self.network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
-        if config.channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(config, self.network)
-        steps = config.epochs * -(-len(self.split.train) // config.batch_size)
-        self.schedule = make_schedule(config, self.optimizer, steps)
-        self.augmentation = Augmentation(config, steps)
-        self._steps_taken = 0
-        self.computed: nn.Module = self.network  # what a training step computes
-        self.judged: nn.Module = self.network  # and what one of validation does
+        self.trainer = Trainer(config, tiles, steps=config.epochs * self.steps_per_epoch)
+        self.device = self.trainer.device
         self.features: FeatureCache | None = None
         if config.source == "features":
-            self.features = self._frozen(tiles)
-            self.computed = trained_part(self.network)
-            still, self.judged = learning_layer(self.network)
-            judge = partial(scores_of, still, precision=config.precision) if still is not None else None
-            self.source: BatchSource = feature_source(config, self.features, tiles, self.split, self.device, judge)
+            self.source: BatchSource = self._feature_source(tiles)
         else:
             self.source = tile_source(config, tiles, self.split, self.device)
-        self._dropout = DropoutState(config.seed, self.device)
         self._last_report = (0.0, 0)  # seconds, tiles since the training began
         self._tiles_done = 0
         self._scores: list[Tensor] = []
 
-    def _frozen(self, tiles: TileSet) -> FeatureCache:
-        split = self.split
-        numbers = torch.cat([split.train, split.validation, split.test])
-        set_mode(self.network, self.config, training=False)
-        preprocessing = preprocessing_for(self.config.model, channels_last=True)
-        return FeatureCache(self.config, tiles, self.network, self.device, preprocessing, numbers)
+    def _feature_source(self, tiles: TileSet) -> BatchSource:
+        """Batches of the frozen part's outputs; from now on the trainer computes what comes after it."""
+        config, trainer, split = self.config, self.trainer, self.split
+        trainer.mode(training=False)
+        self.features = FeatureCache(
+            config,
+            tiles,
+            trainer.network,
+            self.device,
+            preprocessing_for(config.model, channels_last=True),
+            torch.cat([split.train, split.validation, split.test]),
+        )
+        trainer.train_network = trained_part(trainer.network)
+        fixed, trainer.eval_network = learning_layer(trainer.network)
+        fixed_head = partial(scores_of, fixed, precision=config.precision) if fixed is not None else None
+        return feature_source(config, self.features, tiles, split, self.device, fixed_head)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.split.train) // self.config.batch_size)
 
     def fill_features(self) -> Generator[FeaturesDone | ThreadsChanged, float | None, None]:
         """Compute the frozen part of the tiles whose outputs are not known yet, an event when one is due."""
@@ -151,50 +139,33 @@ class _Loop:
     def started(self) -> Started:
         if self.governor is not None:
             self.governor.look()
-        counts = [(each.numel(), each.requires_grad) for each in self.network.parameters()]
+        parameters, trainable = self.trainer.parameters()
         return Started(
             epochs=self.config.epochs,
-            steps_per_epoch=-(-len(self.split.train) // self.config.batch_size),
+            steps_per_epoch=self.steps_per_epoch,
             validation_steps=self.source.validation_steps,
             train_tiles=len(self.split.train),
             validation_tiles=len(self.split.validation),
-            parameters=sum(count for count, _ in counts),
-            trainable_parameters=sum(count for count, trained in counts if trained),
+            parameters=parameters,
+            trainable_parameters=trainable,
             device=self.config.device,
             threads=torch.get_num_threads(),
         )
 
-    def train_step(self, batch: Batch, tally: Tally) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        batch = self.augmentation.view(batch, self._steps_taken)
-        with self._dropout.drawing():
-            scores, loss = loss_of(self.computed, batch, self.config)
-        lowered(scores, loss, batch.labels, self.config).backward()
-        self.optimizer.step()
-        self._steps_taken += 1
-        if self.schedule is not None:
-            self.schedule.step()
-        tally.add(loss, scores, batch.labels)
-        return loss
-
-    def validation_step(self, batch: Batch, tally: Tally) -> Tensor:
-        with torch.no_grad():
-            scores, loss = loss_of(self.judged, batch, self.config)
-        self._scores.append(scores)
-        tally.add(loss, scores, batch.labels)
-        return loss
-
     def phase(self, name: Phase, epoch: int, tally: Tally) -> Generator[StepDone | ThreadsChanged, float | None, None]:
         """One pass over one part of the split, an event for every step."""
-        training = name == "train"
-        set_mode(self.network, self.config, training=training)
+        trainer, training = self.trainer, name == "train"
+        trainer.mode(training=training)
         batches = self.source.train(epoch) if training else self.source.validation()
         if training:
-            batches = without_lone_tile(batches, self.network, self.config)
-        step_once = self.train_step if training else self.validation_step
+            batches = drop_singleton_batch(batches, trainer.network, self.config)
         self._last_report = (self.clock.seconds(), self._tiles_done)  # what lies between two phases is no training
         for step, batch in enumerate(batches, 1):
-            loss = step_once(batch, tally)
+            if training:
+                loss = trainer.learn(batch, tally=tally)
+            else:
+                scores, loss = trainer.validate(batch, tally)
+                self._scores.append(scores)
             self._tiles_done += len(batch.labels)
             self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))
             yield from self.other_threads()
@@ -221,9 +192,10 @@ class _Loop:
         """What the network says about the sealed test part, one pass over it; None without such a part."""
         if not len(self.split.test):
             return None
-        self.network.eval()
+        self.trainer.mode(training=False)
+        network, precision = self.trainer.train_network, self.config.precision
         with torch.no_grad():
-            scores = [scores_of(self.computed, each.tiles, self.config.precision) for each in self.source.test()]
+            scores = [scores_of(network, each.tiles, precision) for each in self.source.test()]
         return self._answers(self.split.test, torch.cat(scores))
 
     def _answers(self, tiles: Tensor, scores: Tensor) -> Predictions:
@@ -234,7 +206,7 @@ class _Loop:
         """A copy of what has to be kept on the CPU, in torch's usual memory order."""
         return {
             name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, value in kept_tensors(self.network, self.config).items()
+            for name, value in kept_tensors(self.trainer.network, self.config).items()
         }
 
 
@@ -242,8 +214,8 @@ def finite(loss: float, epoch: int, step: int) -> float:
     """`loss` itself, if it is a number that can be learned from. Raises `TrainingError` with what to try."""
     if loss != loss or loss in (float("inf"), float("-inf")):
         raise TrainingError(
-            f"The loss stopped being a number in epoch {epoch}, step {step}: the steps were too large and "
-            "the weights ran away. Try a tenth of the learning rate."
+            f"The loss stopped being a number in epoch {epoch}, step {step}: the steps were too large, and training "
+            "diverged. Try a tenth of the learning rate."
         )
     return loss
 
@@ -256,11 +228,15 @@ def train(
 ) -> Pull:
     """Train as `config` says, telling every step, epoch and the end as events.
 
-    keep: called at the end of every epoch with its checkpoint, before the epoch's event. Closing the
-    generator stops the training; what `keep` got last is then its result. governor: chooses the CPU threads while it
-    trains; without one they stay as they are. Raises `TrainingError` with what to
-    try when memory runs out, the loss is no number, or the device fails; `ConfigError` and `DataError` before
-    the first step.
+    Closing the generator stops the training; what `keep` got last is then its result.
+
+    Args:
+        keep: called at the end of every epoch with its checkpoint, before the epoch's event.
+        governor: chooses the CPU threads while it trains; without one they stay as they are.
+
+    Raises:
+        TrainingError: with what to try when memory runs out, the loss is no number, or the device fails.
+        ConfigError, DataError: before the first step.
     """
     config.checked()
     with explained(config):
@@ -287,10 +263,10 @@ def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
         last_step = -(-learned.tiles // loop.config.batch_size)
         finite(train_loss, epoch, last_step)
         turned = clock.seconds()
-        judged = Tally.on(loop.device)
-        yield from loop.phase("validation", epoch, judged)
-        val_loss, val_accuracy = judged.means()
-        finite(val_loss, epoch, last_step)  # the last step may be the one that ran away
+        validated = Tally.on(loop.device)
+        yield from loop.phase("validation", epoch, validated)
+        val_loss, val_accuracy = validated.means()
+        finite(val_loss, epoch, last_step)  # the last step may be the one that diverged
         ended = clock.seconds()
         if keep is not None:
             last = epoch == loop.config.epochs
@@ -316,11 +292,11 @@ def _epochs(loop: _Loop, keep: Callable[[Checkpoint], None] | None) -> Pull:
 
 def _guarded(events: Pull, config: TrainConfig) -> Pull:
     """The same events; an error raised between two of them is explained, nothing is open while one is out."""
-    held: float | None = None
+    paused: float | None = None
     while True:
         try:
             with explained(config):
-                event = events.send(held)
+                event = events.send(paused)
         except StopIteration:
             return
-        held = yield event
+        paused = yield event

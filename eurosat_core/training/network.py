@@ -1,11 +1,10 @@
-"""A network ready to be trained or asked: made, fed as the catalog says, run in the precision asked for."""
+"""A network made from a config, fed as the catalog says, and run in the precision asked for."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
 from eurosat_core.data.tile_cache import TileSet
@@ -14,7 +13,7 @@ from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
 from eurosat_core.settings import load_settings
 from eurosat_core.training.augmentation import in_every_symmetry
-from eurosat_core.training.config import TrainConfig, rate_share
+from eurosat_core.training.config import TrainConfig
 
 
 def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
@@ -70,18 +69,6 @@ def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None
         norms_in_evaluation_mode(network)
 
 
-def without_lone_tile(batches: Iterator[Batch], network: nn.Module, config: TrainConfig) -> Iterator[Batch]:
-    """An epoch's training batches; without a last tile left over alone when BatchNorm has nothing to compare it with.
-
-    network: in training mode, in which frozen BatchNorm layers compare nothing. Where every batch is one tile, those
-    that train compare its pixels.
-    """
-    compares = any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d) and each.training for each in network.modules())
-    if config.batch_size == 1 or not compares:
-        return batches
-    return (batch for at, batch in enumerate(batches) if not at or len(batch.labels) > 1)
-
-
 def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
     """What a run has to keep: all tensors, or of a network with a frozen part those that are not in it.
 
@@ -93,32 +80,6 @@ def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
     trained = {name for name, each in network.named_parameters() if each.requires_grad}
     drifting = set() if config.frozen_norms else {name for name, _ in network.named_buffers()}
     return {name: value for name, value in state.items() if name in trained | drifting}
-
-
-def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer asked for, over the parameters that are trained."""
-    trained = [each for each in network.parameters() if each.requires_grad]
-    rate, decay = config.learning_rate, config.weight_decay
-    match config.optimizer:
-        case "adam":
-            return torch.optim.Adam(trained, lr=rate, weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
-        case "adagrad":
-            return torch.optim.Adagrad(trained, lr=rate, weight_decay=decay)
-        case _:
-            return torch.optim.SGD(
-                trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov
-            )
-
-
-def make_schedule(
-    config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
-    """What changes the learning rate after each of so many steps; None when it stays."""
-    if config.schedule == "constant":
-        return None
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config.schedule, step, steps))
 
 
 def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
@@ -133,22 +94,6 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"the precision is still '{precision}': training.precision fills in what it is here")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-
-
-def loss_of(network: nn.Module, batch: Batch, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Scores [B, classes] and the mean cross-entropy of one batch."""
-    scores = scores_of(network, batch.tiles, config.precision)
-    return scores, functional.cross_entropy(scores, batch.labels)
-
-
-def lowered(scores: Tensor, loss: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
-    """What the optimizer lowers: the loss itself, or with smoothed labels another one.
-
-    What is shown stays the plain cross-entropy, so that training and validation can be compared.
-    """
-    if not config.label_smoothing:
-        return loss
-    return functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
 
 
 def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> Iterator[Batch]:

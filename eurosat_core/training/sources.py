@@ -1,11 +1,13 @@
 """Which tiles a training learns from and is judged on, and how they come to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from itertools import count
 
 import torch
 from torch import Tensor
 
-from eurosat_core.data.batches import BatchSource, LoaderSource, MemorySource
+from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
 from eurosat_core.data.splits import Split, make_place_split, make_split, parts_of
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
@@ -55,18 +57,40 @@ def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch
     )
 
 
+def source_to_copy_from(config: TrainConfig, tiles: TileSet, split: Split) -> BatchSource:
+    """As `tile_source` on the config's device, but for `Trainer.step`, in which the copy is a part of its own.
+
+    So a loader hands its tiles over in the processor's memory. Those from memory lie on the device beforehand.
+    """
+    if config.source == "loader":
+        return tile_source(replace(config, channels_last=False), tiles, split, torch.device("cpu"))
+    return tile_source(config, tiles, split, torch.device(config.device))
+
+
+def full_batches(source: BatchSource, size: int) -> Generator[Batch, None, None]:
+    """Training batches of one size without end; an epoch's smaller last one would be a faster step than the others."""
+    for epoch in count(1):
+        yield from (each for each in source.train(epoch) if len(each.labels) == size)
+
+
 def feature_source(
     config: TrainConfig,
     features: FeatureCache,
     tiles: TileSet,
     split: Split,
     device: torch.device,
-    still: Callable[[Tensor], Tensor] | None = None,
+    fixed_head: Callable[[Tensor], Tensor] | None = None,
 ) -> BatchSource:
     """Outputs of the frozen part in place of the tiles; they are read when the first batch is asked for.
 
-    still: as `FeatureSource` takes it.
+    fixed_head: as `FeatureSource` takes it.
     """
     return FeatureSource(
-        features.values, tiles.labels, split, device, batch_size=config.batch_size, seed=config.seed, still=still
+        features.values,
+        tiles.labels,
+        split,
+        device,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        fixed_head=fixed_head,
     )

@@ -194,7 +194,7 @@ class _Steps:
     def __init__(self, *late: int) -> None:
         self.now, self.taken, self.late = 0.0, 0, late
 
-    def step(self, batches: Any, _clock: Any) -> None:
+    def step(self, batches: Any) -> None:
         self.taken += 1
         self.now += 1.0 if self.taken in self.late else 0.001 * len(next(batches).labels)
 

@@ -14,7 +14,6 @@ from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.estimate import estimate_profile
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
 from eurosat_core.lab.profile import OPERATORS_FILE
-from eurosat_core.profiling import record as record_module
 from eurosat_core.profiling.plan import (
     ProfileDone,
     ProfileEvent,
@@ -27,6 +26,7 @@ from eurosat_core.profiling.plan import (
 from eurosat_core.runs.history import History, ProfileHistory, event_from_dict, progress, seconds_left
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
+from eurosat_core.training import step as step_module
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import event_to_dict
 
@@ -77,7 +77,7 @@ def test_nothing_is_told_while_steps_are_recorded(small_tiles: TileSet) -> None:
 def test_stopped_on_the_way(
     small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, after: int, cycles: int, words: str
 ) -> None:
-    control, steps, real = Control(), 0, record_module.loss_of
+    control, steps, real = Control(), 0, step_module.loss_of
 
     def stopping(*arguments: Any) -> Any:
         nonlocal steps
@@ -86,7 +86,7 @@ def test_stopped_on_the_way(
             control.command("stop")
         return real(*arguments)
 
-    monkeypatch.setattr(record_module, "loss_of", stopping)
+    monkeypatch.setattr(step_module, "loss_of", stopping)
     result = run_job(job_for(small_tiles, replace(PLAN, repeat=10)), lambda _events: None, control)
     assert result.state == "cancelled" and words in result.message
     assert sum(name.startswith("trace_") for name in result.files) == cycles

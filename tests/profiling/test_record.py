@@ -16,7 +16,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, DataError, TrainingError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.operators import operator_table
-from eurosat_core.profiling.overview import overview_of
+from eurosat_core.profiling.overview import MARK, overview_of
 from eurosat_core.profiling.plan import (
     ProfileDone,
     ProfileEvent,
@@ -26,10 +26,13 @@ from eurosat_core.profiling.plan import (
     TraceDone,
     profile_config,
 )
-from eurosat_core.profiling.record import PARTS, CycleRecorded, Pull, record, trace_file
+from eurosat_core.profiling.record import CycleRecorded, Pull, record, trace_file
 from eurosat_core.profiling.trace import read_trace
+from eurosat_core.speed.verdict import PARTS as STEP_PARTS
+from eurosat_core.training import step as step_module
 from eurosat_core.training.config import TrainConfig
 
+PARTS = tuple(MARK + part for part in STEP_PARTS)
 LOADER = profile_config("baseline", workers=0)
 SHORT = ProfilePlan(wait=0, warmup=1, active=2, repeat=2)
 
@@ -189,16 +192,14 @@ def test_no_event_comes_between_a_steps_end_and_the_next_ones_recording(small_ti
 
 def test_it_trains_as_it_records(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
     losses: list[float] = []
-    from eurosat_core.profiling import record as module
-
-    real = module.loss_of
+    real = step_module.loss_of
 
     def noting(*arguments: Any) -> Any:
         scores, loss = real(*arguments)
         losses.append(loss.item())
         return scores, loss
 
-    monkeypatch.setattr(module, "loss_of", noting)
+    monkeypatch.setattr(step_module, "loss_of", noting)
     recorded(small_tiles, profile_config("baseline", "fast"), ProfilePlan(active=5, memory=False))
     assert sum(losses[-4:]) < sum(losses[:4])
 
@@ -225,7 +226,7 @@ def test_nothing_lives_on(small_tiles: TileSet, stopped: bool) -> None:
 def next_network(events: Pull) -> torch.nn.Module:
     """The network of a profile that has just been started."""
     next(events)
-    return events.gi_frame.f_locals["recorder"]._network  # type: ignore[no-any-return]
+    return events.gi_frame.f_locals["recorder"]._trainer.network  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("warmup", [0, 1])
@@ -259,10 +260,8 @@ def test_tiles_that_cannot_be_split_so(small_tiles: TileSet) -> None:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
     """Raised by the third step, if there is one."""
-    from eurosat_core.profiling import record as module
-
     errors: list[BaseException] = []
-    real, done = module.loss_of, 0
+    real, done = step_module.loss_of, 0
 
     def failing_loss(*arguments: Any) -> Any:
         nonlocal done
@@ -271,7 +270,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
             raise errors[0]
         return real(*arguments)
 
-    monkeypatch.setattr(module, "loss_of", failing_loss)
+    monkeypatch.setattr(step_module, "loss_of", failing_loss)
     yield errors
 
 

@@ -12,9 +12,10 @@ from sweep_makers import MEMORY
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, TrainingError
-from eurosat_core.speed.steps import Feed, TimedSteps, Trainer, clock_for
+from eurosat_core.speed.steps import Feed, TimedSteps, clock_for
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.loop import train
+from eurosat_core.training.step import Trainer
 
 LOADER = TrainConfig(workers=1, prefetch=2, batch_size=10)
 
@@ -103,7 +104,7 @@ def test_what_cannot_be_measured_is_a_sentence(small_tiles: TileSet, monkeypatch
         steps.prepare()
     steps.close()
 
-    def full(*_arguments: Any) -> None:
+    def full(*_arguments: Any, **_named: Any) -> None:
         raise torch.OutOfMemoryError("out of memory")
 
     steps = TimedSteps(replace(MEMORY, batch_size=16), small_tiles)

@@ -12,9 +12,10 @@ from eurosat_core.data.batches import Batch, MemorySource
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.speed import sweep as learning
 from eurosat_core.speed.plan import Cell, Learned
-from eurosat_core.speed.steps import Clock, Trainer
 from eurosat_core.speed.sweep import Sweep, learn
 from eurosat_core.speed.verdict import Learning
+from eurosat_core.training.evaluation import Tally
+from eurosat_core.training.step import Trainer
 
 CONFIG = replace(MEMORY, optimizer="adam", learning_rate=0.002, batch_size=16)
 
@@ -50,8 +51,8 @@ def test_it_trains_on_the_batches_of_a_training(
     seen: list[int] = []
     step, epoch_of = Trainer.step, MemorySource.train
 
-    def noted(self: Trainer, batches: Iterator[Batch], clock: Clock) -> int:
-        seen.append(step(self, batches, clock))
+    def noted(self: Trainer, batches: Iterator[Batch], *, tally: Tally) -> int:
+        seen.append(step(self, batches, tally=tally))
         return seen[-1]
 
     def bounded(self: MemorySource, epoch: int) -> Iterator[Batch]:

@@ -257,7 +257,7 @@ def test_what_stands_still_is_computed_once_for_the_validation_part() -> None:
         seen.append(len(tiles))
         return tiles.relu()
 
-    source = FeatureSource(values, labels, split, torch.device("cpu"), batch_size=8, seed=1, still=still)
+    source = FeatureSource(values, labels, split, torch.device("cpu"), batch_size=8, seed=1, fixed_head=still)
     next(iter(source.validation()))  # left before its end: nothing is kept of it
     first, second = list(source.validation()), list(source.validation())
     assert sum(seen) == 32 + len(first[0].labels)

@@ -20,7 +20,7 @@ from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import ConfigError, DataError, TrainingError
-from eurosat_core.training import loop, network
+from eurosat_core.training import step as step_module
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import EpochDone, Finished, StepDone
 from eurosat_core.training.loop import Checkpoint, train
@@ -40,7 +40,7 @@ def fail_at_step(monkeypatch: pytest.MonkeyPatch, number: int, error: Exception)
             raise error
         return real(*values)
 
-    monkeypatch.setattr(network, "functional", SimpleNamespace(cross_entropy=cross_entropy))
+    monkeypatch.setattr(step_module, "functional", SimpleNamespace(cross_entropy=cross_entropy))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -56,15 +56,15 @@ def test_weights_that_ran_away_in_the_last_step_are_not_kept(
     small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Checkpoint] = []
-    real = loop._Loop.train_step
+    real = step_module.Trainer.learn
 
-    def spoil(self: Any, batch: Any, tally: Any) -> torch.Tensor:
-        loss = real(self, batch, tally)
+    def spoil(self: Any, batch: Any, *, tally: Any) -> torch.Tensor:
+        loss = real(self, batch, tally=tally)
         if tally.tiles == 150:
             next(self.network.parameters()).data.fill_(float("nan"))
         return loss
 
-    monkeypatch.setattr(loop._Loop, "train_step", spoil)
+    monkeypatch.setattr(step_module.Trainer, "learn", spoil)
     with pytest.raises(TrainingError, match="learning rate"):
         list(train(CONFIG, small_tiles, kept.append))
     assert kept == []

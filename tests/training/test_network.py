@@ -12,16 +12,13 @@ from eurosat_core.training.config import OPTIMIZERS, TrainConfig
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import (
     evaluation_batches,
-    loss_of,
-    lowered,
     make_network,
-    make_optimizer,
-    make_schedule,
     predict,
     preprocessing_for,
     scores_of,
 )
 from eurosat_core.training.sources import split_for
+from eurosat_core.training.step import loss_of, make_optimizer, make_schedule, training_loss
 
 CONFIG = TrainConfig(source="memory", epochs=1)
 ROUGH = replace(CONFIG, precision="bfloat16", channels_last=True)
@@ -99,8 +96,8 @@ def test_smoothed_labels_are_lowered_and_the_plain_loss_is_shown() -> None:
     scores, loss = loss_of(network, Batch(torch.rand(5, 3, 64, 64), labels), config)
     chances = scores.log_softmax(1)
     targets = torch.full((5, 4), 0.2 / 4).scatter_(1, labels[:, None], 0.8 + 0.2 / 4)
-    torch.testing.assert_close(lowered(scores, loss, labels, config), -(targets * chances).sum(1).mean())
-    assert lowered(scores, loss, labels, CONFIG) is loss
+    torch.testing.assert_close(training_loss(scores, loss, labels, config), -(targets * chances).sum(1).mean())
+    assert training_loss(scores, loss, labels, CONFIG) is loss
 
 
 def test_loss_is_the_mean_cross_entropy() -> None:
