@@ -1,6 +1,7 @@
 """How fast a run's training went, and whether that is faster than an earlier run of the same participant."""
 
 import math
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,11 +9,10 @@ from eurosat_core import wording
 from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.speed.verdict import compare_runs
 from eurosat_core.training.choices import SETTING_NAMES, changed
 from eurosat_core.training.config import TrainConfig
 
-_SAME_PACE = 0.07  # rates closer than this (as a logarithm) are called equal whatever their spread
-_SAME_PACE_UNKNOWN = math.log(1.3)  # the same where one epoch is all there is, so that no spread is known
 # What can be guessed: how many times as fast a GPU is as the CPU, and the ratios that this covers (from, below).
 SPEEDUP_GUESSES = {
     "slower": (0.0, 1.0),
@@ -26,12 +26,25 @@ SPEEDUP_GUESSES = {
 
 @dataclass(frozen=True)
 class Pace:
-    """Training tiles per second over the epochs: median, least, most, of how many."""
+    """Training tiles per second, a rate for every epoch that counts; at least one."""
 
-    median: float
-    low: float
-    high: float
-    epochs: int
+    rates: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rates)
+
+    @property
+    def low(self) -> float:
+        return min(self.rates)
+
+    @property
+    def high(self) -> float:
+        return max(self.rates)
+
+    @property
+    def epochs(self) -> int:
+        return len(self.rates)
 
     @property
     def spread(self) -> float:
@@ -41,12 +54,8 @@ class Pace:
 def pace(history: History) -> Pace | None:
     """Tiles per second of the training phase; the first epoch is the warm-up and left out when there are others."""
     epochs = history.epochs[1:] or history.epochs
-    rates = sorted(each.tiles_per_second for each in epochs if each.tiles_per_second > 0)
-    if not rates:
-        return None
-    middle = len(rates) // 2
-    median = rates[middle] if len(rates) % 2 else (rates[middle - 1] + rates[middle]) / 2
-    return Pace(median, rates[0], rates[-1], len(rates))
+    rates = tuple(each.tiles_per_second for each in epochs if each.tiles_per_second > 0)
+    return Pace(rates) if rates else None
 
 
 # Settings that do not change how fast tiles go through.
@@ -108,9 +117,7 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
 
 def is_same_pace(now: Pace, before: Pace) -> bool:
     """Whether two paces are no further apart than what may be chance."""
-    limit = _SAME_PACE if min(now.epochs, before.epochs) > 1 else _SAME_PACE_UNKNOWN
-    overlap = now.low <= before.high and before.low <= now.high
-    return abs(math.log(now.median / before.median)) < limit or overlap
+    return compare_runs(now.rates, before.rates).outcome == "same"
 
 
 def _measured(now: Pace, before: Pace) -> str:

@@ -12,9 +12,9 @@ from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.analysis.profile import role_title, roles_titled, stacked_frame
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
+from eurosat_core.speed.verdict import compare_runs
 from eurosat_core.training.choices import SETTING_NAMES, changed
 
-_SAME = 0.05  # medians closer than this are called equal: steps of one profile differ by more
 _NOT_SPEED = ("epochs", "seed", "keep_epochs", "sealed_test", "schedule", "learning_rate", "recipe", "split")
 MARKED = 0.2
 """An operator's time must have changed by this share to be marked."""
@@ -110,14 +110,15 @@ def verdict(one: Side, other: Side) -> Finding:
     now, before = statistics.median(first), statistics.median(second)
     counts = f"median of {wording.count(len(first), 'step')} and of {len(second)}"
     figures = f"{wording.milliseconds(now)} a {what} against {wording.milliseconds(before)} ({counts})"
-    overlap = _quartiles(first)[0] <= _quartiles(second)[1] and _quartiles(second)[0] <= _quartiles(first)[1]
-    if now <= 0 or before <= 0 or _other_network(one, other):
+    rates, reference = ([1 / each for each in times if each > 0] for times in (first, second))
+    found = compare_runs(rates, reference)
+    if found.outcome == "unknown" or _other_network(one, other):
         return Finding(
             "other_work", f"{figures[0].upper()}{figures[1:]}: no ratio is told, for this is not the same work."
         )
-    if overlap or abs(now / before - 1) < _SAME:
+    if found.outcome == "same":
         return Finding("same", f"No difference that we can measure: {figures}. Single steps differ by more than that.")
-    if now < before:
+    if found.outcome == "faster":
         ratio = wording.times(before / now)
         return Finding("faster", f"“{one.name}” is {ratio} as fast as “{other.name}”: {figures}.")
     ratio = wording.times(now / before)
@@ -127,13 +128,6 @@ def verdict(one: Side, other: Side) -> Finding:
 def _times(side: Side, by_tile: bool) -> list[float]:
     """Milliseconds of every step (or tile of it), shortest first."""
     return sorted(each * _scale(side, by_tile) / 1000 for each in side.steps_us)
-
-
-def _quartiles(times: list[float]) -> tuple[float, float]:
-    if len(times) < 2:
-        return times[0], times[0]
-    first, _, third = statistics.quantiles(times, n=4, method="inclusive")
-    return first, third
 
 
 def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:

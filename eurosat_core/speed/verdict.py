@@ -1,4 +1,8 @@
-"""Whether one setting is faster than another: times taken in turns, their middle and its interval."""
+"""Whether one setting is faster than another: the one place where that is decided.
+
+Figures taken in turns (sweeps, races) come in pairs, one of each side per round, and `compare_turns` tests these. Runs
+that were measured one after the other (the epochs of two trainings, the steps of two profiles) go to `compare_runs`.
+"""
 
 import math
 import statistics
@@ -171,6 +175,9 @@ CONFIDENCE = 0.95
 SMALLEST = 1.05
 """The smallest factor that is called a difference."""
 _FEWEST = 5  # rounds: with these the interval holds with 94 %, with fewer it means little
+_SMALLEST_APART = 1.07  # the smallest factor between runs that did not take turns: the machine changed in between
+_SMALLEST_OF_ONE = 1.3  # and where one of them has a single figure, so that nobody knows how much it varies
+_FEW = 5  # figures: of fewer, all must lie apart; of more, the middle half
 
 
 @dataclass(frozen=True)
@@ -204,6 +211,38 @@ def compare_turns(
     differs = (low > 0 or high < 0) and abs(estimate) >= math.log(SMALLEST)
     outcome: Outcome = "same" if not differs else "faster" if estimate > 0 else "slower"
     return Verdict(outcome, math.exp(estimate), math.exp(low), math.exp(high), len(pairs))
+
+
+def compare_runs(rates: Sequence[float], reference: Sequence[float]) -> Verdict:
+    """How much faster a run is than another that was measured at another time; `unknown` without figures of both.
+
+    All figures of a run share what the machine did meanwhile. They have no partners in the other run, and are no
+    independent measurements of the setting: a rank test would call almost any two runs different once they are long
+    enough. So their medians must differ by more than a machine does from one run to the next, and their ranges must not
+    overlap (of five figures or more, the ranges of their middle halves).
+
+    Args:
+        rates: per second, such as tiles of each epoch or steps of each step.
+        reference: the same of the other run.
+    """
+    if not rates or not reference or min(*rates, *reference) <= 0:
+        return Verdict("unknown")
+    low, high = _usual_range(rates)
+    other_low, other_high = _usual_range(reference)
+    factor = statistics.median(rates) / statistics.median(reference)
+    rounds = min(len(rates), len(reference))
+    least = _SMALLEST_APART if rounds > 1 else _SMALLEST_OF_ONE
+    apart = low > other_high or other_low > high
+    differs = apart and abs(math.log(factor)) >= math.log(least)
+    outcome: Outcome = "same" if not differs else "faster" if factor > 1 else "slower"
+    return Verdict(outcome, factor, low / other_high, high / other_low, rounds)
+
+
+def _usual_range(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) < _FEW:
+        return min(values), max(values)
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
 def signed_rank_interval(values: Sequence[float]) -> tuple[float, float, float]:

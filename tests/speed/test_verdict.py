@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from sweep_makers import turns_of
 
-from eurosat_core.speed.verdict import SMALLEST, Verdict, compare_turns, signed_rank_interval
+from eurosat_core.speed.verdict import SMALLEST, Verdict, compare_runs, compare_turns, signed_rank_interval
 
 Noise = Callable[[random.Random], float]
 NOISES: dict[str, Noise] = {
@@ -92,3 +92,41 @@ def test_a_shift_shifts_the_interval(values: list[float], shift: float) -> None:
     before, after = signed_rank_interval(values), signed_rank_interval([each + shift for each in values])
     assert after == pytest.approx([each + shift for each in before])
     assert before[1] <= before[0] <= before[2]
+
+
+@pytest.mark.parametrize(
+    ("rates", "reference", "outcome"),
+    [
+        ([3000, 3200], [990, 1010], "faster"),
+        ([250, 260], [990, 1010], "slower"),
+        ([1060, 1065], [990, 1000], "same"),  # apart, but by no more than a machine changes between two runs
+        ([900, 2000], [990, 1010], "same"),  # of so few figures, all must lie apart
+        ([1100] * 8 + [100], [1000] * 8 + [5000], "faster"),  # of many, the middle half
+        ([1250], [1000], "same"),
+        ([1350], [1000], "faster"),
+        ([1250], [1000, 1010, 1020], "same"),  # one figure has no spread
+        ([], [1000], "unknown"),
+        ([0.0], [1000], "unknown"),
+    ],
+)
+def test_runs_that_took_no_turns(rates: list[float], reference: list[float], outcome: str) -> None:
+    verdict = compare_runs(rates, reference)
+    assert verdict.outcome == outcome
+    if verdict.factor is not None:
+        assert verdict.factor == statistics.median(rates) / statistics.median(reference)
+        assert verdict.low is not None and verdict.high is not None and verdict.low <= verdict.factor <= verdict.high
+        mirrored = {"faster": "slower", "slower": "faster"}
+        assert compare_runs(reference, rates).outcome == mirrored.get(outcome, outcome)
+
+
+def test_more_figures_of_two_equal_runs_do_not_make_them_differ() -> None:
+    """Each run shares one disturbance: of 400 pairs with 3 % between runs, few are called different, however long."""
+    rng = random.Random(5)
+
+    def run(figures: int) -> list[float]:
+        level = 1000 * math.exp(rng.gauss(0, 0.03))
+        return [level * math.exp(rng.gauss(0, 0.01)) for _ in range(figures)]
+
+    for figures in (3, 12, 200):
+        called = sum(compare_runs(run(figures), run(figures)).outcome != "same" for _ in range(400))
+        assert called / 400 <= 0.15
