@@ -1,21 +1,17 @@
-"""Runs that are compared: what is read of each, their figures side by side, and the tables of them."""
+"""Runs that are compared: what is read of each, and their figures side by side."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
 from eurosat_core import wording
 from eurosat_core.analysis.pace import is_same_pace, pace
 from eurosat_core.errors import RunError
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.models.summary import ModelSummary
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.choices import SETTING_NAMES, in_words, matters
-from eurosat_core.training.config import Architecture
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 
 YOU = "You"
@@ -416,85 +412,6 @@ def _other_work(one: Contender, first: Contender) -> str:
 def _part_sizes(one: Contender) -> tuple[int, int]:
     started = one.history.started
     return (started.train_tiles, started.validation_tiles) if started else (0, 0)
-
-
-def differences_frame(runs: Sequence[Contender]) -> pd.DataFrame:
-    """The differences as a table: setting, and a column for each run by its label."""
-    rows = [(each.title, *each.values) for each in differences(runs)]
-    return pd.DataFrame(rows, columns=["setting", *(each.label for each in runs)], dtype=str)
-
-
-def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
-    """`loss` or `accuracy` of all runs after every epoch: run, epoch, seconds (since it began), value, series."""
-    rows = [
-        (each.label, done.epoch, done.elapsed_seconds, getattr(done, f"{part}_{figure}"), series)
-        for each in runs
-        for done in each.history.epochs
-        for part, series in (("train", "training"), ("val", "validation"))
-    ]
-    frame = pd.DataFrame(rows, columns=["run", "epoch", "seconds", "value", "series"])
-    return frame.astype({"epoch": int, "seconds": float, "value": float})
-
-
-def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], ModelSummary]) -> pd.DataFrame:
-    """What each run's accuracy cost, a row per run in the columns named below.
-
-    covers: what the seconds are of, all of the training or what an earlier run had not computed of its frozen part.
-    summary: costs of a network, as `Lab.model_summary` has them. macs: multiply-accumulates of one tile going forward.
-    origin: `here`, or where it was recorded. Runs without an epoch are left out.
-    """
-    rows = []
-    for each in runs:
-        config = each.record.config
-        if each.accuracy is None or each.seconds is None:
-            continue
-        costs, entry = summary(config.architecture), CATALOG[config.model]
-        started = each.history.started
-        rows.append(
-            (
-                each.label,
-                entry.title,
-                wording.device_name(config.device),
-                each.accuracy,
-                each.seconds,
-                "what no earlier run had computed" if each.record.features_taken else "the whole training",
-                len(each.history.epochs),
-                costs.total_params,
-                started.trainable_parameters if started else costs.trainable_params,
-                costs.macs,
-                each.record.recorded_on or "here",
-            )
-        )
-    costs_of_run = ["seconds", "covers", "epochs", "parameters", "trained", "macs"]
-    columns = ["run", "model", "device", "accuracy", *costs_of_run, "origin"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
-    """Seconds of each run for bars: run, model, device, seconds, tiles_per_second, speed_up, origin, note.
-
-    origin: `measured here` or `recorded elsewhere`. note: on which device, with how many threads, beside what. Runs
-    without a time are left out.
-    """
-    rows = []
-    for each in figures:
-        if each.seconds is None:
-            continue
-        entry = CATALOG.get(each.model)
-        rows.append(
-            (
-                each.label,
-                entry.title if entry else each.model,
-                wording.device_name(each.device),
-                each.seconds,
-                each.tiles_per_second,
-                each.speed_up,
-                "recorded elsewhere" if each.recorded_on else "measured here",
-                figures_note(each),
-            )
-        )
-    columns = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def figures_note(figures: RunFigures) -> str:

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
@@ -158,11 +157,3 @@ def _after_first_activation(layers: tuple[LayerSeen, ...]) -> tuple[str, LayerSe
         if layer.lowest >= 0:
             return layers[first].name, layer
     return None
-
-
-def probability_frame(seen: NetworkSeen, most: int = 10) -> pd.DataFrame:
-    """The surest classes, best first, for a chart: name, title, probability."""
-    titles = class_titles(seen.class_names)
-    order = np.argsort(-seen.probabilities, kind="stable")[:most]
-    rows = [(seen.class_names[at], titles[seen.class_names[at]], float(seen.probabilities[at])) for at in order]
-    return pd.DataFrame(rows, columns=["name", "title", "probability"])

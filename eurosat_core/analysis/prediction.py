@@ -121,38 +121,7 @@ def changed_words(before: Values, after: Values, class_names: Sequence[str]) -> 
     return f"The class stays, but it is {how}: {old} before this change, {new} after it."
 
 
-def probability_frame(probabilities: Values, class_names: Sequence[str], most: int = 10) -> pd.DataFrame:
-    """The surest classes, best first, for a chart: name, title, probability."""
-    titles = class_titles(tuple(class_names))
-    order = np.argsort(-probabilities, kind="stable")[:most]
-    rows = [(class_names[at], titles[class_names[at]], float(probabilities[at])) for at in order]
-    return pd.DataFrame(rows, columns=["name", "title", "probability"])
-
-
 # -- a picture of many tiles
-
-
-def map_frame(probabilities: Values, class_names: Sequence[str], layout: Layout) -> pd.DataFrame:
-    """A row for each tile that was asked about: number, row, column (from 1), its edges, class, probability."""
-    titles = class_titles(tuple(class_names))
-    numbers = np.arange(len(probabilities))
-    rows, columns = np.divmod(numbers, layout.columns)
-    said = probabilities.argmax(1)
-    xs, ys = np.array(layout.xs), np.array(layout.ys)
-    return pd.DataFrame(
-        {
-            "number": numbers,
-            "row": rows + 1,
-            "column": columns + 1,
-            "left": xs[columns],
-            "right": xs[columns + 1],
-            "top": ys[rows],
-            "bottom": ys[rows + 1],
-            "name": [class_names[label] for label in said],
-            "title": [titles[class_names[label]] for label in said],
-            "probability": probabilities.max(1, initial=0).astype(float),
-        }
-    )
 
 
 def class_shares(probabilities: Values, class_names: Sequence[str], layout: Layout) -> pd.DataFrame:

@@ -9,7 +9,6 @@ import pandas as pd
 
 from eurosat_core import wording
 from eurosat_core.analysis.finding import Told as Finding
-from eurosat_core.analysis.profile import role_title, roles_titled, stacked_frame
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.speed.verdict import compare_runs
@@ -98,7 +97,7 @@ def differences(one: Side, other: Side) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _scale(side: Side, by_tile: bool) -> float:
+def scale(side: Side, by_tile: bool) -> float:
     return 1 / side.batch if by_tile and side.batch else 1.0
 
 
@@ -127,18 +126,7 @@ def verdict(one: Side, other: Side) -> Finding:
 
 def _times(side: Side, by_tile: bool) -> list[float]:
     """Milliseconds of every step (or tile of it), shortest first."""
-    return sorted(each * _scale(side, by_tile) / 1000 for each in side.steps_us)
-
-
-def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:
-    """Mean step (or tile) of both as bars made of parts, as in `stacked_frame`. of: `parts` or `roles`."""
-    by_tile = per_tile(one, other)
-    shown: tuple[str, ...] = PARTS if of == "parts" else tuple(map(role_title, ROLES))
-    rows = []
-    for side in (one, other):
-        means = side.mean(of) if of == "parts" else roles_titled(side.mean(of))
-        rows.append((side.name, {name: value * _scale(side, by_tile) for name, value in means.items()}))
-    return stacked_frame(rows, shown)
+    return sorted(each * scale(side, by_tile) / 1000 for each in side.steps_us)
 
 
 _TIMES = {"CPU self": "cpu_self_us", "CPU total": "cpu_total_us", "GPU self": "device_self_us"}
@@ -166,7 +154,7 @@ def _operator_times(side: Side, figure: str, by_tile: bool) -> dict[str, float]:
     steps = sum(reading.steps for reading in side.readings)
     for reading in side.readings:
         for row in reading.operators:
-            times[row.name] = times.get(row.name, 0.0) + getattr(row, figure) * _scale(side, by_tile) / steps
+            times[row.name] = times.get(row.name, 0.0) + getattr(row, figure) * scale(side, by_tile) / steps
     return times
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
-
 from eurosat_core import wording
 from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.analysis.sweep import verdict_text
@@ -266,66 +264,6 @@ GUESSES = {
     "longer still": (20.0, math.inf),
 }
 """How many times as long the large network trains on the CPU: guesses, and the ratios (from, below) they cover."""
-
-_COLUMNS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
-
-
-def race_frame(race: Race) -> pd.DataFrame:
-    """The projected trainings for bars, in the columns of `comparison_frames.seconds_frame`.
-
-    Cells without a projection are left out: nothing is invented for them.
-    """
-    origin = "recorded elsewhere" if race.recorded_on else "projected"
-    rows = [
-        (
-            f"{each.title} · {device_name(each.device)}",
-            each.title,
-            device_name(each.device),
-            each.projection.seconds,
-            each.tiles_per_second.median if each.tiles_per_second else math.nan,
-            _factor(race, each),
-            origin,
-            bar_note(each),
-        )
-        for each in race.bars
-        if each.projection is not None
-    ]
-    return pd.DataFrame(rows, columns=_COLUMNS).astype({"seconds": float, "speed_up": float})
-
-
-def ratio_frame(race: Race | None) -> pd.DataFrame:
-    """How many times as fast as the CPU each model trained on every other device, and what the tutorial reports.
-
-    The figure stands in the column `speed_up`; the others are those of `race_frame`.
-    """
-    rows = []
-    for each in race.bars if race is not None else ():
-        factor = _factor(race, each) if race is not None else math.nan
-        if each.device != "cpu" and not math.isnan(factor):
-            origin = "recorded elsewhere" if race is not None and race.recorded_on else "measured here"
-            name = device_name(each.device)
-            label = f"{each.title}: {name} against CPU"
-            rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
-    reported = "on the tutorial’s own GPU and CPU, with VGG11-BN"
-    rows.append(
-        ("VGG11-BN", "VGG11-BN", "GPU", math.nan, math.nan, TUTORIAL_RATIO, "reported by the tutorial", reported)
-    )
-    return pd.DataFrame(rows, columns=_COLUMNS).astype({"seconds": float, "speed_up": float})
-
-
-def bar_note(bar: Bar) -> str:
-    """On what a bar rests: device, threads, steps and spread, then the projection with its range."""
-    if bar.projection is None:
-        return bar.problem or bar.text
-    low, high = duration(bar.projection.low), duration(bar.projection.high)
-    return f"{bar.text}. {bar.projection.basis} By the quartiles {low} to {high}."
-
-
-def _factor(race: Race, bar: Bar) -> float:
-    if bar.device == "cpu":
-        return math.nan
-    factor = race.device_verdict(bar.model, bar.device).factor
-    return math.nan if factor is None else factor
 
 
 def race_findings(race: Race) -> tuple[Finding, ...]:

@@ -1,6 +1,5 @@
-"""A measurement as tables and sentences: speeds, experiments, and the limits of a device."""
+"""What can be said about a measurement: speeds, experiments, and the limits of a device."""
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -11,18 +10,16 @@ import pandas as pd
 
 from eurosat_core import wording
 from eurosat_core.analysis.finding import Told as Finding
-from eurosat_core.analysis.profile import stacked_frame
 from eurosat_core.errors import ConfigError
-from eurosat_core.runs.history import SweepHistory
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, Figure, guess_ratio, home_device
 from eurosat_core.speed.plan import SweepPlan, free_sweep
 from eurosat_core.speed.prediction import Overtaking, overtaking_measured, overtaking_predicted
-from eurosat_core.speed.result import CellResult, Limits, SweepResult
-from eurosat_core.speed.verdict import PARTS, SMALLEST, Spread, Verdict
+from eurosat_core.speed.result import CellResult, SweepResult
+from eurosat_core.speed.verdict import SMALLEST, Spread, Verdict
 from eurosat_core.training.choices import SETTING_NAMES, in_words
 from eurosat_core.training.config import TrainConfig, recipe_config
-from eurosat_core.wording import count, device_name, listed, percent, rounded, times
+from eurosat_core.wording import count, device_name, listed, rounded, times
 
 
 def speed_by_setting(result: SweepResult) -> pd.DataFrame:
@@ -68,59 +65,6 @@ _SPEED = [
 
 def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
-
-
-def parts_frame(result: SweepResult) -> pd.DataFrame:
-    """Where a step's time went: label, device, part, order (of the part), ms, share (of the step)."""
-    rows = [
-        (cell.label, device_name(cell.device), part, PARTS.index(part), 1000 * seconds, seconds / sum(parts.values()))
-        for cell in result.cells
-        if (parts := cell.parts) is not None
-        for part, seconds in parts.items()
-    ]
-    return pd.DataFrame(rows, columns=["label", "device", "part", "order", "ms", "share"])
-
-
-def learning_frame(result: SweepResult) -> pd.DataFrame:
-    """Accuracy over the seconds of training: label, device, seconds, accuracy, target, reached (of the cell)."""
-    rows = [
-        (cell.label, device_name(cell.device), seconds, accuracy, cell.learning.target, cell.learning.reached)
-        for cell in result.cells
-        if cell.learning is not None
-        for seconds, accuracy in cell.learning.points
-    ]
-    return pd.DataFrame(rows, columns=["label", "device", "seconds", "accuracy", "target", "reached"])
-
-
-def prediction_frame(result: SweepResult) -> pd.DataFrame:
-    """Predicted beside measured steps: label, device, predicted_ms, measured_ms, error (their ratio), bottleneck."""
-    rows = [
-        (
-            cell.label,
-            device_name(cell.device),
-            1000 * cell.prediction.seconds,
-            1000 * step.median,
-            cell.prediction.error(step.median),
-            cell.prediction.bottleneck,
-        )
-        for cell in result.cells
-        if cell.prediction is not None and (step := cell.step_seconds) is not None
-    ]
-    return pd.DataFrame(rows, columns=["label", "device", "predicted_ms", "measured_ms", "error", "bottleneck"])
-
-
-def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
-    """Turns as they come in, while a measurement runs: label, device, round, tiles_per_second; one row per turn.
-
-    config, plan: of the run's record.
-    """
-    configs: Sequence[TrainConfig] = plan.configs(config)
-    rows = [
-        (plan.cells[turn.cell].label, device_name(configs[turn.cell].device), turn.round, turn.tiles_per_second)
-        for turn in history.turns
-        if turn.phase == "train" and turn.tiles_per_second is not None and turn.cell < len(plan.cells)
-    ]
-    return pd.DataFrame(rows, columns=["label", "device", "round", "tiles_per_second"])
 
 
 _UNKNOWN = "Too few rounds were measured to tell. Let it run to its end."
@@ -285,119 +229,6 @@ def misconception_of(result: SweepResult) -> str:
     return known.misconception if known else ""
 
 
-def rate_frame(result: SweepResult, figure: Figure) -> pd.DataFrame:
-    """Rates with their quartiles, in the order of the plan: label, device, rate, low, high, text, order, mark.
-
-    figure: tiles per second, or (`work`) billion operations per second. mark: what the cell is (`reference`, or
-    nothing). Cells that were not measured have no row.
-    """
-    frame = speed_by_setting(result)
-    column = "tiles_per_second" if figure == "tiles" else "operations_per_second"
-    unit = 1.0 if figure == "tiles" else 1e9
-    made = pd.DataFrame(
-        {
-            "label": frame["label"],
-            "device": frame["device"],
-            "rate": frame[column].astype(float) / unit,
-            "order": range(len(frame)),
-            "mark": ["reference" if each else "" for each in frame["is_reference"]],
-        }
-    )
-    # The quartiles are told of tiles; those of operations lie as far apart in relation.
-    for name in ("low", "high"):
-        made[name] = made["rate"] * frame[name].astype(float) / frame["tiles_per_second"].astype(float)
-    made["text"] = [f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.2g}" for rate in made["rate"]]
-    return made[made["rate"].map(math.isfinite)].reset_index(drop=True)
-
-
-def is_per_tile(result: SweepResult) -> bool:
-    """Whether steps must be shown tile by tile: their batches differ in size."""
-    return len({each.config.batch_size for each in result.cells if each.turns}) > 1
-
-
-def breakdown_frame(result: SweepResult) -> pd.DataFrame:
-    """Where the time of a step went, as `profile_frames.stacked_frame`; of a thousand tiles where batches differ."""
-    several = len(result.devices) > 1
-    rows = []
-    for cell in result.cells:
-        parts = cell.parts
-        if parts is None:
-            continue
-        label = f"{cell.label} · {device_name(cell.device)}" if several else cell.label
-        unit = 1e6 * (1000 / cell.config.batch_size if is_per_tile(result) else 1)
-        rows.append((label, {part: seconds * unit for part, seconds in parts.items()}))
-    return stacked_frame(rows, PARTS)
-
-
-def figures_table(result: SweepResult) -> pd.DataFrame:
-    """All figures in words: Setting, Device, Tiles per second, Half of the rounds, Step, Against the reference."""
-    rows = []
-    for cell in result.cells:
-        rate, step = cell.tiles_per_second, cell.step_seconds
-        where = (cell.label, device_name(cell.device))
-        if rate is None or step is None:
-            rows.append((*where, "–", "–", "–", cell.problem or "not measured"))
-            continue
-        verdict = result.verdict(cell.label, cell.device)
-        against = "the reference" if cell.label == result.reference else verdict_text(verdict)
-        spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
-        rows.append((*where, f"{rate.median:,.0f}", spread, wording.milliseconds(1000 * step.median), against))
-    columns = ["Setting", "Device", "Tiles per second", "Half of the rounds", "Step", f"Against {result.reference}"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def limits_table(limits: Sequence[Limits]) -> pd.DataFrame:
-    """What each device can do at most, in words: Limit, and a column for every device."""
-    precisions = list(dict.fromkeys(name for each in limits for name in each.matmul))
-    rows = [
-        (f"Matrix multiplication, {name}", [_rate(each.matmul.get(name)) for each in limits]) for name in precisions
-    ]
-    rows.append(("Memory, read and written", [_bytes(each.memory_bandwidth) for each in limits]))
-    for name in ("pageable", "pinned"):
-        if any(name in each.host_to_device for each in limits):
-            values = [_bytes(each.host_to_device.get(name)) for each in limits]
-            rows.append((f"Copy to the GPU, {name} memory", values))
-    launches = [f"{1e6 * each.launch_seconds:.1f} µs" if each.launch_seconds else "–" for each in limits]
-    rows.append(("Starting one operation", launches))
-    names = [device_name(each.device) for each in limits]
-    return pd.DataFrame([(what, *values) for what, values in rows], columns=["Limit", *names])
-
-
-def _rate(operations: float | None) -> str:
-    return f"{operations / 1e9:,.0f} billion operations/s" if operations else "–"
-
-
-def _bytes(rate: float | None) -> str:
-    return f"{rate / 1e9:,.1f} GB/s" if rate else "–"
-
-
-def prediction_table(result: SweepResult) -> pd.DataFrame:
-    """Predicted beside measured steps in words: Step, Device, Predicted, Measured, Error, Mostly spent on."""
-    frame = prediction_frame(result)
-    rows = [
-        (
-            row["label"],
-            row["device"],
-            wording.milliseconds(row["predicted_ms"]),
-            wording.milliseconds(row["measured_ms"]),
-            f"{'+' if row['error'] >= 1 else '−'}{percent(abs(row['error'] - 1))}",
-            BOTTLENECKS[row["bottleneck"]],
-        )
-        for row in frame.to_dict("records")
-    ]
-    return pd.DataFrame(rows, columns=["Step", "Device", "Predicted", "Measured", "Error", "Mostly spent on"])
-
-
-def prediction_points_frame(result: SweepResult) -> pd.DataFrame:
-    """Predicted over measured steps, and the two ends of the line where both are equal (`even`)."""
-    frame = prediction_frame(result).assign(even=False)
-    times = pd.concat([frame["predicted_ms"], frame["measured_ms"]])
-    ends = pd.DataFrame(
-        [("", "", end, end, 1.0, "", True) for end in (times.min() / 1.5, times.max() * 1.5)], columns=frame.columns
-    )
-    return pd.concat([frame, ends], ignore_index=True)
-
-
 BOTTLENECKS = {
     "compute": "arithmetic",
     "memory": "moving data to and from memory",
@@ -409,6 +240,23 @@ BOTTLENECKS = {
 By = Literal["batch_size", "model_size"]
 
 _CLOSE, _ROUGH = 1.5, 2.0  # how many times too long or short a prediction is
+
+
+def prediction_frame(result: SweepResult) -> pd.DataFrame:
+    """Predicted beside measured steps: label, device, predicted_ms, measured_ms, error (their ratio), bottleneck."""
+    rows = [
+        (
+            cell.label,
+            device_name(cell.device),
+            1000 * cell.prediction.seconds,
+            1000 * step.median,
+            cell.prediction.error(step.median),
+            cell.prediction.bottleneck,
+        )
+        for cell in result.cells
+        if cell.prediction is not None and (step := cell.step_seconds) is not None
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "predicted_ms", "measured_ms", "error", "bottleneck"])
 
 
 def prediction_finding(result: SweepResult) -> Finding:

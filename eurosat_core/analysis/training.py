@@ -5,75 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import pandas as pd
-
 from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig, rate_share
 from eurosat_core.training.evaluation import Evaluation, Predictions
-
-MAX_CURVE_POINTS = 480
-
-
-def curve_frame(history: History, figure: str, classes: int) -> pd.DataFrame:
-    """Loss or accuracy of both phases over the epochs, with the line of pure guessing; at most 480 rows.
-
-    figure: `loss` or `accuracy`. Columns: epoch (1.0 = the first is complete), value, series (training, validation,
-    chance), kind (step: one batch's loss, or the accuracy so far in this epoch; epoch: the mean over all of its
-    tiles; chance).
-    """
-    started = history.started
-    rows: list[tuple[float, float, str, str]] = []
-    if started is not None:
-        steps = [each for each in history.steps if each.phase == "train" and getattr(each, figure) is not None]
-        room = max(MAX_CURVE_POINTS - 2 * len(history.epochs) - 1, 60)
-        steps = steps[:: max(1, math.ceil(len(steps) / room))]
-        rows += [
-            (each.epoch - 1 + each.step / started.steps_per_epoch, getattr(each, figure), "training", "step")
-            for each in steps
-        ]
-    for done in history.epochs:
-        rows.append((done.epoch, getattr(done, f"train_{figure}"), "training", "epoch"))
-        rows.append((done.epoch, getattr(done, f"val_{figure}"), "validation", "epoch"))
-    rows.append((0.0, math.log(classes) if figure == "loss" else 1 / classes, "chance", "chance"))
-    return pd.DataFrame(rows, columns=["epoch", "value", "series", "kind"]).astype({"epoch": float, "value": float})
-
-
-def speed_frame(history: History) -> pd.DataFrame:
-    """Speed and memory over time: at most as many rows as `History` keeps steps.
-
-    Columns: seconds since the training began (without pauses), series (training, validation), part (one phase of one
-    epoch: its points belong together), tiles_per_second, memory_mb (1024² bytes).
-    """
-    rows = [
-        (
-            each.seconds,
-            "validation" if each.phase == "validation" else "training",
-            f"{each.phase} {each.epoch}",
-            each.tiles_per_second,
-            each.memory_bytes,
-        )
-        for each in history.steps
-        if each.tiles_per_second is not None
-    ]
-    frame = pd.DataFrame(rows, columns=["seconds", "series", "part", "tiles_per_second", "memory_mb"])
-    frame["memory_mb"] = frame["memory_mb"].astype(float) / 1024**2
-    return frame.astype({"seconds": float, "tiles_per_second": float})
-
-
-def class_frame(evaluation: Evaluation) -> pd.DataFrame:
-    """Per class, best first. Columns: name, title, accuracy (share named correctly), right, tiles."""
-    rows = []
-    titles = class_titles(evaluation.class_names)
-    for row, name in enumerate(evaluation.class_names):
-        total = sum(evaluation.confusion[row])
-        if total:
-            right = evaluation.confusion[row][row]
-            rows.append((name, titles[name], right / total, right, total))
-    frame = pd.DataFrame(rows, columns=["name", "title", "accuracy", "right", "tiles"])
-    return frame.sort_values("accuracy", ascending=False, ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -92,26 +29,6 @@ def surest_mistakes(predictions: Predictions, class_names: Sequence[str], most: 
     wrong = [row for row in zip(*(each.tolist() for each in columns), strict=True) if row[1] != row[2]]
     wrong.sort(key=lambda row: (-row[3], row[0]))
     return [Mistake(tile, class_names[true], class_names[said], sure) for tile, true, said, sure in wrong[:most]]
-
-
-def axis_ceiling(value: float, least: float = 1.0) -> float:
-    """The next of 1, 1.5, 2, 3, 5, 7.5 × 10ⁿ above `value`: an axis that ends there seldom jumps while data grows."""
-    value = max(value, least)
-    if not math.isfinite(value):
-        return least
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0) if value <= step * power * 1.0001)
-
-
-def loss_ceiling(frame: pd.DataFrame, classes: int) -> float:
-    """Where the loss axis ends: a little above pure guessing, more only when an epoch's loss is above that.
-
-    A single wild batch may leave the picture; it must not squash the curve.
-    """
-    epochs = frame.loc[frame["kind"] == "epoch", "value"]
-    usual = math.log(classes) * 1.12
-    highest = float(epochs.max()) if len(epochs) else 0.0
-    return round(usual, 2) if highest <= usual else axis_ceiling(highest)
 
 
 Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]

@@ -1,22 +1,27 @@
-"""Charts of runs side by side: learning curves, what accuracy cost, seconds, and figures per class.
+"""Runs side by side: learning curves, what accuracy cost, seconds, and figures per class.
 
-Specs without data over the tables of `lab.comparison_frames` and `lab.confusion`. A run keeps its colour and its shape
-on all of them (`run_colours`), so that colour is never alone. Figures that were not measured here look different:
+A run keeps its colour and its shape on all charts (`run_colours`). Figures that were not measured here look different:
 pale with a dashed edge.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import altair as alt
+import pandas as pd
 
+from eurosat_core import wording
+from eurosat_core.analysis.contenders import Contender, RunFigures, differences, figures_note
+from eurosat_core.analysis.race import TUTORIAL_RATIO, Bar, Race
 from eurosat_core.charts.marks import Spec, bare_spec, grouped_bars
+from eurosat_core.charts.palette import GREY, SERIES, SHAPES
+from eurosat_core.models.catalog import CATALOG
+from eurosat_core.models.summary import ModelSummary
+from eurosat_core.training.config import Architecture
+from eurosat_core.wording import device_name, duration
 
-# Apart for colour-blind readers, and readable on light and on dark ground (contrast at least 3:1 on either).
-RUN_COLOURS = ("#2A8CD6", "#DB7B0B", "#2F9E8F", "#B5559F", "#8F8F2E", "#CC6677", "#7A8490", "#6C74D6")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-_GREY = "#8A8F98"
 _HEIGHT, _LEGEND_ROW = 330, 26  # pixels: without the legend, and of each run in it
 
 # How sure a figure is, by its look: opacity of the fill, dashes of the edge.
@@ -32,20 +37,38 @@ Runs = tuple[tuple[str, str], ...]
 
 def run_colours(labels: Sequence[str]) -> Runs:
     """(label, colour) for every run in its order; the colours come again after eight."""
-    return tuple((label, RUN_COLOURS[at % len(RUN_COLOURS)]) for at, label in enumerate(labels))
+    return tuple((label, SERIES[at % len(SERIES)]) for at, label in enumerate(labels))
 
 
 def _by_run(runs: Runs) -> dict[str, Any]:
     """Colour and shape of each run, with one legend for both."""
     labels = [label for label, _ in runs]
     legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=320, symbolOpacity=1, symbolSize=90, offset=6)
-    shapes = [_SHAPES[at % len(_SHAPES)] for at in range(len(runs))]
+    shapes = [SHAPES[at % len(SHAPES)] for at in range(len(runs))]
     return {
         "color": alt.Color(
             "run:N", scale=alt.Scale(domain=labels, range=[colour for _, colour in runs]), legend=legend
         ),
         "shape": alt.Shape("run:N", scale=alt.Scale(domain=labels, range=shapes), legend=legend),
     }
+
+
+def differences_frame(runs: Sequence[Contender]) -> pd.DataFrame:
+    """The differences as a table: setting, and a column for each run by its label."""
+    rows = [(each.title, *each.values) for each in differences(runs)]
+    return pd.DataFrame(rows, columns=["setting", *(each.label for each in runs)], dtype=str)
+
+
+def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
+    """`loss` or `accuracy` of all runs after every epoch: run, epoch, seconds (since it began), value, series."""
+    rows = [
+        (each.label, done.epoch, done.elapsed_seconds, getattr(done, f"{part}_{figure}"), series)
+        for each in runs
+        for done in each.history.epochs
+        for part, series in (("train", "training"), ("val", "validation"))
+    ]
+    frame = pd.DataFrame(rows, columns=["run", "epoch", "seconds", "value", "series"])
+    return frame.astype({"epoch": int, "seconds": float, "value": float})
 
 
 @lru_cache(maxsize=64)
@@ -96,6 +119,40 @@ _COSTS = {
 }
 
 
+def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], ModelSummary]) -> pd.DataFrame:
+    """What each run's accuracy cost, a row per run in the columns named below.
+
+    covers: what the seconds are of, all of the training or what an earlier run had not computed of its frozen part.
+    summary: costs of a network, as `Lab.model_summary` has them. macs: multiply-accumulates of one tile going forward.
+    origin: `here`, or where it was recorded. Runs without an epoch are left out.
+    """
+    rows = []
+    for each in runs:
+        config = each.record.config
+        if each.accuracy is None or each.seconds is None:
+            continue
+        costs, entry = summary(config.architecture), CATALOG[config.model]
+        started = each.history.started
+        rows.append(
+            (
+                each.label,
+                entry.title,
+                wording.device_name(config.device),
+                each.accuracy,
+                each.seconds,
+                "what no earlier run had computed" if each.record.features_taken else "the whole training",
+                len(each.history.epochs),
+                costs.total_params,
+                started.trainable_parameters if started else costs.trainable_params,
+                costs.macs,
+                each.record.recorded_on or "here",
+            )
+        )
+    costs_of_run = ["seconds", "covers", "epochs", "parameters", "trained", "macs"]
+    columns = ["run", "model", "device", "accuracy", *costs_of_run, "origin"]
+    return pd.DataFrame(rows, columns=columns)
+
+
 @lru_cache(maxsize=64)
 def cost_scatter(figure: str, runs: Runs, low: float, high: float) -> Spec:
     """Accuracy against `seconds`, `parameters`, `trained` or `macs` over `cost_frame`: a point per run.
@@ -137,6 +194,94 @@ def cost_scatter(figure: str, runs: Runs, low: float, high: float) -> Spec:
     return bare_spec(points.properties(height=_HEIGHT + _LEGEND_ROW * len(runs), title=title))
 
 
+def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
+    """Seconds of each run for bars: run, model, device, seconds, tiles_per_second, speed_up, origin, note.
+
+    origin: `measured here` or `recorded elsewhere`. note: on which device, with how many threads, beside what. Runs
+    without a time are left out.
+    """
+    rows = []
+    for each in figures:
+        if each.seconds is None:
+            continue
+        entry = CATALOG.get(each.model)
+        rows.append(
+            (
+                each.label,
+                entry.title if entry else each.model,
+                wording.device_name(each.device),
+                each.seconds,
+                each.tiles_per_second,
+                each.speed_up,
+                "recorded elsewhere" if each.recorded_on else "measured here",
+                figures_note(each),
+            )
+        )
+    columns = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+_RACE_COLUMNS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+
+
+def race_frame(race: Race) -> pd.DataFrame:
+    """The projected trainings for bars, in the columns of `seconds_frame`.
+
+    Cells without a projection are left out: nothing is invented for them.
+    """
+    origin = "recorded elsewhere" if race.recorded_on else "projected"
+    rows = [
+        (
+            f"{each.title} · {device_name(each.device)}",
+            each.title,
+            device_name(each.device),
+            each.projection.seconds,
+            each.tiles_per_second.median if each.tiles_per_second else math.nan,
+            _factor(race, each),
+            origin,
+            bar_note(each),
+        )
+        for each in race.bars
+        if each.projection is not None
+    ]
+    return pd.DataFrame(rows, columns=_RACE_COLUMNS).astype({"seconds": float, "speed_up": float})
+
+
+def ratio_frame(race: Race | None) -> pd.DataFrame:
+    """How many times as fast as the CPU each model trained on every other device, and what the tutorial reports.
+
+    The figure stands in the column `speed_up`; the others are those of `race_frame`.
+    """
+    rows = []
+    for each in race.bars if race is not None else ():
+        factor = _factor(race, each) if race is not None else math.nan
+        if each.device != "cpu" and not math.isnan(factor):
+            origin = "recorded elsewhere" if race is not None and race.recorded_on else "measured here"
+            name = device_name(each.device)
+            label = f"{each.title}: {name} against CPU"
+            rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
+    reported = "on the tutorial’s own GPU and CPU, with VGG11-BN"
+    rows.append(
+        ("VGG11-BN", "VGG11-BN", "GPU", math.nan, math.nan, TUTORIAL_RATIO, "reported by the tutorial", reported)
+    )
+    return pd.DataFrame(rows, columns=_RACE_COLUMNS).astype({"seconds": float, "speed_up": float})
+
+
+def bar_note(bar: Bar) -> str:
+    """On what a bar rests: device, threads, steps and spread, then the projection with its range."""
+    if bar.projection is None:
+        return bar.problem or bar.text
+    low, high = duration(bar.projection.low), duration(bar.projection.high)
+    return f"{bar.text}. {bar.projection.basis} By the quartiles {low} to {high}."
+
+
+def _factor(race: Race, bar: Bar) -> float:
+    if bar.device == "cpu":
+        return math.nan
+    factor = race.device_verdict(bar.model, bar.device).factor
+    return math.nan if factor is None else factor
+
+
 _BAR_TITLES = {
     "seconds": "Seconds: less is better",
     "tiles_per_second": "Tiles per second: more is better",
@@ -152,7 +297,7 @@ def seconds_bars(figure: str, runs: tuple[str, ...], devices: tuple[str, ...], m
     What was not measured here is pale with a dashed edge (`ORIGINS`), and says so beside its name. runs, devices: in
     their order. most: the largest figure.
     """
-    colours = [RUN_COLOURS[at % len(RUN_COLOURS)] for at in range(len(devices))]
+    colours = [SERIES[at % len(SERIES)] for at in range(len(devices))]
     origins = list(ORIGINS)
     y = alt.Y("run:N", sort=list(runs), title=None, axis=alt.Axis(labels=False, ticks=False, domain=False))
     x = alt.X(
@@ -183,12 +328,12 @@ def seconds_bars(figure: str, runs: tuple[str, ...], devices: tuple[str, ...], m
     )
     said = "datum.origin == 'measured here' || indexof(datum.run, 'recorded') >= 0"
     names = (
-        base.mark_text(align="left", dx=1, yOffset=-11, fontSize=13, fontWeight="bold", color=_GREY, limit=330)
+        base.mark_text(align="left", dx=1, yOffset=-11, fontSize=13, fontWeight="bold", color=GREY, limit=330)
         .encode(x=alt.value(0), text="words:N")
         .transform_calculate(words=f"datum.run + ({said} ? '' : ' (' + datum.origin + ')')")
     )
     number = alt.Text(f"{figure}:Q", format=_BAR_FORMATS[figure])
-    figures = base.mark_text(align="left", dx=6, yOffset=9, fontSize=12, color=_GREY).encode(x=x, text=number)
+    figures = base.mark_text(align="left", dx=6, yOffset=9, fontSize=12, color=GREY).encode(x=x, text=number)
     return bare_spec(alt.layer(bars, names, figures).properties(height=52 * max(len(runs), 1) + 150))
 
 

@@ -1,14 +1,21 @@
 """Confusion matrices as heat maps, alone, side by side on one scale, or one less the other.
 
-Specs without data over the tables of `lab.confusion`; several are drawn beside each other (below each other on a
-phone) by filtering the table to one classifier. Titles are words from outside: as values they are only drawn as text.
+Several are drawn beside each other (below each other on a phone) by filtering the table to one classifier.
 """
 
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import altair as alt
+import pandas as pd
 
+from eurosat_core.analysis.contenders import Contender
+from eurosat_core.analysis.training import surest_mistakes
 from eurosat_core.charts.marks import Spec, bare_spec, grouped_bars
+from eurosat_core.charts.palette import GREY, INK, SERIES
+from eurosat_core.data.pictures import class_titles
+from eurosat_core.training.evaluation import Evaluation
 
 CELL = "cell"
 """The name of the selection: a click on a cell chooses its `true` and `said`."""
@@ -16,8 +23,7 @@ CELL = "cell"
 # From pale to strong, and never so strong that the dark figures could not be read; on light and on dark ground. Blue
 # (right, better) and orange (wrong, worse) stay apart for colour-blind readers, and right answers on the diagonal.
 _RIGHT, _WRONG = ("#E3F1FB", "#4FA3E0"), ("#FDF0DF", "#E8923A")
-_INK, _GREY = "#10202B", "#8A8F98"
-_CHOSEN = "#B5559F"
+_CHOSEN = SERIES[3]
 _ROW = 32
 
 
@@ -34,9 +40,7 @@ def _axes(titles: tuple[str, ...]) -> tuple[alt.X, alt.Y]:
 
 def _ground(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:
     """All cells, also where nothing happened, so that each can be pointed at."""
-    ground: alt.Chart = base.mark_rect(color=_GREY, opacity=0.10, stroke=_GREY, strokeOpacity=0.5).encode(
-        tooltip=tooltip
-    )
+    ground: alt.Chart = base.mark_rect(color=GREY, opacity=0.10, stroke=GREY, strokeOpacity=0.5).encode(tooltip=tooltip)
     return ground
 
 
@@ -50,6 +54,30 @@ def _frame(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:
         .add_params(cell)
     )
     return frame
+
+
+def _titles(evaluation: Evaluation) -> list[str]:
+    titles = class_titles(evaluation.class_names)
+    return [titles[name] for name in evaluation.class_names]
+
+
+def confusion_cells(classifiers: Mapping[str, Evaluation]) -> pd.DataFrame:
+    """All cells of all matrices: classifier, true, said (in words), tiles, share, kind.
+
+    share: of the tiles of the true class; not a number where there are none. kind: `right`, `wrong`, or `none` for a
+    mistake that was not made.
+    """
+    rows = []
+    for label, evaluation in classifiers.items():
+        titles = _titles(evaluation)
+        for true, counts in enumerate(evaluation.confusion):
+            total = sum(counts)
+            for said, tiles in enumerate(counts):
+                kind = "none" if not tiles else "right" if true == said else "wrong"
+                share = tiles / total if total else math.nan
+                rows.append((label, titles[true], titles[said], tiles, share, kind))
+    frame = pd.DataFrame(rows, columns=["classifier", "true", "said", "tiles", "share", "kind"])
+    return frame.astype({"tiles": int, "share": float})
 
 
 @lru_cache(maxsize=64)
@@ -78,13 +106,33 @@ def confusion_heat(titles: tuple[str, ...], figure: str, most_wrong: float, titl
         )
     words = "format(datum.tiles, ',d')" if figure == "tiles" else "format(100 * datum.share, '.0f')"
     layers.append(
-        base.mark_text(color=_INK, fontSize=12)
+        base.mark_text(color=INK, fontSize=12)
         .encode(text="words:N", tooltip=tooltip)
         .transform_filter("datum.tiles > 0")
         .transform_calculate(words=words)
     )
     chart = alt.layer(*layers, _frame(base, tooltip)).resolve_scale(color="independent")
     return bare_spec(chart.properties(height=_ROW * len(titles) + 150, title=_title(title)))
+
+
+def confusion_difference(first: Evaluation, second: Evaluation) -> pd.DataFrame:
+    """The second matrix less the first: true, said (in words), difference, gain, tiles_first, tiles_second, kind.
+
+    difference: of shares of the true class, so the two may have been judged on different numbers of tiles. gain: the
+    same, above 0 where the second is better (more right answers, or fewer mistakes). kind: `better`, `worse`, `same`,
+    or `unknown` where one of them had no tile of the class (the figures are then not numbers).
+    """
+    titles = _titles(first)
+    rows = []
+    for true, (before, after) in enumerate(zip(first.confusion, second.confusion, strict=True)):
+        known = sum(before) > 0 and sum(after) > 0
+        for said in range(len(titles)):
+            change = after[said] / sum(after) - before[said] / sum(before) if known else math.nan
+            gain = change if true == said else -change
+            kind = "unknown" if not known else "same" if change == 0 else "better" if gain > 0 else "worse"
+            rows.append((titles[true], titles[said], change, gain, before[said], after[said], kind))
+    columns = ["true", "said", "difference", "gain", "tiles_first", "tiles_second", "kind"]
+    return pd.DataFrame(rows, columns=columns).astype({"difference": float, "gain": float})
 
 
 @lru_cache(maxsize=64)
@@ -109,7 +157,7 @@ def confusion_change(titles: tuple[str, ...], limit: float, title: str = "") -> 
         base.mark_rect()
         .encode(color=alt.Color("gain:Q", scale=scale, legend=None), tooltip=tooltip)
         .transform_filter("datum.kind == 'better' || datum.kind == 'worse'"),
-        base.mark_text(color=_INK, fontSize=11)
+        base.mark_text(color=INK, fontSize=11)
         .encode(text="words:N", tooltip=tooltip)
         .transform_filter("datum.kind == 'better' || datum.kind == 'worse'")
         .transform_filter("abs(datum.difference) >= 0.005")
@@ -117,6 +165,23 @@ def confusion_change(titles: tuple[str, ...], limit: float, title: str = "") -> 
         _frame(base, tooltip),
     ]
     return bare_spec(alt.layer(*layers).properties(height=_ROW * len(titles) + 150, title=_title(title)))
+
+
+def confused_pairs_frame(classifiers: Mapping[str, Evaluation], most: int = 10) -> pd.DataFrame:
+    """The most frequent mistakes of all: pair (`River called Highway`), true, said, classifier, tiles, share.
+
+    A row for every classifier and pair, the pair with the largest share of its class at any of them first.
+    """
+    cells = confusion_cells(classifiers)
+    wrong = cells[cells["true"] != cells["said"]]
+    worst = wrong.groupby(["true", "said"], sort=False)["share"].max()
+    worst = worst[worst > 0].sort_values(ascending=False, kind="stable").head(most)
+    rank = {pair: place for place, pair in enumerate(worst.index)}
+    ranks = [float(rank.get(pair, math.nan)) for pair in zip(wrong["true"], wrong["said"], strict=True)]
+    wrong = wrong.assign(rank=ranks)
+    wrong = wrong.dropna(subset=["rank"]).sort_values("rank", kind="stable", ignore_index=True)
+    pairs = [f"{true} called {said}" for true, said in zip(wrong["true"], wrong["said"], strict=True)]
+    return wrong.assign(pair=pairs)[["pair", "true", "said", "classifier", "tiles", "share"]]
 
 
 @lru_cache(maxsize=64)
@@ -140,5 +205,30 @@ def confused_pairs(pairs: tuple[str, ...], classifiers: tuple[tuple[str, str], .
     return grouped_bars("pair", pairs, "classifier", classifiers, x, alt.Text("share:Q", format=".0%"), tooltip)
 
 
+def surest_frame(runs: Sequence[Contender], most: int) -> pd.DataFrame:
+    """The wrong answers that each run was surest of: run, tile (its number), true, said (class names), confidence."""
+    rows = [
+        (each.label, mistake.tile, mistake.true, mistake.predicted, mistake.confidence)
+        for each in runs
+        if each.predictions is not None
+        for mistake in surest_mistakes(each.predictions, each.record.tiles.class_names, most)
+    ]
+    return pd.DataFrame(rows, columns=["run", "tile", "true", "said", "confidence"])
+
+
 def _title(text: str) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=14, offset=6, anchor="start", limit=340)
+
+
+def score_frame(classifiers: Mapping[str, Evaluation]) -> pd.DataFrame:
+    """Precision, recall and F1: classifier, name, title, precision, recall, f1, tiles, called.
+
+    A figure that has no meaning is not a number; `score_remarks` says why.
+    """
+    rows = [
+        (label, each.name, title, each.precision, each.recall, each.f1, each.tiles, each.called)
+        for label, evaluation in classifiers.items()
+        for title, each in zip(_titles(evaluation), evaluation.scores(), strict=True)
+    ]
+    frame = pd.DataFrame(rows, columns=["classifier", "name", "title", "precision", "recall", "f1", "tiles", "called"])
+    return frame.astype({"precision": float, "recall": float, "f1": float})

@@ -6,6 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from eurosat_core.charts.palette import GREY
+
 Spec = dict[str, Any]
 
 
@@ -17,9 +19,6 @@ def bare_spec(chart: Any) -> Spec:
     for layer in spec.get("layer", ()):
         layer.pop("data", None)
     return spec
-
-
-_GREY = "#8A8F98"  # a stroke in the page's own ground would need the theme; a grey that reads on both is simpler
 
 
 def share_bars(
@@ -45,7 +44,7 @@ def share_bars(
     )
     figures = (
         alt.Chart()
-        .mark_text(align="left", dx=5, color=_GREY, fontSize=12, fontWeight="bold")
+        .mark_text(align="left", dx=5, color=GREY, fontSize=12, fontWeight="bold")
         .encode(x=x, y=y, text=text, tooltip=tooltip)
     )
     return bare_spec(alt.layer(bars, figures).properties(height=height))
@@ -87,10 +86,10 @@ def grouped_bars(
     field = str(x.shorthand).partition(":")[0]
     each = alt.Chart().encode(y=y, yOffset=alt.YOffset(f"{member}:N", scale=slots), tooltip=tooltip)
     known = each.encode(x=x).transform_filter(f"isValid(datum.{field})")
-    left: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 12, "color": _GREY}
+    left: dict[str, Any] = {"align": "left", "dx": 5, "fontSize": 12, "color": GREY}
     layers = [
         alt.Chart()
-        .mark_text(align="left", dx=1, fontSize=13, fontWeight="bold", color=_GREY)
+        .mark_text(align="left", dx=1, fontSize=13, fontWeight="bold", color=GREY)
         .encode(x=alt.value(0), y=y, yOffset=alt.YOffset(datum=_NAME, scale=slots), text=f"{group}:N")
         .transform_filter(f"datum.{member} === {json.dumps(names[0] if names else '')}"),
         known.mark_bar(cornerRadiusEnd=2).encode(color=colour),

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import altair as alt
+import numpy as np
+import pandas as pd
 
 from eurosat_core.charts.marks import Spec, bare_spec, share_bars
+from eurosat_core.charts.palette import BLUE, GREY, INK, ORANGE
+from eurosat_core.data.pictures import Values, class_titles
+from eurosat_core.data.uploads import Layout
 
 # Pale enough to stand out on dark ground, dark-edged enough for light ground; every block is also named in words.
 BLOCK_COLOURS = {
@@ -17,10 +22,10 @@ BLOCK_COLOURS = {
     "convolution": "#5AA9E6",
     "pooling": "#44AA99",
     "linear": "#E0902F",
-    "other": "#8A8F98",
+    "other": GREY,
 }
-_FIGURE_COLOURS = {"parameters": "#2A8CD6", "multiplications": "#DB7B0B"}
-_CURVE_COLOURS = ("#2A8CD6", "#DB7B0B", "#44AA99")
+_FIGURE_COLOURS = {"parameters": BLUE, "multiplications": ORANGE}
+_CURVE_COLOURS = (BLUE, ORANGE, "#44AA99")
 _PICTURE = 60  # pixels, of a block's drawing
 
 
@@ -58,7 +63,7 @@ def _card(block: Block) -> str:
 def _picture(block: Block) -> str:
     """Feature maps as a stack of squares, a row of numbers as a bar; larger and more for larger shapes."""
     colour = BLOCK_COLOURS.get(block.kind, BLOCK_COLOURS["other"])
-    style = f'fill="{colour}" stroke="#10202B" stroke-opacity=".55"'
+    style = f'fill="{colour}" stroke="{INK}" stroke-opacity=".55"'
     if len(block.shape) == 1:
         tall = min(14 + 3.4 * math.log2(max(block.shape[0], 1) + 1), _PICTURE - 2)
         body = f'<rect x="25" y="{(_PICTURE - tall) / 2:.1f}" width="10" height="{tall:.1f}" rx="2" {style}/>'
@@ -107,9 +112,7 @@ def parameter_bars(parts: tuple[str, ...]) -> Spec:
     )
     base = alt.Chart().encode(y=y, yOffset=offset, x=x, tooltip=tooltip)
     bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour)
-    figures = base.mark_text(align="left", dx=4, fontSize=12, color="#8A8F98").encode(
-        text=alt.Text("share:Q", format=".1%")
-    )
+    figures = base.mark_text(align="left", dx=4, fontSize=12, color=GREY).encode(text=alt.Text("share:Q", format=".1%"))
     return bare_spec(alt.layer(bars, figures).properties(height=46 * len(parts) + 80))
 
 
@@ -140,6 +143,14 @@ def activation_curves(figure: str, title: str) -> Spec:
     return bare_spec(alt.layer(lines, points).properties(height=320, title=alt.TitleParams(title, anchor="start")))
 
 
+def probability_frame(probabilities: Values, class_names: Sequence[str], most: int = 10) -> pd.DataFrame:
+    """The surest classes, best first, for a chart: name, title, probability."""
+    titles = class_titles(tuple(class_names))
+    order = np.argsort(-probabilities, kind="stable")[:most]
+    rows = [(class_names[at], titles[class_names[at]], float(probabilities[at])) for at in order]
+    return pd.DataFrame(rows, columns=["name", "title", "probability"])
+
+
 @lru_cache(maxsize=64)
 def probability_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
     """The probability of each class as bars in the class colours, over a table with name, title, probability.
@@ -155,6 +166,29 @@ def probability_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
     tooltip = [alt.Tooltip("title:N", title="Class"), alt.Tooltip("probability:Q", title="Probability", format=".2%")]
     text = alt.Text("probability:Q", format=".1%")
     return share_bars(x, text, tooltip, colours, height=28 * len(colours) + 50)
+
+
+def map_frame(probabilities: Values, class_names: Sequence[str], layout: Layout) -> pd.DataFrame:
+    """A row for each tile that was asked about: number, row, column (from 1), its edges, class, probability."""
+    titles = class_titles(tuple(class_names))
+    numbers = np.arange(len(probabilities))
+    rows, columns = np.divmod(numbers, layout.columns)
+    said = probabilities.argmax(1)
+    xs, ys = np.array(layout.xs), np.array(layout.ys)
+    return pd.DataFrame(
+        {
+            "number": numbers,
+            "row": rows + 1,
+            "column": columns + 1,
+            "left": xs[columns],
+            "right": xs[columns + 1],
+            "top": ys[rows],
+            "bottom": ys[rows + 1],
+            "name": [class_names[label] for label in said],
+            "title": [titles[class_names[label]] for label in said],
+            "probability": probabilities.max(1, initial=0).astype(float),
+        }
+    )
 
 
 def class_map(

@@ -1,43 +1,44 @@
-"""Charts of a profile: parts of a step, kernels, memory, timeline."""
+"""A profile: its plan, the parts of a step, kernels, memory, timeline."""
 
 import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import altair as alt
+import pandas as pd
 
+from eurosat_core.analysis.profile_pairs import Side, per_tile, scale
 from eurosat_core.charts.marks import Spec, bare_spec
-
-# At least 3:1 on the light and on the dark ground, and dark words on them are readable; named in words everywhere.
-_BLUE, _ORANGE, _GREEN, _PINK, _PURPLE, _BROWN, _GREY = (
-    "#2A8CD6",
-    "#DB7B0B",
-    "#1E9E77",
-    "#C2609A",
-    "#8E74D0",
-    "#A6761D",
-    "#8A8F98",
-)
-_INK = "#0B1215"
+from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
+from eurosat_core.profiling.kernels import short_name
+from eurosat_core.profiling.memory import MemoryCurve
+from eurosat_core.profiling.overview import PARTS, ROLES
+from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.profiling.timeline import Timeline
+from eurosat_core.runs.profiles import Reading
+from eurosat_core.wording import milliseconds
 
 PART_COLOURS = {
-    "load": _ORANGE,
-    "copy": _PINK,
-    "forward": _BLUE,
-    "backward": _GREEN,
-    "update": _PURPLE,
-    "other": _GREY,
+    "load": ORANGE,
+    "copy": PINK,
+    "forward": BLUE,
+    "backward": GREEN,
+    "update": PURPLE,
+    "other": GREY,
 }
 ROLE_COLOURS = {
-    "GPU kernel": _BLUE,
-    "Memcpy": _PINK,
+    "GPU kernel": BLUE,
+    "Memcpy": PINK,
     "Memset": "#DB92BE",
-    "Communication": _BROWN,
-    "Runtime": _PURPLE,
-    "DataLoader": _ORANGE,
-    "CPU exec": _GREEN,
-    "Other": _GREY,
+    "Communication": BROWN,
+    "Runtime": PURPLE,
+    "DataLoader": ORANGE,
+    "CPU exec": GREEN,
+    "Other": GREY,
 }
-PHASE_COLOURS = {"pass by": _GREY, "warm-up": _ORANGE, "recorded": _BLUE}
+PHASE_COLOURS = {"pass by": GREY, "warm-up": ORANGE, "recorded": BLUE}
 _LETTER = 6.6  # pixels of a letter at size 12, about
 
 
@@ -49,6 +50,36 @@ def _legend(columns: int) -> alt.Legend:
     return alt.Legend(
         orient="top", title=None, symbolType="square", padding=0, offset=6, labelLimit=260, columns=columns
     )
+
+
+MOST_STEPS = 20
+"""Steps that are drawn one by one; of a longer trace the first ones."""
+
+
+MEAN = "mean"
+
+
+_PHASES = {"wait": "pass by", "warmup": "warm-up", "active": "recorded"}
+
+
+def plan_frame(plan: ProfilePlan, done: int | None = None) -> pd.DataFrame:
+    """Every step of a plan. Columns: step, cycle, place (in its cycle), phase (in words), done, trace.
+
+    done: how many steps have been made; None while nothing is recorded, then all count as done. trace: the words
+    behind a cycle's last step.
+    """
+    rows = [
+        (
+            each.number,
+            f"cycle {each.cycle}",
+            (each.number - 1) % plan.cycle_steps + 1,
+            _PHASES[each.phase],
+            done is None or each.number <= done,
+            f"→ trace {each.cycle}" if each.writes else "",
+        )
+        for each in plan.strip()
+    ]
+    return pd.DataFrame(rows, columns=["step", "cycle", "place", "phase", "done", "trace"])
 
 
 @lru_cache(maxsize=64)
@@ -73,9 +104,84 @@ def plan_strip(rows: int, longest: int) -> Spec:
     cells = base.mark_rect(cornerRadius=3).encode(color=colour, opacity=opacity)
     layers = [cells]
     if longest <= 14:
-        ink = alt.condition("datum.done", alt.value(_INK), alt.value(_GREY))
+        ink = alt.condition("datum.done", alt.value(INK), alt.value(GREY))
         layers.append(base.mark_text(fontSize=12, fontWeight="bold").encode(text="step:Q", color=ink))
     return bare_spec(alt.layer(*layers).properties(height=30 * rows + 30))
+
+
+def stacked_frame(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequence[str]) -> pd.DataFrame:
+    """Bars made of parts, for rows of (label, µs by part).
+
+    Columns: row, place (of the row among all), part, start, end, ms, share, long (a label).
+
+    Parts that took no time have no line.
+    """
+    table = []
+    for place, (label, values) in enumerate(rows):
+        at, whole = 0.0, sum(values.get(part, 0.0) for part in parts)
+        for part in parts:
+            length = values.get(part, 0.0) / 1000
+            if length <= 0:
+                continue
+            share = 1000 * length / whole
+            table.append((label, place, part, at, at + length, length, share, f"{part} {milliseconds(length)}"))
+            at += length
+    return pd.DataFrame(table, columns=["row", "place", "part", "start", "end", "ms", "share", "long"])
+
+
+def parts_in(frame: pd.DataFrame) -> tuple[str, ...]:
+    """The parts that a `stacked_frame` has, in their order."""
+    there = set(frame["part"])
+    return tuple(part for part in (*PARTS, *map(role_title, ROLES)) if part in there)
+
+
+def role_title(role: str) -> str:
+    """What a role is called on screen, where a kernel is never just that."""
+    return "GPU kernel" if role == "Kernel" else role
+
+
+def roles_titled(role_us: Mapping[str, float]) -> dict[str, float]:
+    """Times by role, under the names that are shown."""
+    return {role_title(role): role_us[role] for role in ROLES}
+
+
+def parts_frame(reading: Reading) -> pd.DataFrame:
+    """Load, copy, forward, backward, update of every step on the host, then of the mean; as in `stacked_frame`."""
+    overview = reading.overview
+    named = zip(overview.steps, overview.parts.per_step_us, strict=False)
+    rows = [(f"step {each.step}", dict(parts)) for each, parts in named][:MOST_STEPS]
+    return stacked_frame([*rows, *_mean(rows, overview.parts.mean_us)], PARTS)
+
+
+def device_parts_frame(reading: Reading) -> pd.DataFrame:
+    """The mean step on the host, and what the GPU worked for each part; as in `stacked_frame`."""
+    parts = reading.overview.parts
+    return stacked_frame([("host", parts.mean_us), ("GPU", parts.device_us or {})], PARTS)
+
+
+def breakdown_frame(reading: Reading) -> pd.DataFrame:
+    """What every step's time was spent on, then the mean; as in `stacked_frame`."""
+    overview = reading.overview
+    rows = [(f"step {each.step}", roles_titled(each.role_us)) for each in overview.steps[:MOST_STEPS]]
+    return stacked_frame([*rows, *_mean(rows, roles_titled(overview.mean_step_us))], tuple(map(role_title, ROLES)))
+
+
+def _mean(
+    rows: Sequence[tuple[str, Mapping[str, float]]], mean: Mapping[str, float]
+) -> list[tuple[str, Mapping[str, float]]]:
+    """A line for the mean, where there is more than one step."""
+    return [(MEAN, mean)] if len(rows) > 1 else []
+
+
+def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:
+    """Mean step (or tile) of both as bars made of parts, as in `stacked_frame`. of: `parts` or `roles`."""
+    by_tile = per_tile(one, other)
+    shown: tuple[str, ...] = PARTS if of == "parts" else tuple(map(role_title, ROLES))
+    rows = []
+    for side in (one, other):
+        means = side.mean(of) if of == "parts" else roles_titled(side.mean(of))
+        rows.append((side.name, {name: value * scale(side, by_tile) for name, value in means.items()}))
+    return stacked_frame(rows, shown)
 
 
 @lru_cache(maxsize=128)
@@ -114,11 +220,47 @@ def stacked_bars(parts: tuple[str, ...], rows: int, axis: str, columns: int = 3)
     words = base.mark_text(
         align="left",
         dx=5,
-        color=_INK,
+        color=INK,
         fontSize=12,
         text=alt.ExprRef(f"{long_fits} ? datum.long : {short_fits} ? datum.part : ''"),
     )
     return bare_spec(alt.layer(bars, words).properties(height=34 * rows + 85 + 20 * -(-len(parts) // columns)))
+
+
+def kernel_frame(reading: Reading, full_names: bool) -> pd.DataFrame:
+    """GPU kernels, longest first: raw figures (µs, %); a column that nothing is known for is left out."""
+    total = sum(each.total_us for each in reading.kernels)
+    frame = pd.DataFrame(
+        [
+            (
+                each.name if full_names else each.short_name,
+                each.total_us,
+                100 * each.total_us / total if total else math.nan,
+                each.calls,
+                each.mean_us,
+                each.min_us,
+                each.max_us,
+                each.blocks_per_sm,
+                None if each.occupancy is None else 100 * each.occupancy,
+                "yes" if each.tensor_cores else "",
+            )
+            for each in reading.kernels
+        ],
+        columns=[
+            "GPU kernel",
+            "Total",
+            "Share",
+            "Launches",
+            "Mean",
+            "Shortest",
+            "Longest",
+            "Blocks per SM",
+            "Occupancy",
+            "Tensor cores",
+        ],
+    )
+    unknown = [name for name in ("Blocks per SM", "Occupancy") if frame[name].isna().all()]
+    return frame.drop(columns=unknown)
 
 
 @lru_cache(maxsize=8)
@@ -137,16 +279,38 @@ def kernel_bars(rows: int, ceiling: float) -> Spec:
         alt.Tooltip("Launches:Q", format=","),
     ]
     base = alt.Chart().encode(y=y, tooltip=tooltip)
-    bars = base.mark_bar(color=_BLUE, cornerRadiusEnd=3, height=12, yOffset=9).encode(x=x)
-    figures = base.mark_text(align="left", dx=5, dy=9, color=_GREY, fontSize=12).encode(
+    bars = base.mark_bar(color=BLUE, cornerRadiusEnd=3, height=12, yOffset=9).encode(x=x)
+    figures = base.mark_text(align="left", dx=5, dy=9, color=GREY, fontSize=12).encode(
         x=x, text=alt.Text("Share:Q", format=".1f")
     )
     # Above its bar: beside it, a long name would leave a phone no room for the bar.
-    names = base.mark_text(align="left", dy=-7, color=_GREY, fontSize=12).encode(x=alt.value(0), text="GPU kernel:N")
+    names = base.mark_text(align="left", dy=-7, color=GREY, fontSize=12).encode(x=alt.value(0), text="GPU kernel:N")
     return bare_spec(alt.layer(bars, figures, names).properties(height=42 * rows + 70))
 
 
-_SERIES = {"in use by tensors": _BLUE, "held ready by PyTorch": _ORANGE}
+_UNITS = ("bytes", "KB", "MB", "GB")
+
+
+def memory_unit(curve: MemoryCurve) -> str:
+    """In what a device's memory is drawn: a GPU may hold gigabytes, and the CPU beside it a few bytes."""
+    most = float(curve.allocated_bytes.max(initial=0.0))
+    return next((unit for power, unit in enumerate(_UNITS[:-1]) if most < 4 * 1024 ** (power + 1)), _UNITS[-1])
+
+
+def memory_frame(curve: MemoryCurve) -> pd.DataFrame:
+    """One device's memory. Columns: ms (since recording began), taken (in `memory_unit`s), series.
+
+    The CPU's reserve is left out: PyTorch holds none ready there, and what a trace says of it means something else.
+    """
+    series = [("in use by tensors", curve.allocated_bytes)]
+    if curve.reserved_bytes is not None and curve.device != "cpu":
+        series.append(("held ready by PyTorch", curve.reserved_bytes))
+    unit = 1024 ** _UNITS.index(memory_unit(curve))
+    frames = [pd.DataFrame({"ms": curve.time_us / 1000, "taken": each / unit, "series": name}) for name, each in series]
+    return pd.concat(frames, ignore_index=True)
+
+
+_SERIES = {"in use by tensors": BLUE, "held ready by PyTorch": ORANGE}
 
 
 @lru_cache(maxsize=32)
@@ -200,6 +364,56 @@ _KINDS = {
 _ROW = 19  # pixels
 _AROUND = 130  # for the legend and the axis, which count with the height
 _SMALL_LETTER = 6.2
+
+
+@dataclass(frozen=True)
+class TimelineRows:
+    """Where the lines of a timeline stand: (title, its first row) for each thread and stream, and all rows together.
+
+    The row above each line's first one is free, for its title.
+    """
+
+    lanes: tuple[tuple[str, int], ...]
+    rows: int
+
+
+def timeline_rows(timeline: Timeline) -> TimelineRows:
+    """One row for each level of each line, and one for its title."""
+    lanes, at = [], 1
+    for lane in timeline.lanes:
+        lanes.append((lane.title, at))
+        at += lane.levels + 1
+    return TimelineRows(tuple(lanes), max(at - 1, 1))
+
+
+def timeline_frame(timeline: Timeline) -> pd.DataFrame:
+    """The bars of a step. Columns: row, below (its lower edge), start, end, ms, busy, name, short, kind, events."""
+    first = [at for _, at in timeline_rows(timeline).lanes]
+    rows = [
+        (
+            first[each.lane] + each.level,
+            first[each.lane] + each.level + 0.88,
+            each.start_us / 1000,
+            (each.start_us + each.duration_us) / 1000,
+            each.duration_us / 1000,
+            each.busy_us / 1000,
+            each.name if len(each.name) < 200 else f"{each.name[:199]}…",
+            _label(each.name, each.kind) if each.events == 1 else "",
+            "GPU kernel" if each.kind == "kernel" else each.kind,
+            each.events,
+        )
+        for each in timeline.bars
+    ]
+    return pd.DataFrame(rows, columns=["row", "below", "start", "end", "ms", "busy", "name", "short", "kind", "events"])
+
+
+def _label(name: str, kind: str) -> str:
+    """What is written into a bar that is long enough."""
+    if kind == "kernel":
+        return short_name(name)
+    if name.startswith("enumerate(Data"):
+        return name[len("enumerate(") :].partition(")")[0]  # `DataLoader`
+    return name.removeprefix("autograd::engine::evaluate_function: ")
 
 
 @lru_cache(maxsize=128)
@@ -267,7 +481,7 @@ def timeline_bars(
         dx=4,
         dy=_ROW * 0.44,
         fontSize=11,
-        color="#0B1215",
+        color=INK,
         clip=True,
         text=alt.ExprRef(f"{fits} ? datum.short : ''"),
     )

@@ -1,35 +1,66 @@
-"""Charts of a measurement: rates over the setting with their ranges, turns as they come in, accuracy over time.
+"""A measurement: rates over the setting with their ranges, turns as they come in, accuracy over time, limits.
 
-Specs without data over the tables of `lab.experiment_frames` and `lab.sweep_frames`. A device keeps its colour and its
-shape on all of them, so that colour is never alone.
+A device keeps its colour and its shape on all charts.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import altair as alt
+import pandas as pd
 
+from eurosat_core.analysis.sweep import BOTTLENECKS, prediction_frame, speed_by_setting, verdict_text
 from eurosat_core.charts.marks import Spec, bare_spec
+from eurosat_core.charts.palette import GREY, SERIES, SHAPES
+from eurosat_core.charts.profile import stacked_frame
+from eurosat_core.runs.history import SweepHistory
+from eurosat_core.speed.experiments import Figure
+from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.speed.result import Limits, SweepResult
+from eurosat_core.speed.verdict import PARTS
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import device_name, milliseconds, percent
 
-# At least 3:1 on the light and on the dark ground, apart for colour-blind readers; each has its own shape, too.
-DEVICE_COLOURS = ("#2A8CD6", "#DB7B0B", "#2F9E8F", "#B5559F")
-_LABEL_COLOURS = ("#2A8CD6", "#DB7B0B", "#2F9E8F", "#B5559F", "#8F8F2E", "#CC6677", "#7A8490", "#6C74D6")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
-_GREY = "#8A8F98"
 _TITLES = {"tiles": "Tiles per second: more is better", "work": "Billion operations per second: more is better"}
 
 
-def _looks(field: str, names: tuple[str, ...], colours: tuple[str, ...], columns: int = 0) -> dict[str, Any]:
+def _looks(field: str, names: tuple[str, ...], columns: int = 0) -> dict[str, Any]:
     """Colour and shape of each name, with one legend for both; none where there is nothing to tell apart."""
     legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolSize=90, labelLimit=260, columns=columns)
     shown = legend if len(names) > 1 else None
-    shades = [colours[at % len(colours)] for at in range(len(names))]
-    shapes = [_SHAPES[at % len(_SHAPES)] for at in range(len(names))]
+    shades = [SERIES[at % len(SERIES)] for at in range(len(names))]
+    shapes = [SHAPES[at % len(SHAPES)] for at in range(len(names))]
     return {
         "color": alt.Color(f"{field}:N", sort=None, scale=alt.Scale(domain=list(names), range=shades), legend=shown),
         "shape": alt.Shape(f"{field}:N", sort=None, scale=alt.Scale(domain=list(names), range=shapes), legend=shown),
     }
+
+
+def rate_frame(result: SweepResult, figure: Figure) -> pd.DataFrame:
+    """Rates with their quartiles, in the order of the plan: label, device, rate, low, high, text, order, mark.
+
+    figure: tiles per second, or (`work`) billion operations per second. mark: what the cell is (`reference`, or
+    nothing). Cells that were not measured have no row.
+    """
+    frame = speed_by_setting(result)
+    column = "tiles_per_second" if figure == "tiles" else "operations_per_second"
+    unit = 1.0 if figure == "tiles" else 1e9
+    made = pd.DataFrame(
+        {
+            "label": frame["label"],
+            "device": frame["device"],
+            "rate": frame[column].astype(float) / unit,
+            "order": range(len(frame)),
+            "mark": ["reference" if each else "" for each in frame["is_reference"]],
+        }
+    )
+    # The quartiles are told of tiles; those of operations lie as far apart in relation.
+    for name in ("low", "high"):
+        made[name] = made["rate"] * frame[name].astype(float) / frame["tiles_per_second"].astype(float)
+    made["text"] = [f"{rate:,.0f}" if rate >= 9.95 else f"{rate:.2g}" for rate in made["rate"]]
+    return made[made["rate"].map(math.isfinite)].reset_index(drop=True)
 
 
 @lru_cache(maxsize=64)
@@ -52,7 +83,7 @@ def rate_points(figure: str, labels: tuple[str, ...], devices: tuple[str, ...], 
         sort=list(labels),
         axis=alt.Axis(ticks=False, domain=False, labelLimit=130, labelFontSize=13),
     )
-    looks = _looks("device", devices, DEVICE_COLOURS)
+    looks = _looks("device", devices)
     tooltip = [
         alt.Tooltip("label:N", title="Setting"),
         alt.Tooltip("device:N", title="Device"),
@@ -69,12 +100,26 @@ def rate_points(figure: str, labels: tuple[str, ...], devices: tuple[str, ...], 
             x=alt.X("low:Q", title=title, scale=scale), x2="high:Q", color=looks["color"]
         ),
         base.mark_point(filled=True, size=120, opacity=1).encode(x=x, **looks),
-        base.mark_text(align="left", dx=10, fontSize=12, color=_GREY).encode(
+        base.mark_text(align="left", dx=10, fontSize=12, color=GREY).encode(
             x=alt.X("high:Q", title=title, scale=scale), text="text:N"
         ),
     ]
     rows = len(labels) * max(len(devices), 1)
     return bare_spec(alt.layer(*layers).properties(height=28 * rows + 12 * len(labels) + 90))
+
+
+def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
+    """Turns as they come in, while a measurement runs: label, device, round, tiles_per_second; one row per turn.
+
+    config, plan: of the run's record.
+    """
+    configs: Sequence[TrainConfig] = plan.configs(config)
+    rows = [
+        (plan.cells[turn.cell].label, device_name(configs[turn.cell].device), turn.round, turn.tiles_per_second)
+        for turn in history.turns
+        if turn.phase == "train" and turn.tiles_per_second is not None and turn.cell < len(plan.cells)
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "round", "tiles_per_second"])
 
 
 @lru_cache(maxsize=32)
@@ -87,11 +132,22 @@ def live_turns(labels: tuple[str, ...], rounds: int) -> Spec:
         axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(rounds, 8), grid=False),
     )
     y = alt.Y("tiles_per_second:Q", title="Tiles per second", axis=alt.Axis(format="~s", tickCount=5))
-    looks = _looks("series", labels, _LABEL_COLOURS, columns=2)
+    looks = _looks("series", labels, columns=2)
     base = alt.Chart().encode(x=x, y=y)
     lines = base.mark_line(strokeWidth=1.5, opacity=0.6).encode(color=looks["color"])
     points = base.mark_point(filled=True, size=80, opacity=1).encode(**looks)
     return bare_spec(alt.layer(lines, points).properties(height=260 + 14 * len(labels)))
+
+
+def learning_frame(result: SweepResult) -> pd.DataFrame:
+    """Accuracy over the seconds of training: label, device, seconds, accuracy, target, reached (of the cell)."""
+    rows = [
+        (cell.label, device_name(cell.device), seconds, accuracy, cell.learning.target, cell.learning.reached)
+        for cell in result.cells
+        if cell.learning is not None
+        for seconds, accuracy in cell.learning.points
+    ]
+    return pd.DataFrame(rows, columns=["label", "device", "seconds", "accuracy", "target", "reached"])
 
 
 @lru_cache(maxsize=32)
@@ -117,15 +173,25 @@ def learning_lines(labels: tuple[str, ...], until: float, ceiling: float) -> Spe
         alt.Tooltip("seconds:Q", title="Seconds", format=".1f"),
         alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
     ]
-    looks = _looks("series", labels, _LABEL_COLOURS, columns=2)
+    looks = _looks("series", labels, columns=2)
     base = alt.Chart().encode(x=x, y=y)
     layers = [
-        alt.Chart().mark_rule(strokeDash=[4, 4], strokeWidth=1.5, color=_GREY).encode(y=alt.Y("target:Q", title=None)),
+        alt.Chart().mark_rule(strokeDash=[4, 4], strokeWidth=1.5, color=GREY).encode(y=alt.Y("target:Q", title=None)),
         base.mark_line(strokeWidth=2.2).encode(color=looks["color"]),
         base.mark_point(filled=True, size=70, opacity=1).encode(tooltip=tooltip, **looks),
     ]
     title = alt.TitleParams("Validation accuracy: higher sooner is better", fontSize=15, anchor="start", offset=6)
     return bare_spec(alt.layer(*layers).properties(height=280 + 14 * len(labels), title=title))
+
+
+def prediction_points_frame(result: SweepResult) -> pd.DataFrame:
+    """Predicted over measured steps, and the two ends of the line where both are equal (`even`)."""
+    frame = prediction_frame(result).assign(even=False)
+    times = pd.concat([frame["predicted_ms"], frame["measured_ms"]])
+    ends = pd.DataFrame(
+        [("", "", end, end, 1.0, "", True) for end in (times.min() / 1.5, times.max() * 1.5)], columns=frame.columns
+    )
+    return pd.concat([frame, ends], ignore_index=True)
 
 
 @lru_cache(maxsize=16)
@@ -145,19 +211,97 @@ def prediction_points(devices: tuple[str, ...], least: float, most: float) -> Sp
         alt.Tooltip("measured_ms:Q", title="Measured ms", format=",.3~g"),
         alt.Tooltip("predicted_ms:Q", title="Predicted ms", format=",.3~g"),
     ]
-    looks = _looks("device", devices, DEVICE_COLOURS)
+    looks = _looks("device", devices)
     base = alt.Chart().encode(x=x, y=y)
     layers = [
-        base.transform_filter("datum.even").mark_line(strokeDash=[4, 4], color=_GREY, strokeWidth=1.5),
+        base.transform_filter("datum.even").mark_line(strokeDash=[4, 4], color=GREY, strokeWidth=1.5),
         base.transform_filter("!datum.even")
         .mark_point(filled=True, size=110, opacity=1)
         .encode(tooltip=tooltip, **looks),
         # Names stand on the side on which there is room.
         base.transform_filter(f"!datum.even && datum.measured_ms < {middle}")
-        .mark_text(align="left", dx=9, dy=8, fontSize=12, color=_GREY)
+        .mark_text(align="left", dx=9, dy=8, fontSize=12, color=GREY)
         .encode(text="label:N"),
         base.transform_filter(f"!datum.even && datum.measured_ms >= {middle}")
-        .mark_text(align="right", dx=-9, dy=-4, fontSize=12, color=_GREY)
+        .mark_text(align="right", dx=-9, dy=-4, fontSize=12, color=GREY)
         .encode(text="label:N"),
     ]
     return bare_spec(alt.layer(*layers).properties(height=340))
+
+
+def is_per_tile(result: SweepResult) -> bool:
+    """Whether steps must be shown tile by tile: their batches differ in size."""
+    return len({each.config.batch_size for each in result.cells if each.turns}) > 1
+
+
+def breakdown_frame(result: SweepResult) -> pd.DataFrame:
+    """Where the time of a step went, as `profile.stacked_frame`; of a thousand tiles where batches differ."""
+    several = len(result.devices) > 1
+    rows = []
+    for cell in result.cells:
+        parts = cell.parts
+        if parts is None:
+            continue
+        label = f"{cell.label} · {device_name(cell.device)}" if several else cell.label
+        unit = 1e6 * (1000 / cell.config.batch_size if is_per_tile(result) else 1)
+        rows.append((label, {part: seconds * unit for part, seconds in parts.items()}))
+    return stacked_frame(rows, PARTS)
+
+
+def figures_table(result: SweepResult) -> pd.DataFrame:
+    """All figures in words: Setting, Device, Tiles per second, Half of the rounds, Step, Against the reference."""
+    rows = []
+    for cell in result.cells:
+        rate, step = cell.tiles_per_second, cell.step_seconds
+        where = (cell.label, device_name(cell.device))
+        if rate is None or step is None:
+            rows.append((*where, "–", "–", "–", cell.problem or "not measured"))
+            continue
+        verdict = result.verdict(cell.label, cell.device)
+        against = "the reference" if cell.label == result.reference else verdict_text(verdict)
+        spread = f"{rate.low:,.0f} to {rate.high:,.0f}"
+        rows.append((*where, f"{rate.median:,.0f}", spread, milliseconds(1000 * step.median), against))
+    columns = ["Setting", "Device", "Tiles per second", "Half of the rounds", "Step", f"Against {result.reference}"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def limits_table(limits: Sequence[Limits]) -> pd.DataFrame:
+    """What each device can do at most, in words: Limit, and a column for every device."""
+    precisions = list(dict.fromkeys(name for each in limits for name in each.matmul))
+    rows = [
+        (f"Matrix multiplication, {name}", [_rate(each.matmul.get(name)) for each in limits]) for name in precisions
+    ]
+    rows.append(("Memory, read and written", [_bytes(each.memory_bandwidth) for each in limits]))
+    for name in ("pageable", "pinned"):
+        if any(name in each.host_to_device for each in limits):
+            values = [_bytes(each.host_to_device.get(name)) for each in limits]
+            rows.append((f"Copy to the GPU, {name} memory", values))
+    launches = [f"{1e6 * each.launch_seconds:.1f} µs" if each.launch_seconds else "–" for each in limits]
+    rows.append(("Starting one operation", launches))
+    names = [device_name(each.device) for each in limits]
+    return pd.DataFrame([(what, *values) for what, values in rows], columns=["Limit", *names])
+
+
+def _rate(operations: float | None) -> str:
+    return f"{operations / 1e9:,.0f} billion operations/s" if operations else "–"
+
+
+def _bytes(rate: float | None) -> str:
+    return f"{rate / 1e9:,.1f} GB/s" if rate else "–"
+
+
+def prediction_table(result: SweepResult) -> pd.DataFrame:
+    """Predicted beside measured steps in words: Step, Device, Predicted, Measured, Error, Mostly spent on."""
+    frame = prediction_frame(result)
+    rows = [
+        (
+            row["label"],
+            row["device"],
+            milliseconds(row["predicted_ms"]),
+            milliseconds(row["measured_ms"]),
+            f"{'+' if row['error'] >= 1 else '−'}{percent(abs(row['error'] - 1))}",
+            BOTTLENECKS[row["bottleneck"]],
+        )
+        for row in frame.to_dict("records")
+    ]
+    return pd.DataFrame(rows, columns=["Step", "Device", "Predicted", "Measured", "Error", "Mostly spent on"])

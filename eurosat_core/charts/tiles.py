@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from eurosat_core.charts.marks import Spec, bare_spec
-from eurosat_core.data.pictures import CHANNELS, class_titles
+from eurosat_core.charts.palette import BLUE, GREY, INK, ORANGE
+from eurosat_core.data.classes import CLASSES
+from eurosat_core.data.pictures import CHANNELS, Pixels, class_titles
 from eurosat_core.data.statistics import BINS, Statistics
 from eurosat_core.data.tile_cache import TileSet
 
@@ -101,6 +103,14 @@ def class_histogram_frame(tiles: TileSet, class_names: tuple[str, ...]) -> pd.Da
 _CHANNEL_COLOURS = {"Red": "#CC6677", "Green": "#44AA99", "Blue": "#4455BB"}
 
 
+def class_counts_frame(counts: dict[str, int], published: bool) -> pd.DataFrame:
+    """One row per class for a chart: class (in words), tiles, published (NaN unless asked for and known)."""
+    titles = class_titles(tuple(counts))
+    known = {each.name: float(each.tiles) for each in CLASSES} if published else {}
+    rows = [(titles[name], count, known.get(name, float("nan"))) for name, count in counts.items()]
+    return pd.DataFrame(rows, columns=["class", "tiles", "published"])
+
+
 def class_counts(frame: pd.DataFrame, order: Sequence[str], colours: Sequence[str]) -> alt.LayerChart | alt.FacetChart:
     """Bars of tiles per class; a line across a bar marks the published count where there is one.
 
@@ -121,6 +131,17 @@ def class_counts(frame: pd.DataFrame, order: Sequence[str], colours: Sequence[st
     if frame["published"].notna().any():
         layers.append(base.mark_tick(thickness=3, size=18, color="#7A8A90").encode(x="published:Q"))
     return alt.layer(*layers).properties(height=28 * len(order) + 50)
+
+
+def channel_histograms_frame(tile: Pixels, bins: int = 32) -> pd.DataFrame:
+    """How often each brightness occurs: channel, value (start of the bin), share (of the tile's pixels)."""
+    edges = np.linspace(0, 256, bins + 1)
+    pixels = tile.shape[0] * tile.shape[1]
+    parts = [
+        pd.DataFrame({"channel": name, "value": edges[:-1], "share": np.histogram(tile[..., at], edges)[0] / pixels})
+        for at, name in enumerate(CHANNELS)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def channel_histograms(frame: pd.DataFrame) -> alt.Chart:
@@ -199,7 +220,7 @@ def all_tiles(x_title: str, y_title: str, colours: tuple[tuple[str, str], ...]) 
 
 
 # Pale enough for dark figures, on light and on dark ground. Right answers also stand on the diagonal.
-_RIGHT, _WRONG, _INK = "#8CC4EE", "#F2B56B", "#10202B"
+_RIGHT, _WRONG = "#8CC4EE", "#F2B56B"
 _CELL = 34
 
 
@@ -225,14 +246,14 @@ def confusion_cells(titles: tuple[str, ...]) -> Spec:
     colours = alt.Scale(domain=["right", "wrong"], range=[_RIGHT, _WRONG])
     base = alt.Chart().encode(x=x, y=y)
     layers = [
-        base.mark_rect(color="#8A8F98", opacity=0.10, stroke="#8A8F98", strokeOpacity=0.5).encode(tooltip=tooltip),
+        base.mark_rect(color=GREY, opacity=0.10, stroke=GREY, strokeOpacity=0.5).encode(tooltip=tooltip),
         base.mark_rect()
         .encode(
             color=alt.Color("kind:N", scale=colours, legend=alt.Legend(orient="top", title=None)),
             tooltip=tooltip,
         )
         .transform_filter("datum.tiles > 0"),
-        base.mark_text(color=_INK, fontSize=14, fontWeight="bold")
+        base.mark_text(color=INK, fontSize=14, fontWeight="bold")
         .encode(text=alt.Text("tiles:Q", format=",d"), tooltip=tooltip)
         .transform_filter("datum.tiles > 0"),
     ]
@@ -240,7 +261,7 @@ def confusion_cells(titles: tuple[str, ...]) -> Spec:
 
 
 # Training and validation as in the curves; what is sealed is grey.
-PART_COLOURS = ("#2A8CD6", "#DB7B0B", "#8A8F98")
+PART_COLOURS = (BLUE, ORANGE, GREY)
 
 
 @lru_cache(maxsize=16)

@@ -1,21 +1,23 @@
-"""Charts of a training, as Vega-Lite specs made with Altair; each is drawn over one table of `lab.frames`.
+"""A training: its curves, its speed over time, and accuracy per class.
 
-A spec holds no data: `st.vega_lite_chart(table, spec)`. Live views draw it twice a second, and making one with Altair
-takes 30–60 ms (two cores, 400 points) where drawing a finished one takes 1–5 ms, so specs are made once. All layers
-use the same table, so that the browser swaps its rows in place; the caller fixes the axes, so that they do not jump.
+All layers use the same table, so that the browser swaps its rows in place; the caller fixes the axes, so that they do
+not jump.
 """
 
 import math
 from functools import lru_cache
 
 import altair as alt
+import pandas as pd
 
 from eurosat_core.charts.marks import Spec, bare_spec, share_bars
+from eurosat_core.charts.palette import BLUE, GREY, ORANGE
+from eurosat_core.data.pictures import class_titles
+from eurosat_core.runs.history import History
+from eurosat_core.training.evaluation import Evaluation
 
-# Blue and orange stay apart for colour-blind readers and read well on light and on dark ground (contrast at
-# least 3:1 on white and on #0e1117). Validation also has its own shape and dash, so colour is never alone.
-PHASE_COLOURS = {"training": "#2A8CD6", "validation": "#DB7B0B"}
-_GREY = "#8A8F98"
+# Validation has its own shape and dash, too.
+PHASE_COLOURS = {"training": BLUE, "validation": ORANGE}
 _HEIGHT = 320
 
 
@@ -38,6 +40,53 @@ def _phase_colour(symbol: str = "circle") -> alt.Color:
 
 def _title(text: str) -> alt.TitleParams:
     return alt.TitleParams(text, fontSize=15, offset=6, anchor="start")
+
+
+MAX_CURVE_POINTS = 480
+
+
+def curve_frame(history: History, figure: str, classes: int) -> pd.DataFrame:
+    """Loss or accuracy of both phases over the epochs, with the line of pure guessing; at most 480 rows.
+
+    figure: `loss` or `accuracy`. Columns: epoch (1.0 = the first is complete), value, series (training, validation,
+    chance), kind (step: one batch's loss, or the accuracy so far in this epoch; epoch: the mean over all of its
+    tiles; chance).
+    """
+    started = history.started
+    rows: list[tuple[float, float, str, str]] = []
+    if started is not None:
+        steps = [each for each in history.steps if each.phase == "train" and getattr(each, figure) is not None]
+        room = max(MAX_CURVE_POINTS - 2 * len(history.epochs) - 1, 60)
+        steps = steps[:: max(1, math.ceil(len(steps) / room))]
+        rows += [
+            (each.epoch - 1 + each.step / started.steps_per_epoch, getattr(each, figure), "training", "step")
+            for each in steps
+        ]
+    for done in history.epochs:
+        rows.append((done.epoch, getattr(done, f"train_{figure}"), "training", "epoch"))
+        rows.append((done.epoch, getattr(done, f"val_{figure}"), "validation", "epoch"))
+    rows.append((0.0, math.log(classes) if figure == "loss" else 1 / classes, "chance", "chance"))
+    return pd.DataFrame(rows, columns=["epoch", "value", "series", "kind"]).astype({"epoch": float, "value": float})
+
+
+def axis_ceiling(value: float, least: float = 1.0) -> float:
+    """The next of 1, 1.5, 2, 3, 5, 7.5 × 10ⁿ above `value`: an axis that ends there seldom jumps while data grows."""
+    value = max(value, least)
+    if not math.isfinite(value):
+        return least
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0) if value <= step * power * 1.0001)
+
+
+def loss_ceiling(frame: pd.DataFrame, classes: int) -> float:
+    """Where the loss axis ends: a little above pure guessing, more only when an epoch's loss is above that.
+
+    A single wild batch may leave the picture; it must not squash the curve.
+    """
+    epochs = frame.loc[frame["kind"] == "epoch", "value"]
+    usual = math.log(classes) * 1.12
+    highest = float(epochs.max()) if len(epochs) else 0.0
+    return round(usual, 2) if highest <= usual else axis_ceiling(highest)
 
 
 @lru_cache(maxsize=128)
@@ -80,18 +129,40 @@ def curves(figure: str, epochs: int, classes: int, ceiling: float) -> Spec:
             )
         )
     chance = (
-        base.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=_GREY)
+        base.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=GREY)
         .encode(y=y, tooltip=[alt.Tooltip("value:Q", title="Chance", format=number)])
         .transform_filter("datum.kind == 'chance'")
     )
     words = f"chance: ln {classes} = {math.log(classes):.2f}" if is_loss else f"chance: {100 / classes:.0f} %"
     label = (
-        base.mark_text(align="right", dx=-4, dy=-7, color=_GREY, fontSize=12, text=words)
+        base.mark_text(align="right", dx=-4, dy=-7, color=GREY, fontSize=12, text=words)
         .encode(x=alt.value("width"), y=y)
         .transform_filter("datum.kind == 'chance'")
     )
     title = "Loss (cross-entropy): lower is better" if is_loss else "Accuracy: higher is better"
     return bare_spec(alt.layer(chance, label, *layers).properties(height=_HEIGHT, title=_title(title)))
+
+
+def speed_frame(history: History) -> pd.DataFrame:
+    """Speed and memory over time: at most as many rows as `History` keeps steps.
+
+    Columns: seconds since the training began (without pauses), series (training, validation), part (one phase of one
+    epoch: its points belong together), tiles_per_second, memory_mb (1024² bytes).
+    """
+    rows = [
+        (
+            each.seconds,
+            "validation" if each.phase == "validation" else "training",
+            f"{each.phase} {each.epoch}",
+            each.tiles_per_second,
+            each.memory_bytes,
+        )
+        for each in history.steps
+        if each.tiles_per_second is not None
+    ]
+    frame = pd.DataFrame(rows, columns=["seconds", "series", "part", "tiles_per_second", "memory_mb"])
+    frame["memory_mb"] = frame["memory_mb"].astype(float) / 1024**2
+    return frame.astype({"seconds": float, "tiles_per_second": float})
 
 
 @lru_cache(maxsize=128)
@@ -129,6 +200,19 @@ def over_time(figure: str, until: float, ceiling: float) -> Spec:
         .properties(height=250, title=_title(title))
     )
     return bare_spec(chart)
+
+
+def class_frame(evaluation: Evaluation) -> pd.DataFrame:
+    """Per class, best first. Columns: name, title, accuracy (share named correctly), right, tiles."""
+    rows = []
+    titles = class_titles(evaluation.class_names)
+    for row, name in enumerate(evaluation.class_names):
+        total = sum(evaluation.confusion[row])
+        if total:
+            right = evaluation.confusion[row][row]
+            rows.append((name, titles[name], right / total, right, total))
+    frame = pd.DataFrame(rows, columns=["name", "title", "accuracy", "right", "tiles"])
+    return frame.sort_values("accuracy", ascending=False, ignore_index=True)
 
 
 @lru_cache(maxsize=32)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from PIL import Image
 
 from eurosat_core.data.classes import CLASSES
@@ -38,14 +37,6 @@ def class_titles(class_names: tuple[str, ...]) -> dict[str, str]:
     """A class's name in words: EuroSAT's own where the name is EuroSAT's, else the folder's name as it is."""
     own = {each.name: each.title for each in CLASSES}
     return {name: own.get(name, name) for name in class_names}
-
-
-def class_counts(counts: dict[str, int], published: bool) -> pd.DataFrame:
-    """One row per class for a chart: class (in words), tiles, published (NaN unless asked for and known)."""
-    titles = class_titles(tuple(counts))
-    known = {each.name: float(each.tiles) for each in CLASSES} if published else {}
-    rows = [(titles[name], count, known.get(name, float("nan"))) for name, count in counts.items()]
-    return pd.DataFrame(rows, columns=["class", "tiles", "published"])
 
 
 def tiles_of_class(labels: npt.NDArray[np.int64], label: int, seed: int = 0) -> npt.NDArray[np.int64]:
@@ -121,17 +112,6 @@ def channel_numbers(values: Pixels | Values) -> tuple[ChannelNumbers, ...]:
         ChannelNumbers(name, float(plane.min()), float(plane.mean()), float(plane.max()))
         for name, plane in zip(CHANNELS, np.moveaxis(values, 2, 0), strict=True)
     )
-
-
-def channel_histograms(tile: Pixels, bins: int = 32) -> pd.DataFrame:
-    """How often each brightness occurs: channel, value (start of the bin), share (of the tile's pixels)."""
-    edges = np.linspace(0, 256, bins + 1)
-    pixels = tile.shape[0] * tile.shape[1]
-    parts = [
-        pd.DataFrame({"channel": name, "value": edges[:-1], "share": np.histogram(tile[..., at], edges)[0] / pixels})
-        for at, name in enumerate(CHANNELS)
-    ]
-    return pd.concat(parts, ignore_index=True)
 
 
 def value_planes(values: Values, times: int, limit: float) -> tuple[Pixels, ...]:

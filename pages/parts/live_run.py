@@ -6,7 +6,7 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import pace, training
+from eurosat_core.analysis import pace
 from eurosat_core.charts import training as charts
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import Command
@@ -256,12 +256,12 @@ def _curves(record: RunRecord, history: History) -> None:
     """Four charts. Key, spec and axes stay the same while rows are added, so that they grow without flicker."""
     classes = max(len(record.tiles.class_names), 2)
     epochs = record.config.epochs
-    loss = training.curve_frame(history, "loss", classes)
-    accuracy = training.curve_frame(history, "accuracy", classes)
+    loss = charts.curve_frame(history, "loss", classes)
+    accuracy = charts.curve_frame(history, "accuracy", classes)
     left, right = st.columns(2)
     left.vega_lite_chart(
         loss,
-        charts.curves("loss", epochs, classes, training.loss_ceiling(loss, classes)),
+        charts.curves("loss", epochs, classes, charts.loss_ceiling(loss, classes)),
         key="run_loss",
         alt="Loss of training and validation over the epochs, with the line of chance",
     )
@@ -271,21 +271,21 @@ def _curves(record: RunRecord, history: History) -> None:
         key="run_accuracy",
         alt="Accuracy of training and validation over the epochs, with the line of chance",
     )
-    speed = training.speed_frame(history)
+    speed = charts.speed_frame(history)
     if speed.empty:
         return
-    until = training.axis_ceiling(float(speed["seconds"].max()), least=5.0)
+    until = charts.axis_ceiling(float(speed["seconds"].max()), least=5.0)
     left, right = st.columns(2)  # a row of its own: on a phone, loss and accuracy come first
     highest = {name: float(speed[name].max()) for name in ("tiles_per_second", "memory_mb")}
     left.vega_lite_chart(
         speed,
-        charts.over_time("tiles_per_second", until, training.axis_ceiling(highest["tiles_per_second"], 100.0)),
+        charts.over_time("tiles_per_second", until, charts.axis_ceiling(highest["tiles_per_second"], 100.0)),
         key="run_speed",
         alt="Tiles per second of training and validation over time",
     )
     right.vega_lite_chart(
         speed,
-        charts.over_time("memory_mb", until, training.axis_ceiling(highest["memory_mb"], 10.0)),
+        charts.over_time("memory_mb", until, charts.axis_ceiling(highest["memory_mb"], 10.0)),
         key="run_memory",
         alt="Memory in use over time",
     )

@@ -10,16 +10,13 @@ from run_makers import TEN, USED, begun, compared, epoch, make_record, said, see
 from eurosat_core.analysis.contenders import (
     classifiers,
     contenders,
-    cost_frame,
     differences,
-    differences_frame,
     figures_note,
     labels,
-    learning_curves,
     run_figures,
     same_tiles,
-    seconds_frame,
 )
+from eurosat_core.charts.comparison import cost_frame, differences_frame, learning_curves, seconds_frame
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import summarize
 from eurosat_core.runs.history import History

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from run_makers import TEN, USED, compared, make_record, said, seen
 
 from eurosat_core.analysis import confusion
+from eurosat_core.charts import confusion as confusion_charts
 from eurosat_core.training.evaluation import evaluate_predictions
 
 NAMES = ("Forest", "River", "SeaLake")
@@ -21,7 +22,7 @@ def _evaluation(predictions, names=NAMES):
 
 
 def test_cells_of_all_side_by_side() -> None:
-    frame = confusion.confusion_cells({"a": _evaluation(FIRST), "b": _evaluation(SECOND)})
+    frame = confusion_charts.confusion_cells({"a": _evaluation(FIRST), "b": _evaluation(SECOND)})
     assert len(frame) == 2 * 9
     cell = frame[(frame["classifier"] == "a") & (frame["true"] == "Forest") & (frame["said"] == "River")].iloc[0]
     assert (cell["tiles"], cell["share"], cell["kind"]) == (1, pytest.approx(1 / 3), "wrong")
@@ -31,7 +32,7 @@ def test_cells_of_all_side_by_side() -> None:
 
 
 def test_difference_is_second_less_first_in_shares() -> None:
-    frame = confusion.confusion_difference(_evaluation(FIRST), _evaluation(SECOND)).set_index(["true", "said"])
+    frame = confusion_charts.confusion_difference(_evaluation(FIRST), _evaluation(SECOND)).set_index(["true", "said"])
     assert frame.loc[("Forest", "Forest"), "difference"] == pytest.approx(-1 / 3)
     assert frame.loc[("Forest", "River"), "difference"] == pytest.approx(1 / 3)
     assert frame.loc[("River", "River"), "difference"] == frame.loc[("River", "River"), "gain"] == 0.5
@@ -45,18 +46,18 @@ def test_difference_is_second_less_first_in_shares() -> None:
 
 
 def test_most_confused_pairs_rank_by_their_share_at_anybody() -> None:
-    frame = confusion.confused_pairs({"a": _evaluation(FIRST), "b": _evaluation(SECOND)}, most=2)
+    frame = confusion_charts.confused_pairs_frame({"a": _evaluation(FIRST), "b": _evaluation(SECOND)}, most=2)
     assert list(frame["pair"]) == ["Forest called River"] * 2 + ["River called Forest"] * 2
     assert list(frame["classifier"]) == ["a", "b", "a", "b"]
     assert list(frame["tiles"]) == [1, 2, 1, 0]
     right = _evaluation(said([0, 1], [0, 1]))
-    assert confusion.confused_pairs({"a": right}).empty
-    assert confusion.confused_pairs({}).empty
+    assert confusion_charts.confused_pairs_frame({"a": right}).empty
+    assert confusion_charts.confused_pairs_frame({}).empty
 
 
 def test_scores_and_why_some_are_missing() -> None:
     evaluation = _evaluation(said([0, 0, 1], [0, 0, 0]), (*NAMES, "Highway"))
-    frame = confusion.score_frame({"a": evaluation})
+    frame = confusion_charts.score_frame({"a": evaluation})
     assert frame["precision"].isna().tolist() == [False, True, True, True]
     assert frame["recall"].isna().tolist() == [False, False, True, True]
     assert frame["f1"].tolist()[:2] == [0.8, 0.0]
@@ -111,6 +112,6 @@ def test_what_everybody_said_about_a_tile() -> None:
 
 def test_surest_mistakes_of_each() -> None:
     runs = compared((make_record(tiles=USED), seen(0.5), FIRST), (make_record(), seen(0.5), SECOND))
-    frame = confusion.surest_frame(runs, 1)
+    frame = confusion_charts.surest_frame(runs, 1)
     assert list(zip(frame["run"], frame["tile"], strict=True)) == [(runs[0].label, 2), (runs[1].label, 2)]
-    assert confusion.surest_frame((), 3).empty
+    assert confusion_charts.surest_frame((), 3).empty

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eurosat_core.analysis import features
+from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.lab.inspection import LayerSeen, NetworkSeen
 from eurosat_core.models.convolution import FILTERS, convolve, over_channels, step_at
@@ -130,7 +131,8 @@ def test_layers_that_training_left_alone() -> None:
 
 def test_the_surest_classes_of_many() -> None:
     classes = tuple(f"class {at}" for at in range(100))
-    frame = features.probability_frame(seen(answer="class 42", classes=classes))
+    network = seen(answer="class 42", classes=classes)
+    frame = networks.probability_frame(network.probabilities, network.class_names)
     assert len(frame) == 10
     assert frame["title"][0] == "class 42"
     assert frame["probability"].is_monotonic_decreasing

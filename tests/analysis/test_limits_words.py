@@ -8,7 +8,6 @@ import pytest
 from experiment_makers import PARTS, limits_of, measured
 from fake_engine import GPU
 
-from eurosat_core.analysis import sweep
 from eurosat_core.analysis.sweep import (
     OFFERED,
     offered,
@@ -95,16 +94,16 @@ def test_what_was_measured_comes_before_what_is_predicted() -> None:
 
 
 def test_limits_in_words() -> None:
-    table = sweep.limits_table([limits_of("cpu"), limits_of(GPU.id)]).set_index("Limit")
+    table = charts.limits_table([limits_of("cpu"), limits_of(GPU.id)]).set_index("Limit")
     assert table.loc["Matrix multiplication, float32", "CPU"] == "200 billion operations/s"
     assert list(table.loc["Copy to the GPU, pinned memory"]) == ["–", "20.0 GB/s"]
     assert table.loc["Memory, read and written", "GPU 0"] == "12.0 GB/s"
 
 
 def test_errors_have_their_sign() -> None:
-    table = sweep.prediction_table(predicted(1.25, 0.5))
+    table = charts.prediction_table(predicted(1.25, 0.5))
     assert [each.replace("\N{NO-BREAK SPACE}", " ") for each in table["Error"]] == ["+25.0 %", "−50.0 %"]
-    points = sweep.prediction_points_frame(predicted(1.25, 0.5))
+    points = charts.prediction_points_frame(predicted(1.25, 0.5))
     assert points["even"].sum() == 2 and len(points) == 4
 
 
@@ -112,32 +111,32 @@ def test_errors_have_their_sign() -> None:
 
 
 def test_rates_with_their_range() -> None:
-    frame = sweep.rate_frame(batches(("cpu", GPU.id), rates={"256": 2000.0}), "tiles")
+    frame = charts.rate_frame(batches(("cpu", GPU.id), rates={"256": 2000.0}), "tiles")
     assert len(frame) == 8
     assert ((frame["low"] <= frame["rate"]) & (frame["rate"] <= frame["high"])).all()
     row = frame[(frame["label"] == "256") & (frame["device"] == "GPU 0")].iloc[0]
     assert row["rate"] == pytest.approx(10_000, rel=0.01)
-    work = sweep.rate_frame(batches(), "work")  # 1e9 operations a step
+    work = charts.rate_frame(batches(), "work")  # 1e9 operations a step
     assert work["rate"].iloc[1] == pytest.approx(1000.0 / 40, rel=0.02)
 
 
 def test_cells_that_were_not_measured_have_no_point() -> None:
     result = batches().with_cell(0, turns=(), problem="The memory is full.")
-    assert len(sweep.rate_frame(result, "tiles")) == 3
-    assert "The memory is full." in list(sweep.figures_table(result)["Against 40"])
+    assert len(charts.rate_frame(result, "tiles")) == 3
+    assert "The memory is full." in list(charts.figures_table(result)["Against 40"])
 
 
 def test_parts_of_a_thousand_tiles_add_up_to_their_time() -> None:
     result = batches()
-    assert sweep.is_per_tile(result)
-    frame = sweep.breakdown_frame(result)
+    assert charts.is_per_tile(result)
+    frame = charts.breakdown_frame(result)
     sums = frame.groupby("row")["ms"].sum()
     assert list(sums) == pytest.approx([1000.0] * 4, rel=0.02)  # 1,000 tiles at 1,000 tiles/s, in ms
     assert frame[frame["part"] == "load"]["share"].iloc[0] == pytest.approx(PARTS[0])
     without = tuple(
         replace(each, turns=tuple(replace(turn, parts=None) for turn in each.turns)) for each in result.cells
     )
-    assert sweep.breakdown_frame(result.changed(cells=without)).empty
+    assert charts.breakdown_frame(result.changed(cells=without)).empty
 
 
 @pytest.mark.parametrize(

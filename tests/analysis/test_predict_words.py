@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eurosat_core.analysis import prediction as words
+from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.uploads import lay_out
 from eurosat_core.models.saliency import WhereLooked
@@ -75,14 +76,14 @@ def test_what_a_change_did() -> None:
 
 
 def test_the_surest_classes_come_first() -> None:
-    frame = words.probability_frame(spread(0.1, 0.5, 0.2), CLASS_NAMES, most=3)
+    frame = networks.probability_frame(spread(0.1, 0.5, 0.2), CLASS_NAMES, most=3)
     assert frame["name"].tolist() == ["Forest", "HerbaceousVegetation", "AnnualCrop"]
     assert frame["probability"].tolist() == pytest.approx([0.5, 0.2, 0.1])
 
 
 def test_a_map_is_a_row_for_each_tile() -> None:
     layout = lay_out(100, 64)
-    frame = words.map_frame(np.stack([spread(0.9), spread(0.0, 0.8)]), CLASS_NAMES, layout)
+    frame = networks.map_frame(np.stack([spread(0.9), spread(0.0, 0.8)]), CLASS_NAMES, layout)
     assert frame.drop(columns=["name"]).to_dict("records") == [
         {"number": 0, "row": 1, "column": 1, "left": 0, "right": 64, "top": 0, "bottom": 64, "title": "Annual crop",
          "probability": pytest.approx(0.9)},

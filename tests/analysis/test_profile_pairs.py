@@ -7,6 +7,7 @@ from profile_makers import cpu_trace, gpu_trace, reading
 
 from eurosat_core.analysis import profile_pairs as pairs
 from eurosat_core.analysis.profile_pairs import Side
+from eurosat_core.charts import profile
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.profiles import Profile
 
@@ -46,7 +47,7 @@ def test_other_batches_are_compared_per_tile():
     assert pairs.per_tile(larger, side()) and not pairs.per_tile(side(), side())
     found = pairs.verdict(larger, side())
     assert found.kind == "same" and "a tile" in found.text
-    frame = pairs.pair_frame(larger, side("small"), "parts")
+    frame = profile.pair_frame(larger, side("small"), "parts")
     assert frame[frame["row"] == "large"]["end"].max() == pytest.approx(1.96 / 80)
 
 

@@ -9,7 +9,6 @@ import pytest
 from run_makers import make_record
 
 from eurosat_core.analysis import race
-from eurosat_core.analysis import race as race_frames
 from eurosat_core.analysis.race import Race
 from eurosat_core.charts import comparison
 from eurosat_core.speed.result import CellResult, SweepResult
@@ -38,7 +37,7 @@ BOTH = CPU_ONLY | {("baseline", "cuda:0"): 0.004, ("efficientnet_lite0", "cuda:0
 
 
 def test_bars_are_projections_and_say_what_they_rest_on() -> None:
-    frame = race_frames.race_frame(raced(CPU_ONLY))
+    frame = comparison.race_frame(raced(CPU_ONLY))
     assert list(frame["run"]) == ["Baseline CNN · CPU", "EfficientNet-Lite0 · CPU"]
     assert set(frame["origin"]) == {"projected"}
     # 6,000 tiles, 4,500 of them for training: ten epochs of both phases at the median step, and the start.
@@ -49,24 +48,24 @@ def test_bars_are_projections_and_say_what_they_rest_on() -> None:
 
 def test_what_was_not_measured_has_no_bar() -> None:
     found = raced({("baseline", "cpu"): 0.004})
-    assert list(race_frames.race_frame(found)["model"]) == ["Baseline CNN"]
-    assert "ran out of memory" in race_frames.race_findings(found)[0].text
-    assert list(race_frames.ratio_frame(found)["origin"]) == ["reported by the tutorial"]
+    assert list(comparison.race_frame(found)["model"]) == ["Baseline CNN"]
+    assert "ran out of memory" in race.race_findings(found)[0].text
+    assert list(comparison.ratio_frame(found)["origin"]) == ["reported by the tutorial"]
 
 
 def test_ratios_stand_beside_the_reported_one_and_look_different() -> None:
-    frame = race_frames.ratio_frame(raced(BOTH))
+    frame = comparison.ratio_frame(raced(BOTH))
     assert list(frame["origin"]) == ["measured here", "measured here", "reported by the tutorial"]
     assert frame["speed_up"].tolist() == pytest.approx([1.0, 8.0, race.TUTORIAL_RATIO], rel=0.01)
     assert set(frame["origin"]) <= set(comparison.ORIGINS)
     assert len(set(frame["run"])) == 3
-    assert list(race_frames.ratio_frame(None)["origin"]) == ["reported by the tutorial"]
+    assert list(comparison.ratio_frame(None)["origin"]) == ["reported by the tutorial"]
 
 
 def test_a_recorded_race_is_marked() -> None:
     found = raced(BOTH, recorded_on="A GPU, 1 May 2026")
-    assert set(race_frames.race_frame(found)["origin"]) == {"recorded elsewhere"}
-    assert set(race_frames.ratio_frame(found)["origin"]) == {"recorded elsewhere", "reported by the tutorial"}
+    assert set(comparison.race_frame(found)["origin"]) == {"recorded elsewhere"}
+    assert set(comparison.ratio_frame(found)["origin"]) == {"recorded elsewhere", "reported by the tutorial"}
 
 
 @pytest.mark.parametrize(
@@ -78,13 +77,13 @@ def test_a_recorded_race_is_marked() -> None:
     ],
 )
 def test_a_sentence_for_each_outcome(on_gpu: float, outcome: str, words: str) -> None:
-    found = race_frames.race_findings(raced(BOTH | {("efficientnet_lite0", "cuda:0"): on_gpu}))
+    found = race.race_findings(raced(BOTH | {("efficientnet_lite0", "cuda:0"): on_gpu}))
     (sentence,) = [each for each in found if each.text.startswith("EfficientNet-Lite0 on the GPU 0 against the CPU")]
     assert sentence.kind == outcome and words in sentence.text
 
 
 def test_models_are_compared_on_each_device() -> None:
-    texts = [each.text for each in race_frames.race_findings(raced(BOTH))]
+    texts = [each.text for each in race.race_findings(raced(BOTH))]
     assert any("On the CPU, EfficientNet-Lite0 against Baseline CNN" in text and "10 times" in text for text in texts)
     assert any("On the GPU 0, EfficientNet-Lite0 against Baseline CNN" in text for text in texts)
     assert all("Projected for 10 epochs" in text for text in texts if "tile by tile" in text)
@@ -95,18 +94,18 @@ def test_models_are_compared_on_each_device() -> None:
     [("5 to 20 times as long", "right"), ("longer still", "lower"), ("about as long", "higher")],
 )
 def test_the_guess_is_held_against_the_projection(guess: str, kind: str) -> None:
-    found = race_frames.race_guess(guess, raced(CPU_ONLY))
+    found = race.race_guess(guess, raced(CPU_ONLY))
     assert found is not None and found.kind == kind and guess in found.text
 
 
 def test_no_verdict_on_a_guess_without_both_networks() -> None:
     found = raced({("baseline", "cpu"): 0.004})
-    assert race_frames.race_guess("about as long", found) is None
-    assert race_frames.race_guess(None, raced(CPU_ONLY)) is None
-    assert race_frames.race_guess("about as long", replace(found, bars=())) is None
+    assert race.race_guess("about as long", found) is None
+    assert race.race_guess(None, raced(CPU_ONLY)) is None
+    assert race.race_guess("about as long", replace(found, bars=())) is None
 
 
 def test_guesses_cover_every_ratio_once() -> None:
-    ends = list(race_frames.GUESSES.values())
+    ends = list(race.GUESSES.values())
     assert ends[0][0] == 0.0 and ends[-1][1] == math.inf
     assert all(one[1] == other[0] for one, other in pairwise(ends))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from run_makers import begun, epoch, step
 
 from eurosat_core.analysis.race import frame_at, history_at, own_seconds, standing, total_seconds
-from eurosat_core.analysis.training import curve_frame
+from eurosat_core.charts.training import curve_frame
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore

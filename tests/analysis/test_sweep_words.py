@@ -11,14 +11,13 @@ from eurosat_core.analysis.sweep import (
     experiment_finding,
     guess_finding,
     learning_finding,
-    learning_frame,
     measured_how,
     misconception_of,
-    parts_frame,
     prediction_frame,
     rate_text,
     speed_by_setting,
 )
+from eurosat_core.charts.speed import learning_frame
 from eurosat_core.commands.measure import verdict_on
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.speed.result import Prediction, SweepResult
@@ -141,12 +140,10 @@ def test_tables() -> None:
     assert list(table["label"]) == ["40", "256"] and list(table["outcome"]) == ["reference", "faster"]
     assert table["tiles_per_second"].tolist() == pytest.approx([4000, 8000]) and table["device"].tolist() == ["CPU"] * 2
     assert table["factor"].tolist() == pytest.approx([1.0, 2.0])
-    parts = parts_frame(result)
-    assert len(parts) == 10 and parts.groupby("label")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
     assert prediction_frame(result)["error"].tolist() == pytest.approx([0.5])
     assert len(learning_frame(result_of(learned("a", True, 3.0, 0.1)))) == 1
     empty = result_of(cell_of("a", []))
-    for frame in (speed_by_setting(empty), parts_frame(empty), learning_frame(empty), prediction_frame(empty)):
+    for frame in (speed_by_setting(empty), learning_frame(empty), prediction_frame(empty)):
         assert frame.empty and len(frame.columns) > 3
 
 

@@ -9,9 +9,10 @@ import pytest
 from run_makers import TEN, compared, make_record, said, seen, through
 from test_training import _contrast, _fields
 
-from eurosat_core.analysis.confusion import confused_pairs, confusion_cells, confusion_difference, score_frame
-from eurosat_core.analysis.contenders import classifiers, cost_frame, learning_curves, run_figures, seconds_frame
-from eurosat_core.charts import comparison, confusion
+from eurosat_core.analysis.contenders import classifiers, run_figures
+from eurosat_core.charts import comparison, confusion, palette
+from eurosat_core.charts.comparison import cost_frame, learning_curves, seconds_frame
+from eurosat_core.charts.confusion import confused_pairs_frame, confusion_cells, confusion_difference, score_frame
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import summarize
@@ -40,7 +41,7 @@ def _costs() -> pd.DataFrame:
         (confusion.confusion_heat(TITLES, "tiles", 0.5, "one"), confusion_cells(JUDGED)),
         (confusion.confusion_heat(TITLES, "share", 0.0), confusion_cells(JUDGED)),
         (confusion.confusion_change(TITLES, 0.5), confusion_difference(*JUDGED.values())),
-        (confusion.confused_pairs(("a called b",), COLOURS, 0.3), confused_pairs(JUDGED)),
+        (confusion.confused_pairs(("a called b",), COLOURS, 0.3), confused_pairs_frame(JUDGED)),
         (comparison.curve_overlay("accuracy", "epoch", COLOURS, 10, 1.0), learning_curves(RUNS, "accuracy")),
         (comparison.curve_overlay("loss", "seconds", COLOURS, 30.0, 2.6), learning_curves(RUNS, "loss")),
         *((comparison.cost_scatter(each, COLOURS, 1.0, 1e6), _costs()) for each in COSTS),
@@ -98,7 +99,7 @@ def test_a_name_with_quotes_stays_text() -> None:
 
 
 @pytest.mark.parametrize("ground", ["#FCFDFC", "#0F181B"])
-@pytest.mark.parametrize("colour", comparison.RUN_COLOURS)
+@pytest.mark.parametrize("colour", palette.SERIES)
 def test_run_colours_read_on_light_and_dark(colour: str, ground: str) -> None:
     assert _contrast(colour, ground) >= 3
 

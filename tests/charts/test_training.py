@@ -7,8 +7,8 @@ import altair as alt
 import pandas as pd
 import pytest
 
-from eurosat_core.analysis.training import class_frame, curve_frame, speed_frame
 from eurosat_core.charts import training as charts
+from eurosat_core.charts.training import class_frame, curve_frame, speed_frame
 from eurosat_core.data.classes import CLASS_NAMES, colours_for
 from eurosat_core.runs.history import History
 from eurosat_core.training.evaluation import Evaluation

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from eurosat_core.charts import tiles
 from eurosat_core.data import pictures
 from eurosat_core.data.batches import Preprocessing, normalize
 from eurosat_core.data.classes import CLASS_NAMES
@@ -22,15 +23,15 @@ def test_titles_in_words_and_own_names_as_they_are() -> None:
 
 
 def test_counts_beside_the_published_ones() -> None:
-    frame = pictures.class_counts({"Forest": 2700, "own": 3}, published=True)
+    frame = tiles.class_counts_frame({"Forest": 2700, "own": 3}, published=True)
     assert frame["class"].tolist() == ["Forest", "own"]
     assert frame["published"].tolist()[0] == 3000
     assert np.isnan(frame["published"][1])
-    assert pictures.class_counts({"Forest": 1}, published=False)["published"].isna().all()
+    assert tiles.class_counts_frame({"Forest": 1}, published=False)["published"].isna().all()
 
 
 def test_published_counts_sum_to_the_whole_set() -> None:
-    frame = pictures.class_counts(dict.fromkeys(CLASS_NAMES, 0), published=True)
+    frame = tiles.class_counts_frame(dict.fromkeys(CLASS_NAMES, 0), published=True)
     assert frame["published"].sum() == 27_000
 
 
@@ -87,11 +88,11 @@ def test_numbers_per_channel() -> None:
 
 
 def test_histograms_count_every_pixel_once() -> None:
-    frame = pictures.channel_histograms(TILE, bins=16)
+    frame = tiles.channel_histograms_frame(TILE, bins=16)
     assert len(frame) == 48
     assert frame.groupby("channel")["share"].sum().tolist() == pytest.approx([1, 1, 1])
     bright = np.full((64, 64, 3), 255, dtype=np.uint8)
-    last = pictures.channel_histograms(bright).query("value == 248")
+    last = tiles.channel_histograms_frame(bright).query("value == 248")
     assert last["share"].tolist() == [1, 1, 1]
 
 

@@ -11,7 +11,7 @@ from experiment_makers import put_result
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, refused, running, wait_for_state
 from sweep_makers import MEMORY, cell_of, plan_of, result_of
 
-from eurosat_core.analysis.sweep import live_frame
+from eurosat_core.charts.speed import live_frame
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.estimate import estimate_sweep, least_seconds

@@ -94,7 +94,7 @@ def apart(side: SideBySide, mark: str) -> None:
 def surest(side: SideBySide) -> None:
     """The wrong answers that each run was surest of."""
     st.caption(lesson.text("compare")["surest"])
-    frame = confusion.surest_frame(side.runs, _SHOWN_APART)
+    frame = confusion_charts.surest_frame(side.runs, _SHOWN_APART)
     for run in side.runs:
         numbers = frame.loc[frame["run"] == run.label, "tile"].tolist()
         st.markdown(f"**{lesson.plain(run.label)}**")
@@ -171,7 +171,7 @@ def draw_matrices(side: SideBySide, judged: dict[str, Evaluation], mark: str) ->
 
 
 def _matrices(judged: dict[str, Evaluation], titles: tuple[str, ...], figure: str, mark: str) -> None:
-    cells = confusion.confusion_cells(judged)
+    cells = confusion_charts.confusion_cells(judged)
     wrong = cells.loc[cells["kind"] == "wrong", "share"]
     most_wrong = round(float(wrong.max()), 3) if len(wrong) else 0.0
     with st.grid(2, min_column_width=340):
@@ -200,7 +200,7 @@ def _difference(judged: dict[str, Evaluation], titles: tuple[str, ...], mark: st
         first, second = labels
     if first is None or second is None:
         return
-    frame = confusion.confusion_difference(judged[first], judged[second])
+    frame = confusion_charts.confusion_difference(judged[first], judged[second])
     known = frame["gain"].abs().dropna()
     limit = round(float(known.max()), 3) if len(known) else 0.0
     key = f"compare_change_{mark}_{labels.index(first)}_{labels.index(second)}"
@@ -330,7 +330,7 @@ def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None
         required=True,
         persist_state="session",
     )
-    frame = confusion.score_frame(judged)
+    frame = confusion_charts.score_frame(judged)
     titles = tuple(class_titles(next(iter(judged.values())).class_names).values())
     st.vega_lite_chart(
         frame,
@@ -362,7 +362,7 @@ def _macro(judged: dict[str, Evaluation]) -> list[tuple[str, float | None]]:
 
 def _pairs(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None:
     st.caption(lesson.text("compare")["pairs"])
-    frame = confusion.confused_pairs(judged)
+    frame = confusion_charts.confused_pairs_frame(judged)
     if frame.empty:
         st.info("Nobody here made a mistake.", icon=":material/check_circle:")
         return

@@ -7,12 +7,13 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import contenders, race, training, verdicts
+from eurosat_core.analysis import race, verdicts
 from eurosat_core.analysis.contenders import Contender, RunFigures, figures_note
 from eurosat_core.analysis.lineup import SideBySide, guess_verdict, lineup_of
 from eurosat_core.analysis.race import ReplayState
 from eurosat_core.analysis.verdicts import device_pairs, device_verdict, split_verdict
 from eurosat_core.charts import comparison as charts
+from eurosat_core.charts import training as training_charts
 from eurosat_core.wording import listed
 from pages.parts import lesson, session
 from pages.parts.compare import accuracy, choose
@@ -92,7 +93,7 @@ def curves(side: SideBySide, mark: str) -> None:
     runs = charts.run_colours([each.label for each in side.runs])
     with st.grid(2, min_column_width=330):
         for figure in ("accuracy", "loss"):
-            frame = contenders.learning_curves(told, figure)
+            frame = charts.learning_curves(told, figure)
             until, ceiling = axis_ends(frame, figure, along)
             st.vega_lite_chart(
                 frame,
@@ -106,8 +107,8 @@ def curves(side: SideBySide, mark: str) -> None:
 def axis_ends(frame: pd.DataFrame, figure: str, along: str) -> tuple[float, float]:
     """Where the axes of an overlay end."""
     last = float(frame[along].max())
-    until = last if along == "epoch" else training.axis_ceiling(last)
-    ceiling = 1.0 if figure == "accuracy" else training.axis_ceiling(float(frame["value"].max()), least=0.1)
+    until = last if along == "epoch" else training_charts.axis_ceiling(last)
+    ceiling = 1.0 if figure == "accuracy" else training_charts.axis_ceiling(float(frame["value"].max()), least=0.1)
     return until, ceiling
 
 
@@ -115,7 +116,7 @@ def differences(side: SideBySide) -> None:
     """A table of the settings in which the runs differ, and of nothing else."""
     if len(side.runs) < 2:
         return
-    frame = contenders.differences_frame(side.runs)
+    frame = charts.differences_frame(side.runs)
     if frame.empty:
         st.caption("Nothing differs in their settings: what differs in their figures is chance.")
         return
@@ -129,10 +130,10 @@ def differences(side: SideBySide) -> None:
 def cost(side: SideBySide, mark: str) -> None:
     """Seconds of every run as bars; accuracy against time, parameters and work."""
     runs = charts.run_colours([each.label for each in side.runs])
-    bars = contenders.seconds_frame(side.figures)
+    bars = charts.seconds_frame(side.figures)
     if not bars.empty:
         _bars(bars, mark)
-    frame = contenders.cost_frame(side.runs, session.lab().model_summary)
+    frame = charts.cost_frame(side.runs, session.lab().model_summary)
     if frame.empty:
         st.info("None of these runs has an accuracy and a time.", icon=":material/search_off:")
         return
@@ -353,8 +354,8 @@ def _runner(run: Contender, state: ReplayState) -> None:
 
 def _curve(told: dict[str, Contender], states: dict[str, ReplayState], mark: str, total: float) -> None:
     runs = [replace(each, history=states[label].history) for label, each in told.items()]
-    frame = contenders.learning_curves(runs, "accuracy")
-    whole = contenders.learning_curves(list(told.values()), "accuracy")
+    frame = charts.learning_curves(runs, "accuracy")
+    whole = charts.learning_curves(list(told.values()), "accuracy")
     if whole.empty:
         return
     _, ceiling = axis_ends(whole, "accuracy", "seconds")

@@ -10,7 +10,6 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis import race
-from eurosat_core.analysis import race as race_frames
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.race import Entrants, Race
 from eurosat_core.charts import comparison as charts
@@ -155,7 +154,7 @@ def draw_race() -> None:
     words, lab = lesson.text("compare"), session.lab()
     racing = race.lab_entrants(lab)
     st.markdown(words["race"])
-    guessed = lesson.guess("compare_race", words["race guess"], list(race_frames.GUESSES))
+    guessed = lesson.guess("compare_race", words["race guess"], list(race.GUESSES))
     form = st.segmented_control(
         "Form of the race",
         list(_FORMS),
@@ -367,15 +366,15 @@ def _result(record: RunRecord, guessed: str | None) -> None:
         return
     if found.recorded_on:
         st.badge(f"Recorded on {lesson.plain(found.recorded_on)}", icon=":material/history:", color="violet")
-    sentences = [each.text for each in race_frames.race_findings(found)]
-    if against := race_frames.race_guess(guessed, found):
+    sentences = [each.text for each in race.race_findings(found)]
+    if against := race.race_guess(guessed, found):
         sentences.append(against.text)
     if found.beside:
         others = wording.listed(list(found.beside))
         sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
     if sentences:
         lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
-    frame = race_frames.race_frame(found)
+    frame = charts.race_frame(found)
     if not frame.empty:
         epochs = next(each.projection.epochs for each in found.bars if each.projection is not None)
         st.markdown(f"**Seconds for {wording.count(epochs, 'epoch')} on {record.tiles.count:,} tiles, projected**")
@@ -393,7 +392,7 @@ def _result(record: RunRecord, guessed: str | None) -> None:
 
 def _reported(found: Race | None) -> None:
     """How many times as fast as the CPU: measured here, and, drawn otherwise, what the tutorial reports."""
-    frame = race_frames.ratio_frame(found)
+    frame = charts.ratio_frame(found)
     st.markdown("**GPU against CPU**")
     st.vega_lite_chart(
         frame,

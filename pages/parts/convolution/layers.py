@@ -133,7 +133,7 @@ def _answers(sides: list[tuple[str, NetworkSeen]]) -> None:
     for at, (column, (title, seen)) in enumerate(zip(st.columns(len(sides), gap="medium"), sides, strict=True)):
         with column:
             st.markdown(f"**Its answer, {title.lower()}**")
-            frame = features.probability_frame(seen)
+            frame = charts.probability_frame(seen.probabilities, seen.class_names)
             colours = colours_for(seen.class_names)
             st.vega_lite_chart(
                 frame,

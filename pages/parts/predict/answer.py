@@ -5,6 +5,7 @@ from hashlib import blake2b
 import streamlit as st
 
 from eurosat_core.analysis import prediction
+from eurosat_core.charts import networks
 from eurosat_core.charts.networks import probability_bars
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
@@ -43,7 +44,7 @@ def draw_answer(
 
 def bars(probabilities: pictures.Values, names: tuple[str, ...], key: str) -> None:
     """The probability of each class, surest first."""
-    frame = prediction.probability_frame(probabilities, names)
+    frame = networks.probability_frame(probabilities, names)
     colours = colours_for(names)
     st.vega_lite_chart(
         frame,
@@ -61,7 +62,7 @@ def _looked(run_id: str, tile: pictures.Pixels, probabilities: pictures.Values, 
     if not opened.open:
         return
     titles = pictures.class_titles(names)
-    order = prediction.probability_frame(probabilities, names)["name"].tolist()
+    order = networks.probability_frame(probabilities, names)["name"].tolist()
     with opened:
         mark = blake2b(tile.tobytes() + run_id.encode(), digest_size=8).hexdigest()
         asked = st.selectbox(

@@ -33,7 +33,7 @@ def draw(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
         st.caption("No tile was asked about yet.")
         return
     names, layout = answers.class_names, prepared.cut.layout
-    frame = prediction.map_frame(answers.probabilities, names, layout)
+    frame = charts.map_frame(answers.probabilities, names, layout)
     st.caption(lesson.text("predict")["map"])
     left, right = st.columns([3, 2], gap="medium")
     with right:

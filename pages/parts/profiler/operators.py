@@ -9,13 +9,13 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis import operators, profile_pairs
-from eurosat_core.analysis import profile as profile_frames
-from eurosat_core.analysis import profile as profile_words
+from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import NAME, OperatorColumn, operator_frame, time_text
 from eurosat_core.analysis.profile_pairs import Side
 from eurosat_core.analysis.tutorial import compared_figures, tutorial_profile, tutorial_table
 from eurosat_core.charts import profile as charts
 from eurosat_core.runs.profiles import Profile, Reading
+from eurosat_core.wording import milliseconds
 from pages.parts import lesson, session
 from pages.parts.profiler import state
 
@@ -26,7 +26,7 @@ def draw_operators(profile: Profile, cycle: int, reading: Reading) -> None:
     """Caption, controls, table, and what its rows are."""
     words = lesson.text("profiler")
     frame, columns = operator_frame(reading.operators, reading.device_kind, reading.device_us)
-    st.markdown(words["operators"].format(covered=profile_words.covered(profile, cycle)))
+    st.markdown(words["operators"].format(covered=profile_analysis.covered(profile, cycle)))
     if profile.plan is not None and profile.plan.repeat > 1:
         st.caption(words["operators last"])
     if frame.empty:
@@ -105,7 +105,7 @@ def _nesting(reading: Reading, only_self: bool) -> None:
             outer=lesson.plain(chain.names[0]),
             inner=inner,
             rows=len(chain.names),
-            time=f"{wording.count(chain.calls, 'call')}, {wording.milliseconds(chain.total_us / 1000)}",
+            time=f"{wording.count(chain.calls, 'call')}, {milliseconds(chain.total_us / 1000)}",
         )
     )
 
@@ -153,14 +153,14 @@ def draw_pair(profile: Profile, reading: Reading) -> None:
     if by_tile:
         st.caption(words["compare per tile"])
     for of, title in (("parts", f"Parts of {unit}, on the host"), ("roles", f"What {unit} was spent on")):
-        frame = profile_pairs.pair_frame(one, other, of)
+        frame = charts.pair_frame(one, other, of)
         if frame["row"].nunique() < 2:
             st.caption(f"{title}: one of the two tells none.")
             continue
         st.markdown(f"**{title}**")
         st.vega_lite_chart(
             frame,
-            charts.stacked_bars(profile_frames.parts_in(frame), 2, f"ms {unit}", columns=2),
+            charts.stacked_bars(charts.parts_in(frame), 2, f"ms {unit}", columns=2),
             key=f"profiler_pair_{of}",
             alt=f"{title}: {one.name} and {other.name} as bars on one scale",
         )

@@ -6,15 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import profile
-from eurosat_core.analysis import profile as profile_frames
-from eurosat_core.analysis import profile as profile_words
+from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import share_text, time_text
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
 from eurosat_core.profiling.memory import MemoryCurve
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
+from eurosat_core.wording import milliseconds
 from pages.parts import lesson
 
 
@@ -34,10 +33,10 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
         _gpu(reading)
     elif reading.has_host_events:
         with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
-            for line in profile_words.seen_and_unseen(reading):
+            for line in profile_analysis.seen_and_unseen(reading):
                 st.markdown(f"- {line}")
-    sentences = [profile_words.outcome(reading).text]
-    against = profile_words.guess_against(guess, reading) if profile.origin == "run" else None
+    sentences = [profile_analysis.outcome(reading).text]
+    against = profile_analysis.guess_against(guess, reading) if profile.origin == "run" else None
     sentences += [against.text] if against else []
     lesson.saw("\n\n".join(sentences))
 
@@ -58,16 +57,16 @@ def _origin(profile: Profile) -> None:
 
 
 def _bars(profile: Profile, reading: Reading) -> None:
-    frame = profile_frames.parts_frame(reading)
+    frame = charts.parts_frame(reading)
     rows = frame["row"].nunique()
     st.vega_lite_chart(
         frame,
-        charts.stacked_bars(profile_frames.parts_in(frame), rows, "ms on the host"),
+        charts.stacked_bars(charts.parts_in(frame), rows, "ms on the host"),
         key=f"profiler_parts_{rows}",
         alt="For every recorded step, how long the host was at load, copy, forward, backward and update",
     )
-    if reading.steps > profile_frames.MOST_STEPS:
-        st.caption(f"The first {profile_frames.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
+    if reading.steps > charts.MOST_STEPS:
+        st.caption(f"The first {charts.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
     if profile.plan is not None:
         first = reading.overview.steps[0].step
         st.caption(f"PyTorch counts steps from 0: its step {first} is number {first + 1} of the plan.")
@@ -83,7 +82,7 @@ def _parts(reading: Reading) -> None:
         for part in (each for each in PARTS if means[each]):
             with st.container(gap="xxsmall"):
                 share = wording.percent(means[part] / whole) if whole else "–"
-                st.metric(part.capitalize(), wording.milliseconds(means[part] / 1000))
+                st.metric(part.capitalize(), milliseconds(means[part] / 1000))
                 st.caption(f"{share}: {words[f'part {part}']}")
     if none := [part for part in PARTS if not means[part]]:
         st.caption(f"Not in this trace: {wording.listed(none)}.")
@@ -104,10 +103,10 @@ def _gpu(reading: Reading) -> None:
             st.caption(f"{lesson.plain(name)}. {words['utilization']}")
     with right:
         if overview.parts.device_us:
-            frame = profile_frames.device_parts_frame(reading)
+            frame = charts.device_parts_frame(reading)
             st.vega_lite_chart(
                 frame,
-                charts.stacked_bars(profile_frames.parts_in(frame), 2, "ms of the mean step"),
+                charts.stacked_bars(charts.parts_in(frame), 2, "ms of the mean step"),
                 key="profiler_device_parts",
                 alt="The mean step on the host, and how long the GPU worked for each of its parts",
             )
@@ -128,7 +127,7 @@ def _figures(reading: Reading) -> None:
     words, overview = lesson.text("profiler"), reading.overview
     missing: list[str] = []
     with st.grid(4, min_column_width=170):
-        _figure("Step time", wording.milliseconds(overview.mean_step_us["Total"] / 1000), words["step time"])
+        _figure("Step time", milliseconds(overview.mean_step_us["Total"] / 1000), words["step time"])
         for device in overview.devices:
             of = f" of GPU {device.index}" if len(overview.devices) > 1 else ""
             for title, value, about in (
@@ -165,22 +164,22 @@ def _breakdown(reading: Reading) -> None:
     words, mean = lesson.text("profiler"), reading.overview.mean_step_us
     st.markdown("**What a step’s time was spent on**")
     st.caption(words["breakdown"])
-    frame = profile.breakdown_frame(reading)
+    frame = charts.breakdown_frame(reading)
     rows = frame["row"].nunique()
     st.vega_lite_chart(
         frame,
-        charts.stacked_bars(profile.parts_in(frame), rows, "ms"),
+        charts.stacked_bars(charts.parts_in(frame), rows, "ms"),
         key=f"profiler_roles_{rows}",
         alt="For every recorded step, the time spent on GPU kernels, copies, runtime, loading, the processor, the rest",
     )
-    if reading.steps > profile.MOST_STEPS:
-        st.caption(f"The first {profile.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
+    if reading.steps > charts.MOST_STEPS:
+        st.caption(f"The first {charts.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
     table = [
         (
-            profile.role_title(role),
-            wording.milliseconds(mean[role] / 1000),
+            charts.role_title(role),
+            milliseconds(mean[role] / 1000),
             wording.percent(mean[role] / mean["Total"]),
-            words[f"role {profile.role_title(role)}"],
+            words[f"role {charts.role_title(role)}"],
         )
         for role in ROLES
         if mean[role]
@@ -190,7 +189,7 @@ def _breakdown(reading: Reading) -> None:
         border="horizontal",
         alt="The mean step’s time by what it was spent on, with words",
     )
-    if none := [profile.role_title(role) for role in ROLES if not mean[role]]:
+    if none := [charts.role_title(role) for role in ROLES if not mean[role]]:
         st.caption(f"No time went into: {wording.listed(none)}.")
 
 
@@ -205,7 +204,7 @@ def kernels(reading: Reading) -> None:
         st.info(words["no GPU kernels"], icon=":material/memory:")
         return
     st.caption(words["GPU kernels"])
-    short = profile.kernel_frame(reading, full_names=False)
+    short = charts.kernel_frame(reading, full_names=False)
     top = _told_apart(short.head(_FIRST))
     st.vega_lite_chart(
         top,
@@ -216,7 +215,7 @@ def kernels(reading: Reading) -> None:
     with st.container(horizontal=True):
         full = st.toggle("Full names", key="profiler_full_names")
         whole = st.toggle("Show all", key="profiler_all_kernels", help="Else the first ten rows.")
-    frame = profile.kernel_frame(reading, full_names=True) if full else short
+    frame = charts.kernel_frame(reading, full_names=True) if full else short
     shown = frame if whole else frame.head(_FIRST)
     figures: dict[str, Any] = {**dict.fromkeys(_TIMES, time_text), "Share": share_text, "Launches": "{:,.0f}".format}
     figures |= {each: _or_nothing for each in ("Blocks per SM", "Occupancy") if each in frame}
@@ -263,10 +262,10 @@ def memory(reading: Reading) -> None:
     for curve in reading.memory:
         name = wording.device_name(curve.device)
         st.markdown(f"**{name}**: {_peak(curve)}")
-        frame = profile.memory_frame(curve)
+        frame = charts.memory_frame(curve)
         st.vega_lite_chart(
             frame,
-            charts.memory_line(frame["series"].nunique() > 1, profile.memory_unit(curve)),
+            charts.memory_line(frame["series"].nunique() > 1, charts.memory_unit(curve)),
             key=f"profiler_memory_{curve.device}",
             alt=f"Memory that tensors took on the {name} over time",
         )
@@ -279,7 +278,7 @@ def memory(reading: Reading) -> None:
 
 def _peak(curve: MemoryCurve) -> str:
     amount = wording.bytes_text(curve.peak_bytes) if curve.peak_bytes >= 1024**2 / 20 else f"{curve.peak_bytes:,} bytes"
-    when = f"after {wording.milliseconds(curve.peak_us / 1000)}"
+    when = f"after {milliseconds(curve.peak_us / 1000)}"
     if curve.relative:
         return f"at most {amount} above what was in use when recording began, {when}. The trace names no totals."
     return f"at most {amount}, {when}."
@@ -298,7 +297,7 @@ def draw_timeline(reading: Reading) -> None:
         st.error(lesson.plain(str(error)), icon=":material/broken_image:")
         return
     st.caption(words["timeline"])
-    frame, rows = profile.timeline_frame(timeline), profile.timeline_rows(timeline)
+    frame, rows = charts.timeline_frame(timeline), charts.timeline_rows(timeline)
     if frame.empty:
         st.caption("Nothing was recorded in this stretch.")
         return
@@ -355,4 +354,4 @@ def _stretch(step: int, length: float) -> tuple[float, float] | None:
 
 
 def _microseconds(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g} µs" if value < 1000 else wording.milliseconds(value / 1000)
+    return f"{float(f'{value:.2g}'):g} µs" if value < 1000 else milliseconds(value / 1000)

@@ -48,7 +48,7 @@ def draw_form() -> None:
 def strip(plan: ProfilePlan, done: int | None = None) -> None:
     """The steps of a plan. done: how many have been made; None before it begins."""
     st.vega_lite_chart(
-        profile.plan_frame(plan, done),
+        charts.plan_frame(plan, done),
         charts.plan_strip(-(-plan.total_steps // plan.cycle_steps), plan.cycle_steps),
         key="profiler_plan" if done is None else "profiler_plan_live",
         alt=f"The steps of the recording, one line for each cycle. {profile.plan_words(plan)}",

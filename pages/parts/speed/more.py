@@ -187,14 +187,14 @@ def _result(record: RunRecord, result: SweepResult) -> None:
     st.caption(f"Measured on: {lesson.plain(sweep.measured_how(record, result))}")
     if result.limits:
         st.table(
-            _escaped(sweep.limits_table(list(result.limits.values()))).set_index("Limit"),
+            _escaped(charts.limits_table(list(result.limits.values()))).set_index("Limit"),
             border="horizontal",
             alt="What each device can do at most, as measured",
         )
-    table = sweep.prediction_table(result)
+    table = charts.prediction_table(result)
     if table.empty:
         return
-    points = sweep.prediction_points_frame(result)
+    points = charts.prediction_points_frame(result)
     devices = tuple(each for each in dict.fromkeys(points["device"]) if each)
     ends = points[points["even"]]["measured_ms"]
     st.vega_lite_chart(

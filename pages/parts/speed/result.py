@@ -6,10 +6,10 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import profile, sweep
-from eurosat_core.analysis.training import axis_ceiling
+from eurosat_core.analysis import sweep
 from eurosat_core.charts import profile as profile_charts
 from eurosat_core.charts import speed as charts
+from eurosat_core.charts.training import axis_ceiling
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.runs.history import SweepHistory
 from eurosat_core.runs.record import RunRecord, State
@@ -83,7 +83,7 @@ def _stage(told: SweepHistory, config: TrainConfig, plan: SweepPlan) -> str:
 
 
 def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
-    frame = sweep.live_frame(told, record.config, plan)
+    frame = charts.live_frame(told, record.config, plan)
     if frame.empty:
         return
     several = frame["device"].nunique() > 1
@@ -213,7 +213,7 @@ def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> Non
 
 def rates(record: RunRecord, result: SweepResult, figure: Figure = "tiles") -> None:
     """Rates over the setting on all devices."""
-    frame = sweep.rate_frame(result, figure)
+    frame = charts.rate_frame(result, figure)
     if frame.empty:
         return
     labels = tuple(each for each in result.labels if each in set(frame["label"]))
@@ -230,16 +230,16 @@ def rates(record: RunRecord, result: SweepResult, figure: Figure = "tiles") -> N
 
 def _breakdown(record: RunRecord, result: SweepResult) -> None:
     words = lesson.text("speed")
-    frame = sweep.breakdown_frame(result)
+    frame = charts.breakdown_frame(result)
     if frame.empty:
         st.caption(words["breakdown none"])
         return
-    per_tile = sweep.is_per_tile(result)
+    per_tile = charts.is_per_tile(result)
     st.markdown(words["breakdown per tile" if per_tile else "breakdown"])
     st.vega_lite_chart(
         frame,
         profile_charts.stacked_bars(
-            profile.parts_in(frame), frame["row"].nunique(), "ms per 1,000 tiles" if per_tile else "ms of a step"
+            profile_charts.parts_in(frame), frame["row"].nunique(), "ms per 1,000 tiles" if per_tile else "ms of a step"
         ),
         key=f"speed_parts_{record.id}",
         alt="How long loading, copying, forward, backward and update took in a step of every setting",
@@ -247,7 +247,7 @@ def _breakdown(record: RunRecord, result: SweepResult) -> None:
 
 
 def _learning(record: RunRecord, result: SweepResult) -> None:
-    frame = sweep.learning_frame(result)
+    frame = charts.learning_frame(result)
     if frame.empty:
         return
     target = float(frame["target"].iloc[0])
@@ -269,7 +269,7 @@ def _learning(record: RunRecord, result: SweepResult) -> None:
 def _figures(record: RunRecord, result: SweepResult) -> None:
     with st.expander("All figures", icon=":material/table:"):
         st.table(
-            sweep.figures_table(result).map(lesson.plain).rename(columns=lesson.plain),
+            charts.figures_table(result).map(lesson.plain).rename(columns=lesson.plain),
             border="horizontal",
             hide_index=True,
             alt="All settings with their rates, spread, step times and verdicts",

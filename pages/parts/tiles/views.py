@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eurosat_core import charts
 from eurosat_core.analysis import verdicts
+from eurosat_core.charts import tiles as tile_charts
 from eurosat_core.charts.tiles import AXES, class_histogram_frame, scatter_frame, split_bars, tiles_in_box
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASSES, EUROSAT_TILES, colours_for
@@ -59,7 +59,7 @@ def averages(tiles: TileSet) -> None:
         with st.grid(3, min_column_width=220):
             for channel in pictures.CHANNELS:
                 st.altair_chart(
-                    charts.class_histogram(frame[frame["channel"] == channel], channel, shades),
+                    tile_charts.class_histogram(frame[frame["channel"] == channel], channel, shades),
                     key=f"tiles_class_histogram_{channel}",
                     alt=f"Histograms of the {channel.lower()} channel of {listed([own[name] for name in chosen])}",
                 )
@@ -72,10 +72,10 @@ def averages(tiles: TileSet) -> None:
 def _counts(tiles: TileSet) -> None:
     """Bars of tiles per class; EuroSAT's published counts are marked when these are its tiles."""
     real = tiles.source == "eurosat"
-    frame = pictures.class_counts(tiles.counts, published=real)
+    frame = tile_charts.class_counts_frame(tiles.counts, published=real)
     colours = colours_for(tiles.class_names)
     st.altair_chart(
-        charts.class_counts(frame, frame["class"].tolist(), [colours[name] for name in tiles.class_names]),
+        tile_charts.class_counts(frame, frame["class"].tolist(), [colours[name] for name in tiles.class_names]),
         key="tiles_counts",
         alt="Bar chart of the number of tiles per class",
     )
@@ -159,7 +159,7 @@ def draw_scatter(tiles: TileSet) -> None:
     own, colours = pictures.class_titles(tiles.class_names), colours_for(tiles.class_names)
     event = st.vega_lite_chart(
         _frame(tiles.fingerprint, x, y, tiles),
-        charts.all_tiles(AXES[x], AXES[y], tuple((own[name], colours[name]) for name in tiles.class_names)),
+        tile_charts.all_tiles(AXES[x], AXES[y], tuple((own[name], colours[name]) for name in tiles.class_names)),
         key=f"tiles_scatter_{tiles.fingerprint}_{x}_{y}",  # other axes, another selection
         on_select="rerun",
         selection_mode="box",
@@ -472,7 +472,7 @@ def _one_large(tiles: TileSet, number: int, title: str) -> None:
     with right:
         st.markdown("**How bright is each colour channel?**")
         st.altair_chart(
-            charts.channel_histograms(pictures.channel_histograms(tile)),
+            tile_charts.channel_histograms(tile_charts.channel_histograms_frame(tile)),
             key="tiles_histograms",
             alt="Histogram of pixel values of the red, green and blue channel",
         )

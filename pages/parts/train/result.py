@@ -140,7 +140,7 @@ def draw_result(record: RunRecord, guess: float | None) -> None:
         with left:
             st.subheader("Accuracy per class", anchor=False)
             st.vega_lite_chart(
-                training.class_frame(evaluation),
+                charts.class_frame(evaluation),
                 charts.class_bars(tuple(colours_for(evaluation.class_names).items())),
                 key="result_classes",
                 alt="Share of each class’s validation tiles that were named correctly, best first",
