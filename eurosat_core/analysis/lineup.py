@@ -1,12 +1,13 @@
 """Which runs stand side by side, what can be chosen, and what can be said about them together."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+
+from cachetools import LRUCache
 
 from eurosat_core import wording
 from eurosat_core.analysis.confusion import Disagreement, disagreement
@@ -169,7 +170,7 @@ class Lineup:
         self._history = history
         self._recorded = RecordedRuns(folder)
         self._bundled: dict[str, HistoryReader] = {}
-        self._kept: OrderedDict[tuple[Any, ...], SideBySide] = OrderedDict()
+        self._kept: LRUCache[tuple[Any, ...], SideBySide] = LRUCache(_KEPT)
         self._lock = threading.Lock()
 
     # -- what there is
@@ -253,8 +254,6 @@ class Lineup:
         made = SideBySide(runs)
         with self._lock:
             self._kept[key] = made
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
         return made
 
     def repeated(self, record: RunRecord) -> tuple[float, ...]:

@@ -6,14 +6,13 @@ tile, a limit on the network's size, a few feature maps per layer, and few netwo
 
 import re
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cachedmethod
 from torch import Tensor, nn
 
 from eurosat_core.data.batches import normalize
@@ -40,8 +39,6 @@ _PARAMETERS_KEPT = 150_000_000  # of all networks kept in memory together, 4 byt
 _RESULTS_KEPT = 32
 _WAIT_SECONDS = 10.0
 _EPOCH_FILE = re.compile(r"model_epoch_([0-9]{3})\.pt")
-
-Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -93,9 +90,10 @@ class Inspector:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._one = threading.Lock()
-        self._networks: OrderedDict[Hashable, nn.Module] = OrderedDict()
-        self._seen: OrderedDict[Hashable, NetworkSeen] = OrderedDict()
-        self._filters: OrderedDict[Hashable, FirstLayer] = OrderedDict()
+        self._results = threading.Condition()  # who asks for what is kept does not wait for others' networks
+        self._networks: LRUCache[Hashable, nn.Module] = LRUCache(_PARAMETERS_KEPT, _size)
+        self._seen: LRUCache[Hashable, NetworkSeen] = LRUCache(_RESULTS_KEPT)
+        self._filters: LRUCache[Hashable, FirstLayer] = LRUCache(_RESULTS_KEPT)
 
     def config(self, run_id: str) -> TrainConfig:
         """The settings with which a run's network, or the bundled one, is asked here. Raises `RunError` without it."""
@@ -127,30 +125,36 @@ class Inspector:
         names = (each.name for each in self._store.folder_of(run_id).glob("model_epoch_*.pt"))
         return sorted(int(found[1]) for name in names if (found := _EPOCH_FILE.fullmatch(name)))
 
+    @cachedmethod(
+        lambda self: self._filters,
+        key=lambda self, run_id, stage=AFTER: self._key(run_id, stage),
+        condition=lambda self: self._results,
+    )
     def first_layer(self, run_id: str, stage: int = AFTER) -> FirstLayer:
         """The filters of a network's first convolution. Raises `RunError` when there is none."""
-        key = self._key(run_id, stage)
-        known = self._filters.get(key)  # who steps a filter does not wait for others' networks
-        if known is not None:
-            return known
         with self._alone():
-            return _kept(self._filters, key, lambda: _first_layer(self._network(run_id, stage, key)))
+            return _first_layer(self._network(run_id, stage))
 
+    @cachedmethod(
+        lambda self: self._seen,
+        key=lambda self, run_id, tile, stage=AFTER: (self._key(run_id, stage), tile.tobytes()),
+        condition=lambda self: self._results,
+    )
     def look(self, run_id: str, tile: Pixels, stage: int = AFTER) -> NetworkSeen:
         """What a network's layers make of a tile [64, 64, 3] (uint8). Raises `RunError` without a network."""
-        key = self._key(run_id, stage)
-        known = self._seen.get((key, tile.tobytes()))
-        if known is not None:
-            return known
         with self._alone():
-            return _kept(self._seen, (key, tile.tobytes()), lambda: self._look(run_id, tile, stage, key))
+            network = self._network(run_id, stage)
+            config = self.config(run_id)
+            pixels = torch.from_numpy(np.ascontiguousarray(tile))[None]
+            layers, scores = _record(network, normalize(pixels, preprocessing_for(config.model)))
+            probabilities: Values = scores[0].softmax(0).numpy()
+            return NetworkSeen(layers, probabilities, self.class_names(run_id))
 
     @contextmanager
     def borrowed(self, run_id: str) -> Iterator[nn.Module]:
         """A trained network, alone and on one thread until the block ends: for short work. Raises `RunError`."""
-        key = self._key(run_id, AFTER)
         with self._alone():
-            yield self._network(run_id, AFTER, key)
+            yield self._network(run_id, AFTER)
 
     def version(self, run_id: str) -> Hashable:
         """Names a network as it is now; another one when its file was replaced."""
@@ -179,20 +183,15 @@ class Inspector:
             torch.set_num_threads(threads)
             self._one.release()
 
-    def _network(self, run_id: str, stage: int, key: Hashable) -> nn.Module:
-        """A network at a stage, from memory where it is kept."""
-        if key in self._networks:
-            self._networks.move_to_end(key)
-            return self._networks[key]
+    @cachedmethod(lambda self: self._networks, key=lambda self, run_id, stage: self._key(run_id, stage))
+    def _network(self, run_id: str, stage: int) -> nn.Module:
+        """A network at a stage, from memory where it is kept. Only for who is alone."""
         network = self._load(run_id, stage).eval()
         size = _parameters(network)
         if size > _LARGEST_NETWORK:
             raise RunError(
                 f"This network has {size:,} parameters; the lab looks into networks of up to {_LARGEST_NETWORK:,}."
             )
-        self._networks[key] = network
-        while len(self._networks) > 1 and sum(map(_parameters, self._networks.values())) > _PARAMETERS_KEPT:
-            self._networks.popitem(last=False)
         return network
 
     def _load(self, run_id: str, stage: int) -> nn.Module:
@@ -201,14 +200,6 @@ class Inspector:
         if run_id == RECORDED:
             return recorded_network()
         return load_network(self._store, run_id, _file(stage))
-
-    def _look(self, run_id: str, tile: Pixels, stage: int, key: Hashable) -> NetworkSeen:
-        network = self._network(run_id, stage, key)
-        config = self.config(run_id)
-        pixels = torch.from_numpy(np.ascontiguousarray(tile))[None]
-        layers, scores = _record(network, normalize(pixels, preprocessing_for(config.model)))
-        probabilities: Values = scores[0].softmax(0).numpy()
-        return NetworkSeen(layers, probabilities, self.class_names(run_id))
 
 
 def _file(stage: int) -> str:
@@ -219,14 +210,9 @@ def _parameters(network: nn.Module) -> int:
     return sum(each.numel() for each in network.parameters())
 
 
-def _kept(store: "OrderedDict[Hashable, Kept]", key: Hashable, make: Callable[[], Kept]) -> Kept:
-    """What is kept under a key, made where it is not; the ones not asked for longest are forgotten."""
-    if key not in store:
-        store[key] = make()
-        while len(store) > _RESULTS_KEPT:
-            store.popitem(last=False)
-    store.move_to_end(key)
-    return store[key]
+def _size(network: nn.Module) -> int:
+    """Parameters, of which the largest network takes all the room there is."""
+    return min(_parameters(network), _PARAMETERS_KEPT)
 
 
 def _first_layer(network: nn.Module) -> FirstLayer:

@@ -8,14 +8,14 @@ import json
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import torch
+from cachetools import LRUCache, cachedmethod
 
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import METRES_PER_PIXEL, Pixels, Values
@@ -32,7 +32,6 @@ from eurosat_core.training.evaluation import predictions_from_bytes
 from eurosat_core.training.network import preprocessing_for, scores_of
 
 Part = Literal["train", "validation", "test"]
-_Kept = TypeVar("_Kept")
 
 _FIRST_BATCH, _LARGEST_BATCH = 8, 128
 _BATCH_SECONDS = 0.25
@@ -97,13 +96,13 @@ class Predictor:
     def __init__(self, store: RunStore, inspector: Inspector) -> None:
         self._store = store
         self._inspector = inspector
-        self._guard = threading.Lock()  # of what is kept
+        self._guard = threading.Condition()  # of what is kept
         self._reading = threading.Semaphore(_READ_AT_ONCE)
         # Apart: a class asks about so many single tiles that a map of minutes would soon be pushed out.
-        self._maps: OrderedDict[Hashable, Answers] = OrderedDict()
-        self._answers: OrderedDict[Hashable, Answers] = OrderedDict()
-        self._looked: OrderedDict[Hashable, WhereLooked] = OrderedDict()
-        self._parts: OrderedDict[str, dict[int, Part]] = OrderedDict()
+        self._maps: LRUCache[Hashable, Answers] = LRUCache(_KEPT)
+        self._answers: LRUCache[Hashable, Answers] = LRUCache(_KEPT)
+        self._looked: LRUCache[Hashable, WhereLooked] = LRUCache(_KEPT)
+        self._parts: LRUCache[str, dict[int, Part]] = LRUCache(_SPLITS_KEPT)
 
     def networks(self, owner: str, named: str = "") -> list[RunRecord]:
         """Runs with a network to ask: the participant's own, newest first; the command line's; and the one named."""
@@ -137,7 +136,8 @@ class Predictor:
             each = (now - began) / len(more)
             batch = min(max(int(_BATCH_SECONDS / max(each, 1e-6)), 1), _LARGEST_BATCH)
             known = Answers(np.concatenate([known.probabilities, more]), known.class_names, known.total)
-            self._keep(self._answers_to(len(tiles)), key, known)
+            with self._guard:
+                self._answers_to(len(tiles))[key] = known
             if now >= ends:
                 break
             time.sleep(_TURN_SECONDS)
@@ -152,43 +152,31 @@ class Predictor:
         probabilities: Values = self.ask(run_id, tile[None]).probabilities[0]
         return probabilities
 
+    @cachedmethod(
+        lambda self: self._looked,
+        key=lambda self, run_id, tile, label: (self._key(run_id, tile), label),
+        condition=lambda self: self._guard,
+    )
     def where(self, run_id: str, tile: Pixels, label: int) -> WhereLooked:
         """Where in a tile [64, 64, 3] a network finds what speaks for a class. Raises `RunError`."""
-        key = (self._key(run_id, tile), label)
-        if (known := self._recall(self._looked, key)) is not None:
-            return known
         with self._inspector.borrowed(run_id) as network:
-            found = where_looked(network, self._normalised(run_id, tile[None]), label)
-        self._keep(self._looked, key, found)
-        return found
+            return where_looked(network, self._normalised(run_id, tile[None]), label)
 
     def _key(self, run_id: str, tiles: Pixels) -> Hashable:
         digest = blake2b(tiles.tobytes(), digest_size=16).digest()
         return self._inspector.version(run_id), tiles.shape, digest
 
     def _so_far(self, key: Hashable, run_id: str, total: int) -> Answers:
-        if (known := self._recall(self._answers_to(total), key)) is not None:
+        with self._guard:
+            known = self._answers_to(total).get(key)
+        if known is not None:
             return known
         names = self._inspector.class_names(run_id)
         return Answers(np.empty((0, len(names)), dtype=np.float32), names, total)
 
-    def _answers_to(self, total: int) -> "OrderedDict[Hashable, Answers]":
+    def _answers_to(self, total: int) -> "LRUCache[Hashable, Answers]":
         """Where answers to so many tiles are kept."""
         return self._maps if total > 1 else self._answers
-
-    def _recall(self, kept: "OrderedDict[Hashable, _Kept]", key: Hashable) -> _Kept | None:
-        """What is kept under a key, which then is the last to be forgotten; None where nothing is."""
-        with self._guard:
-            if key in kept:
-                kept.move_to_end(key)
-            return kept.get(key)
-
-    def _keep(self, kept: "OrderedDict[Hashable, _Kept]", key: Hashable, value: _Kept) -> None:
-        with self._guard:
-            kept[key] = value
-            kept.move_to_end(key)
-            while len(kept) > _KEPT:
-                kept.popitem(last=False)
 
     def _normalised(self, run_id: str, tiles: Pixels) -> torch.Tensor:
         config = self._inspector.config(run_id)
@@ -242,19 +230,12 @@ class Predictor:
         """Whether these are the tiles that a run was made with."""
         return run_id != RECORDED and self._store.get(run_id).tiles.fingerprint == tiles.fingerprint
 
+    @cachedmethod(lambda self: self._parts, key=lambda self, run_id: run_id, condition=lambda self: self._guard)
     def _split(self, run_id: str) -> dict[int, Part]:
         """Tile number → part, as the run noted it; empty where it did not."""
-        with self._guard:
-            if run_id in self._parts:
-                return self._parts[run_id]
         try:
             noted = json.loads(self._store.load(run_id, "split.json"))
             names: tuple[Part, ...] = ("train", "validation", "test")
-            parts = {int(number): name for name in names for number in noted.get(name, ())}
+            return {int(number): name for name in names for number in noted.get(name, ())}
         except (RunError, ValueError, TypeError, AttributeError):
-            parts = {}
-        with self._guard:
-            self._parts[run_id] = parts
-            while len(self._parts) > _SPLITS_KEPT:
-                self._parts.popitem(last=False)
-        return parts
+            return {}

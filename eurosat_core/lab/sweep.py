@@ -1,8 +1,9 @@
 """A measurement as a job, and the measurements that were kept."""
 
 import threading
-from collections import OrderedDict
 from typing import Any
+
+from cachetools import LRUCache, cachedmethod
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
@@ -69,25 +70,19 @@ class Sweeps:
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
-        self._kept: OrderedDict[tuple[str, int], SweepResult] = OrderedDict()
+        self._kept: LRUCache[tuple[str, int | None], SweepResult] = LRUCache(_KEPT)
         self._lock = threading.Lock()
 
+    @cachedmethod(
+        lambda self: self._kept,
+        key=lambda self, run_id: (run_id, self._store.size(run_id, SWEEP_FILE)),
+        lock=lambda self: self._lock,
+    )
     def result(self, run_id: str) -> SweepResult:
         """What a run measured. Raises `RunError` when it measured nothing (yet), or its figures are damaged."""
-        size = self._store.size(run_id, SWEEP_FILE)
-        if size is None:
+        if self._store.size(run_id, SWEEP_FILE) is None:
             raise RunError(f"The run {run_id} has measured nothing yet. Wait for its end, or start it again.")
-        key = (run_id, size)
-        with self._lock:
-            known = self._kept.get(key)
-        if known is not None:
-            return known
-        read = SweepResult.from_json(self._store.load(run_id, SWEEP_FILE))
-        with self._lock:
-            self._kept[key] = read
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        return read
+        return SweepResult.from_json(self._store.load(run_id, SWEEP_FILE))
 
     def runs(self, owner: str | None = None, name: str = "") -> list[RunRecord]:
         """Runs that measured something, newest first: a participant's, or of one experiment, if told."""

@@ -5,10 +5,12 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from cachetools import LRUCache
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class GuessBook:
         self._lock = threading.Lock()
         self._inode = 0
         self._offset = 0
-        self._guesses: OrderedDict[tuple[str, str], deque[Guess]] = OrderedDict()  # the latest to guess come last
+        self._guesses: LRUCache[tuple[str, str], deque[Guess]] = LRUCache(_PLAYERS)
 
     def add(self, owner: str, fingerprint: str, tile: int, true: int, guessed: int, seconds: float) -> None:
         """Note a guess. One that the disk does not take is kept in memory for as long as the server lives."""
@@ -95,11 +97,7 @@ class GuessBook:
                 self._take(guess)
 
     def _take(self, guess: Guess) -> None:
-        key = (guess.owner, guess.fingerprint)
-        self._guesses.setdefault(key, deque(maxlen=KEPT)).append(guess)
-        self._guesses.move_to_end(key)
-        if len(self._guesses) > _PLAYERS:
-            self._guesses.popitem(last=False)
+        self._guesses.setdefault((guess.owner, guess.fingerprint), deque(maxlen=KEPT)).append(guess)
 
 
 def _parsed(line: bytes) -> Guess | None:

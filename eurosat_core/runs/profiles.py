@@ -6,11 +6,12 @@ Pages are drawn anew at every click, so what a trace says is kept, as much of it
 import hashlib
 import re
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from cachetools import LRUCache, cachedmethod
 
 from eurosat_core.errors import LabError, TraceError
 from eurosat_core.models.catalog import CATALOG
@@ -68,7 +69,7 @@ class Reading:
 
     def __init__(self, trace: Trace) -> None:
         self._trace = trace
-        self._timelines: OrderedDict[tuple[int, tuple[float, float] | None], Timeline] = OrderedDict()
+        self._timelines: LRUCache[tuple[Any, ...], Timeline] = LRUCache(40)
         self._lock = threading.Lock()
         self.overview = overview_of(trace)
         self.operators = tuple(operator_table(trace))
@@ -84,19 +85,10 @@ class Reading:
         """Whether loader workers prepared the batches: processes of their own, which no trace shows."""
         self.device_kind = _device_kind(trace)
 
+    @cachedmethod(lambda self: self._timelines, lock=lambda self: self._lock)
     def timeline(self, step: int, stretch_us: tuple[float, float] | None = None) -> Timeline:
         """What happened when in a step, or in a stretch of it. Raises `TraceError` for a step that is not there."""
-        key = (step, stretch_us)
-        with self._lock:
-            known = self._timelines.get(key)
-        if known is not None:
-            return known
-        made = step_timeline(self._trace, step, stretch_us)
-        with self._lock:
-            self._timelines[key] = made
-            while len(self._timelines) > 40:
-                self._timelines.popitem(last=False)
-        return made
+        return step_timeline(self._trace, step, stretch_us)
 
     def advice(self, config: TrainConfig | None) -> list[Advice]:
         """What to change. config: the recorded training's, so that nothing is advised that is set already."""
@@ -108,9 +100,11 @@ class Profiles:
 
     def __init__(self, store: RunStore, events_kept: int = _EVENTS_KEPT) -> None:
         self._store = store
-        self._events_kept = events_kept
-        self._readings: OrderedDict[tuple[Any, ...], Reading] = OrderedDict()
-        self._uploads: OrderedDict[str, Profile] = OrderedDict()
+        least = events_kept / _READINGS_KEPT  # of a reading's size, so that there are never more of them
+        self._readings: LRUCache[tuple[Any, ...], Reading] = LRUCache(
+            events_kept, lambda each: min(max(each.events, least), events_kept)
+        )
+        self._uploads: LRUCache[str, Profile] = LRUCache(_UPLOADS_KEPT)
         self._lock = threading.Lock()
         self._being_read: dict[tuple[Any, ...], threading.Lock] = {}
         self._small, self._large = threading.BoundedSemaphore(4), threading.BoundedSemaphore(1)
@@ -163,8 +157,6 @@ class Profiles:
         profile = Profile(digest, "upload", title, (1,), machine={"device_name": ", ".join(devices)})
         with self._lock:
             self._uploads[digest] = profile
-            while len(self._uploads) > _UPLOADS_KEPT:
-                self._uploads.popitem(last=False)
         return profile
 
     def uploaded(self, key: str) -> Profile | None:
@@ -184,9 +176,8 @@ class Profiles:
         key = self._key(profile, cycle)
         with self._lock:
             known = self._readings.get(key)
-            if known is not None:
-                self._readings.move_to_end(key)
-                return known
+        if known is not None:
+            return known
         if profile.origin == "upload":
             raise TraceError("This trace is no longer in the lab's memory. Upload it again.")
         size = self._size(profile.key, cycle) if profile.origin == "run" else None
@@ -227,7 +218,8 @@ class Profiles:
                 if known is None:
                     with self._turn(size):
                         known = Reading(read_trace(content()))
-                    self._keep(key, known)
+                    with self._lock:
+                        self._readings[key] = known
         finally:
             with self._lock:
                 self._being_read.pop(key, None)
@@ -243,16 +235,6 @@ class Profiles:
             yield
         finally:
             turn.release()
-
-    def _keep(self, key: tuple[Any, ...], reading: Reading) -> None:
-        with self._lock:
-            self._readings[key] = reading
-            self._readings.move_to_end(key)
-            while len(self._readings) > 1 and (
-                len(self._readings) > _READINGS_KEPT
-                or sum(each.events for each in self._readings.values()) > self._events_kept
-            ):
-                self._readings.popitem(last=False)
 
 
 def trace_name(cycle: int) -> str:

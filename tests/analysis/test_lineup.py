@@ -13,7 +13,7 @@ from run_makers import begun, epoch
 from eurosat_core.analysis.lineup import Lineup
 from eurosat_core.errors import RunError
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
-from eurosat_core.runs import recorded
+from eurosat_core.runs import recorded_runs
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.recorded_runs import OWNER, RecordedRuns
@@ -209,7 +209,7 @@ def test_a_folder_that_cannot_be_written_is_no_end(bundle: Path, tmp_path: Path)
 
 
 def test_the_real_bundle_is_small_and_whole(tmp_path: Path) -> None:
-    path = recorded._BUNDLE
+    path = recorded_runs._BUNDLE
     assert path.stat().st_size < 300_000
     records, problem = RecordedRuns(tmp_path, path).all()
     assert not problem and {each.config.model for each in records} == {"baseline", "efficientnet_lite0", "tilenet"}

@@ -169,10 +169,11 @@ def test_weights_that_were_replaced_are_read_again(
 
 
 def test_networks_and_results_kept_are_few(
-    inspector: Inspector, store: RunStore, used: TilesUsed, tile: Pixels, monkeypatch: pytest.MonkeyPatch
+    store: RunStore, used: TilesUsed, tile: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inspection, "_RESULTS_KEPT", 2)
     monkeypatch.setattr(inspection, "_PARAMETERS_KEPT", 400_000)
+    inspector = Inspector(store)
     run = run_with(store, used)
     for stage in (BEFORE, AFTER):
         for shade in range(3):

@@ -115,34 +115,19 @@ def test_threads_are_given_back(predictor: Predictor) -> None:
     assert torch.get_num_threads() == before
 
 
-def test_little_is_kept(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_is_kept_but_what_is_in_use(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predict, "_KEPT", 3)
-    for seed in range(5):
-        predictor.answer(RECORDED, tiles(1, seed)[0])
-        predictor.where(RECORDED, tiles(1, seed)[0], seed)
-        predictor.ask(RECORDED, tiles(2, seed))
-    assert (len(predictor._answers), len(predictor._looked), len(predictor._maps)) == (3, 3, 3)
-
-
-def test_a_map_is_kept_whatever_single_tiles_others_ask_about(
-    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predict, "_KEPT", 3)
-    answers = predictor.ask(RECORDED, tiles(20))
-    for seed in range(5):
-        predictor.answer(RECORDED, tiles(1, seed)[0])
-    assert predictor.so_far(RECORDED, tiles(20)) is answers
-
-
-def test_what_is_in_use_is_kept(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "_KEPT", 3)
+    predictor = Predictor(store, Inspector(store))
     tile, made = tiles(1)[0], tiles(2)
     looked, answers = predictor.where(RECORDED, tile, 0), predictor.ask(RECORDED, made)
     for seed in range(1, 6):
+        predictor.answer(RECORDED, tiles(1, seed)[0])
         predictor.where(RECORDED, tiles(1, seed)[0], 0)
+        assert predictor.so_far(RECORDED, made) is answers, "single tiles do not push a map out"
         predictor.ask(RECORDED, tiles(2, seed))
         assert predictor.where(RECORDED, tile, 0) is looked
         assert predictor.so_far(RECORDED, made) is answers
+    assert (len(predictor._answers), len(predictor._looked), len(predictor._maps)) == (3, 3, 3)
 
 
 def test_where_it_looked_is_that_of_its_network(predictor: Predictor) -> None:

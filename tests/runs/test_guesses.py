@@ -135,6 +135,7 @@ def test_memory_and_reading_are_bounded(path: Path, monkeypatch: pytest.MonkeyPa
     newest = tiles_in(GuessBook(path))
     assert 5 <= len(newest) <= 10 and newest[-1] == KEPT + 4  # what is older was passed over
     monkeypatch.setattr(guesses, "_PLAYERS", 2)
+    book = GuessBook(path)
     for owner in ("bob", "cy", "di"):
         add(book, 1, owner=owner)
     assert tiles_in(book) == [] and tiles_in(book, "cy") == tiles_in(book, "di") == [1]
