@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.analysis.features import GUESSES
-from pages.parts import lesson, session
+from pages.parts import lesson, room, session
 from pages.parts.convolution import filters, layers, steps
 
 words = lesson.text("convolution")
@@ -12,14 +12,9 @@ lesson.header(words["goal"], 9, words["task"])
 st.markdown(words["intro"])
 guess = lesson.guess("conv_multiplications", words["guess"], list(GUESSES))
 
-state = session.lab().tiles()
-tiles = state.tile_set
+tiles = session.lab().tiles().tile_set
 if tiles is None:
-    if state.problem:
-        st.error(lesson.plain(state.problem), title="There are no tiles to look at")
-    else:
-        st.info("The filter is shown here as soon as they are ready.", title="The tiles are being opened")
-        st.skeleton(height=300)
+    room.no_tiles("to look at", "The filter is shown here")
 else:
     st.header("One filter, step by step", anchor=False)
     number = filters.choose_tile(tiles)

@@ -6,9 +6,7 @@ from eurosat_core.analysis.profile import GUESSES
 from eurosat_core.errors import LabError
 from pages.parts import lesson
 from pages.parts.profiler import advice, operators, read, state
-from pages.parts.profiler import record as profiler_choose
-from pages.parts.profiler import record as profiler_live
-from pages.parts.profiler import record as profiler_record
+from pages.parts.profiler import record as recorder
 
 WORDS = lesson.text("profiler")
 PARTS = {
@@ -66,17 +64,17 @@ with st.expander(
     icon=":material/radio_button_checked:",
     key=f"profiler_form_{record.id if record else ''}_{filled if why else 0}",
 ):
-    profiler_record.draw_form()
+    recorder.draw_form()
 if problem:
-    profiler_live.missing(problem)
+    recorder.missing(problem)
 
 if record is not None and record.is_active:
-    profiler_live.draw_live(record)
+    recorder.draw_live(record)
 elif record is not None:
-    profiler_live.ended(record, profile)
+    recorder.ended(record, profile)
 
-cycle = profiler_choose.draw_choice(record, profile)
-reading = profiler_choose.reading_of(profile, cycle) if profile is not None else None
+cycle = recorder.draw_choice(record, profile)
+reading = recorder.reading_of(profile, cycle) if profile is not None else None
 if profile is not None and reading is not None:
     read.draw_parts(profile, reading, guessed)
     st.header("Look closer", anchor=False)

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.data.colour import GUESSES
-from pages.parts import lesson, session
+from pages.parts import lesson, room, session
 from pages.parts.tiles import game, get, views
 
 words = lesson.text("tiles")
@@ -18,15 +18,10 @@ guess = lesson.guess(
     "colour_alone", "Going by a tile’s average colour alone, how many of 10 tiles can be sorted rightly?", list(GUESSES)
 )
 
-state = session.lab().tiles()
-tiles = state.tile_set
+tiles = session.lab().tiles().tile_set
 get.draw()
 if tiles is None:
-    if state.problem:
-        st.error(lesson.plain(state.problem), title="There are no tiles to show")
-    else:
-        st.info("They are shown here as soon as they are ready.", title="The tiles are being opened")
-        st.skeleton(height=300)
+    room.no_tiles("to show", "They are shown here")
 else:
     if tiles.source == "synthetic":
         st.info(words["synthetic"], icon=":material/science:", title="Synthetic tiles")

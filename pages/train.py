@@ -5,10 +5,9 @@ import streamlit as st
 from eurosat_core.analysis import training
 from eurosat_core.errors import RunError
 from eurosat_core.words.say import say
-from pages.parts import lesson, live_run, session
+from pages.parts import lesson, session
 from pages.parts.model import choose
-from pages.parts.train import result, start, state
-from pages.parts.train import settings as train_settings
+from pages.parts.train import result, settings, start, state
 
 WORDS = lesson.text("train")
 GUESSES = training.ACCURACY_GUESSES
@@ -36,17 +35,17 @@ with st.expander(
     icon=":material/tune:",
     key=f"train_settings_{record.id if record else ''}",
 ):
-    settings, model = st.columns(2, gap="medium")
-    with settings:
-        train_settings.draw_settings()
+    left, right = st.columns(2, gap="medium")
+    with left:
+        settings.draw_settings()
         start.draw_start()
-    with model:
+    with right:
         choose.draw_table(state.architecture())
 
 if record is None and not problem:
     st.info(WORDS["empty"], icon=":material/model_training:")
 elif record is not None:
-    live_run.draw(record)
+    result.draw_run(record)
     st.caption(WORDS["reading"])
     if not record.is_active:
         result.draw_result(record, GUESSES.get(guessed or ""))

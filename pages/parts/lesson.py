@@ -123,6 +123,12 @@ def misconception(title: str, body: str) -> None:
     st.warning(body, title=f"Often believed: “{title}”", icon=":material/psychology_alt:")
 
 
+def problem(where: str, title: str | None = None, icon: str = ":material/error:") -> None:
+    """What stood against the last `session.attempt(where)`, if anything."""
+    if said := st.session_state.get(f"problem_{where}"):
+        st.error(plain(said), title=title, icon=icon)
+
+
 def show_pytorch(cpu_code: str, gpu_code: str | None = None) -> None:
     """The few lines of PyTorch behind the page; where the GPU needs others, a second tab marks them as a diff."""
     with st.expander("Show the PyTorch", icon=":material/code:"):

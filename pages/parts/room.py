@@ -55,3 +55,19 @@ def no_runs(config: TrainConfig | None = None) -> bool:
     if problem:
         st.error(lesson.plain(problem), title="This cannot run here", icon=":material/error:")
     return bool(problem)
+
+
+def no_tiles_yet(so: str = "") -> None:
+    """Why there are no tiles to compute with, below a button that needs them. so: begins the sentence."""
+    problem = session.lab().tiles().problem
+    st.caption(f"{so}{lesson.plain(problem)}" if problem else "The tiles are still being opened.")
+
+
+def no_tiles(what_for: str, where: str) -> None:
+    """In place of what needs tiles: why there are none. what_for: "to show"; where: what stands there once they are."""
+    problem = session.lab().tiles().problem
+    if problem:
+        st.error(lesson.plain(problem), title=f"There are no tiles {what_for}")
+    else:
+        st.info(f"{where} as soon as they are ready.", title="The tiles are being opened")
+        st.skeleton(height=300)

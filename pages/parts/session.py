@@ -6,12 +6,18 @@ a refresh starts a new session that reads them from the URL, a page switch drops
 """
 
 import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import streamlit as st
 
-from eurosat_core.errors import RunError
+from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
+
+T = TypeVar("T")
 
 MAX_NICKNAME = 24
 _NICKNAME = "nickname"
@@ -129,15 +135,6 @@ def leave_last(kind: str) -> None:
     leave_run()
 
 
-def newly_chosen(key: str, shown: str | None) -> str | None:
-    """What was chosen in the widget `key`, which showed `shown` at first; None when it still does. For callbacks.
-
-    A browser that has not drawn the page anew yet may report a widget that is gone: what it showed is no new wish.
-    """
-    chosen: str | None = st.session_state[key]
-    return chosen if chosen and chosen != shown else None
-
-
 def url_parameters(run_id: str | None = None) -> dict[str, str]:
     """Query parameters for a link to another page; `run_id`: the run it should open, else the current one."""
     parameters = {"who": nickname()}
@@ -152,6 +149,48 @@ def keep_in_url() -> None:
     for name, value in url_parameters().items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
+
+
+def asked(name: str) -> str:
+    """What a link or a refresh asks for in a parameter of the address; empty for what the page wrote there itself."""
+    value = st.query_params.get(name, "")
+    return "" if value == st.session_state.get(f"wrote_{name}") else value
+
+
+def write(name: str, value: str) -> None:
+    """Put a parameter into the address, or take it out of it when it is empty."""
+    st.session_state[f"wrote_{name}"] = value
+    if value:
+        if st.query_params.get(name) != value:
+            st.query_params[name] = value
+    elif name in st.query_params:
+        del st.query_params[name]
+
+
+@contextmanager
+def attempt(where: str) -> Iterator[None]:
+    """Do what a click asked for; what stands against it is kept for `lesson.problem(where)`. For callbacks."""
+    try:
+        yield
+    except LabError as error:
+        st.session_state[f"problem_{where}"] = str(error)
+    else:
+        forget_problem(where)
+
+
+def forget_problem(where: str) -> None:
+    """Nothing stands against it any more. For callbacks."""
+    st.session_state.pop(f"problem_{where}", None)
+
+
+def submit(where: str, ask: Callable[[], T]) -> T | None:
+    """Attempt to put something in the queue: once, for a double click is one wish. For callbacks."""
+    key, made = f"submitted_{where}", None
+    if time.monotonic() - st.session_state.get(key, -9.0) >= 1.0:
+        with attempt(where):
+            made = ask()
+            st.session_state[key] = time.monotonic()
+    return made
 
 
 def start_over() -> None:

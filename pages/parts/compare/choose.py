@@ -12,13 +12,12 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import workshop_config
-from pages.parts import lesson, session
+from pages.parts import lesson, run_widget, session
 from pages.parts.train import state
 
 KEY = "compare_runs"  # of the choice's widget: run ids in their order
 _IN_URL = "runs"
 _BY_HAND = "compare_by_hand"  # the participant chose, or an address did
-_WRITTEN = "compare_written"  # what this page itself put into the address
 
 
 def chosen() -> tuple[list[str], list[RunRecord], list[str]]:
@@ -27,9 +26,8 @@ def chosen() -> tuple[list[str], list[RunRecord], list[str]]:
     Until somebody chooses, it is the lineup's own choice, which follows the newest runs.
     """
     state, lineup, me = st.session_state, lineup_of(session.lab()), session.nickname()
-    asked = [each for each in st.query_params.get(_IN_URL, "")[:600].split(",") if each][:MOST_RUNS]
-    if asked and asked != state.get(_WRITTEN):  # a link, or a refresh
-        state[KEY], state[_BY_HAND], state[_WRITTEN] = asked, True, asked
+    if asked := [each for each in session.asked(_IN_URL)[:600].split(",") if each][:MOST_RUNS]:
+        state[KEY], state[_BY_HAND] = asked, True
     wanted = list(state.get(KEY) or []) if state.get(_BY_HAND) else []
     choices = lineup.choices(me, also=wanted)
     there = {each.id for each in choices}
@@ -39,24 +37,14 @@ def chosen() -> tuple[list[str], list[RunRecord], list[str]]:
         ids = lineup.default(me)
         state[_BY_HAND] = False
     state[KEY] = ids
-    _into_url(ids)
+    session.write(_IN_URL, ",".join(ids))
     return ids, choices, missing
-
-
-def _into_url(ids: list[str]) -> None:
-    st.session_state[_WRITTEN] = ids
-    words = ",".join(ids)
-    if words:
-        if st.query_params.get(_IN_URL) != words:
-            st.query_params[_IN_URL] = words
-    elif _IN_URL in st.query_params:
-        del st.query_params[_IN_URL]
 
 
 def take_choice() -> None:
     """What the widget was set to counts from now on. For callbacks."""
     st.session_state[_BY_HAND] = True
-    _into_url(list(st.session_state[KEY]))
+    session.write(_IN_URL, ",".join(st.session_state[KEY]))
 
 
 def choose(run_ids: list[str]) -> None:
@@ -171,7 +159,7 @@ def _bundled() -> list[str]:
     return [each.id for each in lineup.choices("") if lineup.is_bundled(each.id)]
 
 
-_SEEN, _PROBLEM, _SAID = "compare_upload_seen", "compare_upload_problem", "compare_upload_said"
+_SEEN, _SAID = "compare_upload_seen", "compare_upload_said"
 
 
 def draw_bundles(side: SideBySide | None) -> None:
@@ -224,24 +212,18 @@ def _import() -> None:
     )
     if file is not None and st.session_state.get(_SEEN) != file.file_id:
         st.session_state[_SEEN] = file.file_id
-        st.session_state[_SAID] = st.session_state[_PROBLEM] = ""
-        try:
-            with st.spinner("Checking the bundle…", show_time=True):
-                result = lineup_of(session.lab()).taken_in(io.BytesIO(file.getvalue()), session.nickname())
-        except LabError as error:
-            st.session_state[_PROBLEM] = str(error)
-        else:
-            st.session_state[_SAID] = result.text
+        st.session_state[_SAID] = ""
+        with session.attempt("compare_bundle"), st.spinner("Checking the bundle…", show_time=True):
+            bundle = io.BytesIO(file.getvalue())
+            st.session_state[_SAID] = lineup_of(session.lab()).taken_in(bundle, session.nickname()).text
         st.rerun()  # what came is in the lists above, too
     if said := st.session_state.get(_SAID):
         st.success(lesson.plain(said), icon=":material/inventory_2:")
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(lesson.plain(problem), title="This bundle cannot be used", icon=":material/broken_image:")
+    lesson.problem("compare_bundle", "This bundle cannot be used", ":material/broken_image:")
 
 
 def _imported() -> None:
-    lab, me = session.lab(), session.nickname()
-    records = [each for each in lab.runs()[0] if each.recorded_on and each.kind == "train"]
+    records = [each for each in session.lab().runs()[0] if each.recorded_on and each.kind == "train"]
     if not records:
         st.caption("No imported runs yet.")
         return
@@ -257,28 +239,14 @@ def _imported() -> None:
                 on_click=_add,
                 args=(record.id,),
             )
-            if record.owner == me:
-                with st.popover("Delete", icon=":material/delete:", type="tertiary", key=f"compare_delete_{record.id}"):
-                    st.markdown("It is gone from this lab then; the bundle stays where it is.")
-                    st.button(
-                        "Yes, delete it",
-                        type="primary",
-                        key=f"compare_sure_{record.id}",
-                        on_click=_delete,
-                        args=(record.id,),
-                    )
+            lost = "It is gone from this lab then; the bundle stays where it is."
+            run_widget.delete(record, f"compare_delete_{record.id}", "Delete", lost, _deleted)
 
 
 def _add(run_id: str) -> None:
     choose([*[each for each in st.session_state[KEY] if each != run_id][:5], run_id])
 
 
-def _delete(run_id: str) -> None:
-    try:
-        session.lab().delete(run_id, session.nickname())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
-        return
-    left = [each for each in st.session_state.get(KEY, []) if each != run_id]
-    st.session_state[KEY] = left
+def _deleted(run_id: str) -> None:
+    st.session_state[KEY] = [each for each in st.session_state.get(KEY, []) if each != run_id]
     st.session_state[_SAID] = "The imported run is gone."

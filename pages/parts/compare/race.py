@@ -1,7 +1,4 @@
-"""The full form of the race: a group of ordinary trainings, one after the other, each with the machine to itself.
-
-The race: models × devices, as a short measurement or as whole trainings, and what the tutorial reports beside it.
-"""
+"""The race: models × devices, as a short measurement or as whole trainings, and what the tutorial reports of it."""
 
 import math
 import time
@@ -15,14 +12,11 @@ from eurosat_core.analysis.race import Entrants, Race
 from eurosat_core.charts import comparison as charts
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.runs.history import progress
+from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.config import TrainConfig
-from pages.parts import lesson, live_run, room, session
+from pages.parts import lesson, room, run_widget, session
 from pages.parts.compare import choose
 
-_FULL_PROBLEM = "compare_full_problem"
-_FULL_SUBMITTED = "compare_full_submitted"
 _EPOCHS = "compare_epochs"
 _FULL_POLL_SECONDS = 2.0
 
@@ -59,8 +53,7 @@ def draw_runs(racing: Entrants, devices: list[str]) -> None:
         help="Every network on every device, the tutorial’s way, from the start. They queue like all runs.",
     )
     st.caption(lesson.plain(estimate.basis) if estimate else "Nothing was measured yet, so there is no estimate.")
-    if problem := st.session_state.get(_FULL_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
+    lesson.problem("compare_full")
     if group:
         every = _FULL_POLL_SECONDS if active else None
         st.fragment(_group, run_every=every)(tuple(each.id for each in group), _states(group))
@@ -75,17 +68,9 @@ def _newest() -> tuple[RunRecord, ...]:
 
 
 def _submit_run(models: tuple[str, ...], devices: tuple[str, ...]) -> None:
-    if time.monotonic() - st.session_state.get(_FULL_SUBMITTED, -9.0) < 1.0:
-        return  # a double click is one wish
-    try:
-        race.start_full_race(
-            session.lab(), race.full_race_configs(models, devices, st.session_state[_EPOCHS]), session.nickname()
-        )
-    except LabError as error:
-        st.session_state[_FULL_PROBLEM] = str(error)
-        return
-    st.session_state[_FULL_SUBMITTED] = time.monotonic()
-    st.session_state.pop(_FULL_PROBLEM, None)
+    lab, me = session.lab(), session.nickname()
+    configs = race.full_race_configs(models, devices, st.session_state[_EPOCHS])
+    session.submit("compare_full", lambda: race.start_full_race(lab, configs, me))
 
 
 def _states(group: tuple[RunRecord, ...]) -> str:
@@ -137,15 +122,12 @@ def _one(record: RunRecord) -> None:
                 icon=":material/stop:",
                 type="tertiary",
                 key=f"compare_stop_{record.id}",
-                on_click=live_run.ask,
+                on_click=run_widget.ask,
                 args=(record.id, "stop"),
             )
 
 
 _CHOSEN = "compare_race"  # id of the race that is looked at
-_PROBLEM = "compare_race_problem"
-_SUBMITTED = "compare_race_submitted"
-_POLL_SECONDS = 0.7
 _FORMS = {"short": "Short: timed steps", "full": "Full: whole trainings"}
 
 
@@ -177,7 +159,7 @@ def draw_race() -> None:
     if record is None:
         _reported(None)
     elif record.is_active:
-        st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+        run_widget.follow(record, _live, key="compare_race", working="Racing")
         _reported(None)
     else:
         _result(record, guessed)
@@ -226,32 +208,21 @@ def _start(racing: Entrants, devices: list[str]) -> None:
         "count. From them the times of whole trainings are projected, and labelled so.",
     )
     if tiles is not None and not is_measured:
-        st.fragment(_wait_for_estimate, run_every=1.0)(config)
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
-
-
-def _wait_for_estimate(config: TrainConfig) -> None:
-    """Draw the page again as soon as the time is known: an idle device is measured when the lab opens."""
-    if session.lab().tile_seconds(config) is not None:
-        st.rerun()
-    st.caption("This machine’s speed is not known yet: on a slow one it takes longer.")
+        run_widget.wait_for(
+            lambda: lab.tile_seconds(config) is not None,  # an idle device is measured when the lab opens
+            lambda: "This machine’s speed is not known yet: on a slow one it takes longer.",
+        )
+    lesson.problem("compare_race")
 
 
 def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -> None:
     """seconds: of timed steps, as the button said: what was measured since then must not change them."""
-    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
-        return  # a double click is one wish
-    lab = session.lab()
-    try:
-        config, plan = race.plan_race(models, devices, lab.tile_seconds, seconds)
-        record = lab.submit_sweep(config, plan, session.nickname())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
-        return
-    st.session_state[_SUBMITTED] = time.monotonic()
-    st.session_state.pop(_PROBLEM, None)
-    _choose(record.id)
+    lab, me = session.lab(), session.nickname()
+    record = session.submit(
+        "compare_race", lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.tile_seconds, seconds), me)
+    )
+    if record is not None:
+        _choose(record.id)
 
 
 def _choose(run_id: str) -> None:
@@ -259,11 +230,6 @@ def _choose(run_id: str) -> None:
     if session.current_run() in {each.id for each in _races()}:
         session.open_run(run_id)
     st.session_state[_CHOSEN] = run_id
-
-
-def _take_choice(key: str, shown: str) -> None:
-    if chosen := session.newly_chosen(key, shown):
-        _choose(chosen)
 
 
 def _own_active() -> RunRecord | None:
@@ -293,16 +259,8 @@ def _looked_at() -> RunRecord | None:
         state[_CHOSEN] = next((each for each in shown if each in measured), next(iter(shown)))
     chosen: str = state[_CHOSEN]
     if len(shown) > 1:
-        key = f"compare_race_choice_{chosen}"  # another one for each: what was chosen there must not come back later
-        st.selectbox(
-            "Race",
-            list(shown),
-            index=list(shown).index(chosen),
-            format_func=lambda each: _title(shown[each]) if each in shown else "",
-            key=key,
-            on_change=_take_choice,
-            args=(key, chosen),
-        )
+        titles = {each: _title(record) for each, record in shown.items()}
+        run_widget.choose("Race", titles, chosen, key="compare_race_choice", take=_choose)
     return shown[chosen]
 
 
@@ -313,36 +271,12 @@ def _title(record: RunRecord) -> str:
     return f"Mine, {time.strftime('%d %b %H:%M:%S', time.gmtime(record.created))} UTC{state}"
 
 
-def _follow(run_id: str, drawn_as: str) -> None:
-    lab = session.lab()
-    try:
-        record = lab.run(run_id)
-    except LabError:
-        st.rerun()  # deleted meanwhile
-    if record.state != drawn_as:
-        st.rerun()  # it began or ended
-    with st.container(horizontal=True, vertical_alignment="center"):
-        live_run.status(record, "Racing")
-        stopping = lab.stopping(record.id)
-        st.button(
-            "Leave the queue" if record.state == "queued" else "Stop",
-            icon=":material/stop:",
-            key="compare_race_stop",
-            disabled=stopping,
-            on_click=live_run.ask,
-            args=(record.id, "stop"),
-        )
-        if words := live_run.asked(record, stopping):
-            st.caption(lesson.plain(words))
-    if record.state == "queued":
-        live_run.waiting(record)
-        return
-    history = lab.history(run_id)
+def _live(record: RunRecord, history: History) -> None:
     told = history.sweep
     text = "Getting ready: networks are made, loader workers start…"
     if told.started is not None and told.turns:
         at = max(each.round for each in told.turns)
-        left = lab.seconds_left(run_id)
+        left = session.lab().seconds_left(record.id)
         if told.seconds > told.started.planned_seconds:
             about = " · longer than planned: this machine is slow or busy"
         else:
@@ -354,8 +288,7 @@ def _follow(run_id: str, drawn_as: str) -> None:
 def _result(record: RunRecord, guessed: str | None) -> None:
     """Projected times as bars, ratios of devices beside the reported one, and the sentences."""
     lab = session.lab()
-    if record.state in ("failed", "interrupted", "cancelled") and record.message:
-        st.warning(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    run_widget.ended(record)
     try:
         result = lab.sweeps.result(record.id)
         found = race.read_race(record, result, devices=lab.devices())
@@ -364,8 +297,7 @@ def _result(record: RunRecord, guessed: str | None) -> None:
             st.error(lesson.plain(str(error)), icon=":material/broken_image:")
         _reported(None)
         return
-    if found.recorded_on:
-        st.badge(f"Recorded on {lesson.plain(found.recorded_on)}", icon=":material/history:", color="violet")
+    run_widget.recorded(found.recorded_on)
     sentences = [each.text for each in race.race_findings(found)]
     if against := race.race_guess(guessed, found):
         sentences.append(against.text)

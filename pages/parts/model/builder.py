@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from eurosat_core.errors import LabError
 from eurosat_core.models.anatomy import compared, layer_words, parts_of_reports
 from eurosat_core.models.build import network_source
 from eurosat_core.models.catalog import PRESETS
@@ -24,7 +23,6 @@ from eurosat_core.wording import count
 from pages.parts import lesson, session
 from pages.parts.model import choose, state
 
-_PROBLEM = "model_shelf_problem"
 _SAVED = "model_shelf_saved"
 
 
@@ -74,10 +72,8 @@ def _open(text: str) -> None:
 
 
 def _delete(name: str) -> None:
-    try:
+    with session.attempt("model_shelf"):
         session.lab().designs.delete(session.nickname(), name)
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
 
 
 def keep_and_share(valid: bool) -> None:
@@ -87,9 +83,8 @@ def keep_and_share(valid: bool) -> None:
             "Save it as", max_chars=MAX_NAME, key="model_name", width=280, placeholder="a name", on_change=_forget
         )
         st.button("Save", icon=":material/save:", key="model_save", on_click=_save)
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
-    elif saved := st.session_state.get(_SAVED):
+    lesson.problem("model_shelf")
+    if saved := st.session_state.get(_SAVED):
         st.success(f"Saved as {lesson.plain(saved)}.", icon=":material/check:")
     with st.expander("As text, to share or to edit", icon=":material/share:"):
         st.session_state["model_text"] = state.text()
@@ -120,26 +115,22 @@ def keep_and_share(valid: bool) -> None:
 
 
 def _forget() -> None:
-    st.session_state.pop(_PROBLEM, None)
+    session.forget_problem("model_shelf")
     st.session_state.pop(_SAVED, None)
 
 
 def _save() -> None:
     _forget()
-    try:
+    with session.attempt("model_shelf"):
         st.session_state[_SAVED] = session.lab().designs.save(
             session.nickname(), st.session_state["model_name"], state.text()
         )
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
 
 
 def _take_text() -> None:
     _forget()
-    try:
+    with session.attempt("model_shelf"):
         state.put(parse_network(st.session_state["model_text"]))
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
 
 
 _OFFERED = [name for name in KINDS if name != "softmax"]

@@ -12,7 +12,6 @@ MORE = "model_more"  # key of the choice of what is open under "More"
 _HISTORY = "model_history"  # texts; the current one is at _AT
 _AT = "model_at"
 _ROW = "model_row"
-_IN_URL = "model_in_url"  # what the address said when it was last looked at
 _KEPT = 100
 _NET = "net"
 
@@ -22,15 +21,14 @@ def prepare() -> str:
     state = st.session_state
     state.setdefault(_HISTORY, [BASELINE])
     state.setdefault(_AT, 0)
-    asked = st.query_params.get(_NET, "")
-    if asked and asked != state.get(_IN_URL):
-        state[_IN_URL] = asked
+    if asked := session.asked(_NET):
+        session.write(_NET, asked)
         try:
             _push(format_network(parse_network(asked)))
             open_builder()
         except ConfigError as error:
             return str(error)
-    elif not asked and text() != BASELINE:  # another page was open in between
+    elif _NET not in st.query_params and text() != BASELINE:  # another page was open in between
         _into_url()
     return ""
 
@@ -74,9 +72,7 @@ def put(new: tuple[Layer, ...], select: int | None = None) -> None:
 
 
 def _into_url() -> None:
-    written = url_text(layers())
-    st.session_state[_IN_URL] = written
-    st.query_params[_NET] = written
+    session.write(_NET, url_text(layers()))
 
 
 def can_undo() -> bool:

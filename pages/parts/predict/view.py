@@ -1,7 +1,4 @@
-"""Which network the Predict page asks: a run's, or the recorded one. It stands in the address (`?network=…`).
-
-The Predict page's choice of a network and of what it is asked about.
-"""
+"""The Predict page: which network is asked (`?network=…`: a run's, or the recorded one), and about what."""
 
 import streamlit as st
 
@@ -14,9 +11,8 @@ from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.record import RunRecord
-from pages.parts import lesson, session
+from pages.parts import lesson, room, session
 from pages.parts.predict import answer, map, picture
-from pages.parts.predict import picture as upload
 
 _KEY = "predict_network"
 _IN_URL = "network"
@@ -40,8 +36,7 @@ def choose() -> str:
     run_id = chosen if chosen in titles else RECORDED
     if problem:
         st.warning(lesson.plain(problem), icon=":material/search_off:")
-    if st.query_params.get(_IN_URL) != run_id:
-        st.query_params[_IN_URL] = run_id
+    session.write(_IN_URL, run_id)
     _about(run_id, {each.id: each for each in runs})
     return run_id
 
@@ -118,13 +113,9 @@ def draw(guess: str | None) -> None:
 
 
 def _tile(run_id: str, words: dict[str, str]) -> None:
-    state = session.lab().tiles()
-    tiles = state.tile_set
+    tiles = session.lab().tiles().tile_set
     if tiles is None:
-        if state.problem:
-            st.error(lesson.plain(state.problem), title="There are no tiles to ask about")
-        else:
-            st.info("They can be chosen here as soon as they are ready.", title="The tiles are being opened")
+        room.no_tiles("to ask about", "They can be chosen here")
         return
     number = picture.choose_tile(tiles, run_id)
     predictor = session.lab().predictor
@@ -148,20 +139,20 @@ def _known_tile(run_id: str, tiles: TileSet, number: int) -> None:
 
 
 def _own(run_id: str) -> None:
-    prepared = upload.choose_picture()
+    prepared = picture.choose_picture()
     if prepared is None:
         return
     names = session.lab().inspector.class_names(run_id)
     if prepared.count == 1:
         probabilities = answer.draw_answer(run_id, prepared.cut.tile(0), "Your picture", scaled=False)
         sentences = [prediction.answer_words(probabilities, names)]
-        usual = upload.usual()
+        usual = picture.usual()
         if usual is not None and usual.count == 1:
             before = session.lab().predictor.answer(run_id, usual.cut.tile(0))
             sentences.append(prediction.changed_words(before, probabilities, names))
         lesson.saw(lesson.plain(" ".join(sentences)))
     else:
-        map.draw(run_id, prepared, upload.usual())
+        map.draw(run_id, prepared, picture.usual())
 
 
 def _made_up(run_id: str, words: dict[str, str], guess: str | None) -> None:

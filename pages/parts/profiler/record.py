@@ -7,15 +7,15 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.analysis import profile
 from eurosat_core.charts import profile as charts
-from eurosat_core.errors import LabError, RunError
+from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.runs.history import progress
+from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
-from eurosat_core.runs.record import RunRecord, State
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training import choices
 from eurosat_core.training.config import TrainConfig, recipes_of
-from pages.parts import lesson, live_run, room, session
+from pages.parts import lesson, room, run_widget, session
 from pages.parts.profiler import state
 from pages.parts.profiler.state import key
 from pages.parts.train import settings, start
@@ -141,15 +141,14 @@ def _buttons(plan: ProfilePlan | None) -> None:
         gpu = _gpu()
         if gpu:
             _both(gpu, plan, disabled=idle)
-    if problem := st.session_state.get(state.PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
+    lesson.problem("profiler")
     estimate = lab.estimate_profile(config, plan)
     if tiles.tile_set is None:
-        st.caption(lesson.plain(tiles.problem) if tiles.problem else "The tiles are still being opened.")
+        room.no_tiles_yet()
     elif estimate is not None:
         st.caption(lesson.plain(estimate.basis))
     else:
-        st.fragment(_wait_for_estimate, run_every=1.0)(config, plan)
+        run_widget.wait_for(lambda: lab.estimate_profile(config, plan) is not None, lambda: start.no_estimate(config))
 
 
 def record_button(
@@ -183,20 +182,9 @@ def _both(gpu: str, plan: ProfilePlan, *, disabled: bool) -> None:
     record_button("profiler_both", configs, plan, what=f"CPU, then {wording.device_name(gpu)}", disabled=disabled)
 
 
-def _wait_for_estimate(config: TrainConfig, plan: ProfilePlan) -> None:
-    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
-    lab = session.lab()
-    if lab.estimate_profile(config, plan) is not None:
-        st.rerun()
-    st.caption(start.no_estimate(config))
-
-
-_POLL_SECONDS = 0.7
-
-
 def draw_live(record: RunRecord) -> None:
     """Follow a profile that is under way; others of one's own that are, too."""
-    st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+    run_widget.follow(record, _live, key="profiler", working="Recording", help="Cycles that are complete are kept.")
     waiting = [each for each in session.lab().runs()[0] if _is_own_active(each) and each.id != record.id]
     for each in reversed(waiting):
         words = f"{wording.device_name(each.config.device)}, batch {each.config.batch_size}: {each.state}"
@@ -204,25 +192,10 @@ def draw_live(record: RunRecord) -> None:
 
 
 def _is_own_active(record: RunRecord) -> bool:
-    return record.kind == "profile" and record.is_active and live_run.is_own(record)
+    return record.kind == "profile" and record.is_active and run_widget.is_own(record)
 
 
-def _follow(run_id: str, drawn_as: State) -> None:
-    lab = session.lab()
-    try:
-        record = lab.run(run_id)
-    except RunError:
-        st.rerun()  # deleted meanwhile: the page says so
-    if record.state != drawn_as:
-        st.rerun()  # it began or ended
-    with st.container(horizontal=True, vertical_alignment="center"):
-        live_run.status(record, "Recording")
-        if live_run.is_own(record):
-            _stop(record)
-    if record.state == "queued":
-        live_run.waiting(record)
-        return
-    history = lab.history(run_id)
+def _live(record: RunRecord, history: History) -> None:
     told, plan = history.profile, ProfilePlan.from_dict(record.plan)
     done = progress(history)
     steps = round(done * plan.total_steps)
@@ -231,31 +204,15 @@ def _follow(run_id: str, drawn_as: State) -> None:
     else:
         text = f"Step {min(steps + 1, plan.total_steps)} of {plan.total_steps}"
         text += f" · {wording.count(len(told.traces), 'trace')} written"
-        left = lab.seconds_left(run_id)
+        left = session.lab().seconds_left(record.id)
         text += f" · {wording.duration(math.ceil(left))} left" if left is not None else ""
     st.progress(done, text=text)
     strip(plan, steps)
 
 
-def _stop(record: RunRecord) -> None:
-    stopping = session.lab().stopping(record.id)
-    st.button(
-        "Leave the queue" if record.state == "queued" else "Stop",
-        icon=":material/stop:",
-        key="profiler_stop",
-        shortcut="Shift+S",
-        disabled=stopping,
-        on_click=live_run.ask,
-        args=(record.id, "stop"),
-        help="Cycles that are complete are kept.",
-    )
-    if words := live_run.asked(record, stopping):
-        st.caption(lesson.plain(words))
-
-
 def missing(sentence: str) -> None:
     """What the address names cannot be shown: why, and the way on."""
-    st.warning(lesson.plain(sentence), title="This profile cannot be shown", icon=":material/search_off:")
+    run_widget.missing("profile", sentence)
     st.button(
         "Look at the recorded example",
         icon=":material/history:",
@@ -267,36 +224,9 @@ def missing(sentence: str) -> None:
 
 def ended(record: RunRecord, profile: Profile | None) -> None:
     """How a profile ended that did not go through, and what else ran meanwhile. profile: None when it left no trace."""
-    if record.state == "failed":
-        st.error(lesson.plain(record.message), title="What happened", icon=":material/report:")
-    elif record.state in ("cancelled", "interrupted"):
-        st.warning(lesson.plain(record.message), title="What happened", icon=":material/report:")
-    if record.company:
-        others = lesson.plain(wording.listed(list(record.company)))
-        st.warning(
-            f"Meanwhile this machine also computed: {others}. So the times say little; record again when it is free.",
-            icon=":material/groups:",
-        )
+    run_widget.ended(record, "So the times say little; record again when it is free.")
     if profile is None:
         st.caption("It left no trace to look at. Record another one, or choose a profile below.")
-
-
-def delete(record: RunRecord) -> None:
-    """The way to be rid of it, for its owner."""
-    if not live_run.is_own(record) or record.is_active:
-        return
-    with st.popover("Delete profile", icon=":material/delete:", key="profiler_delete"):
-        st.markdown("Its traces are gone then. There is no way back.")
-        st.button("Yes, delete it", type="primary", key="profiler_delete_sure", on_click=_delete, args=(record.id,))
-
-
-def _delete(run_id: str) -> None:
-    try:
-        session.lab().delete(run_id, session.nickname())
-    except LabError as error:
-        st.session_state[state.PROBLEM] = str(error)
-        return
-    session.open_run(None)
 
 
 _CYCLE = "profiler_cycle"
@@ -318,10 +248,9 @@ def draw_choice(record: RunRecord | None, profile: Profile | None) -> int:
             if profile is not None and cycle:
                 _download(profile, cycle)
             if record is not None:
-                delete(record)
-        problem = st.session_state.get("profiler_upload_problem")
-        if problem:
-            st.error(lesson.plain(problem), title="This trace cannot be used", icon=":material/broken_image:")
+                lost = "Its traces are gone then. There is no way back."
+                run_widget.delete(record, "profiler_delete", "Delete profile", lost)
+        lesson.problem("profiler_upload", "This trace cannot be used", ":material/broken_image:")
     return cycle
 
 
@@ -341,23 +270,15 @@ def reading_of(profile: Profile, cycle: int) -> Reading | None:
 def _profile(profile: Profile | None) -> None:
     found = {each.key: each for each in state.earlier(profile)}
     shown = profile.key if profile is not None else ""
-    name = f"profiler_chosen_{shown}"  # another one for each: what was chosen there must not come back later
-    st.selectbox(
+    run_widget.choose(
         "Profile",
-        list(found),
-        index=list(found).index(shown) if profile is not None else None,
-        format_func=lambda each: found[each].title if each in found else "",
-        key=name,
-        on_change=_take_choice,
-        args=(name, shown),
+        {name: each.title for name, each in found.items()},
+        shown,
+        key="profiler_chosen",
+        take=state.choose,
         placeholder="Choose a profile",
         help="Your own ones, the newest first; then what you uploaded, and the recorded example.",
     )
-
-
-def _take_choice(name: str, shown: str) -> None:
-    if chosen := session.newly_chosen(name, shown):
-        state.choose(chosen)
 
 
 def _cycle(profile: Profile) -> int:
@@ -390,18 +311,13 @@ def _upload() -> None:
         )
         st.caption(words["upload"].format(size=MAX_UPLOAD_MB))
         if file is None:
-            st.session_state.pop("profiler_upload_problem", None)
+            session.forget_problem("profiler_upload")
             return
         if st.session_state.get(_UPLOAD_SEEN) == file.file_id:
             return
         st.session_state[_UPLOAD_SEEN] = file.file_id
-        try:
-            with st.spinner("Reading the trace…", show_time=True):
-                profile = session.lab().profiles.add_upload(file.name, file.getvalue())
-        except LabError as error:
-            st.session_state["profiler_upload_problem"] = str(error)
-        else:
-            st.session_state.pop("profiler_upload_problem", None)
+        with session.attempt("profiler_upload"), st.spinner("Reading the trace…", show_time=True):
+            profile = session.lab().profiles.add_upload(file.name, file.getvalue())
             kept = [each for each in st.session_state.get(state.UPLOADS, []) if each != profile.key]
             st.session_state[state.UPLOADS] = [profile.key, *kept][:10]
             state.choose(profile.key)

@@ -1,6 +1,5 @@
 """What the Profiler page is about: the settings of the next profile, and which one is looked at (in the address)."""
 
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +15,11 @@ from pages.parts import session
 from pages.parts.train import state as train_state
 
 PART = "profiler_part"  # key of the choice of what is open
-PROBLEM = "profiler_problem"
 UPLOADS = "profiler_uploads"  # keys of the traces that were uploaded in this session
 _TRACE = "profiler_trace"  # of what is no run: `recorded`, or an uploaded trace's key
 OTHER = "profiler_other"  # key of the choice of what is put beside it
 _FILLED = "profiler_filled"  # how often the form was filled in by a button: it opens then
 _WHY = "profiler_why"
-_SUBMITTED = "profiler_submitted"
 _EDITED = (
     "model",
     "recipe",
@@ -112,30 +109,20 @@ def in_short() -> str:
 
 def submit(configs: list[TrainConfig]) -> None:
     """Ask the lab for a profile of each, look at the last one, and keep the one before beside it. For callbacks."""
-    state = st.session_state
-    if time.monotonic() - state.get(_SUBMITTED, -9.0) < 1.0:
-        return  # a double click is one wish
     before: Profile | None = None
     with suppress(LabError):  # the run in the address may be gone
         before = current()[1]
-    made: list[RunRecord] = []
-    try:
-        wanted = plan()
-        made += [session.lab().submit_profile(config, wanted, session.nickname()) for config in configs]
-    except LabError as error:
-        state[PROBLEM] = str(error)
+    lab, me = session.lab(), session.nickname()
+    made = session.submit("profiler", lambda: [lab.submit_profile(each, plan(), me) for each in configs])
     if not made:
         return
-    if len(made) == len(configs):
-        state.pop(PROBLEM, None)
-    state[_SUBMITTED] = time.monotonic()
     choose(made[-1].id)
     if len(made) > 1:
         put_beside(made[0].id)
     elif before is not None and before.origin == "run":
         put_beside(before.key)
-        state[PART] = "compare"  # what the second profile is recorded for
-    state[_WHY] = ""
+        st.session_state[PART] = "compare"  # what the second profile is recorded for
+    st.session_state[_WHY] = ""
 
 
 # -- what is looked at
@@ -144,7 +131,7 @@ def submit(configs: list[TrainConfig]) -> None:
 def choose(name: str) -> None:
     """Look at a run (its id), an uploaded trace (its key) or the recorded example. For callbacks."""
     if "-" in name:
-        _forget_trace()
+        _keep_trace("")
         session.open_run(name)
     else:
         session.leave_run()
@@ -168,9 +155,9 @@ def current() -> tuple[RunRecord | None, Profile | None, str]:
         if uploaded is not None:
             _keep_trace(asked)
             return None, uploaded, ""
-        _forget_trace()
+        _keep_trace("")
         return None, None, "The uploaded trace is no longer in the lab’s memory. Upload it again."
-    _forget_trace()  # a profile was chosen instead
+    _keep_trace("")  # a profile was chosen instead
     run_id = session.page_run("profile")
     if run_id is None:
         own = own_profiles()
@@ -185,14 +172,7 @@ def current() -> tuple[RunRecord | None, Profile | None, str]:
 
 def _keep_trace(name: str) -> None:
     st.session_state[_TRACE] = name
-    if st.query_params.get("trace") != name:
-        st.query_params["trace"] = name
-
-
-def _forget_trace() -> None:
-    st.session_state[_TRACE] = ""
-    if "trace" in st.query_params:
-        del st.query_params["trace"]
+    session.write("trace", name)
 
 
 def _example() -> tuple[Profile | None, str]:

@@ -9,42 +9,42 @@ from eurosat_core.errors import LabError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.training.config import TrainConfig
-from pages.parts import lesson, room, session
-from pages.parts.speed import state as speed_state
+from pages.parts import lesson, room, run_widget, session
+from pages.parts.speed import state
 
-_TITLES = {speed_state.FREE: "Free sweep", speed_state.LIMITS: "Limits of the devices"}
+_TITLES = {state.FREE: "Free sweep", state.LIMITS: "Limits of the devices"}
 
 
 def draw() -> tuple[str, list[str]]:
     """The choice of an experiment and of devices; both as they are now."""
     words = lesson.text("speed")
     st.caption(words["tips"])
-    on = speed_state.devices()
+    on = state.devices()
     labels = {name: _label(name, on) for name in EXPERIMENTS}
     st.pills(
         "Experiment",
         list(EXPERIMENTS),
         format_func=lambda name: labels[name],
-        key=speed_state.CHOSEN,
+        key=state.CHOSEN,
         required=True,
         persist_state="session",
         on_change=_take_choice,
         wrap=True,
     )
     devices_switch()
-    name: str = st.session_state[speed_state.CHOSEN]
-    return name, speed_state.devices()
+    name: str = st.session_state[state.CHOSEN]
+    return name, state.devices()
 
 
 def _take_choice() -> None:
-    speed_state.choose(st.session_state[speed_state.CHOSEN])
+    state.choose(st.session_state[state.CHOSEN])
 
 
 def _label(name: str, on: list[str]) -> str:
     one = EXPERIMENTS[name]
     number = f"{one.tip} · " if one.tip else ""
     try:
-        seconds = speed_state.planned(name, on)[2]
+        seconds = state.planned(name, on)[2]
     except LabError:
         return f"{number}{one.title}"
     return f"{number}{one.title} · {wording.duration(seconds)}"
@@ -60,7 +60,7 @@ def devices_switch() -> None:
             there,
             selection_mode="multi",
             format_func=wording.device_name,
-            key=speed_state.DEVICES,
+            key=state.DEVICES,
             persist_state="session",
         )
     for each in devices:
@@ -73,13 +73,13 @@ def run_button(name: str, on: list[str]) -> None:
     lab = session.lab()
     tiles = lab.tiles()
     try:
-        config, plan, seconds = speed_state.planned(name, on)
+        config, plan, seconds = state.planned(name, on)
     except LabError as error:
         st.button("Run", icon=":material/play_arrow:", type="primary", disabled=True, key="speed_start")
         st.info(lesson.plain(str(error)), icon=":material/block:")
         return
     names = wording.listed([wording.device_name(each) for each in plan.devices(config)])
-    active = any(each.is_active for each in speed_state.own(name))
+    active = any(each.is_active for each in state.own(name))
     refused = room.no_runs()
     st.button(
         f"Run on {names} · about {wording.duration(seconds)}",
@@ -87,54 +87,43 @@ def run_button(name: str, on: list[str]) -> None:
         type="primary",
         key="speed_start",
         shortcut="Mod+Enter",
-        on_click=speed_state.submit,
+        on_click=state.submit,
         args=(config, plan),
         disabled=refused or tiles.tile_set is None or active,
         help=lesson.text("speed")["how"],
     )
-    if problem := st.session_state.get(speed_state.PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
+    lesson.problem("speed")
     if tiles.tile_set is None:
-        st.caption(lesson.plain(tiles.problem) if tiles.problem else "The tiles are still being opened.")
+        room.no_tiles_yet()
     else:
         st.caption(lesson.plain(lab.estimate_sweep(config, plan).basis))
 
 
 def earlier() -> None:
     """One's measurements so far, to be looked at again."""
-    runs = speed_state.own()
+    runs = state.own()
     if not runs:
         return
-    titles = {each.id: _title(each) for each in runs[:40]}
-    current = session.current_run()
-    # Another one for each: what was chosen there must not come back later, nor a title with an old state.
-    key = f"speed_earlier_{current}_{''.join(each.state[:1] for each in runs)}"
-    st.selectbox(
+    # Another list for each state of theirs, too: else a title would keep an old one.
+    run_widget.choose(
         f"Your experiments ({len(runs)})",
-        list(titles),
-        index=list(titles).index(current) if current in titles else None,
-        format_func=lambda each: titles.get(each, each),
-        key=key,
+        {each.id: _title(each) for each in runs[:40]},
+        session.current_run(),
+        key=f"speed_earlier_{''.join(each.state[:1] for each in runs)}",
+        take=state.look_at,
         placeholder="Look at an earlier one",
-        on_change=_take_earlier,
-        args=(key, current),
     )
 
 
-def _take_earlier(key: str, shown: str | None) -> None:
-    if chosen := session.newly_chosen(key, shown):
-        speed_state.look_at(chosen)
-
-
 def _title(record: RunRecord) -> str:
-    name = speed_state.name_of(record)
+    name = state.name_of(record)
     title = EXPERIMENTS[name].title if name in EXPERIMENTS else _TITLES.get(name, name)
     devices = dict.fromkeys(str(each["changes"].get("device", record.config.device)) for each in record.plan["cells"])
     on = wording.listed([wording.device_name(each) for each in devices]) or wording.device_name(record.config.device)
-    state = "" if record.state == "finished" else f" · {record.state}"
+    how = "" if record.state == "finished" else f" · {record.state}"
     when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
     recorded = f" · recorded on {record.recorded_on}" if record.recorded_on else ""
-    return f"{title} · {on}{state}{recorded} · {when} UTC"
+    return f"{title} · {on}{how}{recorded} · {when} UTC"
 
 
 _STEPS = """

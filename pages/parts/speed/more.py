@@ -16,10 +16,8 @@ from eurosat_core.speed.result import SweepResult
 from eurosat_core.training import choices
 from eurosat_core.training.config import recipe_config
 from pages.parts import lesson, session
-from pages.parts.speed import result, state
-from pages.parts.speed import result as speed_live
-from pages.parts.speed import result as speed_result
-from pages.parts.speed import state as speed_state
+from pages.parts.speed import result as results
+from pages.parts.speed import state
 
 _SETTING, _MODEL, _SECONDS, _TARGET = (
     "speed_free_setting",
@@ -27,7 +25,6 @@ _SETTING, _MODEL, _SECONDS, _TARGET = (
     "speed_free_seconds",
     "speed_free_target",
 )
-_PROBLEM = "speed_free_problem"
 _MODELS = tuple(name for name in CATALOG if name != "custom")
 _FIRST_VALUES = 3
 
@@ -37,17 +34,17 @@ def draw_free(devices: list[str]) -> None:
     with st.container(border=True):
         st.markdown(lesson.text("speed")["free"])
         _form(devices)
-    record = speed_state.shown(speed_state.FREE)
+    record = state.shown(state.FREE)
     if record is None:
         return
     if record.is_active:
-        result.draw_live(record)
+        results.draw_live(record)
     else:
         setting = str(record.plan.get("setting", ""))
         title = choices.SETTING_NAMES.get(setting, setting)
         model = CATALOG[record.config.model].title if record.config.model in CATALOG else record.config.model
         st.markdown(f"**{lesson.plain(title)}**{'' if setting == 'model' else f', {lesson.plain(model)}'}")
-        result.draw_result(record, None)
+        results.draw_result(record, None)
 
 
 def _form(devices: list[str]) -> None:
@@ -103,15 +100,15 @@ def _form(devices: list[str]) -> None:
 
 
 def _free_button(setting: str, values: list[str], devices: list[str]) -> None:
-    state, lab = st.session_state, session.lab()
+    chosen, lab = st.session_state, session.lab()
     try:
         config, plan = sweep.plan_free(
             setting,
             values,
-            "baseline" if setting == "model" else state[_MODEL],
+            "baseline" if setting == "model" else chosen[_MODEL],
             devices,
-            float(state[_SECONDS] or sweep.SECONDS[1]),
-            0.4 if state[_TARGET] else None,
+            float(chosen[_SECONDS] or sweep.SECONDS[1]),
+            0.4 if chosen[_TARGET] else None,
         )
         seconds = lab.estimate_sweep(config, plan).seconds
     except LabError as error:
@@ -123,17 +120,13 @@ def _free_button(setting: str, values: list[str], devices: list[str]) -> None:
         f"Run the sweep on {names} · about {wording.duration(seconds)}",
         icon=":material/play_arrow:",
         key="speed_free_start",
-        on_click=speed_state.submit,
-        args=(config, plan, _PROBLEM),
+        on_click=state.submit,
+        args=(config, plan, "speed_free"),
         disabled=bool(lab.runs_problem)
         or lab.tiles().tile_set is None
-        or any(each.is_active for each in speed_state.own(speed_state.FREE)),
+        or any(each.is_active for each in state.own(state.FREE)),
     )
-    if problem := state.get(_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
-
-
-_LIMITS_PROBLEM = "speed_limits_problem"
+    lesson.problem("speed_free")
 
 
 def draw_limits(devices: list[str]) -> None:
@@ -146,13 +139,13 @@ def draw_limits(devices: list[str]) -> None:
     if record is None:
         return
     if record.is_active:
-        speed_live.draw_live(record)
+        results.draw_live(record)
         return
-    speed_live.ended(record)
-    result = speed_result.result_of(record)
+    results.ended(record)
+    result = results.result_of(record)
     if result is not None:
         _result(record, result)
-    speed_live.delete(record)
+    results.delete(record)
 
 
 def _limits_button(devices: list[str], active: bool, empty: bool) -> None:
@@ -171,13 +164,12 @@ def _limits_button(devices: list[str], active: bool, empty: bool) -> None:
         icon=":material/straighten:",
         key="speed_limits_start",
         on_click=state.submit,
-        args=(config, plan, _LIMITS_PROBLEM),
+        args=(config, plan, "speed_limits"),
         disabled=active or bool(lab.runs_problem) or lab.tiles().tile_set is None,
     )
     if empty:
         st.caption(lesson.text("speed")["limits empty"].format(seconds=wording.duration(seconds)))
-    if problem := st.session_state.get(_LIMITS_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
+    lesson.problem("speed_limits")
 
 
 def _result(record: RunRecord, result: SweepResult) -> None:

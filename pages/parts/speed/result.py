@@ -10,22 +10,20 @@ from eurosat_core.analysis import sweep
 from eurosat_core.charts import profile as profile_charts
 from eurosat_core.charts import speed as charts
 from eurosat_core.charts.training import axis_ceiling
-from eurosat_core.errors import LabError, RunError
-from eurosat_core.runs.history import SweepHistory
-from eurosat_core.runs.record import RunRecord, State
+from eurosat_core.errors import LabError
+from eurosat_core.runs.history import History, SweepHistory
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import Figure, home_device
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
-from pages.parts import lesson, live_run, session
+from pages.parts import lesson, run_widget, session
 from pages.parts.speed import state
-
-_POLL_SECONDS = 0.7
 
 
 def draw_live(record: RunRecord) -> None:
     """Follow a measurement that is under way."""
-    st.fragment(_follow, run_every=_POLL_SECONDS)(record.id, record.state)
+    run_widget.follow(record, _live, key="speed", working="Measuring", help="Rounds that are complete are kept.")
 
 
 def others(name: str) -> None:
@@ -36,22 +34,8 @@ def others(name: str) -> None:
             st.caption(f":material/hourglass_top: Also yours: {lesson.plain(state.name_of(each))}, {each.state}")
 
 
-def _follow(run_id: str, drawn_as: State) -> None:
-    lab = session.lab()
-    try:
-        record = lab.run(run_id)
-    except RunError:
-        st.rerun()  # deleted meanwhile
-    if record.state != drawn_as:
-        st.rerun()  # it began or ended
-    with st.container(horizontal=True, vertical_alignment="center"):
-        live_run.status(record, "Measuring")
-        if live_run.is_own(record):
-            _stop(record)
-    if record.state == "queued":
-        live_run.waiting(record)
-        return
-    told, plan = lab.history(run_id).sweep, SweepPlan.from_dict(record.plan)
+def _live(record: RunRecord, history: History) -> None:
+    told, plan = history.sweep, SweepPlan.from_dict(record.plan)
     passed = time.time() - record.started if record.started else told.seconds
     planned = told.started.planned_seconds if told.started else 0.0
     left = f" · {wording.duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
@@ -102,67 +86,27 @@ def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
     )
 
 
-def _stop(record: RunRecord) -> None:
-    stopping = session.lab().stopping(record.id)
-    st.button(
-        "Leave the queue" if record.state == "queued" else "Stop",
-        icon=":material/stop:",
-        key="speed_stop",
-        shortcut="Shift+S",
-        disabled=stopping,
-        on_click=live_run.ask,
-        args=(record.id, "stop"),
-        help="Rounds that are complete are kept.",
-    )
-    if words := live_run.asked(record, stopping):
-        st.caption(lesson.plain(words))
-
-
 def missing(sentence: str) -> None:
     """The run in the address cannot be shown: why, and the way on."""
-    st.warning(lesson.plain(sentence), title="This measurement cannot be shown", icon=":material/search_off:")
+    run_widget.missing("measurement", sentence)
     st.button("Start afresh", icon=":material/add:", key="speed_none", on_click=state.look_at, args=(None,))
 
 
 def ended(record: RunRecord) -> None:
     """How it ended, if not at its end; what else ran meanwhile."""
-    if record.recorded_on:
-        st.badge(f"Recorded on {lesson.plain(record.recorded_on)}", icon=":material/history:", color="violet")
-    if not live_run.is_own(record):
+    run_widget.recorded(record.recorded_on)
+    if not run_widget.is_own(record):
         st.caption(f"{lesson.plain(record.owner)}’s measurement")
-    if record.message and record.state in ("failed", "cancelled", "interrupted"):
-        show = st.error if record.state == "failed" else st.warning
-        show(lesson.plain(record.message), title="What happened", icon=":material/report:")
-    if record.company:
-        others_then = lesson.plain(wording.listed(list(record.company)))
-        st.warning(
-            f"Meanwhile this machine also computed: {others_then}. So these figures say little; measure again when it "
-            "is free.",
-            icon=":material/groups:",
-        )
+    run_widget.ended(record, "So these figures say little; measure again when it is free.")
 
 
 def delete(record: RunRecord) -> None:
     """The way to be rid of it, for its owner."""
-    if not live_run.is_own(record) or record.is_active:
-        return
-    with st.popover("Delete", icon=":material/delete:", key=f"speed_delete_{record.id}"):
-        st.markdown("Its figures are gone then. There is no way back.")
-        st.button(
-            "Yes, delete it",
-            type="primary",
-            key=f"speed_delete_sure_{record.id}",
-            on_click=_delete,
-            args=(record.id,),
-        )
+    lost = "Its figures are gone then. There is no way back."
+    run_widget.delete(record, f"speed_delete_{record.id}", "Delete", lost, _deleted)
 
 
-def _delete(run_id: str) -> None:
-    try:
-        session.lab().delete(run_id, session.nickname())
-    except LabError as error:
-        st.session_state[state.PROBLEM] = str(error)
-        return
+def _deleted(run_id: str) -> None:
     if session.current_run() == run_id:
         state.look_at(None)
 

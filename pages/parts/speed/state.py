@@ -1,13 +1,12 @@
 """What the Speed page is about: the chosen experiment, and the run in the address that leads to it."""
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 import streamlit as st
 
 from eurosat_core.analysis.race import RACE
-from eurosat_core.errors import LabError, RunError
+from eurosat_core.errors import RunError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.plan import SweepPlan
@@ -17,12 +16,9 @@ from pages.parts import session
 CHOSEN = "speed_experiment"
 DEVICES = "speed_devices"
 MORE = "speed_more"
-PROBLEM = "speed_problem"
 FREE, LIMITS = "free", "limits"  # names of what is no experiment
 _FOLLOWED = "speed_followed"  # the run that last led to an experiment
-_SUBMITTED = "speed_submitted"
 _IN_URL = "experiment"
-_WRITTEN = "speed_written"  # what this page itself put into the address
 _FIRST = next(iter(EXPERIMENTS))
 
 
@@ -41,9 +37,9 @@ def name_of(record: RunRecord) -> str:
 def follow_address() -> LedBy:
     """Choose what the address names: a run's experiment, else the one that a link asked for. Before any widget."""
     state = st.session_state
-    asked = st.query_params.get(_IN_URL, "")
-    if asked in EXPERIMENTS and asked != state.get(_WRITTEN):  # a link, or a refresh
-        state[_WRITTEN] = state[CHOSEN] = asked
+    if (asked := session.asked(_IN_URL)) in EXPERIMENTS:
+        session.write(_IN_URL, asked)
+        state[CHOSEN] = asked
         leads = session.current_kind(gone="sweep") == "sweep"  # the page says what is wrong with one that is gone
         if state.get(_FOLLOWED) == session.current_run() or not leads:  # else the run leads: it is a refresh
             choose(asked)
@@ -70,9 +66,7 @@ def follow_address() -> LedBy:
 
 def keep_in_address(name: str, record: RunRecord | None) -> None:
     """So that a refresh finds the experiment again, and its run."""
-    st.session_state[_WRITTEN] = name
-    if st.query_params.get(_IN_URL) != name:
-        st.query_params[_IN_URL] = name
+    session.write(_IN_URL, name)
     if record is not None and session.current_run() is None:
         st.session_state[_FOLLOWED] = record.id
         session.open_run(record.id)
@@ -138,15 +132,8 @@ def planned(name: str, on: list[str]) -> tuple[TrainConfig, SweepPlan, float]:
     return config, plan, session.lab().estimate_sweep(config, plan).seconds
 
 
-def submit(config: TrainConfig, plan: SweepPlan, where: str = PROBLEM) -> None:
-    """Put a measurement in the queue and look at it. where: the key of what stands against it. For callbacks."""
-    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
-        return  # a double click is one wish
-    try:
-        record = session.lab().submit_sweep(config, plan, session.nickname())
-    except LabError as error:
-        st.session_state[where] = str(error)
-        return
-    st.session_state[_SUBMITTED] = time.monotonic()
-    st.session_state.pop(where, None)
-    look_at(record.id)
+def submit(config: TrainConfig, plan: SweepPlan, where: str = "speed") -> None:
+    """Put a measurement in the queue and look at it. where: of `session.submit`. For callbacks."""
+    record = session.submit(where, lambda: session.lab().submit_sweep(config, plan, session.nickname()))
+    if record is not None:
+        look_at(record.id)

@@ -2,13 +2,10 @@
 
 import streamlit as st
 
-from eurosat_core.errors import LabError
 from eurosat_core.lab.library import Fetch, What
 from eurosat_core.wording import bytes_text, duration
 from pages.parts import lesson, session
 
-_PROBLEM = "fetch_problem"
-_SEEN = "fetch_seen"
 _REFRESH_SECONDS = 0.7
 _TILES: tuple[What, ...] = ("tiles", "lists")
 _BUSY = "Another download is under way; this one can follow it."
@@ -81,15 +78,13 @@ def _is_busy(whats: tuple[What, ...]) -> bool:
 
 
 def _fetch(what: What) -> None:
-    st.session_state.pop(_PROBLEM, None)
+    session.forget_problem("fetch")
     session.lab().library.fetch(what, session.nickname())
 
 
 def _stop() -> None:
-    try:
+    with session.attempt("fetch"):
         session.lab().library.stop_fetch(session.nickname())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
 
 
 def _start(fetch: Fetch | None) -> None:
@@ -124,8 +119,7 @@ def _progress(followed: bool, whats: tuple[What, ...]) -> None:
     if fetch.problem:
         show = st.error if fetch.stage == "failed" else st.warning
         show(lesson.plain(fetch.problem), icon=":material/cloud_off:")
-    if problem := st.session_state.get(_PROBLEM):
-        st.caption(f":orange[:material/warning:] {lesson.plain(problem)}")
+    lesson.problem("fetch")
 
 
 def _bar(fetch: Fetch) -> None:

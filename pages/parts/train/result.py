@@ -1,5 +1,6 @@
-"""What a training found: its outcome, its weights, and its sealed test part."""
+"""A training while it runs, and what it found: its outcome, its weights, and its sealed test part."""
 
+import math
 import time
 
 import streamlit as st
@@ -11,15 +12,164 @@ from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
 from eurosat_core.errors import LabError
 from eurosat_core.lab import trained_weights
-from eurosat_core.runs.history import History
+from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.sealed import against_validation
 from eurosat_core.training import choices
-from eurosat_core.training import choices as form_words
 from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.words.say import say
-from pages.parts import lesson, live_run, session
+from pages.parts import lesson, run_widget, session
 from pages.parts.train import start, state
+
+
+def draw_run(record: RunRecord) -> None:
+    """Follow a training while it is active; draw its curves once when it has ended."""
+    run_widget.follow(record, _live, key="run", working="Training", pausable=True)
+
+
+def _live(record: RunRecord, history: History) -> None:
+    _bar(record, history)
+    with st.container():  # always there: what comes and goes would have the charts below it drawn anew
+        if record.state == "running" and (busy := _busy_text(record, history)):
+            st.caption(busy)
+    if record.state == "paused":
+        st.caption(_pause_text(record))
+    _figures(record, history)
+    _curves(record, history)
+
+
+def _bar(record: RunRecord, history: History) -> None:
+    """How far the run is, and the time left."""
+    if not record.is_active:
+        return
+    done = progress(history)
+    if history.started is None:
+        text = "Getting ready: the network goes to its device, the first tiles are fetched…"
+    elif history.features is not None and history.latest is None:
+        known = history.features
+        done = known.done / max(known.total, 1)
+        text = f"Computing the frozen part, once for every tile: {known.done:,} of {known.total:,}"
+        if not known.total:
+            text = "The frozen part was computed by an earlier run: its outputs are read…"
+    else:
+        epoch = min(len(history.epochs) + 1, record.config.epochs)
+        left = session.lab().seconds_left(record.id)
+        text = f"Epoch {epoch} of {record.config.epochs} · {100 * done:.0f} %"
+        if record.state == "running" and left is not None:
+            text += f" · {wording.duration(math.ceil(left))} left"
+        if record.state == "paused" and history.latest:
+            text += f" · at step {history.latest.step} of {_steps(history)} ({_phase(history)})"
+    st.progress(done, text=text)
+
+
+def _busy_text(record: RunRecord, history: History) -> str:
+    """That it computes with fewer threads than it might have, and why; empty when it does not."""
+    most = session.lab().most_threads()
+    now = history.threads[-1].threads if history.threads else history.started.threads if history.started else most
+    if record.config.device != "cpu" or now >= most:
+        return ""
+    return f"Other programs keep this machine busy, so it computes with {now} of {wording.count(most, 'CPU thread')}."
+
+
+def _pause_text(record: RunRecord) -> str:
+    """What a pause means for the run's place, and what it waits for."""
+    lab = session.lab()
+    who = "you press" if run_widget.is_own(record) else "its owner presses"
+    if lab.returning(record.id):
+        return (
+            "Its place went to others while it was paused. It goes on as soon as the device is free; beside a race or "
+            "a measurement nothing runs."
+        )
+    if lab.parked(record.id):
+        return f"Its place went to others meanwhile. It continues when {who} Resume, as soon as the device is free."
+    minutes = f"{lab.settings.pause_minutes:g}"
+    after = f"{minutes} minute{'' if minutes == '1' else 's'}"
+    return f"Paused. After {after} its place goes to others; it continues when {who} Resume."
+
+
+def _phase(history: History) -> str:
+    return "validation" if history.latest and history.latest.phase == "validation" else "training"
+
+
+def _steps(history: History) -> int:
+    assert history.started is not None
+    validating = _phase(history) == "validation"
+    return history.started.validation_steps if validating else history.started.steps_per_epoch
+
+
+def _figures(record: RunRecord, history: History) -> None:
+    latest, epochs = history.latest, history.epochs
+    rate = latest.tiles_per_second if record.is_active and latest else None
+    paces = pace.pace(history)
+    if not record.is_active and paces:
+        rate = paces.median
+    gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy if len(epochs) > 1 else None
+    with st.grid(4, min_column_width=150):
+        st.metric(
+            "Tiles per second",
+            f"{rate:,.0f}" if rate else None,
+            help="While it trains: right now. Afterwards: the median of the epochs’ training phases (without the first "
+            "epoch, which warms up, if there are more).",
+        )
+        st.metric(
+            "Training loss",
+            f"{latest.loss:.2f}"
+            if latest and latest.loss is not None and latest.phase == "train"
+            else f"{epochs[-1].train_loss:.2f}"
+            if epochs
+            else None,
+            help="Cross-entropy of the latest reported batch, or of the last epoch while validating.",
+        )
+        st.metric(
+            "Memory",
+            wording.bytes_text(latest.memory_bytes) if latest and latest.memory_bytes else None,
+            help="Of the process that trains (CPU), or held on the GPU.",
+        )
+        st.metric(
+            "Validation accuracy",
+            wording.percent(epochs[-1].val_accuracy) if epochs else None,
+            delta=f"{100 * gain:+.1f} points" if gain is not None else None,
+            help="Share of right answers on tiles it was not trained on, after the last complete epoch.",
+        )
+
+
+def _curves(record: RunRecord, history: History) -> None:
+    """Four charts. Key, spec and axes stay the same while rows are added, so that they grow without flicker."""
+    classes = max(len(record.tiles.class_names), 2)
+    epochs = record.config.epochs
+    loss = charts.curve_frame(history, "loss", classes)
+    accuracy = charts.curve_frame(history, "accuracy", classes)
+    left, right = st.columns(2)
+    left.vega_lite_chart(
+        loss,
+        charts.curves("loss", epochs, classes, charts.loss_ceiling(loss, classes)),
+        key="run_loss",
+        alt="Loss of training and validation over the epochs, with the line of chance",
+    )
+    right.vega_lite_chart(
+        accuracy,
+        charts.curves("accuracy", epochs, classes, 1.0),
+        key="run_accuracy",
+        alt="Accuracy of training and validation over the epochs, with the line of chance",
+    )
+    speed = charts.speed_frame(history)
+    if speed.empty:
+        return
+    until = charts.axis_ceiling(float(speed["seconds"].max()), least=5.0)
+    left, right = st.columns(2)  # a row of its own: on a phone, loss and accuracy come first
+    highest = {name: float(speed[name].max()) for name in ("tiles_per_second", "memory_mb")}
+    left.vega_lite_chart(
+        speed,
+        charts.over_time("tiles_per_second", until, charts.axis_ceiling(highest["tiles_per_second"], 100.0)),
+        key="run_speed",
+        alt="Tiles per second of training and validation over time",
+    )
+    right.vega_lite_chart(
+        speed,
+        charts.over_time("memory_mb", until, charts.axis_ceiling(highest["memory_mb"], 10.0)),
+        key="run_memory",
+        alt="Memory in use over time",
+    )
 
 
 def draw_weights(record: RunRecord) -> None:
@@ -54,9 +204,6 @@ def draw_weights(record: RunRecord) -> None:
         st.code(trained_weights.loading_code(record.config, classes), language="python")
 
 
-_SEALED_PROBLEM = "sealed_problem"
-
-
 def draw_sealed_test(record: RunRecord) -> None:
     """The envelope, or what was in it; nothing for a run without one."""
     lab = session.lab()
@@ -76,31 +223,25 @@ def _closed(record: RunRecord) -> None:
     with st.container(border=True):
         st.markdown("**:material/mail_lock: Sealed test part**")
         st.markdown(lesson.text("train")["sealed"].format(tiles=f"{session.lab().sealed_tiles(record.id):,}"))
-        if live_run.is_own(record):
+        if run_widget.is_own(record):
             with st.popover("Open it", icon=":material/mail_lock:", key="sealed_open"):
                 st.markdown("There is no way to seal it again.")
                 st.button("Yes, open it", type="primary", key="sealed_open_sure", on_click=_open, args=(record.id,))
-        if problem := st.session_state.get(_SEALED_PROBLEM):
-            st.error(lesson.plain(problem), icon=":material/error:")
+        lesson.problem("sealed")
 
 
 def _open(run_id: str) -> None:
-    try:
+    with session.attempt("sealed"):
         session.lab().open_test(run_id, session.nickname())
-    except LabError as error:
-        st.session_state[_SEALED_PROBLEM] = str(error)
-        return
-    st.session_state.pop(_SEALED_PROBLEM, None)
 
 
 _MISTAKES = 6  # whole rows of two and of three
 _ENLARGED = 3  # whole pixels, so that a tile's own pixels stay visible
-_PROBLEM = "result_problem"
 
 
 def missing(sentence: str) -> None:
     """The run in the URL cannot be shown: why, and the way on."""
-    st.warning(lesson.plain(sentence), title="This run cannot be shown", icon=":material/search_off:")
+    run_widget.missing("run", sentence)
     mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname() and each.kind == "train"]
     with st.container(horizontal=True):
         if mine:
@@ -127,14 +268,7 @@ def draw_result(record: RunRecord, guess: float | None) -> None:
             f"Other programs kept this machine busy for a while, so it trained with {threads} CPU threads; its tiles "
             "per second are of both."
         )
-    if record.company:
-        st.warning(
-            "Meanwhile this machine also computed: "
-            + lesson.plain(wording.listed(list(record.company)))
-            + ". So its speed says little; "
-            "accuracy is not touched.",
-            icon=":material/groups:",
-        )
+    run_widget.company(record, "So its speed says little; accuracy is not touched.")
     if evaluation is not None:
         left, right = st.columns(2, gap="medium")
         with left:
@@ -152,7 +286,7 @@ def draw_result(record: RunRecord, guess: float | None) -> None:
     draw_sealed_test(record)
     _made_with(record)
     draw_weights(record)
-    if live_run.is_own(record):
+    if run_widget.is_own(record):
         _buttons(record)
 
 
@@ -166,7 +300,7 @@ def _majority(record: RunRecord, evaluation: Evaluation | None) -> float:
 
 def _sentences(record: RunRecord, history: History, guess: float | None, majority: float) -> None:
     finding = training.outcome(record, history, majority)
-    own = live_run.is_own(record)
+    own = run_widget.is_own(record)
     if finding.kind in ("failed", "interrupted"):
         show = st.error if finding.kind == "failed" else st.warning
         advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
@@ -227,7 +361,7 @@ def _made_with(record: RunRecord) -> None:
             words["Time taken"] = wording.duration(seconds)
             if record.features_taken:
                 words["Time taken"] += ", with outputs of its frozen part from an earlier run"
-        words |= form_words.machine_table(record.machine)
+        words |= choices.machine_table(record.machine)
         words["Ran beside it"] = wording.listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
         right.table(cells, border="horizontal", alt="Machine, versions and times of this run")
@@ -242,16 +376,6 @@ def _again(record: RunRecord) -> None:
     start.submit(record.config)
 
 
-def _delete(run_id: str) -> None:
-    try:
-        session.lab().delete(run_id, session.nickname())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
-        return
-    st.session_state.pop(_PROBLEM, None)
-    session.open_run(None)
-
-
 def _buttons(record: RunRecord) -> None:
     with st.container(horizontal=True):
         st.button(
@@ -262,8 +386,5 @@ def _buttons(record: RunRecord) -> None:
             args=(record,),
             disabled=bool(session.lab().runs_problem or session.lab().feed_problem(record.config)),
         )
-        with st.popover("Delete run", icon=":material/delete:", key="result_delete"):
-            st.markdown("Its curves, predictions and weights are gone then. There is no way back.")
-            st.button("Yes, delete it", type="primary", key="result_delete_sure", on_click=_delete, args=(record.id,))
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
+        lost = "Its curves, predictions and weights are gone then. There is no way back."
+        run_widget.delete(record, "result_delete", "Delete run", lost)

@@ -1,6 +1,5 @@
 """The button that starts a training, what it waits for, and its lines of PyTorch."""
 
-import time
 from dataclasses import replace
 
 import streamlit as st
@@ -10,12 +9,10 @@ from eurosat_core.data.weights import WEIGHTS
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices
-from eurosat_core.training import choices as form_words
 from eurosat_core.training.config import TrainConfig, workshop_config
-from pages.parts import lesson, room, session
+from pages.parts import lesson, room, run_widget, session
 from pages.parts.tiles import get
 from pages.parts.train import state
-from pages.parts.train import state as train_state
 
 _BUNDLED = "efficientnet_lite0"  # its weights come with the packages
 
@@ -51,38 +48,25 @@ def _take_random() -> None:
     st.session_state["train_pretrained"] = False
 
 
-_PROBLEM = "train_problem"
-_SUBMITTED = "train_submitted"
+def submit(config: TrainConfig | None = None) -> None:
+    """Ask the lab for a run and look at it; what stands against it is shown under the button. For callbacks.
 
-
-def submit(config: TrainConfig) -> None:
-    """Ask the lab for a run and look at it; what stands against it is shown under the button. For callbacks."""
-    if time.monotonic() - st.session_state.get(_SUBMITTED, -9.0) < 1.0:
-        return  # a double click is one wish
-    try:
-        record = session.lab().submit(config, session.nickname())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
-        return
-    st.session_state[_SUBMITTED] = time.monotonic()
-    st.session_state.pop(_PROBLEM, None)
-    session.open_run(record.id)
-
-
-def _submit_draft() -> None:
-    try:
-        submit(train_state.draft())
-    except LabError as error:
-        st.session_state[_PROBLEM] = str(error)
+    Args:
+        config: What to train; by default the settings as they stand.
+    """
+    lab, me = session.lab(), session.nickname()
+    record = session.submit("train", lambda: lab.submit(config or state.draft(), me))
+    if record is not None:
+        session.open_run(record.id)
 
 
 def draw_start() -> None:
     """What was changed, the button with its estimate, and a smaller version of a long training."""
     lab = session.lab()
-    state = lab.tiles()
-    tiles = state.tile_set
+    opened = lab.tiles()
+    tiles = opened.tile_set
     try:
-        config = train_state.draft()
+        config = state.draft()
     except LabError as error:
         st.button(
             "Train", icon=":material/play_arrow:", type="primary", disabled=True, width="stretch", key="train_start"
@@ -101,40 +85,24 @@ def draw_start() -> None:
         width="stretch",
         key="train_start",
         shortcut="Mod+Enter",
-        on_click=_submit_draft,
+        on_click=submit,
         disabled=tiles is None or weights_missing or refused,
     )
-    if problem := st.session_state.get(_PROBLEM):
-        st.error(lesson.plain(problem), icon=":material/error:")
-    if tiles is None and state.problem:
-        st.caption(f"There are no tiles to train on. {lesson.plain(state.problem)}")
-    elif tiles is None:
-        st.caption("The tiles are still being opened.")
+    lesson.problem("train")
+    if tiles is None:
+        room.no_tiles_yet("There are no tiles to train on. ")
     elif estimate is None:
-        st.fragment(_wait_for_estimate, run_every=1.0)(config)
+        run_widget.wait_for(lambda: session.lab().estimate(config) is not None, lambda: no_estimate(config))
     else:
-        if estimate.is_rough and lab.is_measuring(config):
-            st.fragment(_wait_for_better, run_every=1.0)(config)
+        if estimate.is_rough and lab.is_measuring(config):  # until the network itself was measured, or will not be
+            run_widget.wait_for(lambda: lab.sure_seconds(config) is not None or not lab.is_measuring(config))
         words = [estimate.basis]
-        if train_state.chosen_by_lab():
+        if state.chosen_by_lab():
             words.append("Epochs and tiles are chosen so that it ends within a minute here.")
         if (choice := lab.form_choice(config)) is not None:
-            words.append(f"Computed in {form_words.form_text(choice)}.")
+            words.append(f"Computed in {choices.form_text(choice)}.")
         st.caption(lesson.plain(" ".join(words)))
         _offer_smaller(config, len(tiles))
-
-
-def _wait_for_estimate(config: TrainConfig) -> None:
-    """Draw the page again as soon as there is an estimate: it is being measured, unless something runs."""
-    if session.lab().estimate(config) is not None:
-        st.rerun()
-    st.caption(no_estimate(config))
-
-
-def _wait_for_better(config: TrainConfig) -> None:
-    """Draw the page again once the network itself was measured, or will not be."""
-    if session.lab().sure_seconds(config) is not None or not session.lab().is_measuring(config):
-        st.rerun()
 
 
 def no_estimate(config: TrainConfig) -> str:
@@ -149,7 +117,7 @@ def _changes(config: TrainConfig, there: int | None) -> None:
     lab, base = session.lab(), workshop_config(config.model, config.recipe, device=config.device)
     # What is left to the device is the same as what it would choose.
     base, config = lab.settled(base), lab.settled(config)
-    if train_state.chosen_by_lab():
+    if state.chosen_by_lab():
         base = replace(base, epochs=config.epochs, tiles=config.tiles, stratified=config.stratified)
     different = choices.changed(config, base, leave_out=("device", "recipe"))
     if config.tiles is None and base.tiles is not None and there is not None and there <= base.tiles:
@@ -182,7 +150,7 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
         help="Take a smaller version instead; the time is an estimate, too.",
         width="stretch",
         key="train_smaller",
-        on_click=train_state.refill,
+        on_click=state.refill,
         args=(shorter,),
     )
 

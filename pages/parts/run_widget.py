@@ -1,0 +1,281 @@
+"""What every page does with a run: follow and steer it, say how it ended or that it is gone, delete it, choose it."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import streamlit as st
+
+from eurosat_core import wording
+from eurosat_core.errors import RunError
+from eurosat_core.lab.jobs import Command
+from eurosat_core.runs.history import History
+from eurosat_core.runs.record import RunRecord, State
+from pages.parts import lesson, session
+
+# Charts are to move at least once a second, and every look takes time from a training on the same cores.
+_POLL_SECONDS = 0.7
+_BADGES: dict[State, tuple[str, str, str]] = {
+    "queued": ("Waiting", ":material/hourglass_top:", "gray"),
+    "running": ("", ":material/play_circle:", "blue"),  # what it is doing
+    "paused": ("Paused", ":material/pause_circle:", "orange"),
+    "finished": ("Finished", ":material/check_circle:", "green"),
+    "failed": ("Failed", ":material/error:", "red"),
+    "cancelled": ("Stopped", ":material/stop_circle:", "gray"),
+    "interrupted": ("Cut off", ":material/power_off:", "orange"),
+}
+_ASKED_TEXT: dict[str, str] = {"pause": "Pausing…", "resume": "Going on…", "step": "One step…", "stop": "Stopping…"}
+_ASKED_SECONDS = 3.0
+
+
+def is_own(record: RunRecord) -> bool:
+    """Whether this participant may steer and delete the run."""
+    return record.owner == session.nickname()
+
+
+def follow(
+    record: RunRecord,
+    draw: Callable[[RunRecord, History], None],
+    *,
+    key: str,
+    working: str,
+    pausable: bool = False,
+    help: str | None = None,
+) -> None:
+    """Where a run stands, its buttons, and the caller's view of it, again and again while it is active.
+
+    Args:
+        record: The run. One that has ended is drawn once.
+        draw: Draws what the run has told so far. Not called while it waits: its place in the queue is shown then.
+        key: Begins the keys of the buttons.
+        working: What a running run is doing, as "Training".
+        pausable: Whether it can be paused and stepped through, too.
+        help: What stopping it means.
+    """
+    every = _POLL_SECONDS if record.is_active else None
+    st.fragment(_follow, run_every=every)(record.id, record.state, draw, key, working, pausable, help)
+
+
+def _follow(
+    run_id: str,
+    drawn_as: State,
+    draw: Callable[[RunRecord, History], None],
+    key: str,
+    working: str,
+    pausable: bool,
+    help: str | None,
+) -> None:
+    lab = session.lab()
+    try:
+        record = lab.run(run_id)
+    except RunError:
+        st.rerun()  # deleted meanwhile: the page says so
+    if record.state != drawn_as and not (record.is_active and drawn_as in ("running", "paused")):
+        st.rerun()  # it began or ended: other parts of the page change too
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _status(record, working)
+        if record.is_active and is_own(record):
+            _buttons(record, key, pausable, help)
+    if record.state == "queued":
+        _waiting(record)
+    else:
+        draw(record, lab.history(run_id))
+
+
+def _status(record: RunRecord, working: str) -> None:
+    """State, owner and device."""
+    label, icon, colour = _BADGES[record.state]
+    label = working if record.state == "running" else label
+    names = {each.id: each.name for each in session.lab().devices()}
+    name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")
+    owner = "" if is_own(record) else f"{record.owner}’s run · "
+    st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
+    device = f"{wording.device_name(record.config.device)}{name and f' · {name}'}"
+    st.caption(lesson.plain(f"{owner}{device}"), width="stretch")
+
+
+def ask(run_id: str, command: Command) -> None:
+    """Send a command; for callbacks. What stands against it is shown instead of what was asked."""
+    try:
+        session.lab().control(run_id, session.nickname(), command)
+        st.session_state["asked"] = (run_id, command, time.monotonic())
+    except RunError as error:
+        st.session_state["asked"] = (run_id, str(error), time.monotonic())
+
+
+def _buttons(record: RunRecord, key: str, pausable: bool, help: str | None) -> None:
+    stopping, queued = session.lab().stopping(record.id), record.state == "queued"
+    with st.container(horizontal=True, vertical_alignment="center", width="content"):
+        if pausable and not queued:
+            _pause_and_step(record, key, stopping)
+        st.button(
+            "Leave the queue" if queued else "Stop",
+            icon=":material/stop:",
+            key=f"{key}_stop",
+            shortcut="Shift+S",
+            disabled=stopping,
+            on_click=ask,
+            args=(record.id, "stop"),
+            help=help,
+        )
+    if words := _asked(record, stopping):
+        st.caption(lesson.plain(words))
+
+
+def _pause_and_step(record: RunRecord, key: str, stopping: bool) -> None:
+    lab, paused = session.lab(), record.state == "paused"
+    resting = stopping or lab.returning(record.id)
+    no_step = None if paused else "One batch forward, backward, update. Pause first."
+    if lab.parked(record.id):
+        no_step = "Its place went to others. Resume it first, then pause it again."
+    st.button(
+        "Resume" if paused else "Pause",
+        icon=":material/play_arrow:" if paused else ":material/pause:",
+        key=f"{key}_pause",
+        shortcut="P",
+        disabled=resting,
+        on_click=ask,
+        args=(record.id, "resume" if paused else "pause"),
+    )
+    st.button(
+        "One step",
+        icon=":material/skip_next:",
+        key=f"{key}_step",
+        shortcut="N",
+        disabled=no_step is not None or resting,
+        on_click=ask,
+        args=(record.id, "step"),
+        help=no_step,
+    )
+
+
+def _asked(record: RunRecord, stopping: bool) -> str:
+    """What was asked for and has not happened yet, or why it cannot."""
+    if stopping:
+        return _ASKED_TEXT["stop"]
+    run_id, what, at = st.session_state.get("asked", ("", "", 0.0))
+    if run_id != record.id or time.monotonic() - at > _ASKED_SECONDS:
+        return ""
+    done = {"pause": record.state == "paused", "resume": record.state == "running", "step": time.monotonic() - at > 0.4}
+    return "" if done.get(what, False) else _ASKED_TEXT.get(what, what)
+
+
+def _waiting(record: RunRecord) -> None:
+    """Where a waiting run stands in the queue."""
+    place = session.lab().place(record.id)
+    if place is None:
+        st.info("This run is about to start.", icon=":material/hourglass_top:")
+        return
+    holds = session.lab().holds_up(place)
+    seconds = place.starts_in_seconds
+    if seconds is not None and seconds >= 1.0:
+        holds += f" Yours starts in about {wording.duration(seconds)}."
+    st.info(
+        f"Place {place.position} of {place.waiting} in the queue. {lesson.plain(holds or 'It is about to start.')} You "
+        "may leave this page: the run keeps its place.",
+        icon=":material/hourglass_top:",
+    )
+
+
+def ended(record: RunRecord, so: str = "") -> None:
+    """How a run ended that did not go through, and what else ran meanwhile, if `so` says what that means."""
+    if record.message and record.state in ("failed", "cancelled", "interrupted"):
+        show = st.error if record.state == "failed" else st.warning
+        show(lesson.plain(record.message), title="What happened", icon=":material/report:")
+    if so:
+        company(record, so)
+
+
+def company(record: RunRecord, so: str) -> None:
+    """What else the machine computed meanwhile, if anything. so: what that means for the figures."""
+    if record.company:
+        others = lesson.plain(wording.listed(list(record.company)))
+        st.warning(f"Meanwhile this machine also computed: {others}. {so}", icon=":material/groups:")
+
+
+def recorded(where: str) -> None:
+    """That a run was recorded elsewhere; nothing for one of this lab."""
+    if where:
+        st.badge(f"Recorded on {lesson.plain(where)}", icon=":material/history:", color="violet")
+
+
+def missing(what: str, sentence: str) -> None:
+    """The run in the address cannot be shown, and why. The way on is the page's."""
+    st.warning(lesson.plain(sentence), title=f"This {what} cannot be shown", icon=":material/search_off:")
+
+
+def delete(record: RunRecord, key: str, label: str, lost: str, then: Callable[[str], None] | None = None) -> None:
+    """The way to be rid of a run, for its owner.
+
+    Args:
+        record: The run; nothing is drawn while it is active.
+        key: Of the popover and, with `_sure` behind it, of the button.
+        label: Of the popover.
+        lost: What is gone then.
+        then: Called with the run's id when it is gone; without it the page looks at no run.
+    """
+    if not is_own(record) or record.is_active:
+        return
+    with st.popover(label, icon=":material/delete:", key=key):
+        st.markdown(lost)
+        st.button("Yes, delete it", type="primary", key=f"{key}_sure", on_click=_delete, args=(record.id, key, then))
+    lesson.problem(key)
+
+
+def _delete(run_id: str, where: str, then: Callable[[str], None] | None) -> None:
+    with session.attempt(where):
+        session.lab().delete(run_id, session.nickname())
+        then(run_id) if then else session.open_run(None)
+
+
+def choose(
+    label: str,
+    titles: Mapping[str, str],
+    shown: str | None,
+    *,
+    key: str,
+    take: Callable[[str], None],
+    placeholder: str = "",
+    help: str | None = None,
+) -> None:
+    """A list of runs to look at.
+
+    Args:
+        label: Of the list.
+        titles: What stands in it, by key.
+        shown: The key of what is looked at now.
+        key: Begins the key of the list. It is another list for each `shown`: what was chosen must not come back.
+        take: Called with the key of what is newly chosen.
+        placeholder: Stands in the list while nothing is chosen.
+        help: Of the list.
+    """
+    name = f"{key}_{shown}"
+    st.selectbox(
+        label,
+        list(titles),
+        index=list(titles).index(shown) if shown is not None and shown in titles else None,
+        format_func=lambda each: titles.get(each, each),
+        key=name,
+        on_change=_take_choice,
+        args=(name, shown, take),
+        placeholder=placeholder,
+        help=help,
+    )
+
+
+def _take_choice(key: str, shown: str | None, take: Callable[[str], None]) -> None:
+    # A browser that has not drawn the page anew yet may report a list that is gone: what it showed is no new wish.
+    chosen: str | None = st.session_state[key]
+    if chosen and chosen != shown:
+        take(chosen)
+
+
+def wait_for(is_known: Callable[[], bool], words: Callable[[], str] = str) -> None:
+    """Draw the page again as soon as something is known that is being measured. words: said meanwhile."""
+    st.fragment(_wait, run_every=1.0)(is_known, words)
+
+
+def _wait(is_known: Callable[[], bool], words: Callable[[], str]) -> None:
+    if is_known():
+        st.rerun()
+    if said := words():
+        st.caption(said)
