@@ -15,44 +15,6 @@ PARTS = {
     "bundles": "Take runs along",
 }
 
-CPU_CODE = """
-import time
-import torch
-
-def train(network, tiles, labels, epochs=10):
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    began = time.perf_counter()
-    for epoch in range(epochs):
-        for at in torch.randperm(len(tiles)).split(40):
-            loss = torch.nn.functional.cross_entropy(network(tiles[at]), labels[at])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return time.perf_counter() - began
-
-for name, network in {"baseline": Net(), "pretrained": pretrained()}.items():
-    seconds = train(network, tiles, labels)         # a fresh network every time
-    network.eval()
-    with torch.inference_mode():
-        said = network(validation_tiles).argmax(1)
-    right = (said == validation_labels).float().mean()
-    confusion = torch.bincount(validation_labels * 10 + said, minlength=100).view(10, 10)
-    print(name, f"{seconds:.0f} s", f"{right:.1%}", confusion, sep="\\n")
-"""
-GPU_CODE = (
-    CPU_CODE.replace(
-        "    began = time.perf_counter()\n",
-        '    network, tiles, labels = network.to("cuda"), tiles.to("cuda"), labels.to("cuda")\n'
-        "    torch.cuda.synchronize()                        # it may still be copying\n"
-        "    began = time.perf_counter()\n",
-    )
-    .replace(
-        "    return time.perf_counter() - began\n",
-        "    torch.cuda.synchronize()                        # it is still computing\n"
-        "    return time.perf_counter() - began\n",
-    )
-    .replace("network(validation_tiles).argmax(1)", 'network(validation_tiles.to("cuda")).argmax(1).cpu()')
-)
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
 guessed = lesson.guess("compare_winner", WORDS["guess"], list(GUESSES))
@@ -93,5 +55,5 @@ match opened:
 
 lesson.misconception("A GPU makes the model smarter", WORDS["misconception"])
 curves.devices()
-lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
+lesson.show_listing("compare")
 lesson.next_page("wrapup.py", "Next: your own numbers, your own conclusion")

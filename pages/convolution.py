@@ -1,4 +1,4 @@
-"""Convolution: from pixels to features, one filter step by step, then a whole network, then what it costs."""
+"""Convolution: from pixels to features, one filter step by step, what it costs, and a whole network."""
 
 import streamlit as st
 
@@ -20,41 +20,22 @@ else:
     number = filters.choose_tile(tiles)
     steps.draw_steps(tiles, number, guess)
 
-    st.header("What each layer sees", anchor=False)
-    layers.draw(tiles, number)
-
 st.header("Count the multiplications", anchor=False)
 steps.draw_work()
 
 lesson.misconception("Somebody chose what the filters look for", words["misconception"])
 
-lesson.show_pytorch(
-    """
-import torch
-from torch.nn import functional
+if tiles is not None:
+    st.header("More", anchor=False)
+    opened = st.pills(
+        "More about features",
+        ["What each layer sees"],
+        key="conv_more",
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    if opened:
+        layers.draw(tiles, number)
 
-edges = torch.tensor([[-1., 0., 1.],
-                      [-1., 0., 1.],
-                      [-1., 0., 1.]])
-filters = edges.repeat(1, 3, 1, 1)        # [filters, channels, rows, columns]
-
-maps = functional.conv2d(tiles, filters, padding=0, stride=1)
-maps = functional.relu(maps)
-maps = functional.max_pool2d(maps, 2)     # [B, 1, 62, 62] → [B, 1, 31, 31]
-""",
-    """
-import torch
-from torch.nn import functional
-
-edges = torch.tensor([[-1., 0., 1.],
-                      [-1., 0., 1.],
-                      [-1., 0., 1.]])
-filters = edges.repeat(1, 3, 1, 1).to("cuda")   # [filters, channels, rows, columns]
-tiles = tiles.to("cuda")
-
-maps = functional.conv2d(tiles, filters, padding=0, stride=1)
-maps = functional.relu(maps)
-maps = functional.max_pool2d(maps, 2)     # [B, 1, 62, 62] → [B, 1, 31, 31]
-""",
-)
+lesson.show_listing("convolution")
 lesson.next_page("model.py", "Next: build a network")

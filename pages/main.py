@@ -8,81 +8,75 @@ if __name__ == "__main__":
 
     from pages.parts import session, sidebar
 
-    # The order of the lesson.
-    PAGES = [
-        st.Page(
-            "start.py",
-            title="Start",
-            icon=":material/flag:",
-            default=True,
-            help="The question, and whether this machine is ready.",
+    # In the order of the lesson: script, title, icon, the question that the page answers, what one does there.
+    PAGES = (
+        ("start", "Start", "flag", "is a GPU worth it?", "The question, and whether this machine is ready."),
+        (
+            "tiles",
+            "Tiles",
+            "grid_view",
+            "what is there to learn from?",
+            "Browse the satellite tiles, class by class, and see what a network gets of them.",
         ),
-        st.Page(
-            "tiles.py",
-            title="Tiles",
-            icon=":material/grid_view:",
-            help="Browse the satellite tiles, class by class, and see what a network gets of them.",
+        (
+            "convolution",
+            "Convolution",
+            "filter_center_focus",
+            "how does a network see?",
+            "Step one filter over a tile, and see what each layer makes of it.",
         ),
-        st.Page(
-            "convolution.py",
-            title="Convolution",
-            icon=":material/filter_center_focus:",
-            help="Step one filter over a tile, and see what each layer makes of it.",
+        (
+            "model",
+            "Model",
+            "account_tree",
+            "what is learned, and where?",
+            "Select a network, change it, or build one of your own.",
         ),
-        st.Page(
-            "model.py",
-            title="Model",
-            icon=":material/account_tree:",
-            help="Select a network, change it, or build one of your own.",
+        ("train", "Train", "model_training", "does it learn?", "Train a network on CPU or GPU, and watch it learn."),
+        (
+            "profiler",
+            "Profiler",
+            "timer",
+            "where does the time go?",
+            "Record a few steps, see where their time goes, and what to change.",
         ),
-        st.Page(
-            "train.py",
-            title="Train",
-            icon=":material/model_training:",
-            help="Train a network on CPU or GPU, and watch it learn.",
+        ("speed", "Speed", "speed", "what makes it faster?", "Change one thing, measure, and know whether it helped."),
+        (
+            "compare",
+            "Compare",
+            "compare_arrows",
+            "which network wins?",
+            "Put trainings side by side: who wins, by how much, and at what cost.",
         ),
-        st.Page(
-            "profiler.py",
-            title="Profiler",
-            icon=":material/timer:",
-            help="Record a few steps, see where their time goes, and what to change.",
+        (
+            "wrapup",
+            "Wrap-up",
+            "summarize",
+            "what did you find out?",
+            "Your own numbers, your own conclusion, and a report to take home.",
         ),
-        st.Page(
-            "speed.py",
-            title="Speed",
-            icon=":material/speed:",
-            help="Change one thing, measure, and know whether it helped.",
+        (
+            "predict",
+            "Predict",
+            "image_search",
+            "what does it say to your picture?",
+            "Ask a trained network about a tile, or a picture of your own.",
         ),
-        st.Page(
-            "compare.py",
-            title="Compare",
-            icon=":material/compare_arrows:",
-            help="Put trainings side by side: who wins, by how much, and at what cost.",
-        ),
-        st.Page(
-            "wrapup.py",
-            title="Wrap-up",
-            icon=":material/summarize:",
-            help="Your own numbers, your own conclusion, and a report to take home.",
-        ),
-    ]
-    # What goes beyond the lesson stands behind it.
-    MORE = [
-        st.Page(
-            "predict.py",
-            title="Predict",
-            icon=":material/image_search:",
-            help="Ask a trained network about a tile, or a picture of your own.",
-        ),
-    ]
+    )
+    LESSON = 9  # what goes beyond it stands behind it
 
     # Pictures of our own: an icon by name would be fetched from the internet for the browser's tab.
     assets = Path(__file__).parents[1] / "assets"
     st.set_page_config(page_title="EuroSAT Lab", page_icon=str(assets / "icon.svg"), layout="wide")
     st.logo(str(assets / "logo.svg"), size="large")
-    page = st.navigation({"": PAGES, "More": MORE})
+    pages = [
+        st.Page(f"{script}.py", title=title, icon=f":material/{icon}:", default=script == "start", help=about)
+        for script, title, icon, _, about in PAGES
+    ]
+    page = st.navigation({"": pages[:LESSON], "More": pages[LESSON:]})
     session.keep_in_url()
     with st.sidebar:
         sidebar.draw()
-    st.title(page.title, anchor=False)
+    questions = {title: question for _, title, _, question, _ in PAGES}
+    st.title(f"{page.title}: {questions[page.title]}", anchor=False)
     page.run()

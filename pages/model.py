@@ -13,37 +13,6 @@ MORE = {
     "linear": "Linear layers",
 }
 
-CPU_CODE = """
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self, classes=10):
-        super().__init__()
-        self.features = nn.Sequential(              # what is there?
-            nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
-        )
-        self.classifier = nn.Sequential(            # so what is it?
-            nn.Flatten(),
-            nn.Linear(16 * 13 * 13, 120), nn.ReLU(),
-            nn.Linear(120, 84), nn.ReLU(),
-            nn.Linear(84, classes),
-        )
-
-    def forward(self, tiles):                       # [B, 3, 64, 64]
-        return self.classifier(self.features(tiles))  # [B, classes]
-
-
-network = Net()
-tiles = torch.zeros(40, 3, 64, 64)
-print(network(tiles).shape)
-print(sum(each.numel() for each in network.parameters()))
-"""
-GPU_CODE = CPU_CODE.replace("network = Net()", 'network = Net().to("cuda")').replace(
-    "tiles = torch.zeros(40, 3, 64, 64)", 'tiles = torch.zeros(40, 3, 64, 64, device="cuda")'
-)
 
 lesson.header(WORDS["goal"], 8, WORDS["task"])
 problem = state.prepare()
@@ -77,5 +46,5 @@ match opened:
     case "linear":
         choose.weighted_sum()
 
-lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
+lesson.show_listing("model")
 lesson.next_page("train.py", "Next: train it")

@@ -20,31 +20,6 @@ PARTS = {
     "tutorial": "The tutorial’s figures",
 }
 
-CPU_CODE = """
-from torch.profiler import ProfilerActivity, profile, record_function, schedule
-
-activities = [ProfilerActivity.CPU]
-plan = schedule(wait=2, warmup=2, active=3, repeat=4)
-
-def keep(finished):                             # after every cycle
-    finished.export_chrome_trace(f"trace_{finished.step_num}.json")
-    print(finished.key_averages().table(sort_by="cpu_time_total", row_limit=10))
-
-with profile(activities=activities, schedule=plan, profile_memory=True,
-             on_trace_ready=keep) as profiler:
-    for step, (pictures, labels) in zip(range(28), batches):
-        with record_function("forward"):        # a name of our own in the trace
-            loss = cross_entropy(network(pictures), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        profiler.step()                         # the next step begins
-"""
-GPU_CODE = CPU_CODE.replace("[ProfilerActivity.CPU]", "[ProfilerActivity.CPU, ProfilerActivity.CUDA]").replace(
-    '        with record_function("forward"):',
-    '        with record_function("copy"):\n            pictures, labels = pictures.to("cuda"), labels.to("cuda")\n'
-    '        with record_function("forward"):',
-)
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
 guessed = lesson.guess("profile_part", WORDS["guess"], list(GUESSES))
@@ -106,5 +81,5 @@ if profile is not None and reading is not None:
 
 advice.draw_tensorboard()
 lesson.misconception("100 % utilization means the GPU is used well", WORDS["misconception"])
-lesson.show_pytorch(CPU_CODE.strip(), GPU_CODE.strip())
+lesson.show_listing("profiler")
 lesson.next_page("speed.py", "Next: change one thing, and measure")

@@ -59,24 +59,5 @@ st.markdown(words["why_after"])
 
 lesson.misconception("A GPU makes the network smarter", words["misconception"])
 
-lesson.show_pytorch(
-    """
-import torch
-
-device = torch.device("cpu")
-
-model = Net().to(device)              # the weights live there
-tiles = tiles.to(device)              # and so must the data
-scores = model(tiles)
-""",
-    """
-import torch
-
-device = torch.accelerator.current_accelerator(check_available=True)   # None without a GPU
-
-model = Net().to(device)              # the weights live there
-tiles = tiles.to(device)              # and so must the data
-scores = model(tiles)
-""",
-)
+lesson.show_listing("start")
 lesson.next_page("tiles.py", "Next: look at the tiles")

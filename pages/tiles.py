@@ -39,42 +39,5 @@ else:
 
 lesson.misconception("With more zoom one would see more", words["misconception"])
 
-lesson.show_pytorch(
-    """
-import torch
-from torch.utils.data import DataLoader, random_split
-from torchvision import datasets, transforms
-
-preprocess = transforms.Compose([
-    transforms.Resize((64, 64)),
-    transforms.ToTensor(),                                  # 0…255 → 0…1, channels first
-    transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # → -1…1
-])
-tiles = datasets.EuroSAT("data", transform=preprocess, download=True)
-train, validation = random_split(tiles, [0.75, 0.25])
-loader = DataLoader(train, batch_size=40, shuffle=True, num_workers=2)
-
-for pictures, labels in loader:                             # [40, 3, 64, 64], [40]
-    ...
-""",
-    """
-import torch
-from torch.utils.data import DataLoader, random_split
-from torchvision import datasets, transforms
-
-preprocess = transforms.Compose([
-    transforms.Resize((64, 64)),
-    transforms.ToTensor(),                                  # 0…255 → 0…1, channels first
-    transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),  # → -1…1
-])
-tiles = datasets.EuroSAT("data", transform=preprocess, download=True)
-train, validation = random_split(tiles, [0.75, 0.25])
-loader = DataLoader(train, batch_size=40, shuffle=True, num_workers=2, pin_memory=True)
-
-for pictures, labels in loader:                             # [40, 3, 64, 64], [40]
-    pictures = pictures.to("cuda", non_blocking=True)
-    labels = labels.to("cuda", non_blocking=True)
-    ...
-""",
-)
+lesson.show_listing("tiles")
 lesson.next_page("convolution.py", "Next: see a convolution")

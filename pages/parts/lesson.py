@@ -15,7 +15,7 @@ from eurosat_core.errors import RunError
 from pages.parts import session
 
 _COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
-_LESSONS = Path(__file__).parents[2] / "assets" / "lessons"
+_ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def parse_sections(markdown: str) -> dict[str, str]:
@@ -42,7 +42,7 @@ def parse_sections(markdown: str) -> dict[str, str]:
 @st.cache_data(show_spinner=False, max_entries=50)
 def text(name: str) -> dict[str, str]:
     """The sections of `assets/lessons/<name>.md`, by heading."""
-    return parse_sections((_LESSONS / f"{name}.md").read_text(encoding="utf-8"))
+    return parse_sections((_ASSETS / "lessons" / f"{name}.md").read_text(encoding="utf-8"))
 
 
 def plain(words: str) -> str:
@@ -129,15 +129,30 @@ def problem(where: str, title: str | None = None, icon: str = ":material/error:"
         st.error(plain(said), title=title, icon=icon)
 
 
+def show_listing(name: str) -> None:
+    """The PyTorch of `assets/pytorch/<name>.diff`: `-` marks lines for a CPU only, `+` those for a GPU only."""
+    listing = _listing(name)
+    _show_code("\n".join(line[2:] for line in listing.splitlines() if not line.startswith("+ ")), listing)
+
+
+@st.cache_data(show_spinner=False, max_entries=50)
+def _listing(name: str) -> str:
+    return (_ASSETS / "pytorch" / f"{name}.diff").read_text(encoding="utf-8").rstrip()
+
+
 def show_pytorch(cpu_code: str, gpu_code: str | None = None) -> None:
     """The few lines of PyTorch behind the page; where the GPU needs others, a second tab marks them as a diff."""
+    _show_code(cpu_code, code_diff(cpu_code, gpu_code) if gpu_code not in (None, cpu_code) else "")
+
+
+def _show_code(cpu_code: str, to_gpu: str) -> None:
     with st.expander("Show the PyTorch", icon=":material/code:"):
-        if gpu_code is None or gpu_code == cpu_code:
+        if not to_gpu:
             st.code(cpu_code, language="python")
             return
-        on_cpu, to_gpu = st.tabs(["CPU", "CPU → GPU: what changes"])
-        on_cpu.code(cpu_code, language="python")
-        to_gpu.code(code_diff(cpu_code, gpu_code), language="diff")
+        cpu, gpu = st.tabs(["CPU", "CPU → GPU: what changes"])
+        cpu.code(cpu_code, language="python")
+        gpu.code(to_gpu, language="diff")
 
 
 def code_diff(before: str, after: str) -> str:

@@ -89,7 +89,7 @@ def watched_window(browser, address: str) -> Iterator:
 def page(browser, app: str) -> Iterator:
     """A window on the app's first page; what a failed test left running is stopped at its end."""
     with watched_window(browser, app) as window:
-        window.get_by_role("heading", name="Start").wait_for()
+        window.get_by_role("heading", name="Start: ").wait_for()
         yield window
         button = window.locator("[data-testid=stMain]").get_by_role("button", name="Stop")
         # What a failed test left running must not hold up the next one; a run may also end at this very moment.

@@ -18,7 +18,7 @@ def go_to(page, name: str) -> None:
     page.locator(
         f"[data-testid=stSidebarNavLink][href$='/{'' if name == 'Start' else name.lower().replace('-', '')}']"
     ).click()
-    page.get_by_role("heading", name=name, exact=True).wait_for()
+    page.get_by_role("heading", name=f"{name}: ").wait_for()
 
 
 def set_epochs(page, epochs: int) -> None:

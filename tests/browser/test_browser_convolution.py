@@ -89,6 +89,7 @@ def test_a_step_while_a_training_runs_and_its_network_afterwards(page, app_folde
     run_id = start_training(page)
     badge(page, "Training").wait_for()
     go_to(page, "Convolution")
+    choose(page, "What each layer sees")
     page.get_by_text(re.compile("Before training, its surest answer")).wait_for()
     press(page, "Forward")
     landed(page, 31, 32)

@@ -108,7 +108,7 @@ def test_an_own_network_is_trained(page):
     choice(page, "model_preset", "All linear").click()
     page.get_by_text("1,474,680 parameters").wait_for()
     button(page, "model_train").click()
-    page.get_by_role("heading", name="Train", exact=True).wait_for()
+    page.get_by_role("heading", name="Train: ").wait_for()
     page.get_by_text("Your own network").first.wait_for()
     set_epochs(page, 1)
     start_training(page)

@@ -92,7 +92,7 @@ def test_a_suggestion_opens_the_train_page_as_it_says(browser, app: str):
         go_to(page, "Wrap-up")
         page.get_by_text("More epochs: 10 instead of 3").wait_for()
         main(page).get_by_role("button", name=re.compile("Set it up")).first.click()
-        page.get_by_role("heading", name="Train", exact=True).wait_for()
+        page.get_by_role("heading", name="Train: ").wait_for()
         epochs = page.get_by_role("spinbutton", name="Epochs")
         epochs.wait_for()  # the page's title is there before its settings
         page.wait_for_function("field => field.value === '10'", arg=epochs.element_handle())

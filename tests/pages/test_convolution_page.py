@@ -79,8 +79,13 @@ def choose(test: AppTest, key: str, value: Any) -> AppTest:
     return test
 
 
+def with_layers(app: App) -> AppTest:
+    """The page with what each layer sees opened under More."""
+    return choose(app(PAGE), "conv_more", "What each layer sees")
+
+
 def test_the_page_without_a_run_of_ones_own(lab: Lab, app: App) -> None:
-    test = app(PAGE)
+    test = with_layers(app)
     assert not test.exception
     assert "recorded, not trained on this machine" in shown(test)
     assert "On other tiles its answers mean little" in shown(test)  # synthetic ones
@@ -190,7 +195,7 @@ def test_the_guess_stands_beside_the_count(lab: Lab, app: App) -> None:
 
 
 def test_layers_and_answer_before_and_after_training(lab: Lab, app: App) -> None:
-    test = app(PAGE)
+    test = with_layers(app)
     text = shown(test)
     for layer in ("Conv2d-1", "MaxPool2d-2", "Conv2d-3", "MaxPool2d-4", "Linear-5", "Linear-6", "Linear-7"):
         assert f"**{layer}**" in text
@@ -203,7 +208,7 @@ def test_layers_and_answer_before_and_after_training(lab: Lab, app: App) -> None
 def test_a_run_of_mine_and_its_epochs(lab: Lab, app: App) -> None:
     record = trained(lab)
     others = trained(lab, owner="bob")
-    test = app(PAGE)
+    test = with_layers(app)
     networks = test.selectbox(key="conv_layers_network")
     assert any(record.id in each for each in networks.options)
     assert not any(others.id in each for each in networks.options)
@@ -222,7 +227,7 @@ def test_a_run_of_mine_and_its_epochs(lab: Lab, app: App) -> None:
 
 def test_a_damaged_run_is_said(lab: Lab, app: App) -> None:
     record = trained(lab, weights=b"no weights")
-    test = app(PAGE)
+    test = with_layers(app)
     test.selectbox(key="conv_layers_network").set_value(record.id).run()
     assert not test.exception
     assert "are damaged" in shown(test)
@@ -234,6 +239,7 @@ def test_a_damaged_run_is_said(lab: Lab, app: App) -> None:
 
 def test_a_run_deleted_meanwhile(lab: Lab, app: App) -> None:
     test = app()
+    test.session_state["conv_more"] = "What each layer sees"
     test.session_state["conv_layers_network"] = "20200101-000000-baseline-abcd"
     test.switch_page(PAGE).run()
     assert not test.exception
@@ -243,7 +249,7 @@ def test_a_run_deleted_meanwhile(lab: Lab, app: App) -> None:
 def test_without_the_recorded_network(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(recorded, "_FOLDER", tmp_path)
     recorded.recorded_baseline.cache_clear()
-    test = app(PAGE)
+    test = with_layers(app)
     recorded.recorded_baseline.cache_clear()
     assert not test.exception
     assert "The recorded network cannot be shown" in shown(test)
@@ -255,7 +261,7 @@ def test_a_busy_lab_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch)
         raise RunError("The lab is looking into other networks just now.")
 
     monkeypatch.setattr(lab.inspector, "look", busy)
-    test = app(PAGE)
+    test = with_layers(app)
     assert not test.exception
     assert "other networks just now" in shown(test)
 
@@ -290,7 +296,7 @@ def folder_lab(make_lab: Callable[..., Lab], small_folder: Callable[..., Path], 
 
 def test_own_classes(make_lab: Callable[..., Lab], app: App, small_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder_lab(make_lab, small_folder, tmp_path / "data", {"*wet* [land]": 5, "dry_land": 3})
-    test = app(PAGE)
+    test = with_layers(app)
     assert not test.exception
     assert "never told of this tile’s class" in shown(test)
 
@@ -299,7 +305,7 @@ def test_real_tiles_need_no_warning(
     make_lab: Callable[..., Lab], app: App, small_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder_lab(make_lab, small_folder, tmp_path / "data", dict.fromkeys(CLASS_NAMES, 2))
-    assert "On other tiles" not in shown(app(PAGE))
+    assert "On other tiles" not in shown(with_layers(app))
 
 
 def test_a_hundred_classes_and_a_network_for_them(
@@ -308,7 +314,7 @@ def test_a_hundred_classes_and_a_network_for_them(
     lab = make_lab(data=small_folder(tmp_path / "data", {f"class {at:03d}": 1 for at in range(100)}))
     record = trained(lab)
     assert len(used(lab).class_names) == 100
-    test = app(PAGE)
+    test = with_layers(app)
     test.selectbox(key="conv_layers_network").set_value(record.id).run()
     assert not test.exception
     assert "The 10 surest of 100 classes" in shown(test)
@@ -369,4 +375,4 @@ def test_the_page_keeps_the_contract(lab: Lab, app: App) -> None:
     assert "conv2d" in code
     assert "kernel" not in shown(test).lower()
     test.button(key="next_page").click().run()
-    assert test.title[0].value == "Model"
+    assert test.title[0].value.startswith("Model: ")

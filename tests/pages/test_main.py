@@ -211,7 +211,7 @@ def test_start_over_forgets_all_but_the_nickname(lab: Lab, app: App) -> None:
     test.session_state["tiles_class"] = "damaged"
     test.button(key="start_over").click().run()
     assert not test.exception
-    assert test.title[0].value == "Start"
+    assert test.title[0].value.startswith("Start: ")
     assert dict(test.query_params) == {"who": ME}
     assert test.session_state.get("guess_colour_alone") is None
     assert links(test) == ["Baseline CNN · CPU · running"] or links(test) == ["Baseline CNN · CPU · queued"]

@@ -181,7 +181,7 @@ def test_advice_fills_the_form_and_records(on_gpu, lab: Lab, engine: FakeEngine)
 def test_advice_opens_the_train_page_with_the_change(on_gpu):
     test = opened(on_gpu, "advice")
     test.button(key="profiler_train_data_loading").click().run()
-    assert not test.exception and test.title[0].value == "Train"
+    assert not test.exception and test.title[0].value.startswith("Train: ")
     assert test.session_state["train_source"] == "memory" and test.session_state["train_epochs"] == 3
 
 

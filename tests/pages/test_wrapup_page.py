@@ -194,7 +194,7 @@ def test_a_suggestion_sets_the_train_page_up(lab: Lab, app: App) -> None:
     assert "More epochs: 10 instead of 3" in says(test)
     test.button(key="wrapup_next_epochs").click().run()
     assert not test.exception
-    assert test.title[0].value == "Train"
+    assert test.title[0].value.startswith("Train: ")
     assert test.number_input(key="train_epochs").value == 10
     assert test.session_state["train_learning_rate"] == 0.02
 
