@@ -32,15 +32,7 @@ if side is not None:
     curves.draw_replay(side, mark)
 
 st.header("Look closer", anchor=False)
-opened = st.pills(
-    "Parts of the comparison",
-    list(PARTS),
-    default="accuracy",
-    format_func=lambda name: PARTS[name],
-    key="compare_part",
-    persist_state="session",
-    label_visibility="collapsed",
-)
+opened = lesson.open_part("Parts of the comparison", PARTS, "compare_part", default="accuracy")
 match opened:
     case "accuracy" if side is not None:
         accuracy.draw_accuracy(side, mark)

@@ -27,13 +27,7 @@ lesson.misconception("Somebody chose what the filters look for", words["misconce
 
 if tiles is not None:
     st.header("More", anchor=False)
-    opened = st.pills(
-        "More about features",
-        ["What each layer sees"],
-        key="conv_more",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    opened = lesson.open_part("More about features", {"layers": "What each layer sees"}, "conv_more")
     if opened:
         layers.draw(tiles, number)
 

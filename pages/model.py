@@ -30,14 +30,7 @@ lesson.misconception("A network with more parameters takes longer", WORDS["misco
 st.header("More", anchor=False)
 if problem:
     st.error(lesson.plain(problem), icon=":material/link_off:", title="The network in the address cannot be read")
-opened = st.pills(
-    "More about networks",
-    list(MORE),
-    format_func=lambda name: MORE[name],
-    key=state.MORE,
-    persist_state="session",
-    label_visibility="collapsed",
-)
+opened = lesson.open_part("More about networks", MORE, state.MORE)
 match opened:
     case "builder":
         builder.draw()

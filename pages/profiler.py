@@ -53,14 +53,7 @@ reading = recorder.reading_of(profile, cycle) if profile is not None else None
 if profile is not None and reading is not None:
     read.draw_parts(profile, reading, guessed)
     st.header("Look closer", anchor=False)
-    opened = st.pills(
-        "Parts of the profile",
-        list(PARTS),
-        format_func=lambda name: PARTS[name],
-        key=state.PART,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    opened = lesson.open_part("Parts of the profile", PARTS, state.PART)
     match opened:
         case "overview":
             read.draw_overview(reading)

@@ -33,15 +33,7 @@ choose.earlier()
 
 st.header("More", anchor=False)
 st.caption(WORDS["more"])
-opened = st.pills(
-    "More about speed",
-    list(MORE),
-    format_func=lambda each: MORE[each],
-    key=state.MORE,
-    on_change=state.take_more,
-    persist_state="session",
-    label_visibility="collapsed",
-)
+opened = lesson.open_part("More about speed", MORE, state.MORE, on_change=state.take_more)
 match opened:
     case "free":
         more.draw_free(devices)

@@ -5,14 +5,19 @@ Goal and task, a guess that can be skipped, what you just saw, one misconception
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from eurosat_core.errors import RunError
 from pages.parts import session
+
+Option = TypeVar("Option")
 
 _COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
 _ASSETS = Path(__file__).parents[2] / "assets"
@@ -111,6 +116,71 @@ def _keep_guess(key: str) -> None:
 
 def _guess_key(key: str) -> str:
     return f"guess_{key}"
+
+
+def one_of(
+    label: str,
+    options: Iterable[Option],
+    key: str,
+    *,
+    default: Option | None = None,
+    titles: Callable[[Option], str] | None = None,
+    hidden: bool = False,
+    pills: bool = False,
+    help: str | None = None,
+    where: DeltaGenerator | None = None,
+) -> Option:
+    """A choice of exactly one of a few, kept for the session; what is no option any more gives way to the default.
+
+    Args:
+        label: What is chosen, said aloud even where it is hidden.
+        options: The options, or a mapping from them to their titles.
+        key: Of the widget.
+        default: Chosen at first; the first option if None.
+        titles: What an option is called on screen.
+        hidden: Whether the label is not drawn.
+        pills: Whether they are drawn as pills, which wrap.
+        help: Of the widget.
+        where: The container to draw it in.
+    """
+    named = options if isinstance(options, Mapping) else {each: titles(each) if titles else each for each in options}
+    if st.session_state.get(key) not in named:
+        st.session_state[key] = next(iter(named)) if default is None else default
+    into = where or st
+    draw = partial(into.pills, wrap=True) if pills else into.segmented_control
+    draw(
+        label,
+        list(named),
+        format_func=lambda each: str(named[each]),
+        key=key,
+        required=True,
+        persist_state="session",
+        label_visibility="collapsed" if hidden else "visible",
+        help=help,
+    )
+    chosen: Option = st.session_state[key]
+    return chosen
+
+
+def open_part(
+    label: str,
+    parts: Mapping[str, str],
+    key: str,
+    *,
+    default: str | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> str | None:
+    """Pills of which one, or none, is open below them. parts: their titles, by what is returned for them."""
+    return st.pills(
+        label,
+        list(parts),
+        default=default,
+        format_func=lambda name: parts[name],
+        key=key,
+        on_change=on_change,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
 
 
 def saw(sentence: str) -> None:

@@ -81,7 +81,7 @@ def choose(test: AppTest, key: str, value: Any) -> AppTest:
 
 def with_layers(app: App) -> AppTest:
     """The page with what each layer sees opened under More."""
-    return choose(app(PAGE), "conv_more", "What each layer sees")
+    return choose(app(PAGE), "conv_more", "layers")
 
 
 def test_the_page_without_a_run_of_ones_own(lab: Lab, app: App) -> None:
@@ -239,7 +239,7 @@ def test_a_damaged_run_is_said(lab: Lab, app: App) -> None:
 
 def test_a_run_deleted_meanwhile(lab: Lab, app: App) -> None:
     test = app()
-    test.session_state["conv_more"] = "What each layer sees"
+    test.session_state["conv_more"] = "layers"
     test.session_state["conv_layers_network"] = "20200101-000000-baseline-abcd"
     test.switch_page(PAGE).run()
     assert not test.exception

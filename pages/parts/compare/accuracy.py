@@ -146,17 +146,7 @@ def draw_matrices(side: SideBySide, judged: dict[str, Evaluation], mark: str) ->
     titles = tuple(class_titles(names).values())
     comparable = side.same.accuracy and len(judged) > 1
     options = [each for each in _FIGURES if each != "difference" or comparable]
-    if st.session_state.get("compare_cells") not in options:
-        st.session_state["compare_cells"] = "tiles"
-    st.segmented_control(
-        "In the cells",
-        options,
-        format_func=lambda name: _FIGURES[name],
-        key="compare_cells",
-        required=True,
-        persist_state="session",
-    )
-    figure: str = st.session_state["compare_cells"]
+    figure = lesson.one_of("In the cells", options, "compare_cells", titles=_FIGURES.__getitem__)
     st.caption(words["difference"] if figure == "difference" else words["matrices"])
     note(side)
     if not side.same.accuracy and len(side.runs) > 1:
@@ -287,16 +277,7 @@ def draw_accuracy(side: SideBySide, mark: str) -> None:
     if left_out:
         names = lesson.plain(listed(left_out))
         st.caption(f"Left out here, for it kept no predictions or knows other classes: {names}.")
-    opened = st.segmented_control(
-        "Look at",
-        list(VIEWS),
-        default="matrices",
-        format_func=lambda name: VIEWS[name],
-        key=VIEW,
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    opened = lesson.one_of("Look at", VIEWS, VIEW, default="matrices", hidden=True)
     match opened:
         case "matrices":
             draw_matrices(side, judged, mark)
@@ -321,15 +302,7 @@ def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None
     means = [f"{lesson.plain(name)} {percent(score)}" for name, score in _macro(judged) if score is not None]
     if means:
         st.markdown(f"**Mean F1 over the classes:** {' · '.join(means)}")
-    figure = st.segmented_control(
-        "Figure",
-        ["f1", "precision", "recall"],
-        default="f1",
-        format_func={"f1": "F1", "precision": "Precision", "recall": "Recall"}.__getitem__,
-        key="compare_figure",
-        required=True,
-        persist_state="session",
-    )
+    figure = lesson.one_of("Figure", {"f1": "F1", "precision": "Precision", "recall": "Recall"}, "compare_figure")
     frame = confusion_charts.score_frame(judged)
     titles = tuple(class_titles(next(iter(judged.values())).class_names).values())
     st.vega_lite_chart(

@@ -81,15 +81,7 @@ def curves(side: SideBySide, mark: str) -> None:
         st.info("None of these runs told of an epoch.", icon=":material/search_off:")
         return
     st.caption(lesson.text("compare")["curves"])
-    along = st.segmented_control(
-        "Along",
-        ["epoch", "seconds"],
-        default="epoch",
-        format_func={"epoch": "Epochs", "seconds": "Seconds"}.__getitem__,
-        key="compare_along",
-        required=True,
-        persist_state="session",
-    )
+    along = lesson.one_of("Along", {"epoch": "Epochs", "seconds": "Seconds"}, "compare_along")
     runs = charts.run_colours([each.label for each in side.runs])
     with st.grid(2, min_column_width=330):
         for figure in ("accuracy", "loss"):
@@ -138,15 +130,7 @@ def cost(side: SideBySide, mark: str) -> None:
         st.info("None of these runs has an accuracy and a time.", icon=":material/search_off:")
         return
     st.caption(lesson.text("compare")["cost"])
-    figure = st.segmented_control(
-        "Against",
-        list(_COSTS),
-        default="seconds",
-        format_func=_COSTS.__getitem__,
-        key="compare_cost",
-        required=True,
-        persist_state="session",
-    )
+    figure = lesson.one_of("Against", _COSTS, "compare_cost", default="seconds")
     low, high = float(frame[figure].min()), float(frame[figure].max())
     st.vega_lite_chart(
         frame,

@@ -137,16 +137,7 @@ def draw_race() -> None:
     racing = race.lab_entrants(lab)
     st.markdown(words["race"])
     guessed = lesson.guess("compare_race", words["race guess"], list(race.GUESSES))
-    form = st.segmented_control(
-        "Form of the race",
-        list(_FORMS),
-        default="short",
-        format_func=_FORMS.__getitem__,
-        key="compare_form",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    form = lesson.one_of("Form of the race", _FORMS, "compare_form", default="short", hidden=True)
     if racing.note:
         st.caption(lesson.plain(racing.note))
     devices = raced_devices()

@@ -41,15 +41,7 @@ def choose_filter(settings: DeltaGenerator) -> Chosen | None:
     settings: where the choice of channels is drawn, for filters that leave it open.
     """
     names = [*FILTERS, _OWN, _TRAINED]
-    name = st.pills(
-        "Filter",
-        names,
-        default=names[0],
-        required=True,
-        key="conv_filter",
-        persist_state="session",
-        wrap=True,
-    )
+    name = lesson.one_of("Filter", names, "conv_filter", pills=True)
     try:
         if name == _TRAINED:
             return _trained()
@@ -57,14 +49,12 @@ def choose_filter(settings: DeltaGenerator) -> Chosen | None:
     except LabError as error:
         st.warning(lesson.plain(str(error)), icon=":material/edit:")
         return None
-    channel = settings.segmented_control(
+    channel = lesson.one_of(
         "Channels",
         [_ALL, *pictures.CHANNELS],
-        default=_ALL,
-        required=True,
-        key="conv_channel",
-        persist_state="session",
+        "conv_channel",
         help="With all three, the same weights lie on each channel, and the sums of the three are added.",
+        where=settings,
     )
     channels = tuple(range(3)) if channel == _ALL else (pictures.CHANNELS.index(channel),)
     entry = model_entry("baseline")
@@ -118,14 +108,11 @@ def _trained() -> Chosen:
     words = lesson.text("convolution")
     run_id = network("conv_filter_network")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        stage = st.segmented_control(
+        stage = lesson.one_of(
             "Its weights",
             [AFTER, BEFORE],
-            default=AFTER,
-            required=True,
-            format_func=lambda each: "after training" if each == AFTER else "before training",
-            key="conv_filter_stage",
-            persist_state="session",
+            "conv_filter_stage",
+            titles=lambda each: "after training" if each == AFTER else "before training",
         )
         layer = inspector.first_layer(run_id, stage)
         at = st.number_input(

@@ -83,9 +83,7 @@ def draw_pooling(values: pictures.Values) -> None:
     """Pooling of what ReLU leaves of a feature map [H, W], and one of its windows."""
     st.markdown(lesson.text("convolution")["pooling"])
     kinds: list[Pooling] = ["max", "average"]
-    kind = st.segmented_control(
-        "Pooling", kinds, default="max", required=True, key="conv_pooling", persist_state="session"
-    )
+    kind = lesson.one_of("Pooling", kinds, "conv_pooling", default="max")
     given = relu(values)
     pooled = pool(given, kind)
     row, column = place("conv_pool", pooled)
@@ -141,24 +139,13 @@ def draw_steps(tiles: TileSet, number: int, guess: str | None) -> None:
     if chosen is None:
         return
     with settings:
-        padding = st.segmented_control(
+        padding = lesson.one_of(
             "Padding",
             [0, 1, 2],
-            default=0,
-            required=True,
-            key="conv_padding",
-            persist_state="session",
+            "conv_padding",
             help="Rings of zeros around the tile, so that the filter also gets to its edge.",
         )
-        stride = st.segmented_control(
-            "Stride",
-            [1, 2, 4],
-            default=1,
-            required=True,
-            key="conv_stride",
-            persist_state="session",
-            help="How far the filter moves from place to place.",
-        )
+        stride = lesson.one_of("Stride", [1, 2, 4], "conv_stride", help="How far the filter moves from place to place.")
     tile = tiles.array[number]
     given = np.moveaxis(pictures.normalised(tile, chosen.mean, chosen.std), 2, 0)[list(chosen.channels)]
     values = convolve(given, chosen.weights, chosen.bias, padding, stride)
@@ -215,9 +202,7 @@ def _arithmetic(step: Step, chosen: Chosen) -> None:
     names = [pictures.CHANNELS[each] for each in chosen.channels]
     shown = 0
     if len(names) > 1:
-        name = st.segmented_control(
-            "Show the products of", names, default=names[0], required=True, key="conv_products", persist_state="session"
-        )
+        name = lesson.one_of("Show the products of", names, "conv_products")
         shown = names.index(name)
     with st.grid(3, min_column_width=_NUMBER * step.weights.shape[1]):  # below each other rather than cut off
         for title, plane in (

@@ -156,16 +156,7 @@ def names() -> list[str]:
 
 def draw_selection(guess: tuple[str, str] | None) -> None:
     """The choice of models and the one that is chosen; `guess`: the participant's, about the baseline."""
-    chosen = st.pills(
-        "Model",
-        names(),
-        default=names()[0],
-        format_func=lambda name: CATALOG[name].title,
-        required=True,
-        key="model_chosen",
-        persist_state="session",
-        wrap=True,
-    )
+    chosen = lesson.one_of("Model", names(), "model_chosen", titles=lambda name: CATALOG[name].title, pills=True)
     entry = CATALOG[chosen]
     try:
         summary = session.lab().model_summary(Architecture(chosen))
@@ -229,24 +220,8 @@ def _knobs(about_filters: str) -> tuple[Layer, ...]:
     second = st.select_slider(
         "Filters of the second convolution", _FILTERS, value=16, key="model_filters_2", persist_state="session"
     )
-    size = st.segmented_control(
-        "Filter size",
-        _SIZES,
-        default=5,
-        format_func=lambda side: f"{side} × {side}",
-        required=True,
-        key="model_size",
-        persist_state="session",
-    )
-    extra = st.segmented_control(
-        "One more layer",
-        EXTRA_LAYERS,
-        default="none",
-        format_func=lambda name: _EXTRA[name],
-        required=True,
-        key="model_extra",
-        persist_state="session",
-    )
+    size = lesson.one_of("Filter size", _SIZES, "model_size", default=5, titles=lambda side: f"{side} × {side}")
+    extra = lesson.one_of("One more layer", EXTRA_LAYERS, "model_extra", default="none", titles=_EXTRA.__getitem__)
     dropout = st.slider(
         "Dropout before the last layer",
         0.0,

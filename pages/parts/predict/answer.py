@@ -97,22 +97,8 @@ def draw_change(run_id: str, tile: pictures.Pixels, before: pictures.Values) -> 
     words = lesson.text("predict")
     with opened:
         with st.container(horizontal=True):
-            stretch = st.segmented_control(
-                "Colour stretch",
-                STRETCHES,
-                default=STRETCHES[1],
-                required=True,
-                key="predict_tile_stretch",
-                persist_state="session",
-            )
-            metres = st.segmented_control(
-                "Metres per pixel",
-                _METRES,
-                default=_METRES[0],
-                required=True,
-                key="predict_tile_metres",
-                persist_state="session",
-            )
+            stretch = lesson.one_of("Colour stretch", STRETCHES, "predict_tile_stretch", default=STRETCHES[1])
+            metres = lesson.one_of("Metres per pixel", _METRES, "predict_tile_metres")
         st.caption(words["stretch"] if metres == _METRES[0] else words["coarser"].format(metres=metres))
         changed = coarser(stretched(tile) if stretch == STRETCHES[1] else tile, metres)
         if (changed == tile).all():

@@ -93,14 +93,7 @@ def draw(guess: str | None) -> None:
     """Network, picture, answer. A fragment: only this is drawn again."""
     words = lesson.text("predict")
     run_id = choose()
-    source = st.segmented_control(
-        "Ask it about",
-        [_TILE, _OWN, _MADE_UP],
-        default=_TILE,
-        required=True,
-        key="predict_source",
-        persist_state="session",
-    )
+    source = lesson.one_of("Ask it about", [_TILE, _OWN, _MADE_UP], "predict_source")
     try:
         if source == _OWN:
             _own(run_id)

@@ -209,11 +209,8 @@ def _operators(one: Side, other: Side, unit: str) -> None:
     st.markdown("**Operators that changed most**")
     choices = profile_pairs.times_told(one, other)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if st.session_state.get("profiler_pair_time") not in choices:
-            st.session_state["profiler_pair_time"] = choices[0]
-        st.segmented_control("Time", choices, key="profiler_pair_time", required=True)
+        time = lesson.one_of("Time", choices, "profiler_pair_time")
         whole = st.toggle("Show all", key="profiler_pair_all", help="Else the first ten rows.")
-    time: str = st.session_state["profiler_pair_time"]
     frame = profile_pairs.operator_pairs(one, other, time)
     if frame.empty:
         st.caption("Neither of the two has operators in its trace.")
@@ -254,12 +251,7 @@ def draw_tutorial(profile: Profile, reading: Reading) -> None:
     words = lesson.text("profiler")
     st.info(words["tutorial"], title="Recorded by the tutorial", icon=":material/history:")
     usual = "gpu" if reading.overview.devices else "cpu"
-    if st.session_state.get("profiler_tutorial") not in _NAMES:
-        st.session_state["profiler_tutorial"] = usual
-    st.segmented_control(
-        "Run", list(_NAMES), format_func=lambda each: _NAMES[each], key="profiler_tutorial", required=True
-    )
-    name: str = st.session_state["profiler_tutorial"]
+    name = lesson.one_of("Run", _NAMES, "profiler_tutorial", default=usual)
     fits = (name == "gpu") == bool(reading.overview.devices) and not reading.overview.unseen_device
     st.table(
         compared_figures(name, reading if fits else None).set_index("Figure"),

@@ -324,14 +324,12 @@ def _step(steps: list[int]) -> int:
     if len(steps) == 1:
         st.caption(f"Step {steps[0]}, the only one.")
         return steps[0]
-    name = "profiler_step"
-    if st.session_state.get(name) not in steps:
-        st.session_state[name] = steps[0]
-    if len(steps) > 12:
-        st.selectbox("Step", steps, key=name, width=160)
-    else:
-        st.segmented_control("Step", steps, key=name, required=True)
-    chosen: int = st.session_state[name]
+    if len(steps) <= 12:
+        return lesson.one_of("Step", steps, "profiler_step")
+    if st.session_state.get("profiler_step") not in steps:
+        st.session_state["profiler_step"] = steps[0]
+    st.selectbox("Step", steps, key="profiler_step", width=160)
+    chosen: int = st.session_state["profiler_step"]
     return chosen
 
 

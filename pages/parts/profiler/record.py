@@ -95,14 +95,7 @@ def _settings() -> None:
 
 def _more() -> None:
     with st.popover("More", icon=":material/tune:"):
-        st.segmented_control(
-            "Tiles come from",
-            _SOURCES,
-            format_func=lambda name: choices.in_words("source", name),
-            key=key("source"),
-            required=True,
-            persist_state="session",
-        )
+        lesson.one_of("Tiles come from", _SOURCES, key("source"), titles=lambda name: choices.in_words("source", name))
         settings.draw_form(key)
         with st.container(horizontal=True):
             st.toggle(
@@ -229,7 +222,6 @@ def ended(record: RunRecord, profile: Profile | None) -> None:
         st.caption("It left no trace to look at. Record another one, or choose a profile below.")
 
 
-_CYCLE = "profiler_cycle"
 _UPLOAD_SEEN = "profiler_upload_seen"
 
 
@@ -286,18 +278,13 @@ def _cycle(profile: Profile) -> int:
     if len(cycles) < 2:
         st.caption(f"One trace: cycle {cycles[0]}." if profile.plan is not None else "One trace.")
         return cycles[0]
-    name = f"{_CYCLE}_{profile.key}"
-    if st.session_state.get(name) not in cycles:
-        st.session_state[name] = cycles[-1]  # the one that torch's own table covers
-    st.segmented_control(
+    return lesson.one_of(
         "Cycle",
         cycles,
-        key=name,
-        required=True,
+        f"profiler_cycle_{profile.key}",
+        default=cycles[-1],  # the one that torch's own table covers
         help="Each cycle left a trace of its own. The first one carries most of the warming up.",
     )
-    chosen: int = st.session_state[name]
-    return chosen
 
 
 def _upload() -> None:

@@ -81,14 +81,7 @@ def _form(devices: list[str]) -> None:
         help="The first one is what the others are held against.",
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control(
-            "Seconds for each value",
-            sweep.SECONDS,
-            default=sweep.SECONDS[1],
-            key=_SECONDS,
-            required=True,
-            persist_state="session",
-        )
+        lesson.one_of("Seconds for each value", sweep.SECONDS, _SECONDS, default=sweep.SECONDS[1])
         st.toggle(
             "Time to 40 % accuracy, too",
             key=_TARGET,

@@ -194,15 +194,7 @@ def draw_split(tiles: TileSet) -> None:
     words = lesson.text("splits")
     st.markdown(words["intro"])
     st.markdown(words["place"])
-    chosen = st.segmented_control(
-        "Split",
-        list(SPLIT_NAMES),
-        default="random",
-        format_func=lambda name: SPLIT_NAMES[name],
-        key="tiles_split",
-        required=True,
-        persist_state="session",
-    )
+    chosen = lesson.one_of("Split", SPLIT_NAMES, "tiles_split", default="random")
     library = session.lab().library
     problem = library.place_problem() if chosen == "place" else ""
     if problem:
@@ -393,33 +385,16 @@ def views(tiles: TileSet) -> None:
         "From picture to numbers": draw_pipeline,
         "Splits": draw_split,
     }
-    chosen = st.segmented_control(
-        "View",
-        list(drawn),
-        default="Browse",
-        key="tiles_view",
-        required=True,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
+    chosen = lesson.one_of("View", list(drawn), "tiles_view", default="Browse", hidden=True)
     drawn[chosen](tiles)
 
 
 def _browse(tiles: TileSet) -> None:
     """Pills for the class, a page of its tiles, and one of them large."""
     titles = titles_of(tiles)
-    name = st.pills(
-        "Class",
-        tiles.class_names,
-        default=tiles.class_names[0],
-        required=True,
-        format_func=lambda each: class_label(tiles, each),
-        key="tiles_class",
-        persist_state="session",
-        wrap=True,
+    name = lesson.one_of(
+        "Class", tiles.class_names, "tiles_class", titles=lambda each: class_label(tiles, each), pills=True
     )
-    if name not in tiles.class_names:  # the tiles were exchanged for others
-        name = tiles.class_names[0]
     members = pictures.tiles_of_class(tiles.labels.numpy(), tiles.class_names.index(name), seed())
     if not len(members):
         st.info("This class has no tiles in this set.")
