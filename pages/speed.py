@@ -4,13 +4,13 @@ import streamlit as st
 
 from eurosat_core.speed.experiments import EXPERIMENTS, GUESSES
 from pages.parts import lesson
-from pages.parts.speed import choose, more, result, state
+from pages.parts.speed import choose, more, result
 
 WORDS = lesson.text("speed")
 MORE = {"free": "Free sweep of one setting", "limits": "Limits of this device"}
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-led_by = state.follow_address()
+led_by = choose.follow_address()
 if led_by.problem:
     result.missing(led_by.problem)
 elif led_by.is_race:
@@ -21,8 +21,8 @@ one = EXPERIMENTS[name]
 guessed = lesson.guess(f"speed_{name}", one.question, list(GUESSES))
 choose.run_button(name, devices)
 result.others(name)
-record = state.shown(name)
-state.keep_in_address(name, record)
+record = choose.shown(name)
+choose.keep_in_address(name, record)
 if record is None:
     st.info(WORDS["empty"], icon=":material/speed:")
 elif record.is_active:
@@ -33,7 +33,7 @@ choose.earlier()
 
 st.header("More", anchor=False)
 st.caption(WORDS["more"])
-opened = lesson.open_part("More about speed", MORE, state.MORE, on_change=state.take_more)
+opened = lesson.open_part("More about speed", MORE, choose.MORE, on_change=choose.take_more)
 match opened:
     case "free":
         more.draw_free(devices)

@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core.analysis.guess_outcomes import HELD_GUESSES, guess_outcomes, held_against, score_sentence
 from eurosat_core.analysis.wrapup import gather, sentences
 from pages.parts import lesson, session
-from pages.parts.wrapup import sections
+from pages.parts import wrapup as sections
 
 WORDS = lesson.text("wrapup")
 

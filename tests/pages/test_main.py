@@ -289,6 +289,6 @@ def test_colours_can_be_read_on_a_projector(mode: str, name: str, least: float) 
 
 
 def test_every_page_of_the_navigation_exists() -> None:
-    pages = {path.name for path in Path(MAIN).parent.glob("*.py")} - {"main.py", "__init__.py"}
+    pages = {path.stem for path in Path(MAIN).parent.glob("*.py")} - {"main", "__init__"}
     source = MAIN.read_text(encoding="utf-8")
     assert all(f'"{page}"' in source for page in pages)

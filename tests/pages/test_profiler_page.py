@@ -19,7 +19,6 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.profiling.plan import ProfilePlan, ProfileStarted, ProfileStep, TraceDone, profile_config
 from eurosat_core.runs.profiles import RECORDED
-from pages.parts.profiler import record as profiler_choose
 from tests.pages.conftest import ME, THREE, App, address, charts, keys, look_at, put, says
 
 PARTS = ("overview", "operators", "kernels", "memory", "timeline", "compare", "advice", "tutorial")
@@ -383,14 +382,3 @@ def test_every_part_of_real_traces(lab: Lab, app: App, real: Callable[[str], byt
 def test_the_damaged_one_gets_its_sentence(lab: Lab, app: App, real: Callable[[str], bytes]):
     test = upload(look(app), "10.json", real("10"))
     assert "This trace cannot be used" in says(test)
-
-
-def test_a_late_report_of_what_was_shown_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A browser that has not drawn the page anew yet names what stood there before a profile was recorded."""
-    chosen: list[str] = []
-    monkeypatch.setattr(profiler_choose.profiler_state, "choose", chosen.append)
-    monkeypatch.setattr(profiler_choose.st, "session_state", {"the box": RECORDED})
-    profiler_choose._take_choice("the box", RECORDED)
-    assert chosen == []
-    profiler_choose._take_choice("the box", "a-run")
-    assert chosen == [RECORDED]

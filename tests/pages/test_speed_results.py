@@ -11,7 +11,6 @@ from speed_screen import chosen, look
 from eurosat_core.analysis.sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from pages.parts.speed import choose
 from tests.pages.conftest import ME, THREE, App, address, charts, keys, put, says
 from tests.pages.test_compare_race import raced
 
@@ -170,13 +169,3 @@ def test_the_sidebar_leads_to_each_kind_of_run(lab: Lab, app: App) -> None:
     found = {each.proto.label: each.proto.page for each in test.get("page_link")}
     assert found["A larger batch · CPU"] == "speed"
     assert found["Race · CPU"] == "compare"
-
-
-def test_a_late_report_of_what_was_shown_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen: list[str] = []
-    monkeypatch.setattr(choose.speed_state, "look_at", chosen.append)
-    monkeypatch.setattr(choose.st, "session_state", {"the box": "a-run"})
-    choose._take_earlier("the box", "a-run")
-    assert chosen == []
-    choose._take_earlier("the box", None)
-    assert chosen == ["a-run"]

@@ -1,16 +1,21 @@
-"""A network's answer, where it looked, and what a change of the picture does to it."""
+"""A network's answer: to one tile, where it looked, what a change does; to a large picture, as a map of its tiles."""
 
+import time
 from hashlib import blake2b
+from typing import Any
 
 import streamlit as st
 
+from eurosat_core import wording
 from eurosat_core.analysis import prediction
-from eurosat_core.charts import networks
+from eurosat_core.charts import networks as charts
 from eurosat_core.charts.networks import probability_bars
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
-from eurosat_core.data.pictures import heat_overlay
+from eurosat_core.data.pictures import heat_overlay, jpeg_uri
 from eurosat_core.data.uploads import STRETCHES, coarser, stretched
+from eurosat_core.errors import LabError
+from eurosat_core.lab.predict import Answers, Prepared
 from pages.parts import lesson, session
 
 _TIMES = 6
@@ -44,7 +49,7 @@ def draw_answer(
 
 def bars(probabilities: pictures.Values, names: tuple[str, ...], key: str) -> None:
     """The probability of each class, surest first."""
-    frame = networks.probability_frame(probabilities, names)
+    frame = charts.probability_frame(probabilities, names)
     colours = colours_for(names)
     st.vega_lite_chart(
         frame,
@@ -62,7 +67,7 @@ def _looked(run_id: str, tile: pictures.Pixels, probabilities: pictures.Values, 
     if not opened.open:
         return
     titles = pictures.class_titles(names)
-    order = networks.probability_frame(probabilities, names)["name"].tolist()
+    order = charts.probability_frame(probabilities, names)["name"].tolist()
     with opened:
         mark = blake2b(tile.tobytes() + run_id.encode(), digest_size=8).hexdigest()
         asked = st.selectbox(
@@ -111,3 +116,148 @@ def draw_change(run_id: str, tile: pictures.Pixels, before: pictures.Values) -> 
         with right:
             st.markdown(f"**{lesson.plain(prediction.changed_words(before, after, names))}**")
             bars(after, names, "predict_changed")
+
+
+_SENT = 768  # pixels of the picture's longer side, as the browser gets it
+_HIGHEST, _WIDE = 560, 480  # of the map on the screen: pixels at most, and about as many as there are across
+_COVER = 0.45
+_STOPPED = "predict_stopped"
+_FIRST_SECONDS = 1.0  # of asking before the page says how far it is: enough for most networks and pictures
+_SLICE_SECONDS, _REFRESH_SECONDS = 0.4, 0.1
+
+
+def draw_map(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
+    """Ask about every tile, draw what came out. before: the picture without the chosen changes. Raises `LabError`."""
+    mark = blake2b(prepared.cut.pixels.tobytes() + run_id.encode(), digest_size=8).hexdigest()
+    answers = _asked(run_id, prepared.cut.tiles(), mark)
+    if answers.done == 0:
+        st.caption("No tile was asked about yet.")
+        return
+    names, layout = answers.class_names, prepared.cut.layout
+    frame = charts.map_frame(answers.probabilities, names, layout)
+    st.caption(lesson.text("predict")["map"])
+    left, right = st.columns([3, 2], gap="medium")
+    with right:
+        shares = prediction.class_shares(answers.probabilities, names, layout)
+        st.markdown("**The colours, and their share of the area**")
+        colours = colours_for(names)
+        st.vega_lite_chart(
+            shares,
+            charts.area_shares(tuple((name, colours[name]) for name in shares["name"])),
+            key="predict_shares",
+            alt="Share of the picture’s area that was taken for each class, largest first",
+        )
+        cover = st.slider(
+            "Colours over the picture", 0, 100, int(100 * _COVER), step=5, format="%d %%", key="predict_cover"
+        )
+    with left:
+        row, column = (st.session_state.get(f"predict_{which}_{mark}", 1) for which in ("row", "column"))
+        framed = frame.assign(chosen=(frame["row"] == row) & (frame["column"] == column))
+        _map(prepared, framed, names, mark, cover / 100)
+    sentences = [prediction.map_words(answers.probabilities, names, layout)]
+    if before is not None:
+        usual = session.lab().predictor.so_far(run_id, before.cut.tiles())
+        if usual.is_complete and answers.is_complete:
+            old = prediction.class_shares(usual.probabilities, names, before.cut.layout)
+            sentences.append(prediction.shares_changed_words(old, shares))
+    lesson.saw(lesson.plain(" ".join(sentences)))
+    st.subheader("One tile of it", anchor=False)
+    _one(run_id, prepared, answers, mark)
+
+
+def _asked(run_id: str, tiles: pictures.Pixels, mark: str) -> Answers:
+    """All answers, or those so far: the rest is asked for bit by bit, so that Stop and every other click are heard."""
+    predictor = session.lab().predictor
+    slot = st.empty()  # in every case, so that what is drawn below it keeps its place
+    if st.session_state.get(_STOPPED) == mark:
+        answers = predictor.so_far(run_id, tiles)
+        if not answers.is_complete:
+            with slot.container(horizontal=True, vertical_alignment="center"):
+                st.button("Go on", icon=":material/play_arrow:", key="predict_go_on", on_click=_stop_at, args=("",))
+                st.caption(f"Stopped after {answers.done:,} of {wording.count(answers.total, 'tile')}.")
+        return answers
+    with st.spinner("Asking the network …", show_time=False):
+        answers = predictor.ask(run_id, tiles, _FIRST_SECONDS)
+    if not answers.is_complete:
+        with slot.container():
+            _go_on(run_id, tiles, mark)
+    return answers
+
+
+@st.fragment(run_every=_REFRESH_SECONDS)
+def _go_on(run_id: str, tiles: pictures.Pixels, mark: str) -> None:
+    """Ask for a moment, say how far it is; at the end the whole page is drawn again, with the whole map."""
+    predictor = session.lab().predictor
+    first = predictor.so_far(run_id, tiles).done
+    began = time.monotonic()
+    try:
+        answers = predictor.ask(run_id, tiles, _SLICE_SECONDS)
+    except LabError as error:  # the lane is taken: it is tried again
+        st.caption(lesson.plain(str(error)))
+        return
+    if answers.is_complete or st.session_state.get(_STOPPED) == mark:
+        st.rerun()
+    left = (time.monotonic() - began) / (answers.done - first) * (answers.total - answers.done)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(
+            answers.done / answers.total,
+            text=f"{answers.done:,} of {wording.count(answers.total, 'tile')}, about {wording.duration(left)} left",
+        )
+        st.button("Stop", icon=":material/stop:", key="predict_stop", on_click=_stop_at, args=(mark,))
+
+
+def _stop_at(mark: str) -> None:
+    st.session_state[_STOPPED] = mark
+
+
+def _map(prepared: Prepared, frame: Any, names: tuple[str, ...], mark: str, cover: float) -> None:
+    layout = prepared.cut.layout
+    colours, titles = colours_for(names), pictures.class_titles(names)
+    there = [name for name in names if name in set(frame["name"])]
+    key = f"predict_map_{mark}"
+    st.vega_lite_chart(
+        frame,
+        charts.class_map(
+            jpeg_uri(prepared.cut.pixels, _SENT),
+            layout.width,
+            layout.height,
+            [(titles[name], colours[name]) for name in there],
+            most_height=_height(layout.width, layout.height),
+            strength=cover,
+        ),
+        key=key,
+        on_select=lambda: _clicked(key, mark, layout.columns),
+        selection_mode="tile",
+        alt=f"Your picture in {layout.rows} × {layout.columns} tiles, each in the colour of the class it was taken for",
+    )
+
+
+def _height(width: int, height: int) -> int:
+    """No more than a picture of this shape can fill."""
+    return min(max(round(_WIDE * height / width), 40), _HIGHEST)
+
+
+def _clicked(key: str, mark: str, columns: int) -> None:
+    chosen = st.session_state[key]["selection"].get("tile")
+    if chosen:
+        row, column = divmod(int(chosen[0]["number"]), columns)
+        st.session_state[f"predict_row_{mark}"], st.session_state[f"predict_column_{mark}"] = row + 1, column + 1
+
+
+def _one(run_id: str, prepared: Prepared, answers: Answers, mark: str) -> None:
+    """The chosen tile; by number for who uses no mouse."""
+    layout = prepared.cut.layout
+    with st.container(horizontal=True):
+        row = st.number_input("Row", 1, layout.rows, key=f"predict_row_{mark}", width=130)
+        column = st.number_input("Column", 1, layout.columns, key=f"predict_column_{mark}", width=130)
+    number = (int(row) - 1) * layout.columns + int(column) - 1
+    if number >= answers.done:
+        st.caption("This tile was not asked about yet.")
+        return
+    draw_answer(
+        run_id,
+        prepared.cut.tile(number),
+        f"Row {row}, column {column} of your picture",
+        scaled=False,
+        known=answers.probabilities[number],
+    )

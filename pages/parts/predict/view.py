@@ -12,7 +12,7 @@ from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.record import RunRecord
 from pages.parts import lesson, room, session
-from pages.parts.predict import answer, map, picture
+from pages.parts.predict import answer, picture
 
 _KEY = "predict_network"
 _IN_URL = "network"
@@ -145,7 +145,7 @@ def _own(run_id: str) -> None:
             sentences.append(prediction.changed_words(before, probabilities, names))
         lesson.saw(lesson.plain(" ".join(sentences)))
     else:
-        map.draw(run_id, prepared, picture.usual())
+        answer.draw_map(run_id, prepared, picture.usual())
 
 
 def _made_up(run_id: str, words: dict[str, str], guess: str | None) -> None:

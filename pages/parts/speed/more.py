@@ -16,8 +16,8 @@ from eurosat_core.speed.result import SweepResult
 from eurosat_core.training import choices
 from eurosat_core.training.config import recipe_config
 from pages.parts import lesson, session
+from pages.parts.speed import choose
 from pages.parts.speed import result as results
-from pages.parts.speed import state
 
 _SETTING, _MODEL, _SECONDS, _TARGET = (
     "speed_free_setting",
@@ -34,7 +34,7 @@ def draw_free(devices: list[str]) -> None:
     with st.container(border=True):
         st.markdown(lesson.text("speed")["free"])
         _form(devices)
-    record = state.shown(state.FREE)
+    record = choose.shown(choose.FREE)
     if record is None:
         return
     if record.is_active:
@@ -113,11 +113,11 @@ def _free_button(setting: str, values: list[str], devices: list[str]) -> None:
         f"Run the sweep on {names} · about {wording.duration(seconds)}",
         icon=":material/play_arrow:",
         key="speed_free_start",
-        on_click=state.submit,
+        on_click=choose.submit,
         args=(config, plan, "speed_free"),
         disabled=bool(lab.runs_problem)
         or lab.tiles().tile_set is None
-        or any(each.is_active for each in state.own(state.FREE)),
+        or any(each.is_active for each in choose.own(choose.FREE)),
     )
     lesson.problem("speed_free")
 
@@ -125,10 +125,10 @@ def _free_button(setting: str, values: list[str], devices: list[str]) -> None:
 def draw_limits(devices: list[str]) -> None:
     """The button, and what was measured last."""
     words = lesson.text("speed")
-    record = state.shown(state.LIMITS)
+    record = choose.shown(choose.LIMITS)
     with st.container(border=True):
         st.markdown(words["limits"])
-        _limits_button(devices, any(each.is_active for each in state.own(state.LIMITS)), record is None)
+        _limits_button(devices, any(each.is_active for each in choose.own(choose.LIMITS)), record is None)
     if record is None:
         return
     if record.is_active:
@@ -156,7 +156,7 @@ def _limits_button(devices: list[str], active: bool, empty: bool) -> None:
         f"Measure the limits of {names} · about {wording.duration(seconds)}",
         icon=":material/straighten:",
         key="speed_limits_start",
-        on_click=state.submit,
+        on_click=choose.submit,
         args=(config, plan, "speed_limits"),
         disabled=active or bool(lab.runs_problem) or lab.tiles().tile_set is None,
     )

@@ -18,7 +18,7 @@ from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
 from pages.parts import lesson, run_widget, session
-from pages.parts.speed import state
+from pages.parts.speed import choose
 
 
 def draw_live(record: RunRecord) -> None:
@@ -28,10 +28,10 @@ def draw_live(record: RunRecord) -> None:
 
 def others(name: str) -> None:
     """Own measurements under way that are not looked at."""
-    looked_at = state.shown(name)
-    for each in state.own():
+    looked_at = choose.shown(name)
+    for each in choose.own():
         if each.is_active and (looked_at is None or each.id != looked_at.id):
-            st.caption(f":material/hourglass_top: Also yours: {lesson.plain(state.name_of(each))}, {each.state}")
+            st.caption(f":material/hourglass_top: Also yours: {lesson.plain(choose.name_of(each))}, {each.state}")
 
 
 def _live(record: RunRecord, history: History) -> None:
@@ -89,7 +89,7 @@ def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
 def missing(sentence: str) -> None:
     """The run in the address cannot be shown: why, and the way on."""
     run_widget.missing("measurement", sentence)
-    st.button("Start afresh", icon=":material/add:", key="speed_none", on_click=state.look_at, args=(None,))
+    st.button("Start afresh", icon=":material/add:", key="speed_none", on_click=choose.look_at, args=(None,))
 
 
 def ended(record: RunRecord) -> None:
@@ -108,7 +108,7 @@ def delete(record: RunRecord) -> None:
 
 def _deleted(run_id: str) -> None:
     if session.current_run() == run_id:
-        state.look_at(None)
+        choose.look_at(None)
 
 
 def draw_result(record: RunRecord, guess: str | None) -> None:
