@@ -4,8 +4,7 @@ import streamlit as st
 
 from eurosat_core.analysis.guess_outcomes import HELD_GUESSES, guess_outcomes, held_against, score_sentence
 from eurosat_core.analysis.wrapup import gather, sentences
-from pages.parts import lesson, session
-from pages.parts import wrapup as sections
+from pages.parts import lesson, session, wrapup
 
 WORDS = lesson.text("wrapup")
 
@@ -20,23 +19,23 @@ with st.spinner("Putting your figures together…"):
     said = sentences(lab, evidence)
 if evidence.is_empty:
     st.info(WORDS["nothing"], icon=":material/flag:")
-sections.saw(evidence, [score_sentence(outcomes), held_against(guessed, outcomes)])
+wrapup.saw(evidence, [score_sentence(outcomes), held_against(guessed, outcomes)])
 
 st.header("What you can say now", anchor=False)
 st.markdown(WORDS["sentences"])
-sections.draw_sentences(said)
+wrapup.draw_sentences(said)
 
 st.header("Guessed and measured", anchor=False)
-sections.guesses(outcomes)
+wrapup.guesses(outcomes)
 
 st.header("Take it home", anchor=False)
-sections.draw_report(evidence, outcomes, said)
+wrapup.draw_report(evidence, outcomes, said)
 
 st.header("What to try next", anchor=False)
-sections.draw_next(evidence)
+wrapup.draw_next(evidence)
 
 st.header("What the tutorial concludes", anchor=False)
-sections.draw_tutorial(evidence)
+wrapup.draw_tutorial(evidence)
 
 lesson.misconception("A faster GPU is the first thing to buy", WORDS["misconception"])
 lesson.show_listing("wrapup")

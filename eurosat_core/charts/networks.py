@@ -40,23 +40,24 @@ class Block:
 
 
 def network_diagram(blocks: Sequence[Block], alt_text: str) -> str:
-    """The blocks as HTML that wraps on a narrow screen and takes its text colour from the page."""
-    cards = '<span aria-hidden="true" style="align-self:center;opacity:.6;font-size:.8rem">→</span>'.join(
-        _card(each) for each in blocks
-    )
+    """The blocks as HTML in the text colour of the page; rows that wrap are about equally long."""
+    cards = "".join(_card(each, arrow="→" if at else "") for at, each in enumerate(blocks))
     return (
-        f'<div role="list" aria-label="{html.escape(alt_text)}" '
-        f'style="display:flex;flex-wrap:wrap;gap:.25rem;align-items:stretch">{cards}</div>'
+        f'<div role="list" aria-label="{html.escape(alt_text)}" style="text-wrap:balance;line-height:0">{cards}</div>'
     )
 
 
-def _card(block: Block) -> str:
+def _card(block: Block, arrow: str) -> str:
     shape = " × ".join(f"{side:,}" for side in block.shape)
-    below = f'<div style="opacity:.75">{html.escape(block.below)}</div>' if block.below else ""
+    below = html.escape(block.below) or "&nbsp;"
     return (
-        '<div role="listitem" style="border:1px solid rgba(138,143,152,.5);border-radius:.6rem;padding:.4rem .2rem;'
-        'width:94px;text-align:center;font-size:.8rem;line-height:1.3">'
-        f"{_picture(block)}<div><b>{html.escape(block.title)}</b></div>{below}<div>{shape}</div></div>"
+        '<div role="listitem" style="display:inline-flex;align-items:center;vertical-align:top;margin:.1rem;'
+        'font-size:.8rem;line-height:1.3">'
+        f'<span aria-hidden="true" style="opacity:.6;width:1rem">{arrow}</span>'
+        '<div style="border:1px solid rgba(138,143,152,.5);border-radius:.6rem;padding:.4rem .2rem;width:94px;'
+        'text-align:center">'
+        f"{_picture(block)}<div><b>{html.escape(block.title)}</b></div>"
+        f'<div style="opacity:.75">{below}</div><div>{shape}</div></div></div> '
     )
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 import streamlit as st
 
 from eurosat_core import wording
+from eurosat_core.analysis.race import RACE
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import Command
+from eurosat_core.models.catalog import model_entry
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, State
+from eurosat_core.speed.experiments import EXPERIMENTS
 from pages.parts import lesson, session
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
@@ -30,6 +33,27 @@ _ASKED_SECONDS = 3.0
 def is_own(record: RunRecord) -> bool:
     """Whether this participant may steer and delete the run."""
     return record.owner == session.nickname()
+
+
+def network_title(record: RunRecord) -> str:
+    """The network that a run left, in a list of networks."""
+    accuracy = record.summary.get("val_accuracy")
+    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
+    whose = "my run" if is_own(record) else "run"
+    return f"{model_entry(record.config.model).title}{how_good} · {whose} {record.id}"
+
+
+def sweep_title(name: str) -> str:
+    """What a measurement of this name is called."""
+    others = {"free": "Free sweep", "limits": "Limits of the devices", RACE: "The race"}
+    return EXPERIMENTS[name].title if name in EXPERIMENTS else others.get(name, name)
+
+
+def missing_devices() -> None:
+    """A line for each device that is not there, with the reason: nothing is measured or shown for it."""
+    for each in session.lab().devices():
+        if not each.available:
+            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
 
 
 def follow(

@@ -11,11 +11,10 @@ from eurosat_core.analysis.lineup import MOST_RUNS
 from eurosat_core.analysis.tutorial import KNOWN_RESULTS, beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, NextStep, Point, Sentence, next_steps
 from eurosat_core.errors import LabError
-from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import duration
 from eurosat_core.words.report import Guessed, report_html
 from eurosat_core.words.say import say
-from pages.parts import lesson, session
+from pages.parts import lesson, run_widget, session
 from pages.parts.train import state
 
 
@@ -61,7 +60,9 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
     guesses = [Guessed(f"{each.label}: {each.question}", each.guess, each.measured) for each in outcomes]
     said = [(each.text, _told(each)) for each in sentences]
     profiles = [(f"Profile: {each.profile.title}", each.record) for each in evidence.profiles]
-    experiments = [(f"Experiment: {_title(each.result.name)}", each.record) for each in evidence.measurements]
+    experiments = [
+        (f"Experiment: {run_widget.sweep_title(each.result.name)}", each.record) for each in evidence.measurements
+    ]
 
     def made() -> bytes:
         page = report_html(
@@ -93,11 +94,6 @@ def _told(sentence: Sentence) -> list[str]:
         f"{each.about}: {say(each.text)} {each.basis}".strip() for each in sentence.points if each.kind != "missing"
     ]
     return told or ["No figure of my own yet."]
-
-
-def _title(name: str) -> str:
-    more = {"free": "Free sweep", "limits": "Limits of the devices", "race": "The race"}
-    return EXPERIMENTS[name].title if name in EXPERIMENTS else more.get(name, name)
 
 
 def _choice(titles: dict[str, str]) -> None:

@@ -165,10 +165,9 @@ def raced_devices() -> list[str]:
 
 def _missing(devices: list[str]) -> None:
     """Devices that cannot race, with the reason: nothing is shown for them."""
+    run_widget.missing_devices()
     for each in session.lab().devices():
-        if not each.available:
-            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
-        elif each.id not in devices:
+        if each.available and each.id not in devices:
             st.caption(f":material/block: {lesson.plain(each.name)}: choose it in the sidebar to race on it.")
 
 

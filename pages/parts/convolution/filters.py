@@ -6,7 +6,6 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from eurosat_core import wording
 from eurosat_core.data import pictures
 from eurosat_core.data.pictures import filter_sheet
 from eurosat_core.data.tile_cache import TileSet
@@ -14,8 +13,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import AFTER, BEFORE, RECORDED
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import FILTERS, checked_plane, over_channels
-from eurosat_core.runs.record import RunRecord
-from pages.parts import lesson, session
+from pages.parts import lesson, run_widget, session
 from pages.parts.tile_pictures import class_label, titles_of
 
 _OWN, _TRAINED = "Own numbers", "A trained network’s"
@@ -87,19 +85,13 @@ def _own() -> pictures.Values:
 def network(key: str) -> str:
     """Draw the choice of a network: the recorded one, or one of the participant's runs that kept its weights."""
     titles = {RECORDED: "Recorded baseline"}
-    titles |= {each.id: _title(each) for each in session.lab().inspector.trained(session.nickname())}
+    titles |= {each.id: run_widget.network_title(each) for each in session.lab().inspector.trained(session.nickname())}
     if st.session_state.get(key) not in titles:  # deleted meanwhile
         st.session_state[key] = RECORDED
     chosen = st.selectbox(
         "Network", list(titles), format_func=lambda each: titles.get(each, each), key=key, persist_state="session"
     )
     return chosen or RECORDED
-
-
-def _title(record: RunRecord) -> str:
-    accuracy = record.summary.get("val_accuracy")
-    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
-    return f"{model_entry(record.config.model).title}{how_good} · my run {record.id}"
 
 
 def _trained() -> Chosen:

@@ -11,7 +11,7 @@ from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.record import RunRecord
-from pages.parts import lesson, room, session
+from pages.parts import lesson, room, run_widget, session
 from pages.parts.predict import answer, picture
 
 _KEY = "predict_network"
@@ -21,7 +21,7 @@ _IN_URL = "network"
 def choose() -> str:
     """Draw the choice; the id of the chosen run, or `RECORDED`."""
     runs, problem = _runs()
-    titles = {each.id: _title(each) for each in runs} | {RECORDED: "Recorded baseline"}
+    titles = {each.id: run_widget.network_title(each) for each in runs} | {RECORDED: "Recorded baseline"}
     if st.session_state.get(_KEY) not in titles:  # the first time, or deleted meanwhile
         asked = st.query_params.get(_IN_URL, "")
         st.session_state[_KEY] = asked if asked in titles else next(iter(titles))
@@ -52,13 +52,6 @@ def _runs() -> tuple[list[RunRecord], str]:
     if named and named != RECORDED and named not in (each.id for each in runs):
         return runs, f"The run {named} left no network to ask. Another one is asked instead."
     return runs, ""
-
-
-def _title(record: RunRecord) -> str:
-    accuracy = record.summary.get("val_accuracy")
-    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
-    whose = "my run" if record.owner == session.nickname() else "run"
-    return f"{model_entry(record.config.model).title}{how_good} · {whose} {record.id}"
 
 
 def _about(run_id: str, runs: dict[str, RunRecord]) -> None:

@@ -141,9 +141,6 @@ def submit(config: TrainConfig, plan: SweepPlan, where: str = "speed") -> None:
         look_at(record.id)
 
 
-_TITLES = {FREE: "Free sweep", LIMITS: "Limits of the devices"}
-
-
 def draw() -> tuple[str, list[str]]:
     """The choice of an experiment and of devices; both as they are now."""
     words = lesson.text("speed")
@@ -192,9 +189,7 @@ def devices_switch() -> None:
             key=DEVICES,
             persist_state="session",
         )
-    for each in devices:
-        if not each.available:
-            st.caption(f":material/block: {lesson.plain(each.name)}: {lesson.plain(each.reason)}")
+    run_widget.missing_devices()
 
 
 def run_button(name: str, on: list[str]) -> None:
@@ -245,14 +240,12 @@ def earlier() -> None:
 
 
 def _title(record: RunRecord) -> str:
-    name = name_of(record)
-    title = EXPERIMENTS[name].title if name in EXPERIMENTS else _TITLES.get(name, name)
     devices = dict.fromkeys(str(each["changes"].get("device", record.config.device)) for each in record.plan["cells"])
     on = wording.listed([wording.device_name(each) for each in devices]) or wording.device_name(record.config.device)
     how = "" if record.state == "finished" else f" · {record.state}"
     when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
     recorded = f" · recorded on {record.recorded_on}" if record.recorded_on else ""
-    return f"{title} · {on}{how}{recorded} · {when} UTC"
+    return f"{run_widget.sweep_title(name_of(record))} · {on}{how}{recorded} · {when} UTC"
 
 
 _STEPS = """
