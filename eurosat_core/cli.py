@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
-from eurosat_core.commands import compare, profile, record_demo, sweep
-from eurosat_core.commands import profile as overview
-from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
+from eurosat_core.commands import compare, profile, record_demo, sweep, train
+from eurosat_core.commands.request import decoding_progress, say
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings, load_settings
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import recipe_config
 from eurosat_core.wording import device_name
 
 if TYPE_CHECKING:
@@ -93,18 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     summary = add("summary", "Layers, parameters and costs of a model.", _summary, _show_summary)
     summary.add_argument("model", help=", ".join(CATALOG))
-    train = add("train", "Train a model; the run is stored beside the app's.", _train, _show_train)
-    add_settings(train)
+    train.register_train(add)
     profile.register_profile(add)
-    overview.register_overview(add)
-    evaluate = add("evaluate", "Judge a trained run on tiles.", _evaluate, _show_evaluation)
-    evaluate.add_argument("run", help="a run's name, as `train` printed it")
-    judged = evaluate.add_mutually_exclusive_group()
-    judged.add_argument("--data", type=Path, metavar="DIR", help="tiles to judge on")
-    judged.add_argument("--open-test", action="store_true", help="look at the run's sealed test part; counted for ever")
-    evaluate.add_argument(
-        "--symmetries", action="store_true", help="ask about every tile turned and mirrored, and take the mean"
-    )
+    profile.register_overview(add)
+    train.register_evaluate(add)
     compare.register(add)
     sweep.register(add)
     record_demo.register(add)
@@ -202,48 +193,6 @@ def _show_summary(result: dict[str, Any]) -> str:
         f"MB: input {result['input_mb']:.2f}, forward/backward {result['forward_backward_mb']:.2f}, "
         f"parameters {result['params_mb']:.2f}, in all {result['total_mb']:.2f}"
     )
-    return "\n".join(lines)
-
-
-def _train(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    config = recipe_config(options.model, options.recipe, **given(options, TrainConfig))
-    check_device(config.device)
-    check_runs(settings)
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.standalone import train_here
-
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    say(tiles.description)
-    result = train_here(config, tiles, settings, say)
-    return result, OK if result["state"] == "finished" else FAILED
-
-
-def _show_train(result: dict[str, Any]) -> str:
-    text = f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s"
-    if result["val_accuracy"] is not None:
-        text += f", validation accuracy {result['val_accuracy']:.2%}"
-    return f"{text}. {result['message']}".rstrip(". ") + "."
-
-
-def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.standalone import evaluate_run, open_test_of
-    from eurosat_core.runs.store import RunStore
-
-    store = RunStore(settings.runs)
-    store.get(options.run)  # a slip in the name is said before tiles are decoded
-    if options.open_test:
-        if options.symmetries:
-            raise ConfigError("The sealed test part was scored when the training ended. Leave --symmetries out.")
-        return open_test_of(store, options.run), OK
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    return evaluate_run(store, options.run, tiles, settings.threads, symmetries=options.symmetries), OK
-
-
-def _show_evaluation(result: dict[str, Any]) -> str:
-    lines = [f"{result['accuracy']:.2%} of {result['tiles']:,} tiles ({result['part']})"]
-    for name, share in result["per_class"].items():
-        lines.append(f"  {name:<22}" + ("no tiles" if share is None else f"{share:7.2%}"))
     return "\n".join(lines)
 
 

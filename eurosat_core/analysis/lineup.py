@@ -24,7 +24,7 @@ from eurosat_core.analysis.contenders import (
 from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
-from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
+from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
 from eurosat_core.runs.history import History, HistoryReader

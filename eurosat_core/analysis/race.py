@@ -12,7 +12,8 @@ from eurosat_core.analysis.sweep import verdict_text
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.estimate import Estimate, least_seconds
+from eurosat_core.lab.kind import Estimate
+from eurosat_core.lab.sweep import least_seconds
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord

@@ -118,12 +118,13 @@ def _profile(options: argparse.Namespace, settings: Settings) -> tuple[dict[str,
     config = profile_config(options.model, options.recipe, **given(options, TrainConfig))
     check_device(config.device)
     check_runs(settings)
-    from eurosat_core.commands.measure import profile_here
     from eurosat_core.data.tiles import find_place, open_tiles
+    from eurosat_core.lab.jobs import run_here
+    from eurosat_core.lab.profile import Profile
 
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
     say(tiles.description)
-    result = profile_here(config, plan, tiles, settings, say)
+    result = run_here(Profile(config, plan), tiles, settings, say)
     return result, 0 if result["state"] == "finished" else 1
 
 

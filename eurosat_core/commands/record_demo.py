@@ -1,15 +1,19 @@
-"""`record-demo`: both models on every device there is, training and profile, in one bundle for a room of laptops.
-
-`record-demo`: one command on a GPU workstation records what a room of laptops can then look at.
-"""
+"""`record-demo`: both models on every device there is, training and profile, in one bundle for a room of laptops."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.commands.request import decoding_progress, say
+from eurosat_core.errors import DataError, RunError
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.settings import Settings
+from eurosat_core.training.config import recipe_config
+
+if TYPE_CHECKING:
+    from eurosat_core.data.tile_cache import TileSet
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -26,12 +30,82 @@ def _record(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, 
     from eurosat_core.devices import probe_devices
 
     devices = [each.id for each in probe_devices() if each.available]
-    from eurosat_core.commands.measure import QUICK, record_demo
-
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
     say(tiles.description)
     result = record_demo(devices, tiles, settings, options.to, say, QUICK if options.quick else None)
     return result, 1 if result["problems"] else 0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """How much is recorded: epochs of every training, tiles (None: all), seconds of the race per model and device."""
+
+    epochs: int = 10  # as the race's projections
+    tiles: int | None = None
+    race_seconds: float = 20.0
+
+
+QUICK = Demo(epochs=1, tiles=1200, race_seconds=4.0)
+"""Enough to see that everything works."""
+
+
+def record_demo(
+    devices: Sequence[str],
+    tiles: "TileSet",
+    settings: Settings,
+    target: Path,
+    say: Callable[[str], None],
+    demo: Demo | None = None,
+) -> dict[str, Any]:
+    """Train, profile and race both models on these devices, and export all of it into `target`.
+
+    Returns what `record-demo --json` prints: `file`, `bytes`, `runs` and `problems`. What fails or is stopped is told
+    and left out; the rest is exported. Raises `RunError` when nothing was recorded, or the file cannot be written.
+    """
+    from eurosat_core.analysis.race import entrants, plan_race
+    from eurosat_core.data.weights import weights_problem
+    from eurosat_core.lab.jobs import run_here
+    from eurosat_core.lab.kind import Kind
+    from eurosat_core.lab.profile import Profile
+    from eurosat_core.lab.sweep import Measurement
+    from eurosat_core.lab.train import Training
+    from eurosat_core.runs.bundles import export_bundle
+    from eurosat_core.runs.store import RunStore
+
+    demo = demo or Demo()
+    if not target.absolute().parent.is_dir():  # said now, not after an hour
+        raise RunError(f"There is no folder {target.absolute().parent}. Name a file in one that exists.")
+    racing = entrants(lambda name: weights_problem(name, settings.cache))
+    if racing.note:
+        say(racing.note)
+    jobs: list[tuple[str, Kind]] = []
+    for device in devices:
+        for model in racing.models:
+            changes = {"device": device, "tiles": demo.tiles, "stratified": demo.tiles is not None}
+            config = recipe_config(model, "tutorial", epochs=demo.epochs, **changes)
+            jobs.append((f"training {model} on {device}", Training(config)))
+            profile = Profile(profile_config(model, "tutorial", **changes), ProfilePlan())
+            jobs.append((f"profile of {model} on {device}", profile))
+    seconds = demo.race_seconds * len(racing.models) * len(devices)
+    jobs.append(("race", Measurement(*plan_race(racing.models, devices, seconds=seconds))))
+    recorded, problems = [], []
+    for number, (title, kind) in enumerate(jobs, 1):
+        say(f"{number} of {len(jobs)}: {title}")
+        try:
+            result = run_here(kind, tiles, settings, say)
+        except DataError as error:
+            problems.append(f"{title}: {error}")
+            continue
+        if result["state"] == "finished":
+            recorded.append({"run_id": result["run_id"], "what": title, "seconds": result["seconds"]})
+        else:
+            problems.append(f"{title}: {result['message']}")
+        if result["state"] == "cancelled":
+            break
+    if not recorded:
+        raise RunError(f"Nothing was recorded. {' '.join(problems)}")
+    export_bundle(RunStore(settings.runs), [str(each["run_id"]) for each in recorded], target)
+    return {"file": str(target), "bytes": target.stat().st_size, "runs": recorded, "problems": problems}
 
 
 def _show(result: dict[str, Any]) -> str:

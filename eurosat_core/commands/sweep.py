@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
@@ -11,6 +11,10 @@ from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
 from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
 from eurosat_core.training.config import TrainConfig, recipe_config
+
+if TYPE_CHECKING:
+    from eurosat_core.data.tile_cache import TileSet
+    from eurosat_core.speed.result import CellResult, SweepResult
 
 _WITHOUT_EFFECT = ("epochs", "keep_epochs", "sealed_test", "schedule", "growing_sizes", "model", "device")
 _OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
@@ -44,7 +48,6 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, A
     for each in dict.fromkeys(one.device for one in plan.configs(config)):
         check_device(each)
     check_runs(settings)
-    from eurosat_core.commands.measure import sweep_here
     from eurosat_core.data.tiles import find_place, open_tiles
 
     tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
@@ -114,6 +117,87 @@ def _value(setting: str, word: str) -> Any:
         return int(word) if "int" in kind else float(word) if "float" in kind else word
     except ValueError:
         return word
+
+
+def sweep_here(
+    config: TrainConfig, plan: SweepPlan, tiles: "TileSet", settings: Settings, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure in this process, as `run_here` does it. Returns what `sweep --json` prints: its `verdicts`, too."""
+    from eurosat_core.analysis.sweep import measured_how
+    from eurosat_core.lab.jobs import run_here
+    from eurosat_core.lab.sweep import Measurement
+    from eurosat_core.runs.store import RunStore
+    from eurosat_core.speed.result import SWEEP_FILE, SweepResult
+
+    told = run_here(Measurement(config, plan), tiles, settings, say)
+    store, run_id = RunStore(settings.runs), told["run_id"]
+    if store.size(run_id, SWEEP_FILE) is None:
+        return {**told, "how": "", "cells": [], "verdicts": [], "limits": {}}
+    measured = SweepResult.from_json(store.load(run_id, SWEEP_FILE))
+    return {
+        **told,
+        "how": measured_how(store.get(run_id), measured),
+        "cells": _cells(measured, config, tiles),
+        "verdicts": [verdict_on(measured, each) for each in plan.devices(config)] if plan.reference else [],
+        "limits": {device: each.to_dict() for device, each in measured.limits.items()},
+    }
+
+
+def verdict_on(result: "SweepResult", device: str) -> dict[str, Any]:
+    """What the pages say of a measurement on a device.
+
+    figure: what is compared, `tiles` or `work` (arithmetic) per second; factor, low, high: how many times as fast the
+    focus is as the reference, None where that is unknown.
+    """
+    from eurosat_core.analysis.sweep import experiment_finding, figure_of
+
+    figure = figure_of(result)
+    verdict = result.verdict(result.focus, device, figure=figure)
+    return {
+        "device": device,
+        "focus": result.focus,
+        "reference": result.reference,
+        "figure": figure,
+        "outcome": verdict.outcome,
+        "factor": verdict.factor,
+        "low": verdict.low,
+        "high": verdict.high,
+        "text": experiment_finding(result, device).text,
+    }
+
+
+def _cells(result: "SweepResult", config: TrainConfig, tiles: "TileSet") -> list[dict[str, Any]]:
+    """Every cell with its figures; those that were not measured are None."""
+    from eurosat_core.analysis.sweep import speed_by_setting
+    from eurosat_core.speed.result import project
+    from eurosat_core.training.sources import split_for
+
+    split = split_for(config, tiles)
+    parts = len(split.train), len(split.validation)
+    speeds = {(each["label"], each["device_id"]): each for each in speed_by_setting(result).to_dict("records")}
+    found = []
+    for each in result.cells:
+        projection = project(each, *parts, each.config.epochs)
+        figures = _figures(each, speeds.get((each.label, each.device)))
+        found.append({**figures, "projected_seconds": projection.seconds if projection else None})
+    return found
+
+
+def _figures(cell: "CellResult", speed: dict[Any, Any] | None) -> dict[str, Any]:
+    names = ("tiles_per_second", "low", "high", "step_ms", "rounds", "steps", "factor", "factor_low", "factor_high")
+    known = {name: None if speed is None or speed[name] != speed[name] else speed[name] for name in names}
+    validation, learning, prediction = cell.validation_step_seconds, cell.learning, cell.prediction
+    return {
+        "label": cell.label,
+        "device": cell.device,
+        **known,
+        "outcome": speed["outcome"] if speed else "unknown",
+        "parts": cell.parts,
+        "validation_step_ms": 1000 * validation.median if validation else None,
+        "learning": learning.to_dict() if learning else None,
+        "prediction": prediction.to_dict() if prediction else None,
+        "problem": cell.problem,
+    }
 
 
 def _show(result: dict[str, Any]) -> str:

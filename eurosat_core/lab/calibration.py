@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -20,7 +20,6 @@ from eurosat_core.cores import CoreMeter, usable_cores
 from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.lab.jobs import Engine
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
@@ -34,6 +33,9 @@ from eurosat_core.training.network import preprocessing_for, stand_in
 from eurosat_core.training.precision import FORMS, form_key, resolved
 from eurosat_core.training.step import Trainer
 from eurosat_core.training.threads import ThreadGovernor
+
+if TYPE_CHECKING:
+    from eurosat_core.lab.jobs import Engine
 
 _SECONDS = 0.45  # of steps, warm-up included
 _STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
@@ -307,7 +309,7 @@ class Measuring:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: "Engine",
         is_idle: Callable[[], bool],
         threads: Callable[[], int],
         note: Callable[[list[Note]], None],

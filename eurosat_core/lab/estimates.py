@@ -4,7 +4,7 @@ What runs have left behind, and how far they are: everything that can be told wi
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -15,10 +15,12 @@ from eurosat_core.cores import LoadNow
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
-from eurosat_core.lab.calibration import Rate, Speed, known_speeds, measured_rate
-from eurosat_core.lab.estimate import Estimate, Pace, estimate_profile, estimate_seconds, estimate_sweep
+from eurosat_core.lab.calibration import Rate, known_speeds, measured_rate
+from eurosat_core.lab.kind import Estimate, Known, Pace
 from eurosat_core.lab.library import TileLibrary
-from eurosat_core.lab.sweep import Sweeps
+from eurosat_core.lab.profile import Profile
+from eurosat_core.lab.sweep import Measurement, Sweeps
+from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import machine_notes
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import ModelSummary, summarize
@@ -190,37 +192,32 @@ class Estimates(Results):
 
     def estimate(self, config: TrainConfig) -> Estimate | None:
         """How long a training takes, with what that rests on; None while nothing was measured."""
-        tile_set = self.library.tile_set
-        settled = self.settled(config)
-        if tile_set is None or settled.is_open:
-            return None
-        machine, paces = self._machine(config.device), self._paces(config.device)
-        speeds = known_speeds(config.device, self._notes)
-        return estimate_seconds(
-            settled,
-            tiles_used(tile_set),
-            self._finished(),
-            speeds,
-            _macs(settled, speeds),
-            machine,
-            paces,
-            self._load.free_cores(),
-        )
+        return Training(config).estimate(self)
 
     def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
         """How long a profile takes, with what that rests on; None while nothing was measured."""
+        return Profile(config, plan).estimate(self)
+
+    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
+        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
+        return Measurement(config, plan).estimate(self)
+
+    def known(self, config: TrainConfig) -> Known | None:
+        """What is known for an estimate of `config`; None while the tiles or its precision are not."""
         tile_set = self.library.tile_set
         settled = self.settled(config)
         if tile_set is None or settled.is_open:
             return None
-        machine, speeds = self._machine(config.device), known_speeds(config.device, self._notes)
-        return estimate_profile(
-            settled, plan, tiles_used(tile_set), self._finished(), speeds, _macs(settled, speeds), machine
+        return Known(
+            settled,
+            TilesUsed.of(tile_set),
+            [each for each in self.store.all()[0] if each.state == "finished"],
+            known_speeds(config.device, self._notes),
+            lambda network: _summary(network, 10).macs,
+            self._machine(config.device),
+            self._paces(config.device),
+            self._load.free_cores(),
         )
-
-    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
-        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
-        return estimate_sweep(config, plan, self.tile_seconds)
 
     def tile_seconds(self, config: TrainConfig) -> float | None:
         """Seconds of a training tile with these settings, about; None while nothing was measured."""
@@ -233,9 +230,6 @@ class Estimates(Results):
         runs = self.store.all()[0]
         speeds = known_speeds(device, self._notes)
         return measured_rate(device, speeds, runs, self.model_summary, self._machine(device))
-
-    def _finished(self) -> list[RunRecord]:
-        return [each for each in self.store.all()[0] if each.state == "finished"]
 
     def _paces(self, device: str) -> Iterator[Pace]:
         """Steps that were timed on this machine, of measurements that had it to themselves; the newest first."""
@@ -259,24 +253,14 @@ class Estimates(Results):
         for cell in cells:
             train, validation, size = cell.step_seconds, cell.validation_step_seconds, cell.config.batch_size
             if train is not None:
-                judged = validation.median / size if validation is not None else None
-                found.append(Pace(cell.config, train.median / size, judged, run_id))
+                seconds = validation.median / size if validation is not None else None
+                found.append(Pace(cell.config, train.median / size, seconds, run_id))
         return tuple(found)
 
     def _machine(self, device: str) -> dict[str, Any]:
         """What runs on a device note about this machine, as far as it changes their speed."""
         names = {each.id: each.name for each in self._devices}
         return {"threads": self._threads, "device_name": names.get(device, "")}
-
-
-def tiles_used(tiles: TileSet) -> TilesUsed:
-    """What a run keeps of the tiles it is trained on."""
-    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
-
-
-def _macs(config: TrainConfig, speeds: Iterable[Speed]) -> dict[Architecture, int]:
-    """Multiply-accumulates per tile of a config's network, and of those whose speed is known."""
-    return {each: _summary(each, 10).macs for each in (*(speed.architecture for speed in speeds), config.architecture)}
 
 
 @lru_cache(maxsize=32)

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from eurosat_core.data.batches import normalize
 from eurosat_core.data.pictures import Pixels, Values
 from eurosat_core.errors import RunError
-from eurosat_core.lab.standalone import load_network
 from eurosat_core.lab.train import epoch_file
+from eurosat_core.lab.trained_weights import load_network
 from eurosat_core.models.recorded import recorded_baseline, recorded_network
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore

@@ -1,11 +1,12 @@
-"""A job as a worker does it, and what the lab and its engine say to each other."""
+"""A job of any kind, as a worker or the command line does it, and what the lab and its engine say to each other."""
 
 import logging
 import platform
+import signal
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,28 +16,34 @@ import torch
 
 from eurosat_core import __version__
 from eurosat_core.cores import MeanLoad
+from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.devices import Device, cpu_device
-from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.profile import ProfileWork
-from eurosat_core.lab.sweep import SweepWork
-from eurosat_core.lab.train import TrainWork
+from eurosat_core.errors import ConfigError, DataError, LabError, RunError
+from eurosat_core.lab.kind import Kind
+from eurosat_core.lab.profile import Profile
+from eurosat_core.lab.sweep import Measurement
+from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import Note, machine_notes
-from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.history import RunEvent
-from eurosat_core.settings import load_settings
-from eurosat_core.speed.plan import SweepPlan
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
+from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import FormChosen
+from eurosat_core.training.network import missing_weights
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError
-from eurosat_core.training.threads import ThreadGovernor
+from eurosat_core.training.sources import split_for
 
 logger = logging.getLogger(__name__)
 
+OWNER = "command line"
+"""Whose runs they are that were made without the app."""
 Command = Literal["pause", "resume", "step", "stop"]
 Report = Callable[[list[RunEvent]], None]
+Pull = Generator[Any, float | None, None]
 
 
 @dataclass(frozen=True)
@@ -55,49 +62,14 @@ class Job:
     plan: dict[str, Any] = field(default_factory=dict)
 
 
-class Work(Protocol):
-    """One kind of job at work. Made anew for every job; asked from one thread."""
-
-    def events(self, tiles: TileSet) -> Generator[Any, float | None, None]:
-        """What happens, one event after the other; gets the seconds of a pause, closing it stops the work."""
-        ...
-
-    def note(self, event: Any) -> RunEvent | None:
-        """Keep an event's figures; the event itself if it is worth telling, else None."""
-        ...
-
-    def may_pause(self, event: Any) -> bool:
-        """Whether the work may stand still after this event."""
-        ...
-
-    def how_far(self) -> str:
-        """What the work leaves behind when it was stopped here, as a sentence."""
-        ...
-
-    def summary(self) -> dict[str, Any]:
-        """Its figures up to now, by name."""
-        ...
-
-    def files(self, tiles: TileSet | None) -> dict[str, bytes]:
-        """Its artifacts up to now, by file name; tiles: None when they could not be opened."""
-        ...
+KINDS: dict[str, type[Kind]] = {each.name: each for each in (Training, Profile, Measurement)}
 
 
-def _work_of(job: Job) -> Work:
-    """The work of a job's kind. Raises `RunError` for a kind that this version does not know.
-
-    Only trainings that nobody measures change their CPU threads while they run.
-    """
-    match job.kind:
-        case "train":
-            free = job.config.device == "cpu" and not job.plan.get("alone")
-            return TrainWork(job.config, ThreadGovernor(job.threads) if free else None)
-        case "profile":
-            return ProfileWork(job.config, ProfilePlan.from_dict(job.plan))
-        case "sweep":
-            return SweepWork(job.config, SweepPlan.from_dict(job.plan))
-        case _:
-            raise RunError(f"This version of the lab knows no run of the kind '{job.kind}'. Start another one.")
+def kind_of(job: Job | RunRecord) -> Kind:
+    """A job's or a run's kind, made anew. Raises `RunError` for a kind that this version does not know."""
+    if (kind := KINDS.get(job.kind)) is None:
+        raise RunError(f"This version of the lab knows no run of the kind '{job.kind}'. Start another one.")
+    return kind.stored(job.config, job.plan)
 
 
 @dataclass(frozen=True)
@@ -175,7 +147,7 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     _controls[job.run_id] = control
     told = 0
     tiles: TileSet | None = None
-    work: Work | None = None
+    work: Kind | None = None
 
     def tell(event: RunEvent) -> None:
         nonlocal told
@@ -198,8 +170,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         if choice is not None:
             machine["form"] = choice.to_dict()
             tell(FormChosen(**choice.to_dict()))
-        work = _work_of(replace(job, config=config))
-        complete = _pull(work, tiles, control, tell)
+        work = kind_of(replace(job, config=config))
+        complete = _pull(work, work.events(tiles, job.threads), control, tell)
         return ended("finished") if complete else ended("cancelled", work.how_far())
     except LabError as error:
         return ended("failed", str(error), restart=isinstance(error, DeviceError))
@@ -220,19 +192,18 @@ def at_work() -> bool:
     return bool(_controls)
 
 
-def _pull(work: Work, tiles: TileSet, control: Control, tell: Callable[[RunEvent], None]) -> bool:
+def _pull(work: Kind, events: Pull, control: Control, tell: Callable[[RunEvent], None]) -> bool:
     """Pull a job to its end, or until it is stopped; whether it went through."""
-    held: float | None = None
-    events = work.events(tiles)
+    paused_seconds: float | None = None
     try:
         while not control.stopped:
             try:
-                event = events.send(held)
+                event = events.send(paused_seconds)
             except StopIteration:
                 return True
             if (told := work.note(event)) is not None:
                 tell(told)
-            held = control.wait() if work.may_pause(event) else None
+            paused_seconds = control.wait() if work.may_pause(event) else None
         return False
     finally:
         events.close()
@@ -269,6 +240,85 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "eurosat_lab": __version__,
     }
+
+
+# -- without a lab: the command line works in its own process, in the same run store
+
+
+def run_here(kind: Kind, tiles: TileSet, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+    """Do a run in this process, from beginning to end, and keep it in the store; the app shows it and leaves it alone.
+
+    Ctrl-C stops it after the current step and keeps what is complete.
+
+    Args:
+        say: Gets lines on how far it is.
+
+    Returns:
+        What the command prints with `--json`.
+
+    Raises:
+        DataError: The tiles cannot be split as asked, or pretrained weights are missing.
+        ConfigError: It cannot be done for another reason.
+        RunError: The store cannot be written.
+    """
+    for each in kind.configs:
+        split_for(each, tiles)  # what cannot be split makes no run
+        if problem := missing_weights(each, settings.cache):
+            raise DataError(problem)
+    if problem := kind.problem(len(tiles)):
+        raise ConfigError(problem)
+    if kind.name != "train" and any(each.source == "loader" and each.workers for each in kind.configs):
+        warm_loader_workers(wait=True)  # as in the app; else its start would be measured beside the first steps
+    store = RunStore(settings.runs)
+    record, lock = store.create_held(kind.config, OWNER, TilesUsed.of(tiles), kind.name, kind.plan_values)
+
+    def report(events: list[RunEvent]) -> None:
+        store.append(record.id, events)
+        for line in filter(None, map(kind.line, events)):
+            say(line)
+
+    if kind.beginning():
+        say(kind.beginning())
+    say(f"run {record.id}")
+    cache = str(tiles.cache)
+    job = Job(record.id, record.config, tiles.fingerprint, cache, settings.threads, record.kind, record.plan)
+    control = Control()
+    try:
+        with _stopped_by_interrupt(control):
+            result = run_job(job, report, control)
+        store.save(record.id, result.files)
+        store.end(record.id, result.state, result.message, summary=result.summary, machine=result.machine)
+    except OSError as error:
+        message = f"Its result could not be stored: {error.strerror or error}. Free some disk space."
+        with suppress(LabError, OSError):
+            store.end(record.id, "failed", message)
+        raise RunError(message) from error
+    finally:
+        lock.release()
+    record = store.get(record.id)
+    return {
+        "run_id": record.id,
+        "state": record.state,
+        "message": record.message,
+        "seconds": record.summary.get("seconds", 0.0),
+        **kind.report(record, store),
+    }
+
+
+@contextmanager
+def _stopped_by_interrupt(control: Control) -> Iterator[None]:
+    """While open, Ctrl-C means: stop after this step. Only the main thread can be told so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: control.command("stop"))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# -- what the lab and its workers say to each other
 
 
 @dataclass(frozen=True)

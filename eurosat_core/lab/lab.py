@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.devices import Device
@@ -12,21 +11,23 @@ from eurosat_core.lab.calibration import Measuring, Rate
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
-from eurosat_core.lab.estimate import Estimate
-from eurosat_core.lab.estimates import Estimates, tiles_used
+from eurosat_core.lab.estimates import Estimates
 from eurosat_core.lab.inspection import Inspector
-from eurosat_core.lab.jobs import Command, Engine
+from eurosat_core.lab.jobs import KINDS, Command, Engine, kind_of
+from eurosat_core.lab.kind import Estimate, Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
+from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.train import kept_problem
+from eurosat_core.lab.sweep import Measurement
+from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import Note
 from eurosat_core.models.designs import DesignStore
-from eurosat_core.profiling.plan import ProfilePlan, profile_problem
+from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.guesses import GuessBook, LessonGuesses
 from eurosat_core.runs.history import seconds_left
 from eurosat_core.runs.profiles import Profiles
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
@@ -223,12 +224,9 @@ class Lab(Estimates):
 
     def _seconds_for(self, record: RunRecord) -> float | None:
         # As it is known: to measure anything now would be in this run's way.
-        if record.kind == "profile":
-            estimate = super().estimate_profile(record.config, ProfilePlan.from_dict(record.plan))
-        elif record.kind == "sweep":
-            estimate = self.estimate_sweep(record.config, SweepPlan.from_dict(record.plan))
-        else:
-            estimate = super().estimate(record.config)
+        if record.kind not in KINDS:  # another version's
+            return None
+        estimate = kind_of(record).estimate(self)
         return estimate.seconds if estimate else None
 
     # -- asking for runs
@@ -248,26 +246,18 @@ class Lab(Estimates):
 
         group: of trainings that are held against each other; each then has the machine to itself.
         """
-        return self._enqueue(config, owner, "train", {"alone": True, "group": group} if group else {})
+        return self._enqueue(Training(config, {"alone": True, "group": group} if group else {}), owner)
 
     def submit_profile(self, config: TrainConfig, plan: ProfilePlan, owner: str) -> RunRecord:
         """Put a profile of some training steps in the queue. Raises `LabError` with a sentence when it cannot be."""
-        if problem := profile_problem(config):
-            raise ConfigError(problem)
-        return self._enqueue(config, owner, "profile", plan.checked().to_dict())
+        return self._enqueue(Profile(config, plan), owner)
 
     def submit_sweep(self, config: TrainConfig, plan: SweepPlan, owner: str) -> RunRecord:
-        """Put a measurement in the queue. Raises `LabError` with a sentence when it cannot be.
+        """Put a measurement in the queue. Raises `LabError` with a sentence when it cannot be."""
+        return self._enqueue(Measurement(config, plan), owner)
 
-        It is made by the worker of the config's device, which must be the GPU where one is measured beside the CPU.
-        """
-        for each in plan.checked().configs(config):
-            if problem := self._device_problem(each.device) or self.library.missing_weights(each):
-                raise ConfigError(problem)
-        return self._enqueue(config, owner, "sweep", plan.to_dict())
-
-    def _enqueue(self, config: TrainConfig, owner: str, kind: str, plan: dict[str, Any]) -> RunRecord:
-        config.checked()
+    def _enqueue(self, kind: Kind, owner: str) -> RunRecord:
+        config, plan = kind.config.checked(), kind.plan_values
         if self.runs_problem:
             raise RunError(self.runs_problem)
         tile_set = self.library.tile_set
@@ -276,17 +266,17 @@ class Lab(Estimates):
             raise RunError(problem or "The tiles are still being opened. Try again in a few seconds.")
         if self._workers_problem:
             raise RunError(self._workers_problem)
-        if problem := self._device_problem(config.device):
-            raise ConfigError(problem)
-        if problem := self.library.missing_weights(config):
-            raise ConfigError(problem)
-        if problem := kept_problem(config) or (self.feed_problem(config) if kind != "sweep" else ""):
+        for each in kind.configs:
+            if problem := self._device_problem(each.device) or self.library.missing_weights(each):
+                raise ConfigError(problem)
+        # Where a cluster trains, its machines look for themselves.
+        if problem := kind.problem(None if self.settings.scheduler else len(tile_set)):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
         self._measuring.give_way()
-        record = self.store.create(config, owner, tiles_used(tile_set), kind, plan)
+        record = self.store.create(config, owner, TilesUsed.of(tile_set), kind.name, plan)
         self._dispatcher.add(record, self._seconds_for(record))
         return record
 

@@ -23,7 +23,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.uploads import STRETCHES, Cut, cut, read_picture
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import RECORDED, Inspector
-from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
+from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.models.saliency import WhereLooked, where_looked
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.sealed import has_sealed_test

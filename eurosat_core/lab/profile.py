@@ -1,25 +1,48 @@
-"""A profile as a job: its events, and the traces it leaves behind."""
+"""A profile of some training steps: what it may be asked for, its work, how long it takes, and the traces it leaves."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.profiling.plan import ProfileDone, ProfileEvent, ProfilePlan, ProfileStep, TraceDone
+from eurosat_core.lab.kind import Estimate, Kind, Machine
+from eurosat_core.lab.train import estimate_seconds
+from eurosat_core.profiling.advice import report_of
+from eurosat_core.profiling.plan import (
+    ProfileDone,
+    ProfileEvent,
+    ProfilePlan,
+    ProfileStarted,
+    ProfileStep,
+    TraceDone,
+    profile_problem,
+)
 from eurosat_core.profiling.record import CycleRecorded, Pull, record, trace_file
+from eurosat_core.profiling.trace import read_trace
+from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.problems import shared_memory_problem
 from eurosat_core.wording import count
 
 OPERATORS_FILE = "operators.json"
 """torch's own table of operators: `cycle` and `cycles` (it covers the last one), `steps`, `first_step`, `rows`."""
 
 _REPORT_SECONDS = 0.1
+# Until the first step is done, from a warm worker: loader workers deliver their first batch after about a second.
+_START_SECONDS = {"loader": 1.5, "memory": 0.5}
+_TRACE_SECONDS = 0.15  # to write one and to sum up its operators (baseline, two cores: 0.04 to 0.3)
+_ALMOST_ALL = 0.95  # of the tiles, so that an epoch is training and hardly anything else
 
 
-class ProfileWork:
-    """The work of kind `profile`: keeps every cycle's trace, and the last cycle's table of operators."""
+class Profile(Kind):
+    """Keeps every cycle's trace, and the last cycle's table of operators."""
+
+    name = "profile"
 
     def __init__(self, config: TrainConfig, plan: ProfilePlan) -> None:
-        self._config = config
+        super().__init__(config)
         self._plan = plan
         self._traces: dict[str, bytes] = {}
         self._last: CycleRecorded | None = None
@@ -27,10 +50,21 @@ class ProfileWork:
         self._seconds = 0.0
         self._told = float("-inf")
 
-    def events(self, tiles: TileSet) -> Pull:
-        return record(self._config, self._plan, tiles, self.keep)
+    @classmethod
+    def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Profile":
+        return cls(config, ProfilePlan.from_dict(plan))
 
-    def keep(self, cycle: CycleRecorded) -> None:
+    @property
+    def plan_values(self) -> dict[str, Any]:
+        return self._plan.checked().to_dict()
+
+    def problem(self, tiles: int | None) -> str:
+        return profile_problem(self.config) or (shared_memory_problem(self.config, tiles) if tiles is not None else "")
+
+    def events(self, tiles: TileSet, threads: int) -> Pull:
+        return record(self.config, self._plan, tiles, self._keep)
+
+    def _keep(self, cycle: CycleRecorded) -> None:
         """Take what a cycle leaves."""
         self._traces[trace_file(cycle.cycle)] = cycle.trace
         self._last = cycle
@@ -53,9 +87,6 @@ class ProfileWork:
             return False
         self._told = event.seconds
         return True
-
-    def may_pause(self, event: ProfileEvent) -> bool:
-        return False  # the pause would stand in the trace
 
     def summary(self) -> dict[str, Any]:
         if not self._steps:
@@ -86,3 +117,43 @@ class ProfileWork:
             }
             files[OPERATORS_FILE] = json.dumps(table).encode()
         return files
+
+    def estimate(self, machine: Machine) -> Estimate | None:
+        known = machine.known(self.config)
+        if known is None:
+            return None
+        steps = self._plan.total_steps
+        for run in known.runs:
+            done = run.summary.get("steps", 0)
+            if run.kind == "profile" and done and known.tells(run):
+                basis = f"Projected from this lab’s profile {run.id} with the same settings ({count(done, 'step')})."
+                return Estimate(run.summary["seconds"] * steps / done, basis)
+        config, tiles = known.config, known.tiles.count
+        epoch = replace(config, epochs=1, train_fraction=_ALMOST_ALL, split="random", sealed_test=False)
+        trainings = [each for each in known.runs if each.kind == "train"]
+        found = estimate_seconds(replace(known, config=epoch, runs=trainings, paces=(), cores=None))
+        if found is None:
+            return None
+        tile_seconds = found.seconds / max(1, int(min(config.tiles or tiles, tiles) * _ALMOST_ALL))
+        seconds = steps * min(config.batch_size, tiles) * tile_seconds
+        start = _START_SECONDS["loader" if config.source == "loader" and config.workers else "memory"]
+        return replace(found, seconds=start + seconds + self._plan.traces * _TRACE_SECONDS)
+
+    def line(self, event: RunEvent) -> str:
+        match event:
+            case ProfileStarted():
+                return f"{count(event.steps, 'step')}, {count(event.cycles, 'cycle')} recorded"
+            case TraceDone():
+                return f"cycle {event.cycle} of {self._plan.traces}: {event.file}, {event.size_bytes / 1024:,.0f} KB"
+            case _:
+                return ""
+
+    def report(self, record: RunRecord, store: RunStore) -> dict[str, Any]:
+        folder = store.folder_of(record.id).absolute()
+        traces = [folder / trace_file(cycle + 1) for cycle in range(self._plan.traces)]
+        traces = [each for each in traces if each.exists()]
+        return {
+            "device": self.config.device,
+            "overview": report_of(read_trace(traces[-1]), self.config.to_dict()) if traces else None,
+            "trace_files": [str(each) for each in traces],
+        }

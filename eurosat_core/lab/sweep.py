@@ -1,38 +1,62 @@
-"""A measurement as a job, and the measurements that were kept."""
+"""A measurement: what it may be asked for, its work, how long it takes, and the measurements that were kept."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
+from eurosat_core.lab.kind import Estimate, Kind, Machine
+from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.speed.plan import SweepEvent, SweepPlan
+from eurosat_core.speed.plan import LEAST_ROUNDS, Learned, LimitsDone, SweepEvent, SweepPlan, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
 from eurosat_core.speed.sweep import Pull, Sweep
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.wording import count
+from eurosat_core.wording import count, duration
+
+_UNTIMED = 2  # steps at the beginning of a turn
+_WARM_STEPS = 3
+_START_SECONDS = {"loader": 1.5, "memory": 0.3}  # loader workers deliver their first batch after about a second
 
 
-class SweepWork:
-    """The work of kind `sweep`: settings measured against each other, and the limits of devices."""
+class Measurement(Kind):
+    """Settings measured against each other, and the limits of devices.
+
+    It is made by the worker of the config's device, which must be the GPU where one is measured beside the CPU.
+    """
+
+    name = "sweep"
 
     def __init__(self, config: TrainConfig, plan: SweepPlan) -> None:
-        self._config = config
+        super().__init__(config)
         self._plan = plan
         self._sweep: Sweep | None = None
 
-    def events(self, tiles: TileSet) -> Pull:
-        self._sweep = Sweep(self._config, self._plan, tiles)
+    @classmethod
+    def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Measurement":
+        return cls(config, SweepPlan.from_dict(plan))
+
+    @property
+    def plan_values(self) -> dict[str, Any]:
+        return self._plan.checked().to_dict()
+
+    @property
+    def configs(self) -> tuple[TrainConfig, ...]:
+        return self._plan.configs(self.config)
+
+    def problem(self, tiles: int | None) -> str:
+        return ""  # a setting that turns out not to work is told beside the others' figures
+
+    def events(self, tiles: TileSet, threads: int) -> Pull:
+        self._sweep = Sweep(self.config, self._plan, tiles)
         return self._sweep.events()
 
     def note(self, event: SweepEvent) -> SweepEvent | None:
         return event  # a turn takes longer than telling about it, and the telling stands between two turns
-
-    def may_pause(self, event: SweepEvent) -> bool:
-        return False  # the pause would be measured, too
 
     @property
     def _result(self) -> SweepResult | None:
@@ -60,6 +84,61 @@ class SweepWork:
     def files(self, tiles: TileSet | None) -> dict[str, bytes]:
         result = self._result
         return {} if result is None else {SWEEP_FILE: result.to_json()}
+
+    def estimate(self, machine: Machine) -> Estimate:
+        bounded = self._plan.total_seconds(self.config)
+        needed = least_seconds(self.config, self._plan, machine.tile_seconds)
+        if needed <= self._plan.seconds:
+            return Estimate(bounded, "As many steps are measured as fit into this time.")
+        basis = "Projected from how fast this machine trains: the fewest steps of every setting that tell something."
+        return Estimate(bounded + needed - self._plan.seconds, basis)
+
+    def beginning(self) -> str:
+        return f"{len(self._plan.cells)} settings, about {duration(self._plan.total_seconds(self.config))}"
+
+    def line(self, event: RunEvent) -> str:
+        match event:
+            case LimitsDone():
+                return f"limits of {event.device}: measured in {duration(event.seconds)}"
+            case TurnDone(phase="prepare"):
+                return f"{self._cell_name(event.cell)}: ready"
+            case TurnDone(phase="train") if event.cell == len(self._plan.cells) - 1:
+                whole = self._plan.total_seconds(self.config)
+                return f"round {event.round} after {duration(event.seconds)} of {duration(whole)}"
+            case Learned():
+                return f"{self._cell_name(event.cell)}: {event.accuracy:.1%} after {duration(event.train_seconds)}"
+            case _:
+                return ""
+
+    def _cell_name(self, cell: int) -> str:
+        device = self._plan.cells[cell].changes.get("device", "")
+        return f"{self._plan.cells[cell].label}{f' on {device}' if device else ''}"
+
+    def report(self, record: RunRecord, store: RunStore) -> dict[str, Any]:
+        return {
+            "name": self._plan.name,
+            "setting": self._plan.setting,
+            "reference": self._plan.reference,
+            "planned_seconds": self._plan.total_seconds(self.config),
+        }
+
+
+def least_seconds(config: TrainConfig, plan: SweepPlan, tile_seconds: Callable[[TrainConfig], float | None]) -> float:
+    """Seconds of the fewest steps that all cells need; a cell of which nothing is known counts as nothing.
+
+    tile_seconds: of a training tile with some settings.
+    """
+    total = 0.0
+    for each in plan.configs(config):
+        step = each.batch_size * (tile_seconds(each) or 0.0)
+        ahead = 2 * each.workers * each.prefetch if each.source == "loader" else 0
+        turn = plan.steps + _UNTIMED + ahead
+        turns = LEAST_ROUNDS * turn * (2 if plan.validation else 1)
+        total += _START_SECONDS.get(each.source, 0.0) + step * (_WARM_STEPS + ahead + turns)
+    return total
+
+
+# -- what was measured
 
 
 _KEPT = 60

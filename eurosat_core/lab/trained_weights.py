@@ -1,8 +1,16 @@
-"""The trained weights of a run, for use elsewhere: what the file holds, and the few lines of PyTorch that load it."""
+"""The trained weights of a run: read here, and for use elsewhere, with the few lines of PyTorch that load them."""
 
+import io
+import pickle
+
+import torch
+
+from eurosat_core.errors import RunError
 from eurosat_core.models.build import network_source
 from eurosat_core.models.catalog import BASELINE, model_entry
+from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.network import kept_tensors, make_network
 
 FILE = "model.pt"
 
@@ -70,3 +78,22 @@ def loading_code(config: TrainConfig, classes: int) -> str:
 def _channels(values: tuple[float, float, float]) -> str:
     """One number where all channels have the same, else one per channel."""
     return f"{values[0]:g}" if len(set(values)) == 1 else f"({', '.join(f'{each:g}' for each in values)})"
+
+
+def load_network(store: RunStore, run_id: str, file: str = "model.pt") -> torch.nn.Module:
+    """The trained network of a run, on the CPU, in evaluation mode. Raises `RunError` when it has none.
+
+    file: which of the run's weights; those of its end by default.
+    """
+    record = store.get(run_id)
+    network = make_network(record.config, len(record.tiles.class_names))
+    try:
+        weights = torch.load(io.BytesIO(store.load(run_id, file)), weights_only=True, map_location="cpu")
+        if set(weights) != set(kept_tensors(network, record.config)):
+            raise ValueError("other tensors than this model's")
+        network.load_state_dict(weights, strict=False)  # of a pretrained network the rest is the published part
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"The weights of run {run_id} are damaged or not this model's. Train it again.") from error
+    if record.config.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    return network.eval()

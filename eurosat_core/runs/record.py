@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.speed.plan import SweepPlan
@@ -30,6 +31,11 @@ class TilesUsed:
     place: str
     count: int
     class_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tiles: TileSet) -> "TilesUsed":
+        """What a run keeps of the tiles it is made for."""
+        return cls(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from run_makers import begun, epoch
 
 from eurosat_core.analysis.lineup import Lineup
 from eurosat_core.errors import RunError
-from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
+from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.runs import recorded_runs
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord

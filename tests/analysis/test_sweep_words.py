@@ -18,7 +18,7 @@ from eurosat_core.analysis.sweep import (
     speed_by_setting,
 )
 from eurosat_core.charts.speed import learning_frame
-from eurosat_core.commands.measure import verdict_on
+from eurosat_core.commands.sweep import verdict_on
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.speed.result import Prediction, SweepResult
 from eurosat_core.speed.verdict import Learning

@@ -1,12 +1,14 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from fake_engine import SPEEDS
 
-from eurosat_core.lab import estimate as rooms
+from eurosat_core.lab import train as rooms
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.estimate import Estimate, Pace, estimate_seconds
+from eurosat_core.lab.kind import Estimate, Known, Pace
+from eurosat_core.lab.train import estimate_seconds
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import TrainConfig
 
@@ -33,8 +35,16 @@ def finished_run(config: TrainConfig = MEMORY, tiles: int = 1000, **changes: Any
     return RunRecord("the-run", "ada", "finished", config, used(tiles), created=0.0, **values)
 
 
-def estimate(config: TrainConfig, *runs: RunRecord, speeds: tuple[Speed, ...] = SPEEDS, tiles: int = 1000) -> Estimate:
-    found = estimate_seconds(config, used(tiles), runs, speeds, MACS, MACHINE)
+def known(config: TrainConfig, *runs: RunRecord, speeds: Sequence[Speed] = SPEEDS, **more: Any) -> Known:
+    """more: other fields of `Known`; `tiles` as a number."""
+    tiles = used(more.pop("tiles", 1000))
+    return Known(
+        config, tiles, runs, speeds, **{"macs": lambda network: MACS.get(network, 1), "machine": MACHINE, **more}
+    )
+
+
+def estimate(config: TrainConfig, *runs: RunRecord, **more: Any) -> Estimate:
+    found = estimate_seconds(known(config, *runs, **more))
     assert found is not None
     return found
 
@@ -52,8 +62,8 @@ def test_what_a_tile_takes_beside_its_steps_is_counted(monkeypatch: pytest.Monke
 
 
 def test_nothing_was_measured() -> None:
-    assert estimate_seconds(MEMORY, used(), [], [], MACS, MACHINE) is None
-    assert estimate_seconds(replace(MEMORY, device="cuda:0"), used(), [], SPEEDS, MACS, MACHINE) is None
+    assert estimate_seconds(known(MEMORY, speeds=())) is None
+    assert estimate_seconds(known(replace(MEMORY, device="cuda:0"))) is None
 
 
 def test_a_run_that_did_the_same_work_is_the_best_basis() -> None:
@@ -150,19 +160,19 @@ def test_timed_steps_of_the_same_settings_tell_better_than_the_short_measurement
         Pace(MEMORY, 0.003, 0.0005, "timed"),
         Pace(MEMORY, 1.0, 1.0, "older"),
     ]
-    found = estimate_seconds(MEMORY, used(), [], SPEEDS, MACS, MACHINE, paces)
-    assert found is not None and found.seconds == pytest.approx(3 * (750 * 0.003 + 250 * 0.0005))
+    found = estimate(MEMORY, paces=paces)
+    assert found.seconds == pytest.approx(3 * (750 * 0.003 + 250 * 0.0005))
     assert "run timed" in found.basis
-    run = estimate_seconds(MEMORY, used(), [finished_run()], SPEEDS, MACS, MACHINE, paces)
-    assert run is not None and "the-run" in run.basis
+    run = estimate(MEMORY, finished_run(), paces=paces)
+    assert "the-run" in run.basis
 
 
 def test_validation_steps_that_were_not_timed_are_a_third_from_memory_and_unknown_from_files() -> None:
     paces = [Pace(MEMORY, 0.003, None, "timed"), Pace(replace(MEMORY, source="loader"), 9.0, None, "timed")]
-    found = estimate_seconds(MEMORY, used(), [], SPEEDS, MACS, MACHINE, paces)
-    assert found is not None and found.seconds == pytest.approx(3 * (750 + 250 / 3) * 0.003)
-    loaded = estimate_seconds(replace(MEMORY, source="loader"), used(), [], SPEEDS, MACS, MACHINE, paces)
-    assert loaded is not None and "measurement" in loaded.basis
+    found = estimate(MEMORY, paces=paces)
+    assert found.seconds == pytest.approx(3 * (750 + 250 / 3) * 0.003)
+    loaded = estimate(replace(MEMORY, source="loader"), paces=paces)
+    assert "measurement" in loaded.basis
 
 
 LOADER = replace(MEMORY, source="loader")
@@ -183,9 +193,9 @@ def test_loader_workers_take_cores_from_the_training() -> None:
     hard = tuple(replace(each, picture_seconds=0.002) for each in SPEEDS)
     slow = 3 * 1.5 * (750 * (0.8e-3 + 3e-3) / 2 + 250 * (0.8e-3 / 3 + 3e-3) / 2) + START
     assert estimate(LOADER, speeds=hard).seconds == pytest.approx(slow)
-    many = estimate_seconds(LOADER, used(), [], SPEEDS, MACS, {**MACHINE, "threads": 16})
+    many = estimate(LOADER, machine={**MACHINE, "threads": 16})
     # Then nothing but the two workers' opening counts: 1.5 × 0.6 ms / 2.
-    assert many is not None and many.seconds == pytest.approx(3 * 1000 * 0.45e-3 + START)
+    assert many.seconds == pytest.approx(3 * 1000 * 0.45e-3 + START)
 
 
 def test_beside_a_gpu_the_slower_side_counts() -> None:
@@ -200,8 +210,8 @@ def test_beside_a_gpu_the_slower_side_counts() -> None:
 @pytest.mark.parametrize(("cores", "factor"), [(2.0, 1.0), (1.0, 2.0), (2 / 3, 3.0), (8.0, 1.0)])
 def test_fewer_cores_than_then_take_longer(cores: float, factor: float) -> None:
     for runs in ([], [finished_run()]):
-        found = estimate_seconds(MEMORY, used(), runs, SPEEDS, MACS, MACHINE, cores=cores)
-        assert found is not None and found.seconds == pytest.approx(factor * estimate(MEMORY, *runs).seconds)
+        found = estimate(MEMORY, *runs, cores=cores)
+        assert found.seconds == pytest.approx(factor * estimate(MEMORY, *runs).seconds)
 
 
 def test_a_basis_from_beside_other_work_is_scaled_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +225,8 @@ def test_a_basis_from_beside_other_work_is_scaled_back(monkeypatch: pytest.Monke
 def test_other_programs_do_not_slow_a_gpu_down() -> None:
     gpu = (Speed("cuda:0", "baseline", 40, "float32", False, 0.0001, 0.001, cores=0.5),)
     config = replace(MEMORY, device="cuda:0")
-    found = [estimate_seconds(config, used(), [], gpu, MACS, MACHINE, cores=each) for each in (2.0, 0.5)]
-    assert found[0] is not None and found[0] == found[1]
+    found = [estimate(config, speeds=gpu, cores=each) for each in (2.0, 0.5)]
+    assert found[0] == found[1]
 
 
 def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> None:
@@ -224,22 +234,19 @@ def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> Non
     fine = replace(coarse, stem_pool=False)
     measured = Speed("cpu", "tilenet", 128, "bfloat16", True, 0.001, 0.0006, cores=2.0)
     macs = {**MACS, fine.architecture: 4 * MACS[coarse.architecture]}
-    one, other = (estimate_seconds(each, used(), [], [measured], macs, MACHINE) for each in (coarse, fine))
-    assert one is not None and other is not None and other.seconds == pytest.approx(4 * one.seconds)
+    one, other = (estimate(each, speeds=[measured], macs=macs.__getitem__) for each in (coarse, fine))
+    assert other.seconds == pytest.approx(4 * one.seconds)
     runs = [finished_run(coarse)]  # which tells nothing of another network
-    assert estimate_seconds(fine, used(), runs, [measured], macs, MACHINE) == other
+    assert estimate(fine, *runs, speeds=[measured], macs=macs.__getitem__) == other
     itself = replace(measured, tile_seconds=0.0027, stem_pool=False)
-    best = estimate_seconds(fine, used(), [], [measured, itself], macs, MACHINE)
-    assert best is not None and best.seconds == pytest.approx(2.7 * one.seconds)
+    best = estimate(fine, speeds=[measured, itself], macs=macs.__getitem__)
+    assert best.seconds == pytest.approx(2.7 * one.seconds)
 
 
 @pytest.mark.parametrize(("device", "saved"), [("cpu", 0.4), ("cuda:0", 0.05)])
 def test_smaller_pictures_first_save_time_on_a_cpu_and_hardly_any_on_a_gpu(device: str, saved: float) -> None:
     whole = TrainConfig(model="tilenet", source="memory", epochs=3, device=device)
     measured = Speed(device, "tilenet", 128, "bfloat16", True, 0.001, 0.0006, cores=2.0)
-    one, other = (
-        estimate_seconds(replace(whole, growing_sizes=growing), used(), [], [measured], MACS, MACHINE)
-        for growing in (False, True)
-    )
-    assert one is not None and other is not None
+    one, other = (estimate(replace(whole, growing_sizes=growing), speeds=[measured]) for growing in (False, True))
+    assert other is not None
     assert one.seconds - other.seconds == pytest.approx(3 * 750 * 0.001 * saved)

@@ -16,8 +16,8 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab import inspection, predict
 from eurosat_core.lab.inspection import RECORDED, Inspector
+from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.predict import Predictor, Wanted
-from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models.recorded import recorded_network
 from eurosat_core.models.saliency import where_looked
 from eurosat_core.runs.record import TilesUsed

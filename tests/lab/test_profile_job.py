@@ -1,8 +1,8 @@
 """Profiles as jobs of the lab: alone, through the queue with a played engine, and what is kept when they end early."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,9 +11,10 @@ from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, 
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.estimate import estimate_profile
+from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
-from eurosat_core.lab.profile import OPERATORS_FILE
+from eurosat_core.lab.kind import Estimate, Known
+from eurosat_core.lab.profile import OPERATORS_FILE, Profile
 from eurosat_core.profiling.plan import (
     ProfileDone,
     ProfileEvent,
@@ -224,32 +225,45 @@ def test_how_far_a_profile_is() -> None:
     assert progress(history(step, trace, ProfileDone(28, 4, 9.0))) == 1.0
 
 
-MACS = {TrainConfig(model="baseline").architecture: 1_000_000}
 MACHINE = {"threads": 2, "device_name": "Some CPU"}
 USED = TilesUsed("f", "folder", "/x", 4000, ("a", "b"))
 
 
+@dataclass
+class Here:
+    """A machine with some speeds and runs."""
+
+    speeds: Sequence[Speed] = SPEEDS
+    runs: Sequence[RunRecord] = ()
+
+    def known(self, config: TrainConfig) -> Known:
+        return Known(config, USED, self.runs, self.speeds, lambda _network: 1_000_000, MACHINE)
+
+    def tile_seconds(self, config: TrainConfig) -> None:
+        raise AssertionError("nobody asks")
+
+    def estimate(self, config: TrainConfig, plan: ProfilePlan) -> Estimate:
+        found = Profile(config, plan).estimate(self)
+        assert found is not None
+        return found
+
+
 def test_the_estimate_rests_on_the_measurement_and_then_on_a_profile() -> None:
-    plan, config = (
-        ProfilePlan(),
-        profile_config("baseline", "fast", batch_size=40, precision="float32", channels_last=False),
-    )
-    assert estimate_profile(config, plan, USED, [], [], MACS, MACHINE) is None
-    found = estimate_profile(config, plan, USED, [], SPEEDS, MACS, MACHINE)
-    assert found is not None and "measurement" in found.basis
+    plan = ProfilePlan()
+    config = profile_config("baseline", "fast", batch_size=40, precision="float32", channels_last=False)
+    assert Profile(config, plan).estimate(Here(speeds=())) is None
+    found = Here().estimate(config, plan)
+    assert "measurement" in found.basis
     assert 28 * 40 * 0.0002 < found.seconds < 28 * 40 * 0.0004 + 2
-    longer = estimate_profile(config, replace(plan, repeat=8, active=1), USED, [], SPEEDS, MACS, MACHINE)
-    assert longer is not None and longer.seconds > found.seconds
+    assert Here().estimate(config, replace(plan, repeat=8, active=1)).seconds > found.seconds
     before = RunRecord(
         "the-profile", "ada", "finished", config, USED, 0.0, "profile", summary={"steps": 14, "seconds": 3.0}
     )
     alike = replace(before, machine=MACHINE)
-    found = estimate_profile(config, plan, USED, [alike], SPEEDS, MACS, MACHINE)
-    assert found is not None and found.seconds == pytest.approx(6.0) and "the-profile (" not in found.basis
-    assert "the-profile" in found.basis
+    found = Here(runs=[alike]).estimate(config, plan)
+    assert found.seconds == pytest.approx(6.0) and "the-profile" in found.basis
     for other in (before, replace(alike, beside=("x",)), replace(alike, config=replace(config, batch_size=80))):
-        found = estimate_profile(config, plan, USED, [other], SPEEDS, MACS, MACHINE)
-        assert found is not None and "measurement" in found.basis
+        assert "measurement" in Here(runs=[other]).estimate(config, plan).basis
 
 
 def test_the_lab_estimates_a_profile(open_fake: OpenFake) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from sweep_makers import MEMORY, cell_of, plan_of, result_of
 from eurosat_core.charts.speed import live_frame
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.lab.estimate import estimate_sweep, least_seconds
 from eurosat_core.lab.jobs import Control, Job, run_job
+from eurosat_core.lab.sweep import Measurement, least_seconds
 from eurosat_core.runs.bundles import import_bundle
 from eurosat_core.runs.history import History, SweepHistory, event_from_dict, progress, seconds_left
 from eurosat_core.runs.record import TilesUsed
@@ -225,12 +226,14 @@ def test_how_far_a_measurement_is() -> None:
 
 def test_the_estimate_is_the_time_it_is_given_or_what_it_needs() -> None:
     plan = plan_of("a", "b", seconds=20.0)
-    quick = estimate_sweep(MEMORY, plan, lambda _config: 0.0001)
-    assert quick.seconds == 20.0
-    assert estimate_sweep(MEMORY, plan, lambda _config: None).seconds == 20.0
-    slow = estimate_sweep(MEMORY, plan, lambda _config: 0.01)
-    assert slow.seconds == pytest.approx(least_seconds(MEMORY, plan, lambda _config: 0.01))
-    assert slow.seconds > 2 * 6 * (3 + 2) * 0.4
+
+    def estimate(tile_seconds: float | None) -> float:
+        machine: Any = SimpleNamespace(tile_seconds=lambda _config: tile_seconds)
+        return Measurement(MEMORY, plan).estimate(machine).seconds
+
+    assert estimate(0.0001) == estimate(None) == 20.0
+    assert estimate(0.01) == pytest.approx(least_seconds(MEMORY, plan, lambda _config: 0.01))
+    assert estimate(0.01) > 2 * 6 * (3 + 2) * 0.4
 
 
 def test_the_lab_estimates_a_measurement(open_fake: OpenFake) -> None:

@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.classes import CLASS_COLOURS
 from eurosat_core.errors import RunError
+from eurosat_core.lab.jobs import OWNER
 from eurosat_core.lab.lab import Lab, current_lab
-from eurosat_core.lab.standalone import OWNER
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
 from tests.pages.conftest import MAIN, ME, App, pills, shown, unescaped

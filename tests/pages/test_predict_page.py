@@ -16,8 +16,8 @@ from eurosat_core.analysis.prediction import answer_words
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import RECORDED
+from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.standalone import OWNER as COMMAND_LINE
 from eurosat_core.models import recorded
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.network import make_network

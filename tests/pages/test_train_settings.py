@@ -9,7 +9,7 @@ from fake_engine import CPU, GPU, FakeEngine, eventually, raising
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
-from eurosat_core.lab.estimate import Estimate
+from eurosat_core.lab.kind import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices

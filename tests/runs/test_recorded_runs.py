@@ -12,8 +12,9 @@ from run_makers import USED, make_record
 
 from eurosat_core.analysis.pace import comparable_run
 from eurosat_core.lab.calibration import measured_rate
-from eurosat_core.lab.estimate import estimate_seconds
+from eurosat_core.lab.kind import Known
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.train import estimate_seconds
 from eurosat_core.runs.bundles import import_bundle
 from eurosat_core.runs.game import network_meanwhile
 from eurosat_core.runs.record import RunRecord
@@ -72,7 +73,8 @@ def _twice(**changes: Any) -> list[tuple[RunRecord, bool]]:
 
 @pytest.mark.parametrize(("record", "counts"), _twice())
 def test_it_says_nothing_about_this_machine(record: RunRecord, counts: bool, lab: Lab) -> None:
-    assert (estimate_seconds(CONFIG, USED, [record], [], {}, HERE) is not None) == counts
+    known = Known(CONFIG, USED, [record], [], lambda _network: 1, HERE)
+    assert (estimate_seconds(known) is not None) == counts
     assert (measured_rate("cpu", [], [record], lab.model_summary, HERE) is not None) == counts
     assert bool(network_meanwhile([record], 10.0)) == counts
 

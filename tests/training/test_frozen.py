@@ -16,7 +16,7 @@ from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import ConfigError, DataError
-from eurosat_core.lab.train import TrainWork
+from eurosat_core.lab.train import Training
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -90,8 +90,8 @@ def test_progress_is_told_and_counts_in_the_seconds(tiles: TileSet) -> None:
 
 def test_a_run_notes_how_many_tiles_it_computed_itself(tiles: TileSet) -> None:
     def noted(config: TrainConfig) -> dict[str, float]:
-        work = TrainWork(config)
-        for event in work.events(tiles):
+        work = Training(config)
+        for event in work.events(tiles, 1):
             work.note(event)
         return work.summary()
 

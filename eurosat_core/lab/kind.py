@@ -1,0 +1,184 @@
+"""What every kind of job has: its request, its work in a worker, and how long it takes.
+
+One file for each kind: `train`, `profile`, `sweep`. `jobs` lists them, and does them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.lab.calibration import Speed
+from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.config import Architecture, TrainConfig
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of a whole run, and a sentence that says what this rests on.
+
+    is_rough: it rests on another network, or another precision.
+    """
+
+    seconds: float
+    basis: str
+    is_rough: bool = False
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Timed steps of some settings: seconds per training tile, and per validation tile where those were timed, too."""
+
+    config: TrainConfig
+    tile_seconds: float
+    validation_seconds: float | None
+    run_id: str
+
+
+SAME_KIND = (
+    "model",
+    "network",
+    "stem_pool",
+    "device",
+    "source",
+    "workers",
+    "prefetch",
+    "pin_memory",
+    "batch_size",
+    "precision",
+    "channels_last",
+    "symmetries",
+)
+"""Settings on which the speed of a step depends."""
+
+
+def same_speed(one: TrainConfig, other: TrainConfig) -> bool:
+    """Whether a step takes as long with the settings of one as with the other's."""
+    return all(getattr(one, name) == getattr(other, name) for name in SAME_KIND)
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that an estimate can rest on.
+
+    Attributes:
+        config: What is asked for, with what it leaves to the device filled in.
+        tiles: The lab's.
+        runs: Those that finished, newest first.
+        speeds: As short measurements of its device found them.
+        macs: Multiply-accumulates per tile of a network, to go from one to another.
+        machine: Its `threads` and the device's `device_name`, as runs note them.
+        paces: Steps timed on this machine, newest first.
+        cores: That a training on the CPU would have now; None: as many as it has threads.
+    """
+
+    config: TrainConfig
+    tiles: TilesUsed
+    runs: Sequence[RunRecord]
+    speeds: Sequence[Speed]
+    macs: Callable[[Architecture], int]
+    machine: dict[str, Any]
+    paces: Iterable[Pace] = ()
+    cores: float | None = None
+
+    def tells(self, run: RunRecord) -> bool:
+        """Whether a run's speed is that of `config` here: same settings, same machine, and nothing else ran."""
+        here = all(run.machine.get(name) == value for name, value in self.machine.items())
+        return here and same_speed(run.config, self.config) and not run.beside and not run.recorded_on
+
+
+class Machine(Protocol):
+    """Whom an estimate asks."""
+
+    def known(self, config: TrainConfig) -> Known | None:
+        """What is known for an estimate of `config`; None while the tiles or its precision are not."""
+        ...
+
+    def tile_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training tile with these settings, about; None while nothing was measured."""
+        ...
+
+
+class Kind(ABC):
+    """One kind of job. Made anew for every request, and in the worker for every job; asked from one thread.
+
+    name: of the kind, in `run.json`.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    @classmethod
+    @abstractmethod
+    def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Kind":
+        """From what `run.json` holds. Raises `ConfigError` for a plan that is none."""
+
+    # -- the request
+
+    @property
+    @abstractmethod
+    def plan_values(self) -> dict[str, Any]:
+        """What it needs to know besides its config, as `run.json` holds it."""
+
+    @property
+    def configs(self) -> tuple[TrainConfig, ...]:
+        """All settings that are trained with. Raises `ConfigError` for one that cannot be."""
+        return (self.config,)
+
+    @abstractmethod
+    def problem(self, tiles: int | None) -> str:
+        """Why it cannot be done, as a sentence; empty when it can.
+
+        tiles: how many there are, where this machine is the one that does it.
+        """
+
+    # -- the job
+
+    @abstractmethod
+    def events(self, tiles: TileSet, threads: int) -> Generator[Any, float | None, None]:
+        """What happens, one event after the other; gets the seconds of a pause, closing it stops the work."""
+
+    @abstractmethod
+    def note(self, event: Any) -> RunEvent | None:
+        """Keep an event's figures; the event itself if it is worth telling, else None."""
+
+    def may_pause(self, event: Any) -> bool:
+        """Whether the work may stand still after this event. Not where steps are timed: the pause would count."""
+        return False
+
+    @abstractmethod
+    def how_far(self) -> str:
+        """What the work leaves behind when it was stopped here, as a sentence."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """Its figures up to now, by name."""
+
+    @abstractmethod
+    def files(self, tiles: TileSet | None) -> dict[str, bytes]:
+        """Its artifacts up to now, by file name; tiles: None when they could not be opened."""
+
+    # -- how long it takes
+
+    @abstractmethod
+    def estimate(self, machine: Machine) -> Estimate | None:
+        """How long it takes, with what that rests on; None while nothing was measured on its device."""
+
+    # -- without a lab, on the command line
+
+    def beginning(self) -> str:
+        """A line for the terminal when it starts; empty for none."""
+        return ""
+
+    @abstractmethod
+    def line(self, event: RunEvent) -> str:
+        """An event as a line for the terminal; empty for one that is not told there."""
+
+    @abstractmethod
+    def report(self, record: RunRecord, store: RunStore) -> dict[str, Any]:
+        """What `--json` prints of it besides its name, state, message and seconds."""
