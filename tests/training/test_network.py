@@ -8,7 +8,7 @@ from torch.nn import functional
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.training.config import OPTIMIZERS, TrainConfig
+from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import (
     evaluation_batches,
@@ -18,7 +18,6 @@ from eurosat_core.training.network import (
     scores_of,
 )
 from eurosat_core.training.sources import split_for
-from eurosat_core.training.step import loss_of, make_optimizer, make_schedule, training_loss
 
 CONFIG = TrainConfig(source="memory", epochs=1)
 ROUGH = replace(CONFIG, precision="bfloat16", channels_last=True)
@@ -35,78 +34,6 @@ def test_networks_differ_by_seed_only() -> None:
 def test_preprocessing_is_the_catalogs() -> None:
     entry, found = model_entry("baseline"), preprocessing_for("baseline", channels_last=True)
     assert (found.mean, found.std, found.channels_last) == (entry.mean, entry.std, True)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_is_torchs(optimizer: str) -> None:
-    config = replace(CONFIG, optimizer=optimizer, learning_rate=0.001, momentum=0.5, weight_decay=0.1)
-    made = make_optimizer(config, make_network(config, 4))
-    assert type(made).__name__.lower() == optimizer
-    assert (made.defaults["lr"], made.defaults["weight_decay"]) == (0.001, 0.1)
-    assert made.defaults.get("momentum", 0.5) == 0.5
-
-
-def test_frozen_weights_are_not_given_to_the_optimizer() -> None:
-    network = make_network(CONFIG, 4).requires_grad_(False)
-    network.get_submodule("fc3").requires_grad_(True)
-    trained = make_optimizer(CONFIG, network).param_groups[0]["params"]
-    assert [id(each) for each in trained] == [id(each) for each in network.get_submodule("fc3").parameters()]
-
-
-def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
-    config = replace(CONFIG, schedule="one_cycle", learning_rate=0.2)
-    optimizer = make_optimizer(config, make_network(config, 4))
-    schedule = make_schedule(config, optimizer, steps=100)
-    assert schedule is not None
-    rates = []
-    for _ in range(100):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    by_hand = [0.2 * min(step / 20, (101 - step) / 80) for step in range(1, 101)]
-    assert rates == pytest.approx(by_hand)
-    assert max(rates) == pytest.approx(0.2)
-    assert optimizer.param_groups[0]["lr"] == 0.0
-
-
-def test_the_cosine_is_pytorchs() -> None:
-    config = replace(CONFIG, schedule="cosine", learning_rate=0.3)
-    ours, theirs = (make_optimizer(config, make_network(config, 4)) for _ in range(2))
-    schedules = make_schedule(config, ours, steps=50), torch.optim.lr_scheduler.CosineAnnealingLR(theirs, T_max=50)
-    for _ in range(50):
-        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
-        for optimizer, schedule in zip((ours, theirs), schedules, strict=True):
-            assert schedule is not None
-            optimizer.step()
-            schedule.step()
-    assert ours.param_groups[0]["lr"] == 0.0
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_the_shortest_one_cycle_still_learns(steps: int) -> None:
-    config = replace(CONFIG, schedule="one_cycle")
-    optimizer = make_optimizer(config, make_network(config, 4))
-    assert make_schedule(config, optimizer, steps) is not None
-    assert 0 < optimizer.param_groups[0]["lr"] <= config.learning_rate
-
-
-def test_smoothed_labels_are_lowered_and_the_plain_loss_is_shown() -> None:
-    config = replace(CONFIG, label_smoothing=0.2)
-    network, labels = make_network(config, 4), torch.tensor([0, 1, 2, 3, 0])
-    scores, loss = loss_of(network, Batch(torch.rand(5, 3, 64, 64), labels), config)
-    chances = scores.log_softmax(1)
-    targets = torch.full((5, 4), 0.2 / 4).scatter_(1, labels[:, None], 0.8 + 0.2 / 4)
-    torch.testing.assert_close(training_loss(scores, loss, labels, config), -(targets * chances).sum(1).mean())
-    assert training_loss(scores, loss, labels, CONFIG) is loss
-
-
-def test_loss_is_the_mean_cross_entropy() -> None:
-    network, tiles, labels = make_network(CONFIG, 4), torch.rand(5, 3, 64, 64), torch.tensor([0, 1, 2, 3, 0])
-    scores, loss = loss_of(network, Batch(tiles, labels), CONFIG)
-    assert torch.equal(scores, network(tiles))
-    by_hand = -scores.log_softmax(1)[torch.arange(5), labels].mean()
-    torch.testing.assert_close(loss, by_hand)
-    assert loss.requires_grad
 
 
 def test_lower_precision_gives_float32_scores_close_by() -> None:

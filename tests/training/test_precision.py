@@ -65,29 +65,29 @@ def test_recipes_of_ours_leave_it_to_the_device_and_the_tutorials_do_not() -> No
         assert not recipe_config(model, "tutorial").is_open
 
 
-def test_the_fastest_form_that_is_left_open_is_chosen() -> None:
-    assert choose(FAST, SECONDS) == Choice(Form("bfloat16", False), "faster", 2.0)
-    assert choose(replace(FAST, channels_last=True), SECONDS) == Choice(Form("bfloat16", True), "faster", 4 / 3)
-    forced = choose(replace(FAST, precision="float32"), SECONDS)
-    assert forced.form == Form("float32", True), "the layout is still left open"
+EVEN = {Form("float32", True): 1.0, Form("bfloat16", True): 0.99}
+WORSE = {Form("float32", True): 1.0, Form("bfloat16", True): 10.0}
+WITHOUT = {form: value for form, value in SECONDS.items() if form.precision == "float32"}
 
 
-def test_bfloat16_has_to_gain_something() -> None:
-    even = {Form("float32", True): 1.0, Form("bfloat16", True): 0.99}
-    assert choose(FAST, even) == Choice(Form("float32", True), "slower", 1 / 0.99)
-    worse = {Form("float32", True): 1.0, Form("bfloat16", True): 10.0}
-    assert choose(FAST, worse) == Choice(Form("float32", True), "slower", 0.1)
-
-
-@pytest.mark.parametrize("why", ["no_instructions", "emulated"])
-def test_a_device_without_bfloat16_computes_in_float32(why: precision.Why) -> None:
-    known = {form: value for form, value in SECONDS.items() if form.precision == "float32"}
-    assert choose(FAST, known, why) == Choice(Form("float32", True), why)
-
-
-def test_without_a_trial_it_is_float32_in_the_usual_layout() -> None:
-    assert choose(FAST, {}) == Choice(Form("float32", False), "not_tried")
-    assert choose(replace(FAST, channels_last=True), {}).form == Form("float32", True)
+@pytest.mark.parametrize(
+    ("changes", "seconds", "why_not", "choice"),
+    [
+        ({}, SECONDS, None, Choice(Form("bfloat16", False), "faster", 2.0)),
+        ({"channels_last": True}, SECONDS, None, Choice(Form("bfloat16", True), "faster", 4 / 3)),
+        ({"precision": "float32"}, SECONDS, None, Choice(Form("float32", True), "not_tried")),
+        ({}, EVEN, None, Choice(Form("float32", True), "slower", 1 / 0.99)),  # it has to gain something
+        ({}, WORSE, None, Choice(Form("float32", True), "slower", 0.1)),
+        ({}, WITHOUT, "no_instructions", Choice(Form("float32", True), "no_instructions")),
+        ({}, WITHOUT, "emulated", Choice(Form("float32", True), "emulated")),
+        ({}, {}, None, Choice(Form("float32", False), "not_tried")),
+        ({"channels_last": True}, {}, None, Choice(Form("float32", True), "not_tried")),
+    ],
+)
+def test_the_fastest_form_that_is_left_open_is_chosen(
+    changes: dict[str, Any], seconds: dict[Form, float], why_not: precision.Why | None, choice: Choice
+) -> None:
+    assert choose(replace(FAST, **changes), seconds, why_not) == choice
 
 
 def test_features_are_chosen_as_they_are_computed() -> None:
@@ -155,31 +155,30 @@ def test_the_trial_is_over_in_time_even_if_a_form_takes_seconds(steps: dict[Form
     assert precision.time.perf_counter() < 3.0, "a step of two tiles of each hopeless form, and nothing else of these"
 
 
-def test_forms_are_compared_in_batches_of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """bfloat16 is ahead in the small batch; time runs out when only float32 had its turn in the large one."""
-    small = {
-        Form("float32", True): 2.0,
-        Form("bfloat16", True): 1.8,
-        Form("float32", False): 9.0,
-        Form("bfloat16", False): 9.0,
-    }
-    answers = [small, {}, {Form("float32", True): 1.0}]
+SMALL = {**dict.fromkeys(SECONDS, 9.0), Form("float32", True): 2.0, Form("bfloat16", True): 1.8}
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([SMALL, {}, {Form("float32", True): 1.0}], id="one size"),
+        pytest.param([{Form("float32", True): 2.0, Form("bfloat16", True): 1.0}], id="cut short"),
+    ],
+)
+def test_forms_are_compared_in_batches_of_one_size(
+    answers: list[dict[Form, float]], monkeypatch: pytest.MonkeyPatch, notes: MachineNotes
+) -> None:
+    """bfloat16 is ahead in the small batch; when time runs out only float32 had its turn in the large one, or nobody.
+
+    What was cut short in the first batches is not noted.
+    """
+    is_noted = len(answers) > 1
     monkeypatch.setattr(precision, "_no_bfloat16", lambda _device: None)
     monkeypatch.setattr(precision._Trial, "__init__", lambda *_: None)
     monkeypatch.setattr(precision._Trial, "seconds", lambda *_: answers.pop(0))
-    assert resolved(FAST)[0].precision == "bfloat16"
-
-
-def test_a_trial_that_was_cut_short_tells_what_it_saw_and_is_not_noted(
-    monkeypatch: pytest.MonkeyPatch, notes: MachineNotes
-) -> None:
-    seen = {Form("float32", True): 2.0, Form("bfloat16", True): 1.0}
-    monkeypatch.setattr(precision, "_no_bfloat16", lambda _device: None)
-    monkeypatch.setattr(precision._Trial, "__init__", lambda *_: None)
-    monkeypatch.setattr(precision._Trial, "seconds", lambda *_: seen)
     config, choice = resolved(FAST, notes)
-    assert (config.precision, config.channels_last) == ("bfloat16", True) and choice is not None
-    assert choice.why == "faster" and known_choice(FAST, notes) is None
+    assert (config.precision, config.channels_last) == ("bfloat16", True)
+    assert choice is not None and choice.why == "faster" and (known_choice(FAST, notes) is not None) == is_noted
 
 
 def test_a_trial_that_is_given_up_is_not_noted(notes: MachineNotes, steps: dict[Form, float]) -> None:

@@ -1,6 +1,9 @@
-"""How many CPU threads a training takes beside other work, and that it says so."""
+"""How many CPU threads a training takes beside other work, and the memory that its process keeps."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +14,7 @@ from eurosat_core.training import threads
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import Finished, Started, StepDone, ThreadsChanged, event_from_dict, event_to_dict
 from eurosat_core.training.loop import train
-from eurosat_core.training.threads import ThreadGovernor
+from eurosat_core.training.threads import ThreadGovernor, give_back_memory, keep_freed_memory
 
 
 class Machine:
@@ -36,8 +39,20 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def counts(most: int, *busy: float | None) -> list[int]:
-    """Threads after each look at a machine of so many cores as `most`, or two."""
+@pytest.mark.parametrize(
+    ("most", "busy", "threads"),
+    [
+        pytest.param(2, (0.0, 0.05, 0.3), [2, 2, 2], id="an idle machine"),
+        # Beside two threads a process that wants a whole core gets two thirds of one; beside one thread all of it.
+        pytest.param(2, (0.67, 1.0, 1.0, 0.1, 0.05), [1, 1, 1, 2, 2], id="a busy process until it is gone"),
+        pytest.param(2, (1.3, 1.33, 2.0), [1, 1, 1], id="one is the least"),
+        pytest.param(1, (0.9, 0.0), [1, 1], id="one is all there is"),
+        pytest.param(2, (0.4, 0.4), [2, 2], id="half a core changes nothing"),
+        pytest.param(2, (1.0, 0.4, 0.4), [1, 1, 1], id="nor does it the other way"),
+        pytest.param(2, (None, 0.9), [2, 1], id="a moment tells nothing"),
+    ],
+)
+def test_threads_beside_other_work(most: int, busy: tuple[float | None, ...], threads: list[int]) -> None:
     machine = Machine(*busy)
     governor = ThreadGovernor(most, machine.look, lambda: machine.now)
     found = []
@@ -45,30 +60,7 @@ def counts(most: int, *busy: float | None) -> list[int]:
         governor.look()
         assert torch.get_num_threads() == governor.threads
         found.append(governor.threads)
-    return found
-
-
-def test_an_idle_machine_gives_all() -> None:
-    assert counts(2, 0.0, 0.05, 0.3) == [2, 2, 2]
-
-
-def test_a_busy_process_costs_a_thread_until_it_is_gone() -> None:
-    # Beside two threads a process that wants a whole core gets two thirds of one; beside one thread all of it.
-    assert counts(2, 0.67, 1.0, 1.0, 0.1, 0.05) == [1, 1, 1, 2, 2]
-
-
-def test_one_is_the_least() -> None:
-    assert counts(2, 1.3, 1.33, 2.0) == [1, 1, 1]
-    assert counts(1, 0.9, 0.0) == [1, 1]
-
-
-def test_half_a_busy_core_changes_nothing_either_way() -> None:
-    assert counts(2, 0.4, 0.4) == [2, 2]
-    assert counts(2, 1.0, 0.4, 0.4) == [1, 1, 1]
-
-
-def test_a_moment_tells_nothing() -> None:
-    assert counts(2, None, 0.9) == [2, 1]
+    assert found == threads
 
 
 def test_on_many_cores_each_busy_one_costs_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,3 +133,37 @@ def test_fewer_threads_do_the_same_training(small_tiles: TileSet) -> None:
     last = [next(e for e in events if isinstance(e, Finished)) for events in (governed, plain)]
     assert last[0].val_loss == pytest.approx(last[1].val_loss, rel=1e-3)
     assert sum(isinstance(each, StepDone) for each in governed) == sum(isinstance(each, StepDone) for each in plain)
+
+
+# In a process of its own, for what it sets holds until a process ends.
+CODE = """
+import resource
+import torch
+from eurosat_core.training.threads import give_back_memory, keep_freed_memory
+
+keep_freed_memory()
+for _ in range(4):  # until the heap has found its shape: an aligned block does not fit into its like at first
+    torch.ones(100 * 2**20, dtype=torch.uint8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(80 * 2**20, dtype=torch.uint8)
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+import psutil
+kept = psutil.Process().memory_info().rss
+give_back_memory()
+print(faults, kept - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(threads._glibc() is None, reason="the C library is not glibc")
+def test_a_further_block_costs_no_pages_until_they_are_given_back() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", CODE], cwd=root, capture_output=True, text=True, check=True)
+    faults, returned = map(int, done.stdout.split())
+    assert faults < 5000, "80 MB are 20,480 pages"
+    assert returned > 80 * 2**20
+
+
+def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_glibc", lambda: None)
+    keep_freed_memory()
+    give_back_memory()
