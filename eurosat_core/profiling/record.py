@@ -71,8 +71,14 @@ def record(
 ) -> Pull:
     """Carry out `plan` on training steps as `config` says; it goes round the tiles for as many steps as it takes.
 
-    keep: called with what each cycle leaves, before the cycle's event. Closing the generator ends the profile; cycles
-    that were complete are kept. Raises `ConfigError`, `DataError` before the first step, `TrainingError` in between.
+    Closing the generator ends the profile; cycles that were complete are kept.
+
+    Args:
+        keep: called with what each cycle leaves, before the cycle's event.
+
+    Raises:
+        ConfigError, DataError: before the first step.
+        TrainingError: in between.
     """
     config.checked()
     plan.checked()

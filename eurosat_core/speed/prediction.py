@@ -38,7 +38,7 @@ class Operation:
 
 
 class _Recorder(TorchDispatchMode):
-    """Notes every operation while it is open. part: of the step, set by whoever goes through it."""
+    """Notes every operation while it is open, each for the `part` of the step that is set at that moment."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -138,7 +138,7 @@ def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
 FRESH_FROM = 32 * 2**20
 """Bytes from which on a CPU's allocator takes memory from the system anew, and gives it back, each time.
 
-glibc is told not to (`training.allocator`); the measured `Limits.fresh_seconds` are next to nothing then.
+glibc is told not to (`training.threads`); the measured `Limits.fresh_seconds` are next to nothing then.
 """
 KEPT = 2 * FRESH_FROM
 """Bytes of smaller pieces that it keeps when they are free; what a step needs beyond is taken anew in every step."""

@@ -201,7 +201,7 @@ class CellResult:
 
     @property
     def parts(self) -> dict[str, float] | None:
-        """Seconds of a training step by part (`turns.PARTS`), adding up to it; None where they are not known."""
+        """Seconds of a training step by part (`verdict.PARTS`), adding up to it; None where they are not known."""
         return breakdown(self.turns)
 
     def to_dict(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from eurosat_core.training.sources import split_for, tile_source
 from eurosat_core.training.step import Trainer, drop_singleton_batch
 
 VALIDATION_TILES = 1000
-_EVERY_TILES = 1000  # trained on between two looks
+_EVERY_TILES = 1000  # trained on between two validations
 
 
 def learn(
@@ -55,8 +55,13 @@ def learn(
 ) -> Generator[Learned, None, None]:
     """Train until `target` of some validation tiles are named correctly, for at most `seconds`, validation included.
 
-    keep: called with how far it is after every look. since: seconds since the measurement began, for the events.
-    Raises `TrainingError` and `DataError` with a sentence.
+    Args:
+        cell: its number, for the events.
+        keep: called with how far it is after every validation.
+        since: seconds since the measurement began, for the events.
+
+    Raises:
+        TrainingError, DataError: with a sentence.
     """
     began = time.perf_counter()
     with explained(config):
@@ -136,8 +141,10 @@ _FEW_ROUNDS = 2  # even if a machine is so slow that the seconds are long over
 class Sweep:
     """One measurement: `events` carries it out, `result` is what was measured up to now.
 
-    make: makes the steps of a setting; limits: measures those of a device; clock: seconds, for what bounds the
-    measurement (steps have clocks of their own).
+    Args:
+        make: makes the steps of a setting.
+        limits: measures those of a device.
+        clock: seconds, for what bounds the measurement (steps have clocks of their own).
     """
 
     def __init__(
@@ -277,10 +284,10 @@ class Sweep:
         self._note(at, turns=(*cell.turns, turn))
         yield TurnDone("train", at, number, self._seconds(), turn.tiles_per_second)
         if self._plan.validation:
-            judged = self._tried(at, stepper.validation_turn)
-            if judged is not None:
-                self._note(at, validation=(*cell.validation, judged))
-                yield TurnDone("validation", at, number, self._seconds(), judged.tiles_per_second)
+            validation = self._tried(at, stepper.validation_turn)
+            if validation is not None:
+                self._note(at, validation=(*cell.validation, validation))
+                yield TurnDone("validation", at, number, self._seconds(), validation.tiles_per_second)
 
     def _learning(self, target: float) -> Pull:
         for at, cell in enumerate(self._plan.cells):
@@ -307,8 +314,11 @@ def steps_per_turn(
 ) -> dict[int, int]:
     """How many timed steps each cell's turn has, so that a round takes `round_seconds`, or the least that is possible.
 
-    paces: seconds of a step by cell; untimed: how many each turn makes besides. All cells get the same time, except
-    those whose `least` steps take longer, at the cost of the others.
+    All cells get the same time, except those whose `least` steps take longer, at the cost of the others.
+
+    Args:
+        paces: seconds of a step, by cell.
+        untimed: how many steps each turn makes besides.
     """
     left, steps = round_seconds, {}
     slowest_first = sorted(paces, key=lambda at: -paces[at] * (least + untimed[at]))

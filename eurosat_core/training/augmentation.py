@@ -26,8 +26,11 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
     """Tiles [B, C, S, S], each turned or mirrored, and shifted by up to `shift` pixels, the border reflected.
 
     Every eighth of the batch is seen in one of the eight symmetries of the square and with one shift: batches are
-    shuffled, so a tile's view still changes from epoch to epoch, and a whole eighth is copied at once.
-    generator: on the CPU, whatever the tiles' device. The result keeps the tiles' memory order.
+    shuffled, so a tile's view still changes from epoch to epoch, and a whole eighth is copied at once. The result keeps
+    the tiles' memory order.
+
+    Args:
+        generator: on the CPU, whatever the tiles' device.
     """
     side = tiles.shape[-1]
     offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
@@ -56,8 +59,10 @@ def in_other_colours(tiles: Tensor, jitter: float, deviation: Tensor, generator:
 
     Drawn evenly: the contrast about a channel's mean from 1 - jitter to 1 + jitter, the brightness by up to 1.5 jitter
     up or down, that of a channel by half as much besides, in standard deviations of all tiles (`deviation` [C, 1, 1]).
-    The proportions: `bench/tilenet.md`. deviation, generator: on the CPU, whatever the tiles' device. The result keeps
-    the tiles' memory order.
+    The proportions: `bench/tilenet.md`. The result keeps the tiles' memory order.
+
+    Args:
+        deviation: of all tiles' channels; like the generator on the CPU, whatever the tiles' device.
     """
     count, channels = tiles.shape[:2]
     drawn = jitter * (2 * torch.rand(count, 2 + channels, 1, 1, generator=generator) - 1)

@@ -1,7 +1,4 @@
-"""Judging a network on tiles: predictions, accuracy, precision and recall, and what is mistaken for what.
-
-What a training counts as it goes: loss and accuracy of a phase, and the memory it holds; waiting for a device.
-"""
+"""Figures of a network on tiles: predictions, accuracy, precision, recall and confusion; and sums of a phase."""
 
 import io
 from collections.abc import Sequence

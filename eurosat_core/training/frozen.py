@@ -88,8 +88,14 @@ class _Files:
 class FeatureCache:
     """What the frozen part of `network` makes of the tiles with numbers `numbers`: fill it, then read `values`.
 
-    network: in evaluation mode, on `device`. Networks with random weights are of one run only: theirs stay in memory.
-    Raises `DataError` when the disk is full.
+    Networks with random weights are of one run only: their values stay in memory.
+
+    Args:
+        network: in evaluation mode, on `device`.
+        numbers: of the tiles that are asked for.
+
+    Raises:
+        DataError: when the disk is full.
     """
 
     def __init__(
@@ -219,9 +225,10 @@ def _bytes_in(folder: Path) -> int:
 class FeatureSource:
     """Batches of features in place of tiles, in the order in which `MemorySource` would give the tiles.
 
-    fixed_head: layers between the features and what learns, which change nothing but by dropout. What they make of the
-    validation part is then the same in every epoch, so it is computed once, and validation batches hold that (VGG11-BN:
-    a fifth of each epoch's time).
+    Args:
+        fixed_head: layers between the features and what learns, which change nothing but by dropout. What they make of
+            the validation part is then the same in every epoch, so it is computed once, and validation batches hold
+            that (VGG11-BN: a fifth of each epoch's time).
     """
 
     def __init__(
@@ -244,26 +251,26 @@ class FeatureSource:
         self._all = values
         self._on_device: dict[str, Tensor] = {}
         self._fixed_head = fixed_head
-        self._judged: list[Batch] = []
+        self._validation: list[Batch] = []
 
     def train(self, epoch: int) -> Iterator[Batch]:
         return self._batches("train", epoch_order(len(self._parts["train"]), self._seed, epoch), self._batch_size)
 
     def validation(self) -> Iterator[Batch]:
         batches = self._batches("validation", torch.arange(len(self._parts["validation"])), self._validation_batch)
-        return batches if self._fixed_head is None else self._judge(batches, self._fixed_head)
+        return batches if self._fixed_head is None else self._with_fixed_head(batches, self._fixed_head)
 
-    def _judge(self, batches: Iterator[Batch], fixed_head: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
+    def _with_fixed_head(self, batches: Iterator[Batch], fixed_head: Callable[[Tensor], Tensor]) -> Iterator[Batch]:
         """What `fixed_head` makes of the validation batches: computed on the first way through."""
-        if self._judged:
-            yield from self._judged
+        if self._validation:
+            yield from self._validation
             return
         done = []
         for batch in batches:
             with torch.no_grad():
                 done.append(Batch(fixed_head(batch.tiles), batch.labels))
             yield done[-1]
-        self._judged = done
+        self._validation = done
 
     def test(self) -> Iterator[Batch]:
         return self._batches("test", torch.arange(len(self._parts["test"])), self._validation_batch)
@@ -283,4 +290,4 @@ class FeatureSource:
 
     def close(self) -> None:
         self._on_device.clear()
-        self._judged.clear()
+        self._validation.clear()

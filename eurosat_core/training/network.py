@@ -25,8 +25,14 @@ def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
 def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -> nn.Module:
     """A freshly initialised network on the CPU, the same for the same seed; of a pretrained one, its last layer.
 
-    cache: the folder that holds downloaded weights. The global generator is left as it was. Raises `DataError` when
-    pretrained weights are asked for that are not on this machine.
+    The global generator is left as it was.
+
+    Args:
+        classes: how many it tells apart.
+        cache: the folder that holds downloaded weights.
+
+    Raises:
+        DataError: when pretrained weights are asked for that are not on this machine.
     """
     entry = model_entry(config.model)
     with torch.random.fork_rng(devices=[]):
@@ -112,7 +118,8 @@ def predict(
 ) -> tuple[Tensor, Tensor]:
     """Predicted labels and their softmax probability [n] for all batches; no gradient is kept.
 
-    symmetries: ask about every tile eight times, turned and mirrored, and take the mean of the probabilities.
+    Args:
+        symmetries: ask about every tile eight times, turned and mirrored, and take the mean of the probabilities.
     """
     network.eval()
     found = []

@@ -1,4 +1,4 @@
-"""Which tiles a training learns from and is judged on, and how they come to it."""
+"""Which tiles a training learns from and is validated on, and how they come to it."""
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
