@@ -1,6 +1,8 @@
 """TIFFs of many bands and of 16 bits, in every way that programs lay them out, against the array they were made of."""
 
 import io
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,7 @@ def values(bands: int, height: int = 40, width: int = 50, dtype: type = np.uint1
 def three(content: bytes, order: str = FIRST_THREE) -> np.ndarray:
     layout = tiff_layout(content)
     assert layout is not None
-    return read_bands(content, layout, BAND_ORDERS[order])[0]
+    return read_bands(layout, BAND_ORDERS[order])[0]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -123,9 +125,9 @@ def test_what_has_no_data_is_known(dtype: type, mark: float, text: str) -> None:
     made[:10, :20] = mark
     made[30, 30, 1] = mark  # one band of three: dark, not without data
     kind = {"u": 1, "i": 2, "f": 3}[made.dtype.kind]
-    layout = tiff_layout(content := make_tiff(made, sample_format=kind, tag_42113=text.encode() + b"\0"))
+    layout = tiff_layout(make_tiff(made, sample_format=kind, tag_42113=text.encode() + b"\0"))
     assert layout is not None and layout.needs_bands
-    valid = read_bands(content, layout, (0, 1, 2))[1]
+    valid = read_bands(layout, (0, 1, 2))[1]
     assert valid is not None
     expected = np.ones((40, 50), dtype=bool)
     expected[:10, :20] = False
@@ -135,9 +137,9 @@ def test_what_has_no_data_is_known(dtype: type, mark: float, text: str) -> None:
 def test_what_is_no_number_has_no_data() -> None:
     made = np.full((16, 16, 3), 0.2, dtype=np.float32)
     made[0, 0, 0], made[1, 1, 2] = np.nan, np.inf
-    layout = tiff_layout(content := make_tiff(made, sample_format=3, tag_42113=b"nan\0"))
+    layout = tiff_layout(make_tiff(made, sample_format=3, tag_42113=b"nan\0"))
     assert layout is not None
-    valid = read_bands(content, layout, (0, 1, 2))[1]
+    valid = read_bands(layout, (0, 1, 2))[1]
     assert valid is not None and (~valid).sum() == 2 and not valid[0, 0] and not valid[1, 1]
 
 
@@ -202,3 +204,13 @@ def test_damage_anywhere_never_gives_anything_but_a_sentence(noise: bytes, at: i
         assert read_picture(damaged).values.shape[2] == 3
     except DataError as error:
         assert str(error).endswith(".")
+
+
+def test_what_swells_is_refused() -> None:
+    packer = zlib.compressobj(9)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(100)) + packer.flush()
+    tracemalloc.start()
+    with pytest.raises(DataError, match="damaged or cut short"):
+        read_picture(make_tiff(values(13), rows=40, compression=8, pack=lambda data: bomb))
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
