@@ -112,7 +112,7 @@ def test_it_holds_everything() -> None:
 
 def test_the_matrix_is_a_table_of_counts() -> None:
     text = full()
-    (first, *_) = re.findall(r'<table class="matrix">(.*?)</table>', text)
+    (first, *_) = re.findall(r'<table class="matrix">(.*?)</table>', text, re.DOTALL)
     rows = re.findall(r"<tr>(.*?)</tr>", first)
     assert len(rows) == 11
     assert re.findall(r"<td>(\d+)</td>", rows[1]) == ["2", *["0"] * 9]
