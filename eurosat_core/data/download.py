@@ -1,6 +1,5 @@
 """Downloads that go on where they stopped, and are checked: what is fetched from where, and how."""
 
-import ast
 import hashlib
 import re
 import shutil
@@ -8,9 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
@@ -56,46 +53,18 @@ PLACE_LISTS = {
 }
 
 
+# What `torchvision.datasets.EuroSAT` downloads; tests compare. Asking torchvision would take a second and 100 MB.
+EUROSAT_ARCHIVE = Remote(
+    "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+    "c8fa014336c82ac7804f0398fcb19387",
+    "EuroSAT.zip",
+)
+
+
 def eurosat_archive(settings: Settings) -> Remote:
-    """The archive of all RGB tiles: torchvision's, or the mirror that the settings name.
-
-    Raises `DataError` when the installed torchvision does not say where it lies.
-    """
-    if settings.archive_url and settings.archive_md5:
-        return Remote(settings.archive_url, settings.archive_md5, "EuroSAT.zip")
-    published = _torchvisions_archive()
-    return Remote(settings.archive_url or published.url, settings.archive_md5 or published.md5, "EuroSAT.zip")
-
-
-def _torchvisions_archive() -> Remote:
-    """Address and MD5 as they stand in the source of `torchvision.datasets.EuroSAT.download`.
-
-    Read from the source, for importing torchvision takes a second and 100 MB that the server does not otherwise need.
-    """
-    try:
-        spec = find_spec("torchvision")
-    except ValueError:  # a torchvision that somebody put in by hand
-        spec = None
-    folders = [Path(each) for each in (spec.submodule_search_locations or ())] if spec else []
-    for folder in folders:
-        try:
-            tree = ast.parse((folder / "datasets" / "eurosat.py").read_text(encoding="utf-8"))
-        except (OSError, SyntaxError, ValueError):
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("download_and_extract_archive"):
-                texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
-                urls = [each for each in texts if isinstance(each, str) and each.startswith("https://")]
-                sums = [each for each in texts if isinstance(each, str) and re.fullmatch("[0-9a-f]{32}", each)]
-                if urls and sums:
-                    return Remote(urls[0], sums[0], "EuroSAT.zip")
-    try:
-        why = f"torchvision {version('torchvision')} does not say where it downloads EuroSAT from"
-    except PackageNotFoundError:
-        why = "torchvision, which says where EuroSAT lies, is not installed"
-    raise DataError(
-        f"{why}. Download EuroSAT.zip by hand and import it: python -m eurosat_core prepare --from EuroSAT.zip"
-    )
+    """The archive of all RGB tiles: torchvision's, or the mirror that the settings name."""
+    url, md5 = settings.archive_url or EUROSAT_ARCHIVE.url, settings.archive_md5 or EUROSAT_ARCHIVE.md5
+    return replace(EUROSAT_ARCHIVE, url=url, md5=md5)
 
 
 Transferred = Callable[[int, int | None], None]

@@ -3,7 +3,6 @@
 Files are recognised by their published SHA-256 and opened with `weights_only=True`: nothing in them can be run.
 """
 
-import ast
 import hashlib
 import os
 import pickle
@@ -28,8 +27,8 @@ _FOLDER = "weights"
 class Weights:
     """One set of weights. megabytes: the size of its file (1024²).
 
-    package: the Python package that carries the file, `inside` it; then nothing has to be downloaded. enum: where
-    torchvision publishes it: its source file below `torchvision/` and the class in it.
+    package: the Python package that carries the file, `inside` it; then nothing has to be downloaded. url: else where
+    torchvision downloads it from.
     """
 
     name: str
@@ -38,13 +37,18 @@ class Weights:
     package: str = ""
     inside: str = ""
     sha256: str = ""
-    enum: tuple[str, str] = ("", "")
+    url: str = ""
 
 
 WEIGHTS = {
     each.name: each
     for each in (
-        Weights("vgg11_bn", "VGG11-BN, ImageNet", 507, enum=("models/vgg.py", "VGG11_BN_Weights")),
+        Weights(
+            "vgg11_bn",
+            "VGG11-BN, ImageNet",
+            507,
+            url="https://download.pytorch.org/models/vgg11_bn-6002323d.pth",
+        ),
         Weights(
             "efficientnet_lite0",
             "EfficientNet-Lite0, ImageNet",
@@ -65,25 +69,10 @@ def _entry(name: str) -> Weights:
 
 
 def published(name: str) -> Remote:
-    """Address and checksum of weights that torchvision publishes; the checksum's first digits stand in the file's name.
-
-    Read from its source, for importing torchvision takes a second. Raises `DataError` when it does not say.
-    """
-    source, class_name = _entry(name).enum
-    spec = find_spec("torchvision")
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        tree = ast.parse((Path(folder) / source).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef) and node.name == class_name:
-                for each in ast.walk(node):
-                    if isinstance(each, ast.keyword) and each.arg == "url" and isinstance(each.value, ast.Constant):
-                        url = str(each.value.value)
-                        file = url.rpartition("/")[2]
-                        return Remote(url, "", file, sha256=file.rpartition("-")[2].partition(".")[0])
-    raise DataError(
-        f"Where the weights {name} lie is not written down in the installed torchvision. Get the file elsewhere and "
-        f"import it: python -m eurosat_core prepare --weights {name} --from FILE"
-    )
+    """Address and checksum of weights that are downloaded; the checksum's first digits stand in the file's name."""
+    url = _entry(name).url
+    file = url.rpartition("/")[2]
+    return Remote(url, "", file, sha256=file.rpartition("-")[2].partition(".")[0])
 
 
 def find_weights(name: str, cache: Path) -> Path | None:

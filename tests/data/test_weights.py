@@ -28,12 +28,6 @@ def test_the_address_is_torchvisions() -> None:
     assert remote.sha256 == "6002323d"  # as torch.hub reads it from the file's name
 
 
-def test_a_torchvision_that_does_not_say_gets_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "find_spec", lambda _name: None)
-    with pytest.raises(DataError, match=r"not written down.*--weights vgg11_bn --from FILE"):
-        published("vgg11_bn")
-
-
 @pytest.mark.parametrize("ask", [find_weights, weights_problem, load_weights, download_weights])
 def test_unknown_weights_are_told_what_there_is(ask: object, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no weights 'resnet'.*vgg11_bn"):
@@ -130,5 +124,5 @@ def test_a_disk_that_is_full_is_said(brought: Path, tmp_path: Path) -> None:
 
 def test_every_entry_has_one_place_to_come_from() -> None:
     for each in WEIGHTS.values():
-        assert bool(each.package) != bool(each.enum[0])
+        assert bool(each.package) != bool(each.url)
         assert each.megabytes > 0
