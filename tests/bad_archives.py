@@ -4,6 +4,7 @@ import errno
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,7 +153,7 @@ def _swells_beside_the_pictures(path: Path, patch: Patch) -> None:
 
 
 def _too_many_entries(path: Path, patch: Patch) -> None:
-    patch.setattr(archive, "_MAX_ENTRIES", 5)
+    patch.setattr(archive, "_LIMITS", replace(archive._LIMITS, entries=5))
     write_zip(path, GOOD)
 
 
@@ -279,7 +280,7 @@ BAD: list[tuple[Callable[[Path, Patch], None], list[str]]] = [
     (_named("Forest/a\nb.jpg", "_line_break_in_a_name"), ["a name with control characters ('Forest/a?b.jpg')"]),
     (_named("Forest/a.jpg\0.txt", "_nul_in_a_name"), ["a name with control characters"]),
     (_named("\0", "_nul_alone"), ["a name with control characters"]),
-    (_swells, ["would swell from 0.1 MB to 51 MB", "no archive of pictures"]),
+    (_swells, ["would swell from 0.1 MB to 51 MB"]),
     (_claims_to_swell, ["would swell from 0.0 MB to 3.0 GB"]),
     (_swells_beside_the_pictures, ["would swell"]),
     (_too_many_entries, ["holds 6 files; at most 5 are unpacked"]),

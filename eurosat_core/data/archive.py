@@ -11,7 +11,6 @@ import stat
 import threading
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,18 +28,14 @@ from eurosat_core.data.listing import (
     outside,
     skipped_kind,
 )
+from eurosat_core.data.safe_zip import DAMAGE, METHODS, ZipLimits, check_contents
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text, printable
 
-_MAX_ENTRIES = 600_000
-_MAX_RATIO = 200  # unpacked to packed; pictures are packed already, so theirs is about 1 (a flat TIFF's up to 100)
-_SMALL_BYTES = 50 * 1024**2  # archives that unpack to less are harmless, whatever their ratio
+_LIMITS = ZipLimits(entries=600_000, harmless_bytes=50 * 1024**2)
 _MAX_PICTURE_BYTES = 100 * 1024**2
 _NAME_BYTES = 255  # what file systems take
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others can swell without bounds while they are read
 _REPORT_EVERY = 256
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
-"""What `zipfile` raises for a damaged or an unknown kind of entry."""
 _NOT_HERE = frozenset({errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG})
 """What a file system answers to a name that it cannot take, and to a place in the archive that cannot be."""
 
@@ -121,7 +116,7 @@ def _opened(archive: Path) -> zipfile.ZipFile:
         raise DataError(f"{archive} may not be read. Give yourself read permission.") from error
     except OSError as error:
         raise DataError(f"{archive} cannot be read: {error.strerror or error}. Copy it to a local disk.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         if start.startswith(b"PK"):
             problem = "is cut short or damaged: its table of contents cannot be read. Download or copy it again."
         else:
@@ -132,7 +127,7 @@ def _opened(archive: Path) -> zipfile.ZipFile:
 def _chosen(opened: zipfile.ZipFile, archive: Path) -> tuple[list[_Picture], Tally]:
     """The pictures to unpack and what was left out. Raises `DataError` for an archive that cannot be trusted."""
     infos = opened.infolist()
-    _check_whole(infos, archive)
+    check_contents(infos, archive.stat().st_size, str(archive), _LIMITS, DataError)
     found: ClassFolders = {}
     pictures: list[tuple[zipfile.ZipInfo, tuple[str, ...]]] = []
     others: list[tuple[str, ...]] = []
@@ -178,23 +173,6 @@ def _instead(others: list[tuple[str, ...]]) -> str:
     return f" Other files were left out: {left_out_text(seen, ', ')}." if seen.count else ""
 
 
-def _check_whole(infos: list[zipfile.ZipInfo], archive: Path) -> None:
-    """Raises `DataError` for bombs: too many entries, entries that share their bytes, or that swell without measure."""
-    if len(infos) > _MAX_ENTRIES:
-        raise DataError(
-            f"{archive} holds {len(infos):,} files; at most {_MAX_ENTRIES:,} are unpacked. It was left alone."
-        )
-    packed = sum(each.compress_size for each in infos)
-    if packed > archive.stat().st_size:
-        raise DataError(f"{archive} is no honest archive: its entries overlap. It was left alone.")
-    unpacked = sum(each.file_size for each in infos)
-    if unpacked > _SMALL_BYTES and unpacked > _MAX_RATIO * max(packed, 1):
-        raise DataError(
-            f"{archive} would swell from {bytes_text(packed)} to {bytes_text(unpacked)}: that is no archive of "
-            "pictures. It was left alone."
-        )
-
-
 def _is_folder(info: zipfile.ZipInfo) -> bool:
     return info.orig_filename.endswith(("/", "\\"))
 
@@ -235,7 +213,7 @@ def _usable(pictures: list[_Picture], left_out: Tally) -> list[_Picture]:
             left_out.add(LeftOut("its name is too long", 1, f"{shown}…", unreadable=False))
         elif each.info.file_size > _MAX_PICTURE_BYTES:
             left_out.add(LeftOut("too large to be a tile", 1, shown, f" ({bytes_text(each.info.file_size)})"))
-        elif each.info.compress_type not in _METHODS:
+        elif each.info.compress_type not in METHODS:
             method = f" (number {each.info.compress_type})"
             left_out.add(LeftOut("packed by another method than zip's usual one", 1, shown, method))
         else:
@@ -269,7 +247,7 @@ def _write(
             with opened.open(each.info) as source, path.open("xb") as file:
                 shutil.copyfileobj(source, file)
             written += 1
-        except _DAMAGE as error:
+        except DAMAGE as error:
             with suppress(OSError, ValueError):
                 path.unlink(missing_ok=True)
             left_out.add(LeftOut("damaged in the archive", 1, _shown(each.path), f" ({_shown(str(error))})"))

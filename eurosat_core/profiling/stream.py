@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from eurosat_core.data.safe_zip import DAMAGE, METHODS
 from eurosat_core.errors import TraceError
 from eurosat_core.wording import count, listed, printable
 
@@ -19,19 +20,7 @@ _TRACE = re.compile(r"\.trace\.json(?:\.gz)?$", re.IGNORECASE)  # what PyTorch's
 _MAX_ENTRIES = 10_000
 # A zip's table of contents, and what a tar's header says of a file, are read in one: real ones are smaller than this.
 _MAX_READ = 4 * 1024**2
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others can swell without bounds while they are read
-_DAMAGE = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    OverflowError,
-    IndexError,
-    OSError,  # a place in the file that cannot be
-)
+_DAMAGE = (*DAMAGE, tarfile.TarError, IndexError, OSError)  # OSError: a place in the file that cannot be
 """What `zipfile` and `tarfile` raise for archives that are cut short, damaged or hostile."""
 _DAMAGED = "The archive is cut short or damaged. Download or copy it again, or choose the trace itself."
 
@@ -55,7 +44,7 @@ def trace_in_zip(file: BinaryIO, piece: int) -> Iterator[bytes]:
             info = infos[_only_trace([each.filename for each in infos])]
             if info.flag_bits & 0x1:
                 raise TraceError("The archive is encrypted. Unpack it with its password, and choose the trace itself.")
-            if info.compress_type not in _METHODS:
+            if info.compress_type not in METHODS:
                 raise TraceError(
                     "The archive is packed by another method than zip's usual one. Unpack it, and choose the trace "
                     "itself."

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 import torch
 
 from eurosat_core import __version__, wording
+from eurosat_core.data.safe_zip import DAMAGE, METHODS, ZipLimits, check_contents
 from eurosat_core.errors import RunError
 from eurosat_core.runs.history import event_from_dict
 from eurosat_core.runs.record import RunRecord
@@ -220,14 +221,9 @@ _KINDS = (
 
 
 MANIFEST = "bundle.json"
-_MOST_BYTES = 2048 * _MB  # unpacked, all together
 _MOST_RUNS = 100
-_MOST_ENTRIES = 4000
-_MOST_RATIO = 200  # unpacked to packed: events are text that packs to a tenth
-_SMALL_BYTES = 20 * _MB  # bundles that unpack to less are harmless, whatever their ratio
+_LIMITS = ZipLimits(entries=4000, harmless_bytes=20 * _MB, most_bytes=2048 * _MB)
 _MANIFEST_BYTES = 2 * _MB
-_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})  # others can swell without bounds while they are read
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -269,7 +265,7 @@ def open_bundle(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Mani
         raise RunError(f"{source} cannot be read. Name a file that you may read.") from error
     except zipfile.BadZipFile as error:
         raise RunError("This is no bundle of runs, or it is cut short or damaged. Export or copy it again.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise RunError("The bundle is damaged: it cannot be unpacked. Export or copy it again.") from error
 
 
@@ -284,10 +280,9 @@ def _size(source: Path | BinaryIO) -> int:
 
 def _trusted(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipInfo]:
     """The entries by name. Raises `RunError` for links, odd names, bombs and what else a bundle does not have."""
-    if len(infos) > _MOST_ENTRIES:
-        raise RunError(f"The bundle holds {len(infos):,} files, more than any bundle of runs. It was left alone.")
     if infos and min(each.header_offset for each in infos) != 0:
         raise zipfile.BadZipFile("cut short after one of the zips that lie inside it")
+    check_contents(infos, size, "The bundle", _LIMITS, RunError)
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = info.orig_filename
@@ -300,17 +295,9 @@ def _trusted(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipIn
             raise RunError(f"The bundle holds '{shown}' twice. It was left alone.")
         if info.flag_bits & 0x1:
             raise RunError("The bundle is encrypted. Bundles of runs are not: export it again.")
-        if info.compress_type not in _METHODS:
+        if info.compress_type not in METHODS:
             raise RunError(f"The bundle packs '{shown}' in another way than bundles do. Export it again.")
         entries[name] = info
-    packed, unpacked = sum(each.compress_size for each in infos), sum(each.file_size for each in infos)
-    if packed > size:
-        raise RunError("The bundle is no honest archive: its entries overlap. It was left alone.")
-    if unpacked > _MOST_BYTES or (unpacked > _SMALL_BYTES and unpacked > _MOST_RATIO * max(packed, 1)):
-        raise RunError(
-            f"The bundle would swell from {bytes_text(packed)} to {bytes_text(unpacked)}. At most "
-            f"{bytes_text(_MOST_BYTES)} are unpacked; it was left alone."
-        )
     return entries
 
 

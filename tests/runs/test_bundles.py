@@ -18,8 +18,6 @@ from hypothesis import strategies as st
 from eurosat_core.analysis.contenders import run_figures, stored_contenders
 from eurosat_core.errors import RunError
 from eurosat_core.runs import bundles
-from eurosat_core.runs import bundles as bundle_archive
-from eurosat_core.runs import bundles as bundle_files
 from eurosat_core.runs.bundles import export_bundle, import_bundle, recorded_mark
 from eurosat_core.runs.store import RunStore
 
@@ -267,15 +265,16 @@ def test_too_little_room_is_seen_beforehand(store: RunStore, elsewhere: RunStore
 
 def test_bounds_hold_for_honest_archives_too(store: RunStore, elsewhere: RunStore, monkeypatch: Any) -> None:
     good = bundle_of(store, stored_run(store).id, stored_run(store).id)
-    for name, words in (
-        ("_MOST_BYTES", "would swell"),
-        ("_MOST_ENTRIES", "more than any"),
-        ("_MOST_RUNS", "Export fewer"),
+    limits = bundles._LIMITS
+    for name, value, words in (
+        ("_LIMITS", replace(limits, most_bytes=1), "would swell"),
+        ("_LIMITS", replace(limits, entries=1), "at most 1 are unpacked"),
+        ("_MOST_RUNS", 1, "Export fewer"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(bundle_archive, name, 1)
+            patch.setattr(bundles, name, value)
             assert words in refused(lambda: taken(elsewhere, good))
-    monkeypatch.setattr(bundle_files, "_LARGEST_TRACE", 3)
+    monkeypatch.setattr(bundles, "_LARGEST_TRACE", 3)
     assert "would swell" in refused(lambda: taken(elsewhere, good))
 
 
