@@ -31,7 +31,7 @@ SECONDS = 4.0
 # The same arithmetic on every processor, and whole tiles throughout, so that the rate stays what it is.
 NETWORKS: dict[str, TrainConfig] = {
     "baseline": recipe_config("baseline", "tutorial", source="memory"),
-    "tilenet": recipe_config("tilenet", "fast", precision="float32", channels_last=True, growing_sizes=False),
+    "tilenet": recipe_config("tilenet", "fast", precision="float32", channels_last=True, progressive_resizing=False),
 }
 WAYS = {"fixed": "fixed threads", "lab": "as the lab trains"}
 PROMISES = {0: "≥ 0.97", 1: "≥ 0.45", 2: "≥ 0.3"}

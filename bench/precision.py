@@ -34,7 +34,7 @@ _WARM_SECONDS = 0.3
 # Random weights do the same work, and their features are not kept, so that every turn computes them.
 NETWORKS: dict[str, TrainConfig] = {
     "baseline": recipe_config("baseline", "fast"),
-    "tilenet": recipe_config("tilenet", "fast", growing_sizes=False),
+    "tilenet": recipe_config("tilenet", "fast", progressive_resizing=False),
     "efficientnet_lite0": recipe_config("efficientnet_lite0", "fast", pretrained=False),
 }
 FORCED = ("float32", "bfloat16")

@@ -11,7 +11,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training.choices import SETTING_NAMES, in_words, matters
+from eurosat_core.training.config import SETTINGS, Setting, TrainConfig, settings_of
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 
 YOU = "You"
@@ -125,7 +125,7 @@ _SHORT = {
 
 def _told_apart(start: str, group: Sequence[RunRecord]) -> Mapping[str, str]:
     names = {each.id: start for each in group}
-    telling = sorted(set(SETTING_NAMES) - set(_NO_NAME), key=lambda name: (*_rank(name), name))
+    telling = sorted(set(SETTINGS) - set(_NO_NAME), key=lambda name: (*_rank(name), name))
     used = 0
     for setting in telling:
         longer = {each.id: _longer(names[each.id], setting, each) for each in group}
@@ -139,18 +139,19 @@ def _told_apart(start: str, group: Sequence[RunRecord]) -> Mapping[str, str]:
 
 
 def _rank(name: str) -> tuple[int, int]:
-    return (0, _TELLING.index(name)) if name in _TELLING else (1, list(SETTING_NAMES).index(name))
+    return (0, _TELLING.index(name)) if name in _TELLING else (1, list(SETTINGS).index(name))
 
 
 def _longer(name: str, setting: str, record: RunRecord) -> str:
     """The name with one setting more, if that has any effect in this run."""
-    if not matters(setting, record.config):
+    about = SETTINGS[setting]
+    if not about.applies(record.config):
         return name
     value = getattr(record.config, setting)
-    words = in_words(setting, value)
+    words = about.in_words(value)
     if setting in ("optimizer", "precision"):
         return f"{name}, {words}"
-    return f"{name}, {_SHORT.get(setting, {}).get(value) or f'{SETTING_NAMES[setting].lower()} {words}'}"
+    return f"{name}, {_SHORT.get(setting, {}).get(value) or f'{about.title.lower()} {words}'}"
 
 
 _Judged = Literal["same", "other_part", "other_set", "other_classes", "synthetic", "unknown"]
@@ -229,16 +230,19 @@ class RunFigures:
 def differences(runs: Sequence[Contender]) -> tuple[Difference, ...]:
     """Settings, tiles and machines in which the runs differ; what is the same for all or has no effect is left out."""
     found = []
-    for name, title in SETTING_NAMES.items():
-        configs = [each.record.config for each in runs]
-        if len({getattr(each, name) for each in configs}) > 1 and any(matters(name, each) for each in configs):
-            words = (in_words(name, getattr(each, name)) if matters(name, each) else "no effect" for each in configs)
-            found.append(Difference(name, title, tuple(words)))
+    configs = [each.record.config for each in runs]
+    for name, setting in SETTINGS.items():
+        if len({getattr(each, name) for each in configs}) > 1 and any(setting.applies(each) for each in configs):
+            found.append(Difference(name, setting.title, tuple(_words(setting, each) for each in configs)))
     for name, (title, value) in _BESIDE_SETTINGS.items():
         values = tuple(value(each.record) for each in runs)
         if len(set(values)) > 1:
             found.append(Difference(name, title, values))
     return tuple(found)
+
+
+def _words(setting: Setting, config: TrainConfig) -> str:
+    return setting.in_words(getattr(config, setting.name)) if setting.applies(config) else "no effect"
 
 
 def _tile_set(record: RunRecord) -> str:
@@ -365,10 +369,6 @@ def _ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above and below else None
 
 
-# Settings that make another network, or let another part of it learn.
-_NETWORK = ("model", "network", "stem_pool", "pretrained", "frozen_norms")
-
-
 def _other_work(one: Contender, first: Contender) -> str:
     """Why a run's seconds cannot be put beside the first run's, as a sentence; empty when both did the same work."""
     config, base = one.record.config, first.record.config
@@ -390,7 +390,10 @@ def _other_work(one: Contender, first: Contender) -> str:
                 "training on tiles, so no speed-up is given."
             )
     other = []
-    if any(getattr(config, name) != getattr(base, name) and matters(name, config) for name in _NETWORK):
+    if any(
+        getattr(config, name) != getattr(base, name) and SETTINGS[name].applies(config)
+        for name in settings_of("network")
+    ):
         other.append("another model")
     if one.record.tiles.fingerprint != first.record.tiles.fingerprint:
         other.append("another tile set")
@@ -398,7 +401,7 @@ def _other_work(one: Contender, first: Contender) -> str:
         other.append("another number of tiles")
     if config.batch_size != base.batch_size:
         other.append("another batch size")
-    if config.growing_sizes != base.growing_sizes:
+    if config.progressive_resizing != base.progressive_resizing:
         other.append("other sizes of pictures (smaller ones first)")
     if config.source != base.source:
         other.append("another way to the tiles (files or memory)")

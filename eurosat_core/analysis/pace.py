@@ -10,8 +10,8 @@ from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.verdict import compare_runs
-from eurosat_core.training.choices import SETTING_NAMES, changed
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.choices import changed_speed
+from eurosat_core.training.config import DEVICE_SETTINGS, SETTINGS
 
 # What can be guessed: how many times as fast a GPU is as the CPU, and the ratios that this covers (from, below).
 SPEEDUP_GUESSES = {
@@ -58,15 +58,6 @@ def pace(history: History) -> Pace | None:
     return Pace(rates) if rates else None
 
 
-# Settings that do not change how fast tiles go through.
-_NOT_SPEED = {"model", "recipe", "epochs", "tiles", "learning_rate", "momentum", "weight_decay", "seed", "split"}
-_NOT_SPEED |= {"stratified", "train_fraction"}
-
-
-def _speed_settings(one: TrainConfig, other: TrainConfig) -> dict[str, tuple[str, str]]:
-    return changed(one, other, leave_out=_NOT_SPEED)
-
-
 def _same_work(one: RunRecord, other: RunRecord) -> bool:
     return one.config.architecture == other.config.architecture and one.tiles.fingerprint == other.tiles.fingerprint
 
@@ -107,9 +98,9 @@ def comparable_run(record: RunRecord, runs: Iterable[RunRecord]) -> RunRecord | 
         and each.kind == record.kind
         and not each.recorded_on
     ]
-    same = [each for each in earlier if _same_work(record, each) and _speed_settings(record.config, each.config)]
+    same = [each for each in earlier if _same_work(record, each) and changed_speed(record.config, each.config)]
     if same:
-        settings = {each.id: len(_speed_settings(record.config, each.config)) for each in same}
+        settings = {each.id: len(changed_speed(record.config, each.config)) for each in same}
         return min(same, key=lambda each: (_last_layer_only(each), settings[each.id], -each.created))
     others = [each for each in earlier if not _same_work(record, each)]
     return max(others, key=lambda each: each.created, default=None)
@@ -152,10 +143,10 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
             f"So your earlier run’s speed ({wording.rate(before.median)}) and this one’s ({wording.rate(now.median)}) "
             "are not compared.",
         )
-    differs = _speed_settings(record.config, other.config)
+    differs = changed_speed(record.config, other.config)
     figures = f"{wording.rate(now.median)} against {wording.rate(before.median)} ({_measured(now, before)})"
     how = "; ".join(
-        f"{SETTING_NAMES[name].lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
+        f"{SETTINGS[name].title.lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
     )
     threads_now, threads_then = _threads(record, history), _threads(other, other_history)
     if threads_now and threads_then and threads_now != threads_then:
@@ -191,7 +182,7 @@ def speedup_against(
     if record.config.device == "cpu":
         gpu, cpu = cpu, gpu
     # Pinned memory has no meaning on a CPU, so it belongs to the device.
-    devices_only = set(_speed_settings(record.config, other.config)) <= {"device", "pin_memory"}
+    devices_only = set(changed_speed(record.config, other.config)) <= DEVICE_SETTINGS
     asked = guess in SPEEDUP_GUESSES and record.config.model == "baseline" and _same_work(record, other)
     if not (asked and devices_only and cpu[0].config.device == "cpu" != gpu[0].config.device):
         return None

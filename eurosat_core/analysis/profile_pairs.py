@@ -12,9 +12,9 @@ from eurosat_core.analysis.finding import Told as Finding
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.speed.verdict import compare_runs
-from eurosat_core.training.choices import SETTING_NAMES, changed
+from eurosat_core.training.choices import changed_speed
+from eurosat_core.training.config import SETTINGS
 
-_NOT_SPEED = ("epochs", "seed", "keep_epochs", "sealed_test", "schedule", "learning_rate", "recipe", "split")
 MARKED = 0.2
 """An operator's time must have changed by this share to be marked."""
 
@@ -74,10 +74,7 @@ def differences(one: Side, other: Side) -> dict[str, tuple[str, str]]:
     first, second = one.profile, other.profile
     found: dict[str, tuple[str, str]] = {}
     if first.config is not None and second.config is not None:
-        found = {
-            SETTING_NAMES[name]: values
-            for name, values in changed(first.config, second.config, leave_out=_NOT_SPEED).items()
-        }
+        found = {SETTINGS[name].title: values for name, values in changed_speed(first.config, second.config).items()}
     if first.tiles and second.tiles and first.tiles != second.tiles:
         found["Set of tiles"] = (first.tiles, second.tiles)
     if first.plan is not None and second.plan is not None:

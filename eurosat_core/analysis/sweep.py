@@ -3,7 +3,6 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, Literal
 
 import pandas as pd
@@ -17,8 +16,7 @@ from eurosat_core.speed.plan import SweepPlan, free_sweep
 from eurosat_core.speed.prediction import Overtaking, overtaking_measured, overtaking_predicted
 from eurosat_core.speed.result import CellResult, SweepResult
 from eurosat_core.speed.verdict import SMALLEST, Spread, Verdict
-from eurosat_core.training.choices import SETTING_NAMES, in_words
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
 from eurosat_core.wording import count, device_name, listed, rounded, times
 
 
@@ -330,50 +328,29 @@ def _size(found: Overtaking, size: float) -> str:
 SECONDS = (5, 10, 20, 40)
 """Seconds per value that can be chosen."""
 
-OFFERED: dict[str, tuple[Any, ...]] = {
-    "batch_size": (1, 8, 16, 40, 64, 128, 256, 512, 1024),
-    "workers": (0, 1, 2, 3, 4),
-    "prefetch": (1, 2, 4, 8),
-    "source": ("loader", "memory"),
-    "optimizer": ("sgd", "adam", "adamw", "adagrad"),
-    "learning_rate": (0.001, 0.003, 0.01, 0.03, 0.1),
-    "model": ("baseline", "tilenet", "efficientnet_lite0"),
-    "precision": ("float32", "bfloat16"),
-    "channels_last": (False, True),
-    "symmetries": (False, True),
-    "pin_memory": (False, True),
-}
-"""Settings that can be varied freely, with values to start from."""
+OFFERED = tuple(sorted((name for name, each in SETTINGS.items() if each.offered), key=lambda name: name == "model"))
+"""Settings that can be varied freely; what takes long comes last."""
 
-_OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
 _LABEL = 60
-
-
-def _kind(setting: str) -> str:
-    declared = next(each.type for each in fields(TrainConfig) if each.name == setting)
-    return str(getattr(declared, "__name__", declared))
 
 
 def is_number(setting: str) -> bool:
     """Whether values of one's own can be typed for this setting."""
-    return _kind(setting) in ("int", "float")
+    return SETTINGS[setting].kind in (int, float)
 
 
 def offered(setting: str) -> dict[str, Any]:
     """Values to choose from: in words → value."""
-    return {in_words(setting, value): value for value in OFFERED[setting]}
+    return {SETTINGS[setting].in_words(value): value for value in SETTINGS[setting].offered}
 
 
 def value_of(setting: str, word: str) -> Any:
     """A chosen or typed word as the setting's value. Raises `ConfigError` for one that is none."""
     known = offered(setting)
-    if word in known:
-        return known[word]
-    try:
-        return int(word.replace(",", "")) if _kind(setting) == "int" else float(word)
-    except ValueError:
-        title = SETTING_NAMES[setting].lower()
-        raise ConfigError(f"“{word[:30]}” cannot be used as {title}. Type a number.") from None
+    value = known[word] if word in known else SETTINGS[setting].parsed(word)
+    if value == word and word not in known:
+        raise ConfigError(f"“{word[:30]}” cannot be used as {SETTINGS[setting].title.lower()}. Type a number.")
+    return value
 
 
 def plan_free(
@@ -400,9 +377,9 @@ def plan_free(
     if not used:
         what = "Pinned memory is for copies to a CUDA GPU" if devices else "Choose at least one device"
         raise ConfigError(f"{what}{', and none is chosen' if devices else ' to measure on'}.")
-    source = {} if setting in _OF_THE_LOADER else {"source": "memory"}
+    source = {} if SETTINGS[setting].part == "feed" else {"source": "memory"}
     config = recipe_config(model, "tutorial", **{**source, "device": home_device(used), **base})
-    labels = [in_words(setting, each)[:_LABEL] for each in values]
+    labels = [SETTINGS[setting].in_words(each)[:_LABEL] for each in values]
     plan = free_sweep(
         setting, values, labels, used, seconds=seconds * len(values) * len(used), target_accuracy=target_accuracy
     )

@@ -22,12 +22,14 @@ from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.config import DEVICE_SETTINGS, SETTINGS, settings_of
 from eurosat_core.training.evaluation import Evaluation
 
 PART_NAMES = ("Training", "Validation", "Sealed test")
 _RECORDED = Path(__file__).parents[2] / "assets" / "recorded" / "splits.json"
-# Settings that do not make two recipes different ones: where it ran, which tiles it drew, and the split in question.
-_APART = frozenset({"split", "seed", "device", "stratified", "train_fraction", "workers", "prefetch", "pin_memory"})
+_NO_RESULT = frozenset(name for name, each in SETTINGS.items() if not each.result)
+# What may differ between two runs of one recipe: how the tiles were divided, and what makes no difference.
+_APART = _NO_RESULT | set(settings_of("tiles")) - {"tiles"}
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,8 @@ def parts_frame(tiles: TileSet, place_parts: npt.NDArray[np.int8] | None, seed: 
     return pd.DataFrame(rows, columns=["class", "part", "tiles"])
 
 
-# Settings that only say where a run was computed: pinned memory has no meaning on a CPU.
-_DEVICE = frozenset({"device", "pin_memory"})
-# Chance and the recipe's name: runs that differ in nothing else are repetitions.
-_REPEATED = _DEVICE | {"seed", "recipe", "keep_epochs"}
+# Runs that differ in nothing else are repetitions.
+_REPEATED = _NO_RESULT | {"seed"}
 
 
 # -- accuracy
@@ -261,7 +261,7 @@ def device_pairs(runs: Sequence[Contender]) -> list[tuple[Contender, Contender]]
         if cpu.record.config.device == "cpu" != other.record.config.device
         and cpu.record.kind == other.record.kind == "train"
         and cpu.record.tiles.fingerprint == other.record.tiles.fingerprint
-        and _settings(cpu.record, _DEVICE) == _settings(other.record, _DEVICE)
+        and _settings(cpu.record, DEVICE_SETTINGS) == _settings(other.record, DEVICE_SETTINGS)
     ]
 
 

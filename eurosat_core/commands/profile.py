@@ -10,7 +10,7 @@ from eurosat_core.profiling.advice import report_of
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.settings import Settings
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import TrainConfig, settings_of
 from eurosat_core.wording import bytes_text, percent
 
 # Lines of each table in the text; --json has all of them.
@@ -95,15 +95,11 @@ def _milliseconds(microseconds: float) -> str:
     return f"{microseconds / 1000:,.3f} ms"
 
 
-# Settings that change nothing in a few steps.
-_WITHOUT_EFFECT = ("epochs", "keep_epochs", "sealed_test", "schedule")
-
-
 def register_profile(add: Callable[..., argparse.ArgumentParser]) -> None:
     """Add the command. add: makes a parser of (name, about, command, show)."""
     about = "Record some training steps with PyTorch's profiler, and read them."
     profile = add("profile", about, _profile, _show)
-    add_settings(profile, leave_out=_WITHOUT_EFFECT, recipe="tutorial")
+    add_settings(profile, leave_out=settings_of("course"), recipe="tutorial")
     for each in fields(ProfilePlan):
         default = "" if each.default is None else f"the tutorial's: {each.default}"
         if each.name == "memory":

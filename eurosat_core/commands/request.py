@@ -3,14 +3,16 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.settings import Settings
-from eurosat_core.training.config import RECIPE_NAMES, TrainConfig
+from eurosat_core.training.config import SETTINGS, TrainConfig
+from eurosat_core.training.recipes import RECIPE_NAMES
+from eurosat_core.wording import listed
 
 
 def add_settings(
@@ -22,16 +24,18 @@ def add_settings(
     """
     parser.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
     parser.add_argument("--recipe", help=f"{', '.join(RECIPE_NAMES)}; {recipe} by default")
-    for each in fields(TrainConfig):
+    for each in SETTINGS.values():
         if each.name == "recipe" or each.name in leave_out:
             continue
-        option = f"--{each.name.replace('_', '-')}"
-        default = "" if each.default is MISSING else f"the tutorial's: {each.default}"
-        if each.type in (bool, "bool"):
-            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=default)
+        options = [f"--{name.replace('_', '-')}" for name in (each.name, each.formerly) if name]
+        default = each.in_words(each.default) if each.default is None else each.default
+        choices = f" ({listed(list(each.choices), 'or')})" if each.choices else ""
+        about = f"{each.title}{choices}; the tutorial’s: {default}"
+        common: dict[str, Any] = {"dest": each.name, "default": None, "help": about}
+        if each.kind is bool:
+            parser.add_argument(*options, action=argparse.BooleanOptionalAction, **common)
         else:
-            kind = {"int": int, "float": float, "int | None": int}.get(_type_name(each.type), str)
-            parser.add_argument(option, type=kind, default=None, help=default, required=each.name == "model")
+            parser.add_argument(*options, type=each.kind, required=each.name == "model", **common)
 
 
 def given(options: argparse.Namespace, request: type[TrainConfig] | type[ProfilePlan]) -> dict[str, Any]:
@@ -39,10 +43,6 @@ def given(options: argparse.Namespace, request: type[TrainConfig] | type[Profile
     values = {each.name: getattr(options, each.name, None) for each in fields(request)}
     given = {name: value for name, value in values.items() if value is not None and name not in ("model", "recipe")}
     return {name: "cuda:0" if (name, value) == ("device", "cuda") else value for name, value in given.items()}
-
-
-def _type_name(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
 
 
 def say(text: str) -> None:

@@ -2,23 +2,18 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
-from eurosat_core.speed.plan import SWEPT, SweepPlan, free_sweep, plan_limits
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.speed.plan import SweepPlan, free_sweep, plan_limits
+from eurosat_core.training.config import SETTINGS, SWEPT, TrainConfig, recipe_config, settings_of
 
 if TYPE_CHECKING:
     from eurosat_core.data.tile_cache import TileSet
     from eurosat_core.speed.result import CellResult, SweepResult
-
-_WITHOUT_EFFECT = ("epochs", "keep_epochs", "sealed_test", "schedule", "growing_sizes", "model", "device")
-_OF_THE_LOADER = ("workers", "prefetch", "pin_memory", "source")
-_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -39,7 +34,7 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="also train each to this accuracy, such as 0.5, at a constant learning rate",
     )
     sweep.add_argument("--model", help="baseline by default")
-    add_settings(sweep, leave_out=_WITHOUT_EFFECT, recipe="tutorial")
+    add_settings(sweep, leave_out=(*settings_of("course"), "model", "device"), recipe="tutorial")
 
 
 def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
@@ -84,20 +79,19 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
 
 
 def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig, SweepPlan]:
-    from eurosat_core.training.choices import in_words
-
     if options.setting not in SWEPT:
         raise ConfigError(f"'{options.setting}' cannot be varied here. Choose one of: {', '.join(SWEPT)}.")
     if options.values is None:
         raise ConfigError("Name the values to compare, such as --values 8,40,256.")
-    values = [_value(options.setting, each) for each in _listed(options.values, options.setting)]
+    setting = SETTINGS[options.setting]
+    values = [setting.parsed(each) for each in _listed(options.values, options.setting)]
     own = given(options, TrainConfig)
-    source = {} if options.setting in _OF_THE_LOADER or "workers" in own or "source" in own else {"source": "memory"}
+    source = {} if setting.part == "feed" or "workers" in own or "source" in own else {"source": "memory"}
     model = {"network": "custom"}.get(options.setting, options.model or "baseline")
     # Steps are timed on whole tiles and have no end that a schedule could lead to, whatever the recipe says.
-    as_timed = {"growing_sizes": False, "schedule": "constant", "device": home_device(devices)}
+    as_timed = {"progressive_resizing": False, "schedule": "constant", "device": home_device(devices)}
     config = recipe_config(model, options.recipe or "tutorial", **{**source, **own, **as_timed})
-    labels = [in_words(options.setting, each)[:60] for each in values]
+    labels = [setting.in_words(each)[:60] for each in values]
     seconds = options.seconds if options.seconds is not None else 8.0 * len(values) * len(devices)
     plan = free_sweep(options.setting, values, labels, devices, seconds=seconds, target_accuracy=options.accuracy)
     return config, plan
@@ -106,17 +100,6 @@ def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig,
 def _listed(text: str, setting: str = "") -> list[str]:
     found = [each.strip() for each in text.split(";" if setting == "network" else ",")]
     return [each for each in found if each]
-
-
-def _value(setting: str, word: str) -> Any:
-    """A word as the value of a setting; one that is none is refused where the config is checked."""
-    kind = str(next(each.type for each in fields(TrainConfig) if each.name == setting))
-    if "bool" in kind:
-        return _WORDS.get(word.lower(), word)
-    try:
-        return int(word) if "int" in kind else float(word) if "float" in kind else word
-    except ValueError:
-        return word
 
 
 def sweep_here(

@@ -125,7 +125,7 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
     settled, _ = resolved(config, notes, wanted)
     if settled.device == "cpu":
         governor.settle()
-    plain = replace(settled, source="memory", pretrained=False, growing_sizes=False)
+    plain = replace(settled, source="memory", pretrained=False, progressive_resizing=False)
     if settled.source == "features":  # as these are computed
         plain = replace(plain, channels_last=True, batch_size=BATCH)
     taken = _undisturbed(plain, governor.threads, wanted)
@@ -412,7 +412,7 @@ def measured_rate(
         rate = run.summary.get("tiles_per_second")
         alone = run.state == "finished" and run.kind == "train" and not run.company and not run.recorded_on
         here = all(run.machine.get(name) == value for name, value in machine.items()) and run.config.device == device
-        if not (alone and here and rate and run.config.source == "memory") or run.config.growing_sizes:
+        if not (alone and here and rate and run.config.source == "memory") or run.config.progressive_resizing:
             continue
         costs = summary(run.config.architecture)
         if costs.trainable_params == costs.total_params:

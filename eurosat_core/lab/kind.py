@@ -13,7 +13,7 @@ from eurosat_core.lab.calibration import Speed
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.config import SPEED_SETTINGS, Architecture, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,9 @@ class Pace:
     run_id: str
 
 
-SAME_KIND = (
-    "model",
-    "network",
-    "stem_pool",
-    "device",
-    "source",
-    "workers",
-    "prefetch",
-    "pin_memory",
-    "batch_size",
-    "precision",
-    "channels_last",
-    "symmetries",
-)
-"""Settings on which the speed of a step depends."""
-
-
 def same_speed(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether a step takes as long with the settings of one as with the other's."""
-    return all(getattr(one, name) == getattr(other, name) for name in SAME_KIND)
+    return all(getattr(one, name) == getattr(other, name) for name in SPEED_SETTINGS)
 
 
 @dataclass(frozen=True)

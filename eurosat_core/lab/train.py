@@ -198,7 +198,7 @@ def _trained_parameters(model: str, network: str) -> int:
 _HEAD_SHARE = 0.01
 # An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 11.7 to 19.1 s and 10.7 to 18.7 s
 # on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.95 s (H200).
-_GROWING_SHARE, _GROWING_SHARE_ON_GPU = 0.6, 0.95
+_RESIZING_SHARE, _RESIZING_SHARE_ON_GPU = 0.6, 0.95
 # What a tile takes in a training beside its steps: it comes from all over memory, and is counted (37 to 39 µs
 # for the baseline in either precision, batch 40 to 256, two cores). On a GPU the steps hide it.
 _BESIDE_STEPS = 35e-6
@@ -232,10 +232,10 @@ def _tiles_in(config: TrainConfig, available: int) -> tuple[int, int]:
     return train, used - train
 
 
-def _growing_share(config: TrainConfig) -> float:
-    if not config.growing_sizes:
+def _resizing_share(config: TrainConfig) -> float:
+    if not config.progressive_resizing:
         return 1.0
-    return _GROWING_SHARE if config.device == "cpu" else _GROWING_SHARE_ON_GPU
+    return _RESIZING_SHARE if config.device == "cpu" else _RESIZING_SHARE_ON_GPU
 
 
 def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float:
@@ -244,7 +244,7 @@ def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float
     A pretrained network goes forward only, for nothing but its last layer learns. With its frozen part computed once,
     an epoch is next to nothing.
     """
-    whole = train_tiles * _growing_share(config) + FORWARD_SHARE * validation_tiles
+    whole = train_tiles * _resizing_share(config) + FORWARD_SHARE * validation_tiles
     entry = CATALOG.get(config.model)
     if entry is None or not entry.is_pretrained:
         return config.epochs * whole
@@ -335,7 +335,7 @@ def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, sp
     """
     entry = CATALOG.get(config.model)
     judging = FORWARD_SHARE * speed.tile_seconds
-    training = judging if entry is not None and entry.is_pretrained else _growing_share(config) * speed.tile_seconds
+    training = judging if entry is not None and entry.is_pretrained else _resizing_share(config) * speed.tile_seconds
 
     def tile(compute: float) -> float:
         """Seconds per tile: what takes longest of computing, of opening, and of all that the cores have to do."""
@@ -360,7 +360,7 @@ def _at_pace(config: TrainConfig, train_tiles: int, validation_tiles: int, paces
         if validation is None and config.source == "memory":  # else opening the pictures counts, which both parts share
             validation = pace.tile_seconds * (1 if model_entry(config.model).is_pretrained else FORWARD_SHARE)
         if validation is not None and same_speed(pace.config, config):
-            epoch = _growing_share(config) * train_tiles * pace.tile_seconds + validation_tiles * validation
+            epoch = _resizing_share(config) * train_tiles * pace.tile_seconds + validation_tiles * validation
             basis = f"Projected from steps that were timed here with the same settings (run {pace.run_id})."
             return Estimate(config.epochs * epoch, basis)
     return None

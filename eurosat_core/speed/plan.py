@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import SWEPT, TrainConfig
 from eurosat_core.wording import count, device_name
 
 LEAST_ROUNDS = 6
@@ -18,31 +18,6 @@ LIMITS_MODELS = ("baseline", "tilenet", "vgg11_bn")
 
 _MOST_CELLS = 24
 _LONGEST_NAME = 60
-# Settings that change what happens in a step. A device is chosen beside them; what a setting does to learning shows
-# only in the time to an accuracy.
-SWEPT = (
-    "batch_size",
-    "model",
-    "network",
-    "source",
-    "workers",
-    "prefetch",
-    "pin_memory",
-    "optimizer",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "nesterov",
-    "label_smoothing",
-    "channels_last",
-    "precision",
-    "symmetries",
-    "shift",
-    "colour_jitter",
-    "pretrained",
-    "frozen_norms",
-)
-"""Settings that can be varied."""
 _CHANGED = frozenset((*SWEPT, "device", "recipe"))
 
 _BOUNDS = {
@@ -199,7 +174,7 @@ def sweep_problem(config: TrainConfig) -> str:
             "Steps are measured with the whole network at work, never with its frozen part computed once. Let the "
             "tiles come from memory or from picture files."
         )
-    if config.growing_sizes:
+    if config.progressive_resizing:
         return "Steps are measured on whole tiles. Switch smaller pictures first off."
     return ""
 

@@ -93,7 +93,7 @@ class Augmentation:
     def __init__(self, config: TrainConfig, steps: int | None) -> None:
         """steps: of the whole training, over which sizes grow; None where no end is known, so that they are whole."""
         self._config = config
-        self._steps = steps if config.growing_sizes else None
+        self._steps = steps if config.progressive_resizing else None
         # Of all tiles' channels, in the units that this model's tiles come in.
         self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from eurosat_core import wording
-from eurosat_core.models.catalog import BASELINE, CATALOG
-from eurosat_core.training.config import AUTO, TrainConfig
+from eurosat_core.training.config import AUTO, SETTINGS, Setting, TrainConfig
 from eurosat_core.training.precision import Choice, Form, Why
 
 LONG_SECONDS = 120.0
@@ -16,116 +15,34 @@ LONG_SECONDS = 120.0
 _SHORTEST, _LONGEST = 10.0, 40.0
 _AIM, _MOST_EPOCHS = 15.0, 20
 _SHORTEST_ON_GPU, _FEWEST_ON_GPU, _MOST_ON_GPU = 3.0, 10, 100
-RECIPE_NAMES = {"tutorial": "Tutorial’s way", "sprint": "Sprint", "fast": "Fast", "record": "Record"}
-OPTIMIZER_NAMES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"}
-SETTING_NAMES = {
-    "model": "Model",
-    "recipe": "Recipe",
-    "device": "Device",
-    "epochs": "Epochs",
-    "tiles": "Tiles",
-    "batch_size": "Batch size",
-    "optimizer": "Optimizer",
-    "learning_rate": "Learning rate",
-    "schedule": "Learning rate over time",
-    "nesterov": "Nesterov’s look ahead",
-    "label_smoothing": "Label smoothing",
-    "symmetries": "Tiles turned and mirrored",
-    "shift": "Tiles shifted by up to (pixels)",
-    "colour_jitter": "Colour jitter",
-    "growing_sizes": "Smaller pictures first",
-    "stem_pool": "Pooling after the stem",
-    "momentum": "Momentum",
-    "weight_decay": "Weight decay",
-    "source": "Tiles come from",
-    "workers": "Loader workers",
-    "prefetch": "Prefetched batches per worker",
-    "pin_memory": "Pinned memory",
-    "channels_last": "Channels-last layout",
-    "precision": "Precision",
-    "stratified": "Same share of each class",
-    "seed": "Seed",
-    "split": "Split",
-    "train_fraction": "Share for training",
-    "sealed_test": "Sealed test part",
-    "network": "Layers",
-    "pretrained": "Starts from ImageNet weights",
-    "frozen_norms": "BatchNorm statistics kept",
-    "keep_epochs": "Weights of every epoch kept",
-}
-_SOURCES = {
-    "loader": "picture files (DataLoader)",
-    "memory": "memory, already decoded",
-    "features": "the frozen part, computed once",
-}
-SCHEDULE_NAMES = {"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"}
-SPLIT_NAMES = {"random": "Random", "place": "By place"}
-_LEFT_OPEN = (("precision", AUTO), ("channels_last", None), ("channels_last", AUTO))  # None is no value of a widget
-_LOADER_ONLY = ("workers", "prefetch", "pin_memory")
-_PRETRAINED_ONLY = ("pretrained", "frozen_norms")
-_RANDOM_ONLY = ("stratified", "train_fraction")
-
-
-def in_words(name: str, value: Any) -> str:
-    """The value of a setting as it is shown: `batch_size` 40 → `40`, `source` loader → `picture files (DataLoader)`."""
-    if (name, value) in _LEFT_OPEN:
-        return "automatic"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if name == "tiles":
-        return "all" if value is None else f"{value:,}"
-    if name == "train_fraction":
-        return f"{100 * value:.0f} %"
-    if name == "network":
-        return value or BASELINE
-    if name == "device":
-        return wording.device_name(value)
-    words = {
-        "model": {entry.name: entry.title for entry in CATALOG.values()},
-        "recipe": RECIPE_NAMES,
-        "optimizer": OPTIMIZER_NAMES,
-        "source": _SOURCES,
-        "split": SPLIT_NAMES,
-        "schedule": SCHEDULE_NAMES,
-    }.get(name, {})
-    if value in words:
-        return words[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def matters(name: str, config: TrainConfig) -> bool:
-    """Whether a setting has any effect in this config: loader workers have none on tiles that lie in memory."""
-    if name in _LOADER_ONLY:
-        return config.source == "loader"
-    if name == "network":
-        return config.model == "custom"
-    if name == "stem_pool":
-        return config.model == "tilenet"
-    if name in _PRETRAINED_ONLY:
-        return CATALOG[config.model].is_pretrained
-    if name in _RANDOM_ONLY:
-        return config.split == "random"
-    if name == "shift":
-        return config.symmetries
-    return name not in ("momentum", "nesterov") or config.optimizer == "sgd"
 
 
 def changed(config: TrainConfig, base: TrainConfig, leave_out: Collection[str] = ()) -> dict[str, tuple[str, str]]:
     """Settings in which two configs differ, in words: name → (value in `config`, value in `base`)."""
     return {
-        name: (in_words(name, getattr(config, name)), in_words(name, getattr(base, name)))
-        for name in SETTING_NAMES
+        name: (each.in_words(getattr(config, name)), each.in_words(getattr(base, name)))
+        for name, each in SETTINGS.items()
         if name not in leave_out
         and getattr(config, name) != getattr(base, name)
-        and (matters(name, config) or matters(name, base))
+        and (each.applies(config) or each.applies(base))
     }
+
+
+def changed_speed(config: TrainConfig, base: TrainConfig) -> dict[str, tuple[str, str]]:
+    """The same for the settings that let tiles go through faster or slower."""
+
+    def is_felt(each: Setting) -> bool:
+        one, other = getattr(config, each.name), getattr(base, each.name)
+        if each.speed == "little" and each.kind in (int, float):
+            return bool(one) != bool(other)  # a momentum of 0.9 takes the same work as one of 0.5
+        return each.speed != "none"
+
+    return changed(config, base, leave_out=[name for name, each in SETTINGS.items() if not is_felt(each)])
 
 
 def settings_table(config: TrainConfig) -> dict[str, str]:
     """All settings that have an effect, in words, for showing what a run was made with."""
-    return {
-        title: in_words(name, getattr(config, name)) for name, title in SETTING_NAMES.items() if matters(name, config)
-    }
+    return {each.title: each.in_words(getattr(config, name)) for name, each in SETTINGS.items() if each.applies(config)}
 
 
 def smaller_version(

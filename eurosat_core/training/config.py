@@ -1,17 +1,23 @@
-"""All settings of a training, checked in one place, and the recipes that set them."""
+"""The one table of settings: what a training can be told, and everything that is known of each setting.
+
+Forms, checks, tables of differences, sweeps and options of the command line are loops over it. To add a setting, add a
+field to `TrainConfig` and use its value where it takes effect.
+"""
 
 import math
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args
 
+from eurosat_core import wording
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.catalog import CATALOG, default_settings, model_entry
+from eurosat_core.models.catalog import BASELINE, CATALOG, default_settings, model_entry
 from eurosat_core.models.check import checked_network
 from eurosat_core.models.layers import Layer
 from eurosat_core.models.layout import breaks_channels_last
-
-SCHEDULES = ("constant", "cosine", "one_cycle")
+from eurosat_core.training.recipes import RECIPE_NAMES, recipe_settings, recipes_of
 
 _RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
 
@@ -34,90 +40,126 @@ def rate_share(schedule: str, step: float, steps: int) -> float:
             return 1.0
 
 
-# What each recipe sets; everything else keeps its default. "Fast" keeps the network and the loss and feeds them
-# better: decoded tiles in memory, in the arithmetic and the layout that the device is fastest in. Adam, since the
-# workshop's 3 epochs on 6,000 real tiles then end at 51–58 % instead of SGD's 31–41 % (two seeds each; batch 40 to 128
-# and two learning rates tried).
-RECIPES: dict[str, dict[str, Any]] = {
-    "tutorial": {},
-    "fast": {
-        "source": "memory",
-        "batch_size": 64,
-        "optimizer": "adam",
-        "learning_rate": 0.001,
-        "channels_last": None,
-        "precision": "auto",
-    },
-}
-
-
-# The same recipe for a pretrained model: its frozen part is computed once. The cosine steadies the end: with a constant
-# rate the last of 10 epochs on 24,300 real tiles was 91.7 and 92.8 % (two splits, EfficientNet-Lite0), with it 92.8 and
-# 93.1 %.
-_PRETRAINED_FAST: dict[str, Any] = {
-    "source": "features",
-    "channels_last": False,  # the features are computed channels-last in any case
-    "schedule": "cosine",
-}
-
-# tilenet's own recipes, each a whole training. They differ in how long they take; the one for the record looks closer,
-# too. Beside each choice: what something else made of the 98.0 % that 60 epochs reached in the same study (one seed, so
-# what lies above 97.4 % is not told apart; sizes were halved by strides then). More of it is in `bench/tilenet.md`.
-_TILENET: dict[str, Any] = {
-    "source": "memory",
-    "batch_size": 128,  # 64: 97.7 %
-    "optimizer": "sgd",  # Muon: 98.0 %
-    "learning_rate": 0.2,  # 0.1: 97.8 %, 0.4: 97.7 %
-    "nesterov": True,  # without: 94.4 instead of 96.0 % after 12 epochs
-    "weight_decay": 0.0005,  # 0.001: 97.8 %, 0.00025: 97.4 %
-    "schedule": "one_cycle",  # constant: 74.2 instead of 96.0 % after 12 epochs
-    "label_smoothing": 0.1,  # 0.05: 98.0 %
-    "symmetries": True,  # without, nor shifts: 95.8 instead of 96.0 % after 12 epochs, which tells nothing yet
-    "shift": 4,  # 8 pixels: 97.8 %
-    "growing_sizes": True,  # whole tiles throughout: 97.4 %, and half as much time again
-    "colour_jitter": 0.0,  # 0.4: 93.1 instead of 95.8 % after 12 epochs; by place the same (three seeds)
-    "channels_last": None,  # without, with AMX: 1.2 times as long
-    "precision": "auto",  # float32 is as accurate; with AMX it takes 1.6 times as long, without bfloat16 takes 12 times
-}
-_RECIPE_ORDER = ("tutorial", "sprint", "fast", "record")
-_OWN_RECIPES: dict[str, dict[str, dict[str, Any]]] = {
-    "tilenet": {
-        "sprint": {**_TILENET, "epochs": 12},
-        "fast": {**_TILENET, "epochs": 60},
-        # Without the pool 60 epochs end at 98.4 and 98.5 instead of 97.9 to 98.0 %, and 120 at 98.7 and 98.8 %.
-        "record": {**_TILENET, "epochs": 140, "stem_pool": False},
-    },
-}
-
-RECIPE_NAMES = tuple(
-    name for name in _RECIPE_ORDER if name in RECIPES or any(name in own for own in _OWN_RECIPES.values())
-)
-"""All recipes there are; `recipes_of` says which of them a model has."""
-
-_ALL = (*RECIPES.values(), _PRETRAINED_FAST, *(each for own in _OWN_RECIPES.values() for each in own.values()))
-RECIPE_SETTINGS = frozenset(name for settings in _ALL for name in settings) - {"epochs"}
-"""Settings that recipes differ in; for how long and on which tiles is another matter."""
-
-
-def recipes_of(model: str) -> tuple[str, ...]:
-    """The recipes that a model can be trained with, the quickest to explain first."""
-    own = _OWN_RECIPES.get(model, {})
-    return tuple(name for name in _RECIPE_ORDER if name in RECIPES or name in own)
-
-
-def recipe_settings(model: str, recipe: str) -> dict[str, Any]:
-    """What a recipe of a model sets; everything else keeps its default."""
-    if recipe in _OWN_RECIPES.get(model, {}):
-        return _OWN_RECIPES[model][recipe]
-    settings = RECIPES[recipe]
-    return settings | _PRETRAINED_FAST if recipe == "fast" and model_entry(model).is_pretrained else settings
-
-
-OPTIMIZERS = ("sgd", "adam", "adamw", "adagrad")
 AUTO = "auto"
-PRECISIONS = (AUTO, "float32", "bfloat16")
-SOURCES = ("loader", "memory", "features")
-SPLITS = ("random", "place")
+
+Part = Literal["run", "network", "feed", "step", "tiles", "course"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything that is known of a setting but its value in a training.
+
+    Attributes:
+        title: Its name on screen.
+        part: What it belongs to: the `run` as such, the `network`, how tiles are fed (`feed`), what happens in a
+            `step`, which `tiles` are used and how they are divided, or the `course` of a whole training (which has no
+            meaning where only a few steps are made).
+        speed: How much it changes the tiles per second. `much`: a run with one value says nothing about another.
+            `little`: there is more or less to do in a step; of a number it only counts whether it is 0. `none`.
+        result: Whether it changes what is learnt, beyond rounding.
+        applies: Whether it has any effect in a config, judged by the other settings.
+        low: The lowest number allowed.
+        high: The highest number allowed.
+        above_low: The lowest number itself is not allowed.
+        unit: What stands behind the range in the sentence about a number outside of it.
+        choices: All values it can have, each with its name on screen; empty where it is not one of a few.
+        shown: A value as it is shown, where neither `choices` nor the kind of value say it.
+        label: Its name in a form, where that is another than the title.
+        help: What a form says about it.
+        step: By how much a click in a form changes a number.
+        offered: Values to start a free sweep from; empty where the Speed page does not offer it.
+        formerly: Its name in runs, bundles and scripts made before it was renamed.
+        name, kind, is_optional, default: As the field is declared; filled in for `SETTINGS`.
+    """
+
+    title: str
+    part: Part
+    speed: Literal["much", "little", "none"] = "none"
+    result: bool = True
+    applies: Callable[["TrainConfig"], bool] = lambda _: True
+    low: float = 0
+    high: float = 1
+    above_low: bool = False
+    unit: str = ""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    shown: Callable[[Any], str] | None = None
+    label: str = ""
+    help: str = ""
+    step: float = 1
+    offered: tuple[Any, ...] = ()
+    formerly: str = ""
+    name: str = ""
+    kind: type = str
+    is_optional: bool = False
+    default: Any = None
+
+    def in_words(self, value: Any) -> str:
+        """A value as it is shown: `batch_size` 40 → `40`, `source` loader → `picture files (DataLoader)`."""
+        if self.shown is not None:
+            return self.shown(value)
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        return self.choices.get(value) or (f"{value:g}" if isinstance(value, float) else str(value))
+
+    def parsed(self, word: str) -> Any:
+        """A word of a command line or a form as a value; the word itself where it is none, for `problem` to refuse."""
+        if self.kind is bool:
+            return _SWITCH_WORDS.get(word.lower(), word)
+        try:
+            return self.kind(word.replace(",", "") if self.kind is int else word)
+        except ValueError:
+            return word
+
+    def problem(self, value: Any) -> str:
+        """Why it cannot have this value whatever the other settings, as a sentence; empty when it can."""
+        title = self.name.replace("_", " ").capitalize()
+        if value is None and self.is_optional:
+            return ""
+        if self.choices:
+            names = tuple(self.choices)
+            options = wording.listed(list(names), "or")
+            return "" if value in names else f"There is no {title.lower()} '{value}'. Choose {options}."
+        if self.kind is bool:
+            return "" if isinstance(value, bool) else f"{title} must be on or off, not {value!r}."
+        if self.kind is str:
+            return ""  # a device and layers are looked at more closely (`TrainConfig.checked`)
+        is_number = isinstance(value, int | self.kind) and not isinstance(value, bool) and value == value
+        if not is_number:
+            return f"{title} must be a {'whole ' * (self.kind is int)}number, not {value!r}."
+        if self.low <= value <= self.high and not (self.above_low and value == self.low):
+            return ""
+        if self.kind is int:
+            return f"{title} is {value:,}. Choose {self.low:,} to {self.high:,}{self.unit}."
+        return f"{title} is {value!r:.20}. Choose {'more than ' * self.above_low}{self.low:g} to {self.high:g}."
+
+
+_LAYOUTS = {None: "automatic", AUTO: "automatic", True: "on", False: "off"}  # no option of a widget can be None
+_SWITCH_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+def setting_field(default: Any, title: str, part: Part, **about: Any) -> Any:
+    """A field of `TrainConfig` with what is known of it."""
+    return field(default=default, metadata={"setting": Setting(title, part, **about)})
+
+
+def _from_files(config: "TrainConfig") -> bool:
+    return config.source == "loader"
+
+
+def _on_cuda(config: "TrainConfig") -> bool:
+    return config.source == "loader" and config.device.startswith("cuda")
+
+
+def _by_sgd(config: "TrainConfig") -> bool:
+    return config.optimizer == "sgd"
+
+
+def _is_pretrained(config: "TrainConfig") -> bool:
+    return CATALOG[config.model].is_pretrained
+
+
+def _at_random(config: "TrainConfig") -> bool:
+    return config.split == "random"
 
 
 class Architecture(NamedTuple):
@@ -132,58 +174,278 @@ class Architecture(NamedTuple):
 class TrainConfig:
     """All settings of one training. The defaults are the tutorial's.
 
-    tiles: how many tiles to use, drawn evenly from the classes; None for all of them. sealed_test: keep a part of the
-    tiles apart, on which the finished network is scored once, without anybody looking before it is opened.
-    split `place`: torchgeo's published parts; `train_fraction` and `stratified` have no effect then.
-    source: `loader` opens every picture with a DataLoader, `memory` takes decoded tiles from memory, `features`
-    computes the frozen part of a pretrained model once per tile and trains on its outputs. pretrained: such a model
-    starts from its published weights, else from random ones. frozen_norms: its BatchNorm layers keep their statistics
-    (the tutorial lets them drift). schedule: how the learning rate goes: `constant`, down to 0 along a `cosine`, or
-    `one_cycle`: up in a straight line for a fifth of the steps, then down to 0. nesterov: SGD looks ahead along its
-    momentum. label_smoothing: the share of a label that is spread over all classes. symmetries: every tile is seen
-    turned or mirrored, another way in every epoch; shift: and moved by up to so many pixels. colour_jitter: every
-    tile's contrast and brightness change by chance, by up to so much (`training.augmentation.in_other_colours`).
-    growing_sizes: smaller pictures of the tiles first, whole ones for the last quarter of the steps. stem_pool: tilenet
-    halves its pictures once more before its first stage; without, all its stages see twice the side, for about four
-    times the work.
-    precision `auto`, channels_last None: as the device does it faster (`training.precision`).
-    network: the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's.
-    keep_epochs: keep the weights of every epoch, not only the last one's.
+    What their titles and the forms' help do not say: `source` "features" computes the frozen part of a pretrained model
+    once per tile and trains on its outputs. `split` "place" takes torchgeo's published parts. `precision` "auto" and
+    `channels_last` None: as the device does it faster (`training.precision`). `network`: the layers of the model
+    `custom`, as `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for
+    all.
     """
 
-    model: str = "baseline"
-    recipe: str = "tutorial"
-    device: str = "cpu"
-    epochs: int = 10
-    batch_size: int = 40
-    optimizer: str = "sgd"
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-    seed: int = 42
-    split: str = "random"
-    stratified: bool = False
-    train_fraction: float = 0.75
-    sealed_test: bool = False
-    tiles: int | None = None
-    source: str = "loader"
-    workers: int = 2
-    prefetch: int = 2
-    pin_memory: bool = False
-    channels_last: bool | None = False
-    precision: str = "float32"
-    pretrained: bool = True
-    frozen_norms: bool = True
-    schedule: str = "constant"
-    nesterov: bool = False
-    label_smoothing: float = 0.0
-    symmetries: bool = False
-    shift: int = 0
-    colour_jitter: float = 0.0
-    growing_sizes: bool = False
-    stem_pool: bool = True
-    network: str = ""
-    keep_epochs: bool = False
+    model: str = setting_field(
+        "baseline",
+        "Model",
+        "network",
+        speed="much",
+        choices={entry.name: entry.title for entry in CATALOG.values()},
+        offered=("baseline", "tilenet", "efficientnet_lite0"),
+    )
+    recipe: str = setting_field(
+        "tutorial", "Recipe", "run", result=False, shown=lambda name: RECIPE_NAMES.get(name, name)
+    )
+    device: str = setting_field("cpu", "Device", "run", speed="much", result=False, shown=wording.device_name)
+    epochs: int = setting_field(
+        10, "Epochs", "course", low=1, high=200, unit=" epochs", help="Passes over the training tiles."
+    )
+    tiles: int | None = setting_field(
+        None,
+        "Tiles",
+        "tiles",
+        low=20,
+        high=1_000_000,
+        unit=" tiles, or leave it empty for all",
+        shown=lambda count: f"{count:,}" if count else "all",
+    )
+    batch_size: int = setting_field(
+        40,
+        "Batch size",
+        "step",
+        speed="much",
+        low=1,
+        high=4096,
+        unit=" tiles",
+        help="Tiles per step of the optimizer.",
+        step=8,
+        offered=(1, 8, 16, 40, 64, 128, 256, 512, 1024),
+    )
+    optimizer: str = setting_field(
+        "sgd",
+        "Optimizer",
+        "step",
+        speed="little",
+        choices={"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"},
+        offered=("sgd", "adam", "adamw", "adagrad"),
+    )
+    learning_rate: float = setting_field(
+        0.01,
+        "Learning rate",
+        "step",
+        high=10,
+        above_low=True,
+        help="How large a step the optimizer takes.",
+        step=0.005,
+        offered=(0.001, 0.003, 0.01, 0.03, 0.1),
+    )
+    schedule: str = setting_field(
+        "constant",
+        "Learning rate over time",
+        "course",
+        choices={"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"},
+    )
+    nesterov: bool = setting_field(
+        False,
+        "Nesterov’s look ahead",
+        "step",
+        speed="little",
+        applies=_by_sgd,
+        help="SGD takes the slope where its momentum leads, not where it stands.",
+    )
+    label_smoothing: float = setting_field(
+        0.0,
+        "Label smoothing",
+        "step",
+        speed="little",
+        high=0.9,
+        step=0.05,
+        help="The share of a label that is spread over all classes: the network learns not to be too sure.",
+    )
+    symmetries: bool = setting_field(
+        False,
+        "Tiles turned and mirrored",
+        "step",
+        speed="much",
+        label="Turn and mirror the tiles",
+        help="A satellite tile has no up and no left: in every epoch it is seen in another one of eight ways.",
+        offered=(False, True),
+    )
+    shift: int = setting_field(
+        0,
+        "Tiles shifted by up to (pixels)",
+        "step",
+        speed="little",
+        applies=lambda config: config.symmetries,
+        high=16,
+        unit=" pixels",
+        label="Shift (pixels)",
+        help="Turned and mirrored tiles are moved by up to so many pixels as well.",
+    )
+    colour_jitter: float = setting_field(
+        0.0,
+        "Colour jitter",
+        "step",
+        speed="little",
+        high=0.9,
+        step=0.1,
+        help="Contrast and brightness of every tile change by chance, those of its three colours a little apart, so "
+        "the network goes less by colour. With tilenet that cost accuracy on the random split, where tiles have the "
+        "colours of their neighbours, and changed nothing on tiles from elsewhere.",
+    )
+    progressive_resizing: bool = setting_field(
+        False,
+        "Smaller pictures first",
+        "course",
+        speed="little",
+        help="Half a side for half of the training, three quarters for a quarter: quick first, precise last. Only for "
+        "networks that take any size.",
+        formerly="growing_sizes",
+    )
+    stem_pool: bool = setting_field(
+        True,
+        "Pooling after the stem",
+        "network",
+        speed="much",
+        applies=lambda config: config.model == "tilenet",
+        label="Pool after the stem",
+        help="tilenet halves its pictures once more before its first stage. Off: all stages see twice the side, with "
+        "as many parameters and about four times the work, in two to three times the time.",
+    )
+    momentum: float = setting_field(
+        0.9, "Momentum", "step", speed="little", applies=_by_sgd, step=0.05, help="Of SGD only."
+    )
+    weight_decay: float = setting_field(0.0, "Weight decay", "step", speed="little", step=0.0005)
+    source: str = setting_field(
+        "loader",
+        "Tiles come from",
+        "feed",
+        speed="much",
+        choices={
+            "loader": "picture files (DataLoader)",
+            "memory": "memory, already decoded",
+            "features": "the frozen part, computed once",
+        },
+        offered=("loader", "memory"),
+    )
+    workers: int = setting_field(
+        2,
+        "Loader workers",
+        "feed",
+        speed="much",
+        result=False,
+        applies=_from_files,
+        high=16,
+        unit=" loader workers",
+        help="Processes that open pictures. 0: the training does it itself.",
+        offered=(0, 1, 2, 3, 4),
+    )
+    prefetch: int = setting_field(
+        2,
+        "Prefetched batches per worker",
+        "feed",
+        speed="much",
+        result=False,
+        applies=_from_files,
+        low=1,
+        high=16,
+        unit=" batches",
+        label="Prefetched batches",
+        help="Batches that each loader worker keeps ready.",
+        offered=(1, 2, 4, 8),
+    )
+    pin_memory: bool = setting_field(
+        False,
+        "Pinned memory",
+        "feed",
+        speed="much",
+        result=False,
+        applies=_on_cuda,
+        help="Faster copies to a CUDA GPU.",
+        offered=(False, True),
+    )
+    channels_last: bool | None = setting_field(
+        False,
+        "Channels-last layout",
+        "step",
+        speed="much",
+        shown=lambda value: _LAYOUTS.get(value, str(value)),
+        help="Automatic: tried on this device in half a second, and the faster one is taken.",
+        offered=(False, True),
+    )
+    precision: str = setting_field(
+        "float32",
+        "Precision",
+        "step",
+        speed="much",
+        choices={AUTO: "automatic", "float32": "float32", "bfloat16": "bfloat16"},
+        help="Automatic: tried on this device in half a second, and the faster one is taken.",
+        offered=("float32", "bfloat16"),
+    )
+    stratified: bool = setting_field(
+        False,
+        "Same share of each class",
+        "tiles",
+        applies=_at_random,
+        label="Same share of each class in both parts (stratified)",
+    )
+    seed: int = setting_field(
+        42, "Seed", "tiles", high=2**31 - 1, help="The same seed gives the same split and the same start."
+    )
+    split: str = setting_field(
+        "random",
+        "Split",
+        "tiles",
+        choices={"random": "Random", "place": "By place"},
+        label="Judged on",
+        help="At random: a shuffled quarter of the tiles. By place: tiles from another longitude, as published by "
+        "torchgeo for EuroSAT. The Tiles page shows both.",
+    )
+    train_fraction: float = setting_field(
+        0.75,
+        "Share for training",
+        "tiles",
+        applies=_at_random,
+        low=0.1,
+        high=0.95,
+        shown=lambda share: f"{100 * share:.0f} %",
+    )
+    sealed_test: bool = setting_field(
+        False,
+        "Sealed test part",
+        "course",
+        help="A fifth of the tiles is kept apart. The finished network is scored on it once; you open the result when "
+        "everything is decided.",
+    )
+    network: str = setting_field(
+        "",
+        "Layers",
+        "network",
+        speed="much",
+        applies=lambda config: config.model == "custom",
+        shown=lambda layers: layers or BASELINE,
+    )
+    pretrained: bool = setting_field(
+        True,
+        "Starts from ImageNet weights",
+        "network",
+        applies=_is_pretrained,
+        label="Start from ImageNet weights",
+        help="Off: the frozen part stays random, and what it knows is nothing.",
+    )
+    frozen_norms: bool = setting_field(
+        True,
+        "BatchNorm statistics kept",
+        "network",
+        speed="little",
+        applies=_is_pretrained,
+        label="Keep BatchNorm statistics",
+        help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
+    )
+    keep_epochs: bool = setting_field(
+        False,
+        "Weights of every epoch kept",
+        "course",
+        result=False,
+        label="Keep the weights of every epoch",
+        help="The Convolution page then shows what the network saw after each of them.",
+    )
 
     @property
     def is_open(self) -> bool:
@@ -204,38 +466,17 @@ class TrainConfig:
         """A checked config from JSON values. Raises `ConfigError` with a sentence."""
         if not isinstance(values, dict):
             raise ConfigError("The settings of a training must be a set of named values.")
-        known = {each.name for each in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ConfigError(f"There is no setting called '{unknown[0]}'. Settings are: {', '.join(sorted(known))}.")
+        values = {_FORMERLY.get(name, name): value for name, value in values.items()}
+        if unknown := sorted(set(values) - set(SETTINGS)):
+            known = ", ".join(sorted(SETTINGS))
+            raise ConfigError(f"There is no setting called '{unknown[0]}'. Settings are: {known}.")
         return cls(**values).checked()
 
     def checked(self) -> "TrainConfig":
         """This config, if a training can be started with it. Raises `ConfigError` with a sentence."""
-        for name, (low, high, unit) in _WHOLE_NUMBERS.items():
-            value = getattr(self, name)
-            if name == "tiles" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise ConfigError(f"{_title(name)} must be a whole number, not {value!r}.")
-            if not low <= value <= high:
-                raise ConfigError(f"{_title(name)} is {value:,}. Choose {low:,} to {high:,}{unit}.")
-        for name, (lowest, highest, includes_low) in _REAL_NUMBERS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-                raise ConfigError(f"{_title(name)} must be a number, not {value!r}.")
-            if not (lowest <= value if includes_low else lowest < value) or value > highest:
-                start = f"{lowest:g}" if includes_low else f"more than {lowest:g}"
-                raise ConfigError(f"{_title(name)} is {value!r:.20}. Choose {start} to {highest:g}.")
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise ConfigError(f"There is no {_title(name).lower()} '{value}'. Choose {_either(choices)}.")
-        for name in _SWITCHES:
-            if name == "channels_last" and self.channels_last is None:
-                continue
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{_title(name)} must be on or off, not {getattr(self, name)!r}.")
+        for name, setting in SETTINGS.items():
+            if problem := setting.problem(getattr(self, name)):
+                raise ConfigError(problem)
         if not isinstance(self.device, str) or not _is_device(self.device):
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
         if self.pin_memory and not self.device.startswith("cuda"):
@@ -263,18 +504,18 @@ class TrainConfig:
                 "The frozen part can be computed once only while its BatchNorm statistics stand still. Keep them "
                 "frozen, or let the tiles come from memory."
             )
-        if self.source == "features" and (self.symmetries or self.growing_sizes or self.colour_jitter):
+        if self.source == "features" and (self.symmetries or self.progressive_resizing or self.colour_jitter):
             raise ConfigError(
                 "The frozen part can be computed once only for tiles that stay what they are. Switch symmetries and "
-                "growing sizes off and set colour jitter to 0, or let the tiles come from memory."
+                "progressive resizing off and set colour jitter to 0, or let the tiles come from memory."
             )
         if self.shift and not self.symmetries:
             raise ConfigError(
                 "Tiles are shifted together with their symmetries. Switch symmetries on, or set shift to 0."
             )
-        if self.growing_sizes and self.model in _FIXED_SIZE:
+        if self.progressive_resizing and self.model in _FIXED_SIZE:
             raise ConfigError(
-                f"{entry.title} takes tiles of 64×64 pixels only. Switch growing sizes off, or choose 'tilenet'."
+                f"{entry.title} takes tiles of 64×64 pixels only. Switch progressive resizing off, or choose 'tilenet'."
             )
         if not self.stem_pool and self.model != "tilenet":
             raise ConfigError(f"{entry.title} has no pooling after a stem to leave out. Keep it, or choose 'tilenet'.")
@@ -292,55 +533,36 @@ class TrainConfig:
             )
 
 
-_WHOLE_NUMBERS = {
-    "epochs": (1, 200, " epochs"),
-    "batch_size": (1, 4096, " tiles"),
-    "seed": (0, 2**31 - 1, ""),
-    "tiles": (20, 1_000_000, " tiles, or leave it empty for all"),
-    "workers": (0, 16, " loader workers"),
-    "prefetch": (1, 16, " batches"),
-    "shift": (0, 16, " pixels"),
-}
-# Lowest and highest value, and whether the lowest itself is allowed.
-_REAL_NUMBERS = {
-    "learning_rate": (0.0, 10.0, False),
-    "momentum": (0.0, 1.0, True),
-    "weight_decay": (0.0, 1.0, True),
-    "train_fraction": (0.1, 0.95, True),
-    "label_smoothing": (0.0, 0.9, True),
-    "colour_jitter": (0.0, 0.9, True),
-}
-_SWITCHES = (
-    "stratified",
-    "sealed_test",
-    "pin_memory",
-    "channels_last",
-    "pretrained",
-    "frozen_norms",
-    "nesterov",
-    "symmetries",
-    "growing_sizes",
-    "stem_pool",
-    "keep_epochs",
-)
+def declared_setting(each: Field[Any]) -> Setting:
+    """What is known of a setting, from a field made by `setting_field`."""
+    kinds = get_args(each.type) or (each.type,)
+    about: Setting = each.metadata["setting"]
+    return replace(about, name=each.name, kind=kinds[0], is_optional=NoneType in kinds, default=each.default)
+
+
+SETTINGS: dict[str, Setting] = {each.name: declared_setting(each) for each in fields(TrainConfig)}
+"""All settings of a training by their names, in the order in which they are shown."""
+
+_FORMERLY = {each.formerly: name for name, each in SETTINGS.items() if each.formerly}
+
+
+def settings_of(*parts: Part) -> tuple[str, ...]:
+    """Names of the settings that belong to these parts."""
+    return tuple(name for name, each in SETTINGS.items() if each.part in parts)
+
+
+SPEED_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.speed == "much")
+"""Settings that a training's speed hangs on: with another value of one, it says nothing about another training's."""
+
+
+DEVICE_SETTINGS = frozenset({"device", "pin_memory"})
+"""Settings that only say where a run is computed: pinned memory has no meaning on a CPU."""
+
+SWEPT = settings_of("network", "feed", "step")
+"""Settings that can be varied in a sweep: those that change what happens in a step, or what it learns from."""
+
 # Their linear layers count on 64×64 pixels; a network of one's own may, too.
 _FIXED_SIZE = ("baseline", "custom")
-_CHOICES = {
-    "model": tuple(CATALOG),
-    "optimizer": OPTIMIZERS,
-    "split": SPLITS,
-    "source": SOURCES,
-    "precision": PRECISIONS,
-    "schedule": SCHEDULES,
-}
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
-
-
-def _either(choices: tuple[str, ...]) -> str:
-    return choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _is_device(name: str) -> bool:
@@ -348,7 +570,8 @@ def _is_device(name: str) -> bool:
 
 
 def _no_recipe(model: str, recipe: str) -> str:
-    return f"There is no recipe '{recipe}' for {model_entry(model).title}. Choose {_either(recipes_of(model))}."
+    options = wording.listed(list(recipes_of(model)), "or")
+    return f"There is no recipe '{recipe}' for {model_entry(model).title}. Choose {options}."
 
 
 def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:

@@ -1,9 +1,7 @@
-"""The shared memory in which loader workers hand their batches over: how much is free, and how much a feed needs.
+"""What goes wrong while a network trains, in a sentence with what to try; and whether shared memory will do.
 
-On Linux it is a disk in memory with a size of its own, which in a container is often 64 MB. Where it ends, a worker
-dies of a bus error in the middle of a run.
-
-What goes wrong while a network trains, in a sentence with what to try.
+In shared memory loader workers hand their batches over. On Linux it is a disk in memory with a size of its own, which
+in a container is often 64 MB. Where it ends, a worker dies of a bus error in the middle of a run.
 """
 
 import os

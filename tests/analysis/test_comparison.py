@@ -252,7 +252,7 @@ def test_tilenet_without_its_pooling_is_another_network() -> None:
 
 
 def test_smaller_pictures_first_are_other_work() -> None:
-    smaller, whole = (recipe_config("tilenet", "sprint", growing_sizes=growing) for growing in (True, False))
+    smaller, whole = (recipe_config("tilenet", "sprint", progressive_resizing=growing) for growing in (True, False))
     _, figures = run_figures(compared(run(config=whole), run(config=smaller)))
     assert figures.speed_up is None and figures.training_speed_up is None
     assert "other sizes of pictures" in figures.speed_up_reason

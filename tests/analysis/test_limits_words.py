@@ -22,7 +22,7 @@ from eurosat_core.errors import ConfigError
 from eurosat_core.speed.experiments import plan_experiment
 from eurosat_core.speed.prediction import Overtaking
 from eurosat_core.speed.result import Prediction, SweepResult
-from eurosat_core.training.config import recipe_config
+from eurosat_core.training.config import SETTINGS, recipe_config
 
 
 def batches(devices: tuple[str, ...] = ("cpu",), **changes: Any) -> SweepResult:
@@ -167,7 +167,7 @@ def test_every_offered_setting_can_be_planned(setting: str) -> None:
     words = list(offered(setting))[:2]
     model = "baseline"
     config, plan = plan_free(setting, words, model, ["cpu", GPU.id])
-    assert [value_of(setting, each) for each in words] == list(OFFERED[setting][:2])
+    assert [value_of(setting, each) for each in words] == list(SETTINGS[setting].offered[:2])
     assert len(plan.configs(config)) == (2 if setting == "pin_memory" else 4)
 
 

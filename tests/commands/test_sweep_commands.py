@@ -37,12 +37,12 @@ def test_a_free_sweep(ask: Ask, folder: str, places: Path) -> None:
 
 def test_steps_of_a_recipe_are_measured_on_whole_tiles_at_a_constant_rate(ask: Ask, folder: str, places: Path) -> None:
     recipe = recipe_config("tilenet", "sprint")
-    assert recipe.growing_sizes and recipe.schedule == "one_cycle"
+    assert recipe.progressive_resizing and recipe.schedule == "one_cycle"
     chosen = ("--model", "tilenet", "--recipe", "sprint", "--setting", "batch_size", "--values", "4,8")
     status, result, said = ask("sweep", *chosen, "--seconds", "1", "--data", folder)
     assert status == 0, said
     config = RunStore(places / "runs").get(result["run_id"]).config
-    assert (config.growing_sizes, config.schedule) == (False, "constant")
+    assert (config.progressive_resizing, config.schedule) == (False, "constant")
     assert (config.optimizer, config.learning_rate) == (recipe.optimizer, recipe.learning_rate)
 
 

@@ -247,6 +247,8 @@ def test_another_network_of_the_same_model_is_estimated_by_its_own_work() -> Non
 def test_smaller_pictures_first_save_time_on_a_cpu_and_hardly_any_on_a_gpu(device: str, saved: float) -> None:
     whole = TrainConfig(model="tilenet", source="memory", epochs=3, device=device)
     measured = Speed(device, "tilenet", 128, "bfloat16", True, 0.001, 0.0006, cores=2.0)
-    one, other = (estimate(replace(whole, growing_sizes=growing), speeds=[measured]) for growing in (False, True))
+    one, other = (
+        estimate(replace(whole, progressive_resizing=growing), speeds=[measured]) for growing in (False, True)
+    )
     assert other is not None
     assert one.seconds - other.seconds == pytest.approx(3 * 750 * 0.001 * saved)

@@ -79,8 +79,8 @@ def test_a_network_of_ones_own_is_counted_by_its_own_layers() -> None:
 
 
 def test_smaller_pictures_first_are_less_work_than_the_layers_say() -> None:
-    whole = recipe_config("tilenet", "sprint", growing_sizes=False)
-    smaller = run(rate=900.0, config=replace(whole, growing_sizes=True), id="smaller")
+    whole = recipe_config("tilenet", "sprint", progressive_resizing=False)
+    smaller = run(rate=900.0, config=replace(whole, progressive_resizing=True), id="smaller")
     assert measured_rate("cpu", [], [smaller], summary, HERE) is None
     rate = measured_rate("cpu", [], [smaller, run(rate=500.0, config=whole, id="whole")], summary, HERE)
     assert rate is not None and "run whole (" in rate.basis

@@ -12,10 +12,10 @@ from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.kind import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training import choices
-from eurosat_core.training.config import RECIPES, Architecture, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.config import SETTINGS, Architecture, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.recipes import RECIPES
+from pages.parts.forms import ALL_TILES
 from pages.parts.train import start
-from pages.parts.train.state import ALL_TILES
 from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 
 
@@ -153,7 +153,7 @@ def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App, recipe: st
     config = recipe_config("baseline", recipe)
     words = shown(test)
     assert f"batches of {config.batch_size}" in words
-    assert f"{choices.OPTIMIZER_NAMES[config.optimizer]} {config.learning_rate:g}" in words
+    assert f"{SETTINGS['optimizer'].in_words(config.optimizer)} {config.learning_rate:g}" in words
     assert ("bfloat16" if config.precision == "auto" else config.precision) in words
     help_text = unescaped(test.get_by_key("train_tiles").proto.help)
     assert f"{100 * config.train_fraction:.0f} % are for training" in help_text

@@ -151,7 +151,7 @@ def test_without_any_the_batch_is_the_same() -> None:
 def test_sizes_grow_with_the_steps() -> None:
     assert [side_at(share) for share in (0, 0.49, 0.5, 0.74, 0.75, 1)] == [32, 32, 48, 48, None, None]
     batch = Batch(tiles_of(2, side=64), torch.arange(2))
-    augmentation = Augmentation(replace(CONFIG, growing_sizes=True), steps=4)
+    augmentation = Augmentation(replace(CONFIG, progressive_resizing=True), steps=4)
     small, middle, whole = (augmentation.view(batch, step).tiles for step in (0, 2, 3))
     torch.testing.assert_close(small, functional.avg_pool2d(batch.tiles, 2))
     assert middle.shape == (2, 3, 48, 48)
@@ -161,7 +161,7 @@ def test_sizes_grow_with_the_steps() -> None:
 def test_smaller_tiles_are_shifted_by_as_much_less() -> None:
     tiles = torch.zeros(16, 3, 64, 64)
     tiles[:, :, 32:34, 32:34] = 1  # one bright pixel at half the size, at 16 or (mirrored) 15
-    augmentation = Augmentation(replace(CONFIG, growing_sizes=True, symmetries=True, shift=4), steps=1000)
+    augmentation = Augmentation(replace(CONFIG, progressive_resizing=True, symmetries=True, shift=4), steps=1000)
     places = [
         augmentation.view(Batch(tiles, torch.arange(16)), step).tiles[:, 0].nonzero()[:, 1:] for step in range(20)
     ]

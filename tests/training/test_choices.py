@@ -27,10 +27,6 @@ def test_settings_are_worded() -> None:
     assert "Loader workers" not in choices.settings_table(workshop_config())
 
 
-def test_every_setting_has_a_name() -> None:
-    assert set(choices.SETTING_NAMES) == set(TrainConfig().to_dict())
-
-
 def _seconds(config: TrainConfig) -> float:
     return config.epochs * min(config.tiles or 24_300, 24_300) / 200
 

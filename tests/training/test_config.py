@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.training.config import OPTIMIZERS, RECIPES, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.recipes import RECIPES
 
 # Settings that cannot be used, and words of the sentence that says so.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
@@ -21,12 +22,12 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"symmetries": 8}, ["Symmetries must be on or off"]),
     ({"symmetries": True, "shift": 17}, ["Shift is 17", "0 to 16 pixels"]),
     ({"shift": 2}, ["together with their symmetries", "Switch symmetries on"]),
-    ({"growing_sizes": True}, ["Baseline CNN takes tiles of 64×64", "'tilenet'"]),
+    ({"progressive_resizing": True}, ["Baseline CNN takes tiles of 64×64", "'tilenet'"]),
     ({"stem_pool": False}, ["Baseline CNN has no pooling after a stem", "'tilenet'"]),
     ({"nesterov": True, "optimizer": "adam"}, ["needs SGD with momentum"]),
     ({"nesterov": True, "momentum": 0.0}, ["needs SGD with momentum"]),
     ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["stay what they are", "from memory"]),
-    ({"model": "vgg11_bn", "source": "features", "growing_sizes": True}, ["stay what they are"]),
+    ({"model": "vgg11_bn", "source": "features", "progressive_resizing": True}, ["stay what they are"]),
     ({"model": "vgg11_bn", "source": "features", "colour_jitter": 0.2}, ["set colour jitter to 0"]),
     (
         {"model": "custom", "network": "conv 4 3, residual 8 stride 2, flatten, linear out", "channels_last": True},
@@ -173,4 +174,10 @@ def test_workshop_changes_go_on_top() -> None:
 
 
 def test_optimizers_are_offered() -> None:
-    assert set(OPTIMIZERS) >= {"sgd", "adam", "adagrad"}  # the tutorial's fourth tip
+    assert set(SETTINGS["optimizer"].choices) >= {"sgd", "adam", "adagrad"}  # the tutorial's fourth tip
+
+
+@pytest.mark.parametrize(("former", "name"), [("growing_sizes", "progressive_resizing")])
+def test_a_renamed_setting_is_read_by_its_former_name(former: str, name: str) -> None:
+    config = TrainConfig.from_dict({"model": "tilenet", "source": "memory", former: True})
+    assert getattr(config, name) and name in config.to_dict() and former not in config.to_dict()

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import MemorySource, epoch_order
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.training.config import OPTIMIZERS, TrainConfig
+from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.events import EpochDone
 from eurosat_core.training.network import make_network, preprocessing_for
 from eurosat_core.training.sources import split_for
@@ -101,7 +101,7 @@ def test_network_learns_forty_tiles_by_heart(small_tiles: TileSet) -> None:
     assert done[-1].train_loss < 0.1 < done[0].train_loss
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
 def test_every_optimizer_learns(optimizer: str, small_tiles: TileSet) -> None:
     done = of_kind(EpochDone, run(replace(CONFIG, optimizer=optimizer, learning_rate=0.001), small_tiles)[0])
     assert done[1].train_loss < done[0].train_loss

@@ -99,7 +99,7 @@ def test_memory_of_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_step_waits_for_a_gpu(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step on a GPU may take a millisecond; CUDA itself tells here when the processor waits for one."""
     monkeypatch.setattr(loop, "REPORT_SECONDS", float("inf"))
-    config = recipe_config("tilenet", "sprint", epochs=3, batch_size=16, growing_sizes=False, device="cuda:0")
+    config = recipe_config("tilenet", "sprint", epochs=3, batch_size=16, progressive_resizing=False, device="cuda:0")
     events = train(config, small_tiles)
     first = [next(event for event in events if isinstance(event, StepDone) and event.step == 2)]
     torch.cuda.set_sync_debug_mode("error")

@@ -8,8 +8,8 @@ from eurosat_core.errors import LabError
 from eurosat_core.profiling.advice import Advice
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.tensorboard.process import PATH_PREFIX, SHOWN_PROFILES, SHOWN_TRAININGS, plugin_problem
-from eurosat_core.training import choices
-from eurosat_core.training.config import RECIPE_SETTINGS, TrainConfig, workshop_config
+from eurosat_core.training.config import SETTINGS, TrainConfig, settings_of, workshop_config
+from eurosat_core.training.recipes import RECIPE_SETTINGS
 from eurosat_core.wording import count
 from pages.parts import lesson, session
 from pages.parts.profiler import record, state
@@ -59,8 +59,7 @@ def _buttons(profile: Profile, advice: Advice) -> None:
         st.caption(lesson.plain(str(error)))
         return
     what = ", ".join(
-        f"{choices.SETTING_NAMES[name].lower()} {choices.in_words(name, value)}"
-        for name, value in advice.change.items()
+        f"{SETTINGS[name].title.lower()} {SETTINGS[name].in_words(value)}" for name, value in advice.change.items()
     )
     filled = st.session_state.get("profiler_advised") == advice.key
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -98,7 +97,7 @@ def _set(config: TrainConfig, advice: str, what: str) -> None:
 
 def _training(config: TrainConfig) -> TrainConfig:
     """A training of the lesson's length with a profile's settings. Raises `ConfigError`."""
-    kept = {name: getattr(config, name) for name in (*RECIPE_SETTINGS, "workers", "prefetch", "pin_memory", "network")}
+    kept = {name: getattr(config, name) for name in (*RECIPE_SETTINGS, *settings_of("feed"), "network")}
     return workshop_config(config.model, config.recipe, device=config.device, **kept)
 
 

@@ -13,12 +13,12 @@ from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training import choices
-from eurosat_core.training.config import TrainConfig, recipes_of
-from pages.parts import lesson, room, run_widget, session
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
+from pages.parts import forms, lesson, room, run_widget, session
 from pages.parts.profiler import state
 from pages.parts.profiler.state import key
-from pages.parts.train import settings, start
+from pages.parts.train import start
 
 _SOURCES = ("loader", "memory")
 
@@ -70,7 +70,7 @@ def _settings() -> None:
     st.segmented_control(
         "Recipe",
         recipes_of(state.model()),
-        format_func=lambda name: choices.RECIPE_NAMES[name],
+        format_func=lambda name: RECIPE_NAMES[name],
         key=key("recipe"),
         on_change=state.take_recipe,
         required=True,
@@ -78,33 +78,25 @@ def _settings() -> None:
         width="stretch",
         help="Tutorial’s way opens picture files with a DataLoader: that is what there is to see.",
     )
+    form = state.entered()
     left, right = st.columns(2, wrap=False)
     with left:
-        st.number_input("Batch size", step=8, key=key("batch_size"), persist_state="session", help="Tiles of one step.")
+        forms.draw_setting("batch_size", key, form, help="Tiles of one step.")
     with right:
-        st.number_input(
-            "Loader workers",
-            step=1,
-            key=key("workers"),
-            disabled=st.session_state[key("source")] != "loader",
-            persist_state="session",
+        forms.draw_setting(
+            "workers",
+            key,
+            form,
             help="Processes that open pictures ahead. 0: the training does it itself, and the trace shows all of it.",
         )
-    _more()
+    _more(form)
 
 
-def _more() -> None:
+def _more(form: TrainConfig) -> None:
     with st.popover("More", icon=":material/tune:"):
-        lesson.one_of("Tiles come from", _SOURCES, key("source"), titles=lambda name: choices.in_words("source", name))
-        settings.draw_form(key)
-        with st.container(horizontal=True):
-            st.toggle(
-                "Pinned memory",
-                key=key("pin_memory"),
-                persist_state="session",
-                disabled=not session.chosen_device().startswith("cuda"),
-                help="For copies to a CUDA GPU that go on beside other work.",
-            )
+        forms.draw_segments("source", key, options=_SOURCES)
+        for name in ("precision", "channels_last", "pin_memory"):
+            forms.draw_setting(name, key, form)
         st.markdown("**The plan of each cycle**")
         with st.grid(2, min_column_width=120):
             st.number_input("Pass by", step=1, key=key("wait"), persist_state="session")

@@ -1,7 +1,6 @@
 """What the Profiler page is about: the settings of the next profile, and which one is looked at (in the address)."""
 
 from contextlib import suppress
-from typing import Any
 
 import streamlit as st
 
@@ -10,9 +9,9 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.profiles import RECORDED, Profile
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.config import TrainConfig, recipes_of
-from pages.parts import session
-from pages.parts.train import state as train_state
+from eurosat_core.training.config import SETTINGS, TrainConfig
+from eurosat_core.training.recipes import recipes_of
+from pages.parts import forms, session
 
 PART = "profiler_part"  # key of the choice of what is open
 UPLOADS = "profiler_uploads"  # keys of the traces that were uploaded in this session
@@ -53,8 +52,7 @@ def prepare() -> None:
 
 def refill(config: TrainConfig, why: str = "") -> None:
     """Put a config's values into the form, and open it. why: what is said above it. In a callback, or before it."""
-    for name in _EDITED:
-        st.session_state[key(name)] = train_state.as_option(name, getattr(config, name))
+    forms.fill(_EDITED, key, config)
     st.session_state[_WHY] = why
     st.session_state[_FILLED] = st.session_state.get(_FILLED, 0) + 1
 
@@ -78,20 +76,20 @@ def take_recipe() -> None:
     refill(profile_config(model(), state[key("recipe")]))
 
 
+def entered(device: str = "") -> TrainConfig:
+    """The form as it stands, whether or not its settings go together, on a device (the chosen one by default)."""
+    return forms.entered(_EDITED, key, device or session.chosen_device())
+
+
 def draft(device: str = "") -> TrainConfig:
     """The form as it stands, on a device (the chosen one by default). Raises `ConfigError` with a sentence."""
-    device = device or session.chosen_device()
-    values: dict[str, Any] = {
-        name: train_state.from_option(name, st.session_state[key(name)])
-        for name in _EDITED
-        if name not in ("model", "recipe")
-    }
-    values["pin_memory"] = values["pin_memory"] and device.startswith("cuda")  # it has no meaning without a GPU
+    form = entered(device)
+    values = {name: getattr(form, name) for name in (*_EDITED, "device") if SETTINGS[name].applies(form)}
     if model() == "custom":
         values["network"] = st.session_state.get("train_network", "")
     if CATALOG[model()].is_pretrained:
         values["pretrained"] = st.session_state.get("train_pretrained", True)
-    return profile_config(model(), st.session_state[key("recipe")], device=device, **values)
+    return profile_config(**values)
 
 
 def plan() -> ProfilePlan:

@@ -13,8 +13,7 @@ from eurosat_core.speed.experiments import home_device
 from eurosat_core.speed.plan import plan_limits
 from eurosat_core.speed.prediction import Overtaking
 from eurosat_core.speed.result import SweepResult
-from eurosat_core.training import choices
-from eurosat_core.training.config import recipe_config
+from eurosat_core.training.config import SETTINGS, recipe_config
 from pages.parts import lesson, session
 from pages.parts.speed import choose
 from pages.parts.speed import result as results
@@ -41,7 +40,7 @@ def draw_free(devices: list[str]) -> None:
         results.draw_live(record)
     else:
         setting = str(record.plan.get("setting", ""))
-        title = choices.SETTING_NAMES.get(setting, setting)
+        title = SETTINGS[setting].title if setting in SETTINGS else setting
         model = CATALOG[record.config.model].title if record.config.model in CATALOG else record.config.model
         st.markdown(f"**{lesson.plain(title)}**{'' if setting == 'model' else f', {lesson.plain(model)}'}")
         results.draw_result(record, None)
@@ -53,7 +52,7 @@ def _form(devices: list[str]) -> None:
         setting = st.selectbox(
             "Setting",
             list(sweep.OFFERED),
-            format_func=lambda name: choices.SETTING_NAMES[name],
+            format_func=lambda name: SETTINGS[name].title,
             key=_SETTING,
             persist_state="session",
         )

@@ -17,8 +17,7 @@ from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.statistics import UNIFORM, near_uniform, unusualness
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.training.choices import SPLIT_NAMES
-from eurosat_core.training.config import workshop_config
+from eurosat_core.training.config import SETTINGS, workshop_config
 from eurosat_core.wording import count, listed
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import class_label, row_of, seed, titles_of
@@ -194,7 +193,7 @@ def draw_split(tiles: TileSet) -> None:
     words = lesson.text("splits")
     st.markdown(words["intro"])
     st.markdown(words["place"])
-    chosen = lesson.one_of("Split", SPLIT_NAMES, "tiles_split", default="random")
+    chosen = lesson.one_of("Split", SETTINGS["split"].choices, "tiles_split", default="random")
     library = session.lab().library
     problem = library.place_problem() if chosen == "place" else ""
     if problem:
@@ -219,7 +218,8 @@ def _parts(tiles: TileSet, chosen: str) -> None:
         frame,
         split_bars(verdicts.PART_NAMES, len(tiles.class_names)),
         key="tiles_split_bars",
-        alt=f"Tiles per class in the training, validation and sealed test part of the split {SPLIT_NAMES[chosen]}",
+        alt="Tiles per class in the training, validation and sealed test part of the split "
+        + SETTINGS["split"].in_words(chosen),
     )
     missing = len(tiles) - int(frame["tiles"].sum())
     if missing:
@@ -243,7 +243,7 @@ def _both(tiles: TileSet) -> None:
         return
     st.markdown(lesson.text("splits")["try"])
     with st.container(horizontal=True):
-        for split, title in SPLIT_NAMES.items():
+        for split, title in SETTINGS["split"].choices.items():
             problem = lab.library.place_problem() if split == "place" else ""
             if st.button(
                 f"Set up a training: {title.lower()}",

@@ -9,7 +9,7 @@ from eurosat_core.data.weights import WEIGHTS
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices
-from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.config import SETTINGS, TrainConfig, workshop_config
 from pages.parts import lesson, room, run_widget, session
 from pages.parts.tiles import get
 from pages.parts.train import state
@@ -126,8 +126,7 @@ def _changes(config: TrainConfig, there: int | None) -> None:
         st.markdown(
             "Changed: "
             + " ".join(
-                f":orange-badge[{choices.SETTING_NAMES[name]} {now} (was {was})]"
-                for name, (now, was) in different.items()
+                f":orange-badge[{SETTINGS[name].title} {now} (was {was})]" for name, (now, was) in different.items()
             )
         )
 

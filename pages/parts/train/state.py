@@ -1,52 +1,18 @@
 """What stands in the Train page's settings: kept in the session, filled by recipes, read as a config."""
 
 from dataclasses import replace
-from typing import Any
 
 import streamlit as st
 
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices
-from eurosat_core.training.config import AUTO, RECIPE_SETTINGS, Architecture, TrainConfig, recipes_of, workshop_config
+from eurosat_core.training.config import SETTINGS, Architecture, TrainConfig, workshop_config
+from eurosat_core.training.recipes import RECIPE_NAMES, RECIPE_SETTINGS, recipes_of
 from eurosat_core.wording import count
-from pages.parts import session
+from pages.parts import forms, session
 
-_EDITED = (
-    "model",
-    "recipe",
-    "epochs",
-    "tiles",
-    "batch_size",
-    "optimizer",
-    "learning_rate",
-    "momentum",
-    "weight_decay",
-    "seed",
-    "split",
-    "stratified",
-    "sealed_test",
-    "source",
-    "workers",
-    "prefetch",
-    "pin_memory",
-    "channels_last",
-    "precision",
-    "schedule",
-    "nesterov",
-    "label_smoothing",
-    "symmetries",
-    "shift",
-    "colour_jitter",
-    "growing_sizes",
-    "stem_pool",
-    "pretrained",
-    "frozen_norms",
-    "network",
-    "keep_epochs",
-)
-ALL_TILES = 0
-_NONE_AS = {"tiles": ALL_TILES, "channels_last": AUTO}  # a widget's option cannot be None
+EDITED = [name for name in SETTINGS if name not in ("device", "train_fraction")]
 _BY_LAB = "train_by_lab"  # session state: epochs and tiles as the lab has chosen them; None when somebody else did
 _FITTED = "train_fitted"  # session state: these, by model, recipe and device
 _WHOLE_TRAINING = "train_whole"  # session state: the recipe brought its own number of epochs
@@ -58,20 +24,9 @@ def key(name: str) -> str:
 
 def refill(config: TrainConfig) -> None:
     """Put a config's values into the settings. Call it before they are drawn, or in a callback."""
-    for name in _EDITED:
-        st.session_state[key(name)] = as_option(name, getattr(config, name))
+    forms.fill(EDITED, key, config)
     st.session_state[_WHOLE_TRAINING] = _is_whole(workshop_config(config.model, config.recipe))
     st.session_state[_BY_LAB] = None
-
-
-def as_option(name: str, value: Any) -> Any:
-    """A setting's value as an option of its widget, which None cannot be."""
-    return _NONE_AS.get(name, value) if value is None else value
-
-
-def from_option(name: str, option: Any) -> Any:
-    """The value that an option of a setting's widget stands for."""
-    return None if name in _NONE_AS and option == _NONE_AS[name] else option
 
 
 def _is_whole(recipe: TrainConfig) -> bool:
@@ -104,7 +59,7 @@ def _within(amount: tuple[int, int]) -> tuple[int, int]:
     """Epochs and tiles; more tiles than there are stand as all of them (`train_settings`)."""
     epochs, tiles = amount
     there = session.lab().tiles().tile_set
-    return epochs, ALL_TILES if there is not None and tiles >= len(there) else tiles
+    return epochs, forms.ALL_TILES if there is not None and tiles >= len(there) else tiles
 
 
 def _amount() -> tuple[int, int]:
@@ -132,7 +87,7 @@ def _fit() -> None:
         found = choices.fitting_version(config, lab.sure_seconds, len(tiles)) if tiles is not None else None
         if found is None:
             return
-        fitted[kind] = found.epochs, as_option("tiles", found.tiles)
+        fitted[kind] = found.epochs, forms.as_option("tiles", found.tiles)
     state[key("epochs")], state[key("tiles")] = state[_BY_LAB] = fitted[kind]
     state[key("stratified")] = True
 
@@ -147,12 +102,12 @@ def take_recipe() -> None:
         state[key("recipe")] = "fast"
     chosen = workshop_config(model(), state[key("recipe")])
     for name in RECIPE_SETTINGS:
-        state[key(name)] = as_option(name, getattr(chosen, name))
+        state[key(name)] = forms.as_option(name, getattr(chosen, name))
     whole = _is_whole(chosen)
     if whole or state.get(_WHOLE_TRAINING):
         for name in ("epochs", "tiles", "stratified"):
             state[key(name)] = getattr(chosen, name)
-        state[key("tiles")] = chosen.tiles or ALL_TILES
+        state[key("tiles")] = chosen.tiles or forms.ALL_TILES
         state[_BY_LAB] = None if whole else _amount()
     state[_WHOLE_TRAINING] = whole
 
@@ -165,8 +120,7 @@ def model() -> str:
 
 def architecture() -> Architecture:
     """The network that is chosen. The layers of one's own are kept in the session for when it is chosen again."""
-    layers: str = st.session_state[key("network")] if model() == "custom" else ""
-    return Architecture(model(), layers, bool(st.session_state[key("stem_pool")]))
+    return forms.without_effect_left_out(entered()).architecture
 
 
 def in_short() -> str:
@@ -176,7 +130,7 @@ def in_short() -> str:
     return " · ".join(
         (
             CATALOG[model()].title,
-            choices.RECIPE_NAMES[state[key("recipe")]],
+            RECIPE_NAMES[state[key("recipe")]],
             count(state[key("epochs")], "epoch"),
             f"{tiles:,} tiles" if tiles else "all tiles",
             f"batch {state[key('batch_size')]}",
@@ -192,15 +146,14 @@ def prepare() -> None:
     _fit()
 
 
+def entered() -> TrainConfig:
+    """The settings as they stand, whether or not they go together, on the chosen device."""
+    return forms.entered(EDITED, key, session.chosen_device())
+
+
 def draft() -> TrainConfig:
     """The settings as they stand, on the chosen device. Raises `ConfigError` with a sentence."""
-    values = {name: from_option(name, st.session_state[key(name)]) for name in _EDITED}
-    device = session.chosen_device()
-    values["pin_memory"] = values["pin_memory"] and device != "cpu"  # it has no meaning without a GPU
-    values["nesterov"] = values["nesterov"] and values["optimizer"] == "sgd"
-    values["shift"] = values["shift"] if values["symmetries"] else 0
-    _, values["network"], values["stem_pool"] = architecture()
-    return TrainConfig.from_dict({**values, "device": device})
+    return forms.without_effect_left_out(entered()).checked()
 
 
 def draft_or_lesson() -> TrainConfig:
