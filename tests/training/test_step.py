@@ -10,7 +10,7 @@ import torch
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.speed.verdict import PARTS
-from eurosat_core.training.config import OPTIMIZERS, TrainConfig
+from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.evaluation import Tally
 from eurosat_core.training.network import make_network
 from eurosat_core.training.step import Trainer, loss_of, make_optimizer, make_schedule, training_loss
@@ -53,7 +53,7 @@ def test_marks_change_nothing_and_a_given_end_lets_rate_and_sizes_follow_it(smal
     assert not torch.equal(weights(None), weights(3)), "the rate follows its schedule"
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
 def test_every_optimizer_is_torchs(optimizer: str) -> None:
     config = replace(CONFIG, optimizer=optimizer, learning_rate=0.001, momentum=0.5, weight_decay=0.1)
     made = make_optimizer(config, make_network(config, 4))
