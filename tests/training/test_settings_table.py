@@ -1,0 +1,86 @@
+"""A setting is one field of the table: forms, checks, differences and options of the command line follow from it.
+
+The example is one that does not exist: what makes it known everywhere is its declaration.
+"""
+
+import argparse
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.commands.request import add_settings, given
+from eurosat_core.errors import ConfigError
+from eurosat_core.training.choices import changed, changed_speed
+from eurosat_core.training.config import SETTINGS, TrainConfig, declared_setting, setting_field
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Clipped(TrainConfig):
+    clip: float = setting_field(
+        0.0,
+        "Largest gradient",
+        "step",
+        speed="little",
+        high=10,
+        step=0.5,
+        applies=lambda config: config.optimizer == "sgd",
+        help="Longer ones are cut.",
+        formerly="clipping",
+    )
+
+
+@pytest.fixture(autouse=True)
+def table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SETTINGS, "clip", declared_setting(fields(Clipped)[-1]))
+
+
+def test_a_new_setting_is_checked_and_read() -> None:
+    assert Clipped.from_dict({"clip": 2}).clip == 2
+    for bad, words in (({"clip": 11}, "Clip is 11"), ({"clip": "x"}, "must be a number"), ({"clap": 1}, "no setting")):
+        with pytest.raises(ConfigError, match=words):
+            Clipped.from_dict(bad)
+
+
+def test_a_new_setting_is_told_where_it_has_an_effect() -> None:
+    base = Clipped()
+    assert (
+        changed(replace(base, clip=0.5), base) == changed_speed(replace(base, clip=0.5), base) == {"clip": ("0.5", "0")}
+    )
+    assert changed_speed(replace(base, clip=0.5), replace(base, clip=1.0)) == {}, "there is as much to do in a step"
+    by_adam = replace(base, optimizer="adam")
+    assert changed(replace(by_adam, clip=0.5), by_adam) == {}
+
+
+def test_a_new_setting_is_an_option() -> None:
+    parser = argparse.ArgumentParser()
+    add_settings(parser)
+    options = parser.parse_args(["--model", "baseline", "--clip", "0.5"])
+    assert given(options, Clipped) == {"clip": 0.5}
+    assert parser.parse_args(["--model", "baseline", "--clipping", "2"]).clip == 2
+
+
+def test_a_new_setting_has_a_widget() -> None:
+    def page() -> None:
+        from eurosat_core.training.config import TrainConfig
+        from pages.parts import forms
+
+        forms.draw_setting("clip", str.upper, TrainConfig())
+        forms.draw_setting("clip", str.title, TrainConfig(optimizer="adam"))
+
+    test = AppTest.from_function(page).run()
+    assert not test.exception
+    first, second = test.number_input
+    assert (first.label, first.step, first.help, first.key) == ("Largest gradient", 0.5, "Longer ones are cut.", "CLIP")
+    assert (first.disabled, second.disabled) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["label_smoothing", "colour_jitter", "nesterov", "weight_decay", "frozen_norms"])
+def test_a_setting_touches_three_files(name: str) -> None:
+    files = [path for room in ("eurosat_core", "pages") for path in (ROOT / room).rglob("*.py")]
+    named = [path.name for path in files if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))]
+    assert "config.py" in named and len(named) <= 3, named
