@@ -46,7 +46,8 @@ def stored_run(store: RunStore, owner: str = "ada", **changes: Any) -> RunRecord
             "operators.json": b'{"rows": []}',
         },
     )
-    machine = {"device_name": "Test GPU", "threads": 2}
+    form = {"precision": "bfloat16", "channels_last": True, "why": "faster", "ratio": 1.8}
+    machine = {"device_name": "Test GPU", "threads": 2, "busy_elsewhere": 0.1, "form": form}
     figures = {"val_accuracy": 0.5, "seconds": 21.0, "epochs": 2}
     values = {"state": "finished", "started": 990.0, "ended": 1021.0, "machine": machine, "summary": figures}
     return store.update(run.id, **values | changes)

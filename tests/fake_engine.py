@@ -26,6 +26,7 @@ from eurosat_core.lab.calibration import Speed, speed_note
 from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.lab.lab import Lab
 from eurosat_core.machine_notes import Note
+from eurosat_core.runs.history import encoded_event
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
@@ -170,7 +171,7 @@ class FakeEngine:
 
     def tell(self, run_id: str, *events: Event) -> None:
         """The worker reports these events."""
-        self._receive(EventsTold(run_id, list(events)))
+        self._receive(EventsTold(run_id, [encoded_event(each) for each in events]))
 
     def end(self, run_id: str, state: Any = "finished", message: str = "", **fields: Any) -> None:
         """The job comes back; fields: those of `JobResult` (files, summary, machine, events, restart_worker)."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from msgspec import structs
 
 from eurosat_core.analysis.contenders import Contender, contenders
 from eurosat_core.runs.history import History
@@ -23,12 +24,12 @@ def make_record(**changes: Any) -> RunRecord:
 
 
 def begun(**changes: Any) -> Started:
-    return replace(Started(3, 100, 40, 4500, 1500, 338_486, 338_486, "cpu", 2), **changes)
+    return structs.replace(Started(3, 100, 40, 4500, 1500, 338_486, 338_486, "cpu", 2), **changes)
 
 
 def epoch(number: int, val: float, train: float | None = None, rate: float = 1000.0, **changes: Any) -> EpochDone:
     done = EpochDone(number, 2.0, val if train is None else train, 1.9, val, 10.0, 8.0, 2.0, rate, 10.0 * number)
-    return replace(done, **changes)
+    return structs.replace(done, **changes)
 
 
 def step(number: int, at_epoch: int = 1, phase: Any = "train", seconds: float = 1.0) -> StepDone:

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
@@ -122,7 +124,7 @@ def sweep_here(
         "how": measured_how(store.get(run_id), measured),
         "cells": _cells(measured, config, tiles),
         "verdicts": [verdict_on(measured, each) for each in plan.devices(config)] if plan.reference else [],
-        "limits": {device: each.to_dict() for device, each in measured.limits.items()},
+        "limits": to_builtins(measured.limits),
     }
 
 
@@ -177,8 +179,8 @@ def _figures(cell: "CellResult", speed: dict[Any, Any] | None) -> dict[str, Any]
         "outcome": speed["outcome"] if speed else "unknown",
         "parts": cell.parts,
         "validation_step_ms": 1000 * validation.median if validation else None,
-        "learning": learning.to_dict() if learning else None,
-        "prediction": prediction.to_dict() if prediction else None,
+        "learning": to_builtins(learning),
+        "prediction": to_builtins(prediction),
         "problem": cell.problem,
     }
 

@@ -26,10 +26,9 @@ from eurosat_core.lab import calibration, jobs
 from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.profiling.plan import QUIET_PROFILER
-from eurosat_core.runs.history import RunEvent, event_from_dict
+from eurosat_core.runs.history import RunEvent, encoded_event
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import event_to_dict
 from eurosat_core.training.threads import KEEPING, give_back_memory
 
 logger = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def _work_in_worker(job: Job) -> JobResult:
     worker = get_worker()
 
     def report(events: list[RunEvent]) -> None:
-        worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [event_to_dict(each) for each in events]})
+        worker.log_event(_TOPIC, {"run_id": job.run_id, "events": [encoded_event(each) for each in events]})
 
     calibration.give_way()
     try:
@@ -173,8 +172,7 @@ class DaskEngine:
 
     def _on_event(self, event: tuple[Any, Any]) -> None:
         _stamp, message = event
-        events = [event_from_dict(each) for each in message["events"]]
-        self._receive(EventsTold(message["run_id"], events))
+        self._receive(EventsTold(message["run_id"], message["events"]))
 
     @property
     def _open_client(self) -> Client:

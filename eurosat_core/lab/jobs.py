@@ -5,7 +5,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -323,10 +323,10 @@ def _stopped_by_interrupt(control: Control) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class EventsTold:
-    """A worker's report about a run."""
+    """A worker's report about a run: its events, each encoded as JSON."""
 
     run_id: str
-    events: list[RunEvent]
+    events: Sequence[bytes]
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,9 @@ class Profile(Kind):
         for run in known.runs:
             done = run.summary.get("steps", 0)
             if run.kind == "profile" and done and known.tells(run):
-                basis = f"Projected from this lab’s profile {run.id} with the same settings ({count(done, 'step')})."
+                basis = (
+                    f"Projected from this lab’s profile {run.id} with the same settings ({count(int(done), 'step')})."
+                )
                 return Estimate(run.summary["seconds"] * steps / done, basis)
         config, tiles = known.config, known.tiles.count
         epoch = replace(config, epochs=1, train_fraction=_ALMOST_ALL, split="random", sealed_test=False)

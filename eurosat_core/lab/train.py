@@ -281,7 +281,7 @@ def estimate_seconds(known: Known) -> Estimate | None:
     run, done = min(alike, key=lambda each: abs(math.log(work / each[1])), default=(None, 0.0))
     if run is not None and abs(math.log(work / done)) <= math.log(_NEAR):
         used = sum(_tiles_in(run.config, run.tiles.count))
-        size = f"{count(run.summary['epochs'], 'epoch')}, {count(used, 'tile')}"
+        size = f"{count(int(run.summary['epochs']), 'epoch')}, {count(used, 'tile')}"
         basis = f"Projected from this lab’s run {run.id} with the same settings ({size})."
         then = max(len(usable_cores()) - run.busy_elsewhere, 0.2)
         return scaled(Estimate(run.summary["seconds"] * work / done, basis), then)

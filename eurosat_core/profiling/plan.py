@@ -1,9 +1,10 @@
 """Which steps a profile records, and what it tells while it does."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.records import Count, CountFromOne, EventRecord, decoded
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 StepPhase = Literal["wait", "warmup", "active"]
@@ -89,24 +90,14 @@ class ProfilePlan:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ProfilePlan":
         """A checked plan from JSON values. Raises `ConfigError` with a sentence."""
-        if not isinstance(values, dict):
-            raise ConfigError("The plan of a profile must be a set of named values.")
-        known = [each.name for each in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ConfigError(f"A profile's plan has no '{unknown[0]}'. It has: {', '.join(known)}.")
-        return cls(**values).checked()
+        return decoded(cls, values, "The plan of a profile {problem}.", ConfigError, known_only=True).checked()
 
     def checked(self) -> "ProfilePlan":
         """This plan, if it gives at least one trace. Raises `ConfigError` with a sentence."""
         for name, (low, high, words) in _BOUNDS.items():
             value = getattr(self, name)
-            if not _is_whole(value):
-                raise ConfigError(f"The number of {words} must be whole, not {value!r}.")
             if not low <= value <= high:
                 raise ConfigError(f"{value:,} {words} cannot be profiled. Choose {low} to {high}.")
-        if not isinstance(self.memory, bool):
-            raise ConfigError(f"Recording memory must be on or off, not {self.memory!r}.")
         if self.steps is not None:
             self._check_steps(self.steps)
         if self.total_steps > MAX_STEPS:
@@ -122,8 +113,6 @@ class ProfilePlan:
         return self
 
     def _check_steps(self, steps: int) -> None:
-        if not _is_whole(steps):
-            raise ConfigError(f"The number of steps must be whole, not {steps!r}.")
         if steps < self.cycle_steps:
             raise ConfigError(
                 f"A cycle has {self.cycle_steps} steps ({self.wait} to wait, {self.warmup} of warm-up, {self.active} "
@@ -161,56 +150,41 @@ def profile_problem(config: TrainConfig) -> str:
     )
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileStarted:
+class ProfileStarted(EventRecord, frozen=True, tag="profile_started"):
     """The network stands on its device and the first step comes next. cycles: traces to be written."""
 
-    kind: ClassVar[str] = "profile_started"
-    steps: int
-    cycles: int
-    parameters: int
-    trainable_parameters: int
+    steps: CountFromOne
+    cycles: CountFromOne
+    parameters: Count
+    trainable_parameters: Count
     device: str
-    threads: int
+    threads: CountFromOne
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileStep:
+class ProfileStep(EventRecord, frozen=True, tag="profile_step"):
     """One step was made. `step` and `cycle` count from 1; `seconds` is the time since the profile began."""
 
-    kind: ClassVar[str] = "profile_step"
     phase: StepPhase
-    step: int
-    cycle: int
+    step: CountFromOne
+    cycle: CountFromOne
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class TraceDone:
+class TraceDone(EventRecord, frozen=True, tag="trace"):
     """A cycle's trace was written: its file's name and size (gzip)."""
 
-    kind: ClassVar[str] = "trace"
-    cycle: int
+    cycle: CountFromOne
     file: str
-    size_bytes: int
+    size_bytes: Count
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProfileDone:
+class ProfileDone(EventRecord, frozen=True, tag="profile_done"):
     """The plan was carried out to its end. `seconds` is all of it."""
 
-    kind: ClassVar[str] = "profile_done"
-    steps: int
-    cycles: int
+    steps: CountFromOne
+    cycles: CountFromOne
     seconds: float
 
 
 ProfileEvent = ProfileStarted | ProfileStep | TraceDone | ProfileDone
-KINDS: dict[str, type[ProfileEvent]] = {
-    each.kind: each for each in (ProfileStarted, ProfileStep, TraceDone, ProfileDone)
-}

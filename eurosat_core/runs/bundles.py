@@ -18,14 +18,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NoReturn
+from typing import Annotated, Any, BinaryIO, ClassVar, NoReturn
 
 import torch
+from msgspec import Meta, Struct
 
 from eurosat_core import __version__, wording
 from eurosat_core.data.safe_zip import DAMAGE, METHODS, ZipLimits, check_contents
 from eurosat_core.errors import RunError
-from eurosat_core.runs.history import event_from_dict
+from eurosat_core.records import decoded, texts
+from eurosat_core.runs.history import read_event
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.result import SweepResult
@@ -35,6 +37,7 @@ from eurosat_core.wording import bytes_text, printable
 RUN_FILE = "run.json"
 _MB = 1024**2
 _MOST_TILES = 1_000_000  # as many as a training may be asked to use
+_Plain = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -96,24 +99,23 @@ def whole_events(content: bytes) -> bytes:
 
 def _is_event(line: bytes) -> bool:
     try:
-        values = strict_json(line)
-        at = values.pop("at", None)
-        event_from_dict(values)
-    except (RunError, AttributeError, TypeError):
+        read_event(line)
+    except RunError:
         return False
-    return at is None or (isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at))
+    return True
 
 
 def _check_run(content: bytes, record: RunRecord) -> None:
     """What the store's own parser leaves open, which trusts what this lab has written."""
     if record.is_active:
         raise RunError("says that it is still under way; only a run that has ended can be taken over")
-    values = (*record.machine.values(), *record.summary.values())
-    texts = [record.owner, record.recorded_on, record.kind, *record.beside, *record.tiles.class_names, *record.machine]
-    texts += [each for each in values if isinstance(each, str)]
-    if not all(isinstance(each, str | int | float | None) for each in values) or len(values) > 200:
-        raise RunError("holds figures of another kind than a run has")
-    if any(len(each) > 200 or not each.isprintable() for each in texts) or len(record.message) > 2000:
+    odd = "holds figures of another kind than a run has"
+    decoded(dict[str, _Plain | dict[str, _Plain]], record.machine, odd)
+    told = list(texts({**record.machine, **record.summary}))
+    if len(told) > 400:
+        raise RunError(odd)
+    told += [record.owner, record.recorded_on, record.kind, *record.beside, *record.tiles.class_names]
+    if any(len(each) > 200 or not each.isprintable() for each in told) or len(record.message) > 2000:
         raise RunError("holds texts that no lab has written")
     names = record.tiles.class_names
     if not 1 <= record.tiles.count <= 10 * _MOST_TILES or not len(set(names)) == len(names) <= 1000:
@@ -143,16 +145,14 @@ def _check_predictions(content: bytes, record: RunRecord) -> None:
         raise RunError("names a tile twice")
     sure = said.confidence
     if not sure.dtype.is_floating_point or not bool(((sure >= 0) & (sure <= 1.001)).all()):
-        raise RunError("is surer than sure")
+        raise RunError("has confidences above 1, or none at all")
 
 
 def _check_split(content: bytes, record: RunRecord) -> None:
-    parts = strict_json(content)
-    if not isinstance(parts, dict) or not set(parts) <= {"train", "validation", "test"}:
+    parts = decoded(dict[str, list[int]], strict_json(content), "holds something else than numbers of tiles")
+    if not set(parts) <= {"train", "validation", "test"}:
         raise RunError("does not hold the parts of a split")
     for numbers in parts.values():
-        if not isinstance(numbers, list) or not all(type(each) is int for each in numbers):
-            raise RunError("holds something else than numbers of tiles")
         if numbers and not 0 <= min(numbers) <= max(numbers) < record.tiles.count:
             raise RunError("names tiles that the run does not have")
 
@@ -203,8 +203,7 @@ def _check_sweep(content: bytes, record: RunRecord) -> None:
 
 
 def _check_json(content: bytes, record: RunRecord) -> None:
-    if not isinstance(strict_json(content), dict):
-        raise RunError("holds something else than figures by their names")
+    decoded(dict[str, Any], strict_json(content), "holds something else than figures by their names")
 
 
 _LARGEST_TRACE = 1024 * _MB  # unpacked
@@ -235,6 +234,20 @@ class BundleFile:
     sha256: str
 
 
+class _ListedFile(Struct):
+    """One file of a run in `bundle.json`."""
+
+    bytes: int
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class _ListedRun(Struct):
+    """One run in `bundle.json`, its files by name."""
+
+    id: str
+    files: dict[str, _ListedFile]
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a bundle says it holds: for each run its files by name."""
@@ -260,7 +273,7 @@ def open_bundle(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Mani
             entries = _trusted(archive.infolist(), size)
             yield archive, _manifest(archive, entries)
     except FileNotFoundError as error:
-        raise RunError(f"There is no file {source}. Check the path for a slip of the pen.") from error
+        raise RunError(f"There is no file {source}. Check the path for a typo.") from error
     except (PermissionError, IsADirectoryError) as error:
         raise RunError(f"{source} cannot be read. Name a file that you may read.") from error
     except zipfile.BadZipFile as error:
@@ -310,18 +323,14 @@ def _manifest(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> 
         raise RunError(f"The bundle's {MANIFEST} is too large to be one. It was left alone.")
     damaged = f"The bundle's {MANIFEST} is damaged. Export it again."
     try:
-        values = strict_json(archive.read(info))
+        values = decoded(dict[str, Any], strict_json(archive.read(info)), damaged)
     except RunError as error:
         raise RunError(damaged) from error
-    if not isinstance(values, dict):
-        raise RunError(damaged)
     if values.get("format") != Manifest.FORMAT:
         raise RunError("The bundle was made by another version of the lab. Export it again with this version.")
-    try:
-        manifest = Manifest({each["id"]: _files(each["id"], each["files"]) for each in values["runs"]})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(damaged) from error
-    if not manifest.runs or len(manifest.runs) != len(values["runs"]) or len(manifest.runs) > _MOST_RUNS:
+    runs = decoded(list[_ListedRun], values.get("runs"), damaged)
+    manifest = Manifest({each.id: _files(each) for each in runs})
+    if not runs or len(manifest.runs) != len(runs) or len(runs) > _MOST_RUNS:
         raise RunError(f"The bundle holds no runs, one twice, or more than {_MOST_RUNS}. Export fewer at a time.")
     listed = {each.entry: each for files in manifest.runs.values() for each in files.values()}
     for name in sorted(listed.keys() ^ (entries.keys() - {MANIFEST})):
@@ -333,23 +342,22 @@ def _manifest(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> 
     return manifest
 
 
-def _files(run_id: Any, listed: dict[str, Any]) -> dict[str, BundleFile]:
+def _files(run: _ListedRun) -> dict[str, BundleFile]:
     """The files of one run. Raises `RunError` for names and sizes that a run does not have."""
-    RunStore(Path()).folder_of(str(run_id))  # refuses what is no run id
+    RunStore(Path()).folder_of(run.id)  # refuses what is no run id
     files = {}
-    for name, each in listed.items():
-        kind, size, checksum = file_kind(name), each["bytes"], each["sha256"]
+    for name, each in run.files.items():
+        kind = file_kind(name)
         if kind is None:
             raise RunError(f"The bundle holds a file that does not belong there ('{name[:60]}'). It was left alone.")
-        if type(size) is not int or not re.fullmatch(r"[0-9a-f]{64}", checksum):
-            raise TypeError("neither a size nor a checksum")
-        if not 0 <= size <= kind.most_bytes:
+        if not 0 <= each.bytes <= kind.most_bytes:
             raise RunError(
-                f"The bundle's {name} would take {bytes_text(size)}; at most {bytes_text(kind.most_bytes)} are taken."
+                f"The bundle's {name} would take {bytes_text(each.bytes)}; at most {bytes_text(kind.most_bytes)} are "
+                "taken."
             )
-        files[name] = BundleFile(f"runs/{run_id}/{name}", size, checksum)
+        files[name] = BundleFile(f"runs/{run.id}/{name}", each.bytes, each.sha256)
     if RUN_FILE not in files:
-        raise RunError(f"The bundle has no {RUN_FILE} for run {run_id}. Export it again.")
+        raise RunError(f"The bundle has no {RUN_FILE} for run {run.id}. Export it again.")
     return files
 
 

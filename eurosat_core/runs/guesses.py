@@ -2,15 +2,19 @@
 
 import json
 import logging
-import math
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from cachetools import LRUCache
+from msgspec import Meta, Struct
+
+from eurosat_core.errors import RunError
+from eurosat_core.records import Count, Figure, decoded
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +33,11 @@ class Guess:
 
     owner: str
     fingerprint: str
-    tile: int
-    true: int
-    guessed: int
-    seconds: float
-    at: float
+    tile: Count
+    true: Count
+    guessed: Count
+    seconds: Figure
+    at: Figure
 
 
 class GuessBook:
@@ -93,33 +97,30 @@ class GuessBook:
             whole = len(added)
         self._offset = start + whole
         for line in added[:whole].splitlines():
-            if len(line) <= _LONGEST and (guess := _parsed(line)) is not None:
-                self._take(guess)
+            if len(line) <= _LONGEST:
+                with suppress(RunError):  # a line that is no guess
+                    self._take(_parsed(line))
 
     def _take(self, guess: Guess) -> None:
         self._guesses.setdefault((guess.owner, guess.fingerprint), deque(maxlen=KEPT)).append(guess)
 
 
-def _parsed(line: bytes) -> Guess | None:
-    """The guess in a line; None for a line that is none."""
-    try:
-        values: dict[str, Any] = json.loads(line)
-        guess = Guess(**values)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    texts = (guess.owner, guess.fingerprint)
-    labels = (guess.tile, guess.true, guess.guessed)
-    figures = (guess.seconds, guess.at)
-    if not all(isinstance(each, str) for each in texts):
-        return None
-    if not all(type(each) is int and each >= 0 for each in labels):
-        return None
-    return guess if all(type(each) in (int, float) and math.isfinite(each) for each in figures) else None
+def _parsed(line: bytes) -> Guess:
+    """The guess in a line. Raises `RunError` for a line that is none."""
+    return decoded(Guess, line, "This is not a guess.", known_only=True)
 
 
 _MOST_LESSON_BYTES = 4 * 2**20  # about 30,000 guesses: what is older is passed over
 _MOST_KEYS = 100  # of a participant
-_LONGEST_ANSWER = 200  # letters of a key or a guess
+_Short = Annotated[str, Meta(max_length=200)]
+
+
+class _Answer(Struct):
+    """What a line says: a participant's guess about a question of the lesson (key), empty when it was taken back."""
+
+    owner: _Short
+    key: _Short
+    guess: _Short
 
 
 class LessonGuesses:
@@ -173,18 +174,8 @@ class LessonGuesses:
             return
         self._read, self._known = (status.st_ino, status.st_size), {}
         for line in content.splitlines():
-            if (told := _parsed_answer(line)) is not None:
-                owner, key, guess = told
-                own = self._known.setdefault(owner, {})
-                if key in own or len(own) < _MOST_KEYS:
-                    own[key] = guess
-
-
-def _parsed_answer(line: bytes) -> tuple[str, str, str] | None:
-    """Owner, key and guess of a line; None for a line that is none."""
-    try:
-        values: dict[str, Any] = json.loads(line)
-        told = (values["owner"], values["key"], values["guess"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return told if all(isinstance(each, str) and len(each) <= _LONGEST_ANSWER for each in told) else None
+            with suppress(RunError):  # a line that is no guess
+                answer = decoded(_Answer, line, "This is not a guess.")
+                own = self._known.setdefault(answer.owner, {})
+                if answer.key in own or len(own) < _MOST_KEYS:
+                    own[answer.key] = answer.guess

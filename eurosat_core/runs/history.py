@@ -1,20 +1,16 @@
-"""The events of all kinds of runs, as they go over the wire and into `events.jsonl`.
+"""The events of all kinds of runs: their lines in `events.jsonl`, and a reader per run that follows them.
 
-Reading a run's events as they grow: one incremental reader per run serves every session.
-
-Pages never read the whole file again; they get at most `MAX_POINTS` steps to draw.
+The reader serves every session. Pages never read the whole file again; they get at most `MAX_POINTS` steps to draw.
 """
 
-import json
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from eurosat_core.errors import RunError
-from eurosat_core.profiling.plan import KINDS as PROFILE_KINDS
 from eurosat_core.profiling.plan import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
-from eurosat_core.speed.plan import KINDS as SWEEP_KINDS
 from eurosat_core.speed.plan import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
 from eurosat_core.training.events import (
     FORWARD_SHARE,
@@ -22,20 +18,52 @@ from eurosat_core.training.events import (
     Event,
     FeaturesDone,
     Finished,
+    FormChosen,
     Started,
     StepDone,
     ThreadsChanged,
-    parse_event,
 )
-from eurosat_core.training.events import KINDS as TRAINING_KINDS
 
 RunEvent = Event | ProfileEvent | SweepEvent
-_KINDS: dict[str, type[RunEvent]] = {**TRAINING_KINDS, **PROFILE_KINDS, **SWEEP_KINDS}
 
 
-def event_from_dict(values: dict[str, Any]) -> RunEvent:
-    """The event that `event_to_dict` wrote. Raises `RunError` when it is none of ours."""
-    return parse_event(values, _KINDS)
+class _Line(msgspec.Struct):
+    """What a line says besides its event: when it was written, in seconds since 1970."""
+
+    at: float | None = None
+    kind: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_line = msgspec.json.Decoder(_Line).decode
+_decode_event = msgspec.json.Decoder(RunEvent).decode
+
+
+def encoded_event(event: RunEvent | bytes) -> bytes:
+    """The event as JSON; one that is so already stays as it is."""
+    return event if isinstance(event, bytes) else _encode(event)
+
+
+def line_of(event: bytes, at: float) -> bytes:
+    """The line of `events.jsonl` for an encoded event that is written at this time."""
+    return b'{"at":%s,%s\n' % (_encode(at), event[1:])
+
+
+def chosen_form(event: bytes) -> FormChosen | None:
+    """The event if it says which precision and layout were chosen; None for any other."""
+    return msgspec.json.decode(event, type=FormChosen) if _decode_line(event).kind == "form" else None
+
+
+def read_event(line: bytes) -> tuple[RunEvent, float | None]:
+    """The event in a line of `events.jsonl`, and when it was written, if the line says so.
+
+    Raises:
+        RunError: The line holds no event of a run. Figures that are no numbers are none, either.
+    """
+    try:
+        return _decode_event(line), _decode_line(line).at
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise RunError(f"This is not an event of a run: {line[:80]!r}") from error
 
 
 MAX_POINTS = 400
@@ -139,13 +167,11 @@ class HistoryReader:
 
     def _take(self, line: bytes) -> None:
         try:
-            values = json.loads(line)
-            at = values.pop("at", None)
-            event = event_from_dict(values)
-        except (ValueError, TypeError, AttributeError, RecursionError, RunError):
+            event, at = read_event(line)
+        except RunError:
             return
         self._events += 1
-        self._updated = at if isinstance(at, int | float) else self._updated
+        self._updated = self._updated if at is None else at
         match event:
             case Started():
                 self._started = event

@@ -2,13 +2,16 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.records import decoded
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
 
@@ -19,7 +22,9 @@ ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interru
 _FORMAT = 1
 COMPANY_CORES = 0.5
 """From so many busy cores on, other programs are company: a browser that shows the charts takes less."""
-_LATEST = 4e9  # seconds since 1970: a time beyond the year 2096 is a slip
+
+Moment = Annotated[float, Meta(ge=0, lt=4e9)]
+"""Seconds since 1970 (UTC); a time beyond the year 2096 is a slip."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,15 @@ class TilesUsed:
     source: str
     place: str
     count: int
-    class_names: tuple[str, ...]
+    class_names: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """Of a training: whether it is measured with the machine `alone`, and the `group` of trainings it belongs to."""
+
+    alone: bool = False
+    group: str = ""
 
     @classmethod
     def of(cls, tiles: TileSet) -> "TilesUsed":
@@ -40,14 +53,13 @@ class TilesUsed:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What `run.json` holds. Times are seconds since 1970 (UTC); `seconds` in `summary` is without pauses.
+    """What `run.json` holds. `seconds` in `summary` is without pauses.
 
     message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
     machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
-    of another kind than `train` was to do besides, checked; of a training, whether it is measured with the machine
-    `alone`, and the `group` of trainings it belongs to. test_opened: when its
-    sealed test part was first looked at. recorded_on: of a run that came from another lab: on which machine, and when;
-    such a run has ended for good.
+    of its kind (`SweepPlan`, `ProfilePlan`, `TrainPlan`) is to do besides. test_opened: when its sealed test part was
+    first looked at. recorded_on: of a run that came from another lab: on which machine, and when; such a run has ended
+    for good.
     """
 
     id: str
@@ -55,16 +67,16 @@ class RunRecord:
     state: State
     config: TrainConfig
     tiles: TilesUsed
-    created: float
+    created: Moment
     kind: str = "train"
-    started: float | None = None
-    ended: float | None = None
+    started: Moment | None = None
+    ended: Moment | None = None
     message: str = ""
     machine: dict[str, Any] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: dict[str, int | float] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
-    test_opened: float | None = None
+    test_opened: Moment | None = None
     recorded_on: str = ""
 
     def ran_since(self, moment: float) -> bool:
@@ -116,18 +128,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_plan(kind: Any, plan: Any) -> None:
+def _check_plan(record: RunRecord) -> None:
     """Raises `ConfigError` when a run of this kind cannot have this plan."""
-    if not isinstance(plan, dict):
-        raise ConfigError("The plan of a run must be a set of named values.")
-    if kind == "profile":
-        ProfilePlan.from_dict(plan)
-    elif kind == "sweep":
-        SweepPlan.from_dict(plan)
-    elif kind == "train":
-        known = {"alone": bool, "group": str}
-        if not all(isinstance(value, known.get(name, type(None))) for name, value in plan.items()):
-            raise ConfigError("The plan of a training says only whether it has the machine alone, and its group.")
+    match record.kind:
+        case "profile":
+            ProfilePlan.from_dict(record.plan)
+        case "sweep":
+            SweepPlan.from_dict(record.plan)
+        case "train":
+            decoded(TrainPlan, record.plan, "The plan of a training {problem}.", ConfigError, known_only=True)
 
 
 def record_text(record: RunRecord) -> str:
@@ -138,45 +147,18 @@ def record_text(record: RunRecord) -> str:
 def read_record(path: Path) -> RunRecord:
     """The record in a `run.json`. Raises `RunError` with a sentence when it is none, `OSError` if it cannot be read."""
     run_id = path.parent.name
-    damaged = f"The run {run_id} is damaged: its run.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RunError(f"{damaged} is not JSON. Delete its folder, or restore the file.") from error
-    if not isinstance(values, dict):
-        raise RunError(f"{damaged} holds no settings. Delete its folder, or restore the file.")
+    damaged, remedy = f"The run {run_id} is damaged: its run.json", "Delete its folder, or restore the file."
+    sentence = f"{damaged} {{problem}}. {remedy}"
+    values = decoded(dict[str, Any], path.read_bytes(), sentence)
     if values.pop("format", None) != _FORMAT:
         raise RunError(f"The run {run_id} was written by another version of the lab, so it cannot be shown.")
-    unknown = set(values) - {each.name for each in fields(RunRecord)}
-    if unknown:
-        raise RunError(f"{damaged} has an unknown entry '{min(unknown)}'. Delete its folder, or restore the file.")
     try:
-        values["config"] = TrainConfig.from_dict(values["config"])
-        tiles = values["tiles"]
-        values["tiles"] = TilesUsed(**{**tiles, "class_names": tuple(tiles["class_names"])})
-        values["beside"] = tuple(values.get("beside", ()))
-        record = RunRecord(**values)
-        _check_plan(record.kind, record.plan)
-        if record.state not in ACTIVE | ENDED:
-            raise RunError(f"{damaged} has an unknown state '{record.state}'. Delete its folder.")
-        for name in ("owner", "kind", "message", "recorded_on"):
-            if not isinstance(getattr(record, name), str):
-                raise RunError(f"{damaged} has no text in '{name}'. Delete its folder, or restore the file.")
-        if record.recorded_on and record.is_active:
-            raise RunError(f"{damaged} was recorded elsewhere and cannot be under way. Delete its folder.")
-        for name in ("created", "started", "ended", "test_opened"):
-            value = getattr(record, name)
-            if not (_is_number(value) and 0 <= value < _LATEST) and not (value is None and name != "created"):
-                raise RunError(f"{damaged} has no time in '{name}'. Delete its folder, or restore the file.")
-        figures = record.summary.values() if isinstance(record.summary, dict) else [None]
-        if not isinstance(record.machine, dict) or not all(isinstance(each, int | float) for each in figures):
-            raise RunError(f"{damaged} has no figures in 'summary'. Delete its folder, or restore the file.")
-        used = record.tiles
-        texts = (*record.beside, *used.class_names, used.fingerprint, used.source, used.place)
-        if not _is_number(used.count) or not used.class_names or not all(isinstance(each, str) for each in texts):
-            raise RunError(f"{damaged} does not say which tiles it used. Delete its folder, or restore the file.")
+        if "config" in values:
+            values["config"] = TrainConfig.from_dict(values["config"])
+        record = decoded(RunRecord, values, sentence, known_only=True)
+        _check_plan(record)
     except ConfigError as error:
         raise RunError(f"{damaged} has settings that cannot be used: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise RunError(f"{damaged} lacks an entry ({error}). Delete its folder, or restore the file.") from error
+    if record.recorded_on and record.is_active:
+        raise RunError(f"{damaged} was recorded elsewhere and cannot be under way. {remedy}")
     return record

@@ -5,7 +5,6 @@
 """
 
 import errno
-import json
 import os
 import re
 import secrets
@@ -21,10 +20,9 @@ from filelock import FileLock, Timeout
 
 from eurosat_core.errors import RunError
 from eurosat_core.folders import write_problem, write_whole
-from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.history import RunEvent, chosen_form, encoded_event, line_of
 from eurosat_core.runs.record import RunRecord, State, TilesUsed, read_record, record_text
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import FormChosen, event_to_dict
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _MAKING_SECONDS = 5.0
@@ -187,18 +185,21 @@ class RunStore:
         except OSError:
             return False
 
-    def append(self, run_id: str, events: Iterable[RunEvent], at: float | None = None) -> None:
-        """Add events to a run, each with the time it was written; its config becomes what was chosen for it."""
+    def append(self, run_id: str, events: Iterable[RunEvent | bytes], at: float | None = None) -> None:
+        """Add events to a run, each with the time it was written; its config becomes what was chosen for it.
+
+        events: as they are, or encoded already.
+        """
         now = round(time.time() if at is None else at, 3)
-        events = list(events)
-        for event in events:
-            if isinstance(event, FormChosen):
+        lines = []
+        for event in map(encoded_event, events):
+            if form := chosen_form(event):
                 config = self.get(run_id).config
-                config = replace(config, precision=event.precision, channels_last=event.channels_last)
+                config = replace(config, precision=form.precision, channels_last=form.channels_last)
                 self.update(run_id, config=config)
-        lines = "".join(json.dumps({"at": now, **event_to_dict(event)}) + "\n" for event in events)
-        with (self.folder_of(run_id) / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(lines)
+            lines.append(line_of(event, now))
+        with (self.folder_of(run_id) / "events.jsonl").open("ab") as file:
+            file.write(b"".join(lines))
 
     def save(self, run_id: str, files: dict[str, bytes]) -> None:
         """Keep a run's artifacts, each written whole or not at all."""

@@ -1,11 +1,11 @@
 """What a measurement compares, in which order and for how long, and what it tells while it runs."""
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.records import Count, CountFromOne, EventRecord, decoded
 from eurosat_core.training.config import SWEPT, TrainConfig
 from eurosat_core.wording import count, device_name
 
@@ -97,28 +97,19 @@ class SweepPlan:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SweepPlan":
         """A checked plan from JSON values. Raises `ConfigError` with a sentence."""
-        if not isinstance(values, dict):
-            raise ConfigError("The plan of a measurement must be a set of named values.")
-        known = [each.name for each in fields(cls)]
-        if unknown := sorted(set(values) - set(known)):
-            raise ConfigError(f"The plan of a measurement has no '{unknown[0]}'. It has: {', '.join(known)}.")
-        cells = values.get("cells", ())
-        if not isinstance(cells, list | tuple):
-            raise ConfigError("The cells of a measurement must be a list.")
-        return cls(**{**values, "cells": tuple(_cell(each) for each in cells)}).checked()
+        return decoded(cls, values, "The plan of a measurement {problem}.", ConfigError, known_only=True).checked()
 
     def checked(self) -> "SweepPlan":
         """This plan, if it can be carried out. Raises `ConfigError` with a sentence."""
-        for name in ("name", "setting", "reference", "focus"):
-            _check_text(name, getattr(self, name))
-        for name in ("validation", "limits"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"'{name}' must be on or off, not {getattr(self, name)!r}.")
+        for text in (self.name, self.setting, self.reference, self.focus, *(each.label for each in self.cells)):
+            if len(text) > _LONGEST_NAME or not text.isprintable():
+                raise ConfigError(f"A name in a measurement must be a short text, not {text[:_LONGEST_NAME]!r}.")
         for name, (low, high, words) in _BOUNDS.items():
             value = getattr(self, name)
-            if name == "target_accuracy" and value is None:
-                continue
-            _check_number(value, low, high, words)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{value:g} {words} cannot be measured. Choose {low:g} to {high:g}.")
+        if any(not set(each.changes) <= _CHANGED for each in self.cells):
+            raise ConfigError(f"A cell of a measurement changes one of: {', '.join(sorted(_CHANGED))}.")
         if not self.cells and not self.limits:
             raise ConfigError("Nothing to measure: name at least one value of a setting.")
         if len(self.cells) > _MOST_CELLS:
@@ -138,33 +129,6 @@ class SweepPlan:
                     f"“{getattr(self, name)}” is not among what is measured ({', '.join(sorted(labels))})."
                 )
         return self
-
-
-def _cell(values: Any) -> Cell:
-    if isinstance(values, Cell):
-        return values
-    if not isinstance(values, dict) or not set(values) <= {"label", "changes", "learns"} or "label" not in values:
-        raise ConfigError("A cell of a measurement has a label and what it changes.")
-    changes = values.get("changes", {})
-    if not isinstance(changes, dict) or not set(changes) <= _CHANGED:
-        raise ConfigError(f"A cell of a measurement changes one of: {', '.join(sorted(_CHANGED))}.")
-    if not isinstance(values.get("learns", True), bool):
-        raise ConfigError("Whether a cell learns must be on or off.")
-    _check_text("label", values["label"])
-    return Cell(values["label"], dict(changes), values.get("learns", True))
-
-
-def _check_text(name: str, value: Any) -> None:
-    if not isinstance(value, str) or len(value) > _LONGEST_NAME or not (value.isprintable() or not value):
-        raise ConfigError(f"'{name}' of a measurement must be a short text.")
-
-
-def _check_number(value: Any, low: float, high: float, words: str) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not is_number or (isinstance(low, int) and not isinstance(value, int)):
-        raise ConfigError(f"{value!r:.30} {words} cannot be measured. Give a {'whole ' * isinstance(low, int)}number.")
-    if not low <= value <= high:
-        raise ConfigError(f"{value:g} {words} cannot be measured. Choose {low:g} to {high:g}.")
 
 
 def sweep_problem(config: TrainConfig) -> str:
@@ -223,63 +187,50 @@ def plan_limits(devices: Iterable[str], batch_sizes: Sequence[int] = (40, 256), 
 SweepPhase = Literal["prepare", "train", "validation"]
 
 
-@dataclass(frozen=True, slots=True)
-class SweepStarted:
+class SweepStarted(EventRecord, frozen=True, tag="sweep_started"):
     """The measurement begins. planned_seconds: how long it was said to take."""
 
-    kind: ClassVar[str] = "sweep_started"
-    cells: int
-    rounds: int
+    cells: Count
+    rounds: Count
     planned_seconds: float
     device: str
-    threads: int
+    threads: CountFromOne
 
 
-@dataclass(frozen=True, slots=True)
-class LimitsDone:
+class LimitsDone(EventRecord, frozen=True, tag="limits"):
     """The limits of a device were measured."""
 
-    kind: ClassVar[str] = "limits"
     device: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class TurnDone:
+class TurnDone(EventRecord, frozen=True, tag="turn"):
     """A cell (its number in the plan, from 0) had its turn in a round (from 1; round 0 prepares).
 
     tiles_per_second: of this turn alone. seconds: since the measurement began.
     """
 
-    kind: ClassVar[str] = "turn"
     phase: SweepPhase
-    cell: int
-    round: int
+    cell: Count
+    round: Count
     seconds: float
     tiles_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
+class Learned(EventRecord, frozen=True, tag="learned"):
     """How far a cell's short training has come: accuracy on validation tiles after so many seconds of training."""
 
-    kind: ClassVar[str] = "learned"
-    cell: int
+    cell: Count
     seconds: float
     accuracy: float
     train_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class SweepDone:
+class SweepDone(EventRecord, frozen=True, tag="sweep_done"):
     """The plan was carried out to its end. `seconds` is all of it."""
 
-    kind: ClassVar[str] = "sweep_done"
-    rounds: int
+    rounds: Count
     seconds: float
 
 
 SweepEvent = SweepStarted | LimitsDone | TurnDone | Learned | SweepDone
-KINDS: dict[str, type[SweepEvent]] = {
-    each.kind: each for each in (SweepStarted, LimitsDone, TurnDone, Learned, SweepDone)
-}

@@ -2,12 +2,15 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from msgspec import Struct, to_builtins
+
 from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.records import Count, CountFromOne, Figure, PositiveFigure, decoded, texts
 from eurosat_core.speed.verdict import (
     Learning,
     Spread,
@@ -15,13 +18,13 @@ from eurosat_core.speed.verdict import (
     Verdict,
     breakdown,
     compare_turns,
-    number,
     spread_of,
-    text,
-    whole,
 )
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count
+
+Rates = tuple[tuple[PositiveFigure, PositiveFigure], ...]
+"""(size, rate) pairs."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,15 @@ class Limits:
     """
 
     device: str
-    threads: int
-    matmul: dict[str, float] = field(default_factory=dict)
-    bandwidth: tuple[tuple[float, float], ...] = ()
-    host_to_device: dict[str, float] = field(default_factory=dict)
-    launch_seconds: float = 0.0
-    fresh_seconds: float = 0.0
-    load_seconds: float = 0.0
-    rates: dict[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
-    seconds: float = 0.0
+    threads: CountFromOne
+    matmul: dict[str, PositiveFigure] = field(default_factory=dict)
+    bandwidth: Rates = ()
+    host_to_device: dict[str, PositiveFigure] = field(default_factory=dict)
+    launch_seconds: Figure = 0.0
+    fresh_seconds: Figure = 0.0
+    load_seconds: Figure = 0.0
+    rates: dict[str, Rates] = field(default_factory=dict)
+    seconds: Figure = 0.0
 
     @property
     def memory_bandwidth(self) -> float | None:
@@ -55,34 +58,6 @@ class Limits:
     def rate(self, kind: str, size: float) -> float | None:
         """The calibrated rate of a kind of layer at this size; None where there is none."""
         return between(self.rates[kind], size) if self.rates.get(kind) else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "Limits":
-        """Raises `ValueError`, `KeyError`, `TypeError` or `AttributeError` for values that are none."""
-        return cls(
-            device=text(values["device"]),
-            threads=whole(values["threads"], 1),
-            matmul=_figures(values["matmul"]),
-            bandwidth=_pairs(values["bandwidth"]),
-            host_to_device=_figures(values["host_to_device"]),
-            launch_seconds=number(values["launch_seconds"]),
-            fresh_seconds=number(values["fresh_seconds"]),
-            load_seconds=number(values["load_seconds"]),
-            rates={text(kind): _pairs(each) for kind, each in values["rates"].items()},
-            seconds=number(values["seconds"]),
-        )
-
-
-def _figures(values: Mapping[str, Any]) -> dict[str, float]:
-    return {text(name): number(value, above=0) for name, value in values.items()}
-
-
-def _pairs(values: Sequence[Any]) -> tuple[tuple[float, float], ...]:
-    return tuple((number(size, above=0), number(rate, above=0)) for size, rate in values)
 
 
 def between(pairs: Sequence[tuple[float, float]], size: float) -> float:
@@ -97,18 +72,16 @@ def between(pairs: Sequence[tuple[float, float]], size: float) -> float:
 
 
 Bottleneck = Literal["compute", "memory", "overhead", "loading"]
-BOTTLENECKS = ("compute", "memory", "overhead", "loading")
 
 
-@dataclass(frozen=True)
-class Portion:
+class Portion(Struct, frozen=True, array_like=True):
     """What one kind of layer takes of a step: its seconds, operations, bytes, and how many launches it makes."""
 
     kind: str
-    seconds: float
-    operations: float
-    bytes: float
-    launches: int
+    seconds: Figure
+    operations: Figure
+    bytes: Figure
+    launches: Count
 
 
 @dataclass(frozen=True)
@@ -119,39 +92,20 @@ class Prediction:
     by kind of layer, the longest first.
     """
 
-    seconds: float
+    seconds: PositiveFigure
     bottleneck: Bottleneck
-    by: dict[str, float]
-    parts: dict[str, float]
+    by: dict[str, Figure]
+    parts: dict[str, Figure]
     portions: tuple[Portion, ...]
 
     def error(self, measured_seconds: float) -> float:
         """How many times too long (above 1) or too short (below 1) the prediction is."""
         return self.seconds / measured_seconds
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**vars(self), "portions": [list(vars(each).values()) for each in self.portions]}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "Prediction":
-        """Raises `ValueError`, `KeyError` or `TypeError` for values that are none."""
-        if values["bottleneck"] not in BOTTLENECKS:
-            raise ValueError("a bottleneck that is none")
-        return cls(
-            number(values["seconds"], above=0),
-            values["bottleneck"],
-            {text(name): number(value) for name, value in values["by"].items()},
-            {text(name): number(value) for name, value in values["parts"].items()},
-            tuple(
-                Portion(text(kind), number(seconds), number(operations), number(size), whole(launches))
-                for kind, seconds, operations, size, launches in values["portions"]
-            ),
-        )
-
 
 SWEEP_FILE = "sweep.json"
 _FORMAT = 1
+_LONGEST_TEXT = 1000  # what went wrong, as a sentence
 
 
 @dataclass(frozen=True)
@@ -164,8 +118,8 @@ class CellResult:
 
     label: str
     config: TrainConfig
-    start_seconds: float = 0.0
-    operations: float = 0.0
+    start_seconds: Figure = 0.0
+    operations: Figure = 0.0
     turns: tuple[Turn, ...] = ()
     validation: tuple[Turn, ...] = ()
     learning: Learning | None = None
@@ -204,36 +158,6 @@ class CellResult:
         """Seconds of a training step by part (`verdict.PARTS`), adding up to it; None where they are not known."""
         return breakdown(self.turns)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "label": self.label,
-            "config": self.config.to_dict(),
-            "start_seconds": self.start_seconds,
-            "operations": self.operations,
-            "turns": [each.to_list() for each in self.turns],
-            "validation": [each.to_list() for each in self.validation],
-            "learning": self.learning.to_dict() if self.learning else None,
-            "prediction": self.prediction.to_dict() if self.prediction else None,
-            "problem": self.problem,
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CellResult":
-        """Raises `ValueError`, `KeyError`, `TypeError` or `ConfigError` for values that are none."""
-        learning, prediction = values["learning"], values["prediction"]
-        return cls(
-            text(values["label"]),
-            TrainConfig.from_dict(values["config"]),
-            number(values["start_seconds"]),
-            number(values["operations"]),
-            tuple(Turn.from_list(each) for each in values["turns"]),
-            tuple(Turn.from_list(each) for each in values["validation"]),
-            None if learning is None else Learning.from_dict(learning),
-            None if prediction is None else Prediction.from_dict(prediction),
-            text(values["problem"], longest=1000),
-        )
-
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -248,7 +172,7 @@ class SweepResult:
     focus: str
     cells: tuple[CellResult, ...] = ()
     limits: dict[str, Limits] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: Figure = 0.0
     complete: bool = False
 
     @property
@@ -288,33 +212,23 @@ class SweepResult:
 
     def to_json(self) -> bytes:
         """What is stored."""
-        values = {
-            "format": _FORMAT,
-            **{name: getattr(self, name) for name in ("name", "setting", "reference", "focus", "seconds", "complete")},
-            "cells": [each.to_dict() for each in self.cells],
-            "limits": {device: each.to_dict() for device, each in self.limits.items()},
-        }
-        return json.dumps(values).encode()
+        return json.dumps({"format": _FORMAT, **to_builtins(self)}).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> "SweepResult":
         """What `to_json` wrote. Raises `RunError` with a sentence for anything else."""
+        damaged = "The measurements of this run are damaged. Measure again to see them."
+        values = decoded(dict[str, Any], content, damaged)
+        if values.get("format") != _FORMAT:
+            raise RunError("These measurements were written by another version of the lab: they cannot be shown.")
         try:
-            values = json.loads(content)
-            if values["format"] != _FORMAT:
-                raise RunError("These measurements were written by another version of the lab: they cannot be shown.")
-            return cls(
-                name=text(values["name"]),
-                setting=text(values["setting"]),
-                reference=text(values["reference"]),
-                focus=text(values["focus"]),
-                cells=tuple(CellResult.from_dict(each) for each in values["cells"]),
-                limits={text(device): Limits.from_dict(each) for device, each in values["limits"].items()},
-                seconds=number(values["seconds"]),
-                complete=bool(values["complete"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
-            raise RunError("The measurements of this run are damaged. Measure again to see them.") from error
+            configs = [TrainConfig.from_dict(each.pop("config")) for each in values["cells"]]
+            if not all(len(each) <= _LONGEST_TEXT and each.isprintable() for each in texts(values)):
+                raise ValueError("texts that no lab has written")
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError, ConfigError) as error:
+            raise RunError(damaged) from error
+        cells = [{**each, "config": config} for each, config in zip(values["cells"], configs, strict=True)]
+        return decoded(cls, {**values, "cells": cells}, damaged)
 
     def changed(self, **changes: Any) -> "SweepResult":
         """The same with other values."""

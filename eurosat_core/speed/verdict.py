@@ -6,60 +6,30 @@ that were measured one after the other (the epochs of two trainings, the steps o
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-_LARGEST = 1e18  # operations per second and bytes stay far below
+from msgspec import Meta, Struct
 
-
-def number(value: Any, *, above: float | None = None, most: float = _LARGEST) -> float:
-    """A finite number from 0 on, or above `above`. Raises `ValueError` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r:.40} is no figure")
-    if not 0 <= value <= most or (above is not None and value <= above):
-        raise ValueError(f"{value!r:.40} cannot have been measured")
-    return float(value)
-
-
-def numbers(values: Any) -> tuple[float, ...]:
-    """Several of them. Raises `ValueError` likewise."""
-    if not isinstance(values, Iterable) or isinstance(values, str):
-        raise ValueError("no list of figures")
-    return tuple(number(each) for each in values)
-
-
-def whole(value: Any, least: int = 0) -> int:
-    """A whole number from `least` on. Raises `ValueError` for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
-        raise ValueError(f"{value!r:.40} is no count")
-    return value
-
-
-def text(value: Any, longest: int = 400) -> str:
-    """A short printable text. Raises `ValueError` for anything else."""
-    if not isinstance(value, str) or len(value) > longest or not (value.isprintable() or not value):
-        raise ValueError("a text that no lab has written")
-    return value
-
+from eurosat_core.records import Count, CountFromOne, Figure, PositiveFigure, Share
 
 PARTS = ("load", "copy", "forward", "backward", "update")
 """The parts of a step, in their order: wait for a batch, move it to the device, and so on."""
 
 
-@dataclass(frozen=True)
-class Turn:
+class Turn(Struct, frozen=True, array_like=True):
     """Timed steps of one cell in one round: how many, of how many tiles each, and the seconds of all together.
 
     parts: seconds of each of `PARTS`, which add up to all of them; None where they could not be told apart without
     making the device wait.
     """
 
-    steps: int
-    tiles: int
-    seconds: float
-    parts: tuple[float, ...] | None = None
+    steps: CountFromOne
+    tiles: CountFromOne
+    seconds: PositiveFigure
+    parts: Annotated[tuple[Figure, ...], Meta(min_length=len(PARTS), max_length=len(PARTS))] | None = None
 
     @property
     def step_seconds(self) -> float:
@@ -74,20 +44,6 @@ class Turn:
     def tiles_per_second(self) -> float:
         return self.steps * self.tiles / self.seconds
 
-    def to_list(self) -> list[Any]:
-        """Plain JSON values."""
-        return [self.steps, self.tiles, self.seconds, list(self.parts) if self.parts else None]
-
-    @classmethod
-    def from_list(cls, values: Any) -> "Turn":
-        """Raises `ValueError` for values that are no turn."""
-        steps, tiles, seconds, parts = values
-        if parts is not None and len(parts) != len(PARTS):
-            raise ValueError("parts of a step that are not ours")
-        return cls(
-            whole(steps, 1), whole(tiles, 1), number(seconds, above=0), None if parts is None else numbers(parts)
-        )
-
 
 @dataclass(frozen=True)
 class Learning:
@@ -97,34 +53,17 @@ class Learning:
     share of `validation_tiles` named correctly. Validation itself does not count.
     """
 
-    target: float
+    target: Share
     reached: bool
-    seconds: float
-    tiles: int
-    validation_tiles: int
-    points: tuple[tuple[float, float], ...] = ()
+    seconds: Figure
+    tiles: Count
+    validation_tiles: CountFromOne
+    points: tuple[tuple[Figure, Share], ...] = ()
 
     @property
     def accuracy(self) -> float:
         """What was reached in the end."""
         return self.points[-1][1] if self.points else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**vars(self), "points": [list(each) for each in self.points]}
-
-    @classmethod
-    def from_dict(cls, values: Any) -> "Learning":
-        """Raises `ValueError`, `KeyError` or `TypeError` for values that are none."""
-        points = tuple((number(at), number(share, most=1)) for at, share in values["points"])
-        return cls(
-            number(values["target"], most=1),
-            bool(values["reached"]),
-            number(values["seconds"]),
-            whole(values["tiles"]),
-            whole(values["validation_tiles"], 1),
-            points,
-        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import io
-import json
 import logging
 import os
 import secrets
@@ -27,7 +26,7 @@ from eurosat_core.errors import LabError, RunError, TraceError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.stream import TraceSource
-from eurosat_core.runs.history import event_from_dict
+from eurosat_core.runs.history import read_event
 from eurosat_core.runs.profiles import trace_name
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.recorded import recorded_trace
@@ -90,12 +89,10 @@ class RunScalars:
 
     def _records(self, line: bytes) -> Iterator[tuple[str, Record]]:
         try:
-            values = json.loads(line)
-            at = values.pop("at", None)
-            event = event_from_dict(values)
-        except (ValueError, TypeError, AttributeError, RecursionError, RunError):
+            event, at = read_event(line)
+        except RunError:
             return
-        when = float(at) if isinstance(at, int | float) else self._began
+        when = self._began if at is None else at
         if isinstance(event, Started):
             self._steps_per_epoch = event.steps_per_epoch
         elif isinstance(event, StepDone):

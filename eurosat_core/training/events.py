@@ -1,12 +1,8 @@
 """What a training tells the world: small frozen events that round-trip through JSON."""
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Literal
 
-from eurosat_core.errors import RunError
+from eurosat_core.records import Count, CountFromOne, EventRecord
 
 FORWARD_SHARE = 1 / 3
 """Going forward only, as in validation, next to a training step: forward, and twice that backward."""
@@ -14,37 +10,32 @@ FORWARD_SHARE = 1 / 3
 Phase = Literal["train", "validation"]
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(EventRecord, frozen=True, tag="started"):
     """The network stands on its device and the first step comes next."""
 
-    kind: ClassVar[str] = "started"
-    epochs: int
-    steps_per_epoch: int
-    validation_steps: int
-    train_tiles: int
-    validation_tiles: int
-    parameters: int
-    trainable_parameters: int
+    epochs: CountFromOne
+    steps_per_epoch: CountFromOne
+    validation_steps: CountFromOne
+    train_tiles: CountFromOne
+    validation_tiles: CountFromOne
+    parameters: Count
+    trainable_parameters: Count
     device: str
-    threads: int
+    threads: CountFromOne
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturesDone:
+class FeaturesDone(EventRecord, frozen=True, tag="features"):
     """The frozen part of a pretrained network was computed for `done` of `total` tiles, before the first step.
 
     `seconds` is the time since the training began.
     """
 
-    kind: ClassVar[str] = "features"
-    done: int
-    total: int
+    done: Count
+    total: Count
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
+class StepDone(EventRecord, frozen=True, tag="step"):
     """One batch through the network. `epoch` and `step` count from 1.
 
     `loss` (mean over this batch), `accuracy` (running, over this phase of the epoch), `tiles_per_second`
@@ -53,15 +44,14 @@ class StepDone:
     `seconds` is the time since the training began, without pauses.
     """
 
-    kind: ClassVar[str] = "step"
     phase: Phase
-    epoch: int
-    step: int
+    epoch: CountFromOne
+    step: CountFromOne
     seconds: float
     loss: float | None = None
     accuracy: float | None = None
     tiles_per_second: float | None = None
-    memory_bytes: int | None = None
+    memory_bytes: Count | None = None
 
     @property
     def reported(self) -> bool:
@@ -69,16 +59,14 @@ class StepDone:
         return self.loss is not None
 
 
-@dataclass(frozen=True, slots=True)
-class EpochDone:
+class EpochDone(EventRecord, frozen=True, tag="epoch"):
     """One pass over the training split and its validation. Accuracies are fractions, losses means per tile.
 
     `seconds` covers both phases; `tiles_per_second` is training tiles over the seconds of the training phase;
     `elapsed_seconds` is the time since the training began.
     """
 
-    kind: ClassVar[str] = "epoch"
-    epoch: int
+    epoch: CountFromOne
     train_loss: float
     train_accuracy: float
     val_loss: float
@@ -90,38 +78,32 @@ class EpochDone:
     elapsed_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(EventRecord, frozen=True, tag="finished"):
     """The training went through all its epochs. `seconds` is all of it, without pauses."""
 
-    kind: ClassVar[str] = "finished"
-    epochs: int
+    epochs: CountFromOne
     seconds: float
     val_loss: float
     val_accuracy: float
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadsChanged:
+class ThreadsChanged(EventRecord, frozen=True, tag="threads"):
     """From now on the training computes with so many CPU threads, since others keep `busy_cores` cores busy.
 
     `seconds` is the time since the training began.
     """
 
-    kind: ClassVar[str] = "threads"
-    threads: int
+    threads: CountFromOne
     busy_cores: float
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class FormChosen:
+class FormChosen(EventRecord, frozen=True, tag="form"):
     """What a config left to the device is settled: its precision and layout, and why (`training.precision.Choice`).
 
     `ratio`: how many times as fast bfloat16 was as float32 when both were tried; None when they were not.
     """
 
-    kind: ClassVar[str] = "form"
     precision: str
     channels_last: bool
     why: str
@@ -129,66 +111,3 @@ class FormChosen:
 
 
 Event = Started | FeaturesDone | StepDone | EpochDone | Finished | ThreadsChanged | FormChosen
-KINDS: dict[str, type[Event]] = {
-    each.kind: each for each in (Started, FeaturesDone, StepDone, EpochDone, Finished, ThreadsChanged, FormChosen)
-}
-
-
-class AnyEvent(Protocol):
-    """What events of all runs have in common: dataclasses that know what they are called."""
-
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    kind: ClassVar[str]
-
-
-_Event = TypeVar("_Event")
-
-
-def event_to_dict(event: AnyEvent) -> dict[str, Any]:
-    """The event as plain JSON values, with its `kind`; figures that are None are left out."""
-    values = {name: value for name, value in asdict(event).items() if value is not None}
-    return {"kind": event.kind, **values}
-
-
-_TEXTS = ("phase", "device", "file", "precision", "why")
-_COUNTS_FROM_ONE = (
-    "epochs",
-    "epoch",
-    "step",
-    "steps",
-    "cycle",
-    "cycles",
-    "steps_per_epoch",
-    "validation_steps",
-    "train_tiles",
-    "validation_tiles",
-    "threads",
-)
-
-
-def _is_usable(name: str, value: Any) -> bool:
-    """Whether a page can draw this: a text where one belongs, else a finite number, for most counts at least 1."""
-    if name in _TEXTS:
-        return isinstance(value, str)
-    if name == "channels_last":
-        return isinstance(value, bool)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    return name not in _COUNTS_FROM_ONE or value >= 1
-
-
-def event_from_dict(values: dict[str, Any]) -> Event:
-    """The training's event that `event_to_dict` wrote. Raises `RunError` when it is none."""
-    return parse_event(values, KINDS)
-
-
-def parse_event(values: dict[str, Any], kinds: Mapping[str, type[_Event]]) -> _Event:
-    """The event of one of these kinds that `event_to_dict` wrote. Raises `RunError` when it is none."""
-    try:
-        fields = dict(values)
-        kind = kinds[fields.pop("kind")]
-        if not all(_is_usable(name, value) for name, value in fields.items()):
-            raise ValueError("a figure that is none")
-        return kind(**fields)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"This is not an event of a run: {json.dumps(values)[:80]}") from error

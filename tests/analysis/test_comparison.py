@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from msgspec import structs
 from run_makers import TEN, USED, begun, compared, epoch, make_record, said, seen, through
 
 from eurosat_core.analysis.contenders import (
@@ -168,9 +169,10 @@ def test_speed_up_is_first_seconds_over_own() -> None:
     fast = replace(
         fast,
         epochs=tuple(
-            replace(each, elapsed_seconds=each.elapsed_seconds / 4, tiles_per_second=5000.0) for each in fast.epochs
+            structs.replace(each, elapsed_seconds=each.elapsed_seconds / 4, tiles_per_second=5000.0)
+            for each in fast.epochs
         ),
-        finished=replace(fast.finished, seconds=7.5),
+        finished=structs.replace(fast.finished, seconds=7.5),
     )
     _, figures = run_figures(compared(run(), run(fast, config=replace(GPU, pin_memory=True, workers=4))))
     assert figures.speed_up == 4

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from msgspec import structs
 from run_makers import begun, epoch, seen, step
 
 from eurosat_core.analysis import training
@@ -46,7 +47,7 @@ def test_axis_ceiling(value: float, ceiling: float) -> None:
 
 
 def test_the_loss_axis_follows_epochs_but_not_one_wild_batch() -> None:
-    calm = training_charts.curve_frame(replace(seen(0.4), steps=(replace(step(1), loss=50.0),)), "loss", 10)
+    calm = training_charts.curve_frame(replace(seen(0.4), steps=(structs.replace(step(1), loss=50.0),)), "loss", 10)
     assert training_charts.loss_ceiling(calm, 10) == pytest.approx(2.58)
     wild = training_charts.curve_frame(History(epochs=(epoch(1, 0.1, val_loss=6.0),)), "loss", 10)
     assert training_charts.loss_ceiling(wild, 10) == 7.5

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from experiment_makers import PARTS, limits_of, measured
 from fake_engine import GPU
+from msgspec import structs
 
 from eurosat_core.analysis.sweep import (
     OFFERED,
@@ -134,7 +135,7 @@ def test_parts_of_a_thousand_tiles_add_up_to_their_time() -> None:
     assert list(sums) == pytest.approx([1000.0] * 4, rel=0.02)  # 1,000 tiles at 1,000 tiles/s, in ms
     assert frame[frame["part"] == "load"]["share"].iloc[0] == pytest.approx(PARTS[0])
     without = tuple(
-        replace(each, turns=tuple(replace(turn, parts=None) for turn in each.turns)) for each in result.cells
+        replace(each, turns=tuple(structs.replace(turn, parts=None) for turn in each.turns)) for each in result.cells
     )
     assert charts.breakdown_frame(result.changed(cells=without)).empty
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from run_makers import USED, begun, epoch, make_record
 
 from eurosat_core.analysis import pace
@@ -14,7 +15,7 @@ from eurosat_core.training.events import ThreadsChanged
 
 def paced(*rates: float, threads: int = 2) -> History:
     epochs = tuple(epoch(at, 0.4, rate=rate) for at, rate in enumerate(rates, 1))
-    return History(started=replace(begun(), threads=threads), epochs=epochs)
+    return History(started=structs.replace(begun(), threads=threads), epochs=epochs)
 
 
 GPU = replace(workshop_config(), device="cuda:0")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from run_makers import begun, epoch, step
 
 from eurosat_core.analysis.race import frame_at, history_at, own_seconds, standing, total_seconds
@@ -19,12 +20,12 @@ from eurosat_core.training.events import FeaturesDone, Finished
 def history(pace: float = 1.0, done: bool = True) -> History:
     """Two epochs of ten seconds at pace 1: training for 8 s, validation for 2."""
     steps = tuple(
-        replace(step(number, at, phase, seconds), loss=2.0)
+        structs.replace(step(number, at, phase, seconds), loss=2.0)
         for at in (1, 2)
         for number, phase, offset in ((50, "train", 4.0), (100, "train", 8.0), (40, "validation", 9.5))
         for seconds in [(10 * (at - 1) + offset) / pace]
     )
-    epochs = tuple(replace(epoch(at, at / 4), elapsed_seconds=10 * at / pace) for at in (1, 2))
+    epochs = tuple(structs.replace(epoch(at, at / 4), elapsed_seconds=10 * at / pace) for at in (1, 2))
     finished = Finished(2, 20.5 / pace, 1.0, 0.5) if done else None
     return History(begun(epochs=2), steps, epochs, finished, steps[-1], 1000.0, 10)
 
@@ -96,7 +97,7 @@ def test_pauses_are_not_replayed(store: RunStore, used: TilesUsed) -> None:
     run = store.create(workshop_config(), "ada", used)
     store.append(run.id, [begun(epochs=1), step(1, seconds=1.0)], at=100.0)
     store.append(run.id, [step(2, seconds=2.0)], at=5000.0)  # it had been paused for more than an hour
-    store.append(run.id, [replace(epoch(1, 0.5), elapsed_seconds=3.0), Finished(1, 3.0, 1.0, 0.5)], at=5001.0)
+    store.append(run.id, [structs.replace(epoch(1, 0.5), elapsed_seconds=3.0), Finished(1, 3.0, 1.0, 0.5)], at=5001.0)
     assert own_seconds(HistoryReader(store.folder_of(run.id) / "events.jsonl").read()) == 3.0
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from run_makers import USED, begun, epoch, make_record, seen, step
 
 from eurosat_core.analysis import training
@@ -94,7 +95,7 @@ def test_overfitting_says_where_validation_loss_was_lowest() -> None:
     assert (over.kind, over.variant) == ("overfitting", "rising_loss")
     assert (over.figures["best_epoch"], over.figures["best_loss"], over.figures["loss"]) == (1, 1.0, 1.6)
     assert over.figures["gap"] == pytest.approx(0.35)
-    still_falling = tuple(replace(each, val_loss=2.0 - each.epoch / 10) for each in epochs)
+    still_falling = tuple(structs.replace(each, val_loss=2.0 - each.epoch / 10) for each in epochs)
     assert training.outcome(make_record(), History(started=begun(), epochs=still_falling)).variant == "gap"
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from run_makers import NBSP, USED, compared, epoch, make_record, said, seen, through
 
 from eurosat_core.analysis import verdicts
@@ -138,11 +139,11 @@ def test_repetitions_share_all_but_seed_and_device() -> None:
 def _timed(config: Any, factor: float, **changes: Any) -> Any:
     rates = (500.0, 990.0, 1010.0)
     epochs = tuple(
-        replace(epoch(number, 0.5, rate=rate * factor), elapsed_seconds=10.0 * number / factor)
+        structs.replace(epoch(number, 0.5, rate=rate * factor), elapsed_seconds=10.0 * number / factor)
         for number, rate in enumerate(rates, 1)
     )
     history = through(0.5, 0.5, 0.5)
-    history = replace(history, epochs=epochs, finished=replace(history.finished, seconds=30.0 / factor))
+    history = replace(history, epochs=epochs, finished=structs.replace(history.finished, seconds=30.0 / factor))
     return make_record(config=config, machine={"threads": 2}, **changes), history, answers(200)
 
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from experiment_makers import measured
 from fake_engine import CPU, GPU, NO_GPU
+from msgspec import structs
 from run_makers import USED, compared, epoch, make_record, said, through
 
 from eurosat_core.analysis.guess_outcomes import GuessOutcome, guess_outcomes, held_against, score_sentence
@@ -36,7 +37,7 @@ def race_of(small: float, large: float, models: tuple[str, str] = ("baseline", "
     cells = []
     for cell in result.cells:
         factor = 1.0 if cell.device == "cpu" else factors[cell.label] / 5.0  # `measured` made it five times as fast
-        turns = tuple(replace(each, seconds=each.seconds / factor, parts=None) for each in cell.turns)
+        turns = tuple(structs.replace(each, seconds=each.seconds / factor, parts=None) for each in cell.turns)
         cells.append(replace(cell, turns=turns))
     return Measurement(make_record(kind="sweep", config=config), result.changed(cells=tuple(cells), name=RACE))
 
@@ -74,7 +75,7 @@ def test_without_figures_nothing_is_concluded() -> None:
 def test_two_trainings_tell_a_large_ratio_in_plain_figures() -> None:
     def trained(device: str, rate: float) -> Any:
         record, history, answers = one(config=workshop_config("vgg11_bn", "tutorial", device=device), id=device)
-        paced = tuple(replace(each, tiles_per_second=rate) for each in history.epochs)
+        paced = tuple(structs.replace(each, tiles_per_second=rate) for each in history.epochs)
         return record, replace(history, epochs=paced), answers
 
     table = beside_tutorial(evidence(trained("cpu", 10.0), trained(GPU.id, 1372.0))).set_index("Figure")["You"]

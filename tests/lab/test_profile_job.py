@@ -24,12 +24,11 @@ from eurosat_core.profiling.plan import (
     TraceDone,
     profile_config,
 )
-from eurosat_core.runs.history import History, ProfileHistory, event_from_dict, progress, seconds_left
+from eurosat_core.runs.history import History, ProfileHistory, encoded_event, progress, read_event, seconds_left
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training import step as step_module
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import event_to_dict
 
 PROFILED = profile_config("baseline", workers=0)
 PLAN = ProfilePlan(wait=0, warmup=1, active=2, repeat=2)
@@ -68,7 +67,7 @@ def test_nothing_is_told_while_steps_are_recorded(small_tiles: TileSet) -> None:
     assert {phase for phase, _ in told} <= {"wait", "warmup"}
     kinds = [type(each) for each in events]
     assert kinds[0] is ProfileStarted and kinds[-2:] == [TraceDone, ProfileDone]
-    assert [event_from_dict(event_to_dict(each)) for each in events] == events
+    assert [read_event(encoded_event(each)) for each in events] == [(each, None) for each in events]
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,13 @@ from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.jobs import Control, Job, run_job
 from eurosat_core.lab.sweep import Measurement, least_seconds
 from eurosat_core.runs.bundles import import_bundle
-from eurosat_core.runs.history import History, SweepHistory, event_from_dict, progress, seconds_left
+from eurosat_core.runs.history import History, SweepHistory, encoded_event, progress, read_event, seconds_left
 from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed import steps as steps_module
 from eurosat_core.speed.experiments import plan_experiment
 from eurosat_core.speed.plan import LEAST_ROUNDS, Cell, SweepDone, SweepPlan, SweepStarted, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
-from eurosat_core.training.events import event_to_dict
 
 PLAN = SweepPlan(
     (Cell("8", {"batch_size": 8}), Cell("16", {"batch_size": 16})),
@@ -56,7 +55,7 @@ def test_a_measurement_brings_back_its_figures(small_tiles: TileSet) -> None:
     assert result.summary["steps"] == sum(turn.steps for each in measured.cells for turn in each.turns)
     assert all(isinstance(each, int | float) for each in result.summary.values())
     assert result.events == len(events) and isinstance(events[0], SweepStarted) and isinstance(events[-1], SweepDone)
-    assert [event_from_dict(event_to_dict(each)) for each in events] == events
+    assert [read_event(encoded_event(each)) for each in events] == [(each, None) for each in events]
     assert measured.verdict("16", "cpu").outcome != "unknown"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fake_engine import CPU, GPU, FakeEngine
+from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.analysis.lineup import lineup_of
@@ -31,7 +32,7 @@ __all__ = ["evil_lab"]  # a fixture of test_markup, used here, too
 
 
 def history(accuracy: float, rate: float = 1000.0) -> list[Event]:
-    epochs = [replace(epoch(number, accuracy * number / 3), tiles_per_second=rate) for number in (1, 2, 3)]
+    epochs = [structs.replace(epoch(number, accuracy * number / 3), tiles_per_second=rate) for number in (1, 2, 3)]
     return [*begun(), *epochs, Finished(3, 30.0, 1.2, accuracy)]
 
 

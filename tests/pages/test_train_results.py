@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import CPU, GPU, FakeEngine, raising
+from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import RunError
@@ -80,7 +81,7 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
 ) -> None:
     lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
     put(lab, "finished", THREE)
-    faster = [replace(each, tiles_per_second=5000.0) if isinstance(each, EpochDone) else each for each in THREE]
+    faster = [structs.replace(each, tiles_per_second=5000.0) if isinstance(each, EpochDone) else each for each in THREE]
     record = put(lab, "finished", faster, config=workshop_config(device=GPU.id))
     test = app("start.py")
     pills(test).set_value("10×").run()

@@ -221,7 +221,7 @@ def test_a_measurement_is_read_and_written_as_before() -> None:
 
 
 def test_a_bundle_opens_as_before(tmp_path: Path) -> None:
-    files = {"run.json": run_json(summary='{"epochs": 2}', machine="{}"), "events.jsonl": "\n".join(EVENTS) + "\n"}
+    files = {"run.json": run_json(summary='{"epochs": 2}'), "events.jsonl": "\n".join(EVENTS) + "\n"}
     listed = ", ".join(
         f'"{name}": {{"bytes": {len(text)}, "sha256": "{sha256(text.encode()).hexdigest()}"}}'
         for name, text in files.items()
@@ -234,7 +234,7 @@ def test_a_bundle_opens_as_before(tmp_path: Path) -> None:
             archive.writestr(f"runs/{ID}/{name}", text)
     store = RunStore(tmp_path)
     (added,) = import_bundle(store, content).added
-    assert (added.id, added.summary, added.recorded_on) == (ID, {"epochs": 2}, "another machine, 3 May 2026")
+    assert (added.id, added.summary, added.recorded_on) == (ID, {"epochs": 2}, "Some CPU, 3 May 2026")
     assert (tmp_path / ID / "events.jsonl").read_text() == files["events.jsonl"]
 
 

@@ -1,4 +1,3 @@
-import json
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -7,8 +6,8 @@ from typing import Any
 import pytest
 from fake_engine import epoch_done, finished, started, step
 
-from eurosat_core.runs.history import MAX_POINTS, History, HistoryReader
-from eurosat_core.training.events import Event, event_to_dict
+from eurosat_core.runs.history import MAX_POINTS, History, HistoryReader, encoded_event, line_of
+from eurosat_core.training.events import Event
 
 
 @pytest.fixture
@@ -17,7 +16,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def line(event: Event, at: float = 1.0) -> str:
-    return json.dumps({"at": at, **event_to_dict(event)}) + "\n"
+    return line_of(encoded_event(event), at).decode()
 
 
 def add(path: Path, *content: Any, at: float = 1.0) -> None:
@@ -94,7 +93,7 @@ def test_a_line_that_is_no_event_is_passed_over(path: Path, garbage: str) -> Non
 
 
 def test_an_event_without_a_time_keeps_the_time_before(path: Path) -> None:
-    add(path, line(started(), at=7), json.dumps(event_to_dict(step(1))) + "\n")
+    add(path, line(started(), at=7), encoded_event(step(1)).decode() + "\n")
     assert HistoryReader(path).read().updated == 7
 
 
@@ -112,7 +111,7 @@ def test_a_run_of_hours_stays_small_and_whole(path: Path) -> None:
     template = line(step(0))  # written out 20,000 times, dataclasses would take most of the test's time
     for part in range(10):
         numbers = range(part * 2000 + 1, part * 2000 + 2001)
-        add(path, *(template.replace('"step": 0', f'"step": {each}') for each in numbers))
+        add(path, *(template.replace('"step":0', f'"step":{each}') for each in numbers))
         reader.read()
     assert len(reader._steps) <= 4 * MAX_POINTS
     history = reader.read()

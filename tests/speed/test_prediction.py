@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from sweep_makers import MEMORY
@@ -122,6 +123,6 @@ def test_limits_of_this_machine() -> None:
     assert limits.memory_bandwidth and 1e8 < limits.memory_bandwidth < 1e13
     assert 0 < limits.launch_seconds < 1e-2 and limits.fresh_seconds >= 0 and limits.load_seconds > 0
     assert limits.host_to_device == {} and limits.threads == torch.get_num_threads()
-    assert Limits.from_dict(limits.to_dict()) == limits
+    assert msgspec.convert(msgspec.to_builtins(limits), Limits) == limits
     found = predict_step(TrainConfig(source="memory"), limits)
     assert found is not None and 1e-5 < found.seconds < 60

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from msgspec import to_builtins
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import EpochDone, Finished, Started, StepDone, event_to_dict
+from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from eurosat_core.training.loop import train
 from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
 
@@ -30,7 +31,7 @@ def test_events_come_in_order(small_tiles: TileSet) -> None:
             case EpochDone():
                 told.append(("epoch", event.epoch))
             case _:
-                told.append(event.kind)
+                told.append(type(event).__struct_config__.tag)
     assert told == [*expected, "finished"]
 
 
@@ -58,7 +59,7 @@ def test_figures_of_an_epoch_agree(small_tiles: TileSet) -> None:
     assert (finished.val_loss, finished.val_accuracy) == (last.val_loss, last.val_accuracy)
     assert first.elapsed_seconds < last.elapsed_seconds <= finished.seconds
     for event in events:
-        json.dumps(event_to_dict(event), allow_nan=False)
+        json.dumps(to_builtins(event), allow_nan=False)
 
 
 def test_figures_are_read_ten_times_a_second(small_tiles: TileSet, hand_clock: HandClock) -> None:

@@ -1,0 +1,86 @@
+"""Records as they lie on disk and travel between processes: their types say what is accepted, msgspec checks it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from eurosat_core.errors import LabError, RunError
+
+_Record = TypeVar("_Record")
+
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+CountFromOne = Annotated[int, Meta(ge=1, lt=2**53)]
+Figure = Annotated[float, Meta(ge=0, le=1e18)]
+"""A finite number from 0 on. Operations per second and bytes stay far below the limit."""
+PositiveFigure = Annotated[float, Meta(gt=0, le=1e18)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class EventRecord(msgspec.Struct, frozen=True, tag_field="kind", omit_defaults=True):
+    """Base of the events of all runs. As JSON, `kind` comes first, and figures that are None are left out."""
+
+
+def decoded(
+    kind: type[_Record],
+    values: Any,
+    sentence: str,
+    error: type[LabError] = RunError,
+    *,
+    known_only: bool = False,
+) -> _Record:
+    """The record that JSON values hold, checked by its types.
+
+    Args:
+        kind: A type that msgspec knows: a dataclass, a struct, a container of them.
+        values: JSON as bytes (NaN and Infinity included, as Python writes them), or what was read from it.
+        sentence: What the person at the screen is told. `{problem}` in it becomes half a sentence with what is wrong.
+        error: What is raised.
+        known_only: Whether entries that a dataclass does not have are refused; else they are ignored.
+
+    Raises:
+        LabError: The kind that `error` says, when the values do not make such a record.
+    """
+    try:
+        if isinstance(values, bytes):
+            values = json.loads(values)
+        record = msgspec.convert(values, kind)
+        if known_only and is_dataclass(kind):  # of structs, msgspec could check this itself
+            _refuse_unknown(set(values) - {each.name for each in fields(kind)})
+        return record
+    except (ValueError, RecursionError) as problem:  # a ValidationError is a ValueError
+        raise error(sentence.replace("{problem}", _in_words(problem))) from problem
+
+
+def _refuse_unknown(names: set[str]) -> None:
+    if names:
+        raise msgspec.ValidationError(f"Object contains unknown field `{min(names)}`")
+
+
+def texts(values: Any) -> Iterator[str]:
+    """All texts in JSON values, names of entries included."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, dict):
+        yield from values
+        for each in values.values():
+            yield from texts(each)
+    elif isinstance(values, list):
+        for each in values:
+            yield from texts(each)
+
+
+def _in_words(problem: Exception) -> str:
+    """What msgspec found, as half a sentence about the record: `has an entry 'tiles.count' that cannot be used`."""
+    if not isinstance(problem, msgspec.ValidationError):
+        return "is not JSON"
+    words, _, place = str(problem).partition(" - at `$")
+    entry = re.sub(r"\[[^\]]*\]", "", place.strip("`").lstrip("."))
+    if named := re.match(r"Object (contains unknown|missing required) field `(.*)`", words):
+        name = f"{entry}.{named[2]}" if entry else named[2]
+        return f"has an unknown entry '{name}'" if "unknown" in named[1] else f"lacks the entry '{name}'"
+    return f"has an entry '{entry}' that cannot be used" if entry else "is no set of named values"
