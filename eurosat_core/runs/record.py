@@ -37,6 +37,11 @@ class TilesUsed:
     count: int
     class_names: Annotated[tuple[str, ...], Meta(min_length=1)]
 
+    @classmethod
+    def of(cls, tiles: TileSet) -> "TilesUsed":
+        """What a run keeps of the tiles it is made for."""
+        return cls(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+
 
 @dataclass(frozen=True)
 class TrainPlan:
@@ -44,11 +49,6 @@ class TrainPlan:
 
     alone: bool = False
     group: str = ""
-
-    @classmethod
-    def of(cls, tiles: TileSet) -> "TilesUsed":
-        """What a run keeps of the tiles it is made for."""
-        return cls(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
 
 @dataclass(frozen=True)
