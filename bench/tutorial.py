@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, random_split
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from eurosat_core.models.baseline import Net
+from eurosat_core.models.networks import Net
 
 
 def main(folder: str, threads: str, epochs: str = "1") -> None:

@@ -92,7 +92,7 @@ def build_network(text: str, classes: int = 10) -> "nn.Module":
     """
     from torch import nn
 
-    from eurosat_core.models.residual import ResidualBlock
+    from eurosat_core.models.networks import ResidualBlock
 
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for placed in _placed(checked_network(text, classes), classes):
@@ -134,7 +134,7 @@ def network_source(text: str, classes: int = 10) -> str:
 
 def _block_source() -> str:
 
-    from eurosat_core.models.residual import ResidualBlock
+    from eurosat_core.models.networks import ResidualBlock
 
     return f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
 

@@ -128,7 +128,7 @@ CATALOG = {
             name="baseline",
             title="Baseline CNN",
             about="The tutorial's small network: two convolutions with pooling, three linear layers.",
-            builder="eurosat_core.models.baseline:Net",
+            builder="eurosat_core.models.networks:Net",
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
         ),
@@ -159,7 +159,7 @@ CATALOG = {
             title="tilenet",
             about="A small residual network of ours with a modern recipe: the most accuracy that a laptop reaches "
             "from scratch.",
-            builder="eurosat_core.models.tilenet:build_tilenet",
+            builder="eurosat_core.models.networks:build_tilenet",
             mean=TILE_MEAN,
             std=TILE_STD,
             settings={"recipe": "fast"},

@@ -14,9 +14,8 @@ from typing import Any, Literal, NamedTuple, get_args
 from eurosat_core import wording
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import BASELINE, CATALOG, default_settings, model_entry
-from eurosat_core.models.check import checked_network
+from eurosat_core.models.check import breaks_channels_last, checked_network
 from eurosat_core.models.layers import Layer
-from eurosat_core.models.layout import breaks_channels_last
 from eurosat_core.training.recipes import RECIPE_NAMES, recipe_settings, recipes_of
 
 _RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises

@@ -17,8 +17,7 @@ from torch.nn import functional
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.check import checked_network
-from eurosat_core.models.layout import breaks_channels_last
+from eurosat_core.models.check import breaks_channels_last, checked_network
 from eurosat_core.training.config import AUTO, TrainConfig
 from eurosat_core.training.evaluation import wait_for
 from eurosat_core.training.network import autocast, stand_in

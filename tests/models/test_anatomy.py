@@ -21,10 +21,10 @@ from eurosat_core.models.anatomy import (
     weighted_sum_text,
     where_sentence,
 )
-from eurosat_core.models.baseline import Net
 from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.check import Totals, check_network
 from eurosat_core.models.layers import parse_network, read_layer
+from eurosat_core.models.networks import Net
 from eurosat_core.models.summary import LayerRow, summarize
 
 BASELINE_PARTS = parts_of_rows(summarize(Net()).layers)

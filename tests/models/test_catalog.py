@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.baseline import Net
 from eurosat_core.models.catalog import CATALOG, build_model, default_settings, model_entry
+from eurosat_core.models.networks import Net
 from eurosat_core.training.config import recipe_config
 
 

@@ -11,6 +11,7 @@ from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import BASELINE, EXTRA_LAYERS, PRESETS, changed_baseline
 from eurosat_core.models.check import (
     MAX_LAYERS,
+    breaks_channels_last,
     check_network,
     checked_network,
     first_problem,
@@ -18,6 +19,7 @@ from eurosat_core.models.check import (
     totals,
 )
 from eurosat_core.models.layers import Layer, format_network, parse_network
+from eurosat_core.training.config import TrainConfig
 from tests.models.network_makers import networks
 
 # Text, row of the first problem (from 1), words of its sentence, and the text after its repair.
@@ -218,3 +220,24 @@ def test_networks_are_checked_without_torch() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "False"
+
+
+END = "flatten, linear out"
+BREAKS = ["conv 4 3, residual 8 stride 2", "conv 15 3, relu, conv 8 1 stride 2", "conv 8 1 stride 2"]
+SAFE = ["conv 16 3, residual 8 stride 2", "conv 4 3, residual 8", "conv 4 3, conv 8 1 stride 3", "conv 4 3 stride 2"]
+
+
+@pytest.mark.parametrize("network", BREAKS)
+def test_networks_that_would_kill_their_process(network: str) -> None:
+    text = f"{network}, {END}"
+    assert breaks_channels_last(parse_network(text))
+    config = TrainConfig(model="custom", network=text)
+    config.checked()
+    for changes in ({"precision": "bfloat16", "channels_last": True}, {"precision": "float32"}):
+        TrainConfig.from_dict({**config.to_dict(), **changes})
+
+
+@pytest.mark.parametrize("network", SAFE)
+def test_networks_that_any_layout_suits(network: str) -> None:
+    assert not breaks_channels_last(parse_network(f"{network}, {END}"))
+    TrainConfig(model="custom", network=f"{network}, {END}", channels_last=True).checked()

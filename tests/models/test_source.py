@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from torch import nn
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.baseline import Net
 from eurosat_core.models.build import build_network, network_source
 from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.check import check_network, repaired, totals
 from eurosat_core.models.layers import Layer, format_network, parse_network
+from eurosat_core.models.networks import Net
 from eurosat_core.models.summary import summarize
 from tests.models.network_makers import networks
 

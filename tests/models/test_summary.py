@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from eurosat_core.models.baseline import Net
+from eurosat_core.models.networks import Net
 from eurosat_core.models.summary import summarize
 
 TUTORIAL_TABLE = [

@@ -3,8 +3,8 @@ import torch
 from torch.nn import functional
 
 from eurosat_core.models.catalog import build_model
+from eurosat_core.models.networks import TileNet
 from eurosat_core.models.summary import summarize
-from eurosat_core.models.tilenet import TileNet
 
 
 def parameters_by_hand(classes: int) -> int:

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from eurosat_core.models.baseline import Net
 from eurosat_core.models.build import build_network
 from eurosat_core.models.catalog import build_model
+from eurosat_core.models.networks import Net
 from eurosat_core.models.saliency import SQUARE, where_looked
 
 

@@ -1,20 +1,71 @@
-"""tilenet: a small residual network of ours that learns EuroSAT from scratch in minutes on a laptop.
-
-Every size halves where the channels double, so each stage costs about as much as the one before. It halves by a
-maximum, not by a convolution with stride 2: on a CPU the gradient of such a convolution takes five times as long as
-itself, without a stride two to three times (two cores, bfloat16). What was tried, and what each choice is worth,
-stands in `bench/tilenet.md`.
-"""
+"""The networks that are ours: the tutorial's baseline, tilenet, and the block of networks that participants build."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+
+class Net(nn.Module):
+    """The tutorial's baseline, layer for layer: two convolutions, two poolings, three linear layers.
+
+    Tiles [B, 3, 64, 64] in, one score per class [B, classes] out; 338,486 parameters for ten classes.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 6, 5)
+        self.pool1 = nn.MaxPool2d(2, 2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.pool2 = nn.MaxPool2d(2, 2)
+        self.fc1 = nn.Linear(16 * 13 * 13, 120)
+        self.fc2 = nn.Linear(120, 84)
+        self.fc3 = nn.Linear(84, classes)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        features = self.pool1(functional.relu(self.conv1(tiles)))
+        features = self.pool2(functional.relu(self.conv2(features)))
+        hidden = functional.relu(self.fc1(features.flatten(1)))
+        hidden = functional.relu(self.fc2(hidden))
+        scores: Tensor = self.fc3(hidden)
+        return scores
+
+
+# Its source is part of what participants export, word for word.
+class ResidualBlock(nn.Module):
+    """relu(input + two 3×3 convolutions of it); where shapes differ, a 1×1 convolution fits the input to the sum."""
+
+    def __init__(self, channels: int, filters: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(filters)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(filters, filters, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(filters)
+        self.shortcut: nn.Module | None = None
+        if stride != 1 or channels != filters:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, filters, 1, stride, bias=False),
+                nn.BatchNorm2d(filters),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        kept = x if self.shortcut is None else self.shortcut(x)
+        total: torch.Tensor = self.relu(y + kept)
+        return total
+
+
 WIDTHS = (64, 128, 256)
 
 
 class TileNet(nn.Module):
-    """Stem, three stages that halve the size and refine, mean over the places, one linear layer.
+    """A small residual network of ours that learns EuroSAT from scratch in minutes on a laptop.
+
+    Stem, three stages that halve the size and refine, mean over the places, one linear layer. Every size halves where
+    the channels double, so each stage costs about as much as the one before. It halves by a maximum, not by a
+    convolution with stride 2: on a CPU the gradient of such a convolution takes five times as long as itself, without
+    a stride two to three times (two cores, bfloat16). `bench/tilenet.md` tells what was tried, and what it is worth.
 
     Takes tiles [B, 3, S, S] of any side S that 16 divides, so that a training can begin with smaller ones.
     stem_pool: halve the size before the first stage, too. Without, every stage sees twice the side: the same
