@@ -94,7 +94,7 @@ def report_html(
         labels=("", *(each.label for each in runs)),
         different=[(each.title, *each.values) for each in differences(runs)],
         learned=learned,
-        furthest=max((len(each["points"]) - 1 for each in learned), default=1),
+        furthest=max((each["points"][-1][0] for each in learned), default=1),
         classifiers=[_classifier(*each) for each in classifiers(runs, tile_guesses).items()],
         made_with=[(label, list(settings_table(record.config).items()), _facts(record)) for label, record in records],
     )
