@@ -376,7 +376,7 @@ def test_imported_runs_are_listed_compared_and_deleted(tmp_path: Path, lab: Lab,
     test.button(key=f"compare_take_{mine.id}").click().run()
     assert mine.id in compared(test)
     assert "Recorded elsewhere" in shown(test)
-    test.button(key=f"compare_sure_{mine.id}").click().run()
+    test.button(key=f"compare_delete_{mine.id}_sure").click().run()
     assert not test.exception and mine.id not in compared(test)
     assert "The imported run is gone" in "\n".join(str(each.value) for each in test.success)
     assert not lab.runs()[0]

@@ -155,7 +155,7 @@ def test_a_run_that_is_not_there(lab: Lab, app: App) -> None:
 def test_deleting_one(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
     test = look(app)
-    test.button(key=f"speed_delete_sure_{record.id}").click().run()
+    test.button(key=f"speed_delete_{record.id}_sure").click().run()
     assert not test.exception
     assert lab.runs()[0] == [] and "You have not run this experiment yet" in says(test)
     put_experiment(lab, "ada")

@@ -14,8 +14,8 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import SETTINGS, Architecture, TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
+from pages.parts import session
 from pages.parts.forms import ALL_TILES
-from pages.parts.train import start
 from tests.pages.conftest import ME, THREE, App, charts, keys, put, shown, unescaped
 
 
@@ -125,7 +125,7 @@ def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, 
 
 def test_a_double_click_is_one_wish(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(start, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
     test = app("train.py")
     test.button(key="train_start").click().run()
     test.button(key="train_start").click().run()
