@@ -37,7 +37,7 @@ st.fragment(check_room, run_every=1.0 if checking else None)()
 st.header("Your first guess", anchor=False)
 st.markdown(words["guess"])
 guesses = list(SPEEDUP_GUESSES)
-small = session.lab().model_summary(Architecture("baseline")).total_params
+small = session.lab().estimates.model_summary(Architecture("baseline")).total_params
 lesson.guess("speedup_baseline", f"The small CNN ({small:,} parameters) on a GPU is …", guesses)
 lesson.guess(
     "speedup_vgg", f"The large VGG11-BN ({VGG_PARAMETERS / 1e6:.1f} million parameters) on a GPU is …", guesses

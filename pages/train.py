@@ -20,7 +20,7 @@ record = None
 problem = ""
 if run_id is not None:
     try:
-        record = session.lab().run(run_id)
+        record = session.lab().store.get(run_id)
     except RunError as error:
         problem = str(error)
 
@@ -52,9 +52,9 @@ elif record is not None:
 if record is not None and not record.is_active:
     lesson.misconception("100 % training accuracy is the goal", WORDS["misconception perfect"])
 else:
-    luck = training.luck(session.lab().history(record.id)) if record else None
+    luck = training.luck(session.lab().results.history(record.id)) if record else None
     jumps = f"{WORDS['misconception jumps']} {say(luck) if luck else ''}".strip()
     lesson.misconception("Validation accuracy jumps up and down: something is broken", jumps)
 shown = record.config if record is not None else state.draft_or_lesson()
-lesson.show_pytorch(*start.code(session.lab().settled(shown)))
+lesson.show_pytorch(*start.code(session.lab().estimates.settled(shown)))
 lesson.next_page("profiler.py", "Next: where does the time go?")

@@ -229,7 +229,7 @@ def fake_lab(
     lab = new_lab(lab_settings(folder, tiles, **settings), engine).open()
     eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
     if engine.speeds and engine.probe_error is None:
-        eventually(lambda: lab.estimate(CONFIG) or engine.order)  # a run that waited may come first
+        eventually(lambda: lab.estimates.training(CONFIG) or engine.order)  # a run that waited may come first
     return lab, engine
 
 
@@ -241,7 +241,7 @@ def new_lab(settings: Settings, engine: FakeEngine) -> Lab:
 
 def calm(lab: Lab) -> Lab:
     """A lab whose estimates do not depend on what keeps this machine busy."""
-    lab._load.free_cores = lambda: 64.0  # type: ignore[method-assign]
+    lab.estimates._load.free_cores = lambda: 64.0  # type: ignore[method-assign]
     return lab
 
 
@@ -260,11 +260,11 @@ def tiles_used(tiles: TileSet) -> TilesUsed:
 def wait_for_state(lab: Lab, run_id: str, *states: str, timeout: float = 20.0) -> RunRecord:
     """Wait until a run is in one of `states`."""
     try:
-        eventually(lambda: lab.run(run_id).state in states, timeout)
+        eventually(lambda: lab.store.get(run_id).state in states, timeout)
     except AssertionError:
-        now = lab.run(run_id)
+        now = lab.store.get(run_id)
         raise AssertionError(f"still {now.state} ({now.message}), not {' or '.join(states)}") from None
-    return lab.run(run_id)
+    return lab.store.get(run_id)
 
 
 def refused(action: Callable[[], Any]) -> str:

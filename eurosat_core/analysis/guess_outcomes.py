@@ -121,7 +121,7 @@ def _where(lab: "Lab", evidence: Evidence, guess: str) -> Answer:
     kinds = WHERE_GUESSES.get(guess)
     if kinds is None:
         return None
-    parts = parts_of_rows(lab.model_summary(Architecture("baseline")).layers)
+    parts = parts_of_rows(lab.estimates.model_summary(Architecture("baseline")).layers)
     words = where_sentence("Baseline", parts).replace("**", "")
     return words, "right" if guess_sentence(kinds, parts) == "You guessed both." else "off"
 

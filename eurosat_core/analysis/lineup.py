@@ -320,4 +320,4 @@ def _alike(records: Sequence[RunRecord]) -> list[str]:
 @lru_cache(maxsize=1)
 def lineup_of(lab: "Lab") -> Lineup:
     """The line-up of the lab that is open: one for all participants."""
-    return Lineup(lab.store, lab.history, lab.settings.cache)
+    return Lineup(lab.store, lab.results.history, lab.settings.cache)

@@ -225,7 +225,7 @@ def full_race_configs(models: Sequence[str], devices: Sequence[str], epochs: int
 
 def estimate_full_race(lab: "Lab", configs: Sequence[TrainConfig]) -> Estimate | None:
     """How long the full form takes, one training after the other; None while one of them cannot be estimated."""
-    found = [lab.estimate(each) for each in configs]
+    found = [lab.estimates.training(each) for each in configs]
     if not found or any(each is None for each in found):
         return None
     known = [each for each in found if each is not None]

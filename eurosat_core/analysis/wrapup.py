@@ -122,7 +122,7 @@ def _one_per_model(runs: Sequence[Contender]) -> list[tuple[Contender, Contender
 
 def gather(lab: "Lab", owner: str, guesses: Mapping[str, str]) -> Evidence:
     """What a participant has measured so far. Profiles that nobody looked at yet are read, which takes a moment."""
-    records = [each for each in lab.runs()[0] if each.owner == owner]
+    records = [each for each in lab.store.all()[0] if each.owner == owner]
     trained = [each for each in records if lineup_of(lab).has_result(each)]
     own = [each.id for each in trained if not each.recorded_on][:MOST_TRAININGS]
     elsewhere = [each.id for each in trained if each.recorded_on][:MOST_TRAININGS]
@@ -134,7 +134,7 @@ def gather(lab: "Lab", owner: str, guesses: Mapping[str, str]) -> Evidence:
         _profiles(lab, [each for each in records if each.kind == "profile" and not each.recorded_on]),
         _newest(lab, [each for each in there if not each.recorded_on]),
         _newest(lab, [each for each in there if each.recorded_on]),
-        lab.guesses(owner),
+        lab.results.guesses(owner),
         tiles.fingerprint if tiles is not None else "",
         lab.devices(),
         dict(guesses),

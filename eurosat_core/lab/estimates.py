@@ -1,10 +1,9 @@
-"""What the lab expects: how long a training, a profile or a measurement will take on this machine, and why.
+"""What the lab expects: how long a training, a profile or a measurement will take on this machine, and why."""
 
-What runs have left behind, and how far they are: everything that can be told without workers.
-"""
-
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -12,169 +11,205 @@ from typing import Any
 import torch
 
 from eurosat_core.cores import LoadNow
-from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
 from eurosat_core.lab.calibration import Rate, known_speeds, measured_rate
-from eurosat_core.lab.kind import Estimate, Known, Pace
+from eurosat_core.lab.jobs import Engine
+from eurosat_core.lab.kind import Estimate, Kind, Known, Pace
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
-from eurosat_core.machine_notes import machine_notes
+from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.runs.game import evaluate_guesses
-from eurosat_core.runs.guesses import GuessBook
-from eurosat_core.runs.history import History, HistoryReader
-from eurosat_core.runs.record import RunRecord, TilesUsed
-from eurosat_core.runs.sealed import earlier_openings, has_sealed_test, open_test, opened_test, sealed_tiles
+from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
-from eurosat_core.training.config import Architecture, TrainConfig
-from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
+from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.precision import Choice, filled, known_choice
 
-_READERS_KEPT = 200
+logger = logging.getLogger(__name__)
+
+_SECONDS_IN_ALL = 3.0  # of measurements that came to an end; what is asked for then is projected from these
+_SECONDS_EACH = 1.0  # counted at most: what the first one takes longer is PyTorch being loaded
+_TRIES = 3  # of one that had to give way
 
 
-class Results:
-    """The reading half of the lab. All methods may be called from any thread."""
+_Network = tuple[str, Architecture, str, bool | None, bool]
 
-    def __init__(self, store: RunStore, guess_book: GuessBook, library: TileLibrary) -> None:
-        self.store = store
-        self.library = library
-        self._guess_book = guess_book
-        self._readers: dict[str, HistoryReader] = {}
-        self._readers_lock = threading.Lock()
 
-    def runs(self) -> tuple[list[RunRecord], list[str]]:
-        """All runs, newest first, and a sentence for each run folder that cannot be used."""
-        return self.store.all()
+def _network(config: TrainConfig) -> _Network:
+    """What is measured of a config: its network, on its device, in its form."""
+    return config.device, config.architecture, config.precision, config.channels_last, config.source == "features"
 
-    def run(self, run_id: str) -> RunRecord:
-        """One run. Raises `RunError` when there is none of that name."""
-        return self.store.get(run_id)
 
-    def history(self, run_id: str) -> History:
-        """What a run has told so far; one reader serves all sessions."""
-        with self._readers_lock:
-            reader = self._readers.get(run_id)
-            if reader is None:
-                reader = HistoryReader(self.store.folder_of(run_id) / "events.jsonl")
-                self._readers[run_id] = reader
-                while len(self._readers) > _READERS_KEPT:
-                    self._readers.pop(next(iter(self._readers)))
-        return reader.read()
+class Measuring:
+    """Measures one network at a time in the background. All methods may be called from any thread.
 
-    def owned(self, run_id: str, owner: str) -> RunRecord:
-        """A run of the asker's. Raises `RunError` when it belongs to another."""
-        record = self.store.get(run_id)
-        if record.owner != owner:
-            raise RunError(f"This run belongs to {record.owner}; only {record.owner} can stop or delete it.")
-        return record
+    is_idle: whether no run is at work or waits. threads: of a training. note: keeps what was found.
+    """
 
-    def forget(self, run_id: str) -> None:
-        """Let go of what is kept in memory of a deleted run."""
-        with self._readers_lock:
-            self._readers.pop(run_id, None)
+    def __init__(
+        self,
+        engine: Engine,
+        is_idle: Callable[[], bool],
+        threads: Callable[[], int],
+        note: Callable[[list[Note]], None],
+    ) -> None:
+        self._engine = engine
+        self._is_idle = is_idle
+        self._threads = threads
+        self._note = note
+        self._lock = threading.Lock()
+        self._working = False
+        self._closed = False
+        self._spent = 0.0
+        self._tried: dict[_Network, int] = {}
 
-    def open_test(self, run_id: str, owner: str) -> Evaluation:
-        """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
-        return open_test(self.store, self.owned(run_id, owner).id)
+    def may_come(self, config: TrainConfig) -> bool:
+        """Whether the network of `config` is being measured, or will be once nothing runs."""
+        left = self._spent < _SECONDS_IN_ALL and self._tried.get(_network(config), 0) < _TRIES
+        return not self._closed and (left or self._working)
 
-    def test_evaluation(self, run_id: str) -> Evaluation | None:
-        """Accuracy and confusions on the test part once it was opened, else None."""
-        return opened_test(self.store, self.store.get(run_id))
+    def want(self, config: TrainConfig) -> None:
+        """Have the network of `config` measured, unless that was done, or anything runs or is measured now."""
+        key = _network(config)
+        idle = self._is_idle()
+        with self._lock:
+            if not idle or self._working or not self.may_come(config):
+                return
+            self._working = True
+            self._tried[key] = self._tried.get(key, 0) + 1
+        threading.Thread(target=self._measure, args=(config, key), name="eurosat-measuring", daemon=True).start()
 
-    def has_sealed_test(self, run_id: str) -> bool:
-        """Whether the run has a test part that nobody has looked at yet."""
-        return has_sealed_test(self.store, self.store.get(run_id))
+    def give_way(self) -> None:
+        """End what is being measured: somebody asks for a run, and does not wait for the answer.
 
-    def sealed_tiles(self, run_id: str) -> int:
-        """How many tiles a run's test part has."""
-        return sealed_tiles(self.store, run_id)
+        The worker that gets the run ends it, too; this is for those of other devices.
+        """
+        if self._working:
+            threading.Thread(target=self._stop, name="eurosat-stop-measuring", daemon=True).start()
 
-    def earlier_openings(self, run_id: str) -> int:
-        """How many other runs had been scored on the same test part before this one."""
-        return earlier_openings(self.store.all()[0], self.store.get(run_id))
-
-    def evaluation(self, run_id: str) -> Evaluation | None:
-        """Accuracy and confusions of a run's last complete epoch; None when it has none."""
-        predictions = self.predictions(run_id)
-        if predictions is None:
-            return None
-        return evaluate_predictions(predictions.true, predictions.predicted, self.store.get(run_id).tiles.class_names)
-
-    def predictions(self, run_id: str) -> Predictions | None:
-        """What a run said about its validation tiles; None when it has none (or they are damaged)."""
+    def _stop(self) -> None:
         try:
-            return predictions_from_bytes(self.store.load(run_id, "predictions.npz"))
-        except RunError:
-            return None
+            self._engine.stop_measuring()
+        except Exception:
+            if not self._closed:
+                logger.warning("a measurement could not be told to end", exc_info=True)
 
-    def file(self, run_id: str, name: str) -> bytes:
-        """Something a run left behind: `model.pt`, `trace_1.json.gz`, … Raises `RunError` when it has none of it."""
-        return self.store.load(run_id, name)
+    def close(self) -> None:
+        """Measure nothing any more."""
+        self._closed = True
 
-    def file_size(self, run_id: str, name: str) -> int | None:
-        """How many bytes such a file has; None when the run left none of that name."""
-        return self.store.size(run_id, name)
-
-    def tiles_of(self, record: RunRecord) -> TileSet | None:
-        """The tiles a run was made with, if they are the lab's."""
-        tile_set = self.library.tile_set
-        return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
-
-    # -- the game
-
-    def add_guess(self, owner: str, tiles: TileSet, tile: int, guessed: int, seconds: float) -> None:
-        """Note what a participant took a tile for (its number in `tiles`, the label said) and how long that took."""
-        self._guess_book.add(owner, tiles.fingerprint, tile, int(tiles.labels[tile]), guessed, seconds)
-
-    def guesses(self, owner: str, tiles: TileSet | None = None) -> Evaluation | None:
-        """Accuracy and confusions of a participant's newest guesses on `tiles` (the lab's); None without any."""
-        tiles = tiles or self.library.tile_set
-        if tiles is None:
-            return None
-        return evaluate_guesses(self._guess_book.of(owner, tiles.fingerprint), tiles.class_names)
-
-    def guessed_tiles(self, owner: str, true: int, guessed: int) -> list[int]:
-        """The lab's tiles of one class that a participant took for another (labels), newest first, each once."""
-        tiles = self.library.tile_set
-        if tiles is None:
-            return []
-        found = [
-            each.tile
-            for each in reversed(self._guess_book.of(owner, tiles.fingerprint))
-            if (each.true, each.guessed) == (true, guessed) and each.tile < len(tiles)
-        ]
-        return list(dict.fromkeys(found))
+    def _measure(self, config: TrainConfig, key: _Network) -> None:
+        began = time.monotonic()
+        done = True
+        try:
+            notes = self._engine.measure(config, self._threads())
+            done = notes is not None
+            self._note(notes or [])
+        except Exception:  # it hangs, its worker died, or the lab was closed
+            if not self._closed:
+                logger.exception("the speed of %s on %s could not be measured", config.model, config.device)
+        with self._lock:
+            self._working = False
+            if done:  # whatever came of it, it is not tried again
+                self._spent += min(time.monotonic() - began, _SECONDS_EACH)
+                self._tried[key] = _TRIES
 
 
 _RECENT_SWEEPS = 20
 
 
-class Estimates(Results):
-    """The lab's results, and what they say about runs that are still to come. sweeps: what was measured."""
+class Estimates:
+    """How long runs take that are still to come. All methods may be called from any thread.
 
-    def __init__(self, settings: Settings, store: RunStore, guesses: GuessBook, library: TileLibrary) -> None:
-        super().__init__(store, guesses, library)
-        self.sweeps = Sweeps(store)
-        self._threads = settings.threads
-        self._devices: tuple[Device, ...] = (cpu_device(),)
+    What is not known, or only roughly, is measured meanwhile, so it is worth asking again soon.
+
+    Attributes:
+        devices: The CPU first; GPUs once they are known.
+        threads: Of a training, on the CPU, when nothing else keeps the machine busy.
+        measuring: Measures networks while nothing runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: RunStore,
+        library: TileLibrary,
+        sweeps: Sweeps,
+        engine: Engine,
+        is_idle: Callable[[], bool],
+    ) -> None:
+        self.devices: tuple[Device, ...] = (cpu_device(),)
+        self.threads = settings.threads
+        self.measuring = Measuring(engine, is_idle, lambda: self.threads, self._note)
+        self._store = store
+        self._library = library
+        self._sweeps = sweeps
         self._timed: dict[str, tuple[Pace, ...]] = {}  # by run
         # What the machines of a cluster can do is not kept: this lab knows them by their devices' names only.
         self._cache = None if settings.scheduler else settings.cache
-        self._notes = machine_notes(self._cache, self._threads)
+        self._notes = machine_notes(self._cache, self.threads)
         self._load = LoadNow()
 
-    def _know_devices(self, devices: tuple[Device, ...], threads: int) -> None:
+    def know_devices(self, devices: tuple[Device, ...], threads: int) -> None:
         """What a worker has found; threads: of a training beside workers for these."""
-        self._devices, self._threads = devices, threads
+        self.devices, self.threads = devices, threads
         self._notes = machine_notes(self._cache, threads)
+
+    def _note(self, notes: list[Note]) -> None:
+        for each in notes:
+            self._notes.put(each)
+
+    # -- how long
+
+    def training(self, config: TrainConfig) -> Estimate | None:
+        """How long a training takes, with what that rests on; None while nothing was measured."""
+        return self._measured_meanwhile(Training(config))
+
+    def profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
+        """How long a profile takes, with what that rests on; None while nothing was measured."""
+        return self._measured_meanwhile(Profile(config, plan))
+
+    def sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
+        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
+        return Measurement(config, plan).estimate(self)
+
+    def _measured_meanwhile(self, kind: Kind) -> Estimate | None:
+        found = kind.estimate(self)
+        if found is None or found.is_rough:
+            self.measuring.want(kind.config)
+        return found
+
+    def tile_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training tile with these settings, about; None while nothing was measured."""
+        tile_set = self._library.tile_set
+        found = self.training(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
+        return found.seconds / len(tile_set) if found and tile_set else None
+
+    def sure_seconds(self, config: TrainConfig) -> float | None:
+        """Seconds of a training, if that rests on its own network on this device; else it is being measured."""
+        found = self.training(config)
+        return found.seconds if found is not None and not found.is_rough else None
+
+    def is_measuring(self, config: TrainConfig) -> bool:
+        """Whether an estimate of this config is still to come, or to get better."""
+        found = Training(config).estimate(self)
+        return (found is None or found.is_rough) and self.measuring.may_come(config)
+
+    def multiplication_rate(self, device: str) -> Rate | None:
+        """Multiplications per second of a device, as measured here; None while nothing was."""
+        runs, speeds = self._store.all()[0], known_speeds(device, self._notes)
+        found = measured_rate(device, speeds, runs, self.model_summary, self._machine(device))
+        if found is None:
+            self.measuring.want(recipe_config("baseline", "fast", device=device))
+        return found
+
+    # -- what that rests on
 
     def settled(self, config: TrainConfig) -> TrainConfig:
         """`config` with what it leaves to the device, if that is known; else as it is."""
@@ -187,31 +222,19 @@ class Estimates(Results):
 
     def model_summary(self, network: Architecture) -> ModelSummary:
         """Layers, parameters and costs of a network at 64×64, for the lab's classes."""
-        tile_set = self.library.tile_set
+        tile_set = self._library.tile_set
         return _summary(network, len(tile_set.class_names) if tile_set else 10)
-
-    def estimate(self, config: TrainConfig) -> Estimate | None:
-        """How long a training takes, with what that rests on; None while nothing was measured."""
-        return Training(config).estimate(self)
-
-    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
-        """How long a profile takes, with what that rests on; None while nothing was measured."""
-        return Profile(config, plan).estimate(self)
-
-    def estimate_sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
-        """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
-        return Measurement(config, plan).estimate(self)
 
     def known(self, config: TrainConfig) -> Known | None:
         """What is known for an estimate of `config`; None while the tiles or its precision are not."""
-        tile_set = self.library.tile_set
+        tile_set = self._library.tile_set
         settled = self.settled(config)
         if tile_set is None or settled.is_open:
             return None
         return Known(
             settled,
             TilesUsed.of(tile_set),
-            [each for each in self.store.all()[0] if each.state == "finished"],
+            [each for each in self._store.all()[0] if each.state == "finished"],
             known_speeds(config.device, self._notes),
             lambda network: _summary(network, 10).macs,
             self._machine(config.device),
@@ -219,22 +242,10 @@ class Estimates(Results):
             self._load.free_cores(),
         )
 
-    def tile_seconds(self, config: TrainConfig) -> float | None:
-        """Seconds of a training tile with these settings, about; None while nothing was measured."""
-        tile_set = self.library.tile_set
-        found = self.estimate(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
-        return found.seconds / len(tile_set) if found and tile_set else None
-
-    def multiplication_rate(self, device: str) -> Rate | None:
-        """Multiplications per second of a device, as measured here; None while nothing was."""
-        runs = self.store.all()[0]
-        speeds = known_speeds(device, self._notes)
-        return measured_rate(device, speeds, runs, self.model_summary, self._machine(device))
-
     def _paces(self, device: str) -> Iterator[Pace]:
         """Steps that were timed on this machine, of measurements that had it to themselves; the newest first."""
         here = self._machine(device)
-        for run in self.sweeps.runs()[:_RECENT_SWEEPS]:
+        for run in self._sweeps.runs()[:_RECENT_SWEEPS]:
             # A GPU's worker measures the CPU beside it; what it notes of the machine is the GPU's name then.
             known = here if run.config.device == device else {"threads": here["threads"]}
             if run.company or run.recorded_on or any(run.machine.get(name) != value for name, value in known.items()):
@@ -246,7 +257,7 @@ class Estimates(Results):
     def _timed_in(self, run_id: str) -> tuple[Pace, ...]:
         """The paces of all cells of a measurement that has ended: pages ask at every click, and they stay the same."""
         try:
-            cells = self.sweeps.result(run_id).cells
+            cells = self._sweeps.result(run_id).cells
         except RunError:  # damaged; whoever opens that run is told
             return ()
         found = []
@@ -259,8 +270,8 @@ class Estimates(Results):
 
     def _machine(self, device: str) -> dict[str, Any]:
         """What runs on a device note about this machine, as far as it changes their speed."""
-        names = {each.id: each.name for each in self._devices}
-        return {"threads": self._threads, "device_name": names.get(device, "")}
+        names = {each.id: each.name for each in self.devices}
+        return {"threads": self.threads, "device_name": names.get(device, "")}
 
 
 @lru_cache(maxsize=32)

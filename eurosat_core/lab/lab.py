@@ -7,50 +7,64 @@ from eurosat_core import wording
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.folders import write_problem
-from eurosat_core.lab.calibration import Measuring, Rate
 from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates
 from eurosat_core.lab.inspection import Inspector
 from eurosat_core.lab.jobs import KINDS, Command, Engine, kind_of
-from eurosat_core.lab.kind import Estimate, Kind
+from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.sweep import Measurement
+from eurosat_core.lab.results import Results
+from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
-from eurosat_core.machine_notes import Note
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.runs.guesses import GuessBook, LessonGuesses
+from eurosat_core.runs.guesses import LessonGuesses
 from eurosat_core.runs.history import seconds_left
 from eurosat_core.runs.profiles import Profiles
 from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.sealed import open_test
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.tensorboard.process import TensorBoard
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.training.problems import shared_memory_problem
 
 logger = logging.getLogger(__name__)
 
 
-class Lab(Estimates):
+class Lab:
     """Open it once per server with `open`, close it with `close`. All methods may be called from any thread.
 
-    library: its tiles, and how they are downloaded. designs: networks that participants saved. inspector: looks into
-    trained networks at once, beside the queue; predictor asks them. profiles: traces, each read once for everybody.
-    sweeps: what was measured. lesson_guesses: what participants guessed on the pages.
-    tensorboard: starts when it is asked for.
+    Attributes:
+        store: All runs, on disk.
+        library: Its tiles, and how they are downloaded.
+        results: What runs have left behind, and how far they are.
+        estimates: How long runs take that are still to come.
+        sweeps: What was measured.
+        profiles: Traces, each read once for everybody.
+        designs: Networks that participants saved.
+        inspector: Looks into trained networks at once, beside the queue.
+        predictor: Asks trained networks.
+        lesson_guesses: What participants guessed on the pages.
+        tensorboard: Starts when it is asked for.
+        runs_problem: Why nothing can be stored, so that nothing can be trained or measured; what is stored can be
+            looked at.
     """
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
+        self.store = RunStore(settings.runs)
         self.library = TileLibrary(settings, self._tiles_opened)
-        super().__init__(settings, RunStore(settings.runs), GuessBook(settings.runs / "guesses.jsonl"), self.library)
+        self.results = Results(self.store, self.library)
+        self.sweeps = Sweeps(self.store)
+        self.estimates = Estimates(settings, self.store, self.library, self.sweeps, engine, self._is_idle)
         self.designs = DesignStore(settings.runs / "designs")
         self.inspector = Inspector(self.store)
         self.predictor = Predictor(self.store, self.inspector)
@@ -63,7 +77,6 @@ class Lab(Estimates):
         self._workers_problem = ""
         self._runs_refused = ""  # the reason alone; tried once, for it writes a file
         self.runs_problem = ""
-        """Why nothing can be stored, so that nothing can be trained or measured; what is stored can be looked at."""
         self._closed = threading.Event()
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self._dispatcher = Dispatcher(
@@ -71,11 +84,10 @@ class Lab(Estimates):
             self.store,
             engine,
             tiles=lambda: self.library.tile_set,
-            threads=lambda: self._threads,
-            available=lambda: {each.id for each in self._devices if each.available} if self._ready else set(),
+            threads=lambda: self.estimates.threads,
+            available=lambda: {each.id for each in self.devices() if each.available} if self._ready else set(),
             seconds_left=self.seconds_left,
         )
-        self._measuring = Measuring(engine, self._is_idle, lambda: self._threads, self._note)
 
     # -- opening and closing
 
@@ -98,7 +110,7 @@ class Lab(Estimates):
     def close(self) -> None:
         """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
         self._closed.set()
-        self._measuring.close()
+        self.estimates.measuring.close()
         self.tensorboard.close()
         self._dispatcher.close()
         self.library.close()
@@ -121,7 +133,7 @@ class Lab(Estimates):
                 return
             devices = self._engine.probe()
             gpus = sum(each.is_gpu and each.available for each in devices)
-            self._know_devices(devices, self.settings.threads_beside(gpus))
+            self.estimates.know_devices(devices, self.settings.threads_beside(gpus))
         except Exception as error:
             if self._closed.is_set():
                 return
@@ -141,13 +153,9 @@ class Lab(Estimates):
         """Whether a device may be measured now: all is open, and no run is at work or waits."""
         return self._ready and self.library.tile_set is not None and self._dispatcher.is_idle()
 
-    def _note(self, notes: list[Note]) -> None:
-        for each in notes:
-            self._notes.put(each)
-
     def _device_problem(self, name: str) -> str:
         """Why a run cannot have this device; empty when it can."""
-        device = next((each for each in self._devices if each.id == name), None)
+        device = next((each for each in self.devices() if each.id == name), None)
         if device is not None and device.available:
             return ""
         reason = device.reason if device else f"This machine has no device '{name}'."
@@ -170,11 +178,11 @@ class Lab(Estimates):
 
     def devices(self) -> tuple[Device, ...]:
         """The CPU first; GPUs once they are known."""
-        return self._devices
+        return self.estimates.devices
 
     def most_threads(self) -> int:
         """CPU threads of a training when nothing else keeps the machine busy."""
-        return self._threads
+        return self.estimates.threads
 
     def devices_known(self) -> bool:
         """Whether a worker has looked for GPUs already."""
@@ -185,48 +193,17 @@ class Lab(Estimates):
         return room_check(
             self.settings,
             self.library.state,
-            self._devices,
+            self.devices(),
             devices_known=self._devices_known,
             workers=self._workers_problem,
             runs_refused=self._runs_refused,
         )
 
-    def estimate(self, config: TrainConfig) -> Estimate | None:
-        """As `Estimates` knows it; what is not known is measured meanwhile, so it is worth asking again soon."""
-        return self._measured_meanwhile(config, super().estimate(config))
-
-    def estimate_profile(self, config: TrainConfig, plan: ProfilePlan) -> Estimate | None:
-        """As `estimate`, of a profile."""
-        return self._measured_meanwhile(config, super().estimate_profile(config, plan))
-
-    def _measured_meanwhile(self, config: TrainConfig, found: Estimate | None) -> Estimate | None:
-        """An estimate as it is known; the network of `config` is measured where that would make it a better one."""
-        if found is None or found.is_rough:
-            self._measuring.want(config)
-        return found
-
-    def sure_seconds(self, config: TrainConfig) -> float | None:
-        """Seconds of a training, if that rests on its own network on this device; else it is being measured."""
-        found = self.estimate(config)
-        return found.seconds if found is not None and not found.is_rough else None
-
-    def is_measuring(self, config: TrainConfig) -> bool:
-        """Whether an estimate of this config is still to come, or to get better."""
-        found = super().estimate(config)
-        return (found is None or found.is_rough) and self._measuring.may_come(config)
-
-    def multiplication_rate(self, device: str) -> Rate | None:
-        """Multiplications per second of a device, as measured here; None while nothing was."""
-        found = super().multiplication_rate(device)
-        if found is None and self._ready:
-            self._measuring.want(recipe_config("baseline", "fast", device=device))
-        return found
-
     def _seconds_for(self, record: RunRecord) -> float | None:
         # As it is known: to measure anything now would be in this run's way.
         if record.kind not in KINDS:  # another version's
             return None
-        estimate = kind_of(record).estimate(self)
+        estimate = kind_of(record).estimate(self.estimates)
         return estimate.seconds if estimate else None
 
     # -- asking for runs
@@ -275,30 +252,34 @@ class Lab(Estimates):
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self._dispatcher.check_room(owner)
-        self._measuring.give_way()
+        self.estimates.measuring.give_way()
         record = self.store.create(config, owner, TilesUsed.of(tile_set), kind.name, plan)
         self._dispatcher.add(record, self._seconds_for(record))
         return record
 
     def control(self, run_id: str, owner: str, command: Command) -> None:
         """Pause, step, resume or stop a run. Raises `RunError` when it is not the asker's or has ended."""
-        record = self.owned(run_id, owner)
+        record = self.results.owned(run_id, owner)
         if record.kind != "train" and command != "stop":
             raise RunError("What is being measured cannot be paused, for the pause would be measured, too. Stop it.")
         self._dispatcher.control(record, command)
 
     def delete(self, run_id: str, owner: str) -> None:
         """Remove a run that has ended. Raises `RunError` when it is not the asker's or still active."""
-        if self.owned(run_id, owner).is_active:
+        if self.results.owned(run_id, owner).is_active:
             raise RunError(f"The run {run_id} has not ended yet. Stop it first, then delete it.")
         self.store.delete(run_id)
-        self.forget(run_id)
+        self.results.forget(run_id)
+
+    def open_test(self, run_id: str, owner: str) -> Evaluation:
+        """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
+        return open_test(self.store, self.results.owned(run_id, owner).id)
 
     # -- where a run stands
 
     def seconds_left(self, run_id: str) -> float | None:
         """What a running run still needs at its own pace; None in its first moments."""
-        return seconds_left(self.history(run_id))
+        return seconds_left(self.results.history(run_id))
 
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands in the queue; None when it does not wait."""

@@ -90,7 +90,7 @@ def _follow(
 ) -> None:
     lab = session.lab()
     try:
-        record = lab.run(run_id)
+        record = lab.store.get(run_id)
     except RunError:
         st.rerun()  # deleted meanwhile: the page says so
     if record.state != drawn_as and not (record.is_active and drawn_as in ("running", "paused")):
@@ -102,7 +102,7 @@ def _follow(
     if record.state == "queued":
         _waiting(record)
     else:
-        draw(record, lab.history(run_id))
+        draw(record, lab.results.history(run_id))
 
 
 def _status(record: RunRecord, working: str) -> None:

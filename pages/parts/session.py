@@ -78,7 +78,7 @@ def chosen_device() -> str:
 
 
 def current_run() -> str | None:
-    """Id of the run that this participant looks at. It may be gone meanwhile: `lab().run` says so."""
+    """Id of the run that this participant looks at. It may be gone meanwhile: `lab().store.get` says so."""
     in_url = st.query_params.get("run", "")[:80]
     if in_url:
         st.session_state[_RUN] = in_url
@@ -90,7 +90,7 @@ def current_kind(gone: str) -> str:
     """Kind of the current run; empty without one; `gone` when it is not there any more."""
     run_id = current_run()
     try:
-        return lab().run(run_id).kind if run_id is not None else ""
+        return lab().store.get(run_id).kind if run_id is not None else ""
     except RunError:
         return gone
 

@@ -37,7 +37,7 @@ def draw() -> None:
     if not lab.devices_known() or (tiles.tile_set is None and not tiles.problem):
         st.fragment(_opening, run_every=0.7)()
     st.space("small")
-    active = any(each.is_active for each in lab.runs()[0])
+    active = any(each.is_active for each in lab.store.all()[0])
     st.fragment(_runs, run_every=_REFRESH_SECONDS if active else None)(followed=active)
     st.space("small")
     with st.container(horizontal=True):
@@ -149,7 +149,7 @@ def _opening() -> None:
 def _runs(followed: bool) -> None:
     """My runs, newest first; others' only as a number, while they run."""
     lab = session.lab()
-    records, problems = lab.runs()
+    records, problems = lab.store.all()
     if followed and not any(each.is_active for each in records):
         st.rerun()  # the last one ended: draw the page once more, without polling
     me, open_now = session.nickname(), session.current_run()

@@ -35,7 +35,7 @@ def _card(step: NextStep) -> None:
     st.markdown(f"**{step.title}**")
     st.caption(step.why)
     try:
-        estimate = session.lab().estimate(step.config)
+        estimate = session.lab().estimates.training(step.config)
     except LabError:
         estimate = None
     about = f" · about {duration(estimate.seconds)}" if estimate else ""

@@ -89,7 +89,7 @@ def test_the_full_form_has_the_machine_to_itself(open_fake: OpenFake) -> None:
     configs = full_race_configs(("baseline", "tilenet"), ["cpu", "cuda:0"])
     assert {(each.epochs, each.recipe) for each in configs} == {(EPOCHS, "tutorial")} and len(configs) == 4
     group, runs = start_full_race(lab, configs, "ada")
-    assert [each.id for each in group_of(lab.runs()[0], group)] == [each.id for each in runs]
+    assert [each.id for each in group_of(lab.store.all()[0], group)] == [each.id for each in runs]
     engine.wait_for(runs[0].id)
     assert engine.order == [runs[0].id], "not even the other device works meanwhile"
     for run in runs:
@@ -98,7 +98,7 @@ def test_the_full_form_has_the_machine_to_itself(open_fake: OpenFake) -> None:
         wait_for_state(lab, run.id, "finished")
     assert engine.order == [each.id for each in runs]
     with pytest.raises(RunError):
-        group_of(lab.runs()[0], "race-none")
+        group_of(lab.store.all()[0], "race-none")
 
 
 def test_a_full_form_that_does_not_fit_is_taken_back(open_fake: OpenFake) -> None:
@@ -106,7 +106,7 @@ def test_a_full_form_that_does_not_fit_is_taken_back(open_fake: OpenFake) -> Non
     configs = full_race_configs(("baseline", "tilenet"), ["cpu"]) * 3
     with pytest.raises(RunError, match="waiting"):
         start_full_race(lab, configs, "ada")
-    for record in lab.runs()[0]:
+    for record in lab.store.all()[0]:
         wait_for_state(lab, record.id, "cancelled")
 
 

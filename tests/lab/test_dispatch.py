@@ -47,13 +47,13 @@ def test_a_run_from_submit_to_finished(open_fake: OpenFake) -> None:
     began = wait_for_state(lab, run.id, "running")
     assert began.started and began.started >= began.created
     engine.tell(run.id, started(), step(1), epoch_done(1), epoch_done(2), finished())
-    eventually(lambda: lab.history(run.id).finished)
+    eventually(lambda: lab.results.history(run.id).finished)
     engine.end(run.id, summary={"epochs": 2}, machine={"threads": 2}, files={"split.json": b"{}"}, events=5)
     done = wait_for_state(lab, run.id, "finished")
     assert done.ended and done.summary == {"epochs": 2} and done.machine == {"threads": 2}
     assert done.beside == () and done.message == ""
     assert lab.store.load(run.id, "split.json") == b"{}"
-    assert [each.epoch for each in lab.history(run.id).epochs] == [1, 2]
+    assert [each.epoch for each in lab.results.history(run.id).epochs] == [1, 2]
     eventually(lambda: lockable(lab, run.id))  # nobody works on it any more
 
 
@@ -62,8 +62,8 @@ def test_a_training_done_for_real(open_fake: OpenFake) -> None:
     run = lab.submit(CONFIG, "ada")
     result = engine.work(run.id)
     done = wait_for_state(lab, run.id, "finished")
-    assert lab.history(run.id).events == result.events
-    evaluation, predictions = lab.evaluation(run.id), lab.predictions(run.id)
+    assert lab.results.history(run.id).events == result.events
+    evaluation, predictions = lab.results.evaluation(run.id), lab.results.predictions(run.id)
     assert evaluation is not None and predictions is not None
     assert evaluation.tiles == len(predictions) == 50
     assert evaluation.accuracy == pytest.approx(done.summary["val_accuracy"])
@@ -75,10 +75,10 @@ def test_a_result_waits_for_events_it_overtook(open_fake: OpenFake) -> None:
     engine.end(run.id, events=2)
     engine.tell(run.id, started())
     time.sleep(0.1)
-    assert lab.run(run.id).state == "running"
+    assert lab.store.get(run.id).state == "running"
     engine.tell(run.id, finished())
     wait_for_state(lab, run.id, "finished")
-    assert lab.history(run.id).events == 2
+    assert lab.results.history(run.id).events == 2
 
 
 def test_events_that_never_come_are_not_waited_for_for_ever(
@@ -111,7 +111,7 @@ def test_the_estimated_start_counts_what_runs(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = running(lab, engine)
     waiting, behind = lab.submit(CONFIG, "bob"), lab.submit(CONFIG, "bob")
-    estimate = lab.estimate(CONFIG)
+    estimate = lab.estimates.training(CONFIG)
     first, second = lab.place(waiting.id), lab.place(behind.id)
     assert (
         estimate and first and second and first.starts_in_seconds is not None and second.starts_in_seconds is not None
@@ -119,7 +119,7 @@ def test_the_estimated_start_counts_what_runs(open_fake: OpenFake) -> None:
     assert 0 <= first.starts_in_seconds <= estimate.seconds
     assert estimate.seconds <= second.starts_in_seconds <= 2 * estimate.seconds
     engine.tell(run.id, started(epochs=4), step(7, seconds=80.0), epoch_done(1, seconds=100.0))
-    eventually(lambda: lab.history(run.id).epochs)
+    eventually(lambda: lab.results.history(run.id).epochs)
     now = lab.place(waiting.id)
     assert now and now.starts_in_seconds == pytest.approx(300)
     lab.control(run.id, "ada", "pause")
@@ -151,7 +151,7 @@ def test_the_cap_is_for_waiting_runs(open_fake: OpenFake) -> None:
     lab.submit(CONFIG, "bob")
     lab.control(waiting[0].id, "ada", "stop")
     lab.submit(CONFIG, "ada")
-    assert len(lab.runs()[0]) == 5 and lab.run(first.id).state == "running"
+    assert len(lab.store.all()[0]) == 5 and lab.store.get(first.id).state == "running"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_what_cannot_run_is_refused(open_fake: OpenFake, config: Any, words: str
     with pytest.raises(ConfigError) as error:
         lab.submit(config, "ada")
     assert words in str(error.value)
-    assert lab.runs() == ([], []) and not engine.order
+    assert lab.store.all() == ([], []) and not engine.order
 
 
 def test_a_device_that_is_there_but_unusable_says_why(open_fake: OpenFake) -> None:

@@ -30,7 +30,7 @@ def test_stop_while_it_waits(open_fake: OpenFake) -> None:
     first, second = running(lab, engine), lab.submit(CONFIG, "ada")
     assert "still waits" in refused(lambda: lab.control(second.id, "ada", "pause"))
     lab.control(second.id, "ada", "stop")
-    now = lab.run(second.id)
+    now = lab.store.get(second.id)
     assert now.state == "cancelled" and "while it waited" in now.message and now.ended
     assert lab.place(second.id) is None
     engine.end(first.id)
@@ -44,7 +44,7 @@ def test_pause_step_resume_stop(open_fake: OpenFake) -> None:
     run = running(lab, engine)
     for command, state in (("pause", "paused"), ("step", "paused"), ("resume", "running"), ("stop", "running")):
         lab.control(run.id, "ada", command)
-        assert lab.run(run.id).state == state
+        assert lab.store.get(run.id).state == state
         assert engine.commands[-1] == (run.id, command)
     assert lab.stopping(run.id)
     engine.end(run.id, "cancelled", "It was stopped.")
@@ -62,7 +62,7 @@ def test_only_the_owner_commands_and_deletes(open_fake: OpenFake) -> None:
     wait_for_state(lab, run.id, "finished")
     assert "belongs to ada" in refused(lambda: lab.delete(run.id, "bob"))
     lab.delete(run.id, "ada")
-    assert lab.runs() == ([], [])
+    assert lab.store.all() == ([], [])
     assert not engine.commands
 
 
@@ -71,7 +71,7 @@ def test_a_command_that_comes_too_early_is_given_with_the_first_event(open_fake:
     run = running(lab, engine)
     engine.deaf = True  # the worker has the job and still loads torch
     lab.control(run.id, "ada", "stop")
-    assert lab.stopping(run.id) and lab.run(run.id).state == "running"
+    assert lab.stopping(run.id) and lab.store.get(run.id).state == "running"
     engine.deaf = False
     engine.tell(run.id, started())
     wait_for_state(lab, run.id, "cancelled")
@@ -86,7 +86,7 @@ def test_early_commands_keep_their_order(open_fake: OpenFake) -> None:
     lab.control(run.id, "ada", "resume")
     engine.tell(run.id, started())
     eventually(lambda: engine.commands == [(run.id, "pause"), (run.id, "resume")])
-    assert lab.run(run.id).state == "running"
+    assert lab.store.get(run.id).state == "running"
 
 
 def test_a_command_that_comes_too_late_changes_nothing(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_a_command_that_comes_too_late_changes_nothing(open_fake: OpenFake, monk
 
     monkeypatch.setattr(engine, "command", end_meanwhile)
     lab.control(run.id, "ada", "pause")
-    assert lab.run(run.id).state == "finished"
+    assert lab.store.get(run.id).state == "finished"
 
 
 def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: OpenFake) -> None:
@@ -111,13 +111,13 @@ def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: Open
     lab.control(parked.id, "ada", "resume")
     lab.control(parked.id, "ada", "resume")  # clicked twice
     engine.tell(other.id, started())
-    eventually(lambda: lab.history(other.id).events)
-    assert lab.run(parked.id).state == "paused" and (parked.id, "resume") not in engine.commands
+    eventually(lambda: lab.results.history(other.id).events)
+    assert lab.store.get(parked.id).state == "paused" and (parked.id, "resume") not in engine.commands
     third = lab.submit(CONFIG, "cleo")
     engine.end(other.id)
     wait_for_state(lab, parked.id, "running")
     assert engine.commands.count((parked.id, "resume")) == 1
-    assert lab.run(third.id).state == "queued"
+    assert lab.store.get(third.id).state == "queued"
     engine.end(parked.id)
     wait_for_state(lab, parked.id, "finished")
     engine.wait_for(third.id)
@@ -152,9 +152,9 @@ def test_the_place_of_a_run_that_is_being_resumed_is_not_given_away(
     lab.control(run.id, "ada", "resume")
     lab.submit(CONFIG, "bob")
     engine.tell(run.id, started())
-    eventually(lambda: lab.history(run.id).events)
+    eventually(lambda: lab.results.history(run.id).events)
     assert engine.order == [run.id] and not lab.parked(run.id)
-    assert lab.run(run.id).state == "running"
+    assert lab.store.get(run.id).state == "running"
 
 
 def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) -> None:
@@ -165,7 +165,7 @@ def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) 
     engine.wait_for(measured.id)
     lab.control(parked.id, "ada", "resume")
     engine.tell(measured.id, started())
-    eventually(lambda: lab.history(measured.id).events)
+    eventually(lambda: lab.results.history(measured.id).events)
     assert lab.returning(parked.id) and (parked.id, "resume") not in engine.commands
     engine.end(measured.id)
     wait_for_state(lab, parked.id, "running")
@@ -183,11 +183,11 @@ def test_a_parked_measurement_returns_when_nothing_runs_and_is_not_overtaken(ope
     place = lab.place(later.id)
     assert place and place.starts_in_seconds is None, "nobody knows when the measured one will be through"
     engine.tell(beside.id, started())
-    eventually(lambda: lab.history(beside.id).events)
+    eventually(lambda: lab.results.history(beside.id).events)
     assert lab.returning(measured.id) and (measured.id, "resume") not in engine.commands
     engine.end(beside.id)
     wait_for_state(lab, measured.id, "running")
-    assert lab.run(later.id).state == "queued"
+    assert lab.store.get(later.id).state == "queued"
     engine.end(measured.id)
     engine.wait_for(later.id)
 

@@ -30,10 +30,10 @@ def test_the_worker_dies(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     first, second = running(lab, engine), lab.submit(CONFIG, "bob")
     engine.tell(first.id, started(), step(1))
-    eventually(lambda: lab.history(first.id).events == 2)
+    eventually(lambda: lab.results.history(first.id).events == 2)
     engine.die(first.id)
     now = wait_for_state(lab, first.id, "failed")
-    assert "died" in now.message and now.ended and lab.history(first.id).events == 2
+    assert "died" in now.message and now.ended and lab.results.history(first.id).events == 2
     engine.work(second.id)
     wait_for_state(lab, second.id, "finished")
 
@@ -44,7 +44,7 @@ def test_a_failed_device_gets_a_fresh_worker_before_the_next_run(open_fake: Open
     engine.end(run.id, "failed", "The device vanished.", restart_worker=True)
     engine.wait_for(following.id)
     assert engine.restarted == ["cuda:0"]
-    assert lab.run(run.id).message == "The device vanished."
+    assert lab.store.get(run.id).message == "The device vanished."
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_full_disk_meanwhile_loses_events_but_not_the_run(
     engine.tell(run.id, step(1))
     engine.end(run.id, events=2)
     wait_for_state(lab, run.id, "finished")
-    assert lab.history(run.id).events == 1
+    assert lab.results.history(run.id).events == 1
 
 
 def test_a_deleted_folder_does_not_stop_the_others(open_fake: OpenFake) -> None:
@@ -110,7 +110,7 @@ def test_a_deleted_folder_does_not_stop_the_others(open_fake: OpenFake) -> None:
     engine.wait_for(third.id)
     engine.end(third.id)
     wait_for_state(lab, third.id, "finished")
-    assert [each.id for each in lab.runs()[0]] == [third.id]
+    assert [each.id for each in lab.store.all()[0]] == [third.id]
     assert second.id not in engine.order
 
 
@@ -145,6 +145,6 @@ def test_a_run_whose_program_died_meanwhile_is_found(open_fake: OpenFake, monkey
     assert tiles is not None
     orphan, held = lab.store.create_held(CONFIG, "command line", tiles_used(tiles))
     time.sleep(0.3)
-    assert lab.run(orphan.id).state == "running", "its program lives"
+    assert lab.store.get(orphan.id).state == "running", "its program lives"
     held.release()
     wait_for_state(lab, orphan.id, "interrupted")

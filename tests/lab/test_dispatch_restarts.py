@@ -37,15 +37,15 @@ def test_a_restart_keeps_the_queue_and_marks_what_ran(open_fake: OpenFake) -> No
     ran = running(lab, engine, "ada")
     engine.tell(ran.id, started(), step(1))
     waited = [lab.submit(CONFIG, "ada"), lab.submit(CONFIG, "bob")]
-    eventually(lambda: lab.history(ran.id).events == 2)
+    eventually(lambda: lab.results.history(ran.id).events == 2)
     lab.close()
-    assert engine.closed and lab.run(ran.id).state == "interrupted" and "closed" in lab.run(ran.id).message
-    assert [lab.run(each.id).state for each in waited] == ["queued", "queued"]
+    assert engine.closed and lab.store.get(ran.id).state == "interrupted" and "closed" in lab.store.get(ran.id).message
+    assert [lab.store.get(each.id).state for each in waited] == ["queued", "queued"]
 
     again, engine = open_fake()
     engine.wait_for(waited[0].id)
-    assert again.run(finished_run.id) == lab.run(finished_run.id)
-    assert again.history(ran.id).events == 2
+    assert again.store.get(finished_run.id) == lab.store.get(finished_run.id)
+    assert again.results.history(ran.id).events == 2
     engine.end(waited[0].id)
     engine.wait_for(waited[1].id)
 
@@ -55,14 +55,14 @@ def test_what_another_lab_runs_is_left_alone(open_fake: OpenFake) -> None:
     run = running(lab, engine)
     waiting = lab.submit(CONFIG, "ada")
     other, other_engine = open_fake()
-    assert other.run(run.id).state == "running"
+    assert other.store.get(run.id).state == "running"
     assert "not one of this server's" in refused(lambda: other.control(run.id, "ada", "stop"))
     # Both know of the waiting run; whoever has a place first takes it, and the other one lets it be.
     other_engine.wait_for(waiting.id)
     engine.end(run.id)
     wait_for_state(lab, run.id, "finished")
     mine = running(lab, engine, "bob")
-    assert engine.order == [run.id, mine.id] and lab.run(waiting.id).state == "running"
+    assert engine.order == [run.id, mine.id] and lab.store.get(waiting.id).state == "running"
 
 
 def make(folder: Path, tiles: TileSet, config: Any = CONFIG, **changes: Any) -> RunRecord:
@@ -75,7 +75,7 @@ def test_a_run_for_other_tiles_fails_with_a_sentence(tmp_path: Path, small_tiles
     run = make(tmp_path, small_tiles, fingerprint="others")
     lab, _ = open_fake()
     assert "tiles have changed" in wait_for_state(lab, run.id, "failed").message
-    assert lab.tiles_of(lab.run(run.id)) is None
+    assert lab.results.tiles_of(lab.store.get(run.id)) is None
 
 
 @pytest.mark.parametrize("devices", [(CPU, NO_GPU), (CPU, replace(GPU, available=False, reason="Too old."))])

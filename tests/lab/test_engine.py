@@ -41,7 +41,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, small_tiles: TileSet) -> Itera
 @pytest.fixture(autouse=True)
 def nothing_left_running(lab: Lab) -> Iterator[None]:
     yield
-    for run in lab.runs()[0]:
+    for run in lab.store.all()[0]:
         if run.is_active:
             lab.control(run.id, run.owner, "stop")
             wait_for_state(lab, run.id, "cancelled", "finished", "failed", timeout=PATIENCE)
@@ -61,12 +61,12 @@ def worker_process(lab: Lab) -> psutil.Process:
 def running(lab: Lab, owner: str = "ada") -> RunRecord:
     """A long run that has told of a step."""
     run = lab.submit(LONG, owner)
-    eventually(lambda: lab.history(run.id).latest, PATIENCE)
+    eventually(lambda: lab.results.history(run.id).latest, PATIENCE)
     return run
 
 
 def told(lab: Lab, run: RunRecord) -> int:
-    return lab.history(run.id).events
+    return lab.results.history(run.id).events
 
 
 def standing(lab: Lab, run: RunRecord) -> int:
@@ -80,49 +80,51 @@ def standing(lab: Lab, run: RunRecord) -> int:
 def test_a_training_goes_through_a_worker(lab: Lab) -> None:
     run = lab.submit(CONFIG, "ada")
     done = wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
-    history = lab.history(run.id)
+    history = lab.results.history(run.id)
     assert history.started and history.finished and [each.epoch for each in history.epochs] == [1, 2]
     assert history.started.threads == lab.settings.threads == done.machine["threads"]
-    evaluation = lab.evaluation(run.id)
+    evaluation = lab.results.evaluation(run.id)
     assert evaluation and evaluation.accuracy == pytest.approx(done.summary["val_accuracy"])
     assert done.summary["val_accuracy"] == history.epochs[-1].val_accuracy
     assert lab.store.load(run.id, "model.pt")
-    found = lab.estimate(CONFIG)
+    found = lab.estimates.training(CONFIG)
     assert found and run.id in found.basis
 
 
 def test_a_worker_measures_what_an_estimate_needs_and_a_run_settles_what_was_left_open(lab: Lab) -> None:
     recipe = recipe_config("baseline", "fast", epochs=1, batch_size=20)
-    eventually(lambda: lab.sure_seconds(recipe), PATIENCE)
-    assert not lab.settled(recipe).is_open and lab.form_choice(recipe) is not None
+    eventually(lambda: lab.estimates.sure_seconds(recipe), PATIENCE)
+    assert not lab.estimates.settled(recipe).is_open and lab.estimates.form_choice(recipe) is not None
     run = lab.submit(recipe, "ada")
     done = wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
-    assert done.config == lab.settled(recipe) and choice_of(done.machine["form"]) == lab.form_choice(recipe)
+    assert done.config == lab.estimates.settled(recipe) and choice_of(
+        done.machine["form"]
+    ) == lab.estimates.form_choice(recipe)
 
 
 def test_a_run_that_comes_in_the_middle_of_a_measurement_goes_first(lab: Lab) -> None:
     large = "conv 64 5 pad same, relu, conv 64 5 pad same, relu, maxpool 8, flatten, linear out"
     config = recipe_config("custom", "fast", network=large)
-    eventually(lambda: (lab.estimate(config), lab._measuring._working)[1], PATIENCE)
+    eventually(lambda: (lab.estimates.training(config), lab.estimates.measuring._working)[1], PATIENCE)
     run = lab.submit(CONFIG, "ada")
     wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
-    eventually(lambda: not lab._measuring._working, PATIENCE)
+    eventually(lambda: not lab.estimates.measuring._working, PATIENCE)
 
 
 def test_pause_one_step_resume_stop(lab: Lab) -> None:
     run = running(lab)
     lab.control(run.id, "ada", "pause")
-    assert lab.run(run.id).state == "paused"
+    assert lab.store.get(run.id).state == "paused"
     before = standing(lab, run)
     lab.control(run.id, "ada", "step")
     eventually(lambda: told(lab, run) > before)
     assert standing(lab, run) - before in (1, 2)  # the end of an epoch may lie between
     lab.control(run.id, "ada", "resume")
     eventually(lambda: told(lab, run) > before + 3)
-    assert lab.run(run.id).state == "running"
+    assert lab.store.get(run.id).state == "running"
     lab.control(run.id, "ada", "stop")
     done = wait_for_state(lab, run.id, "cancelled")
-    assert "stopped" in done.message and lab.history(run.id).finished is None
+    assert "stopped" in done.message and lab.results.history(run.id).finished is None
 
 
 def test_stop_right_after_the_click(lab: Lab) -> None:
@@ -143,18 +145,18 @@ def test_a_profile_goes_through_a_worker(lab: Lab) -> None:
     run = lab.submit_profile(profile_config("baseline"), ProfilePlan(repeat=2), "ada")
     done = wait_for_state(lab, run.id, "finished", "failed", timeout=PATIENCE)
     assert done.state == "finished", done.message
-    told = lab.history(run.id).profile
+    told = lab.results.history(run.id).profile
     assert told.done and [each.file for each in told.traces] == ["trace_1.json.gz", "trace_2.json.gz"]
-    trace = gzip.decompress(lab.file(run.id, "trace_2.json.gz"))
+    trace = gzip.decompress(lab.store.load(run.id, "trace_2.json.gz"))
     assert b"enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__" in trace and b"eurosat.update" in trace
-    found = lab.estimate_profile(run.config, ProfilePlan())
+    found = lab.estimates.profile(run.config, ProfilePlan())
     assert found and run.id in found.basis
 
 
 def test_a_profile_is_stopped(lab: Lab) -> None:
     plan = ProfilePlan(wait=80, warmup=15, active=5, repeat=4)
     run = lab.submit_profile(profile_config("baseline", batch_size=150, workers=0), plan, "ada")
-    eventually(lambda: lab.history(run.id).profile.latest, PATIENCE)
+    eventually(lambda: lab.results.history(run.id).profile.latest, PATIENCE)
     lab.control(run.id, "ada", "stop")
     done = wait_for_state(lab, run.id, "cancelled", timeout=PATIENCE)
     assert "no trace" in done.message or "can be looked at" in done.message
@@ -168,7 +170,7 @@ def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
     killed.send_signal(signal.SIGKILL)
     now = wait_for_state(lab, first.id, "failed", timeout=PATIENCE)
     assert "died" in now.message and "Try again" in now.message and now.ended
-    assert lab.history(first.id).events > 0
+    assert lab.results.history(first.id).events > 0
     for run in queued:
         wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
     assert worker_process(lab).pid != killed.pid
@@ -221,9 +223,9 @@ def test_a_running_cluster_is_used_like_the_embedded_one(lab: Lab, tmp_path: Pat
         eventually(lambda: guest.tiles().tile_set and guest.devices_known(), PATIENCE)
         run = guest.submit(CONFIG, "ada")
         wait_for_state(guest, run.id, "finished", timeout=PATIENCE)
-        assert guest.history(run.id).finished
+        assert guest.results.history(run.id).finished
         assert any(address in each.text for each in guest.room())
-        assert run.id not in [each.id for each in lab.runs()[0]], "the host's lab keeps to its own runs"
+        assert run.id not in [each.id for each in lab.store.all()[0]], "the host's lab keeps to its own runs"
     finally:
         guest.close()
 

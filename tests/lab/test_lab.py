@@ -38,10 +38,10 @@ def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_t
     assert tiles.tile_set is not None and tiles.tile_set.fingerprint == small_tiles.fingerprint
     assert (tiles.done, tiles.total, tiles.problem) == (200, 200, "")
     assert lab.devices() == (CPU, GPU) and lab.devices_known()
-    found = lab.estimate(CONFIG)
+    found = lab.estimates.training(CONFIG)
     assert found and found.seconds > 0 and "measurement" in found.basis
     assert not [each for each in lab.room() if each.state == "problem" and each.name != "Disk"]
-    assert lab.model_summary(Architecture("baseline")).total_params > 0
+    assert lab.estimates.model_summary(Architecture("baseline")).total_params > 0
     assert not engine.order
 
 
@@ -58,8 +58,8 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
     try:
         eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
         assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
-        assert lab.estimate(CONFIG) is None
-        assert lab.model_summary(Architecture("baseline")).total_params == 338_486
+        assert lab.estimates.training(CONFIG) is None
+        assert lab.estimates.model_summary(Architecture("baseline")).total_params == 338_486
         go_on.set()
         eventually(lambda: lab.tiles().tile_set)
         assert lab.submit(CONFIG, "ada").state == "queued"
@@ -104,7 +104,7 @@ def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> 
     (workers,) = [each for each in lab.room() if each.name == "Workers"]
     assert workers.state == "problem" and "OSError" in workers.text
     assert lab.devices()[0].id == "cpu" and lab.devices_known()
-    assert lab.runs() == ([], [])
+    assert lab.store.all() == ([], [])
 
 
 @pytest.mark.parametrize(("devices", "threads"), [((CPU, NO_GPU), 4), ((CPU, GPU), 3)])
@@ -125,9 +125,9 @@ def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path
 
     lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable((cpu_device(),), speeds=()))
     try:
-        assert lab.estimate(CONFIG) is None
+        assert lab.estimates.training(CONFIG) is None
         engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
-        found = eventually(lambda: lab.estimate(CONFIG))
+        found = eventually(lambda: lab.estimates.training(CONFIG))
         assert "Projected from this lab’s run" in found.basis
     finally:
         lab.close()
@@ -139,12 +139,12 @@ def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
     engine.wait_for(run.id)
     assert lab.seconds_left(run.id) is None
     engine.tell(run.id, started(epochs=5), step(3, seconds=3.0))
-    eventually(lambda: lab.history(run.id).events == 2)
+    eventually(lambda: lab.results.history(run.id).events == 2)
     # Of the first epoch's 8 steps and one validation (150 and 50 tiles, the latter at a third of the work) 3 are done.
     done = 3 / 8 * 150 / (150 + 50 / 3) / 5
     assert lab.seconds_left(run.id) == pytest.approx(3.0 / done - 3.0, rel=0.01)
     engine.tell(run.id, epoch_done(1, seconds=10.0), step(2, epoch=2, seconds=14.0))
-    eventually(lambda: lab.history(run.id).events == 4)
+    eventually(lambda: lab.results.history(run.id).events == 4)
     # An epoch takes 10 s, 8 of them for its training steps; one is done, and a quarter of the second one's steps.
     assert lab.seconds_left(run.id) == pytest.approx(50.0 - 10.0 - 2.0, rel=0.01)
 
@@ -153,19 +153,19 @@ def test_evaluation_needs_predictions(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = lab.submit(CONFIG, "ada")
     engine.wait_for(run.id)
-    assert lab.predictions(run.id) is None and lab.evaluation(run.id) is None
+    assert lab.results.predictions(run.id) is None and lab.results.evaluation(run.id) is None
     engine.end(run.id, files={"predictions.npz": b"damaged"})
     wait_for_state(lab, run.id, "finished")
-    assert lab.predictions(run.id) is None and lab.evaluation(run.id) is None
+    assert lab.results.predictions(run.id) is None and lab.results.evaluation(run.id) is None
 
 
 def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     unknown = "20260102-030405-baseline-00ff"
-    for action in (lab.run, lambda name: lab.control(name, "ada", "stop"), lambda name: lab.delete(name, "ada")):
+    for action in (lab.store.get, lambda name: lab.control(name, "ada", "stop"), lambda name: lab.delete(name, "ada")):
         assert "There is no run" in refused(lambda action=action: action(unknown))
-    assert "not the name of a run" in refused(lambda: lab.history("../x"))
-    assert lab.history(unknown).events == 0
+    assert "not the name of a run" in refused(lambda: lab.results.history("../x"))
+    assert lab.results.history(unknown).events == 0
     assert lab.place(unknown) is None and not lab.stopping(unknown)
 
 
@@ -173,15 +173,15 @@ def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(estimates, "_READERS_KEPT", 3)
     lab, _ = open_fake()
     for number in range(10):
-        lab.history(f"20260102-030405-baseline-{number:04d}")
-    assert len(lab._readers) == 3
+        lab.results.history(f"20260102-030405-baseline-{number:04d}")
+    assert len(lab.results._readers) == 3
 
 
 def test_the_tiles_of_a_run_are_found_again(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     run = lab.submit(CONFIG, "ada")
-    assert lab.tiles_of(run) is lab.tiles().tile_set
-    assert lab.tiles_of(replace(run, tiles=replace(run.tiles, fingerprint="other"))) is None
+    assert lab.results.tiles_of(run) is lab.tiles().tile_set
+    assert lab.results.tiles_of(replace(run, tiles=replace(run.tiles, fingerprint="other"))) is None
 
 
 def test_the_current_lab(open_fake: OpenFake) -> None:

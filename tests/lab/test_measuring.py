@@ -27,8 +27,7 @@ from fake_engine import (
 from eurosat_core.cores import Load
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
-from eurosat_core.lab import calibration
-from eurosat_core.lab import calibration as measuring
+from eurosat_core.lab import calibration, estimates
 from eurosat_core.lab.calibration import known_speeds, measure_speed
 from eurosat_core.lab.lab import Lab
 from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
@@ -70,31 +69,31 @@ def test_nothing_is_measured_until_an_estimate_asks(open_fake: OpenFake) -> None
     lab, engine = open_fake(FakeEngine(speeds=()))
     time.sleep(0.2)
     assert engine.measured == []
-    assert lab.estimate(CONFIG) is None
+    assert lab.estimates.training(CONFIG) is None
     eventually(lambda: engine.measured == [CONFIG])
 
 
 def test_the_estimate_follows_and_it_is_not_measured_again(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine())
-    assert eventually(lambda: lab.estimate(OPEN)).seconds > 0
-    assert lab.settled(OPEN).precision == "bfloat16" and lab.form_choice(OPEN) is not None
+    assert eventually(lambda: lab.estimates.training(OPEN)).seconds > 0
+    assert lab.estimates.settled(OPEN).precision == "bfloat16" and lab.estimates.form_choice(OPEN) is not None
     before = list(engine.measured)
     for _ in range(20):
-        assert lab.estimate(CONFIG) and not lab.is_measuring(CONFIG)
+        assert lab.estimates.training(CONFIG) and not lab.estimates.is_measuring(CONFIG)
     assert engine.measured == before
 
 
 def test_what_could_not_be_measured_is_not_tried_for_ever(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine(speeds=()))
     for _ in range(20):
-        assert lab.estimate(CONFIG) is None
+        assert lab.estimates.training(CONFIG) is None
         time.sleep(0.01)
-    assert engine.measured == [CONFIG] and not lab.is_measuring(CONFIG)
+    assert engine.measured == [CONFIG] and not lab.estimates.is_measuring(CONFIG)
 
 
 def test_all_measurements_together_take_seconds_only(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(measuring.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(estimates.time, "monotonic", lambda: now[0])
 
     class Slowly(FakeEngine):
         def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
@@ -104,21 +103,21 @@ def test_all_measurements_together_take_seconds_only(open_fake: OpenFake, monkey
     lab, engine = open_fake(Slowly())
     configs = [replace(CONFIG, model="custom", network=f"flatten, linear {n}, linear out") for n in range(10, 20)]
     for each in configs:
-        lab.estimate(each)
-        eventually(lambda: not lab._measuring._working)
+        lab.estimates.training(each)
+        eventually(lambda: not lab.estimates.measuring._working)
     assert len(engine.measured) == 4, "three seconds are over after the fourth"
-    assert lab.estimate(configs[-1]).is_rough and not lab.is_measuring(configs[-1])
+    assert lab.estimates.training(configs[-1]).is_rough and not lab.estimates.is_measuring(configs[-1])
 
 
 def test_the_second_start_measures_nothing(open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet) -> None:
     lab, engine = open_fake(FakeEngine())
-    assert eventually(lambda: lab.estimate(OPEN))
-    told = lab.estimate(OPEN)
+    assert eventually(lambda: lab.estimates.training(OPEN))
+    told = lab.estimates.training(OPEN)
     lab.close()
     again = calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open()
     try:
         eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
-        assert again.estimate(OPEN) == told and engine.measured == []
+        assert again.estimates.training(OPEN) == told and engine.measured == []
     finally:
         again.close()
 
@@ -126,13 +125,13 @@ def test_the_second_start_measures_nothing(open_fake: OpenFake, tmp_path: Path, 
 def test_a_run_does_not_wait_for_a_measurement(tmp_path: Path, small_tiles: TileSet) -> None:
     lab = slow_lab(tmp_path, small_tiles, engine := Slow())
     try:
-        assert lab.estimate(CONFIG) is None
+        assert lab.estimates.training(CONFIG) is None
         engine.measuring.wait(20)
         run = lab.submit(CONFIG, "ada")
         engine.wait_for(run.id)
         eventually(lambda: engine.stopped_measuring == 1)
-        eventually(lambda: not lab._measuring._working)
-        assert lab.is_measuring(CONFIG), "it gave way, so it may come later"
+        eventually(lambda: not lab.estimates.measuring._working)
+        assert lab.estimates.is_measuring(CONFIG), "it gave way, so it may come later"
     finally:
         engine.go_on.set()
         lab.close()
@@ -141,14 +140,14 @@ def test_a_run_does_not_wait_for_a_measurement(tmp_path: Path, small_tiles: Tile
 def test_a_measurement_that_hangs_holds_up_nothing(tmp_path: Path, small_tiles: TileSet) -> None:
     lab = slow_lab(tmp_path, small_tiles, engine := Slow(hangs=True))
     try:
-        lab.estimate(CONFIG)
+        lab.estimates.training(CONFIG)
         engine.measuring.wait(20)
         for _ in range(2):
             run = lab.submit(CONFIG, "ada")
             engine.wait_for(run.id)
             engine.end(run.id)
-        lab.estimate(CONFIG)
-        lab.estimate(OPEN)
+        lab.estimates.training(CONFIG)
+        lab.estimates.training(OPEN)
     finally:
         engine.go_on.set()
         lab.close()
@@ -157,35 +156,35 @@ def test_a_measurement_that_hangs_holds_up_nothing(tmp_path: Path, small_tiles: 
 def test_nothing_is_measured_beside_a_run_nor_before_one_that_waits(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU), speeds=()))
     training = running(lab, engine, config=ON_GPU)
-    assert lab.estimate(CONFIG) is None and lab.is_measuring(CONFIG)
+    assert lab.estimates.training(CONFIG) is None and lab.estimates.is_measuring(CONFIG)
     time.sleep(0.1)
     assert engine.measured == []
     engine.end(training.id)
-    eventually(lambda: lab.estimate(CONFIG) or engine.measured == [CONFIG])
+    eventually(lambda: lab.estimates.training(CONFIG) or engine.measured == [CONFIG])
 
 
 def test_after_the_end_nothing_is_measured(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine(speeds=()))
     lab.close()
-    lab.estimate(CONFIG)
-    assert engine.measured == [] and not lab.is_measuring(CONFIG)
+    lab.estimates.training(CONFIG)
+    assert engine.measured == [] and not lab.estimates.is_measuring(CONFIG)
 
 
 def test_another_network_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine())
-    assert eventually(lambda: lab.estimate(CONFIG))
+    assert eventually(lambda: lab.estimates.training(CONFIG))
     other = replace(CONFIG, model="tilenet")
-    rough = lab.estimate(other)
-    assert rough is not None and rough.is_rough and lab.sure_seconds(other) is None
+    rough = lab.estimates.training(other)
+    assert rough is not None and rough.is_rough and lab.estimates.sure_seconds(other) is None
     eventually(lambda: other in engine.measured)
 
 
 def test_another_precision_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine(speeds=SPEEDS[1:]))  # bfloat16
-    found = eventually(lambda: lab.estimate(CONFIG))
-    assert found.is_rough and lab.sure_seconds(CONFIG) is None
+    found = eventually(lambda: lab.estimates.training(CONFIG))
+    assert found.is_rough and lab.estimates.sure_seconds(CONFIG) is None
     eventually(lambda: CONFIG in engine.measured)
-    assert not lab.estimate(replace(CONFIG, precision="bfloat16")).is_rough
+    assert not lab.estimates.training(replace(CONFIG, precision="bfloat16")).is_rough
 
 
 class _Steps:
@@ -234,10 +233,10 @@ def test_what_came_in_between_is_measured_again_with_a_thread_less(monkeypatch: 
 def test_how_busy_others_are_is_counted_in(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
     lab, _ = open_fake(FakeEngine(), threads=2)
     free = [2.0]
-    monkeypatch.setattr(lab._load, "free_cores", lambda: free[0])
-    alone = eventually(lambda: lab.estimate(CONFIG))
+    monkeypatch.setattr(lab.estimates._load, "free_cores", lambda: free[0])
+    alone = eventually(lambda: lab.estimates.training(CONFIG))
     free[0] = 1.0
-    beside = lab.estimate(CONFIG)
+    beside = lab.estimates.training(CONFIG)
     # All but what a tile takes beside its steps, which is on one core anyway.
     assert beside is not None and 1.8 * alone.seconds < beside.seconds <= 2 * alone.seconds
     assert beside.basis != alone.basis

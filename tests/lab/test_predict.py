@@ -182,7 +182,7 @@ def test_the_answers_are_those_that_the_run_noted(open_fake: OpenFake, small_til
     run = lab.submit(replace(CONFIG, precision=precision, sealed_test=True), "ada")
     engine.work(run.id)
     wait_for_state(lab, run.id, "finished")
-    noted = lab.predictions(run.id)
+    noted = lab.results.predictions(run.id)
     assert noted is not None
     answers = lab.predictor.ask(run.id, small_tiles.array[noted.tiles.numpy()])
     np.testing.assert_array_equal(answers.probabilities.argmax(1), noted.predicted.numpy())

@@ -131,12 +131,12 @@ def test_a_profile_goes_through_the_queue(open_fake: OpenFake) -> None:
     result: JobResult = engine.work(run.id)
     done = wait_for_state(lab, run.id, "finished")
     assert done.summary == result.summary and done.plan == run.plan
-    told = lab.history(run.id).profile
+    told = lab.results.history(run.id).profile
     assert told.started and told.done and len(told.traces) == 2
-    assert progress(lab.history(run.id)) == 1.0 and lab.seconds_left(run.id) == 0.0
+    assert progress(lab.results.history(run.id)) == 1.0 and lab.seconds_left(run.id) == 0.0
     for trace in told.traces:
-        assert lab.file_size(run.id, trace.file) == trace.size_bytes == len(lab.file(run.id, trace.file))
-    assert "cannot be" not in refused(lambda: lab.file(run.id, "trace_9.json.gz"))
+        assert lab.store.size(run.id, trace.file) == trace.size_bytes == len(lab.store.load(run.id, trace.file))
+    assert "cannot be" not in refused(lambda: lab.store.load(run.id, "trace_9.json.gz"))
 
 
 def test_it_is_stopped_but_not_paused(open_fake: OpenFake) -> None:
@@ -168,7 +168,7 @@ def test_what_cannot_be_profiled_is_refused_at_once(open_fake: OpenFake) -> None
     for config, plan in ((frozen, PLAN), (PROFILED, replace(PLAN, active=0)), (replace(PROFILED, device="mps"), PLAN)):
         with pytest.raises(ConfigError):
             lab.submit_profile(config, plan, "ada")
-    assert lab.runs()[0] == []
+    assert lab.store.all()[0] == []
 
 
 def test_a_waiting_profile_survives_a_restart(open_fake: OpenFake) -> None:
@@ -178,7 +178,7 @@ def test_a_waiting_profile_survives_a_restart(open_fake: OpenFake) -> None:
     lab.close()
     again, engine = open_fake()
     assert engine.wait_for(waiting.id).plan == PLAN.to_dict()
-    assert again.run(held.id).state == "interrupted"
+    assert again.store.get(held.id).state == "interrupted"
 
 
 # -- on disk
@@ -267,7 +267,7 @@ def test_the_estimate_rests_on_the_measurement_and_then_on_a_profile() -> None:
 
 def test_the_lab_estimates_a_profile(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
-    found = lab.estimate_profile(PROFILED, PLAN)
+    found = lab.estimates.profile(PROFILED, PLAN)
     assert found is not None and 0 < found.seconds < 60
 
 

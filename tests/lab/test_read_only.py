@@ -180,7 +180,7 @@ def test_the_lab_opens_and_says_what_still_works(
     try:
         eventually(lambda: again.tiles().tile_set)
         assert [each.state for each in again.room() if each.name == "Runs"] == ["problem"]
-        assert again.run(done.id).state == "finished" and again.history(done.id).epochs
+        assert again.store.get(done.id).state == "finished" and again.results.history(done.id).epochs
         assert again.place(left.id) is None, "it cannot be taken from here"
         assert "EUROSAT_RUNS" in again.runs_problem
         assert refused(lambda: again.submit(CONFIG, "ada")) == again.runs_problem
@@ -218,7 +218,7 @@ def test_a_sealed_part_stays_sealed_where_its_opening_cannot_be_noted(
 
     monkeypatch.setattr("eurosat_core.runs.store.write_whole", refuse)
     assert "sealed" in refused(lambda: open_test(lab.store, run.id))
-    assert lab.run(run.id).test_opened is None
+    assert lab.store.get(run.id).test_opened is None
 
 
 def test_the_sentence_of_a_read_only_store_asks_for_no_room_on_the_disk(

@@ -39,10 +39,10 @@ def main() -> None:
         time.sleep(0.05)
     short = TrainConfig(source="memory", epochs=1, batch_size=20)
     done = lab.submit(short, "ada")
-    while lab.run(done.id).is_active:
+    while lab.store.get(done.id).is_active:
         time.sleep(0.05)
     ran = lab.submit(replace(short, epochs=200, batch_size=1), "ada")
-    while not lab.history(ran.id).latest:
+    while not lab.results.history(ran.id).latest:
         time.sleep(0.05)
     waiting = [lab.submit(short, "bob"), lab.submit(short, "cleo")]
     print(json.dumps([done.id, ran.id, *(each.id for each in waiting)]), flush=True)
@@ -99,12 +99,12 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, small_tiles: TileSet) -> 
     with held_elsewhere(store, elsewhere.id):
         lab = open_lab(lab_settings(tmp_path, small_tiles))
         try:
-            now = lab.run(ran)
+            now = lab.store.get(ran)
             assert now.state == "interrupted" and now.ended and "was stopped" in now.message
-            assert lab.history(ran).latest and (store.folder_of(ran) / "events.jsonl").read_bytes() == told
+            assert lab.results.history(ran).latest and (store.folder_of(ran) / "events.jsonl").read_bytes() == told
             for run_id in waiting:
                 wait_for_state(lab, run_id, "finished", timeout=PATIENCE)
             assert files_of(store.folder_of(done)) == before
-            assert lab.run(elsewhere.id) == elsewhere
+            assert lab.store.get(elsewhere.id) == elsewhere
         finally:
             lab.close()

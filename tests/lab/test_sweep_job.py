@@ -115,8 +115,8 @@ def test_a_measurement_goes_through_the_queue(open_fake: OpenFake) -> None:
     assert result.complete and done.summary["rounds"] == result.rounds
     assert [each.id for each in lab.sweeps.runs("ada", "free")] == [run.id]
     assert lab.sweeps.runs("bob") == [] and lab.sweeps.runs(name="race") == []
-    told = lab.history(run.id).sweep
-    assert told.done and progress(lab.history(run.id)) == 1.0
+    told = lab.results.history(run.id).sweep
+    assert told.done and progress(lab.results.history(run.id)) == 1.0
     frame = live_frame(told, done.config, SweepPlan.from_dict(done.plan))
     assert len(frame) == 2 * result.rounds and set(frame["label"]) == {"8", "16"}
 
@@ -158,7 +158,7 @@ def test_what_cannot_be_measured_is_refused_at_once(open_fake: OpenFake) -> None
     for plan in plans:
         with pytest.raises(ConfigError):
             lab.submit_sweep(MEMORY, plan, "ada")
-    assert lab.runs()[0] == []
+    assert lab.store.all()[0] == []
 
 
 def test_a_waiting_measurement_survives_a_restart(open_fake: OpenFake) -> None:
@@ -237,8 +237,8 @@ def test_the_estimate_is_the_time_it_is_given_or_what_it_needs() -> None:
 
 def test_the_lab_estimates_a_measurement(open_fake: OpenFake) -> None:
     lab, _ = open_fake(FakeEngine(speeds=SPEEDS))
-    assert lab.tile_seconds(MEMORY) == pytest.approx(0.0004, rel=0.5)
-    assert lab.estimate_sweep(MEMORY, PLAN).seconds >= 1.0
+    assert lab.estimates.tile_seconds(MEMORY) == pytest.approx(0.0004, rel=0.5)
+    assert lab.estimates.sweep(MEMORY, PLAN).seconds >= 1.0
 
 
 def test_steps_timed_on_this_machine_tell_how_long_a_training_takes(
@@ -251,11 +251,11 @@ def test_steps_timed_on_this_machine_tell_how_long_a_training_takes(
         lab, "ada", config, plan, measured_for(config, plan), machine={**here, "device_name": "Other"}
     )
     asked = replace(MEMORY, epochs=1)
-    before = lab.estimate(asked)
+    before = lab.estimates.training(asked)
     assert before is not None and "short measurement" in before.basis, elsewhere.id
     run = put_result(lab, "ada", config, plan, measured_for(config, plan, {"40": 50.0}), machine=here)
-    found = lab.estimate(asked)
+    found = lab.estimates.training(asked)
     assert found is not None and run.id in found.basis
     assert found.seconds == pytest.approx((150 + 50 / 3) / 50.0, rel=0.02)
     monkeypatch.setattr(lab.sweeps, "result", None)  # known by now
-    assert lab.estimate(asked) == found
+    assert lab.estimates.training(asked) == found

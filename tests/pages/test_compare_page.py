@@ -261,7 +261,7 @@ def test_own_guesses_stand_beside_the_networks(lab: Lab, pair: tuple[RunRecord, 
     assert tiles is not None
     assert "Guess ten tiles on the Tiles page" in shown(app(PAGE))
     for number in range(10):
-        lab.add_guess(ME, tiles, number, int(tiles.labels[number]) if number > 2 else 1, 1.0)
+        lab.results.add_guess(ME, tiles, number, int(tiles.labels[number]) if number > 2 else 1, 1.0)
     test = app(PAGE)
     assert "with your 10 guesses" in shown(test)
     assert "You named" in saw(test)
@@ -353,7 +353,7 @@ def test_words_from_outside_are_only_words(evil_lab: Lab, app: App, who: str) ->
     for model in ("baseline", "tilenet"):
         record = trained(evil_lab, model, owner=EVIL, machine={"device_name": EVIL, "threads": 2}, message=EVIL)
         evil_lab.store.update(record.id, recorded_on=f"{EVIL}, 3 May 2026")
-    ids = [each.id for each in evil_lab.runs()[0]]
+    ids = [each.id for each in evil_lab.store.all()[0]]
     test = app(PAGE, who=who, runs=",".join(ids))
     for view in ("matrices", "classes", "pairs", "apart", "surest"):
         choose(test, "compare_accuracy", view)
@@ -379,7 +379,7 @@ def test_imported_runs_are_listed_compared_and_deleted(tmp_path: Path, lab: Lab,
     test.button(key=f"compare_delete_{mine.id}_sure").click().run()
     assert not test.exception and mine.id not in compared(test)
     assert "The imported run is gone" in "\n".join(str(each.value) for each in test.success)
-    assert not lab.runs()[0]
+    assert not lab.store.all()[0]
 
 
 def _bundle(store: RunStore, run_id: str) -> bytes:

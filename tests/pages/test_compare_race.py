@@ -48,12 +48,12 @@ def test_before_a_race_it_says_how_long_it_takes_and_invents_nothing(lab: Lab, a
 def test_the_time_on_the_button_is_the_time_that_is_planned(
     lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab, "tile_seconds", lambda _config: 0.006)
+    monkeypatch.setattr(lab.estimates, "tile_seconds", lambda _config: 0.006)
     test = app(PAGE)
     (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
-    monkeypatch.setattr(lab, "tile_seconds", lambda _config: 0.0001)  # another measurement came in
+    monkeypatch.setattr(lab.estimates, "tile_seconds", lambda _config: 0.0001)  # another measurement came in
     test.button(key="compare_race_start").click().run()
-    (record,) = lab.runs()[0]
+    (record,) = lab.store.all()[0]
     assert label.endswith(f"· about {wording.duration(record.plan['seconds'])}")
     assert record.plan["seconds"] > 40.0
 
@@ -62,13 +62,13 @@ def test_a_race_is_started_followed_and_stopped(lab: Lab, engine: FakeEngine, ap
     test = app(PAGE)
     test.button(key="compare_race_start").click().run()
     assert not test.exception, test.exception[0].message
-    (record,) = lab.runs()[0]
+    (record,) = lab.store.all()[0]
     assert (record.kind, record.plan["name"]) == ("sweep", race.RACE)
     engine.wait_for(record.id)
     test.run()
     assert test.button(key="compare_race_start").disabled
     engine.tell(record.id, SweepStarted(2, 6, 40.0, "cpu", 2), TurnDone("train", 0, 3, 12.0, 500.0))
-    eventually(lambda: lab.history(record.id).sweep.turns)
+    eventually(lambda: lab.results.history(record.id).sweep.turns)
     test.run()
     assert any("Round 3 of 6" in each.proto.text for each in test.get("progress"))
     test.button(key="compare_race_stop").click().run()
@@ -143,13 +143,13 @@ def test_the_full_form_trains_every_network_and_offers_the_comparison(lab: Lab, 
     assert "Train 2 networks for 3 epochs" in label
     test.button(key="compare_full_start").click().run()
     assert not test.exception, test.exception[0].message
-    runs = lab.runs()[0]
+    runs = lab.store.all()[0]
     assert {each.config.model for each in runs} == set(MODELS) and all(each.plan["alone"] for each in runs)
     assert test.button(key="compare_full_start").disabled
     engine.wait_for(runs[1].id)
     for each in runs:
         lab.store.append(each.id, history(0.5))
-    eventually(lambda: lab.run(runs[1].id).state == "running")
+    eventually(lambda: lab.store.get(runs[1].id).state == "running")
     test.run()
     assert any(": epoch 3 of 3" in each.proto.text for each in test.get("progress"))  # it writes its results now
     for each in runs:

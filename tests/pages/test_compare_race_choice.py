@@ -63,5 +63,5 @@ def test_a_new_race_takes_the_place_of_the_one_in_the_address(lab: Lab, app: App
     older, _newer = two_races(lab)
     test = app(PAGE, run=older)
     test.button(key="compare_race_start").click().run()
-    started = next(each for each in lab.runs()[0] if each.is_active)
+    started = next(each for each in lab.store.all()[0] if each.is_active)
     assert address(test, "run") == started.id

@@ -357,8 +357,8 @@ def test_the_calculator(lab: Lab, app: App) -> None:
 
 def test_the_seconds_rest_on_what_was_measured(make_lab: Callable[..., Lab], app: App) -> None:
     lab = make_lab(FakeEngine(speeds=SPEEDS))
-    eventually(lambda: lab.multiplication_rate("cpu"))
-    rate = lab.multiplication_rate("cpu")
+    eventually(lambda: lab.estimates.multiplication_rate("cpu"))
+    rate = lab.estimates.multiplication_rate("cpu")
     assert rate is not None
     test = app(PAGE)
     figures = {each.label: each.value for each in test.metric}

@@ -134,11 +134,11 @@ def test_no_runs_yet(lab: Lab, app: App) -> None:
 
 def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine: FakeEngine) -> None:
     first = submit(lab, "somebody else")
-    eventually(lambda: lab.run(first).state == "running")
+    eventually(lambda: lab.store.get(first).state == "running")
     mine = [submit(lab) for _ in range(2)]
     eventually(lambda: first in engine.jobs)
     engine.die(first, "The worker died.")
-    eventually(lambda: lab.run(mine[0]).state == "running")
+    eventually(lambda: lab.store.get(mine[0]).state == "running")
     test = app()
     assert links(test) == ["Baseline CNN · CPU · queued", "Baseline CNN · CPU · running"]
     assert "of others" not in shown(test)
@@ -149,7 +149,7 @@ def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine:
 
 def test_a_finished_run_shows_its_accuracy_and_a_failed_one_why(lab: Lab, app: App) -> None:
     done, failed = submit(lab), submit(lab)
-    eventually(lambda: lab.run(done).state == "running")
+    eventually(lambda: lab.store.get(done).state == "running")
     lab.store.update(done, state="finished", summary={"val_accuracy": 0.7362})
     lab.store.update(failed, state="failed", message="The loss became NaN.")
     test = app(run=done)
@@ -175,9 +175,9 @@ def test_the_run_in_the_url_survives_a_page_switch_and_a_refresh(lab: Lab, app: 
 
 def test_many_runs_do_not_flood_the_sidebar(lab: Lab, app: App) -> None:
     first = submit(lab)
-    eventually(lambda: lab.run(first).state == "running")
+    eventually(lambda: lab.store.get(first).state == "running")
     for number in range(40):
-        record = lab.store.create(workshop_config(), ME, lab.run(first).tiles)
+        record = lab.store.create(workshop_config(), ME, lab.store.get(first).tiles)
         lab.store.update(record.id, state="finished", created=float(number))
     test = app()
     assert len(links(test)) == 35
@@ -186,7 +186,7 @@ def test_many_runs_do_not_flood_the_sidebar(lab: Lab, app: App) -> None:
 
 def test_damaged_run_folders_are_named_and_harm_nothing(lab: Lab, app: App) -> None:
     good, bad = submit(lab), submit(lab)
-    eventually(lambda: lab.run(good).state == "running")
+    eventually(lambda: lab.store.get(good).state == "running")
     (lab.store.folder_of(bad) / "run.json").write_text("{", encoding="utf-8")
     test = app()
     assert not test.exception

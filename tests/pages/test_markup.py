@@ -154,7 +154,7 @@ def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
 
 
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evil_lab, "runs", lambda: ([], [f"The run {EVIL} is damaged."]))
+    monkeypatch.setattr(evil_lab.store, "all", lambda: ([], [f"The run {EVIL} is damaged."]))
     monkeypatch.setattr(evil_lab.library, "_state", TilesState(problem=f"The disk {EVIL} is full."))
     for page in (
         "start.py",

@@ -39,7 +39,7 @@ def test_the_bundled_model_needs_nothing(lab: Lab, app: App) -> None:
     assert test.get_by_key("train_source").value == "features"
     assert not test.button(key="train_start").disabled
     test.button(key="train_start").click().run()
-    assert lab.runs()[0][0].config.model == "efficientnet_lite0"
+    assert lab.store.all()[0][0].config.model == "efficientnet_lite0"
 
 
 def test_a_download_is_asked_for_and_its_failure_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

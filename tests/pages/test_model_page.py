@@ -73,7 +73,7 @@ def test_a_model_that_cannot_be_had_says_so(lab: Lab, monkeypatch: pytest.Monkey
     def missing(name: str) -> None:
         raise DataError("Its weights are [not](here). Get them.")
 
-    monkeypatch.setattr(lab, "model_summary", missing)
+    monkeypatch.setattr(lab.estimates, "model_summary", missing)
     test = page()
     assert "Its weights are [not](here). Get them." in shown(test)
     assert "[not](here)" not in test.error[0].value

@@ -67,6 +67,6 @@ def test_too_little_shared_memory_is_said_beside_the_button(
     assert config.source == "loader"
     with pytest.raises(LabError, match="shared memory"):
         lab.submit(config, ME)
-    assert not lab.runs()[0]
+    assert not lab.store.all()[0]
     assert "shared memory" in says(test)
     assert not buttons(test)["train_start"]

@@ -182,7 +182,7 @@ def test_any_tile_by_class_and_by_number(lab: Lab, app: App) -> None:
 
 def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
     record = trained(lab)
-    noted = lab.predictions(record.id)
+    noted = lab.results.predictions(record.id)
     assert noted is not None
     wrong = noted.tiles[noted.predicted != noted.true].tolist()
     test = app(PAGE)
@@ -199,7 +199,7 @@ def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
 
 def test_the_surest_comes_first_even_if_a_wrong_tile_is_shown_by_chance(lab: Lab, app: App) -> None:
     record, tiles = trained(lab), lab.tiles().tile_set
-    noted = lab.predictions(record.id)
+    noted = lab.results.predictions(record.id)
     assert noted is not None
     assert tiles is not None
     wrong = noted.tiles[noted.predicted != noted.true].tolist()

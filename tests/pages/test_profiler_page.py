@@ -117,7 +117,7 @@ def test_the_form_decides_what_is_recorded(lab: Lab, app: App, engine: FakeEngin
 
 def test_the_button_tells_how_long_it_takes(make_lab: Callable[..., Lab], app: App):
     lab = make_lab(FakeEngine(speeds=SPEEDS))
-    eventually(lambda: lab.estimate_profile(profile_config("baseline"), ProfilePlan()))
+    eventually(lambda: lab.estimates.profile(profile_config("baseline"), ProfilePlan()))
     assert "· about " in look(app).button(key="profiler_start").label
 
 
@@ -163,7 +163,7 @@ def test_with_a_gpu_one_click_records_both(make_lab: Callable[..., Lab], app: Ap
     assert test.button(key="profiler_both").label.startswith("CPU, then GPU 0")
     test.button(key="profiler_both").click().run()
     assert not test.exception
-    records = [each for each in lab.runs()[0] if each.kind == "profile"]
+    records = [each for each in lab.store.all()[0] if each.kind == "profile"]
     assert [each.config.device for each in records] == ["cuda:0", "cpu"]
     assert address(test, "run") == records[0].id
     assert "Also yours" in says(test)

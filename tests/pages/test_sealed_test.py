@@ -30,7 +30,7 @@ def test_it_is_opened_on_purpose_and_stays_open(lab: Lab, app: App) -> None:
     test.button(key="sealed_open_sure").click().run()
     text = shown(test).replace("\N{NO-BREAK SPACE}", " ")
     assert "400 tiles that nothing was chosen by" in text and "25.0 %" in text and "37.0 percentage points less" in text
-    assert lab.run(record.id).test_opened is not None
+    assert lab.store.get(record.id).test_opened is not None
     assert "sealed_open_sure" not in keys(app("train.py", run=record.id))
 
 
@@ -64,5 +64,5 @@ def test_the_split_is_chosen_on_the_page(split: str, lab: Lab, app: App) -> None
     if split == "place":
         assert "Synthetic tiles lie nowhere" in shown(test)
     else:
-        (record,) = lab.runs()[0]
+        (record,) = lab.store.all()[0]
         assert (record.config.split, record.config.sealed_test) == (split, True)

@@ -73,11 +73,11 @@ def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) 
     test.button(key="speed_limits_start").click().run()
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     engine.tell(job.run_id, SweepStarted(8, 6, 40.0, "cpu", 2))  # type: ignore[arg-type]
-    eventually(lambda: lab.history(job.run_id).sweep.started)
+    eventually(lambda: lab.results.history(job.run_id).sweep.started)
     test.run()
     assert _stage(test).startswith("Measuring the limits of CPU: this is counted below")
     engine.tell(job.run_id, LimitsDone("cpu", 8.0))  # type: ignore[arg-type]
-    eventually(lambda: lab.history(job.run_id).sweep.limits)
+    eventually(lambda: lab.results.history(job.run_id).sweep.limits)
     test.run()
     assert not test.exception
     assert _stage(test).startswith("Warming up 1 of 8")

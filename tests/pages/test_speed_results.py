@@ -157,7 +157,7 @@ def test_deleting_one(lab: Lab, app: App) -> None:
     test = look(app)
     test.button(key=f"speed_delete_{record.id}_sure").click().run()
     assert not test.exception
-    assert lab.runs()[0] == [] and "You have not run this experiment yet" in says(test)
+    assert lab.store.all()[0] == [] and "You have not run this experiment yet" in says(test)
     put_experiment(lab, "ada")
     assert not any(each.startswith("speed_delete") for each in keys(look(app)))
 

@@ -134,7 +134,7 @@ def test_each_answer_gets_its_verdict(lab: Lab) -> None:
     test = click(test, "tile_game_skip")
     assert "Skipped." in shown(test)
     assert progress(test) == "Tile 4 of 10"
-    found = lab.guesses(ME)
+    found = lab.results.guesses(ME)
     assert found is not None and (found.tiles, found.accuracy) == (2, 0.5)
 
 
@@ -182,7 +182,7 @@ def test_skipping_all_is_no_score(lab: Lab) -> None:
     assert "You skipped every tile" in saw(test)
     assert metrics(test)["You named rightly"] == "0 of 0"
     assert not charts(test)
-    assert lab.guesses(ME) is None
+    assert lab.results.guesses(ME) is None
 
 
 def test_play_again_draws_others_and_keeps_the_confusions(lab: Lab) -> None:
@@ -214,7 +214,7 @@ def test_a_double_click_does_not_name_a_tile_unseen(lab: Lab, monkeypatch: pytes
     monkeypatch.setattr(game, "_DOUBLE_CLICK", 60.0)
     test = click(started(), f"{BUTTON}0")
     assert progress(test) == "Tile 1 of 10"
-    assert lab.guesses(ME) is None
+    assert lab.results.guesses(ME) is None
 
 
 def test_other_tiles_start_the_game_over(lab: Lab, exchange: Exchange) -> None:

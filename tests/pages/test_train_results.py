@@ -150,7 +150,7 @@ def test_train_again_takes_the_settings_over(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE, config=config)
     test = app("train.py", run=record.id)
     test.button(key="result_again").click().run()
-    newest = lab.runs()[0][0]
+    newest = lab.store.all()[0][0]
     assert newest.id != record.id
     assert newest.config == config
     assert test.number_input(key="train_batch_size").value == 24
@@ -161,7 +161,7 @@ def test_delete_asks_first_and_then_leaves_the_run(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE)
     test = app("train.py", run=record.id)
     test.button(key="result_delete_sure").click().run()
-    assert lab.runs()[0] == []
+    assert lab.store.all()[0] == []
     assert "Nothing is training yet" in shown(test)
 
 
@@ -197,7 +197,7 @@ def test_the_trained_weights_can_be_taken_away(lab: Lab, app: App, monkeypatch: 
     record = put(lab, "finished", THREE)
     assert "result_weights_file" not in downloads(app("train.py", run=record.id)), "it kept none"
     lab.store.save(record.id, {"model.pt": b"0" * 2_000_000})
-    monkeypatch.setattr(lab, "file", raising(AssertionError("read before it was asked for")))
+    monkeypatch.setattr(lab.store, "load", raising(AssertionError("read before it was asked for")))
     test = app("train.py", run=record.id)
     assert downloads(test)["result_weights_file"].label == "Download model.pt · 1.9 MB"
     assert "result_weights_source" in downloads(test), "the network as a file of its own comes with it"
@@ -216,5 +216,5 @@ def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App
 def test_the_file_is_read_when_it_is_asked_for(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE)
     lab.store.save(record.id, {"model.pt": b"weights"})
-    assert (lab.file_size(record.id, "model.pt"), lab.file(record.id, "model.pt")) == (7, b"weights")
-    assert lab.file_size(record.id, "model_epoch_001.pt") is None
+    assert (lab.store.size(record.id, "model.pt"), lab.store.load(record.id, "model.pt")) == (7, b"weights")
+    assert lab.store.size(record.id, "model_epoch_001.pt") is None

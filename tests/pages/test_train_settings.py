@@ -44,7 +44,7 @@ def test_without_a_measurement_there_is_no_estimate_and_the_page_says_so(lab: La
 
 
 def test_the_estimate_stands_on_the_button(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "estimate", lambda _config: Estimate(12.4, "From a dream."))
+    monkeypatch.setattr(lab.estimates, "training", lambda _config: Estimate(12.4, "From a dream."))
     test = app("train.py")
     assert test.button(key="train_start").label == "Train on CPU · 3 epochs · about 12 s"
     assert "From a dream." in shown(test)
@@ -55,11 +55,11 @@ def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
     lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimates = {"now": Estimate(60.0, "From another network.", is_rough=True)}
-    monkeypatch.setattr(lab, "estimate", lambda _config: estimates["now"])
-    monkeypatch.setattr(lab, "is_measuring", lambda _config: estimates["now"].is_rough)
+    monkeypatch.setattr(lab.estimates, "training", lambda _config: estimates["now"])
+    monkeypatch.setattr(lab.estimates, "is_measuring", lambda _config: estimates["now"].is_rough)
     test = app("train.py")
     assert test.button(key="train_start").label.endswith("about 1 min 00 s")
-    before = lab.is_measuring
+    before = lab.estimates.is_measuring
 
     def measured_meanwhile(config: TrainConfig) -> bool:
         """While the page is drawn, just before the fragment that waits."""
@@ -67,7 +67,7 @@ def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
         estimates["now"] = Estimate(20.0, "From its own.")
         return told
 
-    monkeypatch.setattr(lab, "is_measuring", measured_meanwhile)
+    monkeypatch.setattr(lab.estimates, "is_measuring", measured_meanwhile)
     test.run()
     assert test.button(key="train_start").label.endswith("about 20 s")
     assert "From its own." in shown(test) and "From another network." not in shown(test)
@@ -75,7 +75,7 @@ def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
 
 def test_the_lessons_training_fits_the_machine(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """One epoch takes 2 seconds here: five of them are 10, and 15 are aimed at."""
-    monkeypatch.setattr(lab, "estimate", lambda config: Estimate(2.0 * config.epochs, "From a dream."))
+    monkeypatch.setattr(lab.estimates, "training", lambda config: Estimate(2.0 * config.epochs, "From a dream."))
     test = app("train.py")
     assert test.session_state["train_epochs"] == 8
     assert test.button(key="train_start").label == "Train on CPU · 8 epochs · about 16 s"
@@ -99,7 +99,7 @@ def test_what_a_participant_chose_is_not_fitted(lab: Lab, app: App, monkeypatch:
 
 
 def test_a_long_training_offers_a_smaller_one(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "estimate", lambda config: Estimate(20.0 * config.epochs, "By epochs."))
+    monkeypatch.setattr(lab.estimates, "training", lambda config: Estimate(20.0 * config.epochs, "By epochs."))
     test = app("train.py")
     test.number_input(key="train_epochs").set_value(30).run()
     assert test.button(key="train_start").label.endswith("about 10 min 00 s")
@@ -116,7 +116,7 @@ def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, 
     assert "Batch size 32 (was 64)" in shown(test)
     test.button(key="train_start").click().run()
     assert not test.exception
-    record = lab.runs()[0][0]
+    record = lab.store.all()[0][0]
     assert record.owner == ME
     assert (record.config.epochs, record.config.batch_size, record.config.optimizer) == (2, 32, "sgd")
     assert test.query_params["run"] == record.id
@@ -129,10 +129,10 @@ def test_a_double_click_is_one_wish(lab: Lab, app: App, monkeypatch: pytest.Monk
     test = app("train.py")
     test.button(key="train_start").click().run()
     test.button(key="train_start").click().run()
-    assert len(lab.runs()[0]) == 1
+    assert len(lab.store.all()[0]) == 1
     now[0] += 5
     test.button(key="train_start").click().run()
-    assert len(lab.runs()[0]) == 2
+    assert len(lab.store.all()[0]) == 2
 
 
 def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App) -> None:
@@ -217,11 +217,13 @@ def test_a_recipe_with_another_network_shows_its_costs_and_leaves_it_to_its_own_
     def million_macs() -> float:
         return float(next(each.value["MACs (M)"].sum() for each in test.dataframe if "MACs (M)" in each.value))
 
-    usual, pooled = million_macs(), lab.model_summary(Architecture("tilenet"))
+    usual, pooled = million_macs(), lab.estimates.model_summary(Architecture("tilenet"))
     assert usual == pytest.approx(pooled.macs / 1e6)
     test.get_by_key("train_recipe").set_value("record").run()
     assert (
-        million_macs() == pytest.approx(lab.model_summary(Architecture("tilenet", stem_pool=False)).macs / 1e6) != usual
+        million_macs()
+        == pytest.approx(lab.estimates.model_summary(Architecture("tilenet", stem_pool=False)).macs / 1e6)
+        != usual
     )
     assert not test.toggle(key="train_stem_pool").value and not test.button(key="train_start").disabled
     test.selectbox(key="train_model").set_value("baseline").run()
@@ -285,7 +287,7 @@ def test_a_gpu_can_be_chosen_and_has_its_own_settings(make_lab: Callable[..., La
     test.get_by_key("train_pin_memory").set_value(True).run()
     assert test.button(key="train_start").label.startswith("Train on GPU 0")
     test.button(key="train_start").click().run()
-    config = lab.runs()[0][0].config
+    config = lab.store.all()[0][0].config
     assert (config.device, config.pin_memory) == ("cuda:0", True)
     test.radio(key="device").set_value("cpu").run()
     assert not test.error  # pinned memory has no meaning there and is left out
@@ -305,7 +307,7 @@ def test_keeping_every_epoch_says_what_it_takes(lab: Lab, app: App) -> None:
     test.toggle(key="train_keep_epochs").set_value(True).run()
     assert "3 epochs: about 3.9 MB on disk." in shown(test)
     test.button(key="train_start").click().run()
-    assert lab.runs()[0][0].config.keep_epochs
+    assert lab.store.all()[0][0].config.keep_epochs
 
 
 def test_keeping_too_much_is_refused_with_the_arithmetic(lab: Lab, app: App) -> None:
@@ -316,5 +318,5 @@ def test_keeping_too_much_is_refused_with_the_arithmetic(lab: Lab, app: App) -> 
     test.toggle(key="train_keep_epochs").set_value(True).run()
     assert "a run may keep 512 MB" in shown(test)
     test.button(key="train_start").click().run()
-    assert lab.runs()[0] == []
+    assert lab.store.all()[0] == []
     assert [each.value for each in test.error], "said under the button, too"

@@ -44,7 +44,7 @@ def everything(lab: Lab, devices: tuple[str, ...] = ("cpu",)) -> None:
     tiles = lab.tiles().tile_set
     assert tiles is not None
     for number in range(10):
-        lab.add_guess(ME, tiles, number, int(tiles.labels[number]), 1.0)
+        lab.results.add_guess(ME, tiles, number, int(tiles.labels[number]), 1.0)
 
 
 def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, app: App) -> None:

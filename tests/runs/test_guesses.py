@@ -210,21 +210,21 @@ def test_the_lab_keeps_guesses_by_nickname_and_tile_set(open_fake: OpenFake, sma
     lab, _ = open_fake()
     tiles = lab.tiles().tile_set
     assert tiles is not None
-    assert lab.guesses("ada") is None
-    lab.add_guess("ada", tiles, 0, 1, 2.0)
-    lab.add_guess("ada", tiles, len(tiles) - 1, 3, 2.0)
-    lab.add_guess("bob", tiles, 0, 0, 2.0)
-    found = lab.guesses("ada")
+    assert lab.results.guesses("ada") is None
+    lab.results.add_guess("ada", tiles, 0, 1, 2.0)
+    lab.results.add_guess("ada", tiles, len(tiles) - 1, 3, 2.0)
+    lab.results.add_guess("bob", tiles, 0, 0, 2.0)
+    found = lab.results.guesses("ada")
     assert found is not None
     assert (found.tiles, found.accuracy) == (2, 0.5)
     assert found.confusion[0][1] == found.confusion[3][3] == 1
     assert found.most_confused() == ("AnnualCrop", "Forest", 1)
-    assert lab.guesses("ada", replace(tiles, fingerprint="other")) is None
+    assert lab.results.guesses("ada", replace(tiles, fingerprint="other")) is None
     assert (lab.store.folder / "guesses.jsonl").exists()
-    assert lab.runs() == ([], [])  # the file is not taken for a run
+    assert lab.store.all() == ([], [])  # the file is not taken for a run
 
 
 def test_no_guesses_while_tiles_are_opened(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
     lab, _ = open_fake()
     monkeypatch.setattr(type(lab.library), "tile_set", None)
-    assert lab.guesses("ada") is None
+    assert lab.results.guesses("ada") is None

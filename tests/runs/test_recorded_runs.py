@@ -35,27 +35,27 @@ def lab(open_fake: OpenFake, tmp_path: Path) -> Lab:
 
 
 def test_it_is_shown_with_its_curves_and_mistakes(lab: Lab) -> None:
-    for record in lab.runs()[0]:
+    for record in lab.store.all()[0]:
         assert record.recorded_on.startswith("Test GPU")
-        assert lab.history(record.id).epochs[-1].val_accuracy == 0.5
-        evaluation = lab.evaluation(record.id)
+        assert lab.results.history(record.id).epochs[-1].val_accuracy == 0.5
+        evaluation = lab.results.evaluation(record.id)
         assert evaluation is not None and evaluation.accuracy == 0.5
 
 
 def test_it_cannot_be_controlled_but_deleted(lab: Lab) -> None:
-    record = lab.runs()[0][0]
+    record = lab.store.all()[0][0]
     for command in ("pause", "resume", "step", "stop"):
         assert refused(lambda command=command: lab.control(record.id, "ada", command))
     assert "belongs to ada" in refused(lambda: lab.delete(record.id, "bob"))
     lab.delete(record.id, "ada")
-    assert record.id not in {each.id for each in lab.runs()[0]}
+    assert record.id not in {each.id for each in lab.store.all()[0]}
 
 
 def test_it_is_not_touched_when_the_lab_opens_again(lab: Lab, open_fake: OpenFake) -> None:
-    before = lab.runs()[0]
+    before = lab.store.all()[0]
     lab.close()
     again, engine = open_fake()
-    assert again.runs()[0] == before
+    assert again.store.all()[0] == before
     assert engine.order == []
 
 
@@ -75,7 +75,7 @@ def _twice(**changes: Any) -> list[tuple[RunRecord, bool]]:
 def test_it_says_nothing_about_this_machine(record: RunRecord, counts: bool, lab: Lab) -> None:
     known = Known(CONFIG, USED, [record], [], lambda _network: 1, HERE)
     assert (estimate_seconds(known) is not None) == counts
-    assert (measured_rate("cpu", [], [record], lab.model_summary, HERE) is not None) == counts
+    assert (measured_rate("cpu", [], [record], lab.estimates.model_summary, HERE) is not None) == counts
     assert bool(network_meanwhile([record], 10.0)) == counts
 
 

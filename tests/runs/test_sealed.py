@@ -7,7 +7,7 @@ from fake_engine import CONFIG, OpenFake, refused, tiles_used, wait_for_state
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.sealed import against_validation, earlier_openings
+from eurosat_core.runs.sealed import against_validation, earlier_openings, has_sealed_test, opened_test, sealed_tiles
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.evaluation import (
     Evaluation,
@@ -26,17 +26,17 @@ def test_a_trained_run_is_opened_once_and_marked(open_fake: OpenFake, small_tile
     engine.wait_for(run.id)
     engine.work(run.id)
     wait_for_state(lab, run.id, "finished")
-    assert lab.has_sealed_test(run.id) and lab.sealed_tiles(run.id) == 40
-    assert lab.test_evaluation(run.id) is None  # nobody has looked
-    assert "test_accuracy" not in lab.run(run.id).summary
+    assert has_sealed_test(lab.store, lab.store.get(run.id)) and sealed_tiles(lab.store, run.id) == 40
+    assert opened_test(lab.store, lab.store.get(run.id)) is None  # nobody has looked
+    assert "test_accuracy" not in lab.store.get(run.id).summary
     assert "belongs to ada" in refused(lambda: lab.open_test(run.id, "bob"))
     opened = lab.open_test(run.id, "ada")
     assert opened.tiles == 40
-    record = lab.run(run.id)
+    record = lab.store.get(run.id)
     assert record.test_opened is not None and record.summary["test_accuracy"] == opened.accuracy
-    assert lab.test_evaluation(run.id) == opened and not lab.has_sealed_test(run.id)
+    assert opened_test(lab.store, record) == opened and not has_sealed_test(lab.store, record)
     lab.open_test(run.id, "ada")
-    assert lab.run(run.id).test_opened == record.test_opened  # the first look counts
+    assert lab.store.get(run.id).test_opened == record.test_opened  # the first look counts
 
 
 def test_a_run_without_one_says_how_to_get_one(open_fake: OpenFake) -> None:
@@ -45,7 +45,7 @@ def test_a_run_without_one_says_how_to_get_one(open_fake: OpenFake) -> None:
     engine.wait_for(run.id)
     engine.work(run.id)
     wait_for_state(lab, run.id, "finished")
-    assert not lab.has_sealed_test(run.id)
+    assert not has_sealed_test(lab.store, lab.store.get(run.id))
     assert "--sealed-test" in refused(lambda: lab.open_test(run.id, "ada"))
 
 
@@ -103,7 +103,7 @@ def test_damaged_envelope_gets_a_sentence(open_fake: OpenFake) -> None:
     wait_for_state(lab, run.id, "finished")
     (lab.store.folder_of(run.id) / "test.npz").write_bytes(b"PK\x03\x04nonsense")
     assert "damaged" in refused(lambda: lab.open_test(run.id, "ada"))
-    assert lab.run(run.id).test_opened is None
+    assert lab.store.get(run.id).test_opened is None
 
 
 def test_predictions_survive_the_way_to_the_disk() -> None:

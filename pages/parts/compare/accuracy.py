@@ -29,7 +29,7 @@ def pictures(side: SideBySide, record: RunRecord, numbers: Sequence[int], name: 
 
     name: what they are, for their description.
     """
-    tiles = session.lab().tiles_of(record)
+    tiles = session.lab().results.tiles_of(record)
     if tiles is None or any(each >= len(tiles) for each in numbers):
         st.info(lesson.text("compare")["other tiles"], icon=":material/image_not_supported:")
         return
@@ -107,9 +107,9 @@ def surest(side: SideBySide) -> None:
 def own(side: SideBySide) -> Evaluation | None:
     """The participant's accuracy and mix-ups, where they guessed the very tiles these runs learned from."""
     lab = session.lab()
-    if any(lab.tiles_of(each.record) is None for each in side.runs):
+    if any(lab.results.tiles_of(each.record) is None for each in side.runs):
         return None
-    return lab.guesses(session.nickname())
+    return lab.results.guesses(session.nickname())
 
 
 def against_best(side: SideBySide) -> str:
@@ -127,7 +127,7 @@ def note(side: SideBySide) -> None:
     guesses = own(side)
     if guesses is not None:
         st.caption(words["you"].format(tiles=count(guesses.tiles, "guess", "guesses")))
-    elif session.lab().guesses(session.nickname()) is None:
+    elif session.lab().results.guesses(session.nickname()) is None:
         st.caption(words["you absent"])
     else:
         st.caption(words["you elsewhere"])
@@ -241,7 +241,7 @@ def _cell(side: SideBySide, judged: dict[str, Evaluation], titles: tuple[str, ..
         return
     record = side.runs[0].record
     if whose == "You":
-        tiles = session.lab().guessed_tiles(session.nickname(), row, column)
+        tiles = session.lab().results.guessed_tiles(session.nickname(), row, column)
         if len(tiles) < number:
             st.caption("A tile that you guessed more than once is shown once.")
     else:

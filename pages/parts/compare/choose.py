@@ -123,7 +123,7 @@ def draw_choice() -> list[str]:
 
 
 def _under_way() -> None:
-    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname() and each.kind == "train"]
+    mine = [each for each in session.lab().store.all()[0] if each.owner == session.nickname() and each.kind == "train"]
     active = sum(each.is_active for each in mine)
     if active:
         st.caption(f":material/hourglass_top: {wording.count(active, 'run')} of yours not done yet: to be chosen then.")
@@ -223,7 +223,7 @@ def _import() -> None:
 
 
 def _imported() -> None:
-    records = [each for each in session.lab().runs()[0] if each.recorded_on and each.kind == "train"]
+    records = [each for each in session.lab().store.all()[0] if each.recorded_on and each.kind == "train"]
     if not records:
         st.caption("No imported runs yet.")
         return

@@ -125,7 +125,7 @@ def cost(side: SideBySide, mark: str) -> None:
     bars = charts.seconds_frame(side.figures)
     if not bars.empty:
         _bars(bars, mark)
-    frame = charts.cost_frame(side.runs, session.lab().model_summary)
+    frame = charts.cost_frame(side.runs, session.lab().estimates.model_summary)
     if frame.empty:
         st.info("None of these runs has an accuracy and a time.", icon=":material/search_off:")
         return

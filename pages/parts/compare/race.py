@@ -61,7 +61,7 @@ def draw_runs(racing: Entrants, devices: list[str]) -> None:
 
 def _newest() -> tuple[RunRecord, ...]:
     """The runs of one's newest full race; empty before the first."""
-    records, me = session.lab().runs()[0], session.nickname()
+    records, me = session.lab().store.all()[0], session.nickname()
     own = [each for each in records if each.owner == me and each.kind == "train" and not each.recorded_on]
     groups = [str(each.plan["group"]) for each in own if str(each.plan.get("group", "")).startswith(race.RACE)]
     return race.group_of(own, groups[0]) if groups else ()
@@ -80,7 +80,7 @@ def _states(group: tuple[RunRecord, ...]) -> str:
 def _group(run_ids: tuple[str, ...], drawn_as: str) -> None:
     lab = session.lab()
     try:
-        group = tuple(lab.run(each) for each in run_ids)
+        group = tuple(lab.store.get(each) for each in run_ids)
     except LabError:
         st.rerun()  # one was deleted meanwhile
     if _states(group) != drawn_as:
@@ -104,7 +104,7 @@ def _one(record: RunRecord) -> None:
     lab = session.lab()
     name = f"{model_entry(record.config.model).title} · {wording.device_name(record.config.device)}"
     with st.container(horizontal=True, vertical_alignment="center"):
-        history = lab.history(record.id)
+        history = lab.results.history(record.id)
         if record.state == "running":
             left = lab.seconds_left(record.id)
             about = f" · {wording.duration(left)} left" if left is not None else ""
@@ -178,13 +178,13 @@ def _start(racing: Entrants, devices: list[str]) -> None:
     lab = session.lab()
     names = wording.listed([wording.device_name(each) for each in devices])
     try:
-        config, plan = race.plan_race(racing.models, devices, lab.tile_seconds)
-        seconds = lab.estimate_sweep(config, plan).seconds
+        config, plan = race.plan_race(racing.models, devices, lab.estimates.tile_seconds)
+        seconds = lab.estimates.sweep(config, plan).seconds
     except LabError as error:
         st.error(lesson.plain(str(error)), icon=":material/error:")
         return
     tiles = lab.tiles().tile_set
-    is_measured = lab.tile_seconds(config) is not None
+    is_measured = lab.estimates.tile_seconds(config) is not None
     refused = room.no_runs()
     st.button(
         f"Race on {names} · {'about' if is_measured else 'at least'} {wording.duration(seconds)}",
@@ -199,7 +199,7 @@ def _start(racing: Entrants, devices: list[str]) -> None:
     )
     if tiles is not None and not is_measured:
         run_widget.wait_for(
-            lambda: lab.tile_seconds(config) is not None,  # an idle device is measured when the lab opens
+            lambda: lab.estimates.tile_seconds(config) is not None,  # an idle device is measured when the lab opens
             lambda: "This machine’s speed is not known yet: on a slow one it takes longer.",
         )
     lesson.problem("compare_race")
@@ -209,7 +209,8 @@ def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -
     """seconds: of timed steps, as the button said: what was measured since then must not change them."""
     lab, me = session.lab(), session.nickname()
     record = session.submit(
-        "compare_race", lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.tile_seconds, seconds), me)
+        "compare_race",
+        lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.estimates.tile_seconds, seconds), me),
     )
     if record is not None:
         _choose(record.id)
@@ -228,7 +229,9 @@ def _own_active() -> RunRecord | None:
 
 
 def _races() -> list[RunRecord]:
-    return [each for each in session.lab().runs()[0] if each.kind == "sweep" and each.plan.get("name") == race.RACE]
+    return [
+        each for each in session.lab().store.all()[0] if each.kind == "sweep" and each.plan.get("name") == race.RACE
+    ]
 
 
 def _looked_at() -> RunRecord | None:

@@ -265,7 +265,7 @@ def draw_work() -> None:
     if slip := tutorials_slip(layer):
         st.caption(slip)
     device = session.chosen_device()
-    rate = session.lab().multiplication_rate(device)
+    rate = session.lab().estimates.multiplication_rate(device)
     if rate is None:
         st.info(words["no rate"], icon=":material/timer_off:")
         return

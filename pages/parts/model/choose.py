@@ -108,7 +108,7 @@ def button(text: str, key: str, problem: str = "") -> None:
 
 def draw_table(network: Architecture) -> None:
     """The summary table of a network, and its totals."""
-    summary = session.lab().model_summary(network)
+    summary = session.lab().estimates.model_summary(network)
     entry = CATALOG[network.model]
     st.markdown(f"**{entry.title}** · {entry.about}")
     table = pd.DataFrame(
@@ -159,7 +159,7 @@ def draw_selection(guess: tuple[str, str] | None) -> None:
     chosen = lesson.one_of("Model", names(), "model_chosen", titles=lambda name: CATALOG[name].title, pills=True)
     entry = CATALOG[chosen]
     try:
-        summary = session.lab().model_summary(Architecture(chosen))
+        summary = session.lab().estimates.model_summary(Architecture(chosen))
     except LabError as error:
         st.markdown(f"**{entry.title}** · {entry.about}")
         st.error(lesson.plain(str(error)), icon=":material/cloud_off:")

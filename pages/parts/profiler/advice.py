@@ -119,7 +119,7 @@ def draw_tensorboard() -> None:
             st.warning(lesson.plain(state.problem), title="Not available now", icon=":material/power_off:")
         elif no_tab:
             st.info(lesson.plain(no_tab), icon=":material/tab_close:")
-        records = lab.runs()[0]
+        records = lab.store.all()[0]
         trainings = min(sum(each.kind == "train" for each in records), SHOWN_TRAININGS)
         profiles = min(sum(each.kind == "profile" and not each.is_active for each in records), SHOWN_PROFILES)
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -127,20 +127,20 @@ def _buttons(plan: ProfilePlan | None) -> None:
         if gpu:
             _both(gpu, plan, disabled=idle)
     lesson.problem("profiler")
-    estimate = lab.estimate_profile(config, plan)
+    estimate = lab.estimates.profile(config, plan)
     if tiles.tile_set is None:
         room.no_tiles_yet()
     elif estimate is not None:
         st.caption(lesson.plain(estimate.basis))
     else:
-        run_widget.wait_for(lambda: lab.estimate_profile(config, plan) is not None, lambda: start.no_estimate(config))
+        run_widget.wait_for(lambda: lab.estimates.profile(config, plan) is not None, lambda: start.no_estimate(config))
 
 
 def record_button(
     name: str, configs: list[TrainConfig], plan: ProfilePlan, *, what: str = "Record", disabled: bool = False
 ) -> None:
     """A button that records a profile of each config, with the seconds that takes. name: its key."""
-    estimates = [session.lab().estimate_profile(each, plan) for each in configs]
+    estimates = [session.lab().estimates.profile(each, plan) for each in configs]
     seconds = sum(each.seconds for each in estimates if each is not None)
     about = f" · about {wording.duration(seconds)}" if None not in estimates else ""
     where = "" if len(configs) > 1 else f" on {wording.device_name(configs[0].device)}"
@@ -170,7 +170,7 @@ def _both(gpu: str, plan: ProfilePlan, *, disabled: bool) -> None:
 def draw_live(record: RunRecord) -> None:
     """Follow a profile that is under way; others of one's own that are, too."""
     run_widget.follow(record, _live, key="profiler", working="Recording", help="Cycles that are complete are kept.")
-    waiting = [each for each in session.lab().runs()[0] if _is_own_active(each) and each.id != record.id]
+    waiting = [each for each in session.lab().store.all()[0] if _is_own_active(each) and each.id != record.id]
     for each in reversed(waiting):
         words = f"{wording.device_name(each.config.device)}, batch {each.config.batch_size}: {each.state}"
         st.caption(f":material/hourglass_top: Also yours · {lesson.plain(words)}")
@@ -307,7 +307,7 @@ def _download(profile: Profile, cycle: int) -> None:
     if profile.origin == "upload":
         return
     lab = session.lab()
-    size = lab.file_size(profile.key, f"trace_{cycle}.json.gz") if profile.origin == "run" else None
+    size = lab.store.size(profile.key, f"trace_{cycle}.json.gz") if profile.origin == "run" else None
     about = f" · {wording.bytes_text(size)}" if size is not None and size > 1024**2 else ""
     name = "example" if profile.key == RECORDED else profile.key
     st.download_button(

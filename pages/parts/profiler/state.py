@@ -163,7 +163,7 @@ def current() -> tuple[RunRecord | None, Profile | None, str]:
             return None, *_example()
         run_id = own[0].key
         session.open_run(run_id)
-    record = lab.run(run_id)
+    record = lab.store.get(run_id)
     profile = lab.profiles.of_run(record)
     return record, profile if profile.cycles and not record.is_active else None, ""
 
@@ -184,7 +184,9 @@ def _example() -> tuple[Profile | None, str]:
 def own_profiles() -> list[Profile]:
     """Own profiles that left a trace, the newest first."""
     lab, me = session.lab(), session.nickname()
-    records = [each for each in lab.runs()[0] if each.kind == "profile" and each.owner == me and not each.is_active]
+    records = [
+        each for each in lab.store.all()[0] if each.kind == "profile" and each.owner == me and not each.is_active
+    ]
     found = [lab.profiles.of_run(each) for each in records[:_SHOWN_RUNS]]
     return [each for each in found if each.cycles]
 

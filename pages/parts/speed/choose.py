@@ -51,7 +51,7 @@ def follow_address() -> LedBy:
     if run_id is None:
         return LedBy()
     try:
-        record = session.lab().run(run_id)
+        record = session.lab().store.get(run_id)
     except RunError as error:
         return LedBy(str(error))
     name = name_of(record)
@@ -94,14 +94,14 @@ def take_more() -> None:
     """
     run_id = session.current_run()
     with suppress(RunError):
-        if run_id is not None and name_of(session.lab().run(run_id)) in (FREE, LIMITS):
+        if run_id is not None and name_of(session.lab().store.get(run_id)) in (FREE, LIMITS):
             look_at(None)
 
 
 def own(name: str = "") -> list[RunRecord]:
     """One's own measurements (of one name), newest first, whatever became of them; races are left out."""
     me = session.nickname()
-    records = [each for each in session.lab().runs()[0] if each.kind == "sweep" and each.owner == me]
+    records = [each for each in session.lab().store.all()[0] if each.kind == "sweep" and each.owner == me]
     return [each for each in records if name_of(each) != RACE and name in ("", name_of(each))]
 
 
@@ -109,7 +109,7 @@ def shown(name: str) -> RunRecord | None:
     """The run to look at: that in the address if it is of this name, else one's own under way, else the newest."""
     run_id = session.current_run()
     with suppress(RunError):
-        record = session.lab().run(run_id) if run_id is not None else None
+        record = session.lab().store.get(run_id) if run_id is not None else None
         if record is not None and record.kind == "sweep" and name_of(record) == name:
             return record
     runs = own(name)
@@ -131,7 +131,7 @@ def devices() -> list[str]:
 def planned(name: str, on: list[str]) -> tuple[TrainConfig, SweepPlan, float]:
     """What an experiment measures on these devices, and in how many seconds. Raises `ConfigError`."""
     config, plan = plan_experiment(name, on)
-    return config, plan, session.lab().estimate_sweep(config, plan).seconds
+    return config, plan, session.lab().estimates.sweep(config, plan).seconds
 
 
 def submit(config: TrainConfig, plan: SweepPlan, where: str = "speed") -> None:
@@ -220,7 +220,7 @@ def run_button(name: str, on: list[str]) -> None:
     if tiles.tile_set is None:
         room.no_tiles_yet()
     else:
-        st.caption(lesson.plain(lab.estimate_sweep(config, plan).basis))
+        st.caption(lesson.plain(lab.estimates.sweep(config, plan).basis))
 
 
 def earlier() -> None:

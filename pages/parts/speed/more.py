@@ -102,7 +102,7 @@ def _free_button(setting: str, values: list[str], devices: list[str]) -> None:
             float(chosen[_SECONDS] or sweep.SECONDS[1]),
             0.4 if chosen[_TARGET] else None,
         )
-        seconds = lab.estimate_sweep(config, plan).seconds
+        seconds = lab.estimates.sweep(config, plan).seconds
     except LabError as error:
         st.button("Run the sweep", icon=":material/play_arrow:", disabled=True, key="speed_free_start")
         st.caption(f":material/edit: {lesson.plain(str(error))}")
@@ -145,7 +145,7 @@ def _limits_button(devices: list[str], active: bool, empty: bool) -> None:
     try:
         config = recipe_config("baseline", "tutorial", device=home_device(devices), source="memory")
         plan = plan_limits(devices)
-        seconds = lab.estimate_sweep(config, plan).seconds
+        seconds = lab.estimates.sweep(config, plan).seconds
     except LabError as error:
         st.button("Measure the limits", disabled=True, icon=":material/straighten:", key="speed_limits_start")
         st.caption(lesson.plain(str(error)))

@@ -57,7 +57,7 @@ def _answer(tiles: TileSet, at: int, label: int | None) -> None:
     after = played.answered(at, label, time.monotonic())
     if after is not played and label is not None:
         seconds = after.turned - played.turned
-        session.lab().add_guess(session.nickname(), tiles, played.tiles[at], label, seconds)
+        session.lab().results.add_guess(session.nickname(), tiles, played.tiles[at], label, seconds)
     st.session_state[_GAME] = after
 
 
@@ -155,7 +155,7 @@ def _after(tiles: TileSet, played: Game) -> None:
         st.metric("Skipped", f"{score.skipped}", border=True)
         st.metric("Time", wording.duration(score.seconds), border=True, help="From the start to the last answer")
     lesson.saw(lesson.plain(game.in_words(score, synthetic=tiles.source == "synthetic")))
-    meanwhile = game.network_meanwhile(session.lab().runs()[0], score.seconds)
+    meanwhile = game.network_meanwhile(session.lab().store.all()[0], score.seconds)
     if meanwhile:
         st.markdown(f":material/bolt: {lesson.plain(meanwhile)}")
     _mistakes(tiles, played)
@@ -180,7 +180,7 @@ def _mistakes(tiles: TileSet, played: Game) -> None:
 
 def _confusions(tiles: TileSet) -> None:
     """What was taken for what, over all of the participant's guesses on these tiles."""
-    evaluation = session.lab().guesses(session.nickname(), tiles)
+    evaluation = session.lab().results.guesses(session.nickname(), tiles)
     if evaluation is None:
         return
     st.markdown("**Your own confusions, over all your games on these tiles**")

@@ -229,7 +229,7 @@ def _parts(tiles: TileSet, chosen: str) -> None:
 def _both(tiles: TileSet) -> None:
     """The two accuracies: the participant's own, else those recorded elsewhere; and how to get one's own."""
     lab, me = session.lab(), session.nickname()
-    own = verdicts.both_splits(each for each in lab.runs()[0] if each.owner == me)
+    own = verdicts.both_splits(each for each in lab.store.all()[0] if each.owner == me)
     if own is not None:
         lesson.saw(verdicts.in_words(own))
     elif (recorded := verdicts.recorded_both_splits()) is not None:

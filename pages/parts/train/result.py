@@ -14,7 +14,13 @@ from eurosat_core.errors import LabError
 from eurosat_core.lab import trained_weights
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.sealed import against_validation
+from eurosat_core.runs.sealed import (
+    against_validation,
+    earlier_openings,
+    has_sealed_test,
+    opened_test,
+    sealed_tiles,
+)
 from eurosat_core.training import choices
 from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.words.say import say
@@ -175,7 +181,7 @@ def _curves(record: RunRecord, history: History) -> None:
 def draw_weights(record: RunRecord) -> None:
     """Nothing, when the run kept no weights. The file is read when its button is clicked."""
     lab = session.lab()  # a download runs outside the session
-    size = lab.file_size(record.id, trained_weights.FILE)
+    size = lab.store.size(record.id, trained_weights.FILE)
     if size is None:
         return
     classes = len(record.tiles.class_names)
@@ -184,7 +190,7 @@ def draw_weights(record: RunRecord) -> None:
         with st.container(horizontal=True):
             st.download_button(
                 f"Download {trained_weights.FILE} · {wording.bytes_text(size)}",
-                lambda: lab.file(record.id, trained_weights.FILE),
+                lambda: lab.store.load(record.id, trained_weights.FILE),
                 file_name=trained_weights.FILE,
                 mime="application/octet-stream",
                 icon=":material/download:",
@@ -208,10 +214,11 @@ def draw_sealed_test(record: RunRecord) -> None:
     """The envelope, or what was in it; nothing for a run without one."""
     lab = session.lab()
     try:
-        if lab.has_sealed_test(record.id):
+        record = lab.store.get(record.id)
+        if has_sealed_test(lab.store, record):
             _closed(record)
-        elif (evaluation := lab.test_evaluation(record.id)) is not None:
-            looks = lab.earlier_openings(record.id)
+        elif (evaluation := opened_test(lab.store, record)) is not None:
+            looks = earlier_openings(lab.store.all()[0], record)
             with st.container(border=True):
                 st.markdown("**:material/drafts: Sealed test part, opened**")
                 st.markdown(lesson.plain(against_validation(record, evaluation, looks)))
@@ -222,7 +229,8 @@ def draw_sealed_test(record: RunRecord) -> None:
 def _closed(record: RunRecord) -> None:
     with st.container(border=True):
         st.markdown("**:material/mail_lock: Sealed test part**")
-        st.markdown(lesson.text("train")["sealed"].format(tiles=f"{session.lab().sealed_tiles(record.id):,}"))
+        tiles = sealed_tiles(session.lab().store, record.id)
+        st.markdown(lesson.text("train")["sealed"].format(tiles=f"{tiles:,}"))
         if run_widget.is_own(record):
             with st.popover("Open it", icon=":material/mail_lock:", key="sealed_open"):
                 st.markdown("There is no way to seal it again.")
@@ -242,7 +250,7 @@ _ENLARGED = 3  # whole pixels, so that a tile's own pixels stay visible
 def missing(sentence: str) -> None:
     """The run in the URL cannot be shown: why, and the way on."""
     run_widget.missing("run", sentence)
-    mine = [each for each in session.lab().runs()[0] if each.owner == session.nickname() and each.kind == "train"]
+    mine = [each for each in session.lab().store.all()[0] if each.owner == session.nickname() and each.kind == "train"]
     with st.container(horizontal=True):
         if mine:
             st.button(
@@ -260,8 +268,8 @@ def missing(sentence: str) -> None:
 
 def draw_result(record: RunRecord, guess: float | None) -> None:
     """Everything below the curves, once the run has ended. guess: the share of right answers that was guessed."""
-    history = session.lab().history(record.id)
-    evaluation = session.lab().evaluation(record.id) if history.epochs else None
+    history = session.lab().results.history(record.id)
+    evaluation = session.lab().results.evaluation(record.id) if history.epochs else None
     _sentences(record, history, guess, _majority(record, evaluation))
     if threads := pace.changing_threads(history):
         st.caption(
@@ -294,7 +302,7 @@ def _majority(record: RunRecord, evaluation: Evaluation | None) -> float:
     """The largest class's share of the tiles the run was judged on, else of all its tiles; 0 if not known."""
     if evaluation is not None:
         return training.majority_share([sum(row) for row in evaluation.confusion])
-    tiles = session.lab().tiles_of(record)
+    tiles = session.lab().results.tiles_of(record)
     return training.majority_share(list(tiles.counts.values())) if tiles else 0.0
 
 
@@ -312,9 +320,9 @@ def _sentences(record: RunRecord, history: History, guess: float | None, majorit
         sentences += [against.text] if against else []
     if own:
         lab = session.lab()
-        other = pace.comparable_run(record, lab.runs()[0])
+        other = pace.comparable_run(record, lab.store.all()[0])
         if other is not None:
-            runs = (record, history, other, lab.history(other.id))
+            runs = (record, history, other, lab.results.history(other.id))
             guessed = lesson.guessed("speedup_baseline")
             found = (pace.compare_speed(*runs), pace.speedup_against(guessed, *runs))
             sentences += [each.text for each in found if each]
@@ -323,7 +331,7 @@ def _sentences(record: RunRecord, history: History, guess: float | None, majorit
 
 def _mistakes(record: RunRecord) -> None:
     lab = session.lab()
-    predictions, tiles = lab.predictions(record.id), lab.tiles_of(record)
+    predictions, tiles = lab.results.predictions(record.id), lab.results.tiles_of(record)
     if predictions is None:
         st.caption("This run kept no predictions.")
         return

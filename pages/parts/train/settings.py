@@ -107,7 +107,7 @@ def _recipe() -> None:
     st.caption(
         text.format(
             batch_size=config.batch_size,
-            precision=choices.precision_text(config, session.lab().form_choice(config)),
+            precision=choices.precision_text(config, session.lab().estimates.form_choice(config)),
             optimizer=SETTINGS["optimizer"].in_words(config.optimizer),
             learning_rate=f"{config.learning_rate:g}",
         )

@@ -76,7 +76,7 @@ def draw_start() -> None:
     _changes(config, len(tiles) if tiles else None)
     weights_missing = draw_missing_weights(config)
     refused = room.no_runs(config)
-    estimate = lab.estimate(config)
+    estimate = lab.estimates.training(config)
     about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
     st.button(
         f"Train on {wording.device_name(config.device)} · {wording.count(config.epochs, 'epoch')}{about}",
@@ -92,14 +92,18 @@ def draw_start() -> None:
     if tiles is None:
         room.no_tiles_yet("There are no tiles to train on. ")
     elif estimate is None:
-        run_widget.wait_for(lambda: session.lab().estimate(config) is not None, lambda: no_estimate(config))
+        run_widget.wait_for(lambda: session.lab().estimates.training(config) is not None, lambda: no_estimate(config))
     else:
-        if estimate.is_rough and lab.is_measuring(config):  # until the network itself was measured, or will not be
-            run_widget.wait_for(lambda: lab.sure_seconds(config) is not None or not lab.is_measuring(config))
+        if estimate.is_rough and lab.estimates.is_measuring(
+            config
+        ):  # until the network itself was measured, or will not be
+            run_widget.wait_for(
+                lambda: lab.estimates.sure_seconds(config) is not None or not lab.estimates.is_measuring(config)
+            )
         words = [estimate.basis]
         if state.chosen_by_lab():
             words.append("Epochs and tiles are chosen so that it ends within a minute here.")
-        if (choice := lab.form_choice(config)) is not None:
+        if (choice := lab.estimates.form_choice(config)) is not None:
             words.append(f"Computed in {choices.form_text(choice)}.")
         st.caption(lesson.plain(" ".join(words)))
         _offer_smaller(config, len(tiles))
@@ -107,7 +111,7 @@ def draw_start() -> None:
 
 def no_estimate(config: TrainConfig) -> str:
     """Why there is no estimate of the time."""
-    if session.lab().is_measuring(config):
+    if session.lab().estimates.is_measuring(config):
         return "How long it takes is being tried for a moment; you need not wait for that."
     return "How long it takes is not known: this network was never measured on this device."
 
@@ -116,7 +120,7 @@ def _changes(config: TrainConfig, there: int | None) -> None:
     """What differs from the lesson's settings of this recipe, as badges."""
     lab, base = session.lab(), workshop_config(config.model, config.recipe, device=config.device)
     # What is left to the device is the same as what it would choose.
-    base, config = lab.settled(base), lab.settled(config)
+    base, config = lab.estimates.settled(base), lab.estimates.settled(config)
     if state.chosen_by_lab():
         base = replace(base, epochs=config.epochs, tiles=config.tiles, stratified=config.stratified)
     different = choices.changed(config, base, leave_out=("device", "recipe"))
@@ -135,7 +139,7 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
     """Above two minutes: a shorter version, one click away."""
 
     def seconds(other: TrainConfig) -> float | None:
-        estimate = session.lab().estimate(other)
+        estimate = session.lab().estimates.training(other)
         return estimate.seconds if estimate else None
 
     smaller = choices.smaller_version(config, seconds, there)

@@ -84,7 +84,7 @@ def _fit() -> None:
             config = replace(draft(), epochs=lesson.epochs, tiles=lesson.tiles, stratified=True)
         except LabError:
             return
-        found = choices.fitting_version(config, lab.sure_seconds, len(tiles)) if tiles is not None else None
+        found = choices.fitting_version(config, lab.estimates.sure_seconds, len(tiles)) if tiles is not None else None
         if found is None:
             return
         fitted[kind] = found.epochs, forms.as_option("tiles", found.tiles)
