@@ -134,12 +134,14 @@ class Dispatcher:
                 running.stopping = True
             else:  # before it is sent: the place of a run that is being resumed is not given away meanwhile
                 running.paused_since = None if command == "resume" else time.monotonic()
-        arrived = not running.owed and self._engine.command(run_id, command)  # never before what was asked earlier
+        arrived = not running.pending_commands and self._engine.command(
+            run_id, command
+        )  # never before what was asked earlier
         with self._lock:
             if self._running.get(run_id) is not running:
                 return  # it ended meanwhile
             if not arrived:
-                running.owed.append(command)
+                running.pending_commands.append(command)
             if command != "stop":
                 self._store.update(run_id, state="running" if command == "resume" else "paused")
 
@@ -196,8 +198,8 @@ class Dispatcher:
             self._store.append(message.run_id, message.events)
             running.told += len(message.events)
             with self._lock:
-                owed, running.owed = running.owed, []
-            for command in owed:
+                pending, running.pending_commands = running.pending_commands, []
+            for command in pending:
                 self._engine.command(message.run_id, command)
             return
         now = time.monotonic()
@@ -254,8 +256,8 @@ class Dispatcher:
             if returns := following.run_id in self._running:
                 self._running.take_back(following.run_id)
             elif claimed := claim(self._store, following, tiles, self._threads()):
-                job, held = claimed
-                self._running.add(following, held)
+                job, lock = claimed
+                self._running.add(following, lock)
         if returns:
             return self._bring_back(following.run_id)
         if job is not None:

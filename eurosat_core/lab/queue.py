@@ -125,13 +125,13 @@ class FairQueue:
 
 
 def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tuple[Job, FileLock] | None:
-    """Note a stored run as running: its job on `threads` CPU threads, and its lock, which is held from now on.
+    """Note a stored run as running: its job on `threads` CPU threads, and its lock, which this process keeps from now on.
 
     None when it cannot start: then its record says why, unless it is another server's or its folder is gone.
     """
     run_id = waiting.run_id
     try:
-        held = store.lock(run_id)
+        lock = store.lock(run_id)
     except LabError:
         return None
     except OSError as error:
@@ -145,10 +145,10 @@ def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tu
                 raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
             store.update(run_id, state="running", started=time.time())
             job = Job(run_id, record.config, tiles.fingerprint, str(tiles.cache), threads, record.kind, record.plan)
-            return job, held
+            return job, lock
     except (LabError, OSError) as error:
         _fail(store, run_id, str(error))
-    held.release()
+    lock.release()
     return None
 
 
@@ -171,7 +171,7 @@ class Running:
     paused_since: float | None = None
     parked: bool = False  # paused for so long that its place was given to others
     stopping: bool = False
-    owed: list[Command] = field(default_factory=list)  # asked for before its worker had begun
+    pending_commands: list[Command] = field(default_factory=list)  # asked for before its worker had begun
     ended: float | None = None  # when its result came, which then waits for events still on their way
 
     def still_needs(self, known: float | None) -> Waiting:
