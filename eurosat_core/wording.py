@@ -68,6 +68,11 @@ def times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio >= 9.95 else f"{ratio:.1f} times"
 
 
+def factor(ratio: float) -> str:
+    """`0.87`, `1.30`, `2.4`, `24`: how many times as fast, as precise as it is told from 1."""
+    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.2f}" if ratio < 1.995 else f"{ratio:.1f}"
+
+
 def bytes_text(number: float) -> str:
     """`412 MB`, `1.9 GB`; MB = 1024² bytes, as in the table of the model."""
     megabytes = number / 1024**2

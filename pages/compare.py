@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.lineup import GUESSES
+from eurosat_core.analysis import guesses
 from pages.parts import lesson
 from pages.parts.compare import accuracy, choose, curves, race
 
@@ -17,7 +17,7 @@ PARTS = {
 
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-guessed = lesson.guess("compare_winner", WORDS["guess"], list(GUESSES))
+guessed = lesson.guess("compare_winner", WORDS["guess"], guesses.choices("compare_winner"))
 
 ids = choose.draw_choice()
 side = choose.current(ids)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.features import GUESSES
+from eurosat_core.analysis import guesses
 from pages.parts import lesson, room, session
 from pages.parts.convolution import filters, layers, steps
 
@@ -10,7 +10,7 @@ words = lesson.text("convolution")
 
 lesson.header(words["goal"], 9, words["task"])
 st.markdown(words["intro"])
-guess = lesson.guess("conv_multiplications", words["guess"], list(GUESSES))
+guess = lesson.guess("conv_multiplications", words["guess"], guesses.choices("conv_multiplications"))
 
 tiles = session.lab().tiles().tile_set
 if tiles is None:

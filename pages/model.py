@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.models.anatomy import WHERE_GUESSES
+from eurosat_core.analysis import guesses
 from pages.parts import lesson
 from pages.parts.model import builder, choose, state
 
@@ -16,11 +16,11 @@ MORE = {
 
 lesson.header(WORDS["goal"], 8, WORDS["task"])
 problem = state.prepare()
-guessed = lesson.guess("model_where", WORDS["guess"], list(WHERE_GUESSES))
+guessed = lesson.guess("model_where", WORDS["guess"], guesses.choices("model_where"))
 st.markdown(WORDS["intro"])
 
 st.header("Select a model", anchor=False)
-choose.draw_selection(WHERE_GUESSES.get(guessed or ""))
+choose.draw_selection(guessed)
 
 st.header("Change it", anchor=False)
 choose.draw_change()

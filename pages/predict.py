@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.prediction import GUESSES
+from eurosat_core.analysis import guesses
 from pages.parts import lesson
 from pages.parts.predict import view
 
@@ -10,7 +10,7 @@ words = lesson.text("predict")
 
 lesson.header(words["goal"], 8, words["task"])
 st.markdown(words["intro"])
-guess = lesson.guess("predict_face", words["guess"], list(GUESSES))
+guess = lesson.guess("predict_face", words["guess"], guesses.choices("predict_face"))
 
 view.draw(guess)
 

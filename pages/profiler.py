@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.profile import GUESSES
+from eurosat_core.analysis import guesses
 from eurosat_core.errors import LabError
 from pages.parts import lesson
 from pages.parts.profiler import advice, operators, read, state
@@ -22,7 +22,7 @@ PARTS = {
 
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-guessed = lesson.guess("profile_part", WORDS["guess"], list(GUESSES))
+guessed = lesson.guess("profile_part", WORDS["guess"], guesses.choices("profile_part"))
 
 problem = ""
 try:

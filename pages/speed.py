@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eurosat_core.speed.experiments import EXPERIMENTS, GUESSES
+from eurosat_core.analysis import guesses
+from eurosat_core.speed.experiments import EXPERIMENTS
 from pages.parts import lesson
 from pages.parts.speed import choose, more, result
 
@@ -18,7 +19,7 @@ elif led_by.is_race:
 
 name, devices = choose.draw()
 one = EXPERIMENTS[name]
-guessed = lesson.guess(f"speed_{name}", one.question, list(GUESSES))
+guessed = lesson.guess(f"speed_{name}", one.question, guesses.choices(f"speed_{name}"))
 choose.run_button(name, devices)
 result.others(name)
 record = choose.shown(name)

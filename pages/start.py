@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.pace import SPEEDUP_GUESSES
+from eurosat_core.analysis import guesses
 from eurosat_core.models.convolution import convolution_work
 from eurosat_core.training.config import Architecture
 from pages.parts import lesson, room, session
@@ -36,11 +36,13 @@ st.fragment(check_room, run_every=1.0 if checking else None)()
 
 st.header("Your first guess", anchor=False)
 st.markdown(words["guess"])
-guesses = list(SPEEDUP_GUESSES)
 small = session.lab().estimates.model_summary(Architecture("baseline")).total_params
-lesson.guess("speedup_baseline", f"The small CNN ({small:,} parameters) on a GPU is …", guesses)
+speed_ups = guesses.choices("speedup_baseline")
+lesson.guess("speedup_baseline", f"The small CNN ({small:,} parameters) on a GPU is …", speed_ups)
 lesson.guess(
-    "speedup_vgg", f"The large VGG11-BN ({VGG_PARAMETERS / 1e6:.1f} million parameters) on a GPU is …", guesses
+    "speedup_vgg",
+    f"The large VGG11-BN ({VGG_PARAMETERS / 1e6:.1f} million parameters) on a GPU is …",
+    speed_ups,
 )
 
 st.header("Why CPUs struggle", anchor=False)

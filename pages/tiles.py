@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.data.colour import GUESSES
+from eurosat_core.analysis import guesses
 from pages.parts import lesson, room, session
 from pages.parts.tiles import game, get, views
 
@@ -15,7 +15,9 @@ lesson.header(
 )
 st.markdown(words["intro"])
 guess = lesson.guess(
-    "colour_alone", "Going by a tile’s average colour alone, how many of 10 tiles can be sorted rightly?", list(GUESSES)
+    "colour_alone",
+    "Going by a tile’s average colour alone, how many of 10 tiles can be sorted rightly?",
+    guesses.choices("colour_alone"),
 )
 
 tiles = session.lab().tiles().tile_set

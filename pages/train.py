@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis import training
+from eurosat_core.analysis import guesses, training
 from eurosat_core.errors import RunError
 from eurosat_core.words.say import say
 from pages.parts import lesson, session
@@ -10,10 +10,9 @@ from pages.parts.model import choose
 from pages.parts.train import result, settings, start, state
 
 WORDS = lesson.text("train")
-GUESSES = training.ACCURACY_GUESSES
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-guessed = lesson.guess("train_accuracy", WORDS["guess"], list(GUESSES))
+guessed = lesson.guess("train_accuracy", WORDS["guess"], guesses.choices("train_accuracy"))
 
 run_id = session.page_run("train")
 record = None
@@ -48,7 +47,7 @@ elif record is not None:
     result.draw_run(record)
     st.caption(WORDS["reading"])
     if not record.is_active:
-        result.draw_result(record, GUESSES.get(guessed or ""))
+        result.draw_result(record, guessed)
 if record is not None and not record.is_active:
     lesson.misconception("100 % training accuracy is the goal", WORDS["misconception perfect"])
 else:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.guess_outcomes import HELD_GUESSES, guess_outcomes, held_against, score_sentence
+from eurosat_core.analysis.guesses import choices, guess_outcomes, judge_score, score
 from eurosat_core.analysis.wrapup import gather, sentences
 from pages.parts import lesson, session, wrapup
 
@@ -10,7 +10,7 @@ WORDS = lesson.text("wrapup")
 
 
 lesson.header(WORDS["goal"], 6, WORDS["task"])
-guessed = lesson.guess("wrapup_held", WORDS["guess"], list(HELD_GUESSES))
+guessed = lesson.guess("wrapup_held", WORDS["guess"], choices("wrapup_held"))
 
 lab, me = session.lab(), session.nickname()
 with st.spinner("Putting your figures together…"):
@@ -19,7 +19,7 @@ with st.spinner("Putting your figures together…"):
     said = sentences(lab, evidence)
 if evidence.is_empty:
     st.info(WORDS["nothing"], icon=":material/flag:")
-wrapup.saw(evidence, [score_sentence(outcomes), held_against(guessed, outcomes)])
+wrapup.saw(evidence, [score(outcomes), judge_score(guessed, outcomes)])
 
 st.header("What you can say now", anchor=False)
 st.markdown(WORDS["sentences"])

@@ -90,3 +90,15 @@ def test_device_name(device: str, name: str) -> None:
 )
 def test_listed(words: list[str], text: str) -> None:
     assert wording.listed(words) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.04212, "0.0421 ms"), (12.34, "12.3 ms"), (1234.0, "1,234 ms"), (0, "0 ms")]
+)
+def test_milliseconds(value: float, text: str) -> None:
+    assert wording.milliseconds(value) == text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.87, "0.87"), (1.3, "1.30"), (2.41, "2.4"), (24.2, "24")])
+def test_factor(value: float, text: str) -> None:
+    assert wording.factor(value) == text

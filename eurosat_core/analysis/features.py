@@ -1,11 +1,10 @@
 """What a step of a filter and a look into a network showed, in words, for each way it can come out."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from eurosat_core import wording
+from eurosat_core.analysis.finding import Finding
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.lab.inspection import LayerSeen, NetworkSeen
 from eurosat_core.models.convolution import LayerWork, Step, layer_work
@@ -13,8 +12,6 @@ from eurosat_core.models.convolution import LayerWork, Step, layer_work
 Values = npt.NDArray[np.float32]
 
 GUESSED_LAYER = LayerWork(side=64, channels=3, filter_side=3, filters=1)
-GUESSES = {"about 1,000": 3, "about 10,000": 4, "about 100,000": 5, "about 1,000,000": 6}  # the power of ten
-
 _STRONG, _WEAK = 0.5, 0.1  # of the strongest value in the feature map
 _SURE = 0.8
 
@@ -25,19 +22,12 @@ def number(value: float) -> str:
     return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
 
 
-def guess_words(guess: str | None) -> str:
-    """The guess beside what it is; empty when it was skipped."""
-    power = GUESSES.get(guess or "")
-    if power is None:
-        return ""
+def multiplications() -> Finding:
+    """How many multiplications the layer that is guessed about needs."""
     work = layer_work(GUESSED_LAYER)
     side = GUESSED_LAYER.side - GUESSED_LAYER.filter_side + 1
-    known = round(math.log10(work.layer))
-    verdict = "right" if power == known else "too few" if power < known else "too many"
-    return (
-        f"You guessed {guess} multiplications: {verdict}. {side} × {side} places × {work.products_per_place} products "
-        f"are {work.layer:,}."
-    )
+    figures = {"side": side, "products": work.products_per_place, "multiplications": work.layer}
+    return Finding("features.multiplications", figures)
 
 
 def step_words(step: Step, values: Values) -> str:

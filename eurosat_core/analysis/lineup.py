@@ -21,7 +21,7 @@ from eurosat_core.analysis.contenders import (
     run_figures,
     same_tiles,
 )
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
@@ -35,15 +35,6 @@ from eurosat_core.training.evaluation import Predictions, predictions_from_bytes
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
-
-GUESSES = {
-    "the small one": (-1.0, -0.02),
-    "about the same": (-0.02, 0.02),
-    "the other, by up to 10 points": (0.02, 0.10),
-    "the other, by 10 to 30 points": (0.10, 0.30),
-    "the other, by more": (0.30, 1.0),
-}
-"""How much better the strong network is than the small one: guesses, and the differences (from, below) they cover."""
 
 _AS_LONG = 1.1  # times of different work closer than this are called alike
 
@@ -79,7 +70,7 @@ class SideBySide:
         return differences(self.runs)
 
     @cached_property
-    def verdicts(self) -> tuple[Finding, ...]:
+    def verdicts(self) -> tuple[Told, ...]:
         """Each run against the first: accuracy, then time; a sentence that comes twice is said once."""
         first, others = self.runs[0], self.runs[1:]
         found = [accuracy_verdict(each, first) for each in others] + [time_verdict(first, each) for each in others]
@@ -96,7 +87,7 @@ class SideBySide:
         return self._disagreements[key]
 
 
-def time_verdict(first: Contender, other: Contender) -> Finding:
+def time_verdict(first: Contender, other: Contender) -> Told:
     """How long two trainings took: a speed-up for the same work (`speed_verdict`), else what each of them cost.
 
     `longer`, `shorter` or `alike` for other work, with what makes it other work; `not_comparable` where one of them
@@ -117,7 +108,7 @@ def time_verdict(first: Contender, other: Contender) -> Finding:
         kind, how = "longer", f"{wording.times(ratio)} as long"
     else:
         kind, how = "shorter", f"{first.label} took {wording.times(1 / ratio)} as long"
-    return Finding(kind, f"{took}: {how}. {found.text}{_machines(first, other)}")
+    return Told(kind, f"{took}: {how}. {found.text}{_machines(first, other)}")
 
 
 def _machines(first: Contender, other: Contender) -> str:
@@ -129,25 +120,18 @@ def _machines(first: Contender, other: Contender) -> str:
     return text
 
 
-def guess_verdict(guess: str | None, runs: Sequence[Contender]) -> Finding | None:
-    """The guess about the small and the strong network beside what these runs came to.
-
-    None without a guess, or where these runs do not answer it.
-    """
+def strong_against_small(runs: Sequence[Contender]) -> Finding | None:
+    """How much better the best strong network is than the small one: `better`, `worse` or `same`; None without both."""
     small = next((each for each in runs if role(each.record) == "small" and each.accuracy is not None), None)
     strong = [each for each in runs if role(each.record) == "strong" and each.accuracy is not None]
-    if guess not in GUESSES or small is None or not strong:
+    if small is None or not strong:
         return None
     best = max(strong, key=lambda each: each.accuracy or 0.0)
     if small.accuracy is None or best.accuracy is None or not same_tiles([small, best]).accuracy:
         return None
     gap = best.accuracy - small.accuracy
-    measured = "exactly as good as" if gap == 0 else f"{wording.points(gap)} {'better' if gap > 0 else 'worse'} than"
-    said = f"You guessed “{guess}”. In these runs {best.label} is {measured} {small.label}."
-    low, below = GUESSES[str(guess)]
-    if low <= gap < below:
-        return Finding("right", f"{said} Well judged.")
-    return Finding("lower" if gap < low else "higher", f"{said} That is {'less' if gap < low else 'more'} than that.")
+    kind = "same" if gap == 0 else "better" if gap > 0 else "worse"
+    return Finding(f"lineup.strong.{kind}", {"strong": best.label, "small": small.label, "gap": gap})
 
 
 MOST_RUNS = 6

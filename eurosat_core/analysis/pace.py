@@ -6,22 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Told
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.verdict import compare_runs
 from eurosat_core.training.choices import changed_speed
 from eurosat_core.training.config import DEVICE_SETTINGS, SETTINGS
-
-# What can be guessed: how many times as fast a GPU is as the CPU, and the ratios that this covers (from, below).
-SPEEDUP_GUESSES = {
-    "slower": (0.0, 1.0),
-    "about the same": (0.8, 1.4),
-    "2×": (1.4, 3.2),
-    "5×": (3.2, 7.1),
-    "10×": (7.1, 22.0),
-    "50× or more": (22.0, math.inf),
-}
 
 
 @dataclass(frozen=True)
@@ -121,7 +111,7 @@ def _measured(now: Pace, before: Pace) -> str:
     return f"{epochs}; they varied by {100 * now.spread:.0f} % and {100 * before.spread:.0f} %"
 
 
-def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Finding | None:
+def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Told | None:
     """This run's pace against an earlier one's: faster, slower, no difference, or not the same work.
 
     None while one of them has no complete epoch.
@@ -131,13 +121,13 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
         return None
     if not _same_work(record, other):
         what = "network" if record.config.architecture != other.config.architecture else "tile set"
-        return Finding(
+        return Told(
             "other_work",
             f"Your earlier run used another {what}, so its speed ({wording.rate(before.median)}) and this one’s "
             f"({wording.rate(now.median)}) are not the same work and are not compared.",
         )
     if _last_layer_only(record, other):
-        return Finding(
+        return Told(
             "other_work",
             "A run that trains on the outputs of its frozen part, computed once, has the speed of its last layer only. "
             f"So your earlier run’s speed ({wording.rate(before.median)}) and this one’s ({wording.rate(now.median)}) "
@@ -168,38 +158,25 @@ def compare_speed(record: RunRecord, history: History, other: RunRecord, other_h
         text += (
             " Something else was computing during one of them, so measure again on a free machine before you trust it."
         )
-    return Finding(kind, text)
+    return Told(kind, text)
 
 
-def speedup_against(
-    guess: str | None, record: RunRecord, history: History, other: RunRecord, other_history: History
-) -> Finding | None:
-    """The guess for the small network on a GPU next to what two runs measured, if only the device tells them apart.
+def device_ratio(
+    record: RunRecord, history: History, other: RunRecord, other_history: History, model: str = "baseline"
+) -> float | None:
+    """How many times as fast a model is on a GPU, 1 where there is no difference to measure, by two runs of it.
 
-    guess: one of `SPEEDUP_GUESSES`. None without a guess, or when these two runs do not answer the question.
+    None where these two do not tell: they must be of this model and differ in their device alone.
     """
     gpu, cpu = (record, history), (other, other_history)
     if record.config.device == "cpu":
         gpu, cpu = cpu, gpu
     # Pinned memory has no meaning on a CPU, so it belongs to the device.
     devices_only = set(changed_speed(record.config, other.config)) <= DEVICE_SETTINGS
-    asked = guess in SPEEDUP_GUESSES and record.config.model == "baseline" and _same_work(record, other)
+    asked = record.config.model == model and _same_work(record, other)
     if not (asked and devices_only and cpu[0].config.device == "cpu" != gpu[0].config.device):
         return None
     on_gpu, on_cpu = pace(gpu[1]), pace(cpu[1])
     if on_gpu is None or on_cpu is None:
         return None
-    ratio = on_gpu.median / on_cpu.median
-    low, below = SPEEDUP_GUESSES[str(guess)]
-    if is_same_pace(on_gpu, on_cpu):
-        ratio, measured = 1.0, "no difference in speed that we can measure"
-    elif ratio < 1:
-        measured = f"the GPU was slower (the CPU was {wording.times(1 / ratio)} as fast)"
-    else:
-        measured = f"the GPU was {wording.times(ratio)} as fast as the CPU"
-    said = f"On the Start page you guessed “{guess}” for this network on a GPU. These two runs measured: {measured}."
-    if low <= ratio < below:
-        return Finding("right", f"{said} Well judged.")
-    if ratio < low:
-        return Finding("lower", f"{said} That is less than you guessed.")
-    return Finding("higher", f"{said} That is more than you guessed.")
+    return 1.0 if is_same_pace(on_gpu, on_cpu) else on_gpu.median / on_cpu.median

@@ -12,14 +12,6 @@ from eurosat_core.data.uploads import Layout
 from eurosat_core.lab.predict import Part
 from eurosat_core.models.saliency import SQUARE, WhereLooked
 
-GUESSES = {
-    "below 30 %": (0.0, 0.3),
-    "30 to 60 %": (0.3, 0.6),
-    "60 to 90 %": (0.6, 0.9),
-    "above 90 %": (0.9, 1.01),
-}
-"""What can be guessed: how sure it is of a face, and the probabilities that this covers (from, below)."""
-
 _SURE = 0.8
 _APART = 0.2  # by which the first is ahead of the second where a network is not torn between them
 _OF_THE_REST = 0.15  # from chance to certainty: below, an answer is hardly better than guessing
@@ -74,11 +66,8 @@ def truth_words(probabilities: Values, class_names: Sequence[str], true_class: s
     return f"{verdict} {_PART_WORDS[part]}" if part else verdict
 
 
-def made_up_words(name: str, probabilities: Values, class_names: Sequence[str], guess: str | None) -> str:
-    """What it says about a picture that shows none of the classes, and the guess of how sure it would be.
-
-    guess: made about the face; empty or None for another picture.
-    """
+def made_up_words(name: str, probabilities: Values, class_names: Sequence[str]) -> str:
+    """What it says about a picture that shows none of the classes."""
     titles = class_titles(tuple(class_names))
     sure, shown = float(probabilities.max()), name[:1].lower() + name[1:]
     answer = f"{titles[class_names[int(probabilities.argmax())]]} ({_percent(sure)})"
@@ -93,17 +82,7 @@ def made_up_words(name: str, probabilities: Values, class_names: Sequence[str], 
             f"Shown {shown}, it answers {answer}: wrong, and unsure this time. That is luck, not knowledge: "
             "another network, or another picture, and it may be certain."
         )
-    if not guess or guess not in GUESSES:
-        return verdict
-    low, below = GUESSES[guess]
-    how = (
-        "as sure as you thought"
-        if low <= sure < below
-        else "surer than you thought"
-        if sure >= below
-        else "less sure than you thought"
-    )
-    return f"{verdict} You guessed {guess}: it is {how}."
+    return verdict
 
 
 def changed_words(before: Values, after: Values, class_names: Sequence[str]) -> str:

@@ -1,18 +1,11 @@
 """What can be said about a profile."""
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Told
 from eurosat_core.profiling.overview import Overview
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.profiles import Profile, Reading
 
-GUESSES = {
-    "Load (fetch a batch)": "load",
-    "Copy (to the device)": "copy",
-    "Forward": "forward",
-    "Backward": "backward",
-    "Update": "update",
-}
 _BUSY = 0.5  # of the time; above it the GPU works more than it waits
 _UNEVEN = 1.5  # the slowest step took this many times as long as the fastest
 
@@ -32,7 +25,7 @@ def longest_part(overview: Overview) -> str:
     return max(means, key=lambda part: means[part]) if any(means.values()) else ""
 
 
-def outcome(reading: Reading) -> Finding:
+def outcome(reading: Reading) -> Told:
     """How long a step took, which part of it was longest, and what follows from that."""
     overview = reading.overview
     totals = [each.role_us["Total"] / 1000 for each in overview.steps]
@@ -44,7 +37,7 @@ def outcome(reading: Reading) -> Finding:
     else:
         text = f"The one recorded step took {wording.milliseconds(mean)}."
     if not part:
-        return Finding("device_only", f"{text} The trace holds no work of the CPU, so there are no parts to compare.")
+        return Told("device_only", f"{text} The trace holds no work of the CPU, so there are no parts to compare.")
     means = overview.parts.mean_us
     share = wording.percent(means[part] / sum(means.values()))
     text += f" The longest part was *{part}*: {wording.milliseconds(means[part] / 1000)} on the host, {share}."
@@ -61,19 +54,7 @@ def outcome(reading: Reading) -> Finding:
         text += (
             " The steps differ much from each other: look at another cycle, or record again with nothing else to do."
         )
-    return Finding(part, text)
-
-
-def guess_against(guess: str | None, reading: Reading) -> Finding | None:
-    """What was guessed to be longest against what was; None without a guess, or where the trace tells no parts."""
-    part, means = longest_part(reading.overview), reading.overview.parts.mean_us
-    guessed = GUESSES.get(guess or "")
-    if guessed is None or not part:
-        return None
-    if guessed == part:
-        return Finding("right", f"You guessed *{guessed}*: well judged.")
-    share = wording.percent(means[guessed] / sum(means.values()))
-    return Finding("wrong", f"You guessed *{guessed}*, which took {share}.")
+    return Told(part, text)
 
 
 def utilization(overview: Overview) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Told
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.speed.verdict import compare_runs
@@ -98,7 +98,7 @@ def scale(side: Side, by_tile: bool) -> float:
     return 1 / side.batch if by_tile and side.batch else 1.0
 
 
-def verdict(one: Side, other: Side) -> Finding:
+def verdict(one: Side, other: Side) -> Told:
     """Faster, slower or no difference that can be measured: `one` against `other`, by the median of all their steps."""
     by_tile = per_tile(one, other)
     first, second = _times(one, by_tile), _times(other, by_tile)
@@ -109,16 +109,16 @@ def verdict(one: Side, other: Side) -> Finding:
     rates, reference = ([1 / each for each in times if each > 0] for times in (first, second))
     found = compare_runs(rates, reference)
     if found.outcome == "unknown" or _other_network(one, other):
-        return Finding(
+        return Told(
             "other_work", f"{figures[0].upper()}{figures[1:]}: no ratio is told, for this is not the same work."
         )
     if found.outcome == "same":
-        return Finding("same", f"No difference that we can measure: {figures}. Single steps differ by more than that.")
+        return Told("same", f"No difference that we can measure: {figures}. Single steps differ by more than that.")
     if found.outcome == "faster":
         ratio = wording.times(before / now)
-        return Finding("faster", f"“{one.name}” is {ratio} as fast as “{other.name}”: {figures}.")
+        return Told("faster", f"“{one.name}” is {ratio} as fast as “{other.name}”: {figures}.")
     ratio = wording.times(now / before)
-    return Finding("slower", f"“{one.name}” is slower; “{other.name}” is {ratio} as fast: {figures}.")
+    return Told("slower", f"“{one.name}” is slower; “{other.name}” is {ratio} as fast: {figures}.")
 
 
 def _times(side: Side, by_tile: bool) -> list[float]:

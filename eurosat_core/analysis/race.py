@@ -1,13 +1,12 @@
 """The race of two networks on two devices: its runs, its verdict, and the replay of recorded runs."""
 
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.analysis.sweep import verdict_text
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
@@ -23,7 +22,7 @@ from eurosat_core.speed.result import CellResult, Projection, SweepResult, proje
 from eurosat_core.speed.verdict import Spread, Verdict
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import StepDone
-from eurosat_core.wording import device_name, duration, times
+from eurosat_core.wording import device_name, duration
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
@@ -258,19 +257,10 @@ def group_of(records: Sequence[RunRecord], group: str) -> tuple[RunRecord, ...]:
     return tuple(sorted(found, key=lambda each: (each.created, each.id)))
 
 
-GUESSES = {
-    "about as long": (0.0, 1.5),
-    "2 to 5 times as long": (1.5, 5.0),
-    "5 to 20 times as long": (5.0, 20.0),
-    "longer still": (20.0, math.inf),
-}
-"""How many times as long the large network trains on the CPU: guesses, and the ratios (from, below) they cover."""
-
-
-def race_findings(race: Race) -> tuple[Finding, ...]:
+def race_findings(race: Race) -> tuple[Told, ...]:
     """What the race showed: every model on every other device against the CPU, then the models against each other."""
     found = [
-        Finding("problem", f"{each.title} on the {device_name(each.device)}: {each.problem}")
+        Told("problem", f"{each.title} on the {device_name(each.device)}: {each.problem}")
         for each in race.bars
         if each.problem
     ]
@@ -280,14 +270,14 @@ def race_findings(race: Race) -> tuple[Finding, ...]:
         if bar.device != "cpu" and verdict.outcome != "unknown":
             device = device_name(bar.device)
             text = f"{bar.title} on the {device} against the CPU: {verdict_text(verdict)}."
-            found.append(Finding(verdict.outcome, text))
+            found.append(Told(verdict.outcome, text))
     for device in dict.fromkeys(each.device for each in measured):
         on_it = [each for each in measured if each.device == device]
         found += [_models(race, on_it[0], each) for each in on_it[1:]]
     return tuple(found)
 
 
-def _models(race: Race, first: Bar, other: Bar) -> Finding:
+def _models(race: Race, first: Bar, other: Bar) -> Told:
     verdict = race.model_verdict(other.model, first.model, other.device)
     where = f"On the {device_name(other.device)}, {other.title} against {first.title}, tile by tile"
     text = f"{where}: {verdict_text(verdict)}."
@@ -297,29 +287,20 @@ def _models(race: Race, first: Bar, other: Bar) -> Finding:
             f" Projected for {epochs} epochs: {duration(other.projection.seconds)} against "
             f"{duration(first.projection.seconds)}."
         )
-    return Finding(verdict.outcome, text)
+    return Told(verdict.outcome, text)
 
 
-def race_guess(guess: str | None, race: Race) -> Finding | None:
-    """The guess about the two networks' times beside the projected ones; None without a guess or both of them.
+def as_long(race: Race) -> Finding | None:
+    """How many times as long the second network is projected to train; None without both of them.
 
     On the CPU, or on whatever device was raced on where that is not among them.
     """
-    if guess not in GUESSES:
-        return None
     devices = [each.device for each in race.bars]
     device = "cpu" if "cpu" in devices else next(iter(devices), "")
     seconds = _projected([each for each in race.bars if each.device == device])
     if len(seconds) < 2:
         return None
-    ratio = seconds[1] / seconds[0]
-    said = f"You guessed “{guess}”. Projected on the {device_name(device)}: {times(ratio)} as long."
-    low, below = GUESSES[guess]
-    if low <= ratio < below:
-        return Finding("right", f"{said} Well judged.")
-    return Finding(
-        "lower" if ratio < low else "higher", f"{said} {'Less' if ratio < low else 'More'} than you guessed."
-    )
+    return Finding("race.as_long", {"device": device, "ratio": seconds[1] / seconds[0]})
 
 
 def _projected(bars: Sequence[Bar]) -> list[float]:
@@ -428,15 +409,15 @@ def _epoch(known: History, latest: StepDone | None) -> int:
     return max(len(known.epochs), latest.epoch if latest else 0)
 
 
-def standing(states: Mapping[str, ReplayState]) -> Finding:
+def standing(states: Mapping[str, ReplayState]) -> Told:
     """Who is ahead at this moment: `starting`, `under_way`, `some_done` or `over`, with a sentence."""
     done = {name: each for name, each in states.items() if each.stage == "done"}
     ranked = sorted(done, key=lambda name: done[name].seconds)
     if len(states) > 1 and all(each.is_over for each in states.values()):
         if not ranked:
-            return Finding("over", "None of these runs got through all its epochs.")
+            return Told("over", "None of these runs got through all its epochs.")
         times = [f"{name} {wording.duration(done[name].seconds)}" for name in ranked]
-        return Finding("over", f"All is told. Done after: {', then '.join(times)}.")
+        return Told("over", f"All is told. Done after: {', then '.join(times)}.")
     if done:
         first = ranked[0]
         text = f"{first} was done after {wording.duration(done[first].seconds)}."
@@ -444,9 +425,9 @@ def standing(states: Mapping[str, ReplayState]) -> Finding:
         if others:
             shares = [f"{name} {100 * states[name].progress:.0f}\N{NO-BREAK SPACE}%" for name in others]
             text += f" By now the others are at: {wording.listed(shares)}."
-        return Finding("some_done", text)
+        return Told("some_done", text)
     ahead = max(states, key=lambda name: states[name].progress, default=None)
     if ahead is None or states[ahead].progress <= 0:
-        return Finding("starting", "They are starting.")
+        return Told("starting", "They are starting.")
     percent = f"{100 * states[ahead].progress:.0f}\N{NO-BREAK SPACE}%"
-    return Finding("under_way", f"{ahead} is ahead, with {percent} of its training done.")
+    return Told("under_way", f"{ahead} is ahead, with {percent} of its training done.")

@@ -8,16 +8,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Told
 from eurosat_core.errors import ConfigError
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, Figure, guess_ratio, home_device
+from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, Figure, home_device
 from eurosat_core.speed.plan import SweepPlan, free_sweep
 from eurosat_core.speed.prediction import Overtaking, overtaking_measured, overtaking_predicted
 from eurosat_core.speed.result import CellResult, SweepResult
 from eurosat_core.speed.verdict import SMALLEST, Spread, Verdict
 from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
-from eurosat_core.wording import count, device_name, listed, rounded, times
+from eurosat_core.wording import count, device_name, factor, listed, rounded, times
 
 
 def speed_by_setting(result: SweepResult) -> pd.DataFrame:
@@ -87,20 +87,16 @@ def verdict_text(verdict: Verdict) -> str:
         return _UNKNOWN
     if verdict.outcome == "same":
         return (
-            f"no difference we can measure (between {_factor(verdict.low)} and {_factor(verdict.high)} times as fast; "
+            f"no difference we can measure (between {factor(verdict.low)} and {factor(verdict.high)} times as fast; "
             f"less than {100 * (SMALLEST - 1):.0f}\N{NO-BREAK SPACE}% is not called a difference)"
         )
     if verdict.outcome == "faster":
-        return f"{_factor(verdict.factor)} times as fast ({_factor(verdict.low)} to {_factor(verdict.high)} times)"
+        return f"{factor(verdict.factor)} times as fast ({factor(verdict.low)} to {factor(verdict.high)} times)"
     slower, least, most = (1 / each for each in (verdict.factor, verdict.high, verdict.low))
-    return f"slower: the other is {_factor(slower)} times as fast ({_factor(least)} to {_factor(most)} times)"
+    return f"slower: the other is {factor(slower)} times as fast ({factor(least)} to {factor(most)} times)"
 
 
-def _factor(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.2f}" if value < 1.995 else f"{value:.1f}"
-
-
-def experiment_finding(result: SweepResult, device: str) -> Finding:
+def experiment_finding(result: SweepResult, device: str) -> Told:
     """What the focus of a measurement shows against its reference on a device, and what that means.
 
     kind: `faster`, `same`, `slower` or `unknown`.
@@ -109,15 +105,15 @@ def experiment_finding(result: SweepResult, device: str) -> Finding:
     focus, reference = result.cell(result.focus, device), result.cell(result.reference, device)
     for each in (focus, reference):
         if each is not None and each.problem:
-            return Finding("unknown", f"“{each.label}” could not be measured. {each.problem}")
+            return Told("unknown", f"“{each.label}” could not be measured. {each.problem}")
     verdict = result.verdict(result.focus, device, figure=figure)
     if verdict.outcome == "unknown" or focus is None or reference is None:
-        return Finding("unknown", _UNKNOWN)
+        return Told("unknown", _UNKNOWN)
     rates = " against ".join(_rate_of(each, figure) for each in (focus, reference))
     text = f"{_named(result, focus)} against {_named(result, reference)}: {verdict_text(verdict)}. {rates}."
     known = EXPERIMENTS.get(result.name)
     meaning = known.outcomes.get(verdict.outcome, "") if known else ""
-    return Finding(verdict.outcome, f"{text} {meaning}".strip())
+    return Told(verdict.outcome, f"{text} {meaning}".strip())
 
 
 def _rate_of(cell: CellResult, figure: Figure) -> str:
@@ -134,22 +130,13 @@ def _named(result: SweepResult, cell: CellResult) -> str:
     return f"“{cell.label}”"
 
 
-def guess_finding(guess: str | None, result: SweepResult, device: str) -> Finding | None:
-    """A guess (one of `GUESSES`) against the measurement: `right`, `higher` or `lower`; None without one."""
+def guessed_factor(result: SweepResult, device: str) -> float | None:
+    """How many times as fast the focus is, 1 where there is no difference to measure; None where it is not known."""
     verdict = result.verdict(result.focus, device, figure=figure_of(result))
-    if not guess or verdict.factor is None:
-        return None
-    low, below = guess_ratio(guess)
-    factor = 1.0 if verdict.outcome == "same" else verdict.factor
-    said = f"You guessed “{guess}”. Measured: {verdict_text(verdict)}."
-    if low <= factor < below:
-        return Finding("right", f"{said} Well judged.")
-    if factor < low:
-        return Finding("lower", f"{said} That is less than you guessed.")
-    return Finding("higher", f"{said} That is more than you guessed.")
+    return 1.0 if verdict.outcome == "same" else verdict.factor
 
 
-def learning_finding(result: SweepResult, device: str) -> Finding | None:
+def learning_finding(result: SweepResult, device: str) -> Told | None:
     """Which setting reached the accuracy first: `reached`, `none` or, where that is the same one, `fastest_too`.
 
     None where no time to an accuracy was measured.
@@ -162,7 +149,7 @@ def learning_finding(result: SweepResult, device: str) -> Finding | None:
     reached = sorted(((its.seconds, each, its) for each, its in learned if its.reached), key=lambda each: each[0])
     late = [_named(result, each) for each, its in learned if not its.reached]
     if not reached:
-        return Finding(
+        return Told(
             "none",
             f"None of them named {target} of the validation tiles correctly within the time it was given. One training "
             "each, with the same seed.",
@@ -180,23 +167,21 @@ def learning_finding(result: SweepResult, device: str) -> Finding | None:
         text += f" Not reached in the time given: {wording.listed(late)}."
     fastest = max(cells, key=lambda each: each.tiles_per_second.median if each.tiles_per_second else 0.0)
     if fastest is first:
-        return Finding(
-            "fastest_too", f"{text} It also had the most tiles per second. One training each, so luck counts."
-        )
-    return Finding(
+        return Told("fastest_too", f"{text} It also had the most tiles per second. One training each, so luck counts.")
+    return Told(
         "reached",
         f"{text} The most tiles per second had {_named(result, fastest)}: faster steps are not faster learning. One "
         "training each, so luck counts.",
     )
 
 
-def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Finding | None:
+def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Told | None:
     """A setting on one device against another; None where one of them was not measured."""
     verdict = result.verdict(label, device, against=label, on=against)
     if verdict.outcome == "unknown":
         return None
     names = wording.device_name(device), wording.device_name(against)
-    return Finding(verdict.outcome, f"“{label}” on the {names[0]} against the {names[1]}: {verdict_text(verdict)}.")
+    return Told(verdict.outcome, f"“{label}” on the {names[0]} against the {names[1]}: {verdict_text(verdict)}.")
 
 
 def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellResult] = ()) -> str:
@@ -257,11 +242,11 @@ def prediction_frame(result: SweepResult) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "device", "predicted_ms", "measured_ms", "error", "bottleneck"])
 
 
-def prediction_finding(result: SweepResult) -> Finding:
+def prediction_finding(result: SweepResult) -> Told:
     """How near the predictions come: `close`, `rough`, `off`, or `nothing`; and what most steps are spent on."""
     frame = prediction_frame(result)
     if frame.empty:
-        return Finding("nothing", "No step was both predicted and measured. Let the measurement run to its end.")
+        return Told("nothing", "No step was both predicted and measured. Let the measurement run to its end.")
     misses = [max(error, 1 / error) for error in frame["error"]]
     most = Counter(frame["bottleneck"]).most_common(1)[0][0]
     text = (
@@ -270,10 +255,10 @@ def prediction_finding(result: SweepResult) -> Finding:
     )
     spent = f"Most of these steps are spent on {BOTTLENECKS[str(most)]}."
     if max(misses) <= _CLOSE:
-        return Finding("close", f"{text}So these few limits explain where the time goes. {spent}")
+        return Told("close", f"{text}So these few limits explain where the time goes. {spent}")
     if max(misses) <= _ROUGH:
-        return Finding("rough", f"{text}So they explain it roughly. {spent}")
-    return Finding(
+        return Told("rough", f"{text}So they explain it roughly. {spent}")
+    return Told(
         "off",
         f"{text}Where the prediction is far off, something else holds the step up than these limits: a profile tells "
         f"what. {spent}",
@@ -302,21 +287,19 @@ def overtakings(
     return found
 
 
-def overtaking_finding(found: Overtaking) -> Finding:
+def overtaking_finding(found: Overtaking) -> Told:
     """A sentence for every way it can turn out."""
     sizes = [_size(found, size) for size, _ratio in found.points]
     what = {"batch_size": "batches", "model_size": "models"}[found.by]
     basis = "Measured" if found.basis == "measured" else "Predicted from the limits of both, not measured"
     if found.kind == "unknown":
-        return Finding("unknown", found.reason)
+        return Told("unknown", found.reason)
     if found.kind == "at" and found.at is not None:
-        return Finding(
-            "at", f"{basis}: from {what} of about {_size(found, found.at)} on, the GPU is faster than the CPU."
-        )
+        return Told("at", f"{basis}: from {what} of about {_size(found, found.at)} on, the GPU is faster than the CPU.")
     ends = listed([sizes[0], sizes[-1]], "to") if sizes else ""
     if found.kind == "always":
-        return Finding("always", f"{basis}: the GPU is faster with all {what} that were looked at ({ends}).")
-    return Finding("never", f"{basis}: the CPU is faster with all {what} that were looked at ({ends}).")
+        return Told("always", f"{basis}: the GPU is faster with all {what} that were looked at ({ends}).")
+    return Told("never", f"{basis}: the CPU is faster with all {what} that were looked at ({ends}).")
 
 
 def _size(found: Overtaking, size: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from eurosat_core.analysis.finding import Finding, Told
+from eurosat_core.analysis.finding import Finding
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
@@ -32,9 +32,6 @@ def surest_mistakes(predictions: Predictions, class_names: Sequence[str], most: 
 
 
 Learning = Literal["nothing", "chance", "learning", "levelled", "overfitting"]
-
-ACCURACY_GUESSES = {"about 10 (chance)": 0.1, "about 30": 0.3, "about 50": 0.5, "about 70": 0.7, "about 90": 0.9}
-"""How many of 100 new tiles a network will name correctly: guesses, and their shares."""
 
 _GAP = 0.10  # training accuracy this much above validation accuracy is called overfitting
 _STANDSTILL = 0.01  # less than one percentage point more is called levelled off
@@ -154,19 +151,6 @@ def _progress(record: RunRecord, history: History, majority: float) -> Finding:
     figures["change"] = last.val_accuracy - epochs[-2].val_accuracy
     variant = "rising" if figures["change"] >= _STANDSTILL else "uneven"
     return Finding(f"training.learning.{variant}", figures, guessing)
-
-
-def guess_against(guess: float, history: History) -> Told | None:
-    """A guessed share of right answers (0…1) against the last epoch's; within ten points counts as right."""
-    if not history.epochs:
-        return None
-    reached = history.epochs[-1].val_accuracy
-    said = f"You guessed about {100 * guess:.0f} %, it is {100 * reached:.1f} %"
-    if abs(reached - guess) <= 0.10:
-        return Told("right", f"{said}: well judged.")
-    if reached > guess:
-        return Told("higher", f"{said}: more than you expected.")
-    return Told("lower", f"{said}: less than you expected.")
 
 
 def luck(history: History) -> Finding | None:

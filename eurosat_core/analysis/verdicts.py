@@ -17,7 +17,7 @@ import torch
 from eurosat_core import wording
 from eurosat_core.analysis.confusion import disagreement
 from eurosat_core.analysis.contenders import Contender, run_figures, same_tiles
-from eurosat_core.analysis.finding import Told as Finding
+from eurosat_core.analysis.finding import Told
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
@@ -197,35 +197,35 @@ def _gap(one: Contender, other: Contender) -> _Gap | None:
     return _Gap(first - second, luck, reason)
 
 
-def accuracy_verdict(one: Contender, other: Contender) -> Finding:
+def accuracy_verdict(one: Contender, other: Contender) -> Told:
     """Whether one run names more tiles rightly than another: `better`, `worse`, `same`, or `not_comparable`."""
     check = same_tiles([one, other])
     found = _gap(one, other) if check.accuracy else None
     if found is None or one.accuracy is None or other.accuracy is None:
         text = "" if check.accuracy else check.text
-        return Finding("not_comparable", text or "One of them has no accuracy yet: let it complete an epoch.")
+        return Told("not_comparable", text or "One of them has no accuracy yet: let it complete an epoch.")
     figures = (
         f"{one.label}: {wording.percent(one.accuracy)}, {other.label}: {wording.percent(other.accuracy)} "
         f"({found.reason})"
     )
     if found.is_luck:
-        return Finding(
+        return Told(
             "same",
             f"{figures}. That is no difference we can measure: up to {wording.points(found.luck)} may be luck.",
         )
     more = wording.points(found.gap)
     if found.gap > 0:
-        return Finding("better", f"{figures}. {one.label} names {more} more of the tiles correctly.")
-    return Finding("worse", f"{figures}. {one.label} names {more} fewer of the tiles correctly.")
+        return Told("better", f"{figures}. {one.label} names {more} more of the tiles correctly.")
+    return Told("worse", f"{figures}. {one.label} names {more} fewer of the tiles correctly.")
 
 
-def against_you(guesses: Evaluation | None, run: Contender) -> Finding:
+def against_you(guesses: Evaluation | None, run: Contender) -> Told:
     """The participant's own guesses beside a run: `better` (the network), `worse`, `same`, or `nothing`.
 
     guesses: on the run's tile set, else the two say nothing about each other.
     """
     if guesses is None or run.accuracy is None or not run.validation_tiles:
-        return Finding("nothing", "Guess ten tiles on the Tiles page, and your own figures stand here beside it.")
+        return Told("nothing", "Guess ten tiles on the Tiles page, and your own figures stand here beside it.")
     figures = (
         f"You named {wording.percent(guesses.accuracy)} of {wording.count(guesses.tiles, 'tile')} correctly, "
         f"{run.label} {wording.percent(run.accuracy)} of {wording.count(run.validation_tiles, 'tile')}"
@@ -235,14 +235,14 @@ def against_you(guesses: Evaluation | None, run: Contender) -> Finding:
     own = (guesses.accuracy * guesses.tiles + 1) / (guesses.tiles + 2)
     luck = 2 * math.hypot(_standard_error(own, guesses.tiles), _standard_error(run.accuracy, run.validation_tiles))
     if abs(gap) <= luck:
-        return Finding(
+        return Told(
             "same",
             f"{figures}. With so few guesses that is no difference we can measure (up to {wording.points(luck)} may be "
             "luck).",
         )
     if gap > 0:
-        return Finding("better", f"{figures}: the network does better. It has seen thousands of labelled tiles.")
-    return Finding("worse", f"{figures}: you do better. You know more of the world than these tiles show.")
+        return Told("better", f"{figures}: the network does better. It has seen thousands of labelled tiles.")
+    return Told("worse", f"{figures}: you do better. You know more of the world than these tiles show.")
 
 
 # -- devices
@@ -278,14 +278,14 @@ def repeated_accuracies(record: RunRecord, records: Iterable[RunRecord]) -> tupl
     )
 
 
-def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] = ()) -> Finding:
+def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] = ()) -> Told:
     """The same training on two devices: `same` accuracy (as it should be), `better` or `worse` on the other device.
 
     repeated: accuracies of runs that repeat it (`repeated_accuracies`): from three on they say how much runs differ.
     """
     found = _gap(cpu, other)
     if found is None or cpu.accuracy is None or other.accuracy is None:
-        return Finding("nothing", "Let both runs complete an epoch to compare what they learned.")
+        return Told("nothing", "Let both runs complete an epoch to compare what they learned.")
     device = wording.device_name(other.record.config.device.partition(":")[0])  # which of several does not matter here
     figures = (
         f"The same training reached {wording.percent(cpu.accuracy)} on the CPU and {wording.percent(other.accuracy)} "
@@ -299,7 +299,7 @@ def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] =
     else:
         known = ""
     if known:
-        return Finding(
+        return Told(
             "same",
             f"{figures}: no difference we can measure, for {known}. The {device} does not make the model smarter.",
         )
@@ -307,7 +307,7 @@ def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] =
     seeds = "Repeat both with other seeds to see how much runs differ."
     if spread is not None:
         seeds = f"({len(repeated)} runs with these settings differ by up to {wording.points(spread)}.)"
-    return Finding(
+    return Told(
         kind,
         f"{figures}: {wording.points(found.gap)} {word}. A device computes the same network, only faster or slower; "
         "but numbers are rounded in another order on it, and a training can amplify that into another network. "
@@ -315,11 +315,11 @@ def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] =
     )
 
 
-def speed_verdict(first: Contender, other: Contender) -> Finding:
+def speed_verdict(first: Contender, other: Contender) -> Told:
     """How much faster the same work was done: `faster`, `slower`, `same`, or `not_comparable` with the reason."""
     figures = run_figures([first, other])[1]
     if figures.speed_up is None:
-        return Finding("not_comparable", figures.speed_up_reason or "One of them has no complete epoch yet.")
+        return Told("not_comparable", figures.speed_up_reason or "One of them has no complete epoch yet.")
     ratio = figures.speed_up
     took = f"{wording.duration(other.seconds or 0.0)} against {wording.duration(first.seconds or 0.0)}"
     if figures.within_noise:
@@ -337,20 +337,20 @@ def speed_verdict(first: Contender, other: Contender) -> Finding:
         text += " Other runs or programs were computing beside it, so measure again on a free machine."
     if first.record.recorded_on or other.record.recorded_on:
         text += " Not all of this was measured here: see where each was recorded."
-    return Finding(kind, text)
+    return Told(kind, text)
 
 
 # -- the split
 
 
-def split_verdict(runs: Sequence[Contender]) -> Finding:
+def split_verdict(runs: Sequence[Contender]) -> Told:
     """Random split against split by place among these runs, if one recipe was trained on both: what that says."""
     records = sorted((each.record for each in runs), key=lambda each: each.created, reverse=True)
     found = both_splits(records)
     if found is None:
-        return Finding(
+        return Told(
             "nothing",
             "Train the same recipe with the random split and with the split by place to see how much of the accuracy "
             "comes from having seen the neighbourhood.",
         )
-    return Finding("both", in_words(found))
+    return Told("both", in_words(found))

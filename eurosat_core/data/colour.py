@@ -5,15 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# What can be guessed: how many of ten tiles, and the shares that this covers (from, below).
-GUESSES = {
-    "1–2 of 10": (0.0, 0.25),
-    "3–4 of 10": (0.25, 0.45),
-    "5–6 of 10": (0.45, 0.65),
-    "7–8 of 10": (0.65, 0.85),
-    "9–10 of 10": (0.85, 1.01),
-}
-
 
 @dataclass(frozen=True)
 class ColourTest:
@@ -72,8 +63,8 @@ def colour_test(
     return ColourTest(total, right / total, 1 / len(known), brightness, confused)
 
 
-def colour_sentence(test: ColourTest, guess: str | None, titles: dict[str, str], kind: str = "tiles") -> str:
-    """What came out, in words: the share, how it compares with chance and with the guess, what was mixed up.
+def colour_sentence(test: ColourTest, titles: dict[str, str], kind: str = "tiles") -> str:
+    """What came out, in words: the share, how it compares with chance, what was mixed up.
 
     kind: what was sorted, such as "synthetic tiles".
     """
@@ -85,19 +76,10 @@ def colour_sentence(test: ColourTest, guess: str | None, titles: dict[str, str],
     doubt = 2 * (test.chance * (1 - test.chance) / test.tiles) ** 0.5
     if test.accuracy <= test.chance + doubt:
         share += " That is no better than chance as far as this sample can tell: here colour says nothing."
-    compared = ""
-    if guess in GUESSES:
-        low, below = GUESSES[guess]
-        if test.accuracy < low:
-            compared = f" You guessed {guess}: colour says less than you thought."
-        elif test.accuracy >= below:
-            compared = f" You guessed {guess}: colour says more than you thought."
-        else:
-            compared = f" You guessed {guess}, and that is right."
     if test.confused is None:
-        return f"{share}{compared} No tile was mixed up: for these classes colour is enough."
+        return f"{share} No tile was mixed up: for these classes colour is enough."
     true, sorted_to, _ = test.confused
     return (
-        f"{share}{compared} Most often mixed up: {titles[true]}, taken for {titles[sorted_to]}. To tell such classes "
+        f"{share} Most often mixed up: {titles[true]}, taken for {titles[sorted_to]}. To tell such classes "
         "apart, a network has to look at shapes and textures, and that is what convolutions are for."
     )

@@ -125,7 +125,7 @@ class FairQueue:
 
 
 def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tuple[Job, FileLock] | None:
-    """Note a stored run as running: its job on `threads` CPU threads, and its lock, which this process keeps from now on.
+    """Note a stored run as running: its job on `threads` CPU threads, and its lock, which this process keeps.
 
     None when it cannot start: then its record says why, unless it is another server's or its folder is gone.
     """

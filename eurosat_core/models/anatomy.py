@@ -26,13 +26,6 @@ _OWN = {
     "adaptiveavgpool": "pooling",
 }
 WHERE = {"convolution": "the convolutions", "linear": "the linear layers", "other": "other layers"}
-WHERE_GUESSES = {
-    "Convolutions for both": ("convolution", "convolution"),
-    "Linear layers for both": ("linear", "linear"),
-    "Convolutions, then linear": ("convolution", "linear"),
-    "Linear, then convolutions": ("linear", "convolution"),
-}
-"""What can be guessed of the baseline: kind of layer with most parameters, kind with most multiplications."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +189,11 @@ def _most(parts: Sequence[Part], figure: str) -> tuple[str, float]:
     return kind, sums[kind] / total if total else 0.0
 
 
+def where_most(parts: Sequence[Part]) -> dict[str, tuple[str, float]]:
+    """The kind of layer with most parameters (`params`) and most multiplications (`macs`), each with its share."""
+    return {figure: _most(parts, figure) for figure in ("params", "macs")}
+
+
 def where_sentence(title: str, parts: Sequence[Part]) -> str:
     """`99 % of the parameters sit in the linear layers, but 91 % of the multiplications happen in …`"""
     (params_in, params), (macs_in, macs) = _most(parts, "params"), _most(parts, "macs")
@@ -214,16 +212,6 @@ def where_sentence(title: str, parts: Sequence[Part]) -> str:
             "of its many weights once."
         )
     return sentence
-
-
-def guess_sentence(guess: tuple[str, str], parts: Sequence[Part]) -> str:
-    """Whether a guess (kind with most parameters, kind with most multiplications) was right."""
-    right = [guess[0] == _most(parts, "params")[0], guess[1] == _most(parts, "macs")[0]]
-    if all(right):
-        return "You guessed both."
-    if not any(right):
-        return "You guessed neither; most people do not at first."
-    return f"You guessed the {'parameters' if right[0] else 'multiplications'}, not the other."
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,5 @@
 """The Speed page's experiments: what each changes, and the terms it speaks in."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,14 +12,6 @@ from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 Figure = Literal["tiles", "work"]
-
-GUESSES: dict[str, tuple[float, float]] = {
-    "slower": (0.0, 0.95),
-    "about the same": (0.95, 1.05),
-    "up to twice as fast": (1.05, 2.0),
-    "more than twice as fast": (2.0, math.inf),
-}
-"""What can be guessed of the focus against the reference: the factors that each choice covers (from, below)."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +56,6 @@ class Experiment:
 def home_device(devices: Sequence[str]) -> str:
     """The device whose worker measures: the GPU where there is one, for its worker can compute on the CPU as well."""
     return next((each for each in devices if each != "cpu"), "cpu")
-
-
-def guess_ratio(guess: str) -> tuple[float, float]:
-    """The factors that a guess covers. Raises `ConfigError` for a guess that is none."""
-    if guess not in GUESSES:
-        raise ConfigError(f"“{guess}” cannot be guessed. Choose one of: {', '.join(GUESSES)}.")
-    return GUESSES[guess]
 
 
 def _wider(times: int) -> dict[str, Any]:

@@ -31,6 +31,7 @@ FILTERS: dict[str, Callable[[Any, str], str]] = {
     "count": _count,
     "device": lambda value, _: wording.device_name(value),
     "duration": lambda value, _: wording.duration(value),
+    "factor": lambda value, _: wording.factor(value),
     "listed": _listed,
     "ms": lambda value, _: wording.milliseconds(value),
     "percent": lambda value, _: wording.percent(value),

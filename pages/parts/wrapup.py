@@ -6,14 +6,15 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis.guess_outcomes import GuessOutcome
+from eurosat_core.analysis.finding import Finding
+from eurosat_core.analysis.guesses import GuessOutcome
 from eurosat_core.analysis.lineup import MOST_RUNS
 from eurosat_core.analysis.tutorial import KNOWN_RESULTS, beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, NextStep, Point, Sentence, next_steps
 from eurosat_core.errors import LabError
 from eurosat_core.wording import duration
 from eurosat_core.words.report import Guessed, report_html
-from eurosat_core.words.say import say
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.train import state
 
@@ -57,7 +58,7 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
     else:
         st.caption(words["report empty"])
     chosen = [runs[each] for each in st.session_state.get(_KEY, []) if each in runs]
-    guesses = [Guessed(f"{each.label}: {each.question}", each.guess, each.measured) for each in outcomes]
+    guesses = [Guessed(f"{each.label}: {say(each.question)}", each.guess, say(each.measured)) for each in outcomes]
     said = [(each.text, _told(each)) for each in sentences]
     profiles = [(f"Profile: {each.profile.title}", each.record) for each in evidence.profiles]
     experiments = [
@@ -134,7 +135,7 @@ _GUESS_ICONS = {
 }
 
 
-def saw(evidence: Evidence, about_guesses: Sequence[str]) -> None:
+def saw(evidence: Evidence, about_guesses: Sequence[Finding | None]) -> None:
     """How much was done, and how the guesses did."""
     done = [
         wording.count(number, one)
@@ -146,7 +147,7 @@ def saw(evidence: Evidence, about_guesses: Sequence[str]) -> None:
         if number
     ]
     first = f"You have {wording.listed(done)} of your own." if done else "Nothing of your own is measured yet."
-    lesson.saw(lesson.plain(" ".join(each for each in (first, *about_guesses) if each)))
+    lesson.saw(lesson.plain(" ".join([first, *say_each(about_guesses)])))
 
 
 def draw_sentences(sentences: Sequence[Sentence]) -> None:
@@ -180,8 +181,8 @@ def guesses(outcomes: Sequence[GuessOutcome]) -> None:
     with st.container(border=True):
         for each in outcomes:
             st.markdown(
-                f"{_GUESS_ICONS[each.kind]} **{each.label}** · {lesson.plain(each.question)}  \n"
-                f"You: **{lesson.plain(each.guess)}** · {lesson.plain(each.measured)}"
+                f"{_GUESS_ICONS[each.kind]} **{each.label}** · {lesson.plain(say(each.question))}  \n"
+                f"You: **{lesson.plain(each.guess)}** · {lesson.plain(say(each.measured))}"
             )
             if each.kind == "open":
                 st.page_link(

@@ -12,18 +12,8 @@ from eurosat_core.models.convolution import FILTERS, convolve, over_channels, st
 NBSP = "\N{NO-BREAK SPACE}"
 
 
-@pytest.mark.parametrize(
-    ("guess", "words"),
-    [
-        (None, ""),
-        ("about 1,000", "too few. 62 × 62 places × 27 products are 103,788."),
-        ("about 100,000", "right. 62 × 62"),
-        ("about 1,000,000", "too many."),
-    ],
-)
-def test_the_guess(guess: str | None, words: str) -> None:
-    said = features.guess_words(guess)
-    assert (words in said) if words else said == ""
+def test_how_many_multiplications_a_filter_needs() -> None:
+    assert features.multiplications().figures == {"side": 62, "products": 27, "multiplications": 103_788}
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.5, "+0.500"), (-1.23456, "−1.235"), (-0.0001, "0.000"), (0, "0.000")])

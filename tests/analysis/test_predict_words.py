@@ -50,19 +50,10 @@ def test_beside_the_truth() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "guess", "said"),
-    [
-        (0.95, None, "sure all the same"),
-        (0.6, "", "somewhat less sure"),
-        (0.3, "nonsense", "luck, not knowledge"),
-        (0.95, "30 to 60 %", "surer than you thought"),
-        (0.5, "30 to 60 %", "as sure as you thought"),
-        (0.5, "above 90 %", "less sure than you thought"),
-        (1.0, "above 90 %", "as sure as you thought"),
-    ],
+    ("first", "said"), [(0.95, "sure all the same"), (0.6, "somewhat less sure"), (0.3, "luck, not knowledge")]
 )
-def test_made_up_pictures(first: float, guess: str | None, said: str) -> None:
-    text = words.made_up_words("A face", spread(first), CLASS_NAMES, guess)
+def test_made_up_pictures(first: float, said: str) -> None:
+    text = words.made_up_words("A face", spread(first), CLASS_NAMES)
     assert text.startswith("Shown a face, it answers Annual crop (")
     assert said in text
 

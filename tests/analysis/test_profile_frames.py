@@ -4,24 +4,10 @@ import pytest
 from profile_makers import cpu_trace, gpu_trace, reading
 from trace_makers import host, kernel, launch, memory, step, text
 
-from eurosat_core.analysis import profile as frames
 from eurosat_core.charts import profile as charts
 from eurosat_core.charts.profile import timeline_bars
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.plan import ProfilePlan
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (0.04212, "0.0421\N{NO-BREAK SPACE}ms"),
-        (12.34, "12.3\N{NO-BREAK SPACE}ms"),
-        (1234.0, "1,234\N{NO-BREAK SPACE}ms"),
-        (0, "0\N{NO-BREAK SPACE}ms"),
-    ],
-)
-def test_milliseconds(value, words):
-    assert frames.milliseconds(value) == words
 
 
 def test_every_step_of_a_plan_has_its_place():

@@ -5,9 +5,7 @@ from profile_makers import cpu_trace, gpu_trace, reading
 from trace_makers import host, kernel, step, text
 
 from eurosat_core.analysis.profile import (
-    GUESSES,
     covered,
-    guess_against,
     longest_part,
     outcome,
     plan_words,
@@ -65,15 +63,6 @@ def test_a_gpu_has_its_utilization(busy, words):
 def test_a_trace_of_the_gpu_alone():
     found = outcome(reading(text([kernel(1, 0, 50), kernel(2, 100, 50)])))
     assert found.kind == "device_only" and "no work of the CPU" in found.text
-
-
-def test_the_guess_is_held_against_it():
-    seen = reading(cpu_trace())
-    right = next(name for name, part in GUESSES.items() if part == "backward")
-    assert guess_against(right, seen).kind == "right"
-    wrong = guess_against(next(iter(GUESSES)), seen)
-    assert wrong.kind == "wrong" and f"20.0{NBSP}%" in wrong.text
-    assert guess_against(None, seen) is None and guess_against("nonsense", seen) is None
 
 
 def test_a_plan_in_words():

@@ -9,7 +9,7 @@ from fake_engine import CPU, GPU, NO_GPU
 from msgspec import structs
 from run_makers import USED, compared, epoch, make_record, said, through
 
-from eurosat_core.analysis.guess_outcomes import GuessOutcome, guess_outcomes, held_against, score_sentence
+from eurosat_core.analysis.guesses import guess_outcomes
 from eurosat_core.analysis.race import RACE, plan_race
 from eurosat_core.analysis.tutorial import beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, Measurement, next_steps
@@ -103,7 +103,7 @@ def test_a_ratio_comes_from_the_whole_network_at_work_only() -> None:
     table = beside_tutorial(found).set_index("Figure")["You"]
     assert table["VGG11-BN: GPU against CPU"] == "9 times as fast while training"
     (outcome,) = guess_outcomes(cast(Lab, None), found)
-    assert outcome.kind == "off" and "9,000 tiles/s against 1,000 tiles/s" in outcome.measured
+    assert outcome.kind == "off" and outcome.measured.figures == {"fast": 9000.0, "slow": 1000.0, "ratio": 9.0}
 
 
 def test_own_accuracy_says_on_what_it_rests() -> None:
@@ -173,42 +173,3 @@ def test_a_pretrained_networks_more_layers_are_the_baselines() -> None:
     config = workshop_config("efficientnet_lite0", epochs=5)
     layers = next(each.config for each in next_steps(evidence(one(config=config))) if each.key == "layers")
     assert (layers.model, layers.epochs) == ("custom", 5)
-
-
-# -- guesses
-
-
-def guesses(*kinds: Any) -> list[GuessOutcome]:
-    return [GuessOutcome(f"{at}", "train.py", "Train", "How many?", "10", "12", kind) for at, kind in enumerate(kinds)]
-
-
-@pytest.mark.parametrize(
-    ("kinds", "words"),
-    [
-        ((), "You have guessed nothing yet."),
-        (("open", "open"), "You made 2 guesses, and nothing has answered them yet."),
-        (("right", "right"), "2 of 2 answered guesses held. You know this machine well"),
-        (
-            ("right", "off", "open"),
-            "1 of 2 answered guesses held. The others are what measuring is for. 1 guess is still",
-        ),
-        (("off", "off", "right"), "1 of 3 answered guesses held. Most did not"),
-    ],
-)
-def test_a_sentence_for_every_score(kinds: Any, words: str) -> None:
-    assert score_sentence(guesses(*kinds)).startswith(words)
-
-
-@pytest.mark.parametrize(
-    ("guess", "words"),
-    [
-        ("fewer than half", "more than you thought"),
-        ("about half", "well judged"),
-        ("more than half", "fewer than you thought"),
-        (None, ""),
-        ("never heard of", ""),
-    ],
-)
-def test_the_guess_about_guesses(guess: str | None, words: str) -> None:
-    assert words in held_against(guess, guesses("right", "off", "open"))
-    assert held_against("about half", guesses("open")) == ""

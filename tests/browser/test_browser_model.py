@@ -42,7 +42,7 @@ def test_a_model_is_selected_and_explained(page):
     open_model(page)
     page.get_by_text("338,486 parameters, 338,486 of them trainable").wait_for()
     choice(page, "guess_model_where", "Linear, then convolutions").click()
-    page.get_by_text("You guessed both.").wait_for()
+    page.get_by_text("and that is right").wait_for()
     diagram = page.get_by_role("list", name="The layers of Baseline CNN, from the tile to the scores")
     assert diagram.get_by_role("listitem").count() == 8
     assert diagram.get_by_role("img").or_(diagram.locator("img")).count() == 8  # drawn, not sanitized away

@@ -92,7 +92,7 @@ def test_a_face_is_land_cover_to_it(page):
     go_to(page, "Predict")
     choose(page, "above 90 %")
     choose(page, "A made-up picture")
-    saw(page, "Shown a face, it answers").filter(has_text="You guessed above 90 %").wait_for()
+    saw(page, "Shown a face, it answers").filter(has_text="You guessed “above 90 %”").wait_for()
     choose(page, "A chessboard")
     saw(page, "Shown a chessboard").wait_for()
 

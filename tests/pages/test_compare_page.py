@@ -324,7 +324,7 @@ def test_both_splits_are_told_apart(lab: Lab, app: App) -> None:
 
 def test_the_guess_is_held_against_the_runs(pair: tuple[RunRecord, RunRecord], app: App) -> None:
     test = choose(app(PAGE), "guess_compare_winner", "the other, by 10 to 30 points")
-    assert "You guessed" in saw(test) and "Well judged" in saw(test)
+    assert "You guessed “the other, by 10 to 30 points”" in saw(test)
 
 
 def test_cpu_and_gpu_stand_together_and_are_labelled(make_lab: Callable[..., Lab], app: App) -> None:

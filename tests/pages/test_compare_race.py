@@ -94,7 +94,7 @@ def test_the_result_names_device_threads_steps_and_spread(lab: Lab, app: App) ->
     assert charts(test) == before + 1
     assert "nothing was measured on a GPU here" in text
     choose(test, "guess_compare_race", "5 to 20 times as long")
-    assert "Well judged" in saw(test)
+    assert "and that is right" in saw(test)
 
 
 def test_with_a_gpu_both_devices_race_and_stand_beside_the_reported_ratio(gpu_lab: Lab, app: App) -> None:

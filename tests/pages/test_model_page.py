@@ -65,8 +65,8 @@ def test_the_baseline_is_explained_with_figures_that_are_computed(lab: Lab) -> N
 
 def test_the_guess_is_answered(lab: Lab) -> None:
     test = choose(page(), "guess_model_where", "Convolutions for both")
-    assert "You guessed the multiplications, not the other." in shown(test)
-    assert "You guessed both." in shown(choose(test, "guess_model_where", "Linear, then convolutions"))
+    assert "but the answer is “Linear, then convolutions”" in shown(test)
+    assert "and that is right" in shown(choose(test, "guess_model_where", "Linear, then convolutions"))
 
 
 def test_a_model_that_cannot_be_had_says_so(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,7 +280,7 @@ def test_a_face_and_the_guess(lab: Lab, app: App) -> None:
     choose(test, "guess_predict_face", "below 30 %")
     choose(test, "predict_source", MADE_UP)
     assert "Shown a face, it answers" in saw(test)
-    assert "You guessed below 30 %: it is surer than you thought" in saw(test)
+    assert "You guessed “below 30 %”" in saw(test)
     choose(test, "predict_made_up", "Noise")
     assert "Shown noise" in saw(test)
     assert "You guessed" not in saw(test)

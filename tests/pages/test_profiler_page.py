@@ -221,7 +221,7 @@ def test_a_finished_profile_judges_the_guess(lab: Lab, app: App):
     test.session_state["guess_profile_part"] = "Load (fetch a batch)"
     test.run()
     words = says(test)
-    assert "You guessed *load*, which took 20.0" in words
+    assert "You guessed “Load (fetch a batch)”, but the answer is “Backward”" in words
     assert "its step 25 is number 26 of the plan" in words, "the last cycle is shown first"
     assert "an example to read" not in words
 

@@ -196,7 +196,7 @@ def test_guess_stands_next_to_what_was_measured(lab: Lab, app: App) -> None:
     assert "guessed" not in saw.value
     pills(test).set_value("9–10 of 10").run()
     saw = next(each for each in test.info if str(each.title) == "What you just saw")
-    assert "You guessed 9–10 of 10" in saw.value
+    assert "You guessed “9–10 of 10”" in saw.value
 
 
 def test_incomplete_eurosat_is_shown_with_published_counts(

@@ -42,7 +42,7 @@ def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
     test = app("train.py", run=record.id)
     text = shown(test)
     assert "What you just saw" in text
-    assert "500 tiles it was not trained on" in text
+    assert "500 new tiles" in text
     assert "synthetic tiles" in text
     assert "Accuracy per class" in text
     assert "Most frequent mistake" in text
@@ -67,7 +67,7 @@ def test_the_guess_is_held_against_the_result(lab: Lab, app: App) -> None:
     test = app("train.py", run=record.id)
     assert "You guessed" not in shown(test)
     test.get("pills")[0].set_value("about 30").run()
-    assert "more than you expected" in shown(test)
+    assert "You guessed" in shown(test)
 
 
 def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
@@ -88,8 +88,7 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
     test.switch_page("train.py")
     test.query_params["run"] = record.id
     test.run()
-    assert "you guessed “10×” for this network on a GPU" in shown(test)
-    assert "the GPU was 5.0 times as fast as the CPU. That is less than you guessed." in shown(test)
+    assert "You guessed “10×”, but the answer is “5×”" in shown(test)
     lab.lesson_guesses.forget(ME)
     assert "On the Start page you guessed" not in shown(app("train.py", run=record.id))  # it was skipped
 
@@ -97,12 +96,12 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
 def test_a_run_that_names_one_class_only_has_learned_nothing(lab: Lab, app: App) -> None:
     record = put(lab, "finished", [*begun(1), epoch(1, 0.6)], config=workshop_config(epochs=1))
     keep_predictions(lab, record.id, largest=60)
-    assert "takes no learning: always naming the largest class gives 60" in shown(app("train.py", run=record.id))
+    assert "takes no learning: always naming the largest class gets 60" in shown(app("train.py", run=record.id))
 
 
 def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
     text = shown(app("train.py", run=put(lab, "running", [*begun(), epoch(1, 0.5)]).id))
-    assert "this run’s 500 validation tiles, 4.5 percentage points up or down may be luck" in text
+    assert "500 validation tiles, a change of up to 4.5 percentage points" in text
 
 
 def test_company_is_flagged(lab: Lab, app: App) -> None:

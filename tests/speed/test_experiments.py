@@ -1,17 +1,13 @@
 """The experiments: complete, plannable on every kind of machine, and honest about a GPU that is not there."""
 
-from itertools import pairwise
-
 import pytest
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.speed.experiments import (
     EXPERIMENTS,
-    GUESSES,
     Experiment,
     experiment,
     experiment_problem,
-    guess_ratio,
     home_device,
     plan_experiment,
 )
@@ -75,11 +71,3 @@ def test_another_model() -> None:
         experiment("magic")
     with pytest.raises(ConfigError, match="at least one device"):
         plan_experiment("batch_size", [])
-
-
-def test_the_guesses_leave_no_gap() -> None:
-    ranges = [guess_ratio(each) for each in GUESSES]
-    assert ranges[0][0] == 0 and ranges[-1][1] == float("inf")
-    assert all(below == low for (_, below), (low, _) in pairwise(ranges))
-    with pytest.raises(ConfigError):
-        guess_ratio("often")

@@ -7,14 +7,15 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import race, verdicts
+from eurosat_core.analysis import guesses, race, verdicts
 from eurosat_core.analysis.contenders import Contender, RunFigures, figures_note
-from eurosat_core.analysis.lineup import SideBySide, guess_verdict, lineup_of
+from eurosat_core.analysis.lineup import SideBySide, lineup_of, strong_against_small
 from eurosat_core.analysis.race import ReplayState
 from eurosat_core.analysis.verdicts import device_pairs, device_verdict, split_verdict
 from eurosat_core.charts import comparison as charts
 from eurosat_core.charts import training as training_charts
 from eurosat_core.wording import listed
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
 from pages.parts.compare import accuracy, choose
 
@@ -25,8 +26,9 @@ def draw_verdict(side: SideBySide, guess: str | None) -> None:
         for figures in side.figures:
             _card(figures)
     sentences = [each.text for each in side.verdicts]
-    if found := guess_verdict(guess, side.runs):
-        sentences.append(found.text)
+    strong = strong_against_small(side.runs)
+    judged = guesses.judge("compare_winner", guess, strong.figures["gap"] if strong else None)
+    sentences += say_each([judged and strong, judged])
     if own := accuracy.against_best(side):
         sentences.append(own)
     if len(side.runs) > 1 and side.same.kind == "other_part":

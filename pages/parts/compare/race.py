@@ -6,7 +6,7 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import race
+from eurosat_core.analysis import guesses, race
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.race import Entrants, Race
 from eurosat_core.charts import comparison as charts
@@ -14,6 +14,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, room, run_widget, session
 from pages.parts.compare import choose
 
@@ -136,7 +137,7 @@ def draw_race() -> None:
     words, lab = lesson.text("compare"), session.lab()
     racing = race.lab_entrants(lab)
     st.markdown(words["race"])
-    guessed = lesson.guess("compare_race", words["race guess"], list(race.GUESSES))
+    guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
     form = lesson.one_of("Form of the race", _FORMS, "compare_form", default="short", hidden=True)
     if racing.note:
         st.caption(lesson.plain(racing.note))
@@ -291,9 +292,9 @@ def _result(record: RunRecord, guessed: str | None) -> None:
         _reported(None)
         return
     run_widget.recorded(found.recorded_on)
-    sentences = [each.text for each in race.race_findings(found)]
-    if against := race.race_guess(guessed, found):
-        sentences.append(against.text)
+    as_long = race.as_long(found)
+    judged = guesses.judge("compare_race", guessed, as_long.figures["ratio"] if as_long else None)
+    sentences = say_each([*race.race_findings(found), judged and as_long, judged])
     if found.beside:
         others = wording.listed(list(found.beside))
         sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")

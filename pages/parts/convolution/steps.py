@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import features
+from eurosat_core.analysis import features, guesses
 from eurosat_core.data import pictures
 from eurosat_core.data.pictures import Values, cell_colours, padded, signed
 from eurosat_core.data.tile_cache import TileSet
@@ -27,6 +27,7 @@ from eurosat_core.models.convolution import (
     relu,
     step_at,
 )
+from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.convolution import filters
 from pages.parts.convolution.filters import Chosen
@@ -194,7 +195,10 @@ def _convolution(
         )
         st.caption(f"Its feature map, {values.shape[0]} × {values.shape[1]}; the frame is where the sum lands.")
     _arithmetic(step, chosen)
-    lesson.saw(" ".join(filter(None, (features.step_words(step, values), features.guess_words(guess)))))
+    counted = features.multiplications()
+    judged = guesses.judge("conv_multiplications", guess, counted.figures["multiplications"])
+    about_guess = [say(judged), say(counted)] if judged else []
+    lesson.saw(" ".join([features.step_words(step, values), *about_guess]))
 
 
 def _arithmetic(step: Step, chosen: Chosen) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
+from eurosat_core.analysis import guesses
 from eurosat_core.charts.networks import Block, activation_curves, network_diagram, parameter_bars
 from eurosat_core.errors import LabError
 from eurosat_core.models.anatomy import (
@@ -14,13 +15,13 @@ from eurosat_core.models.anatomy import (
     activation,
     activation_frame,
     compared,
-    guess_sentence,
     layer_table,
     parts_of_reports,
     parts_of_rows,
     share_frame,
     slope,
     weighted_sum_text,
+    where_most,
     where_sentence,
 )
 from eurosat_core.models.catalog import BASELINE, CATALOG, EXTRA_LAYERS, changed_baseline
@@ -29,6 +30,7 @@ from eurosat_core.models.layers import Layer, format_network, parse_network
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.training.config import Architecture, workshop_config
 from eurosat_core.wording import bytes_text
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
 from pages.parts.model import state
 from pages.parts.train import state as train_state
@@ -154,7 +156,7 @@ def names() -> list[str]:
     return [name for name in CATALOG if name != _BUILT]
 
 
-def draw_selection(guess: tuple[str, str] | None) -> None:
+def draw_selection(guess: str | None) -> None:
     """The choice of models and the one that is chosen; `guess`: the participant's, about the baseline."""
     chosen = lesson.one_of("Model", names(), "model_chosen", titles=lambda name: CATALOG[name].title, pills=True)
     entry = CATALOG[chosen]
@@ -173,8 +175,9 @@ def draw_selection(guess: tuple[str, str] | None) -> None:
     with table, st.container(height=_LONG_TABLE if len(summary.layers) > _MANY_ROWS else "content", border=False):
         draw_table(Architecture(chosen))
     sentences = [where_sentence(entry.title, parts), _frozen(summary)]
-    if guess is not None and chosen == "baseline":
-        sentences.append(guess_sentence(guess, parts))
+    if chosen == "baseline":
+        most = where_most(parts)
+        sentences += say_each([guesses.judge("model_where", guess, (most["params"][0], most["macs"][0]))])
     lesson.saw(" ".join(each for each in sentences if each))
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import prediction
+from eurosat_core.analysis import guesses, prediction
 from eurosat_core.data.pictures import MADE_UP
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
@@ -11,6 +11,7 @@ from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, room, run_widget, session
 from pages.parts.predict import answer, picture
 
@@ -147,4 +148,5 @@ def _made_up(run_id: str, words: dict[str, str], guess: str | None) -> None:
     probabilities = answer.draw_answer(run_id, MADE_UP[name](), name, scaled=False)
     names = session.lab().inspector.class_names(run_id)
     about_the_face = guess if name == next(iter(MADE_UP)) else None
-    lesson.saw(lesson.plain(prediction.made_up_words(name, probabilities, names, about_the_face)))
+    judged = guesses.judge("predict_face", about_the_face, float(probabilities.max()))
+    lesson.saw(lesson.plain(" ".join([prediction.made_up_words(name, probabilities, names), *say_each([judged])])))

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from eurosat_core import wording
+from eurosat_core.analysis import guesses
 from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import share_text, time_text
 from eurosat_core.charts import profile as charts
@@ -14,6 +15,7 @@ from eurosat_core.profiling.memory import MemoryCurve
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.wording import milliseconds
+from eurosat_core.words.say import say_each
 from pages.parts import lesson
 
 
@@ -35,10 +37,9 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
         with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
             for line in profile_analysis.seen_and_unseen(reading):
                 st.markdown(f"- {line}")
-    sentences = [profile_analysis.outcome(reading).text]
-    against = profile_analysis.guess_against(guess, reading) if profile.origin == "run" else None
-    sentences += [against.text] if against else []
-    lesson.saw("\n\n".join(sentences))
+    part = profile_analysis.longest_part(reading.overview) if profile.origin == "run" else None
+    judged = guesses.judge("profile_part", guess, part or None)
+    lesson.saw("\n\n".join(say_each([profile_analysis.outcome(reading), judged])))
 
 
 def _origin(profile: Profile) -> None:

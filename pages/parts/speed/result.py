@@ -6,7 +6,7 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import sweep
+from eurosat_core.analysis import guesses, sweep
 from eurosat_core.charts import profile as profile_charts
 from eurosat_core.charts import speed as charts
 from eurosat_core.charts.training import axis_ceiling
@@ -17,6 +17,7 @@ from eurosat_core.speed.experiments import Figure, home_device
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.speed import choose
 
@@ -149,8 +150,9 @@ def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> Non
         sentences += [f"{where}{found.text}" for found in said if found is not None]
     across = (sweep.device_finding(result, result.focus, each) for each in result.devices if each != "cpu")
     sentences += [found.text for found in across if found is not None]
-    if not record.recorded_on and (found := sweep.guess_finding(guess, result, home_device(result.devices))):
-        sentences.append(found.text)
+    if not record.recorded_on:
+        factor = sweep.guessed_factor(result, home_device(result.devices))
+        sentences += say_each([guesses.judge(f"speed_{result.name}", guess, factor)])
     lesson.saw("\n\n".join(lesson.plain(f"{each[:1].upper()}{each[1:]}") for each in sentences))
     st.caption(f"Measured on: {lesson.plain(sweep.measured_how(record, result))}")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eurosat_core.analysis import verdicts
+from eurosat_core.analysis import guesses, verdicts
 from eurosat_core.charts import tiles as tile_charts
 from eurosat_core.charts.tiles import AXES, class_histogram_frame, scatter_frame, split_bars, tiles_in_box
 from eurosat_core.data import pictures
@@ -19,6 +19,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import SETTINGS, workshop_config
 from eurosat_core.wording import count, listed
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import class_label, row_of, seed, titles_of
 from pages.parts.tiles import get
@@ -460,4 +461,5 @@ def saw_colours(tiles: TileSet, guess: str | None) -> None:
         lesson.saw("These classes hold too few tiles to try how far colour alone gets.")
         return
     kind = "synthetic tiles" if tiles.source == "synthetic" else "tiles"
-    lesson.saw(colour_sentence(test, guess, titles_of(tiles), kind))
+    judged = guesses.judge("colour_alone", guess, test.accuracy)
+    lesson.saw(" ".join([colour_sentence(test, titles_of(tiles), kind), *say_each([judged])]))

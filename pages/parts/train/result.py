@@ -6,7 +6,8 @@ import time
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis import pace, training
+from eurosat_core.analysis import guesses, pace, training
+from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.charts import training as charts
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
@@ -23,7 +24,7 @@ from eurosat_core.runs.sealed import (
 )
 from eurosat_core.training import choices
 from eurosat_core.training.evaluation import Evaluation
-from eurosat_core.words.say import say
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.train import start, state
 
@@ -266,8 +267,8 @@ def missing(sentence: str) -> None:
         )
 
 
-def draw_result(record: RunRecord, guess: float | None) -> None:
-    """Everything below the curves, once the run has ended. guess: the share of right answers that was guessed."""
+def draw_result(record: RunRecord, guess: str | None) -> None:
+    """Everything below the curves, once the run has ended. guess: how many of 100 new tiles it would name."""
     history = session.lab().results.history(record.id)
     evaluation = session.lab().results.evaluation(record.id) if history.epochs else None
     _sentences(record, history, guess, _majority(record, evaluation))
@@ -306,7 +307,7 @@ def _majority(record: RunRecord, evaluation: Evaluation | None) -> float:
     return training.majority_share(list(tiles.counts.values())) if tiles else 0.0
 
 
-def _sentences(record: RunRecord, history: History, guess: float | None, majority: float) -> None:
+def _sentences(record: RunRecord, history: History, guess: str | None, majority: float) -> None:
     finding = training.outcome(record, history, majority)
     own = run_widget.is_own(record)
     if finding.kind in ("failed", "interrupted"):
@@ -314,19 +315,19 @@ def _sentences(record: RunRecord, history: History, guess: float | None, majorit
         advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
         show(lesson.plain(say(finding)) + advice, title="What happened", icon=":material/report:")
         return
-    sentences = [say(finding)]
-    if own and guess is not None:
-        against = training.guess_against(guess, history)
-        sentences += [against.text] if against else []
+    found: list[Finding | Told | None] = [finding]
     if own:
+        found.append(
+            guesses.judge("train_accuracy", guess, history.epochs[-1].val_accuracy if history.epochs else None)
+        )
         lab = session.lab()
         other = pace.comparable_run(record, lab.store.all()[0])
         if other is not None:
             runs = (record, history, other, lab.results.history(other.id))
-            guessed = lesson.guessed("speedup_baseline")
-            found = (pace.compare_speed(*runs), pace.speedup_against(guessed, *runs))
-            sentences += [each.text for each in found if each]
-    lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
+            found.append(pace.compare_speed(*runs))
+            judged = guesses.judge("speedup_baseline", lesson.guessed("speedup_baseline"), pace.device_ratio(*runs))
+            found.append(judged and Finding("guesses.start_page", then=(judged,)))
+    lesson.saw("\n\n".join(map(lesson.plain, say_each(found))))
 
 
 def _mistakes(record: RunRecord) -> None:
