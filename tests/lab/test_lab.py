@@ -26,7 +26,7 @@ from eurosat_core.data import tiles
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError
-from eurosat_core.lab import estimates
+from eurosat_core.lab import results
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 from eurosat_core.training.config import Architecture
@@ -170,7 +170,7 @@ def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
 
 
 def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimates, "_READERS_KEPT", 3)
+    monkeypatch.setattr(results, "_READERS_KEPT", 3)
     lab, _ = open_fake()
     for number in range(10):
         lab.results.history(f"20260102-030405-baseline-{number:04d}")
