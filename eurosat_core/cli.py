@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# Commands: each imports what it needs, so that a slip of the pen is answered without loading torch.
+# Commands: each imports what it needs, so that a typo is answered without loading torch.
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:

@@ -10,7 +10,7 @@ from eurosat_core import wording
 from eurosat_core.data.pictures import Values, class_titles
 from eurosat_core.data.uploads import Layout
 from eurosat_core.lab.predict import Part
-from eurosat_core.models.saliency import SQUARE, WhereLooked
+from eurosat_core.models.saliency import SQUARE, Saliency
 
 _SURE = 0.8
 _APART = 0.2  # by which the first is ahead of the second where a network is not torn between them
@@ -154,7 +154,7 @@ def shares_changed_words(before: pd.DataFrame, after: pd.DataFrame) -> str:
 # -- where it looked
 
 
-def looked_words(looked: WhereLooked, title: str) -> str:
+def looked_words(looked: Saliency, title: str) -> str:
     """How the heat is spread, and where most of it lies. title: of the class that was asked about."""
     total = float(looked.heat.sum())
     if total <= 0 and looked.method == "occlusion":
@@ -182,7 +182,7 @@ def looked_words(looked: WhereLooked, title: str) -> str:
     )
 
 
-def method_words(looked: WhereLooked) -> str:
+def method_words(looked: Saliency) -> str:
     """How the heat was found."""
     rows, columns = looked.cells
     if looked.method == "occlusion":

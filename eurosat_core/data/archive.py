@@ -111,7 +111,7 @@ def _opened(archive: Path) -> zipfile.ZipFile:
             start = file.read(4)
         return zipfile.ZipFile(archive)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"There is no file {archive}. Check the path for a slip of the pen.") from error
+        raise DataError(f"There is no file {archive}. Check the path for a typo.") from error
     except PermissionError as error:
         raise DataError(f"{archive} may not be read. Give yourself read permission.") from error
     except OSError as error:

@@ -226,7 +226,7 @@ def _unreadable(folder: Path, error: OSError) -> str:
 def _checked_tree(place: Path) -> tuple[Tree, Tally]:
     """Where the class folders stand, and what else there is. Raises `DataError`."""
     if not os.path.exists(place):  # noqa: PTH110 (Path.exists raises for a name that is too long)
-        raise DataError(f"There is no folder {place}. Check the path for a slip of the pen.")
+        raise DataError(f"There is no folder {place}. Check the path for a typo.")
     if not place.is_dir():
         raise DataError(f"{place} is a file. Name the folder with one subfolder of pictures per class.")
     try:

@@ -122,7 +122,7 @@ def import_weights(name: str, file: Path, cache: Path) -> Path:
     if entry.package:
         raise DataError(f"The weights {name} come with a Python package: there is nothing to import.")
     if not file.is_file():
-        raise DataError(f"There is no file {file}. Check the path for a slip of the pen.")
+        raise DataError(f"There is no file {file}. Check the path for a typo.")
     remote = published(name)
     try:
         found = checksum_of(file, remote)

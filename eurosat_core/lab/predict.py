@@ -24,7 +24,7 @@ from eurosat_core.data.uploads import STRETCHES, Cut, cut, read_picture
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
-from eurosat_core.models.saliency import WhereLooked, where_looked
+from eurosat_core.models.saliency import Saliency, where_looked
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.sealed import has_sealed_test
 from eurosat_core.runs.store import RunStore
@@ -101,7 +101,7 @@ class Predictor:
         # Apart: a class asks about so many single tiles that a map of minutes would soon be pushed out.
         self._maps: LRUCache[Hashable, Answers] = LRUCache(_KEPT)
         self._answers: LRUCache[Hashable, Answers] = LRUCache(_KEPT)
-        self._looked: LRUCache[Hashable, WhereLooked] = LRUCache(_KEPT)
+        self._looked: LRUCache[Hashable, Saliency] = LRUCache(_KEPT)
         self._parts: LRUCache[str, dict[int, Part]] = LRUCache(_SPLITS_KEPT)
 
     def networks(self, owner: str, named: str = "") -> list[RunRecord]:
@@ -157,7 +157,7 @@ class Predictor:
         key=lambda self, run_id, tile, label: (self._key(run_id, tile), label),
         condition=lambda self: self._guard,
     )
-    def where(self, run_id: str, tile: Pixels, label: int) -> WhereLooked:
+    def where(self, run_id: str, tile: Pixels, label: int) -> Saliency:
         """Where in a tile [64, 64, 3] a network finds what speaks for a class. Raises `RunError`."""
         with self._inspector.borrowed(run_id) as network:
             return where_looked(network, self._normalised(run_id, tile[None]), label)

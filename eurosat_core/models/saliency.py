@@ -30,7 +30,7 @@ _ELEMENTWISE = (
 
 
 @dataclass(frozen=True)
-class WhereLooked:
+class Saliency:
     """heat: [64, 64], 0…1, of the strongest place; all zero when nothing in the tile speaks for the class.
 
     method: "grad-cam", or "occlusion" for a network that has no feature maps at its end, or too small ones. cells: rows
@@ -42,7 +42,7 @@ class WhereLooked:
     cells: tuple[int, int]
 
 
-def where_looked(network: nn.Module, tile: Tensor, label: int) -> WhereLooked:
+def where_looked(network: nn.Module, tile: Tensor, label: int) -> Saliency:
     """Where in a normalised tile [1, 3, 64, 64] the network, in evaluation mode, finds what speaks for a class."""
     found = _last_maps(network, tile, label)
     if found is None:
@@ -59,7 +59,7 @@ def where_looked(network: nn.Module, tile: Tensor, label: int) -> WhereLooked:
     if highest > 0:
         heat = heat / highest
     cells = (int(plane.shape[0]), int(plane.shape[1]))
-    return WhereLooked(heat.numpy().astype(np.float32), "occlusion" if found is None else "grad-cam", cells)
+    return Saliency(heat.numpy().astype(np.float32), "occlusion" if found is None else "grad-cam", cells)
 
 
 def _last_maps(network: nn.Module, tile: Tensor, label: int) -> tuple[Tensor, Tensor] | None:

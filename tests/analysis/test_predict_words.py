@@ -7,7 +7,7 @@ from eurosat_core.analysis import prediction as words
 from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.uploads import lay_out
-from eurosat_core.models.saliency import WhereLooked
+from eurosat_core.models.saliency import Saliency
 
 
 def spread(*first: float, classes: int = 10) -> np.ndarray:
@@ -109,10 +109,10 @@ def test_what_a_change_did_to_the_shares() -> None:
     assert "stay the same" in words.shares_changed_words(before, before)
 
 
-def heat(top: slice, left: slice, value: float = 1.0) -> WhereLooked:
+def heat(top: slice, left: slice, value: float = 1.0) -> Saliency:
     plane = np.zeros((64, 64), dtype=np.float32)
     plane[top, left] = value
-    return WhereLooked(plane, "grad-cam", (8, 8))
+    return Saliency(plane, "grad-cam", (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,15 @@ def heat(top: slice, left: slice, value: float = 1.0) -> WhereLooked:
         (heat(slice(0, 1), slice(0, 1), 0.0), "Nothing in this picture speaks for Forest"),
     ],
 )
-def test_where_the_heat_lies(looked: WhereLooked, said: str) -> None:
+def test_where_the_heat_lies(looked: Saliency, said: str) -> None:
     assert said in plain(words.looked_words(looked, "Forest"))
 
 
 def test_no_square_counts() -> None:
-    nothing = WhereLooked(np.zeros((64, 64), np.float32), "occlusion", (8, 8))
+    nothing = Saliency(np.zeros((64, 64), np.float32), "occlusion", (8, 8))
     assert "No single square" in words.looked_words(nothing, "Forest")
 
 
 def test_how_it_was_found() -> None:
     assert "the 8 × 8 cells" in words.method_words(heat(slice(0, 1), slice(0, 1)))
-    assert "covered with grey" in words.method_words(WhereLooked(np.zeros((64, 64), np.float32), "occlusion", (8, 8)))
+    assert "covered with grey" in words.method_words(Saliency(np.zeros((64, 64), np.float32), "occlusion", (8, 8)))
