@@ -111,7 +111,9 @@ class Measuring:
             notes = self._engine.measure(config, self._threads())
             done = notes is not None
             self._note(notes or [])
-        except Exception:  # it hangs, its worker died, or the lab was closed
+        except TimeoutError:  # of a machine that is busier than any measurement would be right on
+            logger.warning("the speed of %s on %s could not be measured in time", config.model, config.device)
+        except Exception:  # its worker died, or the lab was closed
             if not self._closed:
                 logger.exception("the speed of %s on %s could not be measured", config.model, config.device)
         with self._lock:
