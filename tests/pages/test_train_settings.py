@@ -89,7 +89,9 @@ def test_the_lessons_training_fits_the_machine(lab: Lab, app: App, monkeypatch: 
 def test_what_a_participant_chose_is_not_fitted(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     speed: dict[str, float | None] = {"epoch": None}
     monkeypatch.setattr(
-        lab, "estimate", lambda config: Estimate(speed["epoch"] * config.epochs, "x") if speed["epoch"] else None
+        lab.estimates,
+        "training",
+        lambda config: Estimate(speed["epoch"] * config.epochs, "x") if speed["epoch"] else None,
     )
     test = app("train.py")
     test.get_by_key("train_epochs").set_value(5).run()
