@@ -286,7 +286,7 @@ def test_markup_in_class_names_is_text(lab: Lab, exchange: Exchange) -> None:
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_game(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab._guess_book, "_write", raising(OSError(30, "Read-only file system")))
+    monkeypatch.setattr(lab.results._guess_book, "_write", raising(OSError(30, "Read-only file system")))
     test = to_the_end(started(), rights=8)
     assert metrics(test)["You named rightly"] == "8 of 10"
     assert "In your 10 guesses" in shown(test)
