@@ -219,7 +219,7 @@ class SweepResult:
         """What `to_json` wrote. Raises `RunError` with a sentence for anything else."""
         damaged = "The measurements of this run are damaged. Measure again to see them."
         values = decoded(dict[str, Any], content, damaged)
-        if values.get("format") != _FORMAT:
+        if values.get("format", _FORMAT) != _FORMAT:
             raise RunError("These measurements were written by another version of the lab: they cannot be shown.")
         try:
             configs = [TrainConfig.from_dict(each.pop("config")) for each in values["cells"]]
