@@ -1,4 +1,7 @@
-"""What the lab expects: how long a training, a profile or a measurement will take on this machine, and why."""
+"""What the lab expects: how long a training, a profile or a measurement will take on this machine, and why.
+
+Every estimate carries its basis, since a figure on screen was measured or says what it rests on.
+"""
 
 import logging
 import threading
@@ -64,6 +67,7 @@ class Measuring:
         self._threads = threads
         self._note = note
         self._lock = threading.Lock()
+        self._noting = threading.Lock()  # one of its own: a page that wants an estimate does not wait for the disk
         self._working = False
         self._closed = False
         self._spent = 0.0
@@ -101,8 +105,9 @@ class Measuring:
                 logger.warning("a measurement could not be told to end", exc_info=True)
 
     def close(self) -> None:
-        """Measure nothing any more."""
-        self._closed = True
+        """Measure nothing any more, and note nothing: what is under way may come to its end when the lab is gone."""
+        with self._noting:
+            self._closed = True
 
     def _measure(self, config: TrainConfig, key: _Network) -> None:
         began = time.monotonic()
@@ -110,7 +115,9 @@ class Measuring:
         try:
             notes = self._engine.measure(config, self._threads())
             done = notes is not None
-            self._note(notes or [])
+            with self._noting:
+                if not self._closed:
+                    self._note(notes or [])
         except TimeoutError:  # of a machine that is busier than any measurement would be right on
             logger.warning("the speed of %s on %s could not be measured in time", config.model, config.device)
         except Exception:  # its worker died, or the lab was closed

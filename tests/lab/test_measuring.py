@@ -153,6 +153,17 @@ def test_a_measurement_that_hangs_holds_up_nothing(tmp_path: Path, small_tiles: 
         lab.close()
 
 
+def test_what_comes_to_its_end_when_the_lab_is_gone_is_not_noted(tmp_path: Path, small_tiles: TileSet) -> None:
+    """The next lab on the same folders would take it for its own."""
+    lab = slow_lab(tmp_path, small_tiles, engine := Slow(hangs=True))
+    lab.estimates.training(CONFIG)
+    assert engine.measuring.wait(10)
+    lab.close()
+    engine.go_on.set()
+    eventually(lambda: not lab.estimates.measuring._working)
+    assert not known_speeds("cpu", lab.estimates._notes)
+
+
 def test_nothing_is_measured_beside_a_run_nor_before_one_that_waits(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU), speeds=()))
     training = running(lab, engine, config=ON_GPU)
