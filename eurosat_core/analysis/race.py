@@ -1,4 +1,13 @@
-"""The race of two networks on two devices: its runs, its verdict, and the replay of recorded runs."""
+"""The race of two networks on two devices: its runs, its verdict, and the replay of recorded runs.
+
+Short form: one measurement (`sweep`) whose cells take turns, timed step by step, with the whole trainings projected.
+Full form: ordinary trainings, one after the other, each with the machine to itself. Where a device is missing nothing
+is invented: its place says why it is empty. What the tutorial reports was measured elsewhere on other networks' devices
+and is never mixed with what was measured here.
+
+A moment of a replay is measured on the runs' own clock, which stands still in pauses. Every state holds a `History` cut
+off there, so whatever draws a living run draws a replayed one.
+"""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -265,16 +274,22 @@ def race_findings(race: Race) -> tuple[Told, ...]:
         if each.problem
     ]
     measured = [each for each in race.bars if not each.problem]
-    for bar in measured:
-        verdict = race.device_verdict(bar.model, bar.device)
-        if bar.device != "cpu" and verdict.outcome != "unknown":
-            device = device_name(bar.device)
-            text = f"{bar.title} on the {device} against the CPU: {verdict_text(verdict)}."
-            found.append(Told(verdict.outcome, text))
+    found += device_findings(race)
     for device in dict.fromkeys(each.device for each in measured):
         on_it = [each for each in measured if each.device == device]
         found += [_models(race, on_it[0], each) for each in on_it[1:]]
     return tuple(found)
+
+
+def device_findings(race: Race) -> list[Told]:
+    """Every model on every other device against the CPU, where both were measured."""
+    found = []
+    for bar in race.bars:
+        verdict = race.device_verdict(bar.model, bar.device)
+        if not bar.problem and bar.device != "cpu" and verdict.outcome != "unknown":
+            text = f"{bar.title} on the {device_name(bar.device)} against the CPU: {verdict_text(verdict)}."
+            found.append(Told(verdict.outcome, text))
+    return found
 
 
 def _models(race: Race, first: Bar, other: Bar) -> Told:

@@ -1,4 +1,8 @@
-"""The lesson's three sentences with a participant's own figures, and what to try next."""
+"""The lesson's three sentences with a participant's own figures, and what to try next.
+
+Nothing is concluded here that no figure of the participant's says. Own figures and those recorded elsewhere are kept
+apart, so that no sentence can mix them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,12 +10,11 @@ from typing import TYPE_CHECKING, Literal
 
 from eurosat_core import wording
 from eurosat_core.analysis import profile, training
-from eurosat_core.analysis import race as race_frames
 from eurosat_core.analysis.contenders import Contender
 from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.pace import comparable_run, compare_speed
-from eurosat_core.analysis.race import RACE, read_race
+from eurosat_core.analysis.race import RACE, device_findings, read_race
 from eurosat_core.analysis.sweep import experiment_finding, measured_how
 from eurosat_core.analysis.training import majority_share
 from eurosat_core.analysis.verdicts import against_you, device_pairs, device_verdict, speed_verdict, split_verdict
@@ -330,8 +333,7 @@ def _measured_on_both(lab: "Lab", evidence: Evidence) -> list[Point]:
 
 
 def _race_points(race: Measurement, kind: Kind) -> list[Point]:
-    found = read_race(race.record, race.result)
-    across = [each.text for each in race_frames.race_findings(found) if "against the CPU" in each.text]
+    across = [each.text for each in device_findings(read_race(race.record, race.result))]
     how = measured_how(race.record, race.result)
     return [
         Point("a GPU pays", kind, text, basis=how if number == len(across) else "")
