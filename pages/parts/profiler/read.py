@@ -58,21 +58,26 @@ def _origin(profile: Profile) -> None:
 
 
 def _bars(profile: Profile, reading: Reading) -> None:
-    frame = charts.parts_frame(reading)
-    rows = frame["row"].nunique()
-    st.vega_lite_chart(
-        frame,
-        charts.stacked_bars(charts.parts_in(frame), rows, "ms on the host"),
-        key=f"profiler_parts_{rows}",
-        alt="For every recorded step, how long the host was at load, copy, forward, backward and update",
-    )
-    if reading.steps > charts.MOST_STEPS:
-        st.caption(f"The first {charts.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
+    what = "how long the host was at load, copy, forward, backward and update"
+    _steps(reading, charts.parts_frame(reading), "ms on the host", "profiler_parts", what)
     if profile.plan is not None:
         first = reading.overview.steps[0].step
         st.caption(f"PyTorch counts steps from 0: its step {first} is number {first + 1} of the plan.")
     if reading.overview.parts.derived:
         st.caption(lesson.text("profiler")["derived"])
+
+
+def _steps(reading: Reading, frame: pd.DataFrame, axis: str, key: str, what: str) -> None:
+    """Every step as a bar of its parts, then the mean. what: the bars show, for `alt`."""
+    rows = frame["row"].nunique()
+    st.vega_lite_chart(
+        frame,
+        charts.stacked_bars(charts.parts_in(frame), rows, axis),
+        key=f"{key}_{rows}",
+        alt=f"For every recorded step, {what}",
+    )
+    if reading.steps > charts.MOST_STEPS:
+        st.caption(f"The first {charts.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
 
 
 def _parts(reading: Reading) -> None:
@@ -165,16 +170,8 @@ def _breakdown(reading: Reading) -> None:
     words, mean = lesson.text("profiler"), reading.overview.mean_step_us
     st.markdown("**What a step’s time was spent on**")
     st.caption(words["breakdown"])
-    frame = charts.breakdown_frame(reading)
-    rows = frame["row"].nunique()
-    st.vega_lite_chart(
-        frame,
-        charts.stacked_bars(charts.parts_in(frame), rows, "ms"),
-        key=f"profiler_roles_{rows}",
-        alt="For every recorded step, the time spent on GPU kernels, copies, runtime, loading, the processor, the rest",
-    )
-    if reading.steps > charts.MOST_STEPS:
-        st.caption(f"The first {charts.MOST_STEPS} of {reading.steps} steps; the mean is of all of them.")
+    what = "the time spent on GPU kernels, copies, runtime, loading, the processor, the rest"
+    _steps(reading, charts.breakdown_frame(reading), "ms", "profiler_roles", what)
     table = [
         (
             charts.role_title(role),
