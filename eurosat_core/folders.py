@@ -1,4 +1,8 @@
-"""Folders that are written to: what a refusal means, said once, and files that are there whole or not at all."""
+"""Folders that are written to: what a refusal means, said once, and files that are there whole or not at all.
+
+A cache that somebody else prepared is used as it is: the folder in its place holds links to what was prepared, and
+everything that is written lies beside them.
+"""
 
 import errno
 import hashlib

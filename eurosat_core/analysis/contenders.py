@@ -1,4 +1,7 @@
-"""Runs that are compared: what is read of each, and their figures side by side."""
+"""Runs that are compared: what is read of each, and their figures side by side.
+
+A speed-up is given only where both runs did the same work; where they did not, a sentence says why.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

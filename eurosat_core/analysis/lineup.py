@@ -1,4 +1,9 @@
-"""Which runs stand side by side, what can be chosen, and what can be said about them together."""
+"""Which runs stand side by side, what can be chosen, and what can be said about them together.
+
+A run can be compared once it completed an epoch. Own runs come first, then those of the command line, then what was
+recorded elsewhere: imported, or bundled with the lab. What is said of a choice is computed when it is first asked for
+and then kept, for a page asks again at every click.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,7 @@
-"""Which of two trainings is more accurate, and what neighbouring tiles do to a random split."""
+"""Which of two trainings is more accurate, and what neighbouring tiles do to a random split.
+
+A difference is called one only where it is larger than luck and repeated runs explain.
+"""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""A profile: its plan, the parts of a step, kernels, memory, timeline."""
+"""A profile: its plan, the parts of a step, kernels, memory, timeline.
+
+Words stand in a bar only where they fit: the browser knows how wide it is, so it decides (`_width`).
+"""
 
 import json
 import math

@@ -1,4 +1,12 @@
-"""Batches of tiles: in memory or from a `DataLoader`, and how its worker processes start and end."""
+"""Batches of tiles: in memory or from a `DataLoader`, and how its worker processes start and end.
+
+`LoaderSource` is the tutorial's way: a `DataLoader` whose workers open every picture again in every epoch.
+`MemorySource` takes decoded tiles from memory: index, move, normalise on the device. For the same seed both give the
+same tiles in the same order, equal up to floating point.
+
+Loader workers start without forking this process, with torch loaded, deaf to Ctrl-C, and do not outlive the process
+that reads from them.
+"""
 
 import multiprocessing
 import os

@@ -1,4 +1,9 @@
-"""Pictures of more than 8 bits or 3 bands: TIFF read by bands, and brought to 8 bits on one scale."""
+"""Pictures of more than 8 bits or 3 bands: TIFF read by bands, and brought to 8 bits on one scale.
+
+One reader for the tiles of a set and for the pictures that somebody uploads. Sentinel-2's reflectances come as
+EuroSAT's authors made their JPEGs of them: 0 to 2,750 (of 10,000) as 0 to 255
+(https://github.com/jensleitloff/CNN-Sentinel/issues/1), so what a network learned from the JPEGs holds for them.
+"""
 
 import io
 import logging
@@ -133,7 +138,6 @@ _OFTEN_READ = (*_COMPRESSIONS, 2, 3, 4, 6, 7)  # by Pillow: fax and JPEG, too
 _BITS, _FORMAT = 258, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _UNSIGNED, _SIGNED, _DECIMAL, _UNDEFINED = 1, 2, 3, 4
-_ALPHA = (1, 2)
 _NUMBERS = "8 or 16 bits per band, or as 32-bit numbers"
 
 

@@ -1,4 +1,8 @@
-"""Downloads that go on where they stopped, and are checked: what is fetched from where, and how."""
+"""Downloads that go on where they stopped, and are checked: what is fetched from where, and how.
+
+TLS is verified, always. What was fetched stays in `NAME.part` until the file is whole and its MD5 is right, so the next
+try, of this process or another, goes on where this one stopped.
+"""
 
 import hashlib
 import re

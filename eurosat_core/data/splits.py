@@ -1,4 +1,8 @@
-"""Which tiles train and which validate: a random split, or one by place from published lists."""
+"""Which tiles train and which validate: a random split, or one by place from published lists.
+
+The lists are torchgeo's, which divide EuroSAT by longitude. They lie in `CACHE/spatial`, checked against their
+published MD5s, whether they were downloaded, imported or found beside the tiles. Tiles are recognised by file names.
+"""
 
 import hashlib
 import os

@@ -1,4 +1,12 @@
-"""Tiles that are made here, for machines without real ones: their textures, and scenes of ten classes."""
+"""Tiles that are made here, for machines without real ones: their textures, and scenes of ten classes.
+
+A tile is painted in three moves: a ground cover, the objects on it (roads, water, roofs), and the camera (light, haze,
+blur, noise). All classes share the same few ingredients and overlapping palettes, so colour alone does not give a class
+away; what tells them apart is structure, as in the real tiles.
+
+Everything is vectorised over n tiles. Maps are float32 [n, 64, 64], scenes [n, 64, 64, 3] in 0..255, a number per tile
+is [n, 1, 1], a colour per tile [n, 1, 1, 3]; lengths are in pixels (10 m on the ground).
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache

@@ -1,4 +1,8 @@
-"""Pictures that somebody uploads: read within bounds, and cut into tiles."""
+"""Pictures that somebody uploads: read within bounds, and cut into tiles.
+
+What comes in is from outside: its name is not believed, its size is looked at before anything is decoded, and nothing
+of it is written to disk or to a log.
+"""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,8 @@
-"""Speeds of this machine, measured when an estimate asks for them, and in nobody's way."""
+"""Speeds of this machine, measured when an estimate asks for them, and in nobody's way.
+
+A measurement gives way: it looks between two steps whether a run wants the device, and no step is long. It may stand
+beside other work, and then says how many cores it had (`Speed.cores`), so that an estimate can be scaled.
+"""
 
 import math
 import statistics

@@ -1,4 +1,7 @@
-"""A job of any kind, as a worker or the command line does it, and what the lab and its engine say to each other."""
+"""A job of any kind, as a worker or the command line does it, and what the lab and its engine say to each other.
+
+Pulled to its end, obeying pause, step and stop. Nothing here knows Dask or the queue.
+"""
 
 import logging
 import platform

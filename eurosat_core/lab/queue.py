@@ -1,4 +1,8 @@
-"""The queue: whose turn it is, a claim on a place in it, and what runs now."""
+"""The queue: whose turn it is, a claim on a place in it, and what runs now.
+
+Fair between participants, one run per device at a time, and nothing beside a measured run. The queue and the book of
+running runs have no threads, no clock and no lock: the dispatcher asks them under its own.
+"""
 
 import time
 from collections.abc import Collection, Iterable, Iterator

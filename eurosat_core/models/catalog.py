@@ -1,4 +1,7 @@
-"""The networks of the lab: the baseline and its variations, and the catalog of all that can be trained."""
+"""The networks of the lab: the baseline and its variations, and the catalog of all that can be trained.
+
+Importing this module does not import torch, so configs can be checked before it is loaded.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,9 @@
-"""Checks of a network that somebody built, and for each problem the change that repairs it."""
+"""Checks of a network that somebody built, and for each problem the change that repairs it.
+
+Layers are looked at in order, and what comes after the first problem is left unchecked, for it may vanish with it.
+Every repair takes something away, makes it smaller, or puts in one of the few layers that a network must have, so
+repairing again and again always ends in a network that can be trained (`repaired`; a test tries).
+"""
 
 import difflib
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""A convolution and a pooling by hand, one position at a time, and the multiplications they take."""
+"""A convolution and a pooling by hand, one position at a time, and the multiplications they take.
+
+Like `torch.nn.functional.conv2d` with one filter, in NumPy: nothing is flipped, and what lies beyond the edge counts as
+zero.
+"""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,13 @@
-"""The layers a participant builds with: their kinds, a network as a list of them, and what each costs."""
+"""The layers a participant builds with: their kinds, a network as a list of them, and what each costs.
+
+A network is one short text, `conv 6 5, relu, maxpool 2, flatten, linear out`. It stands in a run's settings, in
+addresses, in saved designs and on the command line. A layer is its kind and its numbers; options follow by name:
+`conv 16 3 stride 2 pad same`. What cannot be read is kept as it was written, so that it can be explained at its place
+(`check.check_network`).
+
+Shapes are those of one tile: (channels, height, width), or (numbers,) once a network has flattened its picture. Costs
+are plain arithmetic: importing this module does not import torch, so networks can be checked before it is loaded.
+"""
 
 import math
 import re

@@ -1,4 +1,12 @@
-"""The overview of a trace: where the time of its steps went, by the definitions of the TensorBoard plug-in."""
+"""The overview of a trace: where the time of its steps went, by the definitions of the TensorBoard plug-in.
+
+The definitions are those of PyTorch's former TensorBoard plug-in, for the events that profilers write today. A
+recording of ours marks the five parts of a step; in another trace they are told from the names of what ran
+(`Parts.derived`).
+
+Times are whole nanoseconds in arrays, so that sums are exact and nothing is counted twice. An interval is [start, end);
+one that ends where it starts, or before, takes no time.
+"""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,7 @@
-"""Which steps a profile records, and what it tells while it does."""
+"""Which steps a profile records, and what it tells while it does.
+
+Importing this module does not import torch, so a plan can be checked and drawn before it is loaded.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal

@@ -1,4 +1,7 @@
-"""A trace's text in pieces, from a file, a download or an archive, within bounds."""
+"""A trace's text in pieces, from a file, a download or an archive, within bounds.
+
+Nothing is written to disk, so whatever names an archive holds, they lead nowhere.
+"""
 
 import io
 import re

@@ -1,4 +1,11 @@
-"""Runs as one file, to take from one lab to another: written, checked, and read from an archive nobody vouches for."""
+"""Runs as one file, to take from one lab to another: written, checked, and read from an archive nobody vouches for.
+
+A bundle is a zip with `bundle.json` (format, and for every run its files with size and SHA-256) and
+`runs/<id>/<file>`. It comes from somebody else's machine, so nothing in it is taken for granted: whatever is not named
+here is refused, names of entries are compared with the manifest's and never used as paths, and each file is read with a
+bound before anything else of the lab opens it. An import is checked in a hidden folder of the store, and only then
+takes its place there: as a whole, or not at all.
+"""
 
 import gzip
 import hashlib

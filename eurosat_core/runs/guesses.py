@@ -1,4 +1,9 @@
-"""What participants guessed: classes of tiles in the game, and answers to the lesson's questions."""
+"""What participants guessed: classes of tiles in the game, and answers to the lesson's questions.
+
+One line per guess in files that only grow, added by any thread or process: a refresh or a lost connection must not lose
+it. The game's file is followed like a run's events, and only the newest guesses are kept in memory; of the lesson's,
+the newest line of a participant and a question counts.
+"""
 
 import json
 import logging

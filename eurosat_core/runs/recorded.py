@@ -1,4 +1,12 @@
-"""The profile that came with the lab, recorded elsewhere."""
+"""The profile that came with the lab, recorded elsewhere.
+
+It is the baseline on synthetic tiles, so that the page has something to show at once. `assets/recorded/profile.json.gz`
+is the trace of one cycle, which every trace viewer opens; what is known of its recording stands in it under
+`eurosat_lab`. Made from a run of this lab, best on a machine with nothing else to do (else a note says so):
+
+    python -m eurosat_core profile --model baseline
+    python -c "from eurosat_core.runs.recorded import keep_as_recorded; keep_as_recorded('RUN')"
+"""
 
 import gzip
 import json

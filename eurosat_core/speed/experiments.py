@@ -1,4 +1,7 @@
-"""The Speed page's experiments: what each changes, and the terms it speaks in."""
+"""The Speed page's experiments: what each changes, and the terms it speaks in.
+
+The sentences say what an outcome means; which outcome it is, only the measurement decides. No torch here.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""What a measurement compares, in which order and for how long, and what it tells while it runs."""
+"""What a measurement compares, in which order and for how long, and what it tells while it runs.
+
+Importing this module does not import torch, so a plan can be checked and shown before it is loaded.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field

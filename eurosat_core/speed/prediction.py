@@ -1,4 +1,14 @@
-"""What a step should take by its operations and the device's limits, and where a GPU overtakes the CPU."""
+"""What a step should take by its operations and the device's limits, and where a GPU overtakes the CPU.
+
+The operations of a step are traced on shapes alone, so nothing is computed, and also what is no layer of its own is
+seen: activations that are functions, gradients, the update. An operation takes as long as its arithmetic or as its
+traffic with memory, whichever is longer (the roofline), at the rates that were calibrated for its kind of layer;
+besides, every one has to be launched. On a CPU that happens one after the other; a GPU computes while the processor
+launches what follows, so there the slower of the two counts.
+
+Where a GPU overtakes the CPU is told from measured cells where both devices have them; else from the limits of both,
+which were measured, too.
+"""
 
 import math
 from collections import defaultdict

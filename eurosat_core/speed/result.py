@@ -1,4 +1,9 @@
-"""What a measurement found, as it is kept, and what it means for a whole training."""
+"""What a measurement found, as it is kept, and what it means for a whole training.
+
+It is kept as `sweep.json`: every turn of every cell, and what follows from them. Every value is checked when it is
+read, for the file may come from another lab. The time of a whole training is a projection, not a measurement: so many
+steps of either phase, as often as there are epochs; pages label it so. No torch here.
+"""
 
 import json
 import math

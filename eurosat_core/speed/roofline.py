@@ -1,4 +1,7 @@
-"""The limits of a device, measured: arithmetic, memory, copying and starting a kernel."""
+"""The limits of a device, measured: arithmetic, memory, copying and starting a kernel.
+
+Each figure is the best of many tries, not their median: a limit is what the device can do when nothing holds it up.
+"""
 
 import time
 from collections.abc import Callable, Sequence

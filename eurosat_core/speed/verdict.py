@@ -139,6 +139,14 @@ def compare_turns(
 ) -> Verdict:
     """How much faster the cell of `turns` is than the other; the two lists hold their turns of the same rounds.
 
+    The rule: the ratio of the two settings' step times in each round, as a logarithm; of these the Hodges–Lehmann
+    estimate (the median of all means of two rounds) and the interval that belongs to Wilcoxon's signed-rank test
+    (Hollander and Wolfe, *Nonparametric Statistical Methods*, "The one-sample location problem"). Two settings that are
+    equally fast give ratios to either side of 1 alike whatever disturbs the machine, since they take turns; that is all
+    the test supposes, so a round that was held up cannot turn the verdict. A difference counts only when the interval
+    leaves out 1 and the factor is no smaller than `SMALLEST`: where a network happens to lie in memory makes two copies
+    of the same setting differ that much in one process (see `bench/sweep.py`).
+
     amounts: how much each of them does in a step, where it is not tiles that are to be compared.
     """
     pairs = list(zip(turns, reference, strict=False))  # a round that was stopped half-way has no pair

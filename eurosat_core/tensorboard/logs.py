@@ -1,4 +1,11 @@
-"""What TensorBoard reads: scalars and traces of all runs, kept up to date beside it."""
+"""What TensorBoard reads: scalars and traces of all runs, kept up to date beside it.
+
+This is TensorBoard's own process, `python -m eurosat_core.tensorboard.logs RUNS CACHE`, started by the server, which
+never imports it: it loads TensorBoard's message formats. It keeps a log folder in the cache in step with the run store:
+`folder/<run>/train` and `folder/<run>/validation` hold the scalars, `folder/<run>/*.pt.trace.json.gz` copies of the
+traces. The folder is rebuilt whenever it starts, so nothing in it is worth keeping. Its first line on stdout is its
+port, and it ends when its standard input does.
+"""
 
 import importlib.metadata
 import io

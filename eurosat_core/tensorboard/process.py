@@ -1,4 +1,11 @@
-"""TensorBoard as a process of its own on loopback, and the app's route that forwards to it."""
+"""TensorBoard as a process of its own on loopback, and the app's route that forwards to it.
+
+It is started when somebody asks, and nothing but the app's own port is open to others. It lives as long as the server:
+its process watches its standard input, which the system closes however the server ends.
+
+The route is no open proxy: the target is this server's own TensorBoard, whatever a request says, and what the app's
+pages have in cookies does not reach it.
+"""
 
 import asyncio
 import html

@@ -2,6 +2,8 @@
 
 Forms, checks, tables of differences, sweeps and options of the command line are loops over it. To add a setting, add a
 field to `TrainConfig` and use its value where it takes effect.
+
+Importing this module does not import torch, so configs can be checked before it is loaded.
 """
 
 import math

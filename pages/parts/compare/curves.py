@@ -1,4 +1,8 @@
-"""Curves of runs, their verdict, and the replay."""
+"""Curves of runs, their verdict, and the replay.
+
+A replay is always marked as one. Only the moment of its last change is kept; where it stands now follows from the
+clock. So nothing sleeps, and only while it plays does the fragment draw itself again and again.
+"""
 
 import time
 from dataclasses import dataclass, replace
