@@ -1,6 +1,7 @@
 """The walls of the house (DESIGN, "The house"), checked by reading the imports of every file."""
 
 import ast
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -268,3 +269,13 @@ def test_every_way_to_import_is_seen(text: str, tmp_path: Path) -> None:
 def test_profiling_and_speed_stand_side_by_side(tmp_path: Path) -> None:
     plant(tmp_path, "eurosat_core/speed/sweep.py", "from eurosat_core.profiling import trace\n")
     assert imports_that_go_up(tmp_path) == ["eurosat_core/speed/sweep.py imports profiling"]
+
+
+@pytest.mark.parametrize("module", ["cli", "tensorboard.logs", "runs.store", "runs.profiles", "training.config"])
+def test_what_starts_light_loads_nothing_heavy(module: str) -> None:
+    """The command line, and TensorBoard's process: torch alone takes two to four seconds on a slow processor."""
+    code = (
+        f"import sys, eurosat_core.{module}; print(*{{'torch', 'pandas', 'altair', 'distributed'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == ""

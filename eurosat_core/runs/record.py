@@ -4,16 +4,18 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.records import decoded
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from eurosat_core.data.tile_cache import TileSet
 
 State = Literal["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"]
 ACTIVE: frozenset[State] = frozenset({"queued", "running", "paused"})
@@ -38,7 +40,7 @@ class TilesUsed:
     class_names: Annotated[tuple[str, ...], Meta(min_length=1)]
 
     @classmethod
-    def of(cls, tiles: TileSet) -> "TilesUsed":
+    def of(cls, tiles: "TileSet") -> "TilesUsed":
         """What a run keeps of the tiles it is made for."""
         return cls(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
 
