@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 State = Literal["queued", "running", "paused", "finished", "failed", "cancelled", "interrupted"]
 ACTIVE: frozenset[State] = frozenset({"queued", "running", "paused"})
-ENDED: frozenset[State] = frozenset({"finished", "failed", "cancelled", "interrupted"})
 
 _FORMAT = 1
 COMPANY_CORES = 0.5

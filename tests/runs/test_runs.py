@@ -10,12 +10,13 @@ import pytest
 from fake_engine import CONFIG, eventually, held_elsewhere, refused, started, step
 
 from eurosat_core.errors import ConfigError, RunError
-from eurosat_core.runs.record import ACTIVE, ENDED, RunRecord, TilesUsed
+from eurosat_core.runs.record import ACTIVE, RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import predictions_from_bytes
 
 ID = "20260102-030405-baseline-00ff"
+ENDED = frozenset({"finished", "failed", "cancelled", "interrupted"})
 
 
 def make(store: RunStore, used: TilesUsed, **changes: Any) -> RunRecord:
