@@ -223,7 +223,7 @@ class RunFigures:
     training_speed_up: float | None
     within_noise: bool
     speed_up_reason: str
-    beside: tuple[str, ...]
+    company: tuple[str, ...]
     recorded_on: str
 
 
@@ -263,7 +263,7 @@ _BESIDE_SETTINGS: dict[str, tuple[str, Callable[[RunRecord], str]]] = {
     "threads": ("CPU threads", _of_machine("threads")),
     "torch": ("PyTorch", _of_machine("torch")),
     "recorded_on": ("Recorded", lambda record: record.recorded_on or "here"),
-    "beside": (
+    "company": (
         "Ran beside it",
         lambda record: wording.listed(list(record.company)) or "nothing",
     ),
@@ -363,7 +363,7 @@ def _figures(one: Contender, first: Contender) -> RunFigures:
         training_speed_up=training_ratio,
         within_noise=one is not first and bool(training_ratio and own and reference and is_same_pace(own, reference)),
         speed_up_reason=reason,
-        beside=record.company,
+        company=record.company,
         recorded_on=record.recorded_on,
     )
 
@@ -429,8 +429,8 @@ def figures_note(figures: RunFigures) -> str:
     text = ", ".join(parts)
     if figures.features_taken:
         text += "; took outputs of its frozen part from an earlier run, so its time leaves that work out"
-    if figures.beside:
-        text += f"; beside it {wording.listed(list(figures.beside))}, so its speed says little"
+    if figures.company:
+        text += f"; beside it {wording.listed(list(figures.company))}, so its speed says little"
     if figures.recorded_on:
         text += f"; recorded on {figures.recorded_on}"
     return text

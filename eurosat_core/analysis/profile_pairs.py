@@ -86,10 +86,10 @@ def differences(one: Side, other: Side) -> dict[str, tuple[str, str]]:
         values = [str(each.machine.get(name) or "") for each in (first, second)]
         if all(values) and values[0] != values[1]:
             found[title] = (values[0], values[1])
-    if first.beside or second.beside:
+    if first.company or second.company:
         found["Ran beside it"] = (
-            wording.listed(list(first.beside)) or "nothing",
-            wording.listed(list(second.beside)) or "nothing",
+            wording.listed(list(first.company)) or "nothing",
+            wording.listed(list(second.company)) or "nothing",
         )
     return found
 

@@ -138,7 +138,7 @@ class MissingBar:
 
 @dataclass(frozen=True)
 class Race:
-    """What a race showed. recorded_on, beside: as in the run's record: say them with its figures.
+    """What a race showed. recorded_on, company: as in the run's record: say them with its figures.
 
     missing: devices that are not there. kind: of the bars' seconds.
     """
@@ -146,7 +146,7 @@ class Race:
     bars: tuple[Bar, ...]
     missing: tuple[MissingBar, ...]
     recorded_on: str
-    beside: tuple[str, ...]
+    company: tuple[str, ...]
     result: SweepResult
     kind: Literal["projected"] = "projected"
 

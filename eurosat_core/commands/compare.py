@@ -64,7 +64,7 @@ def _show_compare(result: dict[str, Any]) -> str:
         where = f"{each['device_name']}, {each['threads']} threads" if each["threads"] else each["device_name"]
         if each["recorded_on"]:
             where += f"; recorded on {each['recorded_on']}"
-        if each["beside"]:
+        if each["company"]:
             where += f"; {len(each['beside'])} beside it"
         figures = (
             _number(each["accuracy"], ".2%"),

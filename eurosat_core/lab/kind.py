@@ -70,7 +70,7 @@ class Known:
     def tells(self, run: RunRecord) -> bool:
         """Whether a run's speed is that of `config` here: same settings, same machine, and nothing else ran."""
         here = all(run.machine.get(name) == value for name, value in self.machine.items())
-        return here and same_speed(run.config, self.config) and not run.beside and not run.recorded_on
+        return here and same_speed(run.config, self.config) and not run.concurrent_runs and not run.recorded_on
 
 
 class Machine(Protocol):

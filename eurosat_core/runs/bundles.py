@@ -121,7 +121,7 @@ def _check_run(content: bytes, record: RunRecord) -> None:
     told = list(texts({**record.machine, **record.summary}))
     if len(told) > 400:
         raise RunError(odd)
-    told += [record.owner, record.recorded_on, record.kind, *record.beside, *record.tiles.class_names]
+    told += [record.owner, record.recorded_on, record.kind, *record.concurrent_runs, *record.tiles.class_names]
     if any(len(each) > 200 or not each.isprintable() for each in told) or len(record.message) > 2000:
         raise RunError("holds texts that no lab has written")
     names = record.tiles.class_names

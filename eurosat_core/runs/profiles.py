@@ -47,7 +47,7 @@ class Profile:
     """Something to look at. key: a run's id, `recorded`, or a digest of the uploaded file.
 
     cycles: those that left a trace, counted from 1. config, plan: None where nobody knows them, as of an uploaded
-    trace. machine, beside: as in `RunRecord`. tiles: which ones, in words. recorded_on: of what was not measured here:
+    trace. machine, company: as in `RunRecord`. tiles: which ones, in words. recorded_on: of what was not measured here:
     where and when. notes: what else must be said with its figures.
     """
 
@@ -58,7 +58,7 @@ class Profile:
     config: TrainConfig | None = None
     plan: ProfilePlan | None = None
     machine: dict[str, Any] = field(default_factory=dict)
-    beside: tuple[str, ...] = ()
+    company: tuple[str, ...] = ()
     tiles: str = ""
     recorded_on: str = ""
     notes: tuple[str, ...] = ()

@@ -56,7 +56,7 @@ class TrainPlan:
 class RunRecord:
     """What `run.json` holds. `seconds` in `summary` is without pauses.
 
-    message: why it failed, was interrupted or cancelled, as a sentence. beside: what else ran meanwhile.
+    message: why it failed, was interrupted or cancelled, as a sentence. concurrent_runs: what else ran meanwhile.
     machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
     of its kind (`SweepPlan`, `ProfilePlan`, `TrainPlan`) is to do besides. test_opened: when its sealed test part was
     first looked at. recorded_on: of a run that came from another lab: on which machine, and when; such a run has ended
@@ -76,7 +76,7 @@ class RunRecord:
     machine: dict[str, Any] = field(default_factory=dict)
     summary: dict[str, int | float] = field(default_factory=dict)
     plan: dict[str, Any] = field(default_factory=dict)
-    beside: tuple[str, ...] = ()
+    concurrent_runs: tuple[str, ...] = ()
     test_opened: Moment | None = None
     recorded_on: str = ""
 
@@ -111,8 +111,8 @@ class RunRecord:
     def company(self) -> tuple[str, ...]:
         """What computed beside it, so that its times say little: other runs, and other programs if they did much."""
         if self.busy_elsewhere < COMPANY_CORES:
-            return self.beside
-        return *self.beside, f"other programs (on {self.busy_elsewhere:.1f} cores)"
+            return self.concurrent_runs
+        return *self.concurrent_runs, f"other programs (on {self.busy_elsewhere:.1f} cores)"
 
     @property
     def features_taken(self) -> bool:
@@ -153,6 +153,8 @@ def read_record(path: Path) -> RunRecord:
     values = decoded(dict[str, Any], path.read_bytes(), sentence)
     if values.pop("format", None) != _FORMAT:
         raise RunError(f"The run {run_id} was written by another version of the lab, so it cannot be shown.")
+    if "beside" in values:  # as it was called in earlier versions
+        values["concurrent_runs"] = values.pop("beside")
     try:
         if "config" in values:
             values["config"] = TrainConfig.from_dict(values["config"])

@@ -128,11 +128,11 @@ class RunStore:
     def end(self, run_id: str, state: State, message: str, **figures: Any) -> RunRecord:
         """Note that and how a run ended, and what else ran meanwhile, in this program or another."""
         record, now = self.get(run_id), time.time()
-        beside: tuple[str, ...] = ()
+        concurrent_runs: tuple[str, ...] = ()
         if record.started is not None:
             others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(record.started or now))
-            beside = tuple(sorted(others))
-        return self.update(run_id, state=state, message=message, ended=now, beside=beside, **figures)
+            concurrent_runs = tuple(sorted(others))
+        return self.update(run_id, state=state, message=message, ended=now, concurrent_runs=concurrent_runs, **figures)
 
     def get(self, run_id: str) -> RunRecord:
         """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""

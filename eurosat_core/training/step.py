@@ -83,9 +83,9 @@ class Trainer:
                 scores, loss = loss_of(self.train_network, batch, self.config)
             if tally is not None:
                 tally.add(loss, scores, batch.labels)
-            lowered = training_loss(scores, loss, batch.labels, self.config)
+            loss_value = training_loss(scores, loss, batch.labels, self.config)
         with mark("backward"):
-            lowered.backward()
+            loss_value.backward()
         with mark("update"):
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)  # gradients take no memory while nobody needs them

@@ -91,7 +91,7 @@ def test_only_what_differs_and_has_an_effect_is_told() -> None:
         run(
             config=replace(GPU, batch_size=256, source="memory", workers=9, pin_memory=False),
             machine={**MACHINE, "device_name": "Test GPU"},
-            beside=("x",),
+            concurrent_runs=("x",),
         ),
     )
     found = {each.name: each.values for each in differences(runs)}
@@ -101,7 +101,7 @@ def test_only_what_differs_and_has_an_effect_is_told() -> None:
         "source": ("picture files (DataLoader)", "memory, already decoded"),
         "workers": ("2", "no effect"),
         "device_name": ("Test CPU", "Test GPU"),
-        "beside": ("nothing", "x"),
+        "company": ("nothing", "x"),
     }
     frame = differences_frame(runs)
     assert list(frame.columns) == ["setting", *(each.label for each in runs)]
@@ -293,7 +293,10 @@ def test_cost_is_that_of_the_model_and_the_run() -> None:
 
 def test_bars_say_where_each_was_measured() -> None:
     recorded = run(
-        config=GPU, machine={"device_name": "H100", "threads": 8}, recorded_on="H100, 3 May 2026", beside=("x",)
+        config=GPU,
+        machine={"device_name": "H100", "threads": 8},
+        recorded_on="H100, 3 May 2026",
+        concurrent_runs=("x",),
     )
     frame = seconds_frame(run_figures(compared(run(), recorded, run(History(), None))))
     assert list(frame["origin"]) == ["measured here", "recorded elsewhere"]

@@ -77,7 +77,9 @@ def test_runs_that_differ_in_more_than_their_device_tell_no_ratio() -> None:
 
 
 def test_several_differences_and_company_are_said() -> None:
-    other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 4}, beside=("another",))
+    other = make_record(
+        config=workshop_config("baseline", "tutorial"), machine={"threads": 4}, concurrent_runs=("another",)
+    )
     found = pace.compare_speed(make_record(machine={"threads": 2}), paced(1, 900), other, paced(1, 300, threads=4))
     assert found is not None
     assert "Several settings differ" in found.text

@@ -68,7 +68,7 @@ def test_cautions():
 def test_what_differs():
     other = replace(CONFIG, batch_size=80, epochs=3)
     found = pairs.differences(
-        side(), side(config=other, tiles="others", machine={**MACHINE, "threads": 8}, beside=("a training",))
+        side(), side(config=other, tiles="others", machine={**MACHINE, "threads": 8}, company=("a training",))
     )
     assert found == {
         "Batch size": ("40", "80"),

@@ -76,7 +76,7 @@ def test_a_training_that_broke_off_has_no_time() -> None:
 
 def test_machines_and_company_are_named() -> None:
     one = replace(SMALL, machine={"device_name": "A CPU"})
-    other = replace(LARGE, machine={"device_name": "A GPU"}, beside=("x",))
+    other = replace(LARGE, machine={"device_name": "A GPU"}, concurrent_runs=("x",))
     text = time_verdict(*compared((one, took(20.0), ANSWERS), (other, took(90.0), ANSWERS))).text
     assert "A CPU and A GPU" in text and "these times say little" in text
 

@@ -115,7 +115,7 @@ def test_on_what_the_figures_rest() -> None:
     text = measured_how(make_record(machine=machine), batch_sizes(0.01, 0.02))
     assert text.startswith("Some CPU, 2 CPU threads; 160 timed steps in 8 rounds")
     text = measured_how(
-        make_record(machine=machine, beside=("x",), recorded_on="Some CPU, 3 May 2026"),
+        make_record(machine=machine, concurrent_runs=("x",), recorded_on="Some CPU, 3 May 2026"),
         replace(batch_sizes(0.01, 0.02), complete=False),
     )
     assert "stopped before its end" in text and "Beside it ran x" in text and "Recorded on Some CPU" in text

@@ -162,7 +162,7 @@ def test_speed_of_the_same_work(factor: float, kind: str, words: str) -> None:
 
 
 def test_what_else_has_to_be_said_about_a_speed() -> None:
-    other, history, predictions = _timed(GPU, 6.0, beside=("x",), recorded_on="H100, 3 May 2026")
+    other, history, predictions = _timed(GPU, 6.0, concurrent_runs=("x",), recorded_on="H100, 3 May 2026")
     other = replace(other, machine={"threads": 8})
     text = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), (other, history, predictions))).text
     for words in (

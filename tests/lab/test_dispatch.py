@@ -51,7 +51,7 @@ def test_a_run_from_submit_to_finished(open_fake: OpenFake) -> None:
     engine.end(run.id, summary={"epochs": 2}, machine={"threads": 2}, files={"split.json": b"{}"}, events=5)
     done = wait_for_state(lab, run.id, "finished")
     assert done.ended and done.summary == {"epochs": 2} and done.machine == {"threads": 2}
-    assert done.beside == () and done.message == ""
+    assert done.concurrent_runs == () and done.message == ""
     assert lab.store.load(run.id, "split.json") == b"{}"
     assert [each.epoch for each in lab.results.history(run.id).epochs] == [1, 2]
     eventually(lambda: lockable(lab, run.id))  # nobody works on it any more
@@ -135,9 +135,9 @@ def test_what_ran_beside_is_noted(open_fake: OpenFake) -> None:
     three = running(lab, engine)
     engine.die(two.id)
     engine.end(three.id)
-    assert wait_for_state(lab, one.id, "finished").beside == (two.id,)
-    assert wait_for_state(lab, two.id, "failed").beside == tuple(sorted((one.id, three.id)))
-    assert wait_for_state(lab, three.id, "finished").beside == (two.id,)
+    assert wait_for_state(lab, one.id, "finished").concurrent_runs == (two.id,)
+    assert wait_for_state(lab, two.id, "failed").concurrent_runs == tuple(sorted((one.id, three.id)))
+    assert wait_for_state(lab, three.id, "finished").concurrent_runs == (two.id,)
 
 
 # -- what submit refuses

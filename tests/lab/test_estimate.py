@@ -98,7 +98,7 @@ def test_a_run_is_scaled_to_the_work(changes: dict[str, Any], tiles: int, factor
         finished_run(replace(MEMORY, model="custom", network="flatten linear:10")),
         finished_run(machine={**MACHINE, "threads": 8}),
         finished_run(machine={**MACHINE, "device_name": "Another CPU"}),
-        finished_run(beside=("another-run",)),
+        finished_run(concurrent_runs=("another-run",)),
         finished_run(tiles=20),  # a fiftieth of the work: mostly its start
         finished_run(machine={}),
         finished_run(summary={}),

@@ -261,7 +261,11 @@ def test_the_estimate_rests_on_the_measurement_and_then_on_a_profile() -> None:
     alike = replace(before, machine=MACHINE)
     found = Here(runs=[alike]).estimate(config, plan)
     assert found.seconds == pytest.approx(6.0) and "the-profile" in found.basis
-    for other in (before, replace(alike, beside=("x",)), replace(alike, config=replace(config, batch_size=80))):
+    for other in (
+        before,
+        replace(alike, concurrent_runs=("x",)),
+        replace(alike, config=replace(config, batch_size=80)),
+    ):
         assert "measurement" in Here(runs=[other]).estimate(config, plan).basis
 
 

@@ -59,7 +59,7 @@ def test_a_high_rate_is_written_out() -> None:
     "changes",
     [
         {"state": "cancelled"},
-        {"beside": ("other",)},
+        {"concurrent_runs": ("other",)},
         {"machine": {**HERE, "device_name": "another"}},
         {"summary": {}},
         {"config": replace(FAST, source="loader")},

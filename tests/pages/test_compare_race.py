@@ -112,7 +112,7 @@ def test_a_slower_gpu_is_called_slower(gpu_lab: Lab, app: App) -> None:
 
 
 def test_company_is_flagged(lab: Lab, app: App) -> None:
-    raced(lab, beside=("x",))
+    raced(lab, concurrent_runs=("x",))
     assert "race again on a free machine" in saw(app(PAGE))
 
 

@@ -108,7 +108,7 @@ def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -
         owner=EVIL,
         message=f"It said {EVIL}.",
         machine={EVIL: EVIL, "device_name": EVIL},
-        beside=(EVIL,),
+        concurrent_runs=(EVIL,),
     )
     if state not in ("queued", "running", "paused"):
         keep_predictions(evil_lab, record.id)
@@ -133,7 +133,7 @@ def test_measurements_in_every_state(evil_lab: Lab, app: App, state: State, who:
         "state": state,
         "message": f"It said {EVIL}.",
         "machine": {"device_name": EVIL, "cpu_name": EVIL, "threads": 2, "torch": EVIL},
-        "beside": (EVIL,),
+        "concurrent_runs": (EVIL,),
         "recorded_on": EVIL if state == "finished" else "",
     }
     cells = (Cell(f"{EVIL} 1", {"batch_size": 8}), Cell(f"{EVIL} 2", {"batch_size": 16}))

@@ -251,7 +251,7 @@ def test_one_without_a_trace_says_what_happened(lab: Lab, app: App, state: str):
 
 
 def test_what_ran_beside_it_is_said(lab: Lab, app: App):
-    record = put_profile(lab, ME, [cpu_trace()], beside=("20260101-000000-baseline-abcd",))
+    record = put_profile(lab, ME, [cpu_trace()], concurrent_runs=("20260101-000000-baseline-abcd",))
     assert "So the times say little" in says(look(app, run=record.id))
 
 

@@ -83,7 +83,7 @@ def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
 
 
 def test_what_ran_beside_is_told(lab: Lab, app: App) -> None:
-    put_experiment(lab, ME, beside=("ada’s run",))
+    put_experiment(lab, ME, concurrent_runs=("ada’s run",))
     words = says(look(app))
     assert "Meanwhile this machine also computed: ada’s run." in words and "Beside it ran ada’s run" in words
 

@@ -105,7 +105,7 @@ def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
 
 
 def test_company_is_flagged(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE, beside=("bob’s run",))
+    record = put(lab, "finished", THREE, concurrent_runs=("bob’s run",))
     assert "Meanwhile this machine also computed: bob’s run" in shown(app("train.py", run=record.id))
 
 

@@ -41,7 +41,7 @@ def taken(store: RunStore, bundle: bytes, **options: Any) -> bundles.Imported:
 
 
 def test_a_run_arrives_as_it_left(store: RunStore, elsewhere: RunStore) -> None:
-    run = stored_run(store, beside=("x",), test_opened=1030.0)
+    run = stored_run(store, concurrent_runs=("x",), test_opened=1030.0)
     result = taken(elsewhere, bundle_of(store, run.id, weights=True))
     (arrived,) = result.added
     assert elsewhere.get(run.id) == arrived

@@ -187,7 +187,7 @@ def test_a_network_meanwhile_by_the_newest_finished_run(small_tiles: TileSet) ->
             config=recipe_config("efficientnet_lite0", source="features"),
             summary={"tiles_per_second": 100_000.0},
         ),
-        run(small_tiles, config=replace(CONFIG, device="cuda:0"), beside=("another",)),
+        run(small_tiles, config=replace(CONFIG, device="cuda:0"), concurrent_runs=("another",)),
         run(small_tiles, summary={"tiles_per_second": 5.0}),
     ]
     text = network_meanwhile(records, 42.4)

@@ -62,7 +62,7 @@ def test_it_is_not_touched_when_the_lab_opens_again(lab: Lab, open_fake: OpenFak
 def test_a_run_of_the_same_hour_was_not_beside_it(lab: Lab) -> None:
     run = lab.store.create(CONFIG, "ada", USED)
     lab.store.update(run.id, state="running", started=1.0)
-    assert lab.store.end(run.id, "finished", "").beside == ()
+    assert lab.store.end(run.id, "finished", "").concurrent_runs == ()
 
 
 def _twice(**changes: Any) -> list[tuple[RunRecord, bool]]:

@@ -50,7 +50,9 @@ def test_two_runs_of_the_same_second_have_two_names(store: RunStore, used: Tiles
 
 
 def test_a_run_comes_back_as_it_was_stored(store: RunStore, used: TilesUsed) -> None:
-    run = make(store, used, beside=("a", "b"), summary={"epochs": 2}, machine={"threads": 2}, message="é", started=1.5)
+    run = make(
+        store, used, concurrent_runs=("a", "b"), summary={"epochs": 2}, machine={"threads": 2}, message="é", started=1.5
+    )
     assert RunStore(store.folder).get(run.id) == run
     assert run.is_active and not store.update(run.id, state="finished", ended=2.0).is_active
     assert not ACTIVE & ENDED

@@ -124,7 +124,7 @@ def test_every_text_is_escaped() -> None:
         owner=EVIL,
         message=EVIL,
         recorded_on=EVIL,
-        beside=(EVIL,),
+        concurrent_runs=(EVIL,),
         machine={"device_name": EVIL, EVIL: EVIL},
         tiles=replace(USED, class_names=names, source=EVIL, fingerprint=EVIL),
     )

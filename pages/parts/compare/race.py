@@ -295,8 +295,8 @@ def _result(record: RunRecord, guessed: str | None) -> None:
     as_long = race.as_long(found)
     judged = guesses.judge("compare_race", guessed, as_long.figures["ratio"] if as_long else None)
     sentences = say_each([*race.race_findings(found), judged and as_long, judged])
-    if found.beside:
-        others = wording.listed(list(found.beside))
+    if found.company:
+        others = wording.listed(list(found.company))
         sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
     if sentences:
         lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
