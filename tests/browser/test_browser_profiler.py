@@ -78,7 +78,7 @@ def test_a_trace_is_uploaded_looked_at_in_every_part_and_found_after_a_refresh(b
             ("Operators", "2 rows of the table, one piece of work"),
             ("GPU kernels", "8 launches in the whole trace"),
             ("Memory", "at most"),
-            ("Timeline", "Time goes to the right"),
+            ("Timeline", "Time runs to the right"),
             ("Side by side", "Put beside it"),
             ("The tutorial’s figures", "Recorded by the tutorial"),
             ("Advice", "Computed from this trace"),
@@ -105,7 +105,7 @@ def test_the_wheel_zooms_into_the_timeline(browser, app: str):
     with watched_window(browser, app) as page:
         go_to(page, "Profiler")
         choose(page, "Timeline")
-        page.get_by_text("Time goes to the right").wait_for()
+        page.get_by_text("Time runs to the right").wait_for()
         drawn(page)
         chart = page.locator("[data-testid=stVegaLiteChart]").last
         box = settled_box(chart)

@@ -76,7 +76,7 @@ def test_the_split_is_chosen_and_a_training_set_up(page):
     open_view(page, "Splits")
     page.get_by_text("Sealed test").first.wait_for()
     open_view(page, "By place")
-    page.get_by_text("Synthetic tiles lie nowhere").wait_for()
+    page.get_by_text("Synthetic tiles have no place").wait_for()
     page.get_by_text("Recorded elsewhere, not on this machine").wait_for()
 
 

@@ -169,7 +169,7 @@ def test_leftovers_are_removed_when_a_lab_opens(tmp_path: Path, small_tiles: Til
 def test_the_split_by_place_says_why_it_cannot_be_had(
     lab: Lab, own_tiles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "Synthetic tiles lie nowhere" in lab.library.place_problem()
+    assert "Synthetic tiles have no place" in lab.library.place_problem()
     with pytest.raises(ConfigError, match="Synthetic tiles"):
         lab.submit(replace(CONFIG, split="place"), "ada")
     monkeypatch.setattr(

@@ -106,7 +106,7 @@ def test_one_run_stands_alone_with_a_way_on(lab: Lab, app: App) -> None:
     record = trained(lab)
     test = app(PAGE)
     assert compared(test) == [record.id]
-    assert "One run stands alone" in shown(test)
+    assert "There is only one run" in shown(test)
     assert saw(test) == "" or "You named" in saw(test)
     test.button(key="compare_recorded").click().run()
     assert len(compared(test)) == 3 and "recorded" in shown(test)
@@ -209,7 +209,7 @@ def test_other_tiles_are_not_compared_by_accuracy(lab: Lab, app: App) -> None:
     assert "Difference" not in str(cells.options)
     choose(test, compare_matrices.TRUE, cell(lab)[0])
     choose(test, compare_matrices.SAID, cell(lab)[1])
-    assert "learned from other tiles than the lab has open now" in shown(test)  # the second one's answer is looked at
+    assert "trained on a different set of tiles" in shown(test)  # the second one's answer is looked at
 
 
 def test_synthetic_and_real_accuracies_stay_apart(lab: Lab, app: App) -> None:
@@ -253,7 +253,7 @@ def test_difference_and_shares_are_drawn(pair: tuple[RunRecord, RunRecord], app:
     assert charts(test) == before
     choose(test, "compare_cells", "difference")
     assert charts(test) == before - 1
-    assert "less the first one" in shown(test)
+    assert "minus the first" in shown(test)
 
 
 def test_own_guesses_stand_beside_the_networks(lab: Lab, pair: tuple[RunRecord, RunRecord], app: App) -> None:
@@ -269,16 +269,16 @@ def test_own_guesses_stand_beside_the_networks(lab: Lab, pair: tuple[RunRecord, 
     choose(test, compare_matrices.TRUE, cell(lab)[0])
     choose(test, compare_matrices.SAID, cell(lab)[0])
     assert "by You" in shown(test).replace("**", "")
-    assert "less the first one" in shown(choose(test, "compare_cells", "difference"))
+    assert "minus the first" in shown(choose(test, "compare_cells", "difference"))
 
 
 @pytest.mark.parametrize(
     ("view", "words"),
     [
         ("classes", "Mean F1 over the classes"),
-        ("pairs", "The mix-ups that happen most"),
+        ("pairs", "The most frequent mix-ups"),
         ("apart", "Only EfficientNet-Lite0 · CPU"),
-        ("surest", "Wrong answers that each network was surest of"),
+        ("surest", "most confident mistakes"),
     ],
 )
 def test_the_other_views_of_accuracy(pair: tuple[RunRecord, RunRecord], app: App, view: str, words: str) -> None:
@@ -341,7 +341,7 @@ def test_cpu_and_gpu_stand_together_and_are_labelled(make_lab: Callable[..., Lab
 
 def test_without_a_gpu_nothing_is_said_to_be_measured_on_one(pair: tuple[RunRecord, RunRecord], app: App) -> None:
     text = shown(app(PAGE))
-    assert "No training here was run with the same settings on both" in text
+    assert "No network here was trained with the same settings on both" in text
     assert "GPU 0" not in text
 
 

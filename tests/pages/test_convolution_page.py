@@ -87,7 +87,7 @@ def with_layers(app: App) -> AppTest:
 def test_the_page_without_a_run_of_ones_own(lab: Lab, app: App) -> None:
     test = with_layers(app)
     assert not test.exception
-    assert "recorded, not trained on this machine" in shown(test)
+    assert "recorded elsewhere, not trained on this machine" in shown(test)
     assert "On other tiles its answers mean little" in shown(test)  # synthetic ones
     assert all(image.alt for each in test.get("image") for image in each.proto.imgs)
     assert all(chart.proto.alt for chart in test.get("vega_lite_chart"))
@@ -219,7 +219,7 @@ def test_a_run_of_mine_and_its_epochs(lab: Lab, app: App) -> None:
     torch.save(recorded_network().state_dict(), weights)
     lab.store.save(record.id, {epoch_file(1): weights.getvalue()})
     test.run()
-    assert "kept its network after some epochs" in shown(test)
+    assert "saved its network after some of the epochs" in shown(test)
     test.select_slider(key=f"conv_stage_{record.id}").set_value(1).run()
     assert not test.exception
     assert "After epoch 1" in shown(test)
@@ -341,7 +341,7 @@ def test_the_calculator(lab: Lab, app: App) -> None:
     assert figures["One filter"] == "1,741,932"
     assert figures["All filters"] == "111,483,648"
     assert "1,746,696" in shown(test)
-    assert "Nothing was measured on this device yet" in shown(test)  # the engine of `lab` measures nothing
+    assert "This device has not been measured yet" in shown(test)  # the engine of `lab` measures nothing
     test.number_input(key="conv_work_stride").set_value(2).run()
     figures = {each.label: each.value for each in test.metric}
     assert figures["All filters"] == f"{127 * 127 * 27 * 64:,}"
@@ -364,7 +364,7 @@ def test_the_seconds_rest_on_what_was_measured(make_lab: Callable[..., Lab], app
     figures = {each.label: each.value for each in test.metric}
     assert figures["One picture forward, CPU"] == f"{111_483_648 / rate.per_second * 1e3:.3g} ms"
     assert "billion multiplications a second, measured on this device" in shown(test)
-    assert "Nothing was measured" not in shown(test)
+    assert "has not been measured yet" not in shown(test)
 
 
 def test_the_page_keeps_the_contract(lab: Lab, app: App) -> None:

@@ -66,7 +66,7 @@ def test_with_nothing_but_the_recorded_network(lab: Lab, app: App) -> None:
     assert not test.exception
     assert test.selectbox(key="predict_network").value == RECORDED
     assert test.query_params["network"] == [RECORDED] or test.query_params["network"] == RECORDED
-    assert "recorded, not trained on this machine" in shown(test)
+    assert "recorded elsewhere, not trained on this machine" in shown(test)
     assert "%" in saw(test)
     assert all(image.alt for each in test.get("image") for image in each.proto.imgs)
     assert all(chart.proto.alt for chart in test.get("vega_lite_chart"))
@@ -265,7 +265,7 @@ def test_where_it_looked_is_computed_when_opened(lab: Lab, app: App, monkeypatch
     open_expander(test, "predict_looked")
     assert len(asked) == 1
     assert "26 × 26 cells" in shown(test)
-    assert "no proof and no reason" in shown(test)
+    assert "neither proof nor explanation" in shown(test)
     box = next(each for each in test.selectbox if each.label == "What speaks for")
     box.set_value(box.options[0] and "Forest").run()
     assert asked[-1] == 1
@@ -308,5 +308,5 @@ def test_a_run_on_other_tiles(lab: Lab, app: App) -> None:
     record = trained(lab)
     lab.store.update(record.id, tiles=replace(record.tiles, fingerprint="elsewhere", source="eurosat"))
     test = app(PAGE)
-    assert "trained on other tiles than the ones open here" in shown(test)
+    assert "trained on a different set of tiles" in shown(test)
     assert saw(test)

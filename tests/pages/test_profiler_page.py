@@ -336,7 +336,7 @@ def test_a_device_that_is_not_read_leaves_no_claim_about_the_cpu(lab: Lab, app: 
     assert "1 device event" in says(test) and "blackbox_op" in says(test)
     for part in PARTS:
         words = says(opened(test, part))
-        assert "arithmetic" not in words and "none worked" not in words and "None of the known problems" not in words
+        assert "arithmetic" not in words and "none worked" not in words and "none of the known problems" not in words
 
 
 def test_steps_of_one_number_each_have_their_own_timeline(lab: Lab, app: App):

@@ -78,7 +78,7 @@ def test_self_time_leaves_the_totals_out(on_cpu):
     assert "2 rows of the table, one piece of work" in says(test)
     test.toggle(key="profiler_self").set_value(True).run()
     assert "CPU total" not in table(test) and "Self CPU" in table(test)
-    assert "may be added up" in says(test)
+    assert "add these columns up" in says(test)
     assert table(test)["Self CPU"].is_monotonic_decreasing
 
 
@@ -101,7 +101,7 @@ def test_kernels_short_and_in_full(on_gpu):
 
 
 def test_without_a_gpu_there_are_no_kernels_and_that_is_said(on_cpu):
-    assert "No GPU kernel stands in this trace" in says(opened(on_cpu, "kernels"))
+    assert "There is no GPU kernel in this trace" in says(opened(on_cpu, "kernels"))
 
 
 def test_memory_has_its_peak_in_words(on_gpu):
@@ -111,7 +111,7 @@ def test_memory_has_its_peak_in_words(on_gpu):
 
 def test_the_timeline_of_another_step_and_of_a_stretch(on_gpu):
     test = opened(on_gpu, "timeline")
-    assert "Time goes to the right" in says(test)
+    assert "Time runs to the right" in says(test)
     test.session_state["profiler_step"] = 8
     test.run()
     test.slider(key="profiler_stretch_8").set_range(40, 60).run()
@@ -189,7 +189,7 @@ def test_no_advice_is_said_honestly(lab: Lab, app: App):
     config = replace(profile_config("baseline"), source="memory", channels_last=True, precision="bfloat16")
     record = put_profile(lab, ME, [cpu_trace(times=(1, 1, 300, 300, 5))], config=config)
     test = opened(look(app, run=record.id), "advice")
-    assert [each.value.split(" in this")[0] for each in test.success] == ["None of the known problems shows"]
+    assert [each.value.split(" in this")[0] for each in test.success] == ["none of the known problems"]
 
 
 def test_advice_for_an_upload_changes_the_form(lab: Lab, app: App):

@@ -62,7 +62,7 @@ def test_the_split_is_chosen_on_the_page(split: str, lab: Lab, app: App) -> None
     test.get_by_key("train_sealed_test").set_value(True).run()
     test.button(key="train_start").click().run()
     if split == "place":
-        assert "Synthetic tiles lie nowhere" in shown(test)
+        assert "Synthetic tiles have no place" in shown(test)
     else:
         (record,) = lab.store.all()[0]
         assert (record.config.split, record.config.sealed_test) == (split, True)

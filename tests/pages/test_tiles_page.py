@@ -113,8 +113,8 @@ def test_the_pipeline_shows_the_same_pixels_at_every_step(lab: Lab, app: App) ->
 @pytest.mark.parametrize(
     ("name", "words", "there"),
     [
-        ("Class averages", "Lay all tiles of a class", 10),
-        ("All tiles in one chart", "Drag a box over points", 0),
+        ("Class averages", "Stack all tiles of a class", 10),
+        ("All tiles in one chart", "Drag a box around points", 0),
         ("Typical and odd", "Most typical", 12),
         ("From picture to numbers", "three tables of 64", 4),
         ("Splits", "leakage", 0),
@@ -238,7 +238,7 @@ def test_too_few_tiles_for_the_colour_test(
 
 
 def test_a_named_place_without_tiles_is_said(make_lab: Callable[..., Lab], app: App, tmp_path: Path) -> None:
-    make_lab(data=tmp_path / "nowhere")
+    make_lab(data=tmp_path / "no place")
     test = app("tiles.py")
     assert not test.exception
     assert "There is no folder" in shown(test)

@@ -145,7 +145,7 @@ def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App
     state = test.session_state
     assert (state["train_batch_size"], state["train_source"], state["train_learning_rate"]) == (40, "loader", 0.01)
     assert (state["train_optimizer"], state["train_epochs"], state["train_colour_jitter"]) == ("sgd", 7, 0.0)
-    assert "Every picture file is opened" in shown(test)
+    assert "opens every picture file" in shown(test)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -168,11 +168,11 @@ def test_the_fast_recipe_of_a_pretrained_model_says_that_its_frozen_part_is_comp
     test = app("train.py")
     test.selectbox(key="train_model").set_value(model).run()
     config, words = recipe_config(model, "fast"), shown(test)
-    assert config.source == "features" and "computed once for every tile" in words
+    assert config.source == "features" and "computed once per tile" in words
     assert config.schedule == "cosine" and f"Adam {config.learning_rate:g}, falling to 0" in words
     assert f"Batches of {config.batch_size}" in words and "decoded tiles from memory" not in words
     test.get_by_key("train_recipe").set_value("tutorial").run()
-    assert "Every picture file is opened" in shown(test) and recipe_config(model, "tutorial").source == "loader"
+    assert "opens every picture file" in shown(test) and recipe_config(model, "tutorial").source == "loader"
 
 
 def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_along(lab: Lab, app: App) -> None:

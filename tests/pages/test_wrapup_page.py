@@ -51,7 +51,7 @@ def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, a
     test = look(app)
     words = says(test)
     assert all(each in words for each in SENTENCES)
-    assert "You have measured nothing yet" in words and "Nothing of your own is measured yet." in words
+    assert "You have not measured anything yet" in words and "Nothing of your own is measured yet." in words
     assert "You have not guessed anything yet" in words
     found = links(test)
     for label in ("Train one", "Name ten tiles", "Record one", "Choose an experiment", "Try a larger batch"):
@@ -76,7 +76,7 @@ def test_with_everything_done_each_sentence_rests_on_own_figures(lab: Lab, app: 
     assert "Tiles in memory, on the CPU" in words and "Another optimizer, on the CPU" in words
     assert "The longest part was backward" in words
     assert "nothing is claimed about one" in words
-    assert "measured nothing yet" not in words
+    assert "not measured anything yet" not in words
 
 
 def test_a_gpu_has_its_sentence_and_its_accuracy(gpu_lab: Lab, app: App) -> None:
