@@ -286,15 +286,15 @@ def raising(error: Exception) -> Callable[..., NoReturn]:
 
 
 @contextmanager
-def held_elsewhere(store: RunStore, run_id: str) -> Iterator[subprocess.Popen[str]]:
+def locked_elsewhere(store: RunStore, run_id: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that works on a run, as the command line's does."""
     code = (
         "import sys; from pathlib import Path; from eurosat_core.runs.store import RunStore\n"
-        f"held = RunStore(Path({str(store.folder)!r})).lock({run_id!r}); print('held', flush=True); sys.stdin.read()"
+        f"lock = RunStore(Path({str(store.folder)!r})).lock({run_id!r}); print('locked', flush=True); sys.stdin.read()"
     )
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout.readline() == "locked\n"
         yield process
         process.kill()

@@ -273,7 +273,7 @@ def run_here(kind: Kind, tiles: TileSet, settings: Settings, say: Callable[[str]
     if kind.name != "train" and any(each.source == "loader" and each.workers for each in kind.configs):
         warm_loader_workers(wait=True)  # as in the app; else its start would be measured beside the first steps
     store = RunStore(settings.runs)
-    record, lock = store.create_held(kind.config, OWNER, TilesUsed.of(tiles), kind.name, kind.plan_values)
+    record, lock = store.create_locked(kind.config, OWNER, TilesUsed.of(tiles), kind.name, kind.plan_values)
 
     def report(events: list[RunEvent]) -> None:
         store.append(record.id, events)

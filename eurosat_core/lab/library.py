@@ -124,7 +124,9 @@ class TileLibrary:
         if tile_set is None:
             raise DataError("The tiles are still being opened. Try again in a few seconds.")
         if tile_set.source == "synthetic":
-            raise DataError("Synthetic tiles have no place on Earth, so they cannot be split by place. Choose the random split.")
+            raise DataError(
+                "Synthetic tiles have no place on Earth, so they cannot be split by place. Choose the random split."
+            )
         if self._parts is None or self._parts[0] != tile_set.fingerprint:
             self._parts = (tile_set.fingerprint, splits.parts_of(tile_set.names, self._settings.cache))
         return self._parts[1]

@@ -334,8 +334,8 @@ def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, sp
     Synthetic tiles have no files, but go through the same transforms, which take most of the time.
     """
     entry = CATALOG.get(config.model)
-    judging = FORWARD_SHARE * speed.tile_seconds
-    training = judging if entry is not None and entry.is_pretrained else _resizing_share(config) * speed.tile_seconds
+    forward = FORWARD_SHARE * speed.tile_seconds
+    training = forward if entry is not None and entry.is_pretrained else _resizing_share(config) * speed.tile_seconds
 
     def tile(compute: float) -> float:
         """Seconds per tile: what takes longest of computing, of opening, and of all that the cores have to do."""
@@ -349,7 +349,7 @@ def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, sp
         opening = _HANDOVER * speed.picture_seconds
         return max(work / threads, _SHARING * (work + opening) / cores, opening / config.workers)
 
-    epoch = train_tiles * tile(training) + validation_tiles * tile(judging)
+    epoch = train_tiles * tile(training) + validation_tiles * tile(forward)
     return config.epochs * epoch + (_LOADER_START_SECONDS if config.workers else 0.0)
 
 

@@ -77,7 +77,7 @@ class RunStore:
             self.write(record)
         return record
 
-    def create_held(
+    def create_locked(
         self,
         config: TrainConfig,
         owner: str,
@@ -88,9 +88,9 @@ class RunStore:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
         with self._explained():
             record = self._new_folder(config, owner, tiles, "running", kind, plan or {})
-            held = self.lock(record.id)  # before others can see it, or they could take it for an orphan
+            lock = self.lock(record.id)  # before others can see it, or they could take it for an orphan
             self.write(replace(record, started=record.created))
-        return self.get(record.id), held
+        return self.get(record.id), lock
 
     def _new_folder(
         self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State, kind: str, plan: dict[str, Any]
@@ -240,14 +240,14 @@ class RunStore:
         folder = self.folder_of(run_id)
         if not folder.is_dir():  # else the lock would make it
             raise RunError(f"There is no run {run_id}. It may have been deleted.")
-        held = FileLock(folder / "lock", thread_local=False)
+        lock = FileLock(folder / "lock", thread_local=False)
         try:
-            held.acquire(timeout=0)
+            lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"The run {run_id} belongs to another process that is still working on it.") from None
         except NotImplementedError as error:  # how a file system without locks is told of
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
-        return held
+        return lock
 
     def mark_interrupted(self) -> list[RunRecord]:
         """At start-up: runs that were running, and whose process is gone, become `interrupted`; the others stay."""
@@ -256,11 +256,11 @@ class RunStore:
             if record.state not in ("running", "paused"):
                 continue
             with suppress(RunError, OSError):  # another process has it, or it cannot be written
-                held = self.lock(record.id)
+                lock = self.lock(record.id)
                 try:
                     if self.get(record.id).state in ("running", "paused"):
                         message = "The program that ran it was stopped. What it had reported until then is kept."
                         marked.append(self.end(record.id, "interrupted", message))
                 finally:
-                    held.release()
+                    lock.release()
         return marked

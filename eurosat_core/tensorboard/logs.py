@@ -265,7 +265,7 @@ def main(runs: Path, cache: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the server's terminal comes here, too
     with suppress(AttributeError, OSError):
         os.nice(_NICENESS)
-    folder, held = _own_folder(cache / "tensorboard")
+    folder, lock = _own_folder(cache / "tensorboard")
     temporary = _temporary(folder)
     ending = threading.Lock()
 
@@ -276,8 +276,8 @@ def main(runs: Path, cache: Path) -> None:
                 each.kill()
         for place in (temporary, folder):
             shutil.rmtree(place, ignore_errors=True)
-        held.release()
-        Path(held.lock_file).unlink(missing_ok=True)
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
         os._exit(status)  # threads of the profiler tab would wait for ever
 
     def end_with_server() -> None:
@@ -350,10 +350,10 @@ def _own_folder(place: Path) -> tuple[Path, FileLock]:
                     shutil.rmtree(left, ignore_errors=True)
             old.unlink(missing_ok=True)
     folder = place / secrets.token_hex(8)
-    held = FileLock(folder.with_suffix(".lock"), timeout=10, thread_local=False)
-    held.acquire()
+    lock = FileLock(folder.with_suffix(".lock"), timeout=10, thread_local=False)
+    lock.acquire()
     folder.mkdir()
-    return folder, held
+    return folder, lock
 
 
 def _temporary(folder: Path) -> Path:

@@ -143,8 +143,8 @@ def test_a_run_whose_program_died_meanwhile_is_found(open_fake: OpenFake, monkey
     lab, _engine = open_fake()
     tiles = lab.tiles().tile_set
     assert tiles is not None
-    orphan, held = lab.store.create_held(CONFIG, "command line", tiles_used(tiles))
+    orphan, lock = lab.store.create_locked(CONFIG, "command line", tiles_used(tiles))
     time.sleep(0.3)
     assert lab.store.get(orphan.id).state == "running", "its program lives"
-    held.release()
+    lock.release()
     wait_for_state(lab, orphan.id, "interrupted")

@@ -173,12 +173,12 @@ def test_what_cannot_be_profiled_is_refused_at_once(open_fake: OpenFake) -> None
 
 def test_a_waiting_profile_survives_a_restart(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
-    held = running(lab, engine)
+    interrupted = running(lab, engine)
     waiting = lab.submit_profile(PROFILED, PLAN, "ada")
     lab.close()
     again, engine = open_fake()
     assert engine.wait_for(waiting.id).plan == PLAN.to_dict()
-    assert again.store.get(held.id).state == "interrupted"
+    assert again.store.get(interrupted.id).state == "interrupted"
 
 
 # -- on disk

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fake_engine import CONFIG, ROOT, eventually, held_elsewhere, lab_settings, tiles_used, wait_for_state
+from fake_engine import CONFIG, ROOT, eventually, lab_settings, locked_elsewhere, tiles_used, wait_for_state
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.lab import open_lab
@@ -96,7 +96,7 @@ def test_a_killed_server_loses_nothing(tmp_path: Path, small_tiles: TileSet) -> 
 
     elsewhere = store.create(replace(CONFIG, epochs=7), "command line", tiles_used(small_tiles))
     elsewhere = store.update(elsewhere.id, state="running")
-    with held_elsewhere(store, elsewhere.id):
+    with locked_elsewhere(store, elsewhere.id):
         lab = open_lab(lab_settings(tmp_path, small_tiles))
         try:
             now = lab.store.get(ran)

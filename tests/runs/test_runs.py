@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import CONFIG, eventually, held_elsewhere, refused, started, step
+from fake_engine import CONFIG, eventually, locked_elsewhere, refused, started, step
 
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.runs.record import ACTIVE, RunRecord, TilesUsed
@@ -166,18 +166,18 @@ def test_a_deleted_run_is_gone(store: RunStore, used: TilesUsed) -> None:
 
 def test_one_process_at_a_time_works_on_a_run(store: RunStore, used: TilesUsed) -> None:
     run = make(store, used)
-    with held_elsewhere(store, run.id) as other:
+    with locked_elsewhere(store, run.id) as other:
         assert "belongs to another process" in refused(lambda: store.lock(run.id))
         other.kill()
         other.wait()
         store.lock(run.id).release()  # the system let go of it
 
 
-def test_a_run_held_from_its_beginning(store: RunStore, used: TilesUsed) -> None:
-    run, held = store.create_held(CONFIG, "command line", used)
+def test_a_run_locked_from_its_beginning(store: RunStore, used: TilesUsed) -> None:
+    run, lock = store.create_locked(CONFIG, "command line", used)
     assert run.state == "running" and run.started
     assert RunStore(store.folder).mark_interrupted() == []
-    held.release()
+    lock.release()
     assert [each.id for each in store.mark_interrupted()] == [run.id]
 
 
@@ -185,7 +185,7 @@ def test_only_abandoned_runs_are_marked_interrupted(store: RunStore, used: Tiles
     runs = {state: make(store, used, state=state) for state in sorted(ACTIVE | ENDED)}
     elsewhere = make(store, used, state="running")
     finished_before = (store.folder_of(runs["finished"].id) / "run.json").read_bytes()
-    with held_elsewhere(store, elsewhere.id):
+    with locked_elsewhere(store, elsewhere.id):
         marked = store.mark_interrupted()
         assert {each.id for each in marked} == {runs["running"].id, runs["paused"].id}
         assert store.get(elsewhere.id).state == "running"
