@@ -25,7 +25,7 @@ def sealed(lab: Lab, owner: str = ME) -> RunRecord:
 def test_it_is_opened_on_purpose_and_stays_open(lab: Lab, app: App) -> None:
     record = sealed(lab)
     test = app("train.py", run=record.id)
-    assert "400 tiles have been kept apart" in shown(test)
+    assert "400 tiles have been set aside" in shown(test)
     assert "25.0" not in shown(test)  # the figure is not on the page before
     test.button(key="sealed_open_sure").click().run()
     text = shown(test).replace("\N{NO-BREAK SPACE}", " ")
@@ -37,7 +37,7 @@ def test_it_is_opened_on_purpose_and_stays_open(lab: Lab, app: App) -> None:
 def test_others_cannot_open_it(lab: Lab, app: App) -> None:
     record = sealed(lab, "somebody-else")
     test = app("train.py", run=record.id)
-    assert "400 tiles have been kept apart" in shown(test)
+    assert "400 tiles have been set aside" in shown(test)
     assert "sealed_open_sure" not in keys(test)
 
 

@@ -238,7 +238,7 @@ def test_too_few_tiles_for_the_colour_test(
 
 
 def test_a_named_place_without_tiles_is_said(make_lab: Callable[..., Lab], app: App, tmp_path: Path) -> None:
-    make_lab(data=tmp_path / "no place")
+    make_lab(data=tmp_path / "nowhere")
     test = app("tiles.py")
     assert not test.exception
     assert "There is no folder" in shown(test)
