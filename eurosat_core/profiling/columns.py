@@ -82,7 +82,6 @@ def _kind_of(category: Any) -> int:
 class Lane:
     """Where events happen one after the other: a thread of a process, or a stream of a device."""
 
-    process: str
     thread: str
     title: str
     """What the recorder called it; else empty."""
@@ -141,7 +140,7 @@ class Columns:
                 if phase == "X":
                     kind = kinds.get(event.get("cat"))
                     if kind is None:
-                        kind = self._new_kind(event.get("cat"))
+                        kind = kinds[event.get("cat")] = _kind_of(event.get("cat"))
                     if kind < 0:
                         kind = self._of_other_kind(event)
                         if kind < 0:
@@ -172,10 +171,11 @@ class Columns:
                         )
                 elif phase in ("i", "I") and event.get("name") == "[memory]":
                     args = event["args"]
+                    of = (args.get("Device Type"), args.get("Device Id"))
                     memory.append(
                         (
                             event.get("ts"),
-                            self._memory_device(args.get("Device Type"), args.get("Device Id")),
+                            self._memory_devices.setdefault(of, len(self._memory_devices)),
                             args.get("Bytes"),
                             args.get("Total Allocated"),
                             args.get("Total Reserved"),
@@ -193,7 +193,7 @@ class Columns:
 
     @property
     def lanes(self) -> list[Lane]:
-        return [Lane(*key, self._titles.get(key, "")) for key in self._lane_keys]
+        return [Lane(key[1], self._titles.get(key, "")) for key in self._lane_keys]
 
     def usable(self) -> npt.NDArray[np.bool_]:
         """Which events have a time and a duration that can be computed with."""
@@ -219,12 +219,7 @@ class Columns:
     def _keep(self, rows: list[Any], metrics: list[Any], memory: list[Any]) -> None:
         for names, values in ((_ROW, rows), (_METRICS, metrics), (_MEMORY, memory)):
             for name, column in zip(names, zip(*values, strict=True), strict=bool(values)):
-                array = _floats(column) if _TYPES[name] is np.float64 else _whole(column, _TYPES[name])
-                self._parts.setdefault(name, []).append(array)
-
-    def _new_kind(self, category: Any) -> int:
-        kind = self._kinds[category] = _kind_of(category)
-        return kind
+                self._parts.setdefault(name, []).append(_array(column, _TYPES[name]))
 
     def _of_other_kind(self, event: Any) -> int:
         """The kind of an event whose category alone does not tell it. Counts what a device did and nobody reads."""
@@ -254,9 +249,6 @@ class Columns:
         lane = self._lanes[key] = self._lane_keys.setdefault(written, len(self._lane_keys))
         return lane
 
-    def _memory_device(self, kind: Any, index: Any) -> int:
-        return self._memory_devices.setdefault((kind, index), len(self._memory_devices))
-
 
 _ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation")
 _METRICS = ("device", "blocks", "occupancy", "bytes")
@@ -268,12 +260,13 @@ _TYPES: dict[str, Any] = {
 }
 
 
-def _floats(values: tuple[Any, ...]) -> Floats:
-    """Numbers, also those written as texts; NaN for whatever is none."""
+def _array(values: tuple[Any, ...], kind: Any) -> npt.NDArray[Any]:
+    """Numbers, also those written as texts; NaN, or -1 of whole ones, for whatever is none."""
     try:
-        return np.array(values, np.float64)
+        return np.array(values, kind)
     except (TypeError, ValueError, OverflowError):
-        return np.array([_float(value) for value in values], np.float64)
+        number = _float if kind is np.float64 else _int
+        return np.array([number(value) for value in values], kind)
 
 
 def _float(value: Any) -> float:
@@ -281,13 +274,6 @@ def _float(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         return float("nan")
-
-
-def _whole(values: tuple[Any, ...], kind: Any) -> npt.NDArray[Any]:
-    try:
-        return np.array(values, kind)
-    except (TypeError, ValueError, OverflowError):
-        return np.array([_int(value) for value in values], kind)
 
 
 def _int(value: Any) -> int:

@@ -3,14 +3,13 @@
 The text is cut where an event seems to end, and a cut is right exactly when what stands before it parses: a list of
 whole values cannot end inside a value. So memory holds one piece's events at a time, whatever the file's layout.
 
-Putting right what profilers are known to write wrongly, so that no trace is refused for a spelling mistake.
-
-Each repair loses nothing and is said (`REPAIRS` holds the sentences).
+What profilers are known to write wrongly is put right, so that no trace is refused for a spelling mistake. Each repair
+loses nothing and is said (`REPAIRS` holds the sentences).
 """
 
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import orjson
@@ -285,19 +284,16 @@ class Document:
 
     def _attempt(self, text: bytes) -> tuple[Any, bytes, int]:
         """The value of `text` or None, `text` as it was parsed (perhaps repaired), and the byte where it stopped."""
-        try:
-            return orjson.loads(text), text, len(text)
-        except orjson.JSONDecodeError as error:
-            stop = _byte(text, error.pos)
-        if stop >= len(text) - 1:  # it merely ends too early
-            return None, text, stop
-        for changed, needed in repairs(text):
+        stop = 0
+        for changed, needed in chain([(text, set[str]())], repairs(text)):
             self._repairs |= needed
             text = changed
             try:
                 return orjson.loads(text), text, len(text)
             except orjson.JSONDecodeError as error:
                 stop = _byte(text, error.pos)
+            if not needed and stop >= len(text) - 1:  # it merely ends too early
+                break
         return None, text, stop
 
 

@@ -4,12 +4,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from eurosat_core.profiling.columns import Ints, Kind
-from eurosat_core.profiling.trace import HIDDEN, HOST_KINDS, Trace, count_around, nearest, own_times
-
-Mask = npt.NDArray[np.bool_]
+from eurosat_core.profiling.trace import HIDDEN, HOST_KINDS, Mask, Trace, count_around, nearest, own_times
 
 _KIND_NAMES = {
     Kind.OPERATOR: "operator",
@@ -56,7 +53,7 @@ def operator_table(trace: Trace) -> list[OperatorRow]:
         inside = rows[parent[rows] >= 0]
         own = total.copy()
         np.subtract.at(own, parent[inside], total[inside])
-        columns[f"{name}_self"] = own_times(trace, parent, inside) if name == "cpu" else own
+        columns[f"{name}_self"] = own_times(trace.start_ns, trace.end_ns, parent, inside) if name == "cpu" else own
     table = _grouped(trace, rows, columns) + _outside(trace, rows)
     return sorted(table, key=lambda each: (-each.device_self_us, -each.cpu_self_us, each.name))
 
@@ -78,7 +75,7 @@ def _outside(trace: Trace, rows: Ints) -> list[OperatorRow]:
 
 def _by_device(trace: Trace) -> tuple[Mask, Mask]:
     """Which memory events are of the CPU, and which of devices."""
-    on_cpu = np.array([device == "cpu" for device in trace.memory.device], np.bool_)[trace.memory.on]
+    on_cpu: Mask = np.array([device == "cpu" for device in trace.memory.device], np.bool_)[trace.memory.on]
     return on_cpu, ~on_cpu
 
 

@@ -1,4 +1,4 @@
-"""The overview of a trace: where the time of its steps went, by the definitions of the TensorBoard plug-in.
+"""The overview of a trace: where the time of its steps went.
 
 The definitions are those of PyTorch's former TensorBoard plug-in, for the events that profilers write today. A
 recording of ours marks the five parts of a step; in another trace they are told from the names of what ran
@@ -9,7 +9,7 @@ one that ends where it starts, or before, takes no time.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -131,8 +131,8 @@ class Facts:
     """Of the operators' own time on the CPU: in convolutions and matrix products."""
 
 
-def facts_of(trace: Trace, steps: Steps) -> Facts:
-    """Compute them over the whole window of the steps."""
+def facts_of(trace: Trace, steps: Steps, peaks: Mapping[str, int]) -> Facts:
+    """Compute them over the whole window of the steps. peaks: bytes by device."""
     low, high = steps.window
     inside = (trace.start_ns >= low) & (trace.start_ns < high)
     kernels, copies, calls = (
@@ -141,19 +141,24 @@ def facts_of(trace: Trace, steps: Steps) -> Facts:
     waits = calls[trace.named(_WAIT.match)[calls]]
     number = len(steps)
     matrix, on_tensor_cores = _matrix_shares(trace, kernels)
-    device, share = _fullest(trace)
+    shares_of_memory: dict[str | None, float] = {
+        f"cuda:{index}": peaks[f"cuda:{index}"] / properties.memory_bytes
+        for index, properties in trace.devices.items()
+        if properties.memory_bytes and f"cuda:{index}" in peaks
+    }
+    fullest = max(shares_of_memory, key=shares_of_memory.__getitem__, default=None)
     return Facts(
         kernels=len(kernels) / number,
         median_kernel_us=float(np.median(trace.duration_ns[kernels])) / 1000 if len(kernels) else None,
         waits=len(waits) / number,
-        wait_us=total(merged((trace.start_ns[waits], trace.end_ns[waits]))) / 1000 / number,
+        wait_us=total(merged(trace.spans(waits))) / 1000 / number,
         copies=len(copies) / number,
         copied_bytes=float(np.nansum(trace.copied_bytes[copies])) / number,
         matrix_share=matrix,
         tensor_core_share=on_tensor_cores,
         compute_capability=_capability(trace, kernels, calls),
-        memory_device=device,
-        memory_share=share,
+        memory_device=fullest,
+        memory_share=shares_of_memory.get(fullest),
         host_matrix_share=_host_matrix_share(trace, inside),
     )
 
@@ -170,8 +175,7 @@ def uses_tensor_cores(kernel: str) -> bool:
 
 def _matrix_shares(trace: Trace, kernels: Ints) -> tuple[float | None, float | None]:
     """Of the kernels' time: in matrix operators; and of that: on tensor cores."""
-    device = trace.device_rows
-    makers = trace.maker[np.searchsorted(device, kernels)]
+    makers = trace.maker[np.searchsorted(trace.device_rows, kernels)]
     known = makers >= 0
     kernels, makers = kernels[known], makers[known]
     times = trace.duration_ns[kernels]
@@ -189,21 +193,6 @@ def _capability(trace: Trace, kernels: Ints, calls: Ints) -> tuple[int, int] | N
         return None
     properties = trace.devices.get(int(trace.device[kernels].min()))
     return properties.compute_capability if properties else None
-
-
-def _fullest(trace: Trace) -> tuple[str | None, float | None]:
-    memory = trace.memory
-    fullest: tuple[str | None, float | None] = (None, None)
-    for number, name in enumerate(memory.device):
-        kind, _, index = name.partition(":")
-        properties = trace.devices.get(int(index)) if kind == "cuda" else None
-        allocated = memory.allocated[memory.on == number]
-        if properties is None or properties.memory_bytes is None or not np.isfinite(allocated).any():
-            continue
-        share = float(np.nanmax(allocated)) / properties.memory_bytes
-        if fullest[1] is None or share > fullest[1]:
-            fullest = (name, share)
-    return fullest
 
 
 def _host_matrix_share(trace: Trace, inside: npt.NDArray[np.bool_]) -> float | None:
@@ -274,10 +263,6 @@ def _in_steps(trace: Trace, steps: Steps, rows: Ints) -> tuple[Ints, Ints]:
     return rows[inside], step[inside]
 
 
-def _part_spans(trace: Trace, rows: Ints) -> Spans:
-    return merged((trace.start_ns[rows], trace.end_ns[rows]))
-
-
 def _derived(trace: Trace, steps: Steps) -> dict[str, Spans]:
     """Parts by name: what runs on end in one part, and the Python between it, is one stretch of that part."""
     host, step = _in_steps(trace, steps, trace.rows(Kind.OPERATOR, Kind.ANNOTATION))
@@ -296,7 +281,7 @@ def _derived(trace: Trace, steps: Steps) -> dict[str, Spans]:
     used = own & ~around[host] & ((trace.lane[host] == steps.lane) | (part[host] == _ORDER.index("backward")))
     host, step = host[used], step[used]
     if not len(host):
-        return {each: _part_spans(trace, host) for each in _ORDER}
+        return {each: trace.spans(host) for each in _ORDER}
     stretch = np.concatenate([[True], (np.diff(part[host]) != 0) | (np.diff(step) != 0)])
     first = np.flatnonzero(stretch)
     starts, ends = trace.start_ns[host[first]], np.maximum.reduceat(trace.end_ns[host], first)
@@ -328,8 +313,8 @@ def _device_times(trace: Trace, steps: Steps, spans: dict[str, Spans]) -> dict[s
         if len(starts):
             within &= at < ends[place]
         left &= ~within
-        times[part] = total(_part_spans(trace, device[within])) / 1000 / len(steps)
-    times["other"] = total(_part_spans(trace, device[left])) / 1000 / len(steps)
+        times[part] = total(merged(trace.spans(device[within]))) / 1000 / len(steps)
+    times["other"] = total(merged(trace.spans(device[left]))) / 1000 / len(steps)
     return {part: times[part] for part in PARTS}
 
 
@@ -395,22 +380,21 @@ def overview_of(trace: Trace) -> Overview:
     """Compute all figures of a trace."""
     steps = find_steps(trace)
     windows = (steps.start_ns, steps.end_ns)
-    layers = _layers(trace)
-    times = shares(layers, windows) / 1000
+    times = shares(_layers(trace), windows) / 1000
     table = np.column_stack([times, (steps.end_ns - steps.start_ns) / 1000])
     names = (*ROLES, "Total")
     unseen = _unseen_note(trace)
-    means = table.mean(axis=0)
+    peaks = _peaks(trace)
     return Overview(
         steps=tuple(
             StepTimes(number, start / 1000, dict(zip(names, row, strict=True)))
             for number, start, row in zip(steps.names, steps.start_ns.tolist(), table.tolist(), strict=True)
         ),
-        mean_step_us=dict(zip(names, means.tolist(), strict=True)),
+        mean_step_us=dict(zip(names, table.mean(axis=0).tolist(), strict=True)),
         devices=_devices(trace, steps),
-        peak_memory_bytes=_peaks(trace),
+        peak_memory_bytes=peaks,
         parts=parts_of(trace, steps),
-        facts=facts_of(trace, steps),
+        facts=facts_of(trace, steps, peaks),
         unseen_device=trace.device_events_missing or bool(unseen),
         notes=(*trace.notes, *steps.notes, *unseen, *_rank_note(trace)),
     )
@@ -454,7 +438,7 @@ def _layers(trace: Trace) -> list[Spans]:
     loading = trace.named(_LOADER.match)[host]
     steps = trace.named(lambda name: name.startswith("ProfilerStep#"))[host]
     # By its own name, or by that of the operator that launched it.
-    launcher = trace.operators_with(np.where(trace.external[kernels] > 0, trace.external[kernels], -1))
+    launcher = trace.operators_with(trace.external[kernels])
     talking = trace.named(_COLLECTIVE_KERNEL.search)[kernels] | ((launcher >= 0) & collective[launcher])
     rows = [
         kernels[~talking],
@@ -465,11 +449,7 @@ def _layers(trace: Trace) -> list[Spans]:
         host[loading],
         host[~loading & ~collective[host] & ~steps],
     ]
-    return [_spans(trace, each) for each in rows]
-
-
-def _spans(trace: Trace, rows: Ints) -> Spans:
-    return trace.start_ns[rows], trace.end_ns[rows]
+    return [trace.spans(each) for each in rows]
 
 
 def _devices(trace: Trace, steps: Steps) -> tuple[DeviceFigures, ...]:
@@ -489,9 +469,8 @@ def _busyness(trace: Trace, rows: Ints, window: tuple[int, int]) -> tuple[float 
     length = window[1] - window[0]
     if length <= 0:
         return None, None, None
-    starts, ends = _spans(trace, rows)
-    union = merged((np.clip(starts, *window), np.clip(ends, *window)))
-    weight = np.clip(ends, *window) - np.clip(starts, *window)
+    starts, ends = (np.clip(each, *window) for each in trace.spans(rows))
+    weight = ends - starts
     blocks = trace.blocks_per_sm[rows]
     told = (blocks > 0) & (weight > 0)
     efficiency = None
@@ -500,7 +479,7 @@ def _busyness(trace: Trace, rows: Ints, window: tuple[int, int]) -> tuple[float 
     percent = trace.occupancy[rows]
     told = (percent >= 0) & (weight > 0)
     occupancy = float(np.average(percent[told], weights=weight[told])) / 100 if told.any() else None
-    return total(union) / length, efficiency, occupancy
+    return total(merged((starts, ends))) / length, efficiency, occupancy
 
 
 def _peaks(trace: Trace) -> dict[str, int]:

@@ -13,10 +13,10 @@ from typing import Any
 
 import orjson
 
-from eurosat_core.profiling.columns import ALIASES, MAX_TIME, Columns, Kind
+from eurosat_core.profiling.columns import ALIASES, MAX_TIME, Kind
 from eurosat_core.profiling.document import Document
 from eurosat_core.profiling.stream import TraceSource, pieces
-from eurosat_core.profiling.trace import plausible_times
+from eurosat_core.profiling.trace import columns_of, plausible_times
 
 _RUNTIME = re.compile(r".*runtime|.*_driver")
 _STEP = "ProfilerStep#"
@@ -47,17 +47,15 @@ def plugin_copy(source: TraceSource) -> Iterator[bytes]:
 
 def _around(source: TraceSource) -> tuple[bytes, float, float]:
     """Everything beside the events, up to the bracket that opens their list, and the first and last possible µs."""
-    document, columns = Document(pieces(source)), Columns()
-    for events in document.events():
-        columns.add(events)
+    columns, document = columns_of(source)
     text = orjson.dumps(document.properties)[1:-1]
     properties = text + (b"," if text else b"") + b'"traceEvents":['
     kind, time, duration = (columns.column(name) for name in ("kind", "time", "duration"))
     usable = columns.usable()
     if not usable.any():
         return properties, -MAX_TIME, MAX_TIME
-    found = plausible_times(time[usable], duration[usable], kind[usable] >= Kind.KERNEL)
-    return properties, found.low, found.high
+    _, low, high = plausible_times(time[usable], duration[usable], kind[usable] >= Kind.KERNEL)
+    return properties, low, high
 
 
 def _is_within(event: dict[str, Any], low: float, high: float) -> bool:
@@ -88,7 +86,11 @@ def _converted(event: Any) -> dict[str, Any] | None:
         event["cat"] = "forward_backward"
     elif _RUNTIME.fullmatch(known) or ALIASES.get(known) == Kind.RUNTIME:
         event["cat"] = "runtime"
-        _attach_to_thread(event)
+        # A call outside of any operator has no id today; the plug-in wants 0, else it gives the call to some module.
+        if not isinstance(event.get("args"), dict):
+            event["args"] = {}
+        if event["args"].get("External id", event["args"].get("external id")) is None:
+            event["args"]["External id"] = 0
     elif ALIASES.get(known) == Kind.KERNEL:
         event["cat"] = "kernel"
     elif known == "user_annotation" and not event["name"].startswith(_STEP):
@@ -96,15 +98,6 @@ def _converted(event: Any) -> dict[str, Any] | None:
     if event.get("ph") == "X" and known in _BY_THREAD and not _is_number(event.get("tid")):
         return None
     return event
-
-
-def _attach_to_thread(event: dict[str, Any]) -> None:
-    """A call outside of any operator has no id today; the plug-in wants 0, else it gives the call to some module."""
-    arguments = event.get("args")
-    if not isinstance(arguments, dict):
-        event["args"] = arguments = {}
-    if arguments.get("External id", arguments.get("external id")) is None:
-        arguments["External id"] = 0
 
 
 def _is_number(value: Any) -> bool:

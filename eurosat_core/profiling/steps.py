@@ -56,18 +56,17 @@ def find_steps(trace: Trace) -> Steps:
             notes = ("Several steps of the trace bear the same number: here they are numbered in order of time.",)
         starts, ends = trace.start_ns[marks], trace.end_ns[marks]
         return _with_device_work(trace, Steps(names, starts, ends, starts, ends, int(trace.lane[marks[0]]), notes))
-    host = trace.rows(Kind.OPERATOR, Kind.ANNOTATION)
+    host, lane = trace.rows(Kind.OPERATOR, Kind.ANNOTATION), -1
     if len(host):
-        starts, ends = trace.start_ns[host].min(keepdims=True), trace.end_ns[host].max(keepdims=True)
-        busiest = int(np.bincount(trace.lane[host], trace.duration_ns[host]).argmax())
-        note = "The trace marks no steps: all of it is shown as one."
-        return _with_device_work(trace, Steps((0,), starts, ends, starts, ends, busiest, (note,)))
-    if len(trace.device_rows):
+        rows, note = host, "The trace marks no steps: all of it is shown as one."
+        lane = int(np.bincount(trace.lane[host], trace.duration_ns[host]).argmax())
+    elif len(trace.device_rows):
         rows, note = trace.device_rows, "The trace holds no events of the CPU: all its GPU work is shown as one step."
     else:
         rows, note = np.arange(len(trace)), "The trace holds no operators: all of it is shown as one step."
     starts, ends = trace.start_ns[rows].min(keepdims=True), trace.end_ns[rows].max(keepdims=True)
-    return Steps((0,), starts, ends, starts, ends, -1, (note,))
+    whole = Steps((0,), starts, ends, starts, ends, lane, (note,))
+    return _with_device_work(trace, whole) if len(host) else whole
 
 
 def _marks(trace: Trace) -> Ints:
@@ -99,7 +98,10 @@ def _with_device_work(trace: Trace, host: Steps) -> Steps:
     device_starts, device_ends = trace.start_ns[device], trace.end_ns[device]
     starts, ends = host.start_ns.copy(), host.end_ns.copy()
     np.maximum.at(ends, step_of[matched], device_ends[matched])
-    reach = _not_before(int(starts[0]), device_starts[step_of == 0], device_ends[~matched])
+    # Not before the work of earlier, unrecorded steps has left the device.
+    own = device_starts[step_of == 0]
+    earlier = device_ends[~matched & (device_ends < own.min())] if len(own) else own
+    reach = int(earlier.max(initial=starts[0]))
     for step in range(len(starts)):
         starts[step] = max(reach, starts[step])
         ends[step] = reach = max(ends[step], starts[step])
@@ -117,14 +119,6 @@ def _with_device_work(trace: Trace, host: Steps) -> Steps:
         host.lane,
         notes,
     )
-
-
-def _not_before(start: int, own_starts: Ints, strange_ends: Ints) -> int:
-    """When the first step starts: not before the work of earlier, unrecorded steps has left the device."""
-    if not len(own_starts):
-        return int(start)
-    earlier = strange_ends[strange_ends < own_starts.min()]
-    return int(max(start, earlier.max())) if len(earlier) else int(start)
 
 
 def _whole(device_events: Ints) -> int:

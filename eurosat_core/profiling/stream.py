@@ -8,9 +8,9 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,17 +28,7 @@ _DAMAGE = (*DAMAGE, tarfile.TarError, IndexError, OSError)  # OSError: a place i
 _DAMAGED = "The archive is cut short or damaged. Download or copy it again, or choose the trace itself."
 
 
-def is_zip(start: bytes) -> bool:
-    """Whether a file that starts like this is a zip archive."""
-    return start.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"))
-
-
-def is_tar(start: bytes) -> bool:
-    """Whether a file that starts like this (512 bytes are enough) is a tar archive."""
-    return start[257:262] == b"ustar"
-
-
-def trace_in_zip(file: BinaryIO, piece: int) -> Iterator[bytes]:
+def _trace_in_zip(file: BinaryIO) -> Iterator[bytes]:
     """The bytes of the only trace in a zip, in pieces. Raises `TraceError` with a sentence."""
     bounded: Any = _Bounded(file)
     try:
@@ -53,41 +43,36 @@ def trace_in_zip(file: BinaryIO, piece: int) -> Iterator[bytes]:
                     "itself."
                 )
             with archive.open(info) as member:
-                while text := member.read(piece):
+                while text := member.read(PIECE):
                     yield text
     except _DAMAGE as error:
         raise TraceError(_DAMAGED) from error
 
 
-def trace_in_tar(again: Callable[[], Iterator[bytes]], piece: int) -> Iterator[bytes]:
+def _trace_in_tar(file: BinaryIO, layers: int) -> Iterator[bytes]:
     """The bytes of the only trace in a tar, in pieces. Raises `TraceError` with a sentence.
 
-    again: gives the tar's bytes from its start at each call: once to see what it holds, once to read the trace.
+    The tar, out of so many layers of gzip, is read twice: once to see what it holds, once for the trace.
     """
     try:
-        wanted = _only_trace([each.name for each in _files(_opened_tar(again))])
-        archive = _opened_tar(again)
-        for number, each in enumerate(_files(archive)):
-            if number == wanted:
-                content: Any = archive.extractfile(each)
-                while text := content.read(piece):
-                    yield text
-                return
+        wanted = _only_trace([each.name for _, each in _members(_layered(file, layers))])
+        for archive, member in islice(_members(_layered(file, layers)), wanted, wanted + 1):
+            content: Any = archive.extractfile(member)
+            while text := content.read(PIECE):
+                yield text
     except _DAMAGE as error:
         raise TraceError(_DAMAGED) from error
 
 
-def _opened_tar(again: Callable[[], Iterator[bytes]]) -> tarfile.TarFile:
-    forward: Any = _Forward(again())
-    return tarfile.TarFile(fileobj=forward)
-
-
-def _files(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+def _members(texts: Iterator[bytes]) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The files of a tar that is read from these pieces, and the open tar with each."""
+    forward: Any = _Forward(texts)
+    archive = tarfile.TarFile(fileobj=forward)
     for number, each in enumerate(archive):
         if number >= _MAX_ENTRIES:
             raise TraceError(f"The archive holds more than {_MAX_ENTRIES:,} files. Unpack it, and choose the trace.")
         if each.isreg():
-            yield each
+            yield archive, each
 
 
 def _only_trace(names: Sequence[str]) -> int:
@@ -105,13 +90,8 @@ def _only_trace(names: Sequence[str]) -> int:
     if not found:
         holds = f"{count(len(seen), 'file')}, and none of them ends in .json" if seen else "no file"
         raise TraceError(f"The archive holds {holds}: no trace. Choose the file that PyTorch's profiler wrote.")
-    shown = [_shown(names[at]) for at in found[:3]] + ["more"] * (len(found) > 3)
+    shown = [printable(parts[at][-1], 60) for at in found[:3]] + ["more"] * (len(found) > 3)
     raise TraceError(f"The archive holds {len(found):,} traces ({listed(shown)}). Unpack it, and choose one of them.")
-
-
-def _shown(name: str) -> str:
-    last = re.split(r"[/\\]", name)[-1]
-    return printable(last, 60)
 
 
 class _Bounded:
@@ -173,6 +153,7 @@ MAX_BYTES = 3 * 1024**3
 _MAX_LAYERS = 4
 _START = 512  # bytes that tell every kind of packing
 _GZIP = b"\x1f\x8b"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _POINTER = (
     "This is a pointer of {}: it only names the trace, which is kept elsewhere. Fetch it with {}, or download it."
 )
@@ -225,8 +206,8 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
         if start.startswith(_GZIP):
             texts = _limited(_gunzipped(texts))
             continue
-        zipped = is_zip(start)
-        if not zipped and not is_tar(start):
+        zipped = start.startswith(_ZIP)
+        if not zipped and start[257:262] != b"ustar":
             for beginning, told in _OTHERS.items():
                 if start.startswith(beginning):
                     raise TraceError(told)
@@ -234,20 +215,16 @@ def _unpacked(file: BinaryIO) -> Iterator[bytes]:
         if in_archive or (zipped and layer):
             raise TraceError("The archive is in another archive. Unpack it, and choose the trace itself.")
         in_archive = True
-        texts = _limited(trace_in_zip(file, PIECE) if zipped else trace_in_tar(_again(file, layer), PIECE))
+        texts = _limited(_trace_in_zip(file) if zipped else _trace_in_tar(file, layer))
     raise TraceError("The file is packed several times over. Unpack it, and choose the trace itself.")
 
 
-def _again(file: BinaryIO, layers: int) -> Callable[[], Iterator[bytes]]:
-    """Function: the file's bytes from the start, out of so many layers of gzip."""
-
-    def texts() -> Iterator[bytes]:
-        file.seek(0)
-        found = _plain(file)
-        for _ in range(layers):
-            found = _limited(_gunzipped(found))
-        return found
-
+def _layered(file: BinaryIO, layers: int) -> Iterator[bytes]:
+    """The file's bytes from the start, out of so many layers of gzip."""
+    file.seek(0)
+    texts = _plain(file)
+    for _ in range(layers):
+        texts = _limited(_gunzipped(texts))
     return texts
 
 
@@ -260,13 +237,9 @@ def _start(texts: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 
 def _plain(file: BinaryIO) -> Iterator[bytes]:
-    while text := _read(file):
-        yield text
-
-
-def _read(file: BinaryIO) -> bytes:
     try:
-        return file.read(PIECE)
+        while text := file.read(PIECE):
+            yield text
     except OSError as error:
         raise TraceError(f"The file cannot be read to its end: {error.strerror or error}.") from None
 

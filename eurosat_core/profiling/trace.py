@@ -1,10 +1,7 @@
-"""Which events of a trace lie where they can have happened: recorders write times of 0, and clocks that differ.
+"""A profiler trace in memory: every event with a duration as a row of arrays, in order of time.
 
-Which host event contains which: the tree of calls on each thread, as torch's own profiler builds it.
-
-A profiler trace in memory: every event with a duration as a row of arrays, in order of time.
-
-Reads what Kineto writes, of any year: PyTorch on NVIDIA, AMD and Intel GPUs, or on the CPU alone.
+Reads what Kineto writes, of any year: PyTorch on NVIDIA, AMD and Intel GPUs, or on the CPU alone. Recorders write times
+of 0, and clocks that differ: events that cannot have happened then are left out.
 """
 
 import gc
@@ -33,20 +30,13 @@ _LONGEST = 3600e6
 _FEW = 0.1
 
 
-@dataclass(frozen=True)
-class Plausible:
-    """Which events are kept, and from when to when (µs) whatever belongs to them can be."""
+def plausible_times(time: Floats, duration: Floats, on_device: Mask) -> tuple[Mask, float, float]:
+    """Which events are kept, and from when to when (µs) whatever belongs to them can be.
 
-    kept: Mask
-    low: float
-    high: float
+    Left out are events at time 0 when all others are far from it, and device events far from all of the host's, but
+    never everything. What a device does right behind its own earlier work is near, however long that took.
 
-
-def plausible_times(time: Floats, duration: Floats, on_device: Mask) -> Plausible:
-    """Leave out events at time 0 when all others are far from it, and device events far from all of the host's.
-
-    time, duration: µs, usable numbers. Never leaves out everything. What a device does right behind its own earlier
-    work is near, however long that took.
+    time, duration: µs, usable numbers.
     """
     real = time > 0
     kept = duration <= max(_LONGEST, 10 * _span(time[real & ~on_device] if (real & ~on_device).any() else time[real]))
@@ -69,7 +59,7 @@ def plausible_times(time: Floats, duration: Floats, on_device: Mask) -> Plausibl
     if len(apart):
         kept[device[apart[0] :]] = False
     last = float((time + duration)[kept].max())
-    return Plausible(kept, low - far, max(high, last) + far)
+    return kept, low - far, max(high, last) + far
 
 
 def _span(time: Floats) -> float:
@@ -106,58 +96,20 @@ HIDDEN = frozenset(
 )
 
 
-def parents(trace: "Trace") -> Ints:
-    """For each row the row of the event around it on the same thread; -1 where there is none.
-
-    An event lies in another one if it starts before that one's end and ends no later. Two that only overlap stand side
-    by side, and the later one takes what follows.
-    """
-    rows = trace.rows(*HOST_KINDS)
-    rows = rows[~trace.named(HIDDEN.__contains__)[rows]]
-    lanes = trace.lane[rows]
-    # A runtime call may bear another thread's number than the operator that made it.
-    calls = trace.kind[rows] == Kind.RUNTIME
-    makers = trace.operators_with(np.where(trace.external[rows] > 0, trace.external[rows], -1))
-    lanes = np.where(calls & (makers >= 0), trace.lane[makers], lanes)
-    found = np.full(len(trace), -1, np.int64)
-    order = np.argsort(lanes, kind="stable")
-    starts, ends = trace.start_ns[rows].tolist(), trace.end_ns[rows].tolist()
-    result = [-1] * len(rows)
-    stack: list[int] = []
-    lane = None
-    slack = trace.resolution_ns
-    lane_list = lanes.tolist()
-    for each in order.tolist():
-        if lane_list[each] != lane:
-            stack, lane = [], lane_list[each]
-        start, end = starts[each], ends[each] - slack
-        while stack:
-            above = stack[-1]
-            if start >= ends[above] or end > ends[above]:
-                stack.pop()
-            else:
-                result[each] = above
-                break
-        stack.append(each)
-    inside = np.array(result, np.int64)
-    found[rows] = np.where(inside >= 0, rows[inside], -1)
-    return found
-
-
-def own_times(trace: "Trace", parent: Ints, inside: Ints) -> Ints:
+def own_times(start_ns: Ints, end_ns: Ints, parent: Ints, inside: Ints) -> Ints:
     """Each row's duration without what its children cover, in ns and never below 0.
 
     parent: of every row. inside: the rows that are children. Those of one parent may overlap, as Python's functions and
     operators do, and end a rounding error after it.
     """
-    own = trace.duration_ns.copy()
+    own: Ints = end_ns - start_ns
     if not len(inside):
         return own
     around = parent[inside]
-    order = np.lexsort((trace.start_ns[inside], around))
+    order = np.lexsort((start_ns[inside], around))
     inside, around = inside[order], around[order]
-    starts = np.maximum(trace.start_ns[inside], trace.start_ns[around])
-    ends = np.clip(trace.end_ns[inside], starts, np.maximum(trace.end_ns[around], starts))
+    starts = np.maximum(start_ns[inside], start_ns[around])
+    ends = np.clip(end_ns[inside], starts, np.maximum(end_ns[around], starts))
     # How far the earlier children of the same parent reach: by the place of each end among all ends, so that a parent's
     # number can stand before it.
     reached, place = np.unique(ends, return_inverse=True)
@@ -224,7 +176,7 @@ class DeviceProperties:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """All events with a duration, ordered by start, the longer one first. Times in ns after `origin_us`.
+    """All events with a duration, ordered by start, the longer one first. Times in ns after the first one's start.
 
     Rows of all arrays belong together. name and lane are indices into `names` and `lanes`; external and correlation
     are the ids that tie a device event to the host (0 and -1: none); device is -1 on the host; blocks_per_sm and
@@ -252,7 +204,6 @@ class Trace:
     """How many processes that training had."""
     device_events_missing: bool
     """The trace holds work of a device that nobody can read: of an unknown kind, or at impossible times."""
-    origin_us: float
     resolution_ns: int
     """How exactly the file's times can be read: large ones with decimals lose their last digits."""
     notes: tuple[str, ...]
@@ -265,6 +216,10 @@ class Trace:
     def end_ns(self) -> Ints:
         """When each event ends."""
         return self.start_ns + self.duration_ns
+
+    def spans(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Starts and ends of these rows."""
+        return self.start_ns[rows], self.end_ns[rows]
 
     def rows(self, *kinds: Kind) -> Ints:
         """Rows of these kinds, in order of time."""
@@ -288,13 +243,43 @@ class Trace:
 
     @cached_property
     def parent(self) -> Ints:
-        """For each row the row of the host event around it on the same thread; -1 for the outermost and on devices."""
-        return parents(self)
+        """For each row the row of the host event around it on the same thread; -1 for the outermost and on devices.
+
+        An event lies in another one if it starts before that one's end and ends no later. Two that only overlap stand
+        side by side, and the later one takes what follows.
+        """
+        rows = self.rows(*HOST_KINDS)
+        rows = rows[~self.named(HIDDEN.__contains__)[rows]]
+        # A runtime call may bear another thread's number than the operator that made it.
+        makers = self.operators_with(self.external[rows])
+        called = (self.kind[rows] == Kind.RUNTIME) & (makers >= 0)
+        lanes = np.where(called, self.lane[makers], self.lane[rows])
+        order = np.argsort(lanes, kind="stable")
+        rows = rows[order]
+        starts, ends = self.start_ns[rows].tolist(), self.end_ns[rows].tolist()
+        around = [-1] * len(rows)
+        stack: list[int] = []
+        lane, slack = None, self.resolution_ns
+        for each, (start, end, own) in enumerate(zip(starts, ends, lanes[order].tolist(), strict=True)):
+            if own != lane:
+                stack, lane = [], own
+            while stack:
+                above = ends[stack[-1]]
+                if start >= above or end - slack > above:
+                    stack.pop()
+                else:
+                    around[each] = stack[-1]
+                    break
+            stack.append(each)
+        inside = np.array(around, np.int64)
+        found = np.full(len(self), -1, np.int64)
+        found[rows] = np.where(inside >= 0, rows[inside], -1)
+        return found
 
     @cached_property
     def self_ns(self) -> Ints:
         """Each host event's own time, without the events in it."""
-        return own_times(self, self.parent, np.flatnonzero(self.parent >= 0))
+        return own_times(self.start_ns, self.end_ns, self.parent, np.flatnonzero(self.parent >= 0))
 
     @cached_property
     def maker(self) -> Ints:
@@ -304,35 +289,34 @@ class Trace:
         """
         launch = self.launch
         called = launch >= 0
-        by_own, by_launch = (
-            self.operators_with(np.where(ids > 0, ids, -1))
-            for ids in (self.external[self.device_rows], np.where(called, self.external[launch], -1))
-        )
+        by_own = self.operators_with(self.external[self.device_rows])
+        by_launch = self.operators_with(np.where(called, self.external[launch], -1))
         found = np.where(by_own >= 0, by_own, by_launch)
         if (called & (found < 0)).any():
             around = nearest(self.parent, np.isin(self.kind, (Kind.OPERATOR, Kind.ANNOTATION)))
             found = np.where(called & (found < 0), around[launch], found)
         return found
 
-    @cached_property
-    def operator_of_id(self) -> tuple[Ints, Ints]:
-        """External ids of operators and annotations, and their rows."""
+    def operators_with(self, external: Ints) -> Ints:
+        """Rows of the operators and annotations that bear these external ids; -1 for none."""
         rows = self.rows(Kind.OPERATOR, Kind.ANNOTATION)
         rows = rows[self.external[rows] > 0]
-        return self.external[rows], rows
-
-    def operators_with(self, external: Ints) -> Ints:
-        """Rows of the operators that bear these external ids; -1 for none."""
-        return _match(external, *self.operator_of_id)
+        return _match(external, self.external[rows], rows)
 
 
 def read_trace(source: TraceSource) -> Trace:
     """Read a trace from a path, bytes or an open binary file. Raises `TraceError` with a sentence."""
-    document, columns = Document(pieces(source)), Columns()
     with _without_collector():
-        for events in document.events():
-            columns.add(events)
+        columns, document = columns_of(source)
     return _trace(columns, document.properties, document.notes)
+
+
+def columns_of(source: TraceSource) -> tuple[Columns, Document]:
+    """A trace's events in columns, and its document, read to the end. Raises `TraceError` with a sentence."""
+    document, columns = Document(pieces(source)), Columns()
+    for events in document.events():
+        columns.add(events)
+    return columns, document
 
 
 _reading = 0
@@ -369,26 +353,29 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
     usable = columns.usable()
     if not usable.any():
         raise TraceError("No event of the trace has a usable time and duration: it is damaged. Record it again.")
-    unusable = len(usable) - int(usable.sum())
-    if unusable:
-        events = count(unusable, "event")
-        notes = [*notes, f"{events} without a usable time {'was' if unusable == 1 else 'were'} left out."]
     kept = np.flatnonzero(usable)
     on_device = kind[kept] >= Kind.KERNEL
-    plausible = plausible_times(time[kept], duration[kept], on_device)
-    strange = ~plausible.kept
-    notes = [*notes, *_device_notes(columns, int(strange.sum()))]
-    lost = int((strange & on_device).sum())
-    kept = kept[plausible.kept]
+    plausible, low, high = plausible_times(time[kept], duration[kept], on_device)
+    lost = int((~plausible & on_device).sum())
+    notes = [
+        *notes,
+        *_left_out(int((~usable).sum()), "without a usable time"),
+        *_device_notes(columns),
+        *_left_out(int((~plausible).sum()), "at time 0 or far from all others"),
+    ]
+    kept = kept[plausible]
     origin = float(time[kept].min())
     start = np.rint((time[kept] - origin) * 1000).astype(np.int64)
     lasting = np.rint(duration[kept] * 1000).astype(np.int64)
     order = np.lexsort((-lasting, start))
     kept = kept[order]
     metrics = _spread(columns, kept)
+    name = columns.column("name")[kept].astype(np.int64)
+    noted = np.array([ANNOTATION_NAMES.match(each) is not None for each in columns.names])
     return Trace(
-        kind=_kinds(kind[kept], columns, kept),
-        name=columns.column("name")[kept].astype(np.int64),
+        # The schema of 2021 writes annotations as operators: told by their names.
+        kind=np.where((kind[kept] == Kind.OPERATOR) & noted[name], np.int8(Kind.ANNOTATION), kind[kept]),
+        name=name,
         lane=columns.column("lane")[kept].astype(np.int64),
         start_ns=start[order],
         duration_ns=lasting[order],
@@ -400,12 +387,11 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         copied_bytes=metrics["bytes"],
         names=columns.names,
         lanes=columns.lanes,
-        memory=columns.memory(origin, plausible.low, plausible.high),
+        memory=columns.memory(origin, low, high),
         devices=_devices(properties.get("deviceProperties")),
         rank=_whole(properties.get("distributedInfo"), "rank"),
         world_size=_whole(properties.get("distributedInfo"), "world_size"),
         device_events_missing=bool(columns.unread) or lost > _FEW_LOST * int(on_device.sum()),
-        origin_us=origin,
         # Twice the distance between neighbouring numbers at this size: a start and a duration were rounded.
         resolution_ns=int(2000 * np.spacing(float(np.abs(time[kept]).max()))),
         notes=tuple(notes),
@@ -425,29 +411,23 @@ def _spread(columns: Columns, kept: Ints) -> dict[str, Floats]:
     return spread
 
 
-def _kinds(kind: npt.NDArray[np.int8], columns: Columns, kept: Ints) -> npt.NDArray[np.int8]:
-    """The schema of 2021 writes annotations as operators: told by their names."""
-    noted = np.array([ANNOTATION_NAMES.match(name) is not None for name in columns.names])
-    return np.where((kind == Kind.OPERATOR) & noted[columns.column("name")[kept]], np.int8(Kind.ANNOTATION), kind)
+def _left_out(number: int, which: str) -> list[str]:
+    return [f"{count(number, 'event')} {which} {'was' if number == 1 else 'were'} left out."] if number else []
 
 
-def _device_notes(columns: Columns, strange: int) -> list[str]:
-    """What is said of device events of other kinds, and of events at times that cannot be."""
-    notes = [
+def _device_notes(columns: Columns) -> list[str]:
+    """What is said of device events of other kinds."""
+    read = [
         f"{count(number, 'device event')} of kind {name} {'counts' if number == 1 else 'count'} as GPU kernels, as in "
         "PyTorch's own list of kinds."
         for name, number in columns.read_as.items()
     ]
-    notes += [
+    unread = [
         f"{count(number, 'device event')} of kind {name} {'is' if number == 1 else 'are'} not read: what this device "
         "did is missing from all figures, and there is no advice that needs it."
         for name, number in columns.unread.items()
     ]
-    if strange:
-        notes.append(
-            f"{count(strange, 'event')} at time 0 or far from all others {'was' if strange == 1 else 'were'} left out."
-        )
-    return notes
+    return read + unread
 
 
 def _match(wanted: Ints, keys: Ints, rows: Ints) -> Ints:
