@@ -96,8 +96,7 @@ def _plug_in(path: Path) -> None:
 def _lab(path: Path) -> None:
     """Everything that the page shows of a trace: figures, tables, advice, memory, the first step's time line."""
     from eurosat_core.profiling.advice import report_of
-    from eurosat_core.profiling.memory import memory_curve
-    from eurosat_core.profiling.timeline import step_timeline
+    from eurosat_core.profiling.timeline import memory_curve, step_timeline
     from eurosat_core.profiling.trace import read_trace
 
     trace = read_trace(path)

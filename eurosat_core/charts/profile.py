@@ -16,10 +16,9 @@ from eurosat_core.analysis.profile_pairs import Side, per_tile, scale
 from eurosat_core.charts.marks import Spec, bare_spec
 from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
 from eurosat_core.profiling.kernels import short_name
-from eurosat_core.profiling.memory import MemoryCurve
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.profiling.timeline import Timeline
+from eurosat_core.profiling.timeline import MemoryCurve, Timeline
 from eurosat_core.runs.profiles import Reading
 from eurosat_core.wording import milliseconds
 
@@ -361,7 +360,6 @@ _KINDS = {
     "GPU kernel": ROLE_COLOURS["GPU kernel"],
     "copy": ROLE_COLOURS["Memcpy"],
     "fill": ROLE_COLOURS["Memset"],
-    "python": ROLE_COLOURS["Communication"],
     "overhead": "#A9A08C",
 }
 _ROW = 19  # pixels

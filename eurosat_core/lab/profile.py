@@ -16,8 +16,9 @@ from eurosat_core.profiling.plan import (
     ProfileStep,
     TraceDone,
     profile_problem,
+    trace_file,
 )
-from eurosat_core.profiling.record import CycleRecorded, Pull, record, trace_file
+from eurosat_core.profiling.record import CycleRecorded, Pull, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord

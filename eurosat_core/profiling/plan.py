@@ -101,8 +101,18 @@ class ProfilePlan:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(f"{value:,} {words} cannot be profiled. Choose {low} to {high}.")
-        if self.steps is not None:
-            self._check_steps(self.steps)
+        whole = self.cycle_steps * self.repeat
+        if self.total_steps < self.cycle_steps:
+            raise ConfigError(
+                f"A cycle has {self.cycle_steps} steps ({self.wait} to wait, {self.warmup} of warm-up, {self.active} "
+                f"to record), and its trace is written after the last one. {self.total_steps} steps would leave no "
+                f"trace: take at least {self.cycle_steps}."
+            )
+        if self.total_steps > whole:
+            raise ConfigError(
+                f"After {whole} steps all {self.repeat} cycles are done, and nothing more is recorded. Take at most "
+                f"{whole} steps, or more cycles."
+            )
         if self.total_steps > MAX_STEPS:
             raise ConfigError(
                 f"{self.repeat} cycles of {self.cycle_steps} steps are {self.total_steps:,} steps; a profile has at "
@@ -115,19 +125,10 @@ class ProfilePlan:
             )
         return self
 
-    def _check_steps(self, steps: int) -> None:
-        if steps < self.cycle_steps:
-            raise ConfigError(
-                f"A cycle has {self.cycle_steps} steps ({self.wait} to wait, {self.warmup} of warm-up, {self.active} "
-                f"to record), and its trace is written after the last one. {steps} steps would leave no trace: take at "
-                f"least {self.cycle_steps}."
-            )
-        whole = self.cycle_steps * self.repeat
-        if steps > whole:
-            raise ConfigError(
-                f"After {whole} steps all {self.repeat} cycles are done, and nothing more is recorded. Take at most "
-                f"{whole} steps, or more cycles."
-            )
+
+def trace_file(cycle: int) -> str:
+    """The name of a cycle's trace (counted from 1) among a run's files."""
+    return f"trace_{cycle}.json.gz"
 
 
 def profile_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:

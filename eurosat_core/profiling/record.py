@@ -30,6 +30,7 @@ from eurosat_core.profiling.plan import (
     ProfileStep,
     TraceDone,
     profile_problem,
+    trace_file,
 )
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.precision import resolved
@@ -58,11 +59,6 @@ class CycleRecorded:
     operators: list[dict[str, Any]]
 
 
-def trace_file(cycle: int) -> str:
-    """The name of a cycle's trace (counted from 1) among a run's files."""
-    return f"trace_{cycle}.json.gz"
-
-
 def record(
     config: TrainConfig,
     plan: ProfilePlan,
@@ -88,7 +84,7 @@ def record(
         config, _ = resolved(config)
         recorder = _Recorder(config, plan, tiles)
     try:
-        yield recorder.started()
+        yield recorder.started(plan)
         for step in plan.strip():
             with explained(config):  # closed again before the yield
                 recorder.compute()
@@ -111,7 +107,6 @@ class _Recorder:
 
     def __init__(self, config: TrainConfig, plan: ProfilePlan, tiles: TileSet) -> None:
         self._began = time.perf_counter()
-        self._plan = plan
         self._trainer = Trainer(config, tiles)
         self._trainer.mode(training=True)
         split = split_for(config, tiles)
@@ -131,11 +126,11 @@ class _Recorder:
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def started(self) -> ProfileStarted:
+    def started(self, plan: ProfilePlan) -> ProfileStarted:
         parameters, trainable = self._trainer.parameters()
         return ProfileStarted(
-            steps=self._plan.total_steps,
-            cycles=self._plan.traces,
+            steps=plan.total_steps,
+            cycles=plan.traces,
             parameters=parameters,
             trainable_parameters=trainable,
             device=self._trainer.config.device,
@@ -144,7 +139,7 @@ class _Recorder:
 
     def compute(self) -> None:
         """One step of the training, its parts annotated."""
-        self._trainer.step(self._batches, _annotated)
+        self._trainer.step(self._batches, lambda part: record_function(MARK + part))
 
     def advance(self) -> CycleRecorded | None:
         """Tell the profiler that the step is over; what its cycle left, if it was the cycle's last."""
@@ -175,10 +170,6 @@ class _Recorder:
         # another profile, which then stood still for 10 s and more (measured with two workers).
         self._batches.close()
         self._source.close()
-
-
-def _annotated(part: str) -> record_function:
-    return record_function(MARK + part)
 
 
 def activities_for(device: torch.device) -> list[ProfilerActivity]:

@@ -18,11 +18,10 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
 from eurosat_core.profiling.kernels import call_chains, kernel_table
-from eurosat_core.profiling.memory import memory_curve
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import overview_of
-from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.profiling.timeline import Timeline, step_timeline
+from eurosat_core.profiling.plan import ProfilePlan, trace_file
+from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline
 from eurosat_core.profiling.trace import Trace, read_trace
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.recorded import recorded_profile, recorded_trace
@@ -197,10 +196,10 @@ class Profiles:
         """A cycle's trace as gzip. Raises `RunError` when it is gone; an uploaded one is its owner's own."""
         if profile.origin == "recorded":
             return recorded_trace()
-        return self._store.load(profile.key, trace_name(cycle))
+        return self._store.load(profile.key, trace_file(cycle))
 
     def _size(self, run_id: str, cycle: int) -> int | None:
-        return self._store.size(run_id, trace_name(cycle))
+        return self._store.size(run_id, trace_file(cycle))
 
     def _key(self, profile: Profile, cycle: int) -> tuple[Any, ...]:
         if profile.origin == "run":  # a run that was deleted and brought back from elsewhere has other files
@@ -235,11 +234,6 @@ class Profiles:
             yield
         finally:
             turn.release()
-
-
-def trace_name(cycle: int) -> str:
-    """The name of a cycle's trace among a run's files, as `profiling.record` writes it (which would load torch)."""
-    return f"trace_{cycle}.json.gz"
 
 
 def _plain_name(name: str) -> str:

@@ -30,11 +30,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from eurosat_core.errors import LabError, RunError, TraceError
-from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.stream import TraceSource
 from eurosat_core.runs.history import read_event
-from eurosat_core.runs.profiles import trace_name
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.recorded import recorded_trace
 from eurosat_core.runs.store import RunStore
@@ -221,9 +220,9 @@ class TensorBoardLogs:
         worker = record.config.device.replace(":", "")
         traces: list[tuple[str, TraceSource]] = []
         for cycle in range(1, ProfilePlan.from_dict(record.plan).traces + 1):
-            size = self._store.size(record.id, trace_name(cycle))
+            size = self._store.size(record.id, trace_file(cycle))
             if size is not None and size <= MAX_TRACE_MB * 1024**2:
-                path = self._store.folder_of(record.id) / trace_name(cycle)
+                path = self._store.folder_of(record.id) / trace_file(cycle)
                 traces.append((f"{worker}.{cycle:03d}", path))
         self._publish(record.id, traces)
         self._profiles += 1

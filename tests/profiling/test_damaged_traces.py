@@ -15,8 +15,7 @@ from trace_makers import assert_refused, host, kernel, launch, memory, step, tex
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling import columns, document, stream
 from eurosat_core.profiling.advice import report_of
-from eurosat_core.profiling.memory import memory_curve
-from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
 WHOLE = text(

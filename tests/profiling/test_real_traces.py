@@ -4,10 +4,9 @@ import pytest
 
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.kernels import kernel_table
-from eurosat_core.profiling.memory import memory_curve
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import ROLES, overview_of
-from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
 # Steps; utilization, SM efficiency, occupancy; mean of each role (µs).

@@ -25,8 +25,9 @@ from eurosat_core.profiling.plan import (
     ProfileStep,
     TraceDone,
     profile_config,
+    trace_file,
 )
-from eurosat_core.profiling.record import CycleRecorded, Pull, record, trace_file
+from eurosat_core.profiling.record import CycleRecorded, Pull, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.speed.verdict import PARTS as STEP_PARTS
 from eurosat_core.training import step as step_module

@@ -15,9 +15,8 @@ from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.advice import report_of
-from eurosat_core.profiling.memory import memory_curve
 from eurosat_core.profiling.plugin_copy import plugin_copy
-from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
 NOW = 1.7e15  # µs since 1970, as profilers write times

@@ -6,10 +6,9 @@ import pytest
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.profiling.advice import advice_for, report_of
-from eurosat_core.profiling.memory import memory_curve
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import overview_of
-from eurosat_core.profiling.timeline import step_timeline
+from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
 NOW = 1_700_000_000_000_000

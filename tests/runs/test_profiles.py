@@ -12,11 +12,10 @@ from trace_makers import text
 
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
-from eurosat_core.profiling.record import trace_file
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs import profiles as profiles_module
 from eurosat_core.runs import recorded as recorded_module
-from eurosat_core.runs.profiles import RECORDED, Profiles, trace_name
+from eurosat_core.runs.profiles import RECORDED, Profiles
 from eurosat_core.runs.recorded import keep_as_recorded, recorded_profile
 
 
@@ -36,10 +35,6 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(profiles_module, "read_trace", counted)
     return seen
-
-
-def test_the_name_of_a_trace_is_the_recorders():
-    assert trace_name(3) == trace_file(3)
 
 
 def test_a_run_tells_its_cycles_settings_and_tiles(lab):

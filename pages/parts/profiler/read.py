@@ -11,8 +11,8 @@ from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import share_text, time_text
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
-from eurosat_core.profiling.memory import MemoryCurve
 from eurosat_core.profiling.overview import PARTS, ROLES
+from eurosat_core.profiling.timeline import MemoryCurve
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.wording import milliseconds
 from eurosat_core.words.say import say_each
