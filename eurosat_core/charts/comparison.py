@@ -1,6 +1,6 @@
 """Runs side by side: learning curves, what accuracy cost, seconds, and figures per class.
 
-A run keeps its colour and its shape on all charts (`run_colours`). Figures that were not measured here look different:
+A run keeps its colour and its shape on all charts. Figures that were not measured here look different:
 pale with a dashed edge.
 """
 
@@ -12,11 +12,22 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from eurosat_core import wording
 from eurosat_core.analysis.contenders import Contender, RunFigures, differences, figures_note
 from eurosat_core.analysis.race import TUTORIAL_RATIO, Bar, Race
-from eurosat_core.charts.marks import Spec, bare_spec, grouped_bars
-from eurosat_core.charts.palette import GREY, SERIES, SHAPES
+from eurosat_core.charts.marks import (
+    FIGURE,
+    Colours,
+    Spec,
+    bare_spec,
+    colour_and_shape,
+    grouped_bars,
+    heading,
+    legend,
+    series_colours,
+    tooltips,
+    up_to,
+)
+from eurosat_core.charts.palette import GREY
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.training.config import Architecture
@@ -32,25 +43,11 @@ ORIGINS = {
     "reported by the tutorial": (0.1, [2, 3]),
 }
 
-Runs = tuple[tuple[str, str], ...]
 
-
-def run_colours(labels: Sequence[str]) -> Runs:
-    """(label, colour) for every run in its order; the colours come again after eight."""
-    return tuple((label, SERIES[at % len(SERIES)]) for at, label in enumerate(labels))
-
-
-def _by_run(runs: Runs) -> dict[str, Any]:
-    """Colour and shape of each run, with one legend for both."""
-    labels = [label for label, _ in runs]
-    legend = alt.Legend(orient="top", title=None, columns=1, labelLimit=320, symbolOpacity=1, symbolSize=90, offset=6)
-    shapes = [SHAPES[at % len(SHAPES)] for at in range(len(runs))]
-    return {
-        "color": alt.Color(
-            "run:N", scale=alt.Scale(domain=labels, range=[colour for _, colour in runs]), legend=legend
-        ),
-        "shape": alt.Shape("run:N", scale=alt.Scale(domain=labels, range=shapes), legend=legend),
-    }
+def _by_run(labels: Sequence[str]) -> dict[str, Any]:
+    """Colour and shape of each run."""
+    look = legend(columns=1, labelLimit=320, symbolOpacity=1, symbolSize=90, offset=6)
+    return colour_and_shape("run", labels, look)
 
 
 def differences_frame(runs: Sequence[Contender]) -> pd.DataFrame:
@@ -72,32 +69,24 @@ def learning_curves(runs: Sequence[Contender], figure: str) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=64)
-def curve_overlay(figure: str, along: str, runs: Runs, until: float, ceiling: float) -> Spec:
+def curve_overlay(figure: str, along: str, labels: tuple[str, ...], until: float, ceiling: float) -> Spec:
     """Validation (solid, with points) and training (faint, dashed) of all runs over `learning_curves`.
 
-    figure: `loss` or `accuracy`. along: `epoch`, or `seconds` of training. until, ceiling: where the axes end.
+    figure: `loss` or `accuracy`. along: `epoch`, or `seconds` of training. labels: of the runs, in their order. until,
+    ceiling: where the axes end.
     """
     is_loss, by_time = figure == "loss", along == "seconds"
-    x = alt.X(
-        f"{along}:Q",
-        title="Seconds of training" if by_time else "Epochs",
-        scale=alt.Scale(domain=[0, until], nice=False),
-        axis=alt.Axis(grid=False, tickCount=5, format="~s" if by_time else "d", tickMinStep=1),
+    title, number = ("Seconds of training", "~s") if by_time else ("Epochs", "d")
+    x = up_to(alt.X, along, title, until, grid=False, tickCount=5, format=number, tickMinStep=1)
+    y = up_to(alt.Y, "value", None, ceiling, clamp=True, format=".1f" if is_loss else "%", tickCount=6)
+    tooltip = tooltips(
+        ("run:N", "Run"),
+        ("series:N", "Part"),
+        ("epoch:Q", "Epoch"),
+        ("seconds:Q", "Seconds", ",.1f"),
+        ("value:Q", figure.capitalize(), ".3f" if is_loss else ".1%"),
     )
-    y = alt.Y(
-        "value:Q",
-        title=None,
-        scale=alt.Scale(domain=[0, ceiling], clamp=True, nice=False),
-        axis=alt.Axis(format=".1f" if is_loss else "%", tickCount=6),
-    )
-    tooltip = [
-        alt.Tooltip("run:N", title="Run"),
-        alt.Tooltip("series:N", title="Part"),
-        alt.Tooltip("epoch:Q", title="Epoch"),
-        alt.Tooltip("seconds:Q", title="Seconds", format=",.1f"),
-        alt.Tooltip("value:Q", title=figure.capitalize(), format=".3f" if is_loss else ".1%"),
-    ]
-    look = _by_run(runs)
+    look = _by_run(labels)
     base = alt.Chart().encode(x=x, y=y, color=look["color"])
     training = base.transform_filter("datum.series == 'training'")
     validation = base.transform_filter("datum.series == 'validation'")
@@ -106,12 +95,12 @@ def curve_overlay(figure: str, along: str, runs: Runs, until: float, ceiling: fl
         validation.mark_line(strokeWidth=2.5).encode(detail="run:N"),
         validation.mark_point(filled=True, size=75, opacity=1).encode(shape=look["shape"], tooltip=tooltip),
     ]
-    better = "lower is better" if is_loss else "higher is better"
-    title = alt.TitleParams(f"{figure.capitalize()}: {better}", fontSize=15, offset=6, anchor="start", limit=340)
-    return bare_spec(alt.layer(*layers).properties(height=_HEIGHT + _LEGEND_ROW * len(runs), title=title))
+    title = f"{figure.capitalize()}: {'lower' if is_loss else 'higher'} is better"
+    height = _HEIGHT + _LEGEND_ROW * len(labels)
+    return bare_spec(alt.layer(*layers), height=height, title=heading(title, limit=340))
 
 
-_COSTS = {
+COSTS = {
     "seconds": "Seconds of training",
     "parameters": "Parameters",
     "trained": "Trained parameters",
@@ -137,7 +126,7 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], Mode
             (
                 each.label,
                 entry.title,
-                wording.device_name(config.device),
+                device_name(config.device),
                 each.accuracy,
                 each.seconds,
                 "what no earlier run had computed" if each.record.features_taken else "the whole training",
@@ -154,44 +143,38 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], Mode
 
 
 @lru_cache(maxsize=64)
-def cost_scatter(figure: str, runs: Runs, low: float, high: float) -> Spec:
+def cost_scatter(figure: str, labels: tuple[str, ...], low: float, high: float) -> Spec:
     """Accuracy against `seconds`, `parameters`, `trained` or `macs` over `cost_frame`: a point per run.
 
-    Points of runs recorded elsewhere are pale. low, high: ends of the (logarithmic) cost axis, above 0.
+    Points of runs recorded elsewhere are pale. labels: of the runs, in their order. low, high: ends of the
+    (logarithmic) cost axis, above 0.
     """
     x = alt.X(
         f"{figure}:Q",
-        title=f"{_COSTS[figure]} (log scale)",
+        title=f"{COSTS[figure]} (log scale)",
         scale=alt.Scale(type="log", domain=[low, high], nice=True),
         axis=alt.Axis(format="~s", values=[10.0**power for power in range(-2, 13)]),
     )
     y = alt.Y("accuracy:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=6))
-    tooltip = [
-        alt.Tooltip("run:N", title="Run"),
-        alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
-        alt.Tooltip("seconds:Q", title="Seconds", format=",.1f"),
-        alt.Tooltip("covers:N", title="Seconds of"),
-        alt.Tooltip("epochs:Q", title="Epochs"),
-        alt.Tooltip("parameters:Q", title="Parameters", format=",d"),
-        alt.Tooltip("trained:Q", title="Of these trained", format=",d"),
-        alt.Tooltip("macs:Q", title="Multiply-accumulates", format=",d"),
-        alt.Tooltip("origin:N", title="Measured"),
-    ]
-    points = (
-        alt.Chart()
-        .mark_point(filled=True, size=170)
-        .encode(
-            x=x,
-            y=y,
-            opacity=alt.condition("datum.origin == 'here'", alt.value(1.0), alt.value(0.45)),
-            tooltip=tooltip,
-            **_by_run(runs),
-        )
+    tooltip = tooltips(
+        ("run:N", "Run"),
+        ("accuracy:Q", "Accuracy", ".1%"),
+        ("seconds:Q", "Seconds", ",.1f"),
+        ("covers:N", "Seconds of"),
+        ("epochs:Q", "Epochs"),
+        ("parameters:Q", "Parameters", ",d"),
+        ("trained:Q", "Of these trained", ",d"),
+        ("macs:Q", "Multiply-accumulates", ",d"),
+        ("origin:N", "Measured"),
     )
-    title = alt.TitleParams(
-        "Accuracy: higher is better, further left is cheaper", fontSize=15, anchor="start", limit=340
-    )
-    return bare_spec(points.properties(height=_HEIGHT + _LEGEND_ROW * len(runs), title=title))
+    pale = alt.condition("datum.origin == 'here'", alt.value(1.0), alt.value(0.45))
+    points = alt.Chart().mark_point(filled=True, size=170)
+    chart = points.encode(x=x, y=y, opacity=pale, tooltip=tooltip, **_by_run(labels))
+    title = heading("Accuracy: higher is better, further left is cheaper", limit=340)
+    return bare_spec(chart, height=_HEIGHT + _LEGEND_ROW * len(labels), title=title)
+
+
+_BARS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
 
 
 def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
@@ -209,7 +192,7 @@ def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
             (
                 each.label,
                 entry.title if entry else each.model,
-                wording.device_name(each.device),
+                device_name(each.device),
                 each.seconds,
                 each.tiles_per_second,
                 each.speed_up,
@@ -217,11 +200,7 @@ def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
                 figures_note(each),
             )
         )
-    columns = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-_RACE_COLUMNS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+    return pd.DataFrame(rows, columns=_BARS)
 
 
 def race_frame(race: Race) -> pd.DataFrame:
@@ -244,7 +223,7 @@ def race_frame(race: Race) -> pd.DataFrame:
         for each in race.bars
         if each.projection is not None
     ]
-    return pd.DataFrame(rows, columns=_RACE_COLUMNS).astype({"seconds": float, "speed_up": float})
+    return pd.DataFrame(rows, columns=_BARS).astype({"seconds": float, "speed_up": float})
 
 
 def ratio_frame(race: Race | None) -> pd.DataFrame:
@@ -253,18 +232,18 @@ def ratio_frame(race: Race | None) -> pd.DataFrame:
     The figure stands in the column `speed_up`; the others are those of `race_frame`.
     """
     rows = []
-    for each in race.bars if race is not None else ():
-        factor = _factor(race, each) if race is not None else math.nan
-        if each.device != "cpu" and not math.isnan(factor):
-            origin = "recorded elsewhere" if race is not None and race.recorded_on else "measured here"
-            name = device_name(each.device)
-            label = f"{each.title}: {name} against CPU"
-            rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
+    if race is not None:
+        origin = "recorded elsewhere" if race.recorded_on else "measured here"
+        for each in race.bars:
+            factor, name = _factor(race, each), device_name(each.device)
+            if not math.isnan(factor):
+                label = f"{each.title}: {name} against CPU"
+                rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
     reported = "on the tutorial’s own GPU and CPU, with VGG11-BN"
     rows.append(
         ("VGG11-BN", "VGG11-BN", "GPU", math.nan, math.nan, TUTORIAL_RATIO, "reported by the tutorial", reported)
     )
-    return pd.DataFrame(rows, columns=_RACE_COLUMNS).astype({"seconds": float, "speed_up": float})
+    return pd.DataFrame(rows, columns=_BARS).astype({"seconds": float, "speed_up": float})
 
 
 def bar_note(bar: Bar) -> str:
@@ -297,34 +276,28 @@ def seconds_bars(figure: str, runs: tuple[str, ...], devices: tuple[str, ...], m
     What was not measured here is pale with a dashed edge (`ORIGINS`), and says so beside its name. runs, devices: in
     their order. most: the largest figure.
     """
-    colours = [SERIES[at % len(SERIES)] for at in range(len(devices))]
-    origins = list(ORIGINS)
     y = alt.Y("run:N", sort=list(runs), title=None, axis=alt.Axis(labels=False, ticks=False, domain=False))
-    x = alt.X(
-        f"{figure}:Q",
-        title=_BAR_TITLES[figure],
-        scale=alt.Scale(domain=[0, 1.25 * max(most, 1e-9)], nice=False),  # room for the figure beside the longest bar
-        axis=alt.Axis(format="~s", tickCount=4),
+    room = 1.25 * max(most, 1e-9)  # for the figure beside the longest bar
+    x = up_to(alt.X, figure, _BAR_TITLES[figure], room, format="~s", tickCount=4)
+    tooltip = tooltips(
+        ("run:N", "Run"),
+        ("device:N", "Device"),
+        ("seconds:Q", "Seconds", ",.1f"),
+        ("tiles_per_second:Q", "Tiles per second", ",.0f"),
+        ("speed_up:Q", "Speed-up", ".2f"),
+        ("origin:N", "Origin"),
+        ("note:N", "Measured on"),
     )
-    tooltip = [
-        alt.Tooltip("run:N", title="Run"),
-        alt.Tooltip("device:N", title="Device"),
-        alt.Tooltip("seconds:Q", title="Seconds", format=",.1f"),
-        alt.Tooltip("tiles_per_second:Q", title="Tiles per second", format=",.0f"),
-        alt.Tooltip("speed_up:Q", title="Speed-up", format=".2f"),
-        alt.Tooltip("origin:N", title="Origin"),
-        alt.Tooltip("note:N", title="Measured on"),
-    ]
-    scale = alt.Scale(domain=list(devices), range=colours)
-    legend = alt.Legend(orient="top", title=None, symbolType="square")
+    scale = alt.Scale(domain=list(devices), range=[colour for _, colour in series_colours(devices)])
+    look = legend(symbolType="square")
     base = alt.Chart().encode(y=y, tooltip=tooltip)
     # The name stands above its bar, which so has the whole width, also on a phone.
     bars = base.mark_bar(size=18, yOffset=9, cornerRadiusEnd=3, strokeWidth=2).encode(
         x=x,
-        color=alt.Color("device:N", scale=scale, legend=legend),
-        stroke=alt.Stroke("device:N", scale=scale, legend=legend),
-        fillOpacity=_by_origin(alt.FillOpacity, [ORIGINS[each][0] for each in origins]),
-        strokeDash=_by_origin(alt.StrokeDash, [ORIGINS[each][1] for each in origins]),
+        color=alt.Color("device:N", scale=scale, legend=look),
+        stroke=alt.Stroke("device:N", scale=scale, legend=look),
+        fillOpacity=_by_origin(alt.FillOpacity, [opacity for opacity, _ in ORIGINS.values()]),
+        strokeDash=_by_origin(alt.StrokeDash, [dash for _, dash in ORIGINS.values()]),
     )
     said = "datum.origin == 'measured here' || indexof(datum.run, 'recorded') >= 0"
     names = (
@@ -333,8 +306,8 @@ def seconds_bars(figure: str, runs: tuple[str, ...], devices: tuple[str, ...], m
         .transform_calculate(words=f"datum.run + ({said} ? '' : ' (' + datum.origin + ')')")
     )
     number = alt.Text(f"{figure}:Q", format=_BAR_FORMATS[figure])
-    figures = base.mark_text(align="left", dx=6, yOffset=9, fontSize=12, color=GREY).encode(x=x, text=number)
-    return bare_spec(alt.layer(bars, names, figures).properties(height=52 * max(len(runs), 1) + 150))
+    figures = base.mark_text(dx=6, yOffset=9, **FIGURE).encode(x=x, text=number)
+    return bare_spec(alt.layer(bars, names, figures), height=52 * max(len(runs), 1) + 150)
 
 
 def _by_origin(channel: Any, values: list[Any]) -> Any:
@@ -344,26 +317,23 @@ def _by_origin(channel: Any, values: list[Any]) -> Any:
     return channel("origin:N", sort=origins, scale=scale, legend=None)
 
 
+SCORES = {"f1": "F1", "precision": "Precision", "recall": "Recall"}
+
+
 @lru_cache(maxsize=64)
-def class_scores(figure: str, titles: tuple[str, ...], classifiers: Runs) -> Spec:
+def class_scores(figure: str, titles: tuple[str, ...], classifiers: Colours) -> Spec:
     """`f1`, `precision` or `recall` per class as bars, one per classifier, over `score_frame`.
 
     A figure without meaning has no bar and says “none” in its place. titles: the classes in their order.
     """
-    x = alt.X(
-        f"{figure}:Q",
-        title={"f1": "F1", "precision": "Precision", "recall": "Recall"}[figure],
-        scale=alt.Scale(domain=[0, 1.18], nice=False),
-        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]),
+    x = up_to(alt.X, figure, SCORES[figure], 1.18, format="%", values=[0, 0.25, 0.5, 0.75, 1])
+    tooltip = tooltips(
+        ("title:N", "Class"),
+        ("classifier:N", "By"),
+        ("precision:Q", "Precision", ".1%"),
+        ("recall:Q", "Recall", ".1%"),
+        ("f1:Q", "F1", ".1%"),
+        ("tiles:Q", "Tiles of this class", ",d"),
+        ("called:Q", "Tiles called so", ",d"),
     )
-    tooltip = [
-        alt.Tooltip("title:N", title="Class"),
-        alt.Tooltip("classifier:N", title="By"),
-        alt.Tooltip("precision:Q", title="Precision", format=".1%"),
-        alt.Tooltip("recall:Q", title="Recall", format=".1%"),
-        alt.Tooltip("f1:Q", title="F1", format=".1%"),
-        alt.Tooltip("tiles:Q", title="Tiles of this class", format=",d"),
-        alt.Tooltip("called:Q", title="Tiles called so", format=",d"),
-    ]
-    text = alt.Text(f"{figure}:Q", format=".0%")
-    return grouped_bars("title", titles, "classifier", classifiers, x, text, tooltip, missing="none")
+    return grouped_bars("title", titles, "classifier", classifiers, x, tooltip, missing="none")

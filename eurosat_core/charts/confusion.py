@@ -6,14 +6,25 @@ Several are drawn beside each other (below each other on a phone) by filtering t
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from eurosat_core.analysis.contenders import Contender
 from eurosat_core.analysis.training import surest_mistakes
-from eurosat_core.charts.marks import Spec, bare_spec, grouped_bars
-from eurosat_core.charts.palette import GREY, INK, SERIES
+from eurosat_core.charts.marks import (
+    Colours,
+    Spec,
+    bare_spec,
+    grouped_bars,
+    heading,
+    matrix,
+    matrix_ground,
+    tooltips,
+    up_to,
+)
+from eurosat_core.charts.palette import INK, SERIES
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.training.evaluation import Evaluation
 
@@ -27,33 +38,19 @@ _CHOSEN = SERIES[3]
 _ROW = 32
 
 
-def _axes(titles: tuple[str, ...]) -> tuple[alt.X, alt.Y]:
-    y = alt.Y("true:N", sort=list(titles), title="true class", axis=alt.Axis(labelLimit=120, ticks=False))
-    x = alt.X(
-        "said:N",
-        sort=list(titles),
-        title="what was said",
-        axis=alt.Axis(labelLimit=130, labelAngle=-60, labelOverlap=False, ticks=False),
-    )
-    return x, y
+def _matrix(titles: tuple[str, ...], lines: Sequence[tuple[str, ...]]) -> alt.Chart:
+    """The cells to draw in. lines: of the tooltip, after the two classes."""
+    tooltip = tooltips(("true:N", "True class"), ("said:N", "Called"), *lines)
+    chart: alt.Chart = matrix(titles, "said", "what was said", 120, 130).encode(tooltip=tooltip)
+    return chart
 
 
-def _ground(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:
-    """All cells, also where nothing happened, so that each can be pointed at."""
-    ground: alt.Chart = base.mark_rect(color=GREY, opacity=0.10, stroke=GREY, strokeOpacity=0.5).encode(tooltip=tooltip)
-    return ground
-
-
-def _frame(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:
+def _frame(base: alt.Chart) -> alt.Chart:
     """The cell that was clicked, with a thick edge; a click beside the cells lets go."""
     cell = alt.selection_point(name=CELL, fields=["true", "said"], empty=False)
     edge = alt.condition(cell, alt.value(3), alt.value(0))
-    frame: alt.Chart = (
-        base.mark_rect(fillOpacity=0, stroke=_CHOSEN, cursor="pointer")
-        .encode(strokeWidth=edge, tooltip=tooltip)
-        .add_params(cell)
-    )
-    return frame
+    frame: alt.Chart = base.mark_rect(fillOpacity=0, stroke=_CHOSEN, cursor="pointer").encode(strokeWidth=edge)
+    return frame.add_params(cell)
 
 
 def _titles(evaluation: Evaluation) -> list[str]:
@@ -88,31 +85,21 @@ def confusion_heat(titles: tuple[str, ...], figure: str, most_wrong: float, titl
     percent). most_wrong: the share at which a mistake's orange is strongest; the same for all matrices beside each
     other, so that their colours can be compared.
     """
-    x, y = _axes(titles)
-    tooltip = [
-        alt.Tooltip("true:N", title="True class"),
-        alt.Tooltip("said:N", title="Called"),
-        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
-        alt.Tooltip("share:Q", title="Of the true class", format=".1%"),
-    ]
-    base = alt.Chart().encode(x=x, y=y)
-    layers = [_ground(base, tooltip)]
+    base = _matrix(titles, [("tiles:Q", "Tiles", ",d"), ("share:Q", "Of the true class", ".1%")])
+    layers = [matrix_ground(base)]
     for kind, shades, most in (("right", _RIGHT, 1.0), ("wrong", _WRONG, max(most_wrong, 0.01))):
         scale = alt.Scale(type="sqrt", domain=[0, most], range=list(shades), clamp=True, interpolate="rgb")
-        layers.append(
-            base.mark_rect()
-            .encode(color=alt.Color("share:Q", scale=scale, legend=None), tooltip=tooltip)
-            .transform_filter(f"datum.kind == '{kind}'")
-        )
+        cells = base.mark_rect().encode(color=alt.Color("share:Q", scale=scale, legend=None))
+        layers.append(cells.transform_filter(f"datum.kind == '{kind}'"))
     words = "format(datum.tiles, ',d')" if figure == "tiles" else "format(100 * datum.share, '.0f')"
     layers.append(
         base.mark_text(color=INK, fontSize=12)
-        .encode(text="words:N", tooltip=tooltip)
+        .encode(text="words:N")
         .transform_filter("datum.tiles > 0")
         .transform_calculate(words=words)
     )
-    chart = alt.layer(*layers, _frame(base, tooltip)).resolve_scale(color="independent")
-    return bare_spec(chart.properties(height=_ROW * len(titles) + 150, title=_title(title)))
+    chart = alt.layer(*layers, _frame(base)).resolve_scale(color="independent")
+    return _spec(chart, titles, title)
 
 
 def confusion_difference(first: Evaluation, second: Evaluation) -> pd.DataFrame:
@@ -141,30 +128,30 @@ def confusion_change(titles: tuple[str, ...], limit: float, title: str = "") -> 
 
     limit: the gain at which the colours are strongest, to either side.
     """
-    x, y = _axes(titles)
-    tooltip = [
-        alt.Tooltip("true:N", title="True class"),
-        alt.Tooltip("said:N", title="Called"),
-        alt.Tooltip("difference:Q", title="Difference", format="+.1%"),
-        alt.Tooltip("tiles_first:Q", title="Tiles, first run", format=",d"),
-        alt.Tooltip("tiles_second:Q", title="Tiles, second run", format=",d"),
-    ]
+    base = _matrix(
+        titles,
+        [
+            ("difference:Q", "Difference", "+.1%"),
+            ("tiles_first:Q", "Tiles, first run", ",d"),
+            ("tiles_second:Q", "Tiles, second run", ",d"),
+        ],
+    )
     most = max(limit, 0.01)
     scale = alt.Scale(domain=[-most, 0, most], range=[_WRONG[1], "#F7F7F4", _RIGHT[1]], clamp=True, interpolate="rgb")
-    base = alt.Chart().encode(x=x, y=y)
-    layers = [
-        _ground(base, tooltip),
-        base.mark_rect()
-        .encode(color=alt.Color("gain:Q", scale=scale, legend=None), tooltip=tooltip)
-        .transform_filter("datum.kind == 'better' || datum.kind == 'worse'"),
+    changed = "datum.kind == 'better' || datum.kind == 'worse'"
+    cells = base.mark_rect().encode(color=alt.Color("gain:Q", scale=scale, legend=None)).transform_filter(changed)
+    words = (
         base.mark_text(color=INK, fontSize=11)
-        .encode(text="words:N", tooltip=tooltip)
-        .transform_filter("datum.kind == 'better' || datum.kind == 'worse'")
+        .encode(text="words:N")
+        .transform_filter(changed)
         .transform_filter("abs(datum.difference) >= 0.005")
-        .transform_calculate(words="format(100 * datum.difference, '+.0f')"),
-        _frame(base, tooltip),
-    ]
-    return bare_spec(alt.layer(*layers).properties(height=_ROW * len(titles) + 150, title=_title(title)))
+        .transform_calculate(words="format(100 * datum.difference, '+.0f')")
+    )
+    return _spec(alt.layer(matrix_ground(base), cells, words, _frame(base)), titles, title)
+
+
+def _spec(chart: Any, titles: tuple[str, ...], title: str) -> Spec:
+    return bare_spec(chart, height=_ROW * len(titles) + 150, title=heading(title, fontSize=14, limit=340))
 
 
 def confused_pairs_frame(classifiers: Mapping[str, Evaluation], most: int = 10) -> pd.DataFrame:
@@ -185,24 +172,19 @@ def confused_pairs_frame(classifiers: Mapping[str, Evaluation], most: int = 10) 
 
 
 @lru_cache(maxsize=64)
-def confused_pairs(pairs: tuple[str, ...], classifiers: tuple[tuple[str, str], ...], most: float) -> Spec:
-    """Bars of the most frequent mistakes, one per classifier, over `confused_pairs`.
+def confused_pairs(pairs: tuple[str, ...], classifiers: Colours, most: float) -> Spec:
+    """Bars of the most frequent mistakes, one per classifier, over `confused_pairs_frame`.
 
-    pairs: in their order. classifiers: (name, colour). most: where the axis ends, a share.
+    pairs: in their order. most: where the axis ends, a share.
     """
-    x = alt.X(
-        "share:Q",
-        title="share of the true class",
-        scale=alt.Scale(domain=[0, max(1.2 * most, 0.01)], nice=False),
-        axis=alt.Axis(format="%", tickCount=4),
+    x = up_to(alt.X, "share", "share of the true class", max(1.2 * most, 0.01), format="%", tickCount=4)
+    tooltip = tooltips(
+        ("pair:N", "Mistake"),
+        ("classifier:N", "By"),
+        ("tiles:Q", "Tiles", ",d"),
+        ("share:Q", "Of the true class", ".1%"),
     )
-    tooltip = [
-        alt.Tooltip("pair:N", title="Mistake"),
-        alt.Tooltip("classifier:N", title="By"),
-        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
-        alt.Tooltip("share:Q", title="Of the true class", format=".1%"),
-    ]
-    return grouped_bars("pair", pairs, "classifier", classifiers, x, alt.Text("share:Q", format=".0%"), tooltip)
+    return grouped_bars("pair", pairs, "classifier", classifiers, x, tooltip)
 
 
 def surest_frame(runs: Sequence[Contender], most: int) -> pd.DataFrame:
@@ -214,10 +196,6 @@ def surest_frame(runs: Sequence[Contender], most: int) -> pd.DataFrame:
         for mistake in surest_mistakes(each.predictions, each.record.tiles.class_names, most)
     ]
     return pd.DataFrame(rows, columns=["run", "tile", "true", "said", "confidence"])
-
-
-def _title(text: str) -> alt.TitleParams:
-    return alt.TitleParams(text, fontSize=14, offset=6, anchor="start", limit=340)
 
 
 def score_frame(classifiers: Mapping[str, Evaluation]) -> pd.DataFrame:

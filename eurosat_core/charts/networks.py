@@ -11,7 +11,17 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from eurosat_core.charts.marks import Spec, bare_spec, share_bars
+from eurosat_core.charts.marks import (
+    FIGURE,
+    Colours,
+    Spec,
+    bare_spec,
+    coloured,
+    legend,
+    share_bars,
+    tooltips,
+    up_to,
+)
 from eurosat_core.charts.palette import BLUE, GREY, INK, ORANGE
 from eurosat_core.data.pictures import Values, class_titles
 from eurosat_core.data.uploads import Layout
@@ -25,7 +35,7 @@ BLOCK_COLOURS = {
     "other": GREY,
 }
 _FIGURE_COLOURS = {"parameters": BLUE, "multiplications": ORANGE}
-_CURVE_COLOURS = (BLUE, ORANGE, "#44AA99")
+_CURVE_COLOURS = {"ReLU": BLUE, "Sigmoid": ORANGE, "GELU": "#44AA99"}
 _PICTURE = 60  # pixels, of a block's drawing
 
 
@@ -93,55 +103,28 @@ def parameter_bars(parts: tuple[str, ...]) -> Spec:
     """
     y = alt.Y("part:N", sort=list(parts), title=None, axis=alt.Axis(labelLimit=170, ticks=False))
     offset = alt.YOffset("figure:N", sort=list(_FIGURE_COLOURS))
-    x = alt.X(
-        "share:Q",
-        title="share of the whole network",
-        scale=alt.Scale(domain=[0, 1.12], nice=False),
-        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]),
-    )
-    tooltip = [
-        alt.Tooltip("part:N", title="Layer"),
-        alt.Tooltip("figure:N", title="Of the"),
-        alt.Tooltip("share:Q", title="Share", format=".1%"),
-        alt.Tooltip("number:Q", title="Number", format=",d"),
-    ]
-    colour = alt.Color(
-        "figure:N",
-        sort=list(_FIGURE_COLOURS),
-        scale=alt.Scale(domain=list(_FIGURE_COLOURS), range=list(_FIGURE_COLOURS.values())),
-        legend=alt.Legend(orient="top", title=None),
+    x = up_to(alt.X, "share", "share of the whole network", 1.12, format="%", values=[0, 0.25, 0.5, 0.75, 1])
+    tooltip = tooltips(
+        ("part:N", "Layer"), ("figure:N", "Of the"), ("share:Q", "Share", ".1%"), ("number:Q", "Number", ",d")
     )
     base = alt.Chart().encode(y=y, yOffset=offset, x=x, tooltip=tooltip)
-    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=colour)
-    figures = base.mark_text(align="left", dx=4, fontSize=12, color=GREY).encode(text=alt.Text("share:Q", format=".1%"))
-    return bare_spec(alt.layer(bars, figures).properties(height=46 * len(parts) + 80))
+    bars = base.mark_bar(cornerRadiusEnd=2).encode(color=coloured("figure", _FIGURE_COLOURS, legend()))
+    figures = base.mark_text(dx=4, **FIGURE).encode(text=alt.Text("share:Q", format=".1%"))
+    return bare_spec(alt.layer(bars, figures), height=46 * len(parts) + 80)
 
 
 @lru_cache(maxsize=8)
 def activation_curves(figure: str, title: str) -> Spec:
     """`value` or `slope` of every activation function, with a point where `marked`; over `activation_frame`."""
-    names = ["ReLU", "Sigmoid", "GELU"]
-    colour = alt.Color(
-        "function:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=list(_CURVE_COLOURS)),
-        legend=alt.Legend(orient="top", title=None, symbolType="stroke", symbolStrokeWidth=3),
-    )
+    colour = coloured("function", _CURVE_COLOURS, legend(symbolType="stroke", symbolStrokeWidth=3))
     x = alt.X("x:Q", title="what comes in", scale=alt.Scale(domain=[-5, 5]), axis=alt.Axis(tickCount=5))
     y = alt.Y(f"{figure}:Q", title=None, axis=alt.Axis(tickCount=5))
-    tooltip = [
-        alt.Tooltip("function:N", title="Function"),
-        alt.Tooltip("x:Q", format=".2f"),
-        alt.Tooltip(f"{figure}:Q", title=title, format=".3f"),
-    ]
+    tooltip = tooltips(("function:N", "Function"), ("x:Q", "x", ".2f"), (f"{figure}:Q", title, ".3f"))
     base = alt.Chart().encode(x=x, y=y, color=colour, tooltip=tooltip)
-    lines = (
-        base.mark_line(strokeWidth=2.5)
-        .encode(strokeDash=alt.StrokeDash("function:N", sort=names, legend=None))
-        .transform_filter("!datum.marked")
-    )
+    dash = alt.StrokeDash("function:N", sort=list(_CURVE_COLOURS), legend=None)
+    lines = base.mark_line(strokeWidth=2.5).encode(strokeDash=dash).transform_filter("!datum.marked")
     points = base.mark_point(filled=True, size=110, opacity=1).transform_filter("datum.marked")
-    return bare_spec(alt.layer(lines, points).properties(height=320, title=alt.TitleParams(title, anchor="start")))
+    return bare_spec(alt.layer(lines, points), height=320, title=alt.TitleParams(title, anchor="start"))
 
 
 def probability_frame(probabilities: Values, class_names: Sequence[str], most: int = 10) -> pd.DataFrame:
@@ -153,20 +136,24 @@ def probability_frame(probabilities: Values, class_names: Sequence[str], most: i
 
 
 @lru_cache(maxsize=64)
-def probability_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
+def probability_bars(colours: Colours) -> Spec:
     """The probability of each class as bars in the class colours, over a table with name, title, probability.
 
     colours: (class name, colour) of the classes in the table.
     """
-    x = alt.X(
-        "probability:Q",
-        title="probability (softmax)",
-        scale=alt.Scale(domain=[0, 1.3], nice=False),  # room for the figure beside a full bar
-        axis=alt.Axis(format="%", values=[0, 0.5, 1]),
-    )
-    tooltip = [alt.Tooltip("title:N", title="Class"), alt.Tooltip("probability:Q", title="Probability", format=".2%")]
-    text = alt.Text("probability:Q", format=".1%")
-    return share_bars(x, text, tooltip, colours, height=28 * len(colours) + 50)
+    lines = [("title:N", "Class"), ("probability:Q", "Probability", ".2%")]
+    return _shares("probability", "probability (softmax)", lines, colours)
+
+
+@lru_cache(maxsize=64)
+def area_shares(colours: Colours) -> Spec:
+    """Each class's share of the area as bars, over a table with name, title, share, tiles."""
+    lines = [("title:N", "Class"), ("share:Q", "Share of the area", ".1%"), ("tiles:Q", "Tiles", ",d")]
+    return _shares("share", "share of the area", lines, colours)
+
+
+def _shares(field: str, title: str, lines: Sequence[tuple[str, ...]], colours: Colours) -> Spec:
+    return share_bars(field, title, lines, colours, end=1.3, ticks=(0, 0.5, 1), number=".1%", row=28, around=50)
 
 
 def map_frame(probabilities: Values, class_names: Sequence[str], layout: Layout) -> pd.DataFrame:
@@ -208,67 +195,25 @@ def class_map(
     the table's pixels. colours: (class in words, colour) of the classes in the table. most_height: on the screen; it is
     as wide as there is room, and never out of shape. strength: how much of the picture the colours cover, 0…1.
     """
-    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
     # The browser knows how much room there is: one scale for both directions, by the direction that is tight.
     fit = f"min(width / {width}, height / {height})"
     x = alt.Scale(domain=[0, alt.ExprRef(f"width / {fit}")], nice=False, zero=False)
     y = alt.Scale(domain=[alt.ExprRef(f"height / {fit}"), 0], nice=False, zero=False)
-    ground = (
-        alt.Chart()
-        .mark_image(aspect=False)
-        .encode(
-            x=alt.X("left:Q", scale=x, axis=None),
-            x2="right:Q",
-            y=alt.Y("top:Q", scale=y, axis=None),
-            y2="bottom:Q",
-            url="url:N",
-        )
+    base = alt.Chart().encode(
+        x=alt.X("left:Q", scale=x, axis=None), x2="right:Q", y=alt.Y("top:Q", scale=y, axis=None), y2="bottom:Q"
+    )
+    tiles = base.mark_rect(strokeOpacity=1, cursor="pointer").encode(
+        color=coloured("title", colours),
+        fillOpacity=alt.value(strength),
+        stroke=alt.condition("datum.chosen", alt.value("#FFFFFF"), alt.value("#00000055")),
+        strokeWidth=alt.condition("datum.chosen", alt.value(3), alt.value(0.5)),
+        tooltip=tooltips(
+            ("title:N", "Class"), ("probability:Q", "Probability", ".1%"), ("row:Q", "Row"), ("column:Q", "Column")
+        ),
     )
     click = alt.selection_point(name="tile", fields=["number"], toggle=False)
-    tiles = (
-        alt.Chart()
-        .mark_rect(strokeOpacity=1, cursor="pointer")
-        .encode(
-            x=alt.X("left:Q", scale=x, axis=None),
-            x2="right:Q",
-            y=alt.Y("top:Q", scale=y, axis=None),
-            y2="bottom:Q",
-            color=alt.Color(
-                "title:N",
-                scale=alt.Scale(domain=titles, range=shades),
-                legend=None,
-            ),
-            fillOpacity=alt.value(strength),
-            stroke=alt.condition("datum.chosen", alt.value("#FFFFFF"), alt.value("#00000055")),
-            strokeWidth=alt.condition("datum.chosen", alt.value(3), alt.value(0.5)),
-            tooltip=[
-                alt.Tooltip("title:N", title="Class"),
-                alt.Tooltip("probability:Q", title="Probability", format=".1%"),
-                alt.Tooltip("row:Q", title="Row"),
-                alt.Tooltip("column:Q", title="Column"),
-            ],
-        )
-        .add_params(click)
-    )
-    chart = alt.layer(ground, tiles).properties(height=most_height)
-    spec = bare_spec(chart)
+    ground = base.mark_image(aspect=False).encode(url="url:N")
+    spec = bare_spec(alt.layer(ground, tiles.add_params(click)), height=most_height)
     corners = {"left": 0, "right": width, "top": 0, "bottom": height}
     spec["layer"][0]["data"] = {"values": [{"url": picture, **corners}]}
     return spec
-
-
-@lru_cache(maxsize=64)
-def area_shares(colours: tuple[tuple[str, str], ...]) -> Spec:
-    """Each class's share of the area as bars, over a table with name, title, share, tiles."""
-    x = alt.X(
-        "share:Q",
-        title="share of the area",
-        scale=alt.Scale(domain=[0, 1.3], nice=False),  # room for the figure beside a full bar
-        axis=alt.Axis(format="%", values=[0, 0.5, 1]),
-    )
-    tooltip = [
-        alt.Tooltip("title:N", title="Class"),
-        alt.Tooltip("share:Q", title="Share of the area", format=".1%"),
-        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
-    ]
-    return share_bars(x, alt.Text("share:Q", format=".1%"), tooltip, colours, height=28 * len(colours) + 50)

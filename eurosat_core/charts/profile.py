@@ -1,6 +1,6 @@
 """A profile: its plan, the parts of a step, kernels, memory, timeline.
 
-Words stand in a bar only where they fit: the browser knows how wide it is, so it decides (`_width`).
+Words stand in a bar only where they fit: the browser knows how wide it is, so it decides (`_WIDTH`).
 """
 
 import json
@@ -13,7 +13,7 @@ import altair as alt
 import pandas as pd
 
 from eurosat_core.analysis.profile_pairs import Side, per_tile, scale
-from eurosat_core.charts.marks import Spec, bare_spec
+from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, coloured, legend, tooltips, up_to
 from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
 from eurosat_core.profiling.kernels import short_name
 from eurosat_core.profiling.overview import PARTS, ROLES
@@ -44,23 +44,16 @@ PHASE_COLOURS = {"pass by": GREY, "warm-up": ORANGE, "recorded": BLUE}
 _LETTER = 6.6  # pixels of a letter at size 12, about
 
 
-def _width(start: str = "start", end: str = "end") -> str:
-    return f"(scale('x', datum.{end}) - scale('x', datum.{start}))"
+_WIDTH = "(scale('x', datum.end) - scale('x', datum.start))"  # of a bar in pixels
 
 
 def _legend(columns: int) -> alt.Legend:
-    return alt.Legend(
-        orient="top", title=None, symbolType="square", padding=0, offset=6, labelLimit=260, columns=columns
-    )
+    return legend(symbolType="square", padding=0, offset=6, labelLimit=260, columns=columns)
 
 
 MOST_STEPS = 20
 """Steps that are drawn one by one; of a longer trace the first ones."""
-
-
 MEAN = "mean"
-
-
 _PHASES = {"wait": "pass by", "warmup": "warm-up", "active": "recorded"}
 
 
@@ -89,26 +82,15 @@ def plan_strip(rows: int, longest: int) -> Spec:
     """The steps of a plan, a line for each cycle, over `plan_frame`. longest: steps of a cycle."""
     x = alt.X("place:O", title=None, axis=None, scale=alt.Scale(paddingInner=0.12, paddingOuter=0))
     y = alt.Y("cycle:N", title=None, sort=None, axis=alt.Axis(ticks=False, domain=False))
-    colour = alt.Color(
-        "phase:N",
-        sort=list(PHASE_COLOURS),
-        scale=alt.Scale(domain=list(PHASE_COLOURS), range=list(PHASE_COLOURS.values())),
-        legend=_legend(3),
-    )
-    tooltip = [
-        alt.Tooltip("step:Q", title="Step"),
-        alt.Tooltip("cycle:N", title="In"),
-        alt.Tooltip("phase:N", title="It is"),
-        alt.Tooltip("trace:N", title="Then"),
-    ]
+    tooltip = tooltips(("step:Q", "Step"), ("cycle:N", "In"), ("phase:N", "It is"), ("trace:N", "Then"))
     opacity = alt.condition("datum.done", alt.value(1.0), alt.value(0.3))
     base = alt.Chart().encode(x=x, y=y, tooltip=tooltip)
-    cells = base.mark_rect(cornerRadius=3).encode(color=colour, opacity=opacity)
-    layers = [cells]
+    colour = coloured("phase", PHASE_COLOURS, _legend(3))
+    layers = [base.mark_rect(cornerRadius=3).encode(color=colour, opacity=opacity)]
     if longest <= 14:
         ink = alt.condition("datum.done", alt.value(INK), alt.value(GREY))
         layers.append(base.mark_text(fontSize=12, fontWeight="bold").encode(text="step:Q", color=ink))
-    return bare_spec(alt.layer(*layers).properties(height=30 * rows + 30))
+    return bare_spec(alt.layer(*layers), height=30 * rows + 30)
 
 
 def stacked_frame(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequence[str]) -> pd.DataFrame:
@@ -203,22 +185,11 @@ def stacked_bars(parts: tuple[str, ...], rows: int, axis: str, columns: int = 3)
         axis=alt.Axis(ticks=False, domain=False, labelLimit=150),
         scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
     )
-    colour = alt.Color(
-        "part:N",
-        sort=list(colours),
-        scale=alt.Scale(domain=list(colours), range=list(colours.values())),
-        legend=_legend(columns),
-    )
-    tooltip = [
-        alt.Tooltip("row:N", title="Of"),
-        alt.Tooltip("part:N", title="Part"),
-        alt.Tooltip("ms:Q", title="ms", format=",.3f"),
-        alt.Tooltip("share:Q", title="Share", format=".1%"),
-    ]
+    tooltip = tooltips(("row:N", "Of"), ("part:N", "Part"), ("ms:Q", "ms", ",.3f"), ("share:Q", "Share", ".1%"))
     base = alt.Chart().encode(x=x, y=y, tooltip=tooltip)
-    bars = base.mark_bar(stroke=None).encode(x2="end:Q", color=colour)
-    long_fits = f"{_width()} > {_LETTER} * length(datum.long) + 6"
-    short_fits = f"{_width()} > {_LETTER} * length(datum.part) + 6"
+    bars = base.mark_bar(stroke=None).encode(x2="end:Q", color=coloured("part", colours, _legend(columns)))
+    long_fits = f"{_WIDTH} > {_LETTER} * length(datum.long) + 6"
+    short_fits = f"{_WIDTH} > {_LETTER} * length(datum.part) + 6"
     words = base.mark_text(
         align="left",
         dx=5,
@@ -226,7 +197,7 @@ def stacked_bars(parts: tuple[str, ...], rows: int, axis: str, columns: int = 3)
         fontSize=12,
         text=alt.ExprRef(f"{long_fits} ? datum.long : {short_fits} ? datum.part : ''"),
     )
-    return bare_spec(alt.layer(bars, words).properties(height=34 * rows + 85 + 20 * -(-len(parts) // columns)))
+    return bare_spec(alt.layer(bars, words), height=34 * rows + 85 + 20 * -(-len(parts) // columns))
 
 
 def kernel_frame(reading: Reading, full_names: bool) -> pd.DataFrame:
@@ -268,26 +239,17 @@ def kernel_frame(reading: Reading, full_names: bool) -> pd.DataFrame:
 @lru_cache(maxsize=8)
 def kernel_bars(rows: int, ceiling: float) -> Spec:
     """The kernels that took longest, over the first rows of `kernel_frame`. ceiling: where the axis ends, in %."""
-    x = alt.X(
-        "Share:Q",
-        title="% of all GPU kernels’ time",
-        scale=alt.Scale(domain=[0, ceiling], nice=False),
-        axis=alt.Axis(tickCount=5, grid=False),
-    )
+    x = up_to(alt.X, "Share", "% of all GPU kernels’ time", ceiling, tickCount=5, grid=False)
     y = alt.Y("GPU kernel:N", title=None, sort=alt.EncodingSortField("Share", "max", "descending"), axis=None)
-    tooltip = [
-        alt.Tooltip("GPU kernel:N"),
-        alt.Tooltip("Share:Q", title="% of the time", format=".1f"),
-        alt.Tooltip("Launches:Q", format=","),
-    ]
+    tooltip = tooltips(
+        ("GPU kernel:N", "GPU kernel"), ("Share:Q", "% of the time", ".1f"), ("Launches:Q", "Launches", ",")
+    )
     base = alt.Chart().encode(y=y, tooltip=tooltip)
     bars = base.mark_bar(color=BLUE, cornerRadiusEnd=3, height=12, yOffset=9).encode(x=x)
-    figures = base.mark_text(align="left", dx=5, dy=9, color=GREY, fontSize=12).encode(
-        x=x, text=alt.Text("Share:Q", format=".1f")
-    )
+    figures = base.mark_text(dx=5, dy=9, **FIGURE).encode(x=x, text=alt.Text("Share:Q", format=".1f"))
     # Above its bar: beside it, a long name would leave a phone no room for the bar.
-    names = base.mark_text(align="left", dy=-7, color=GREY, fontSize=12).encode(x=alt.value(0), text="GPU kernel:N")
-    return bare_spec(alt.layer(bars, figures, names).properties(height=42 * rows + 70))
+    names = base.mark_text(dy=-7, **FIGURE).encode(x=alt.value(0), text="GPU kernel:N")
+    return bare_spec(alt.layer(bars, figures, names), height=42 * rows + 70)
 
 
 _UNITS = ("bytes", "KB", "MB", "GB")
@@ -319,38 +281,17 @@ _SERIES = {"in use by tensors": BLUE, "held ready by PyTorch": ORANGE}
 def memory_line(several: bool, unit: str) -> Spec:
     """Memory over time with its steps as they were, over `memory_frame`. several: with what PyTorch held ready."""
     names = list(_SERIES)[: 2 if several else 1]
-    legend = alt.Legend(
-        orient="top", title=None, direction="vertical", symbolType="stroke", symbolStrokeWidth=3, labelLimit=260
+    look = legend(direction="vertical", symbolType="stroke", symbolStrokeWidth=3, labelLimit=260)
+    axis = alt.Axis(grid=False, tickCount=6, format=",~f")
+    lines = alt.Chart().mark_line(interpolate="step-after", strokeWidth=1.8)
+    chart = lines.encode(
+        x=alt.X("ms:Q", title="ms since recording began", scale=alt.Scale(nice=False), axis=axis),
+        y=alt.Y("taken:Q", title=unit, axis=alt.Axis(tickCount=5, format=",~f")),
+        color=coloured("series", {name: _SERIES[name] for name in names}, look),
+        strokeDash=alt.StrokeDash("series:N", scale=alt.Scale(domain=names), legend=look),
+        tooltip=tooltips(("series:N", "Memory"), ("ms:Q", "ms", ",.2f"), ("taken:Q", unit, ",.1f")),
     )
-    colour = alt.Color(
-        "series:N",
-        sort=names,
-        scale=alt.Scale(domain=names, range=[_SERIES[name] for name in names]),
-        legend=legend,
-    )
-    tooltip = [
-        alt.Tooltip("series:N", title="Memory"),
-        alt.Tooltip("ms:Q", title="ms", format=",.2f"),
-        alt.Tooltip("taken:Q", title=unit, format=",.1f"),
-    ]
-    chart = (
-        alt.Chart()
-        .mark_line(interpolate="step-after", strokeWidth=1.8)
-        .encode(
-            x=alt.X(
-                "ms:Q",
-                title="ms since recording began",
-                scale=alt.Scale(nice=False),
-                axis=alt.Axis(grid=False, tickCount=6, format=",~f"),
-            ),
-            y=alt.Y("taken:Q", title=unit, axis=alt.Axis(tickCount=5, format=",~f")),
-            color=colour,
-            strokeDash=alt.StrokeDash("series:N", sort=names, scale=alt.Scale(domain=names), legend=legend),
-            tooltip=tooltip,
-        )
-        .properties(height=280)
-    )
-    return bare_spec(chart)
+    return bare_spec(chart, height=280)
 
 
 _KINDS = {
@@ -452,21 +393,16 @@ def timeline_bars(
             gridOpacity=0.6,
         ),
     )
-    shown = [kind for kind in _KINDS if kind in kinds]
-    colour = alt.Color(
-        "kind:N",
-        sort=shown,
-        scale=alt.Scale(domain=shown, range=[_KINDS[kind] for kind in shown]),
-        legend=alt.Legend(orient="top", title=None, symbolType="square", symbolOpacity=1, columns=3, labelLimit=200),
+    look = legend(symbolType="square", symbolOpacity=1, columns=3, labelLimit=200)
+    colour = coloured("kind", {kind: shade for kind, shade in _KINDS.items() if kind in kinds}, look)
+    tooltip = tooltips(
+        ("name:N", "Name"),
+        ("kind:N", "Kind"),
+        ("start:Q", "Begins (ms)", ",.3f"),
+        ("ms:Q", "Lasts (ms)", ",.3f"),
+        ("events:Q", "Events in it", ","),
+        ("busy:Q", "of that busy (ms)", ",.3f"),
     )
-    tooltip = [
-        alt.Tooltip("name:N", title="Name"),
-        alt.Tooltip("kind:N", title="Kind"),
-        alt.Tooltip("start:Q", title="Begins (ms)", format=",.3f"),
-        alt.Tooltip("ms:Q", title="Lasts (ms)", format=",.3f"),
-        alt.Tooltip("events:Q", title="Events in it", format=","),
-        alt.Tooltip("busy:Q", title="of that busy (ms)", format=",.3f"),
-    ]
     zoom = alt.selection_interval(name="timeline_zoom", encodings=["x"], bind="scales")
     base = alt.Chart().encode(x=x, y=y, tooltip=tooltip)
     paler = alt.condition("datum.events > 1", alt.value(0.5), alt.value(1.0))
@@ -475,7 +411,7 @@ def timeline_bars(
         .encode(x2="end:Q", y2="below:Q", color=colour, opacity=paler)
         .add_params(zoom)
     )
-    fits = f"(scale('x', datum.end) - scale('x', datum.start)) > {_SMALL_LETTER} * length(datum.short) + 6"
+    fits = f"{_WIDTH} > {_SMALL_LETTER} * length(datum.short) + 6"
     words = base.mark_text(
         align="left",
         baseline="middle",
@@ -486,4 +422,4 @@ def timeline_bars(
         clip=True,
         text=alt.ExprRef(f"{fits} ? datum.short : ''"),
     )
-    return bare_spec(alt.layer(bars, words).properties(height=_ROW * rows + _AROUND))
+    return bare_spec(alt.layer(bars, words), height=_ROW * rows + _AROUND)

@@ -12,8 +12,8 @@ import altair as alt
 import pandas as pd
 
 from eurosat_core.analysis.sweep import BOTTLENECKS, prediction_frame, speed_by_setting, verdict_text
-from eurosat_core.charts.marks import Spec, bare_spec
-from eurosat_core.charts.palette import GREY, SERIES, SHAPES
+from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, colour_and_shape, heading, legend, tooltips, up_to
+from eurosat_core.charts.palette import GREY
 from eurosat_core.charts.profile import stacked_frame
 from eurosat_core.runs.history import SweepHistory
 from eurosat_core.speed.experiments import Figure
@@ -27,15 +27,9 @@ _TITLES = {"tiles": "Tiles per second: more is better", "work": "Billion operati
 
 
 def _looks(field: str, names: tuple[str, ...], columns: int = 0) -> dict[str, Any]:
-    """Colour and shape of each name, with one legend for both; none where there is nothing to tell apart."""
-    legend = alt.Legend(orient="top", title=None, symbolOpacity=1, symbolSize=90, labelLimit=260, columns=columns)
-    shown = legend if len(names) > 1 else None
-    shades = [SERIES[at % len(SERIES)] for at in range(len(names))]
-    shapes = [SHAPES[at % len(SHAPES)] for at in range(len(names))]
-    return {
-        "color": alt.Color(f"{field}:N", sort=None, scale=alt.Scale(domain=list(names), range=shades), legend=shown),
-        "shape": alt.Shape(f"{field}:N", sort=None, scale=alt.Scale(domain=list(names), range=shapes), legend=shown),
-    }
+    """Colour and shape of each name; without a legend where there is nothing to tell apart."""
+    look = legend(symbolOpacity=1, symbolSize=90, labelLimit=260, columns=columns)
+    return colour_and_shape(field, names, look if len(names) > 1 else None)
 
 
 def rate_frame(result: SweepResult, figure: Figure) -> pd.DataFrame:
@@ -76,36 +70,27 @@ def rate_points(figure: str, labels: tuple[str, ...], devices: tuple[str, ...], 
         if wide
         else alt.Scale(domain=[0, 1.22 * max(most, 1e-9)], nice=False)  # room for the figure beside the last point
     )
-    x = alt.X("rate:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickCount=4))
-    y = alt.Y(
-        "label:N",
-        title=None,
-        sort=list(labels),
-        axis=alt.Axis(ticks=False, domain=False, labelLimit=130, labelFontSize=13),
+    axis = alt.Axis(ticks=False, domain=False, labelLimit=130, labelFontSize=13)
+    tooltip = tooltips(
+        ("label:N", "Setting"),
+        ("device:N", "Device"),
+        ("rate:Q", "Median", ",.4~g"),
+        ("low:Q", "Lower quartile", ",.4~g"),
+        ("high:Q", "Upper quartile", ",.4~g"),
     )
-    looks = _looks("device", devices)
-    tooltip = [
-        alt.Tooltip("label:N", title="Setting"),
-        alt.Tooltip("device:N", title="Device"),
-        alt.Tooltip("rate:Q", title="Median", format=",.4~g"),
-        alt.Tooltip("low:Q", title="Lower quartile", format=",.4~g"),
-        alt.Tooltip("high:Q", title="Upper quartile", format=",.4~g"),
-    ]
-    offset = alt.YOffset("device:N", sort=None, scale=alt.Scale(domain=list(devices)))
-    base = alt.Chart().encode(y=y, tooltip=tooltip)
+    base = alt.Chart().encode(y=alt.Y("label:N", title=None, sort=list(labels), axis=axis), tooltip=tooltip)
     if len(devices) > 1:
-        base = base.encode(yOffset=offset)
+        base = base.encode(yOffset=alt.YOffset("device:N", sort=None, scale=alt.Scale(domain=list(devices))))
+    looks = _looks("device", devices)
+    rate = alt.X("rate:Q", title=title, scale=scale, axis=alt.Axis(format="~s", tickCount=4))
+    low, high = (alt.X(f"{each}:Q", title=title, scale=scale) for each in ("low", "high"))
     layers = [
-        base.mark_rule(strokeWidth=4, opacity=0.45).encode(
-            x=alt.X("low:Q", title=title, scale=scale), x2="high:Q", color=looks["color"]
-        ),
-        base.mark_point(filled=True, size=120, opacity=1).encode(x=x, **looks),
-        base.mark_text(align="left", dx=10, fontSize=12, color=GREY).encode(
-            x=alt.X("high:Q", title=title, scale=scale), text="text:N"
-        ),
+        base.mark_rule(strokeWidth=4, opacity=0.45).encode(x=low, x2="high:Q", color=looks["color"]),
+        base.mark_point(filled=True, size=120, opacity=1).encode(x=rate, **looks),
+        base.mark_text(dx=10, **FIGURE).encode(x=high, text="text:N"),
     ]
     rows = len(labels) * max(len(devices), 1)
-    return bare_spec(alt.layer(*layers).properties(height=28 * rows + 12 * len(labels) + 90))
+    return bare_spec(alt.layer(*layers), height=28 * rows + 12 * len(labels) + 90)
 
 
 def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
@@ -136,7 +121,7 @@ def live_turns(labels: tuple[str, ...], rounds: int) -> Spec:
     base = alt.Chart().encode(x=x, y=y)
     lines = base.mark_line(strokeWidth=1.5, opacity=0.6).encode(color=looks["color"])
     points = base.mark_point(filled=True, size=80, opacity=1).encode(**looks)
-    return bare_spec(alt.layer(lines, points).properties(height=260 + 14 * len(labels)))
+    return bare_spec(alt.layer(lines, points), height=260 + 14 * len(labels))
 
 
 def learning_frame(result: SweepResult) -> pd.DataFrame:
@@ -156,23 +141,9 @@ def learning_lines(labels: tuple[str, ...], until: float, ceiling: float) -> Spe
 
     until, ceiling: where the axes end.
     """
-    x = alt.X(
-        "seconds:Q",
-        title="Seconds of training",
-        scale=alt.Scale(domain=[0, until], nice=False),
-        axis=alt.Axis(grid=False, tickCount=5),
-    )
-    y = alt.Y(
-        "accuracy:Q",
-        title=None,
-        scale=alt.Scale(domain=[0, ceiling], clamp=True, nice=False),
-        axis=alt.Axis(format="%", tickCount=5),
-    )
-    tooltip = [
-        alt.Tooltip("series:N", title="Setting"),
-        alt.Tooltip("seconds:Q", title="Seconds", format=".1f"),
-        alt.Tooltip("accuracy:Q", title="Accuracy", format=".1%"),
-    ]
+    x = up_to(alt.X, "seconds", "Seconds of training", until, grid=False, tickCount=5)
+    y = up_to(alt.Y, "accuracy", None, ceiling, clamp=True, format="%", tickCount=5)
+    tooltip = tooltips(("series:N", "Setting"), ("seconds:Q", "Seconds", ".1f"), ("accuracy:Q", "Accuracy", ".1%"))
     looks = _looks("series", labels, columns=2)
     base = alt.Chart().encode(x=x, y=y)
     layers = [
@@ -180,8 +151,8 @@ def learning_lines(labels: tuple[str, ...], until: float, ceiling: float) -> Spe
         base.mark_line(strokeWidth=2.2).encode(color=looks["color"]),
         base.mark_point(filled=True, size=70, opacity=1).encode(tooltip=tooltip, **looks),
     ]
-    title = alt.TitleParams("Validation accuracy: higher sooner is better", fontSize=15, anchor="start", offset=6)
-    return bare_spec(alt.layer(*layers).properties(height=280 + 14 * len(labels), title=title))
+    title = heading("Validation accuracy: higher sooner is better")
+    return bare_spec(alt.layer(*layers), height=280 + 14 * len(labels), title=title)
 
 
 def prediction_points_frame(result: SweepResult) -> pd.DataFrame:
@@ -205,28 +176,24 @@ def prediction_points(devices: tuple[str, ...], least: float, most: float) -> Sp
     middle = math.sqrt(least * most)
     x = alt.X("measured_ms:Q", title="Measured ms of a step (log)", scale=scale, axis=axis)
     y = alt.Y("predicted_ms:Q", title="Predicted ms (log)", scale=scale, axis=axis)
-    tooltip = [
-        alt.Tooltip("label:N", title="Step"),
-        alt.Tooltip("device:N", title="Device"),
-        alt.Tooltip("measured_ms:Q", title="Measured ms", format=",.3~g"),
-        alt.Tooltip("predicted_ms:Q", title="Predicted ms", format=",.3~g"),
-    ]
-    looks = _looks("device", devices)
+    tooltip = tooltips(
+        ("label:N", "Step"),
+        ("device:N", "Device"),
+        ("measured_ms:Q", "Measured ms", ",.3~g"),
+        ("predicted_ms:Q", "Predicted ms", ",.3~g"),
+    )
     base = alt.Chart().encode(x=x, y=y)
+    even, steps = base.transform_filter("datum.even"), base.transform_filter("!datum.even")
+    looks = _looks("device", devices)
     layers = [
-        base.transform_filter("datum.even").mark_line(strokeDash=[4, 4], color=GREY, strokeWidth=1.5),
-        base.transform_filter("!datum.even")
-        .mark_point(filled=True, size=110, opacity=1)
-        .encode(tooltip=tooltip, **looks),
-        # Names stand on the side on which there is room.
-        base.transform_filter(f"!datum.even && datum.measured_ms < {middle}")
-        .mark_text(align="left", dx=9, dy=8, fontSize=12, color=GREY)
-        .encode(text="label:N"),
-        base.transform_filter(f"!datum.even && datum.measured_ms >= {middle}")
-        .mark_text(align="right", dx=-9, dy=-4, fontSize=12, color=GREY)
-        .encode(text="label:N"),
+        even.mark_line(strokeDash=[4, 4], color=GREY, strokeWidth=1.5),
+        steps.mark_point(filled=True, size=110, opacity=1).encode(tooltip=tooltip, **looks),
     ]
-    return bare_spec(alt.layer(*layers).properties(height=340))
+    # Names stand on the side on which there is room.
+    for side, align, dx, dy in (("<", "left", 9, 8), (">=", "right", -9, -4)):
+        names = base.transform_filter(f"!datum.even && datum.measured_ms {side} {middle}")
+        layers.append(names.mark_text(**{**FIGURE, "align": align}, dx=dx, dy=dy).encode(text="label:N"))
+    return bare_spec(alt.layer(*layers), height=340)
 
 
 def is_per_tile(result: SweepResult) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eurosat_core.charts.marks import Spec, bare_spec
+from eurosat_core.charts.marks import Colours, Spec, bare_spec, coloured, legend, matrix, matrix_ground, tooltips
 from eurosat_core.charts.palette import BLUE, GREY, INK, ORANGE
 from eurosat_core.data.classes import CLASSES
 from eurosat_core.data.pictures import CHANNELS, Pixels, class_titles
@@ -120,12 +120,8 @@ def class_counts(frame: pd.DataFrame, order: Sequence[str], colours: Sequence[st
     base = alt.Chart(frame).encode(y=y)
     bars = base.mark_bar(cornerRadiusEnd=3).encode(
         x=alt.X("tiles:Q", title="tiles", axis=alt.Axis(tickCount=6, format=",d")),
-        color=alt.Color("class:N", scale=alt.Scale(domain=list(order), range=list(colours)), legend=None),
-        tooltip=[
-            alt.Tooltip("class:N", title="class"),
-            alt.Tooltip("tiles:Q", title="tiles here", format=",d"),
-            alt.Tooltip("published:Q", title="published", format=",d"),
-        ],
+        color=coloured("class", list(zip(order, colours, strict=True))),
+        tooltip=tooltips(("class:N", "class"), ("tiles:Q", "tiles here", ",d"), ("published:Q", "published", ",d")),
     )
     layers = [bars]
     if frame["published"].notna().any():
@@ -146,20 +142,14 @@ def channel_histograms_frame(tile: Pixels, bins: int = 32) -> pd.DataFrame:
 
 def channel_histograms(frame: pd.DataFrame) -> alt.Chart:
     """How often each brightness occurs, one line per channel. frame: channel, value, share."""
-    names = list(_CHANNEL_COLOURS)
-    scale = alt.Scale(domain=names, range=list(_CHANNEL_COLOURS.values()))
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_area(interpolate="step-after", fillOpacity=0.15, line={"strokeWidth": 2})
         .encode(
             x=alt.X("value:Q", title="pixel value (0 = dark, 255 = bright)", scale=alt.Scale(domain=[0, 256])),
             y=alt.Y("share:Q", title="share of pixels", stack=None, axis=alt.Axis(format="%", tickCount=4)),
-            color=alt.Color("channel:N", scale=scale, sort=names, legend=alt.Legend(orient="top", title=None)),
-            tooltip=[
-                alt.Tooltip("channel:N"),
-                alt.Tooltip("value:Q", title="from value", format=".0f"),
-                alt.Tooltip("share:Q", title="share", format=".1%"),
-            ],
+            color=coloured("channel", _CHANNEL_COLOURS, legend()),
+            tooltip=_of_pixels("channel"),
         )
         .properties(height=320)
     )
@@ -171,52 +161,42 @@ def class_histogram(frame: pd.DataFrame, channel: str, colours: Sequence[tuple[s
 
     colours: (class in words, colour) of the classes in the frame.
     """
-    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_line(strokeWidth=2.5, interpolate="monotone")
         .encode(
             x=alt.X("value:Q", title="pixel value", scale=alt.Scale(domain=[0, 256]), axis=alt.Axis(tickCount=4)),
             y=alt.Y("share:Q", title="share of pixels", axis=alt.Axis(format="%", tickCount=4)),
-            color=alt.Color("class:N", scale=alt.Scale(domain=titles, range=shades), legend=None),
-            tooltip=[
-                alt.Tooltip("class:N"),
-                alt.Tooltip("value:Q", title="from value", format=".0f"),
-                alt.Tooltip("share:Q", title="share", format=".1%"),
-            ],
+            color=coloured("class", colours),
+            tooltip=_of_pixels("class"),
         )
         .properties(height=240, title=channel)
     )
     return chart
 
 
+def _of_pixels(field: str) -> list[alt.Tooltip]:
+    return tooltips((f"{field}:N", field), ("value:Q", "from value", ".0f"), ("share:Q", "share", ".1%"))
+
+
 @lru_cache(maxsize=64)
-def all_tiles(x_title: str, y_title: str, colours: tuple[tuple[str, str], ...]) -> Spec:
+def all_tiles(x_title: str, y_title: str, colours: Colours) -> Spec:
     """A point per tile, coloured by class; drag a box to select. A spec over a table with x, y, class.
 
     colours: (class in words, colour) for every class. The selection is called `box`; a click on the legend shows one
     class alone.
     """
-    titles, shades = [title for title, _ in colours], [shade for _, shade in colours]
     box = alt.selection_interval(name="box")
     one = alt.selection_point(name="one", fields=["class"], bind="legend")
-    chart = (
-        alt.Chart()
-        .mark_circle(size=9)
-        .encode(
-            x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=True)),
-            y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=True)),
-            color=alt.Color(
-                "class:N",
-                scale=alt.Scale(domain=titles, range=shades),
-                legend=alt.Legend(orient="bottom", title=None, columns=2, symbolSize=90, symbolOpacity=1),
-            ),
-            opacity=alt.condition(one, alt.value(0.6), alt.value(0.02)),
-        )
-        .add_params(box, one)
-        .properties(height=680)
+    below = alt.Legend(orient="bottom", title=None, columns=2, symbolSize=90, symbolOpacity=1)
+    points = alt.Chart().mark_circle(size=9)
+    chart = points.encode(
+        x=alt.X("x:Q", title=x_title, scale=alt.Scale(zero=False, nice=True)),
+        y=alt.Y("y:Q", title=y_title, scale=alt.Scale(zero=False, nice=True)),
+        color=coloured("class", colours, below),
+        opacity=alt.condition(one, alt.value(0.6), alt.value(0.02)),
     )
-    return bare_spec(chart)
+    return bare_spec(chart.add_params(box, one), height=680)
 
 
 # Pale enough for dark figures, on light and on dark ground. Right answers also stand on the diagonal.
@@ -231,33 +211,12 @@ def confusion_cells(titles: tuple[str, ...]) -> Spec:
     titles: the classes in their order.
     """
     # Titles are words from outside: as values of a scale they are only ever drawn as text.
-    y = alt.Y("true:N", sort=list(titles), title="true class", axis=alt.Axis(labelLimit=150, ticks=False))
-    x = alt.X(
-        "guessed:N",
-        sort=list(titles),
-        title="what you said",
-        axis=alt.Axis(labelLimit=150, labelAngle=-60, labelOverlap=False, ticks=False),
-    )
-    tooltip = [
-        alt.Tooltip("true:N", title="True class"),
-        alt.Tooltip("guessed:N", title="You said"),
-        alt.Tooltip("tiles:Q", title="Tiles", format=",d"),
-    ]
-    colours = alt.Scale(domain=["right", "wrong"], range=[_RIGHT, _WRONG])
-    base = alt.Chart().encode(x=x, y=y)
-    layers = [
-        base.mark_rect(color=GREY, opacity=0.10, stroke=GREY, strokeOpacity=0.5).encode(tooltip=tooltip),
-        base.mark_rect()
-        .encode(
-            color=alt.Color("kind:N", scale=colours, legend=alt.Legend(orient="top", title=None)),
-            tooltip=tooltip,
-        )
-        .transform_filter("datum.tiles > 0"),
-        base.mark_text(color=INK, fontSize=14, fontWeight="bold")
-        .encode(text=alt.Text("tiles:Q", format=",d"), tooltip=tooltip)
-        .transform_filter("datum.tiles > 0"),
-    ]
-    return bare_spec(alt.layer(*layers).properties(height=_CELL * len(titles) + 150))
+    tooltip = tooltips(("true:N", "True class"), ("guessed:N", "You said"), ("tiles:Q", "Tiles", ",d"))
+    base = matrix(titles, "guessed", "what you said", 150, 150).encode(tooltip=tooltip)
+    some = base.transform_filter("datum.tiles > 0")
+    cells = some.mark_rect().encode(color=coloured("kind", {"right": _RIGHT, "wrong": _WRONG}, legend()))
+    figures = some.mark_text(color=INK, fontSize=14, fontWeight="bold").encode(text=alt.Text("tiles:Q", format=",d"))
+    return bare_spec(alt.layer(matrix_ground(base), cells, figures), height=_CELL * len(titles) + 150)
 
 
 # Training and validation as in the curves; what is sealed is grey.
@@ -273,20 +232,10 @@ def split_bars(parts: tuple[str, ...], classes: int) -> Spec:
         .encode(
             x=alt.X("tiles:Q", title="tiles", axis=alt.Axis(format=",d", tickCount=6)),
             y=alt.Y("class:N", title=None, sort=None, axis=alt.Axis(labelLimit=220)),
-            color=alt.Color(
-                "part:N",
-                sort=list(parts),
-                scale=alt.Scale(domain=list(parts), range=list(PART_COLOURS)),
-                legend=alt.Legend(orient="top", title=None, columns=2),
-            ),
+            color=coloured("part", tuple(zip(parts, PART_COLOURS, strict=False)), legend(columns=2)),
             order=alt.Order("rank:Q"),
-            tooltip=[
-                alt.Tooltip("class:N", title="class"),
-                alt.Tooltip("part:N", title="part"),
-                alt.Tooltip("tiles:Q", title="tiles", format=",d"),
-            ],
+            tooltip=tooltips(("class:N", "class"), ("part:N", "part"), ("tiles:Q", "tiles", ",d")),
         )
         .transform_calculate(rank=f"indexof({list(parts)!r}, datum.part)")
-        .properties(height=32 * classes + 120)
     )
-    return bare_spec(chart)
+    return bare_spec(chart, height=32 * classes + 120)

@@ -6,11 +6,12 @@ not jump.
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from eurosat_core.charts.marks import Spec, bare_spec, share_bars
+from eurosat_core.charts.marks import Colours, Spec, bare_spec, coloured, heading, legend, share_bars, tooltips, up_to
 from eurosat_core.charts.palette import BLUE, GREY, ORANGE
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.history import History
@@ -22,24 +23,11 @@ _HEIGHT = 320
 
 
 def _phase_colour(symbol: str = "circle") -> alt.Color:
-    return alt.Color(
-        "series:N",
-        title=None,
-        scale=alt.Scale(domain=list(PHASE_COLOURS), range=list(PHASE_COLOURS.values())),
-        legend=alt.Legend(
-            orient="top",
-            direction="horizontal",
-            symbolType=symbol,
-            symbolOpacity=1,
-            symbolStrokeWidth=2.5 if symbol == "stroke" else 0,
-            padding=0,
-            offset=6,
-        ),
+    width = 2.5 if symbol == "stroke" else 0
+    look = legend(
+        direction="horizontal", symbolType=symbol, symbolOpacity=1, symbolStrokeWidth=width, padding=0, offset=6
     )
-
-
-def _title(text: str) -> alt.TitleParams:
-    return alt.TitleParams(text, fontSize=15, offset=6, anchor="start")
+    return coloured("series", PHASE_COLOURS, look)
 
 
 MAX_CURVE_POINTS = 480
@@ -96,51 +84,29 @@ def curves(figure: str, epochs: int, classes: int, ceiling: float) -> Spec:
     Over the table of `curve_frame`. figure: `loss` or `accuracy`. ceiling: where the value axis ends.
     """
     is_loss = figure == "loss"
-    x = alt.X(
-        "epoch:Q",
-        title="Epochs done",
-        scale=alt.Scale(domain=[0, epochs], nice=False),
-        axis=alt.Axis(format="d", tickMinStep=1, tickCount=min(epochs, 10), grid=False),
-    )
-    y = alt.Y(
-        "value:Q",
-        title=None,
-        scale=alt.Scale(domain=[0, ceiling], clamp=True, nice=False),
-        axis=alt.Axis(format=".1f" if is_loss else "%", tickCount=6),
-    )
+    look: dict[str, Any] = {"format": "d", "tickMinStep": 1, "tickCount": min(epochs, 10), "grid": False}
+    x = up_to(alt.X, "epoch", "Epochs done", epochs, **look)
+    y = up_to(alt.Y, "value", None, ceiling, clamp=True, format=".1f" if is_loss else "%", tickCount=6)
     number = ".3f" if is_loss else ".1%"
-    tooltip = [
-        alt.Tooltip("series:N", title="Phase"),
-        alt.Tooltip("epoch:Q", title="Epoch", format=".2~f"),
-        alt.Tooltip("value:Q", title=figure.capitalize(), format=number),
-    ]
-    base = alt.Chart()
-    layers = [
-        base.mark_line(strokeWidth=1.2, opacity=0.6, clip=True)
-        .encode(x=x, y=y, color=_phase_colour())
-        .transform_filter("datum.kind == 'step'")
-    ]
+    tooltip = tooltips(("series:N", "Phase"), ("epoch:Q", "Epoch", ".2~f"), ("value:Q", figure.capitalize(), number))
+    base = alt.Chart().encode(y=y)
+    phases = base.encode(x=x, color=_phase_colour())
+    steps = phases.mark_line(strokeWidth=1.2, opacity=0.6, clip=True).transform_filter("datum.kind == 'step'")
+    layers = [steps]
     for series, shape, dash in (("training", "circle", [1, 0]), ("validation", "diamond", [6, 3])):
-        one = base.transform_filter(f"datum.kind == 'epoch' && datum.series == '{series}'")
-        layers.append(one.mark_line(strokeWidth=2.5, strokeDash=dash).encode(x=x, y=y, color=_phase_colour()))
-        layers.append(
-            one.mark_point(filled=True, size=80, opacity=1, shape=shape).encode(
-                x=x, y=y, color=_phase_colour(), tooltip=tooltip
-            )
-        )
-    chance = (
-        base.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=GREY)
-        .encode(y=y, tooltip=[alt.Tooltip("value:Q", title="Chance", format=number)])
-        .transform_filter("datum.kind == 'chance'")
-    )
+        one = phases.transform_filter(f"datum.kind == 'epoch' && datum.series == '{series}'")
+        layers.append(one.mark_line(strokeWidth=2.5, strokeDash=dash))
+        layers.append(one.mark_point(filled=True, size=80, opacity=1, shape=shape).encode(tooltip=tooltip))
     words = f"chance: ln {classes} = {math.log(classes):.2f}" if is_loss else f"chance: {100 / classes:.0f} %"
-    label = (
-        base.mark_text(align="right", dx=-4, dy=-7, color=GREY, fontSize=12, text=words)
-        .encode(x=alt.value("width"), y=y)
-        .transform_filter("datum.kind == 'chance'")
-    )
+    guessing = base.transform_filter("datum.kind == 'chance'")
+    chance = guessing.mark_rule(strokeDash=[3, 3], strokeWidth=1.5, color=GREY)
+    label = guessing.mark_text(align="right", dx=-4, dy=-7, color=GREY, fontSize=12, text=words)
+    layers[:0] = [
+        chance.encode(tooltip=tooltips(("value:Q", "Chance", number))),
+        label.encode(x=alt.value("width")),
+    ]
     title = "Loss (cross-entropy): lower is better" if is_loss else "Accuracy: higher is better"
-    return bare_spec(alt.layer(chance, label, *layers).properties(height=_HEIGHT, title=_title(title)))
+    return bare_spec(alt.layer(*layers), height=_HEIGHT, title=heading(title))
 
 
 def speed_frame(history: History) -> pd.DataFrame:
@@ -171,35 +137,16 @@ def over_time(figure: str, until: float, ceiling: float) -> Spec:
 
     until, ceiling: where the time axis and the value axis end.
     """
-    speed = figure == "tiles_per_second"
-    title = "Tiles per second" if speed else "Memory in use (MB)"
-    chart = (
-        alt.Chart()
-        .mark_line(strokeWidth=1.8, clip=True, point=alt.OverlayMarkDef(size=9))
-        .encode(
-            x=alt.X(
-                "seconds:Q",
-                title="Seconds of training",
-                scale=alt.Scale(domain=[0, until], nice=False),
-                axis=alt.Axis(grid=False, tickCount=5),
-            ),
-            y=alt.Y(
-                f"{figure}:Q",
-                title=None,
-                scale=alt.Scale(domain=[0, ceiling], nice=False),
-                axis=alt.Axis(format=",.0f", tickCount=4),
-            ),
-            color=_phase_colour("stroke"),
-            detail="part:N",
-            tooltip=[
-                alt.Tooltip("series:N", title="Phase"),
-                alt.Tooltip("seconds:Q", title="Seconds", format=".1f"),
-                alt.Tooltip(f"{figure}:Q", title=title, format=",.0f"),
-            ],
-        )
-        .properties(height=250, title=_title(title))
+    title = "Tiles per second" if figure == "tiles_per_second" else "Memory in use (MB)"
+    lines = alt.Chart().mark_line(strokeWidth=1.8, clip=True, point=alt.OverlayMarkDef(size=9))
+    chart = lines.encode(
+        x=up_to(alt.X, "seconds", "Seconds of training", until, grid=False, tickCount=5),
+        y=up_to(alt.Y, figure, None, ceiling, format=",.0f", tickCount=4),
+        color=_phase_colour("stroke"),
+        detail="part:N",
+        tooltip=tooltips(("series:N", "Phase"), ("seconds:Q", "Seconds", ".1f"), (f"{figure}:Q", title, ",.0f")),
     )
-    return bare_spec(chart)
+    return bare_spec(chart, height=250, title=heading(title))
 
 
 def class_frame(evaluation: Evaluation) -> pd.DataFrame:
@@ -216,22 +163,18 @@ def class_frame(evaluation: Evaluation) -> pd.DataFrame:
 
 
 @lru_cache(maxsize=32)
-def class_bars(colours: tuple[tuple[str, str], ...]) -> Spec:
+def class_bars(colours: Colours) -> Spec:
     """Accuracy per class as bars in the class colours, the figure beside each, over the table of `class_frame`.
 
     colours: (class name, colour) for every class.
     """
-    x = alt.X(
-        "accuracy:Q",
-        title="Named correctly",
-        scale=alt.Scale(domain=[0, 1.25], nice=False),  # room for the figure beside a full bar
-        axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]),
-    )
-    tooltip = [
-        alt.Tooltip("title:N", title="Class"),
-        alt.Tooltip("accuracy:Q", title="Right", format=".1%"),
-        alt.Tooltip("right:Q", title="Tiles named correctly", format=","),
-        alt.Tooltip("tiles:Q", title="Validation tiles of this class", format=","),
+    lines = [
+        ("title:N", "Class"),
+        ("accuracy:Q", "Right", ".1%"),
+        ("right:Q", "Tiles named correctly", ","),
+        ("tiles:Q", "Validation tiles of this class", ","),
     ]
-    text = alt.Text("accuracy:Q", format=".0%")
-    return share_bars(x, text, tooltip, colours, height=30 * len(colours) + 40)
+    ticks = (0, 0.25, 0.5, 0.75, 1)
+    return share_bars(
+        "accuracy", "Named correctly", lines, colours, end=1.25, ticks=ticks, number=".0%", row=30, around=40
+    )

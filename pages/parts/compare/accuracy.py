@@ -14,6 +14,8 @@ from eurosat_core.analysis.lineup import SideBySide
 from eurosat_core.analysis.verdicts import against_you
 from eurosat_core.charts import comparison as charts
 from eurosat_core.charts import confusion as confusion_charts
+from eurosat_core.charts.marks import series_colours
+from eurosat_core.charts.palette import GREY
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
@@ -293,8 +295,8 @@ def draw_accuracy(side: SideBySide, mark: str) -> None:
 
 def colours(side: SideBySide, judged: dict[str, Evaluation]) -> tuple[tuple[str, str], ...]:
     """A colour for each classifier: the runs keep theirs of the other charts, the participant is grey."""
-    of_runs = dict(charts.run_colours([each.label for each in side.runs]))
-    return tuple((name, of_runs.get(name, "#8A8F98")) for name in judged)
+    of_runs = dict(series_colours([each.label for each in side.runs]))
+    return tuple((name, of_runs.get(name, GREY)) for name in judged)
 
 
 def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None:
@@ -302,7 +304,7 @@ def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None
     means = [f"{lesson.plain(name)} {percent(score)}" for name, score in _macro(judged) if score is not None]
     if means:
         st.markdown(f"**Mean F1 over the classes:** {' · '.join(means)}")
-    figure = lesson.one_of("Figure", {"f1": "F1", "precision": "Precision", "recall": "Recall"}, "compare_figure")
+    figure = lesson.one_of("Figure", charts.SCORES, "compare_figure")
     frame = confusion_charts.score_frame(judged)
     titles = tuple(class_titles(next(iter(judged.values())).class_names).values())
     st.vega_lite_chart(

@@ -88,14 +88,14 @@ def curves(side: SideBySide, mark: str) -> None:
         return
     st.caption(lesson.text("compare")["curves"])
     along = lesson.one_of("Along", {"epoch": "Epochs", "seconds": "Seconds"}, "compare_along")
-    runs = charts.run_colours([each.label for each in side.runs])
+    labels = tuple(each.label for each in side.runs)
     with st.grid(2, min_column_width=330):
         for figure in ("accuracy", "loss"):
             frame = charts.learning_curves(told, figure)
             until, ceiling = axis_ends(frame, figure, along)
             st.vega_lite_chart(
                 frame,
-                charts.curve_overlay(figure, along, runs, until, ceiling),
+                charts.curve_overlay(figure, along, labels, until, ceiling),
                 key=f"compare_curve_{figure}_{along}_{mark}",
                 alt=f"{figure.capitalize()} in training and validation of {listed([each.label for each in told])}",
             )
@@ -127,7 +127,7 @@ def differences(side: SideBySide) -> None:
 @st.fragment
 def cost(side: SideBySide, mark: str) -> None:
     """Seconds of every run as bars; accuracy against time, parameters and work."""
-    runs = charts.run_colours([each.label for each in side.runs])
+    labels = tuple(each.label for each in side.runs)
     bars = charts.seconds_frame(side.figures)
     if not bars.empty:
         _bars(bars, mark)
@@ -140,7 +140,7 @@ def cost(side: SideBySide, mark: str) -> None:
     low, high = float(frame[figure].min()), float(frame[figure].max())
     st.vega_lite_chart(
         frame,
-        charts.cost_scatter(figure, runs, max(low, 0.01) / 2, max(high, 0.01) * 2),
+        charts.cost_scatter(figure, labels, max(low, 0.01) / 2, max(high, 0.01) * 2),
         key=f"compare_cost_{figure}_{mark}",
         alt=f"Accuracy of every run against {_COSTS[figure].lower()}, a point each",
     )
@@ -351,7 +351,7 @@ def _curve(told: dict[str, Contender], states: dict[str, ReplayState], mark: str
     _, ceiling = axis_ends(whole, "accuracy", "seconds")
     st.vega_lite_chart(
         frame,
-        charts.curve_overlay("accuracy", "seconds", charts.run_colours(list(told)), total, ceiling),
+        charts.curve_overlay("accuracy", "seconds", tuple(told), total, ceiling),
         key=f"compare_replay_curve_{mark}",
         alt="Replay: accuracy of every run over seconds of training, as far as it had come by this moment",
     )
