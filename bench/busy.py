@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-from bench.processes import answer_of
+from bench.processes import answer_of, row
 from bench.rates import PulledTraining, computed_on
-from bench.table import row
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import RunError
@@ -52,9 +51,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     for _ in range(TURNS):
         for network in NETWORKS:
             for way in WAYS:
-                seconds = (str(WARM_SECONDS), str(SECONDS))
-                command = [sys.executable, "-m", "bench.busy", str(tiles.cache), str(settings.threads)]
-                found = answer_of([*command, network, way, *seconds])["rates"]
+                side = (tiles.cache, settings.threads, network, way, WARM_SECONDS, SECONDS)
+                found = answer_of("bench.busy", *side)["rates"]
                 for busy, rate in zip(BUSY, found, strict=True):
                     rates.setdefault((network, way, busy), []).append(float(rate))
                 said = ", ".join(f"{rate:,.0f}" for rate in found)

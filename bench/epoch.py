@@ -4,16 +4,11 @@ All sides take turns, each in a process of its own, with the same network, optim
 """
 
 import statistics
-import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from bench.processes import answer_of
-from bench.table import row
-from eurosat_core.data.tiles import find_place, open_tiles
-from eurosat_core.errors import DataError
+from bench.processes import answer_of, lab_answer, real_place, row
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.settings import Settings
 
 REPEATS = 3
@@ -31,19 +26,19 @@ PROMISES = dict(zip(SIDES, ("", "≥ 2.5", "≥ 5"), strict=True))
 
 def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Measure every side `REPEATS` times in turn. Raises `DataError` without real tiles."""
-    place = find_place(None, settings)
-    if place is None:
-        raise DataError(
-            "bench epoch reads picture files, so it needs real tiles: name them with --data or EUROSAT_DATA."
-        )
+    place = real_place(settings, "epoch")  # the tutorial's side reads picture files
     tiles = open_tiles(place, settings.cache)  # decoded before the clock starts, as in the app
     rates: dict[str, list[float]] = {side: [] for side in SIDES}
     for _ in range(REPEATS):
         for side, options in SIDES.items():
-            seconds = (
-                _tutorial_seconds(tiles.place, settings.threads) if side == "tutorial" else _lab_seconds(place, options)
-            )
-            rates[side].append(len(tiles) / seconds)
+            # From the same moment on: the network and the optimizer stand on both sides, and making the first
+            # optimizer loads a second's worth of modules.
+            if side == "tutorial":
+                timed = answer_of("bench.tutorial", tiles.place, settings.threads)
+            else:
+                lab = lab_answer("train", "--model", "baseline", "--epochs", 1, *options, "--data", place)
+                timed = lab["epochs"][0]
+            rates[side].append(len(tiles) / timed["seconds"])
             say(f"  {side}: {rates[side][-1]:,.0f} tiles/s")
     base = statistics.median(rates["tutorial"])
     return {
@@ -60,20 +55,3 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
             for side, values in rates.items()
         ],
     }
-
-
-def _tutorial_seconds(folder: str, threads: int) -> float:
-    """Seconds of one epoch of the tutorial's own loop."""
-    return float(answer_of([sys.executable, "-m", "bench.tutorial", folder, str(threads)])["seconds"])
-
-
-def _lab_seconds(place: Path, options: list[str]) -> float:
-    """Seconds of the first epoch of the lab's command line, from the same moment on; its run is not kept.
-
-    On both sides the network and the optimizer stand by then: making the first optimizer loads a second's worth of
-    modules.
-    """
-    command = [sys.executable, "-m", "eurosat_core", "train", "--model", "baseline", "--epochs", "1", "--json"]
-    with tempfile.TemporaryDirectory() as runs:
-        result = answer_of([*command, *options, "--data", str(place)], {"EUROSAT_RUNS": runs})
-    return float(result["epochs"][0]["seconds"])

@@ -13,8 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.processes import answer_of
-from bench.table import row
+from bench.processes import answer_of, row
 from eurosat_core.data.tile_cache import open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.settings import Settings
@@ -35,9 +34,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for source in ("features", "loader"):
-            head = str(Path(folder) / f"{source}.pt")
-            command = [sys.executable, "-m", "bench.frozen", str(tiles.cache), str(settings.threads), source, head]
-            seconds[source] = float(answer_of(command)["seconds"])
+            head = Path(folder) / f"{source}.pt"
+            seconds[source] = answer_of("bench.frozen", tiles.cache, settings.threads, source, head)["seconds"]
             say(f"  {source}: {seconds[source]:.1f} s")
         apart = _apart(Path(folder))
     return {

@@ -17,9 +17,8 @@ from typing import Any
 
 import torch
 
-from bench.processes import answer_of
+from bench.processes import answer_of, row
 from bench.rates import PulledTraining, computed_on
-from bench.table import row
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.machine_notes import machine_notes
@@ -49,8 +48,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     for network in NETWORKS:
         tries = []
         for _ in range(TRIES):
-            command = [sys.executable, "-m", "bench.precision", str(tiles.cache), str(settings.threads), network]
-            tries.append(answer_of([*command, str(TURNS), str(SECONDS)]))
+            tries.append(answer_of("bench.precision", tiles.cache, settings.threads, network, TURNS, SECONDS))
             found = tries[-1]
             each = ", ".join(f"{side} {statistics.median(values):,.0f}" for side, values in found["rates"].items())
             say(f"  {network}: {each} tiles/s; resolved to {found['choice']}")

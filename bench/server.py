@@ -1,19 +1,28 @@
 """The real app in a process of its own, for benchmarks that watch or use it."""
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
+
+import websockets
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Delta_pb2 import Delta
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from bench.processes import ROOT
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
+
+_LOOK_SECONDS = 0.1
 
 
 def _free_port() -> int:
@@ -63,3 +72,138 @@ def wait_for_tiles(address: str, seconds: float = 60) -> None:
             pass
         time.sleep(0.05)
     raise RunError(f"The app at {address} did not start within {seconds:.0f} s.")
+
+
+@asynccontextmanager
+async def followed_page(address: str, deadline: float, query: str) -> AsyncIterator["TrainPage"]:
+    """The Train page of the app at `address`, opened with this query as soon as the server takes connections."""
+    async with await _connected(address, deadline) as socket:
+        page = TrainPage(socket, query)
+        following = asyncio.create_task(page.follow())
+        try:
+            yield page
+        finally:
+            page.close()
+            following.cancel()
+            with suppress(asyncio.CancelledError, websockets.ConnectionClosed):
+                await following
+
+
+async def _connected(address: str, deadline: float) -> websockets.ClientConnection:
+    """A connection to the page, as soon as the server takes one."""
+    url = address.replace("http", "ws") + "/_stcore/stream"
+    while True:
+        try:
+            return await websockets.connect(url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None)
+        except (OSError, websockets.InvalidHandshake, websockets.InvalidMessage) as error:
+            if time.monotonic() > deadline:
+                raise RunError(f"The app at {address} did not start.") from error
+            await asyncio.sleep(0.02)
+
+
+class TrainPage:
+    """The Train page as a browser holds it: it asks again for the parts that refresh themselves, and draws nothing.
+
+    received, refreshes: how many messages came, and how often a part was asked for again. button: the id of the Train
+    button while it can be pressed, else empty; button_since: when it could be first. seen: when the page first had a
+    training's pace. Times are seconds since 1970, as in the run store.
+    """
+
+    def __init__(self, socket: Any, query: str) -> None:
+        self.received = self.refreshes = 0
+        self.button = ""
+        self.button_since = 0.0
+        self.seen: float | None = None
+        self._socket = socket
+        self._query = query
+        self._page = ""
+        self._refreshing: dict[str, tuple[float, asyncio.Task[None]]] = {}
+        self._ended = False
+
+    async def follow(self) -> None:
+        """Take what the server sends until the connection ends."""
+        try:
+            await self._socket.send(self._wish())
+            async for data in self._socket:
+                self.received += 1
+                message = ForwardMsg()
+                message.ParseFromString(data)
+                self._take(message)
+        finally:
+            self._ended = True
+
+    async def until(self, reached: Callable[[], bool], deadline: float, problem: str) -> None:
+        """Wait until it is so. Raises `RunError` with the problem after the deadline, or when the connection ended."""
+        while not reached():
+            if self._ended or time.monotonic() > deadline:
+                raise RunError(f"{problem}: the benchmark must be looked at.")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def press(self) -> float:
+        """Press Train; when that was."""
+        pressed = time.time()
+        await self._socket.send(self._wish(pressed=self.button))
+        return pressed
+
+    def close(self) -> None:
+        """Ask for nothing any more."""
+        for fragment in list(self._refreshing):
+            self._stop(fragment)
+
+    def _wish(self, fragment: str = "", pressed: str = "") -> bytes:
+        """A message that asks for the page or a part of it, with a button pressed or none."""
+        message = BackMsg()
+        wish = message.rerun_script
+        wish.query_string = self._query
+        wish.page_script_hash = self._page
+        wish.page_name = "" if self._page else "train"
+        wish.fragment_id = fragment
+        wish.is_auto_rerun = bool(fragment)
+        if pressed:
+            widget = wish.widget_states.widgets.add()
+            widget.id = pressed
+            widget.trigger_value = True
+        content: bytes = message.SerializeToString()
+        return content
+
+    def _take(self, message: ForwardMsg) -> None:
+        match message.WhichOneof("type"):
+            case "new_session" if not message.metadata.run.fragment_ids:  # the whole page comes anew
+                self.close()
+            case "navigation":
+                self._page = message.navigation.page_script_hash
+            case "page_info_changed":
+                self._query = message.page_info_changed.query_string
+            case "auto_rerun":
+                self._keep_asking(message.auto_rerun.fragment_id, message.auto_rerun.interval)
+            case "stop_auto_rerun":
+                for fragment in message.stop_auto_rerun.fragment_ids:
+                    self._stop(fragment)
+            case "delta":
+                self._draw(message.delta)
+
+    def _draw(self, delta: Delta) -> None:
+        element = delta.new_element
+        if element.WhichOneof("type") == "button" and element.button.id.endswith("-train_start"):
+            self.button = "" if element.button.disabled else element.button.id
+            self.button_since = self.button_since or (time.time() if self.button else 0.0)
+        elif element.WhichOneof("type") == "metric" and self.seen is None:
+            has_pace = element.metric.label == "Tiles per second" and any(map(str.isdigit, element.metric.body))
+            self.seen = time.time() if has_pace else None
+
+    def _keep_asking(self, fragment: str, interval: float) -> None:
+        known = self._refreshing.get(fragment)
+        if known is not None and known[0] == interval:
+            return
+        self._stop(fragment)
+        self._refreshing[fragment] = interval, asyncio.create_task(self._refresh(fragment, interval))
+
+    async def _refresh(self, fragment: str, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval)
+            await self._socket.send(self._wish(fragment))
+            self.refreshes += 1
+
+    def _stop(self, fragment: str) -> None:
+        if (known := self._refreshing.pop(fragment, None)) is not None:
+            known[1].cancel()

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.processes import row
 from bench.server import app_server, wait_for_tiles
-from bench.table import row
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import ConfigError
 from eurosat_core.runs.record import TilesUsed
@@ -38,8 +38,8 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
             with tempfile.TemporaryDirectory() as folder:
                 store = RunStore(Path(folder))
                 if number == STARTS:  # the last server gets a long run to train while pages are switched
-                    used = TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
-                    store.create(recipe_config("baseline", "tutorial", source="memory", epochs=100), "bench", used)
+                    config = recipe_config("baseline", "tutorial", source="memory", epochs=100)
+                    store.create(config, "bench", TilesUsed.of(tiles))
                 page = new_page()
                 began = time.perf_counter()
                 with app_server(settings, store.folder) as address:
@@ -47,11 +47,10 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
                     taken = time.perf_counter() - began
                     if number == 0:
                         say(f"  first start, files not yet in the machine's memory: {taken:.1f} s (not counted)")
-                    elif number < STARTS:
-                        starts.append(taken)
-                        say(f"  start: {taken:.2f} s")
                     else:
                         starts.append(taken)
+                        say(f"  start: {taken:.2f} s")
+                    if number == STARTS:
                         wait_for_tiles(address)
                         switches = _switch_pages(page)
                 page.close()

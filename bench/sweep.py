@@ -7,16 +7,13 @@ and predicted steps against measured ones.
 """
 
 import statistics
-import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from bench.processes import answer_of
-from bench.table import row
-from eurosat_core.data.tiles import find_place, open_tiles
-from eurosat_core.errors import DataError
+from bench.processes import lab_answer, real_place, row
+from eurosat_core.data.tiles import open_tiles
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS
 
@@ -28,33 +25,24 @@ _EPOCHS = 10
 
 def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Make every experiment `TRIES` times. Raises `DataError` without real tiles."""
-    place = find_place(None, settings)
-    if place is None:
-        raise DataError("bench sweep opens picture files, so it needs real tiles: name them with --data.")
+    place = real_place(settings, "sweep")
     tiles = open_tiles(place, settings.cache)
-    rows = [_same_twice(str(place), say)]
+    rows = [_same_twice(place, say)]
     for name, one in EXPERIMENTS.items():
         if not one.needs_gpu:
-            rows += _experiment(name, str(place), say)
-    rows += _projection(str(place), say)
-    rows += _predictions(str(place), say)
+            rows += _experiment(name, place, say)
+    rows += _projection(place, say)
+    rows += _predictions(place, say)
     return {"about": f"{TRIES} tries each on {tiles.description}, {settings.threads} CPU threads", "rows": rows}
 
 
-def _sweep(place: str, *options: str) -> dict[str, Any]:
-    """What one `sweep` of the command line prints; its run is not kept."""
-    command = [sys.executable, "-m", "eurosat_core", "sweep", "--json", "--data", place, *options]
-    with tempfile.TemporaryDirectory() as runs:
-        return answer_of(command, {"EUROSAT_RUNS": runs})
-
-
-def _same_twice(place: str, say: Callable[[str], None]) -> dict[str, Any]:
+def _same_twice(place: Path, say: Callable[[str], None]) -> dict[str, Any]:
     """Two cells that differ in a setting without effect: how far apart they are found to be."""
     factors, outcomes = [], Counter[str]()
     for _ in range(TRIES):
         # Tiles that lie in memory are not prefetched, so this changes nothing.
         options = ("--setting", "prefetch", "--values", "2,3", "--source", "memory", "--seconds", "12")
-        cells = _sweep(place, *options)["cells"]
+        cells = lab_answer("sweep", "--data", place, *options)["cells"]
         factors.append(cells[1]["factor"])
         outcomes[cells[1]["outcome"]] += 1
         say(f"  the same twice: {factors[-1]:.3f} ({cells[1]['outcome']})")
@@ -62,12 +50,12 @@ def _same_twice(place: str, say: Callable[[str], None]) -> dict[str, Any]:
     return row(name, factors, "× as fast", ratio=outcomes["same"] / TRIES, promise="≥ 0.9")
 
 
-def _experiment(name: str, place: str, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _experiment(name: str, place: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """How long an experiment takes next to what was said, and how often its verdict is the usual one."""
     one, seconds, factors, outcomes = EXPERIMENTS[name], [], [], []
     stated = 0.0
     for _ in range(TRIES):
-        result = _sweep(place, "--experiment", name)
+        result = lab_answer("sweep", "--data", place, "--experiment", name)
         verdict = result["verdicts"][0]
         stated = result["planned_seconds"]
         seconds.append(result["seconds"])
@@ -81,26 +69,24 @@ def _experiment(name: str, place: str, say: Callable[[str], None]) -> list[dict[
     ]
 
 
-def _projection(place: str, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _projection(place: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Ten epochs of the baseline as the race projects them, and as they are."""
     projected = []
     for _ in range(3):
-        projected.append(_sweep(place, "--race")["cells"][0]["projected_seconds"])
+        projected.append(lab_answer("sweep", "--data", place, "--race")["cells"][0]["projected_seconds"])
         say(f"  {_MODEL}, {_EPOCHS} epochs projected: {projected[-1]:.1f} s")
-    train = [sys.executable, "-m", "eurosat_core", "train", "--model", _MODEL, "--epochs", str(_EPOCHS), "--json"]
-    with tempfile.TemporaryDirectory() as runs:
-        measured = float(answer_of([*train, "--data", place], {"EUROSAT_RUNS": runs})["seconds"])
+    measured = lab_answer("train", "--model", _MODEL, "--epochs", _EPOCHS, "--data", place)["seconds"]
     say(f"  {_MODEL}, {_EPOCHS} epochs measured: {measured:.1f} s")
     ratio = statistics.median(projected) / measured
     name = f"{_MODEL}, {_EPOCHS} epochs projected by the race ({measured:.0f} s measured)"
     return [row(name, projected, "s", ratio=ratio, promise="0.85 to 1.15")]
 
 
-def _predictions(place: str, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def _predictions(place: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Steps as predicted from the limits of the CPU, against those measured beside that, three times over."""
     errors: dict[str, list[float]] = {}
     for _ in range(3):
-        for cell in _sweep(place, "--limits")["cells"]:
+        for cell in lab_answer("sweep", "--data", place, "--limits")["cells"]:
             if cell["step_ms"] is not None:
                 errors.setdefault(cell["label"], []).append(1000 * cell["prediction"]["seconds"] / cell["step_ms"])
         say(f"  predicted / measured: {', '.join(f'{name} {each[-1]:.2f}' for name, each in errors.items())}")

@@ -13,10 +13,9 @@ from typing import Any
 
 import psutil
 
-from bench.processes import answer_of
+from bench.processes import answer_of, real_place, row
 from bench.server import app_server, wait_for_tiles
 from bench.start import chromium_pages, wait_until_drawn
-from bench.table import row
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
@@ -28,9 +27,9 @@ _VIEWS = ("Class averages", "All tiles in one chart", "Typical and odd", "From p
 
 def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Seconds of decoding (beside a plain loop over torchvision's dataset), of opening, and of the page; megabytes."""
-    place = find_place(None, settings)
-    if place is None or not place.is_dir():
-        raise ConfigError("bench tiles needs real tiles: set EUROSAT_DATA or run `prepare` first.")
+    place = real_place(settings, "tiles")
+    if not place.is_dir():
+        raise ConfigError(f"bench tiles reads a folder of pictures: unpack {place}.")
     plain, decoding, opening = [], [], []
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as folder:
@@ -40,8 +39,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
             began = time.perf_counter()
             open_tiles(place, Path(folder))
             opening.append(time.perf_counter() - began)
-        command = [sys.executable, "-m", "bench.tiles", tiles.place]
-        plain.append(float(answer_of(command)["seconds"]))
+        plain.append(answer_of("bench.tiles", tiles.place)["seconds"])
         say(f"  decoded in {decoding[-1]:.2f} s (plain loop {plain[-1]:.2f} s), opened in {opening[-1]:.3f} s")
     first, switches, rss, private = _page(settings, say)
     return {
@@ -96,9 +94,7 @@ def _page(settings: Settings, say: Callable[[str], None]) -> tuple[list[float], 
                 wait_until_drawn(page)
                 switches.append(time.perf_counter() - began)
             for view in _VIEWS:
-                page.get_by_role("radio", name=view).or_(
-                    page.get_by_role("button", name=view, exact=True)
-                ).first.click()
+                _choose(page, view)
                 page.wait_for_timeout(300)
                 wait_until_drawn(page)
             after = server.memory_full_info()

@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.processes import answer_of
-from bench.table import row
+from bench.processes import answer_of, row
 from eurosat_core.errors import TraceError
 from eurosat_core.settings import Settings
 from eurosat_core.tensorboard.process import plugin_installed
@@ -42,7 +41,7 @@ def run(_settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
         path = Path(place) / "synthetic.pt.trace.json"
         write_trace(path, EVENTS)
         megabytes = path.stat().st_size / 1024**2
-        found = answer_of([sys.executable, "-m", "bench.trace", str(path)])
+        found = answer_of("bench.trace", path)
     say(f"  synthetic: {found}")
     about = f"{EVENTS:,} events, {megabytes:,.0f} MB"
     rows.append(row(f"synthetic trace, {about}", [found["seconds"]], "s", promise="< 15 s"))

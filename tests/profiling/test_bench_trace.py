@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bench import trace
-from eurosat_core.runs.recorded import recorded_trace
+from eurosat_core.runs.profiles import recorded_trace
 from eurosat_core.settings import Settings
 
 
@@ -18,7 +18,7 @@ def rows_of_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (place / "cpu.pt.trace.json.gz").write_bytes(recorded_trace())
     monkeypatch.setenv("EUROSAT_TRACES", str(place))
     monkeypatch.setattr(trace, "EVENTS", 100)
-    monkeypatch.setattr(trace, "answer_of", lambda _command: {"seconds": 1.0, "gigabytes": 0.5})
+    monkeypatch.setattr(trace, "answer_of", lambda *_: {"seconds": 1.0, "gigabytes": 0.5})
     monkeypatch.setattr(trace, "_plug_in", lambda _path: None)
 
     def run(installed: bool) -> tuple[str, list[dict[str, Any]]]:
