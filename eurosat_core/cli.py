@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
 from eurosat_core.commands import compare, profile, record_demo, sweep, train
-from eurosat_core.commands.request import decoding_progress, say
+from eurosat_core.commands.request import Result, say, say_decoding
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import QUIET_PROFILER
@@ -108,13 +108,13 @@ def _parser() -> argparse.ArgumentParser:
 # Commands: each imports what it needs, so that a typo is answered without loading torch.
 
 
-def _doctor(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _doctor(options: argparse.Namespace, settings: Settings) -> Result:
     from eurosat_core.data.tiles import open_usable
 
-    return _checks(settings, open_usable(settings, decoding_progress(), getattr(options, "data", None)))
+    return _checks(settings, open_usable(settings, say_decoding, getattr(options, "data", None)))
 
 
-def _checks(settings: Settings, tiles: "Opened") -> tuple[dict[str, Any], int]:
+def _checks(settings: Settings, tiles: "Opened") -> Result:
     """What `doctor` prints and `prepare` ends with: all of it, whatever became of the tiles."""
     from eurosat_core.devices import needless_gpu_build, probe_devices
     from eurosat_core.lab.doctor import TilesState, build_checks, precision_checks, profiler_checks, room_check
@@ -144,7 +144,7 @@ def _chosen_precision(device: str, settings: Settings) -> str:
     return f"{device_name(device)}: {form_text(choice)}"
 
 
-def _prepare(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _prepare(options: argparse.Namespace, settings: Settings) -> Result:
     from eurosat_core.lab.library import prepare, prepare_weights
 
     try:
@@ -167,7 +167,7 @@ def _show_doctor(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _summary(options: argparse.Namespace, _settings: Settings) -> tuple[dict[str, Any], int]:
+def _summary(options: argparse.Namespace, _settings: Settings) -> Result:
     import torch
 
     from eurosat_core.models.catalog import build_model
@@ -196,7 +196,7 @@ def _show_summary(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _bench(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _bench(options: argparse.Namespace, settings: Settings) -> Result:
     from dataclasses import replace
 
     known = (*BENCHES, *LONG_BENCHES)

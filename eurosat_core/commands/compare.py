@@ -5,11 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eurosat_core.commands.request import Result
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
-
-Result = tuple[dict[str, Any], int]
-_OK = 0
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -55,7 +53,7 @@ def _compare(options: argparse.Namespace, settings: Settings) -> Result:
         "same_tiles": asdict(same_tiles(runs)),
         "differences": [asdict(each) for each in differences(runs)],
         "findings": list({each.text: asdict(each) for each in found}.values()),
-    }, _OK
+    }, 0
 
 
 def _show_compare(result: dict[str, Any]) -> str:
@@ -100,12 +98,12 @@ def _bundle(options: argparse.Namespace, settings: Settings) -> Result:
             raise ConfigError("Name the file to export into: bundle export RUN … --to FILE.")
         export_bundle(store, options.names, options.to, weights=options.weights)
         runs = list(dict.fromkeys(options.names))
-        return {"file": str(options.to), "bytes": options.to.stat().st_size, "exported": runs}, _OK
+        return {"file": str(options.to), "bytes": options.to.stat().st_size, "exported": runs}, 0
     if len(options.names) != 1 or options.to is not None or options.weights:
         raise ConfigError("Name the one file to import: bundle import FILE.")
     result = import_bundle(store, Path(options.names[0]), owner=options.owner)
     added = [{"run_id": each.id, "owner": each.owner, "recorded_on": each.recorded_on} for each in result.added]
-    return {"text": result.text, "added": added, "known": [each.id for each in result.known]}, _OK
+    return {"text": result.text, "added": added, "known": [each.id for each in result.known]}, 0
 
 
 def _show_bundle(result: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
+from eurosat_core.commands.request import Result, add_settings, done_here, given, how_it_ended
 from eurosat_core.profiling.advice import report_of
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.trace import read_trace
@@ -25,8 +25,7 @@ def register_overview(add: Callable[..., argparse.ArgumentParser]) -> None:
     read.add_argument("trace", metavar="TRACE", help="a trace file: .pt.trace.json, plain or packed (gzip, zip, tar)")
 
 
-def _overview(options: argparse.Namespace, _settings: Settings) -> tuple[dict[str, Any], int]:
-
+def _overview(options: argparse.Namespace, _settings: Settings) -> Result:
     return report_of(read_trace(options.trace)), 0
 
 
@@ -109,23 +108,16 @@ def register_profile(add: Callable[..., argparse.ArgumentParser]) -> None:
             profile.add_argument(f"--{each.name}", type=int, default=None, metavar="STEPS", help=about)
 
 
-def _profile(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _profile(options: argparse.Namespace, settings: Settings) -> Result:
     plan = ProfilePlan.from_dict(given(options, ProfilePlan))
     config = profile_config(options.model, options.recipe, **given(options, TrainConfig))
-    check_device(config.device)
-    check_runs(settings)
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.jobs import run_here
     from eurosat_core.lab.profile import Profile
 
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    say(tiles.description)
-    result = run_here(Profile(config, plan), tiles, settings, say)
-    return result, 0 if result["state"] == "finished" else 1
+    return done_here(Profile(config, plan), options, settings)
 
 
 def _show(result: dict[str, Any]) -> str:
-    lines = [f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s. {result['message']}".rstrip()]
+    lines = [how_it_ended(result)]
     if result["overview"] is not None:
         lines += ["", "The last cycle:", show_overview(result["overview"]), ""]
     return "\n".join([*lines, *result["trace_files"]])

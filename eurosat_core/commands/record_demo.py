@@ -1,19 +1,17 @@
 """`record-demo`: both models on every device there is, training and profile, in one bundle for a room of laptops."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eurosat_core.commands.request import decoding_progress, say
+from eurosat_core.commands.request import Result, named_tiles, say
+from eurosat_core.commands.sweep import racing_models
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config
-
-if TYPE_CHECKING:
-    from eurosat_core.data.tile_cache import TileSet
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,17 +21,6 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     demo.add_argument("--to", type=Path, required=True, metavar="FILE", help="write the bundle here")
     demo.add_argument("--data", type=Path, metavar="DIR", help="a torchvision root or a class-per-folder tree")
     demo.add_argument("--quick", action="store_true", help="one epoch on few tiles: to see that it works")
-
-
-def _record(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.devices import probe_devices
-
-    devices = [each.id for each in probe_devices() if each.available]
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    say(tiles.description)
-    result = record_demo(devices, tiles, settings, options.to, say, QUICK if options.quick else None)
-    return result, 1 if result["problems"] else 0
 
 
 @dataclass(frozen=True)
@@ -49,21 +36,13 @@ QUICK = Demo(epochs=1, tiles=1200, race_seconds=4.0)
 """Enough to see that everything works."""
 
 
-def record_demo(
-    devices: Sequence[str],
-    tiles: "TileSet",
-    settings: Settings,
-    target: Path,
-    say: Callable[[str], None],
-    demo: Demo | None = None,
-) -> dict[str, Any]:
-    """Train, profile and race both models on these devices, and export all of it into `target`.
+def _record(options: argparse.Namespace, settings: Settings) -> Result:
+    """What fails or is stopped is told and left out; the rest is exported.
 
-    Returns what `record-demo --json` prints: `file`, `bytes`, `runs` and `problems`. What fails or is stopped is told
-    and left out; the rest is exported. Raises `RunError` when nothing was recorded, or the file cannot be written.
+    Raises `RunError` when nothing was recorded, or the file cannot be written.
     """
-    from eurosat_core.analysis.race import entrants, plan_race
-    from eurosat_core.data.weights import weights_problem
+    from eurosat_core.analysis.race import plan_race
+    from eurosat_core.devices import probe_devices
     from eurosat_core.lab.jobs import run_here
     from eurosat_core.lab.kind import Kind
     from eurosat_core.lab.profile import Profile
@@ -72,22 +51,24 @@ def record_demo(
     from eurosat_core.runs.bundles import export_bundle
     from eurosat_core.runs.store import RunStore
 
-    demo = demo or Demo()
+    target: Path = options.to
     if not target.absolute().parent.is_dir():  # said now, not after an hour
         raise RunError(f"There is no folder {target.absolute().parent}. Name a file in one that exists.")
-    racing = entrants(lambda name: weights_problem(name, settings.cache))
-    if racing.note:
-        say(racing.note)
+    demo = QUICK if options.quick else Demo()
+    devices = [each.id for each in probe_devices() if each.available]
+    tiles = named_tiles(options, settings)
+    say(tiles.description)
+    models = racing_models(settings)
     jobs: list[tuple[str, Kind]] = []
     for device in devices:
-        for model in racing.models:
+        for model in models:
             changes = {"device": device, "tiles": demo.tiles, "stratified": demo.tiles is not None}
             config = recipe_config(model, "tutorial", epochs=demo.epochs, **changes)
             jobs.append((f"training {model} on {device}", Training(config)))
             profile = Profile(profile_config(model, "tutorial", **changes), ProfilePlan())
             jobs.append((f"profile of {model} on {device}", profile))
-    seconds = demo.race_seconds * len(racing.models) * len(devices)
-    jobs.append(("race", Measurement(*plan_race(racing.models, devices, seconds=seconds))))
+    seconds = demo.race_seconds * len(models) * len(devices)
+    jobs.append(("race", Measurement(*plan_race(models, devices, seconds=seconds))))
     recorded, problems = [], []
     for number, (title, kind) in enumerate(jobs, 1):
         say(f"{number} of {len(jobs)}: {title}")
@@ -105,7 +86,8 @@ def record_demo(
     if not recorded:
         raise RunError(f"Nothing was recorded. {' '.join(problems)}")
     export_bundle(RunStore(settings.runs), [str(each["run_id"]) for each in recorded], target)
-    return {"file": str(target), "bytes": target.stat().st_size, "runs": recorded, "problems": problems}
+    told = {"file": str(target), "bytes": target.stat().st_size, "runs": recorded, "problems": problems}
+    return told, 1 if problems else 0
 
 
 def _show(result: dict[str, Any]) -> str:

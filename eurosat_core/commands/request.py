@@ -1,11 +1,11 @@
-"""What commands that work on tiles have in common: settings as options, the device, progress on stderr."""
+"""What commands that work on tiles have in common: settings as options, the device, tiles, progress on stderr."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
@@ -13,6 +13,13 @@ from eurosat_core.settings import Settings
 from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.recipes import RECIPE_NAMES
 from eurosat_core.wording import listed
+
+if TYPE_CHECKING:
+    from eurosat_core.data.tile_cache import TileSet
+    from eurosat_core.lab.kind import Kind
+
+Result = tuple[dict[str, Any], int]
+"""What a command prints with --json, and its exit status."""
 
 
 def add_settings(
@@ -50,7 +57,7 @@ def say(text: str) -> None:
 
 
 def check_device(name: str) -> None:
-    """Raises `ConfigError` with the reason when this machine cannot compute on it."""
+    """Raises `ConfigError` with the reason when this machine cannot compute on a device."""
     if name == "cpu":
         return
     from eurosat_core.devices import probe_devices
@@ -62,19 +69,44 @@ def check_device(name: str) -> None:
     raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
 
 
-def check_runs(settings: Settings) -> None:
-    """Raises `RunError` when no run can be stored: before anything is decoded or computed for one."""
+def say_decoding(done: int, total: int) -> None:
+    """Progress of decoding on stderr, a line every 5,000 tiles."""
+    if done % 5120 < 256 or done == total:
+        say(f"decoding tiles: {done:,} of {total:,}")
+
+
+def named_tiles(options: argparse.Namespace, settings: Settings) -> "TileSet":
+    """The tiles that the options or the settings name, decoded."""
+    from eurosat_core.data.tiles import find_place, open_tiles
+
+    return open_tiles(find_place(options.data, settings), settings.cache, say_decoding)
+
+
+def tiles_for_run(options: argparse.Namespace, settings: Settings, devices: Iterable[str]) -> "TileSet":
+    """The tiles for a run on these devices. Before they are decoded, what cannot be is refused.
+
+    Raises `ConfigError` for a device that cannot be computed on, `RunError` when no run can be stored.
+    """
     from eurosat_core.runs.store import RunStore
 
+    for each in devices:
+        check_device(each)
     if problem := RunStore(settings.runs).write_problem():
         raise RunError(problem)
+    tiles = named_tiles(options, settings)
+    say(tiles.description)
+    return tiles
 
 
-def decoding_progress() -> Any:
-    """Progress of decoding on stderr, a line every 5,000 tiles."""
+def done_here(kind: "Kind", options: argparse.Namespace, settings: Settings) -> Result:
+    """Do a run in this process, on the tiles that the options name."""
+    tiles = tiles_for_run(options, settings, dict.fromkeys(each.device for each in kind.configs))
+    from eurosat_core.lab.jobs import run_here
 
-    def progress(done: int, total: int) -> None:
-        if done % 5120 < 256 or done == total:
-            say(f"decoding tiles: {done:,} of {total:,}")
+    result = run_here(kind, tiles, settings, say)
+    return result, 0 if result["state"] == "finished" else 1
 
-    return progress
+
+def how_it_ended(result: dict[str, Any]) -> str:
+    """A run's end in a line of text."""
+    return f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s. {result['message']}".rstrip()

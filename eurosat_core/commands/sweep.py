@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
-from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
+from eurosat_core.commands.request import Result, add_settings, given, how_it_ended, say, tiles_for_run
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
@@ -15,7 +15,9 @@ from eurosat_core.training.config import SETTINGS, SWEPT, TrainConfig, recipe_co
 
 if TYPE_CHECKING:
     from eurosat_core.data.tile_cache import TileSet
-    from eurosat_core.speed.result import CellResult, SweepResult
+    from eurosat_core.speed.result import SweepResult
+
+_FIGURES = ("tiles_per_second", "low", "high", "step_ms", "rounds", "steps", "factor", "factor_low", "factor_high")
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -39,18 +41,29 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_settings(sweep, leave_out=(*settings_of("course"), "model", "device"), recipe="tutorial")
 
 
-def _sweep(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _sweep(options: argparse.Namespace, settings: Settings) -> Result:
     devices = ["cuda:0" if each == "cuda" else each for each in _listed(options.devices)]
     config, plan = _request(options, devices, settings)
-    for each in dict.fromkeys(one.device for one in plan.configs(config)):
-        check_device(each)
-    check_runs(settings)
-    from eurosat_core.data.tiles import find_place, open_tiles
+    tiles = tiles_for_run(options, settings, dict.fromkeys(each.device for each in plan.configs(config)))
+    from eurosat_core.analysis.sweep import measured_how
+    from eurosat_core.lab.jobs import run_here
+    from eurosat_core.lab.sweep import Measurement
+    from eurosat_core.runs.store import RunStore
+    from eurosat_core.speed.result import SWEEP_FILE, SweepResult
 
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    say(tiles.description)
-    result = sweep_here(config, plan, tiles, settings, say)
-    return result, 0 if result["state"] == "finished" else 1
+    told = run_here(Measurement(config, plan), tiles, settings, say)
+    status = 0 if told["state"] == "finished" else 1
+    store, run_id = RunStore(settings.runs), told["run_id"]
+    if store.size(run_id, SWEEP_FILE) is None:
+        return {**told, "how": "", "cells": [], "verdicts": [], "limits": {}}, status
+    measured = SweepResult.from_json(store.load(run_id, SWEEP_FILE))
+    return {
+        **told,
+        "how": measured_how(store.get(run_id), measured),
+        "cells": _cells(measured, config, tiles),
+        "verdicts": [verdict_on(measured, each) for each in plan.devices(config)] if plan.reference else [],
+        "limits": to_builtins(measured.limits),
+    }, status
 
 
 def _request(options: argparse.Namespace, devices: list[str], settings: Settings) -> tuple[TrainConfig, SweepPlan]:
@@ -59,13 +72,9 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
     if options.experiment:
         config, plan = plan_experiment(options.experiment, devices, options.model)
     elif options.race:
-        from eurosat_core.analysis.race import entrants, plan_race
-        from eurosat_core.data.weights import weights_problem
+        from eurosat_core.analysis.race import plan_race
 
-        racing = entrants(lambda name: weights_problem(name, settings.cache))
-        if racing.note:
-            say(racing.note)
-        config, plan = plan_race(racing.models, devices)
+        config, plan = plan_race(racing_models(settings), devices)
     elif options.limits:
         config = recipe_config("baseline", "tutorial", device=home_device(devices), source="memory")
         plan = plan_limits(devices)
@@ -78,6 +87,17 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
     if options.seconds is not None:
         plan = SweepPlan.from_dict({**plan.to_dict(), "seconds": options.seconds})
     return config, plan
+
+
+def racing_models(settings: Settings) -> tuple[str, ...]:
+    """The models that race with the weights that are here; which ones are not is told."""
+    from eurosat_core.analysis.race import entrants
+    from eurosat_core.data.weights import weights_problem
+
+    racing = entrants(lambda name: weights_problem(name, settings.cache))
+    if racing.note:
+        say(racing.note)
+    return racing.models
 
 
 def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig, SweepPlan]:
@@ -102,30 +122,6 @@ def _free(options: argparse.Namespace, devices: list[str]) -> tuple[TrainConfig,
 def _listed(text: str, setting: str = "") -> list[str]:
     found = [each.strip() for each in text.split(";" if setting == "network" else ",")]
     return [each for each in found if each]
-
-
-def sweep_here(
-    config: TrainConfig, plan: SweepPlan, tiles: "TileSet", settings: Settings, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Measure in this process, as `run_here` does it. Returns what `sweep --json` prints: its `verdicts`, too."""
-    from eurosat_core.analysis.sweep import measured_how
-    from eurosat_core.lab.jobs import run_here
-    from eurosat_core.lab.sweep import Measurement
-    from eurosat_core.runs.store import RunStore
-    from eurosat_core.speed.result import SWEEP_FILE, SweepResult
-
-    told = run_here(Measurement(config, plan), tiles, settings, say)
-    store, run_id = RunStore(settings.runs), told["run_id"]
-    if store.size(run_id, SWEEP_FILE) is None:
-        return {**told, "how": "", "cells": [], "verdicts": [], "limits": {}}
-    measured = SweepResult.from_json(store.load(run_id, SWEEP_FILE))
-    return {
-        **told,
-        "how": measured_how(store.get(run_id), measured),
-        "cells": _cells(measured, config, tiles),
-        "verdicts": [verdict_on(measured, each) for each in plan.devices(config)] if plan.reference else [],
-        "limits": to_builtins(measured.limits),
-    }
 
 
 def verdict_on(result: "SweepResult", device: str) -> dict[str, Any]:
@@ -153,40 +149,38 @@ def verdict_on(result: "SweepResult", device: str) -> dict[str, Any]:
 
 def _cells(result: "SweepResult", config: TrainConfig, tiles: "TileSet") -> list[dict[str, Any]]:
     """Every cell with its figures; those that were not measured are None."""
+    from pandas import isna
+
     from eurosat_core.analysis.sweep import speed_by_setting
     from eurosat_core.speed.result import project
     from eurosat_core.training.sources import split_for
 
     split = split_for(config, tiles)
-    parts = len(split.train), len(split.validation)
     speeds = {(each["label"], each["device_id"]): each for each in speed_by_setting(result).to_dict("records")}
     found = []
-    for each in result.cells:
-        projection = project(each, *parts, each.config.epochs)
-        figures = _figures(each, speeds.get((each.label, each.device)))
-        found.append({**figures, "projected_seconds": projection.seconds if projection else None})
+    for cell in result.cells:
+        speed: dict[Any, Any] = speeds.get((cell.label, cell.device), {})
+        validation = cell.validation_step_seconds
+        projection = project(cell, len(split.train), len(split.validation), cell.config.epochs)
+        found.append(
+            {
+                "label": cell.label,
+                "device": cell.device,
+                **{name: None if isna(speed.get(name)) else speed[name] for name in _FIGURES},
+                "outcome": speed.get("outcome", "unknown"),
+                "parts": cell.parts,
+                "validation_step_ms": 1000 * validation.median if validation else None,
+                "learning": to_builtins(cell.learning),
+                "prediction": to_builtins(cell.prediction),
+                "problem": cell.problem,
+                "projected_seconds": projection.seconds if projection else None,
+            }
+        )
     return found
 
 
-def _figures(cell: "CellResult", speed: dict[Any, Any] | None) -> dict[str, Any]:
-    names = ("tiles_per_second", "low", "high", "step_ms", "rounds", "steps", "factor", "factor_low", "factor_high")
-    known = {name: None if speed is None or speed[name] != speed[name] else speed[name] for name in names}
-    validation, learning, prediction = cell.validation_step_seconds, cell.learning, cell.prediction
-    return {
-        "label": cell.label,
-        "device": cell.device,
-        **known,
-        "outcome": speed["outcome"] if speed else "unknown",
-        "parts": cell.parts,
-        "validation_step_ms": 1000 * validation.median if validation else None,
-        "learning": to_builtins(learning),
-        "prediction": to_builtins(prediction),
-        "problem": cell.problem,
-    }
-
-
 def _show(result: dict[str, Any]) -> str:
-    lines = [f"{result['run_id']}: {result['state']} after {result['seconds']:.1f} s. {result['message']}".rstrip()]
+    lines = [how_it_ended(result)]
     if result["cells"]:
         lines += [
             "",
@@ -213,9 +207,7 @@ def _show(result: dict[str, Any]) -> str:
 
 
 def _against(cell: dict[str, Any]) -> str:
-    if cell["factor"] is None:
-        return ""
-    if cell["outcome"] == "reference":
+    if cell["factor"] is None or cell["outcome"] == "reference":
         return ""
     words = {"same": "no difference we can measure", "unknown": ""}.get(cell["outcome"], cell["outcome"])
     return f"{cell['factor']:.2f}× ({cell['factor_low']:.2f}–{cell['factor_high']:.2f}) {words}".rstrip()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eurosat_core.commands.request import add_settings, check_device, check_runs, decoding_progress, given, say
+from eurosat_core.commands.request import Result, add_settings, done_here, given, named_tiles
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -21,18 +21,11 @@ def register_train(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_settings(add("train", "Train a model; the run is stored beside the app's.", _train, _show_train))
 
 
-def _train(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
+def _train(options: argparse.Namespace, settings: Settings) -> Result:
     config = recipe_config(options.model, options.recipe, **given(options, TrainConfig))
-    check_device(config.device)
-    check_runs(settings)
-    from eurosat_core.data.tiles import find_place, open_tiles
-    from eurosat_core.lab.jobs import run_here
     from eurosat_core.lab.train import Training
 
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
-    say(tiles.description)
-    result = run_here(Training(config), tiles, settings, say)
-    return result, 0 if result["state"] == "finished" else 1
+    return done_here(Training(config), options, settings)
 
 
 def _show_train(result: dict[str, Any]) -> str:
@@ -54,8 +47,7 @@ def register_evaluate(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
 
 
-def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str, Any], int]:
-    from eurosat_core.data.tiles import find_place, open_tiles
+def _evaluate(options: argparse.Namespace, settings: Settings) -> Result:
     from eurosat_core.runs.store import RunStore
 
     store = RunStore(settings.runs)
@@ -64,7 +56,7 @@ def _evaluate(options: argparse.Namespace, settings: Settings) -> tuple[dict[str
         if options.symmetries:
             raise ConfigError("The sealed test part was scored when the training ended. Leave --symmetries out.")
         return _open_test(store, options.run), 0
-    tiles = open_tiles(find_place(options.data, settings), settings.cache, decoding_progress())
+    tiles = named_tiles(options, settings)
     return _judge(store, options.run, tiles, settings.threads, symmetries=options.symmetries), 0
 
 
