@@ -1,9 +1,13 @@
-"""Records as they lie on disk and travel between processes: their types say what is accepted, msgspec checks it."""
+"""Records as they lie on disk and travel between processes: their types say what is accepted, msgspec checks it.
+
+Some lie in files that only grow, a line each.
+"""
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -59,6 +63,21 @@ def decoded(
 def _refuse_unknown(names: set[str]) -> None:
     if names:
         raise msgspec.ValidationError(f"Object contains unknown field `{min(names)}`")
+
+
+def lines_after(path: Path, offset: int, most_bytes: int = -1, longest: int = 2**20) -> bytes:
+    """The whole lines of a file after a place in it; empty for none, also of a file that cannot be read.
+
+    A torn last line waits for its rest, unless it is longer (bytes) than any record: it would be read again and again.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            added = file.read(most_bytes)
+    except OSError:
+        return b""
+    whole = added.rfind(b"\n") + 1
+    return added if not whole and len(added) >= longest else added[:whole]
 
 
 def texts(values: Any) -> Iterator[str]:

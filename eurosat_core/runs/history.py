@@ -4,13 +4,16 @@ The reader serves every session. Pages never read the whole file again; they get
 """
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from eurosat_core.errors import RunError
 from eurosat_core.profiling.plan import ProfileDone, ProfileEvent, ProfileStarted, ProfileStep, TraceDone
+from eurosat_core.records import lines_after
 from eurosat_core.speed.plan import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
 from eurosat_core.training.events import (
     FORWARD_SHARE,
@@ -133,108 +136,78 @@ class HistoryReader:
         self._path = path
         self._lock = threading.Lock()
         self._offset = 0
-        self._started: Started | None = None
-        self._features: FeaturesDone | None = None
-        self._finished: Finished | None = None
         self._steps: list[StepDone] = []  # every `_stride`th of those told
         self._stride = 1
         self._told = 0
-        self._epochs: list[EpochDone] = []
-        self._latest: StepDone | None = None
-        self._updated: float | None = None
-        self._events = 0
-        self._profile = ProfileHistory()
-        self._sweep = SweepHistory()
-        self._threads: list[ThreadsChanged] = []
-        self._history = History()
+        self._history = History()  # its steps are those of the last reading
 
     def read(self) -> History:
         """The history up to now. A torn last line waits for its rest; a line that is no event is passed over."""
         with self._lock:
-            try:
-                with self._path.open("rb") as file:
-                    file.seek(self._offset)
-                    added = file.read()
-            except OSError:  # not there yet, or not to be read
-                return self._history
-            whole = added.rfind(b"\n") + 1
-            if whole:
-                self._offset += whole
-                for line in added[:whole].splitlines():
-                    self._take(line)
-                self._history = self._snapshot()
+            if added := lines_after(self._path, self._offset):
+                self._offset += len(added)
+                for line in added.splitlines():
+                    with suppress(RunError):
+                        self._take(*read_event(line))
+                self._history = replace(self._history, steps=self._thinned())
             return self._history
 
-    def _take(self, line: bytes) -> None:
-        try:
-            event, at = read_event(line)
-        except RunError:
-            return
-        self._events += 1
-        self._updated = self._updated if at is None else at
-        match event:
-            case Started():
-                self._started = event
-            case FeaturesDone():
-                self._features = event
-            case StepDone():
-                self._latest = event
-                if self._told % self._stride == 0:
-                    self._steps.append(event)
-                self._told += 1
-                if len(self._steps) > 4 * MAX_POINTS:  # a run of hours must not fill the server's memory
-                    self._steps = self._steps[::2]
-                    self._stride *= 2  # what comes is thinned like what is there, else the beginning would vanish
-            case EpochDone():
-                self._epochs.append(event)
-            case Finished():
-                self._finished = event
-            case ThreadsChanged():
-                self._threads = [*self._threads, event][-_MOST_CHANGES:]
-            case ProfileStarted():
-                self._profile = replace(self._profile, started=event)
-            case ProfileStep():
-                self._profile = replace(self._profile, latest=event)
-            case TraceDone():
-                self._profile = replace(self._profile, traces=(*self._profile.traces, event))
-            case ProfileDone():
-                self._profile = replace(self._profile, done=event)
-            case SweepStarted() | LimitsDone() | TurnDone() | Learned() | SweepDone():
-                self._sweep = _further(self._sweep, event)
+    def _take(self, event: RunEvent, at: float | None) -> None:
+        if isinstance(event, StepDone):
+            if self._told % self._stride == 0:
+                self._steps.append(event)
+            self._told += 1
+            if len(self._steps) > 4 * MAX_POINTS:  # a run of hours must not fill the server's memory
+                self._steps = self._steps[::2]
+                self._stride *= 2  # what comes is thinned like what is there, else the beginning would vanish
+        known = self._history
+        updated = known.updated if at is None else at
+        self._history = replace(known, events=known.events + 1, updated=updated, **_news(known, event))
 
-    def _snapshot(self) -> History:
-        steps = self._steps
+    def _thinned(self) -> tuple[StepDone, ...]:
+        steps, latest = self._steps, self._history.latest
         if len(steps) >= MAX_POINTS:
             steps = steps[:: -(-len(steps) // (MAX_POINTS - 1))]
-        if self._latest is not None and steps[-1] is not self._latest:  # the newest is always there
-            steps = [*steps, self._latest]
-        return History(
-            self._started,
-            tuple(steps),
-            tuple(self._epochs),
-            self._finished,
-            self._latest,
-            self._updated,
-            self._events,
-            self._features,
-            self._profile,
-            self._sweep,
-            tuple(self._threads),
-        )
+        if latest is not None and steps[-1] is not latest:  # the newest is always there
+            steps = [*steps, latest]
+        return tuple(steps)
 
 
-def _further(sweep: SweepHistory, event: SweepEvent) -> SweepHistory:
+def _news(history: History, event: RunEvent) -> dict[str, Any]:
+    """What an event changes in a history."""
+    profile, sweep = history.profile, history.sweep
     match event:
+        case Started():
+            return {"started": event}
+        case FeaturesDone():
+            return {"features": event}
+        case StepDone():
+            return {"latest": event}
+        case EpochDone():
+            return {"epochs": (*history.epochs, event)}
+        case Finished():
+            return {"finished": event}
+        case ThreadsChanged():
+            return {"threads": (*history.threads, event)[-_MOST_CHANGES:]}
+        case ProfileStarted():
+            return {"profile": replace(profile, started=event)}
+        case ProfileStep():
+            return {"profile": replace(profile, latest=event)}
+        case TraceDone():
+            return {"profile": replace(profile, traces=(*profile.traces, event))}
+        case ProfileDone():
+            return {"profile": replace(profile, done=event)}
         case SweepStarted():
-            return replace(sweep, started=event)
+            return {"sweep": replace(sweep, started=event)}
         case LimitsDone():
-            return replace(sweep, limits=(*sweep.limits, event), seconds=sweep.seconds + event.seconds)
+            return {"sweep": replace(sweep, limits=(*sweep.limits, event), seconds=sweep.seconds + event.seconds)}
         case TurnDone():
-            return replace(sweep, turns=(*sweep.turns, event), seconds=event.seconds)
+            return {"sweep": replace(sweep, turns=(*sweep.turns, event), seconds=event.seconds)}
         case Learned():
-            return replace(sweep, learned=(*sweep.learned, event), seconds=event.seconds)
+            return {"sweep": replace(sweep, learned=(*sweep.learned, event), seconds=event.seconds)}
         case SweepDone():
-            return replace(sweep, done=event, seconds=event.seconds)
+            return {"sweep": replace(sweep, done=event, seconds=event.seconds)}
+    return {}
 
 
 def _training_share(history: History) -> float:
@@ -252,13 +225,15 @@ def _training_share(history: History) -> float:
 
 def progress(history: History) -> float:
     """How much of a run is done, 0…1; of a training weighted by what its two phases cost."""
-    if history.profile.started is not None:
-        return _profile_progress(history.profile)
-    if history.sweep.started is not None:
-        return _sweep_progress(history.sweep)
-    started, latest = history.started, history.latest
-    if history.finished is not None:
+    profile, sweep, started, latest = history.profile, history.sweep, history.started, history.latest
+    if history.finished is not None or profile.done is not None or sweep.done is not None:
         return 1.0
+    if profile.started is not None:  # steps that are done: the newest one told, or the last one of the newest trace
+        by_traces = len(profile.traces) / profile.started.cycles
+        by_steps = profile.latest.step / profile.started.steps if profile.latest else 0.0
+        return min(max(by_traces, by_steps), 1.0)
+    if sweep.started is not None:  # its time is set beforehand; one that takes longer stands just before its end
+        return min(sweep.seconds / max(sweep.started.planned_seconds, 1e-9), 0.99)
     if started is None:
         return 0.0
     done = float(len(history.epochs))
@@ -269,23 +244,6 @@ def progress(history: History) -> float:
         else:
             done += share + (1 - share) * latest.step / max(started.validation_steps, 1)
     return min(done / started.epochs, 1.0)
-
-
-def _sweep_progress(sweep: SweepHistory) -> float:
-    """Its time is set beforehand; one that takes longer stands just before its end."""
-    if sweep.done is not None or sweep.started is None:
-        return float(sweep.done is not None)
-    return min(sweep.seconds / max(sweep.started.planned_seconds, 1e-9), 0.99)
-
-
-def _profile_progress(profile: ProfileHistory) -> float:
-    """Steps that are done: the newest one told, or the last one of the newest trace."""
-    if profile.done is not None:
-        return 1.0
-    assert profile.started is not None
-    by_traces = len(profile.traces) / profile.started.cycles
-    by_steps = profile.latest.step / profile.started.steps if profile.latest else 0.0
-    return min(max(by_traces, by_steps), 1.0)
 
 
 def seconds_left(history: History) -> float | None:

@@ -1,4 +1,4 @@
-"""The guesses of the game on disk: kept per participant and tile set, through damage, at once, on a full disk."""
+"""Guesses on disk, the game's and the lesson's: kept per participant, through damage, at once, on a full disk."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ from fake_engine import ROOT, OpenFake
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs import guesses
-from eurosat_core.runs.guesses import KEPT, GuessBook
+from eurosat_core.runs.guesses import KEPT, Guess, GuessBook, LessonGuesses
 
 # --- on disk
 
@@ -49,42 +49,46 @@ def test_guesses_are_kept_per_participant_and_tile_set(path: Path) -> None:
 
 
 GOOD = {"owner": "ada", "fingerprint": "f", "tile": 7, "true": 0, "guessed": 1, "seconds": 1, "at": 2.5}
+ANSWER = {"owner": "ada", "key": "size", "guess": "no", "at": 2.5}
+NO_GUESSES = [
+    {**GOOD, name: value}
+    for name, value in [
+        ("owner", 3),
+        ("fingerprint", None),
+        ("tile", -1),
+        ("tile", True),
+        ("true", "1"),
+        ("guessed", 1.0),
+        ("seconds", float("nan")),
+        ("at", "now"),
+        ("more", 1),
+        ("owner", "a" * 5000),
+    ]
+]
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        b"{",
-        b"[]",
-        b"7",
-        b"null",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        *(
-            json.dumps({**GOOD, name: value}).encode()
-            for name, value in [
-                ("owner", 3),
-                ("fingerprint", None),
-                ("tile", -1),
-                ("tile", True),
-                ("true", "1"),
-                ("guessed", 1.0),
-                ("seconds", float("nan")),
-                ("at", "now"),
-                ("more", 1),
-                ("owner", "a" * 5000),
-            ]
-        ),
+        *(b"{", b"[]", b"7", b"null", b"\xff\xfe", b"[" * 100_000),
+        *(json.dumps(each).encode() for each in NO_GUESSES),
+        *(json.dumps({**ANSWER, name: value}).encode() for name, value in [("owner", 1), ("guess", "x" * 500)]),
         json.dumps({name: value for name, value in GOOD.items() if name != "at"}).encode(),
     ],
 )
 def test_damaged_lines_are_passed_over(line: bytes, path: Path) -> None:
-    book = GuessBook(path)
+    book, answers = GuessBook(path), LessonGuesses(path.with_name("lesson.jsonl"))
     add(book, 1)
-    with path.open("ab") as file:
-        file.write(line + b"\n")
+    answers.put("ada", "size", "small")
+    for each in path.parent.iterdir():
+        with each.open("ab") as file:
+            file.write(line + b"\n")
     add(book, 2)
+    answers.put("ada", "speed", "2×")
     assert tiles_in(book) == tiles_in(GuessBook(path)) == [1, 2]
+    assert (
+        answers.of("ada") == LessonGuesses(path.with_name("lesson.jsonl")).of("ada") == {"size": "small", "speed": "2×"}
+    )
 
 
 def test_a_torn_last_line_waits_or_is_cut_off(path: Path) -> None:
@@ -106,14 +110,14 @@ def test_a_torn_last_line_waits_or_is_cut_off(path: Path) -> None:
 
 def test_only_what_was_added_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     book = GuessBook(path)
-    parsed: list[bytes] = []
-    original = guesses._parsed
-    monkeypatch.setattr(guesses, "_parsed", lambda line: parsed.append(line) or original(line))
+    taken: list[Guess] = []
+    take = book._take
+    monkeypatch.setattr(book, "_take", lambda guess: taken.append(guess) or take(guess))
     for tile in range(5):
         add(book, tile)
         assert tiles_in(book) == list(range(tile + 1))
     assert tiles_in(book) == list(range(5))
-    assert len(parsed) == 5
+    assert len(taken) == 5
 
 
 def test_a_file_begun_anew_is_read_anew(path: Path) -> None:
@@ -201,6 +205,34 @@ def _writer(path: Path, how: str) -> Callable[[bytes], None]:
         raise OSError(28, "No space left on device")
 
     return write
+
+
+# --- the lesson's
+
+
+def test_the_newest_answer_counts_and_can_be_taken_back(path: Path) -> None:
+    book, another_servers = LessonGuesses(path), LessonGuesses(path)
+    assert book.of("ada") == {}
+    for owner, key, guess in (("ada", "size", "small"), ("ada", "size", "large"), ("ada", "speed", "2×")):
+        book.put(owner, key, guess)
+        assert another_servers.of(owner)[key] == guess
+    book.put("bob", "size", "small")
+    assert book.of("ada") == {"size": "large", "speed": "2×"}
+    book.put("ada", "size", None)
+    assert book.of("ada") == another_servers.of("ada") == {"speed": "2×"}
+    book.forget("ada")
+    assert book.of("ada") == {} and book.of("bob") == {"size": "small"}
+
+
+def test_an_answer_that_the_disk_does_not_take_is_kept_in_memory(path: Path) -> None:
+    book = LessonGuesses(path.parent / "missing" / "guesses.jsonl")
+    book.put("ada", "size", "small")
+    book.put("ada", "speed", "2×")
+    path.parent.joinpath("missing").mkdir()
+    book.put("ada", "size", "large")
+    assert book.of("ada") == {"size": "large", "speed": "2×"}
+    book.put("ada", "size", None)
+    assert book.of("ada") == {"speed": "2×"}
 
 
 # --- the lab
