@@ -25,30 +25,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, ClassVar, NoReturn
+from typing import Annotated, Any, BinaryIO, NoReturn
 
 import torch
 from msgspec import Meta, Struct
 
-from eurosat_core import __version__, wording
+from eurosat_core import __version__
 from eurosat_core.data.safe_zip import DAMAGE, METHODS, ZipLimits, check_contents
 from eurosat_core.errors import RunError
 from eurosat_core.records import decoded, texts
 from eurosat_core.runs.history import read_event
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import RunRecord, record_in
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.evaluation import predictions_from_bytes
-from eurosat_core.wording import bytes_text, printable
+from eurosat_core.wording import bytes_text, count, printable
 
-RUN_FILE = "run.json"
+_RUN_FILE = "run.json"
 _MB = 1024**2
 _MOST_TILES = 1_000_000  # as many as a training may be asked to use
 _Plain = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class FileKind:
+class _FileKind:
     """One kind of file in a bundle: its name (a pattern), its size at most, whether it is weights, and its check.
 
     check: called with the content and the run's record; raises `RunError` with what is wrong, as half a sentence.
@@ -61,28 +61,27 @@ class FileKind:
     is_packed: bool = False
 
 
-def file_kind(name: str) -> FileKind | None:
+def _kind_of(name: str) -> _FileKind | None:
     """What kind of file bears this name; None for one that has no business in a bundle."""
     return next((each for each in _KINDS if each.name.fullmatch(name)), None)
 
 
-def check_file(name: str, content: bytes, record: RunRecord) -> None:
+def _check_file(name: str, content: bytes, record: RunRecord) -> None:
     """Raises `RunError` with a sentence when a file of a run is not what its name says."""
-    kind = file_kind(name)
-    if kind is None:
-        raise RunError(f"The bundle holds a file that does not belong there ('{name[:60]}').")
+    kind = _kind_of(name)
+    assert kind is not None, "such files are left out or refused before"
     try:
         kind.check(content, record)
     except RunError as error:
         raise RunError(f"The {name} of run {record.id} {error}, so it was left alone.") from error
 
 
-def strict_json(content: bytes) -> Any:
-    """JSON values whose figures are finite and of a size that figures have. Raises `RunError` with half a sentence."""
+def _strict_json(content: bytes, problem: str = "is not JSON that can be read") -> Any:
+    """JSON values whose figures are finite and of a size that figures have. Raises `RunError` with `problem`."""
     try:
         return json.loads(content, parse_constant=_refuse, parse_int=_whole_number, parse_float=_real_number)
     except (ValueError, RecursionError) as error:
-        raise RunError("is not JSON that can be read") from error
+        raise RunError(problem) from error
 
 
 def _refuse(word: str) -> NoReturn:
@@ -99,17 +98,14 @@ def _real_number(text: str) -> float:
     return value if math.isfinite(value) else _refuse(text)
 
 
-def whole_events(content: bytes) -> bytes:
+def _whole_events(content: bytes) -> bytes:
     """The lines that are events of a run: a torn last one, and what else a crash left, stay behind."""
-    return b"".join(line + b"\n" for line in content.splitlines() if _is_event(line))
-
-
-def _is_event(line: bytes) -> bool:
-    try:
-        read_event(line)
-    except RunError:
-        return False
-    return True
+    events = []
+    for line in content.splitlines():
+        with suppress(RunError):
+            read_event(line)
+            events.append(line + b"\n")
+    return b"".join(events)
 
 
 def _check_run(content: bytes, record: RunRecord) -> None:
@@ -130,7 +126,7 @@ def _check_run(content: bytes, record: RunRecord) -> None:
 
 
 def _check_events(content: bytes, record: RunRecord) -> None:
-    if whole_events(content) != b"".join(line + b"\n" for line in content.splitlines()):
+    if _whole_events(content).splitlines() != content.splitlines():
         raise RunError("holds a line that is no event of a run")
 
 
@@ -156,7 +152,7 @@ def _check_predictions(content: bytes, record: RunRecord) -> None:
 
 
 def _check_split(content: bytes, record: RunRecord) -> None:
-    parts = decoded(dict[str, list[int]], strict_json(content), "holds something else than numbers of tiles")
+    parts = decoded(dict[str, list[int]], _strict_json(content), "holds something else than numbers of tiles")
     if not set(parts) <= {"train", "validation", "test"}:
         raise RunError("does not hold the parts of a split")
     for numbers in parts.values():
@@ -181,10 +177,10 @@ def _check_inner_zip(content: bytes, most_bytes: int) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as inner:
             unpacked = sum(each.file_size for each in inner.infolist())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, EOFError) as error:
+    except (*DAMAGE, OSError) as error:
         raise RunError("is damaged") from error
     if unpacked > most_bytes:
-        raise RunError(f"would swell to {wording.bytes_text(unpacked)}")
+        raise RunError(f"would swell to {bytes_text(unpacked)}")
 
 
 def _check_trace(content: bytes, record: RunRecord) -> None:
@@ -194,7 +190,7 @@ def _check_trace(content: bytes, record: RunRecord) -> None:
             while piece := unpacked.read(_MB):
                 start, done = start or piece.lstrip()[:1], done + len(piece)
                 if done > _LARGEST_TRACE:
-                    raise RunError(f"would swell to more than {wording.bytes_text(_LARGEST_TRACE)}")
+                    raise RunError(f"would swell to more than {bytes_text(_LARGEST_TRACE)}")
     except (OSError, EOFError, zlib.error) as error:
         raise RunError("is damaged") from error
     if start not in (b"{", b"["):
@@ -202,7 +198,7 @@ def _check_trace(content: bytes, record: RunRecord) -> None:
 
 
 def _check_sweep(content: bytes, record: RunRecord) -> None:
-    strict_json(content)
+    _strict_json(content)
     try:
         SweepResult.from_json(content)
     except RunError as error:
@@ -210,35 +206,27 @@ def _check_sweep(content: bytes, record: RunRecord) -> None:
 
 
 def _check_json(content: bytes, record: RunRecord) -> None:
-    decoded(dict[str, Any], strict_json(content), "holds something else than figures by their names")
+    decoded(dict[str, Any], _strict_json(content), "holds something else than figures by their names")
 
 
 _LARGEST_TRACE = 1024 * _MB  # unpacked
 _KINDS = (
-    FileKind(re.compile(r"run\.json"), 256 * 1024, _check_run),
-    FileKind(re.compile(r"events\.jsonl"), 64 * _MB, _check_events),
-    FileKind(re.compile(r"(predictions|test)\.npz"), 32 * _MB, _check_predictions, is_packed=True),
-    FileKind(re.compile(r"split\.json"), 32 * _MB, _check_split),
-    FileKind(re.compile(r"trace_[1-9][0-9]{0,3}\.json\.gz"), 256 * _MB, _check_trace, is_packed=True),
-    FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),
-    FileKind(re.compile(r"sweep\.json"), 8 * _MB, _check_sweep),
-    FileKind(re.compile(r"model(_epoch_[0-9]{3})?\.pt"), 600 * _MB, _check_weights, is_weights=True, is_packed=True),
+    _FileKind(re.compile(r"run\.json"), 256 * 1024, _check_run),
+    _FileKind(re.compile(r"events\.jsonl"), 64 * _MB, _check_events),
+    _FileKind(re.compile(r"(predictions|test)\.npz"), 32 * _MB, _check_predictions, is_packed=True),
+    _FileKind(re.compile(r"split\.json"), 32 * _MB, _check_split),
+    _FileKind(re.compile(r"trace_[1-9][0-9]{0,3}\.json\.gz"), 256 * _MB, _check_trace, is_packed=True),
+    _FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),
+    _FileKind(re.compile(r"sweep\.json"), 8 * _MB, _check_sweep),
+    _FileKind(re.compile(r"model(_epoch_[0-9]{3})?\.pt"), 600 * _MB, _check_weights, is_weights=True, is_packed=True),
 )
 
 
-MANIFEST = "bundle.json"
+_MANIFEST = "bundle.json"
+_FORMAT = 1
 _MOST_RUNS = 100
 _LIMITS = ZipLimits(entries=4000, harmless_bytes=20 * _MB, most_bytes=2048 * _MB)
 _MANIFEST_BYTES = 2 * _MB
-
-
-@dataclass(frozen=True)
-class BundleFile:
-    """One file of a run as the manifest has it: the entry in the archive, its bytes, its SHA-256."""
-
-    entry: str
-    size: int
-    sha256: str
 
 
 class _ListedFile(Struct):
@@ -255,22 +243,14 @@ class _ListedRun(Struct):
     files: dict[str, _ListedFile]
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says it holds: for each run its files by name."""
-
-    FORMAT: ClassVar[int] = 1
-    runs: dict[str, dict[str, BundleFile]]
-
-    @property
-    def total_bytes(self) -> int:
-        """Of all files, unpacked."""
-        return sum(each.size for files in self.runs.values() for each in files.values())
+def _entry(run_id: str, name: str) -> str:
+    """Where a file of a run lies in the archive."""
+    return f"runs/{run_id}/{name}"
 
 
 @contextmanager
-def open_bundle(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Manifest]]:
-    """The archive and its manifest, once its table of contents can be trusted.
+def _opened(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, list[_ListedRun]]]:
+    """The archive and its runs, once its table of contents can be trusted.
 
     Raises `RunError` with a sentence when it cannot, also for damage that shows while the archive is read.
     """
@@ -278,7 +258,7 @@ def open_bundle(source: Path | BinaryIO) -> Iterator[tuple[zipfile.ZipFile, Mani
         size = _size(source)
         with zipfile.ZipFile(source) as archive:
             entries = _trusted(archive.infolist(), size)
-            yield archive, _manifest(archive, entries)
+            yield archive, _listed(archive, entries)
     except FileNotFoundError as error:
         raise RunError(f"There is no file {source}. Check the path for a typo.") from error
     except (PermissionError, IsADirectoryError) as error:
@@ -321,60 +301,56 @@ def _trusted(infos: list[zipfile.ZipInfo], size: int) -> dict[str, zipfile.ZipIn
     return entries
 
 
-def _manifest(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> Manifest:
-    """The manifest, once it names exactly the entries that are there, with their sizes."""
-    info = entries.get(MANIFEST)
+def _listed(archive: zipfile.ZipFile, entries: dict[str, zipfile.ZipInfo]) -> list[_ListedRun]:
+    """The runs of the manifest, once it names exactly the entries that are there, with their sizes."""
+    info = entries.pop(_MANIFEST, None)
     if info is None:
-        raise RunError(f"This zip is no bundle of runs: it has no {MANIFEST}. Name a file that the lab exported.")
+        raise RunError(f"This zip is no bundle of runs: it has no {_MANIFEST}. Name a file that the lab exported.")
     if info.file_size > _MANIFEST_BYTES:
-        raise RunError(f"The bundle's {MANIFEST} is too large to be one. It was left alone.")
-    damaged = f"The bundle's {MANIFEST} is damaged. Export it again."
-    try:
-        values = decoded(dict[str, Any], strict_json(archive.read(info)), damaged)
-    except RunError as error:
-        raise RunError(damaged) from error
-    if values.get("format") != Manifest.FORMAT:
+        raise RunError(f"The bundle's {_MANIFEST} is too large to be one. It was left alone.")
+    damaged = f"The bundle's {_MANIFEST} is damaged. Export it again."
+    values = decoded(dict[str, Any], _strict_json(archive.read(info), damaged), damaged)
+    if values.get("format") != _FORMAT:
         raise RunError("The bundle was made by another version of the lab. Export it again with this version.")
     runs = decoded(list[_ListedRun], values.get("runs"), damaged)
-    manifest = Manifest({each.id: _files(each) for each in runs})
-    if not runs or len(manifest.runs) != len(runs) or len(runs) > _MOST_RUNS:
+    for each in runs:
+        _check_listed(each)
+    if not 1 <= len(runs) <= _MOST_RUNS or len({each.id for each in runs}) != len(runs):
         raise RunError(f"The bundle holds no runs, one twice, or more than {_MOST_RUNS}. Export fewer at a time.")
-    listed = {each.entry: each for files in manifest.runs.values() for each in files.values()}
-    for name in sorted(listed.keys() ^ (entries.keys() - {MANIFEST})):
+    listed = {_entry(run.id, name): file for run in runs for name, file in run.files.items()}
+    for name in sorted(listed.keys() ^ entries.keys()):
         state = "lacks" if name in listed else "holds"
-        raise RunError(f"The bundle {state} a file against its own {MANIFEST} ('{name[:60]}'). It was left alone.")
-    for name, each in listed.items():
-        if entries[name].file_size != each.size:
-            raise RunError(f"The bundle's '{name[:60]}' is not as large as {MANIFEST} says. Export or copy it again.")
-    return manifest
+        raise RunError(f"The bundle {state} a file against its own {_MANIFEST} ('{name[:60]}'). It was left alone.")
+    for name, file in listed.items():
+        if entries[name].file_size != file.bytes:
+            raise RunError(f"The bundle's '{name[:60]}' is not as large as {_MANIFEST} says. Export or copy it again.")
+    return runs
 
 
-def _files(run: _ListedRun) -> dict[str, BundleFile]:
-    """The files of one run. Raises `RunError` for names and sizes that a run does not have."""
+def _check_listed(run: _ListedRun) -> None:
+    """Raises `RunError` for names and sizes that a run's files do not have."""
     RunStore(Path()).folder_of(run.id)  # refuses what is no run id
-    files = {}
-    for name, each in run.files.items():
-        kind = file_kind(name)
+    for name, file in run.files.items():
+        kind = _kind_of(name)
         if kind is None:
             raise RunError(f"The bundle holds a file that does not belong there ('{name[:60]}'). It was left alone.")
-        if not 0 <= each.bytes <= kind.most_bytes:
+        if not 0 <= file.bytes <= kind.most_bytes:
             raise RunError(
-                f"The bundle's {name} would take {bytes_text(each.bytes)}; at most {bytes_text(kind.most_bytes)} are "
+                f"The bundle's {name} would take {bytes_text(file.bytes)}; at most {bytes_text(kind.most_bytes)} are "
                 "taken."
             )
-        files[name] = BundleFile(f"runs/{run.id}/{name}", each.bytes, each.sha256)
-    if RUN_FILE not in files:
-        raise RunError(f"The bundle has no {RUN_FILE} for run {run.id}. Export it again.")
-    return files
+    if _RUN_FILE not in run.files:
+        raise RunError(f"The bundle has no {_RUN_FILE} for run {run.id}. Export it again.")
 
 
-def read_file(archive: zipfile.ZipFile, file: BundleFile) -> bytes:
-    """The bytes of one file, no more than its size. Raises `RunError` when they are not those of the manifest."""
-    with archive.open(file.entry) as opened:
-        content = opened.read(file.size + 1)
-    if len(content) != file.size or hashlib.sha256(content).hexdigest() != file.sha256:
+def _content_of(archive: zipfile.ZipFile, run: _ListedRun, name: str) -> bytes:
+    """One file, no more than its size. Raises `RunError` when it is not what the manifest says."""
+    entry, file = _entry(run.id, name), run.files[name]
+    with archive.open(entry) as opened:
+        content = opened.read(file.bytes + 1)
+    if len(content) != file.bytes or hashlib.sha256(content).hexdigest() != file.sha256:
         raise RunError(
-            f"The bundle's '{file.entry[:60]}' is not what was exported: its checksum differs. Export or copy it again."
+            f"The bundle's '{entry[:60]}' is not what was exported: its checksum differs. Export or copy it again."
         )
     return content
 
@@ -395,10 +371,10 @@ class Imported:
     def text(self) -> str:
         """What happened, as a sentence."""
         were = "was" if len(self.known) == 1 else "were"
-        here = f"{wording.count(len(self.known), 'run')} of this bundle {were} here already."
+        here = f"{count(len(self.known), 'run')} of this bundle {were} here already."
         if not self.added:
             return f"Nothing to import: {here}"
-        return f"{wording.count(len(self.added), 'run')} imported." + (f" {here}" if self.known else "")
+        return f"{count(len(self.added), 'run')} imported." + (f" {here}" if self.known else "")
 
 
 # -- export
@@ -439,18 +415,18 @@ def _write(store: RunStore, records: Sequence[RunRecord], target: BinaryIO, weig
         for record in records:
             files = {}
             for name in sorted(each.name for each in store.folder_of(record.id).iterdir()):
-                kind = file_kind(name)
+                kind = _kind_of(name)
                 if kind is None or (kind.is_weights and not weights):
                     continue
-                content = _content(store, record, name)
-                check_file(name, content, record)
+                content = _exported(store, record, name)
+                _check_file(name, content, record)
                 if len(content) > kind.most_bytes:
                     raise RunError(f"The {name} of run {record.id} is too large for a bundle. Leave this run out.")
-                _add(archive, f"runs/{record.id}/{name}", content, is_packed=kind.is_packed)
+                _add(archive, _entry(record.id, name), content, is_packed=kind.is_packed)
                 files[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             listed.append({"id": record.id, "files": files})
-        values = {"format": Manifest.FORMAT, "made": time.time(), "eurosat_lab": __version__, "runs": listed}
-        _add(archive, MANIFEST, json.dumps(values, indent=1).encode())
+        values = {"format": _FORMAT, "made": time.time(), "eurosat_lab": __version__, "runs": listed}
+        _add(archive, _MANIFEST, json.dumps(values, indent=1).encode())
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes, *, is_packed: bool = False) -> None:
@@ -459,14 +435,15 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes, *, is_packed: bool
     archive.writestr(entry, content, zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED)
 
 
-def _content(store: RunStore, record: RunRecord, name: str) -> bytes:
+def _exported(store: RunStore, record: RunRecord, name: str) -> bytes:
+    """A file of a run as others get it."""
     content = store.load(record.id, name)
-    if name == RUN_FILE:
+    if name == _RUN_FILE:
         values = json.loads(content)
         values["recorded_on"] = recorded_mark(record)
         values["tiles"]["place"] = ""  # a folder of this machine, which is nobody else's business
         return json.dumps(values, indent=1).encode()
-    return whole_events(content) if name == "events.jsonl" else content
+    return _whole_events(content) if name == "events.jsonl" else content
 
 
 def recorded_mark(record: RunRecord) -> str:
@@ -488,7 +465,7 @@ def import_bundle(store: RunStore, source: Path | BinaryIO, *, owner: str | None
     here already is recognised and left out. Raises `RunError` with a sentence when the bundle cannot be used or
     trusted; the store is then as it was.
     """
-    try:
+    with store.storing("The runs"):
         store.folder.mkdir(parents=True, exist_ok=True)
         _sweep(store.folder)
         staging = store.folder / f"{_STAGING}{secrets.token_hex(6)}"
@@ -497,12 +474,6 @@ def import_bundle(store: RunStore, source: Path | BinaryIO, *, owner: str | None
             return _take_in(store, RunStore(staging), source, owner)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise RunError(
-            store.write_problem()
-            or f"The runs could not be stored in {store.folder}: {error.strerror or error}. Free some disk space, or "
-            "name another folder in EUROSAT_RUNS."
-        ) from error
 
 
 def _sweep(folder: Path) -> None:
@@ -516,15 +487,15 @@ def _take_in(store: RunStore, staged: RunStore, source: Path | BinaryIO, owner: 
     here = {_identity(each): each for each in store.all()[0]}
     added: list[RunRecord] = []
     known: list[RunRecord] = []
-    with open_bundle(source) as (archive, manifest):
+    with _opened(source) as (archive, runs):
+        needed = sum(each.bytes for run in runs for each in run.files.values())
         free = shutil.disk_usage(staged.folder).free
-        if manifest.total_bytes > free:
+        if needed > free:
             raise RunError(
-                f"The runs need {wording.bytes_text(manifest.total_bytes)}, and {wording.bytes_text(free)} are free. "
-                "Free some disk space."
+                f"The runs need {bytes_text(needed)}, and {bytes_text(free)} are free. Free some disk space."
             )
-        for run_id, files in manifest.runs.items():
-            record = _stage(staged, archive, run_id, files)
+        for run in runs:
+            record = _stage(staged, archive, run)
             if (same := here.get(_identity(record))) is not None:
                 known.append(same)
                 continue
@@ -535,22 +506,19 @@ def _take_in(store: RunStore, staged: RunStore, source: Path | BinaryIO, owner: 
     return Imported(tuple(added), tuple(known))
 
 
-def _stage(staged: RunStore, archive: zipfile.ZipFile, run_id: str, files: dict[str, BundleFile]) -> RunRecord:
+def _stage(staged: RunStore, archive: zipfile.ZipFile, run: _ListedRun) -> RunRecord:
     """Unpack one run into the hidden folder and believe it, or raise `RunError`."""
-    folder = staged.folder_of(run_id)
+    folder = staged.folder_of(run.id)
     folder.mkdir()
-    content = read_file(archive, files[RUN_FILE])
-    (folder / RUN_FILE).write_bytes(content)
-    try:
-        strict_json(content)
-        record = staged.get(run_id)
-    except RunError as error:
-        reason = str(error).removeprefix(f"The run {run_id} is damaged: ").partition(" Delete its folder")[0]
-        raise RunError(f"The bundle's run {run_id} cannot be used: {reason.rstrip('.')}. Export it again.") from error
-    check_file(RUN_FILE, content, record)
-    for name in files.keys() - {RUN_FILE}:
-        content = read_file(archive, files[name])
-        check_file(name, content, record)
+    content = _content_of(archive, run, _RUN_FILE)
+    (folder / _RUN_FILE).write_bytes(content)
+    unusable = f"The bundle's run {run.id} cannot be used: its {_RUN_FILE} {{problem}}. Export it again."
+    _strict_json(content, unusable.replace("{problem}", "is not JSON that can be read"))
+    record = record_in(content, run.id, unusable)
+    _check_file(_RUN_FILE, content, record)
+    for name in run.files.keys() - {_RUN_FILE}:
+        content = _content_of(archive, run, name)
+        _check_file(name, content, record)
         (folder / name).write_bytes(content)
     return record
 

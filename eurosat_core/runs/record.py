@@ -129,17 +129,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_plan(record: RunRecord) -> None:
-    """Raises `ConfigError` when a run of this kind cannot have this plan."""
-    match record.kind:
-        case "profile":
-            ProfilePlan.from_dict(record.plan)
-        case "sweep":
-            SweepPlan.from_dict(record.plan)
-        case "train":
-            decoded(TrainPlan, record.plan, "The plan of a training {problem}.", ConfigError, known_only=True)
-
-
 def record_text(record: RunRecord) -> str:
     """A record as `run.json` holds it."""
     return json.dumps({"format": _FORMAT, **asdict(record)}, indent=1)
@@ -148,9 +137,13 @@ def record_text(record: RunRecord) -> str:
 def read_record(path: Path) -> RunRecord:
     """The record in a `run.json`. Raises `RunError` with a sentence when it is none, `OSError` if it cannot be read."""
     run_id = path.parent.name
-    damaged, remedy = f"The run {run_id} is damaged: its run.json", "Delete its folder, or restore the file."
-    sentence = f"{damaged} {{problem}}. {remedy}"
-    values = decoded(dict[str, Any], path.read_bytes(), sentence)
+    damaged = f"The run {run_id} is damaged: its run.json {{problem}}. Delete its folder, or restore the file."
+    return record_in(path.read_bytes(), run_id, damaged)
+
+
+def record_in(content: bytes, run_id: str, sentence: str) -> RunRecord:
+    """The record that a `run.json` of this run holds. Raises `RunError` as `decoded` does."""
+    values = decoded(dict[str, Any], content, sentence)
     if values.pop("format", None) != _FORMAT:
         raise RunError(f"The run {run_id} was written by another version of the lab, so it cannot be shown.")
     if "beside" in values:  # as it was called in earlier versions
@@ -159,9 +152,18 @@ def read_record(path: Path) -> RunRecord:
         if "config" in values:
             values["config"] = TrainConfig.from_dict(values["config"])
         record = decoded(RunRecord, values, sentence, known_only=True)
-        _check_plan(record)
+        match record.kind:
+            case "profile":
+                ProfilePlan.from_dict(record.plan)
+            case "sweep":
+                SweepPlan.from_dict(record.plan)
+            case "train":
+                decoded(TrainPlan, record.plan, "The plan of a training {problem}.", ConfigError, known_only=True)
     except ConfigError as error:
-        raise RunError(f"{damaged} has settings that cannot be used: {error}") from error
+        problem = f"has settings that cannot be used: {error}".rstrip(".")
+        raise RunError(sentence.replace("{problem}", problem)) from error
+    if record.id != run_id:
+        raise RunError(sentence.replace("{problem}", f"belongs to {record.id}"))
     if record.recorded_on and record.is_active:
-        raise RunError(f"{damaged} was recorded elsewhere and cannot be under way. {remedy}")
+        raise RunError(sentence.replace("{problem}", "was recorded elsewhere and cannot be under way"))
     return record

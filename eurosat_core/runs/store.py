@@ -72,7 +72,7 @@ class RunStore:
         plan: dict[str, Any] | None = None,
     ) -> RunRecord:
         """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
-        with self._explained():
+        with self.storing("The run"):
             record = self._new_folder(config, owner, tiles, "queued", kind, plan or {})
             self.write(record)
         return record
@@ -86,7 +86,7 @@ class RunStore:
         plan: dict[str, Any] | None = None,
     ) -> tuple[RunRecord, FileLock]:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
-        with self._explained():
+        with self.storing("The run"):
             record = self._new_folder(config, owner, tiles, "running", kind, plan or {})
             lock = self.lock(record.id)  # before others can see it, or they could take it for an orphan
             self.write(replace(record, started=record.created))
@@ -104,14 +104,14 @@ class RunStore:
                 return record
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn what the file system says to a new run into a sentence."""
+    def storing(self, what: str) -> Iterator[None]:
+        """While `what` is stored: turn what the file system says to it into a `RunError` with a sentence."""
         try:
             yield
         except OSError as error:
             raise RunError(
                 self.write_problem()
-                or f"The run could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
+                or f"{what} could not be stored in {self.folder}: {error.strerror or error}. Free some disk space, or "
                 "name another folder in EUROSAT_RUNS."
             ) from error
 
@@ -152,8 +152,6 @@ class RunStore:
             ) from error
         except OSError as error:
             raise RunError(f"The run {run_id} cannot be read: {error.strerror or error}.") from error
-        if record.id != run_id:
-            raise RunError(f"The run {run_id} is damaged: its run.json belongs to {record.id}. Delete its folder.")
         self._read[run_id] = (stamp, record)
         return record
 
