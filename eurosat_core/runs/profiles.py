@@ -1,19 +1,32 @@
 """Profiles that can be looked at: of runs, of uploaded traces, and the bundled one. A trace is read once for everybody.
 
 Pages are drawn anew at every click, so what a trace says is kept, as much of it as fits into a budget.
+
+The bundled one, recorded elsewhere, is of the baseline on synthetic tiles, so that the page has something to show at
+once. `assets/recorded/profile.json.gz` is the trace of one cycle, which every trace viewer opens; what is known of its
+recording stands in it under `eurosat_lab`. Made from a run of this lab, best on a machine with nothing else to do (else
+a note says so):
+
+    python -m eurosat_core profile --model baseline
+    python -c "from eurosat_core.runs.profiles import keep_as_recorded; keep_as_recorded('RUN')"
 """
 
+import gzip
 import hashlib
+import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from cachetools import LRUCache, cachedmethod
 
-from eurosat_core.errors import LabError, TraceError
+from eurosat_core.errors import ConfigError, LabError, RunError, TraceError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
@@ -24,8 +37,8 @@ from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline
 from eurosat_core.profiling.trace import Trace, read_trace
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.recorded import recorded_profile, recorded_trace
 from eurosat_core.runs.store import RunStore
+from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count, device_name
 
@@ -47,7 +60,7 @@ class Profile:
 
     cycles: those that left a trace, counted from 1. config, plan: None where nobody knows them, as of an uploaded
     trace. machine, company: as in `RunRecord`. tiles: which ones, in words. recorded_on: of what was not measured here:
-    where and when. notes: what else must be said with its figures.
+    where and when.
     """
 
     key: str
@@ -60,7 +73,6 @@ class Profile:
     company: tuple[str, ...] = ()
     tiles: str = ""
     recorded_on: str = ""
-    notes: tuple[str, ...] = ()
 
 
 class Reading:
@@ -125,22 +137,6 @@ class Profiles:
             record.company,
             f"{count(record.tiles.count, 'tile')} ({record.tiles.source})",
             record.recorded_on,
-        )
-
-    def recorded(self) -> Profile:
-        """The bundled profile. Raises `TraceError` when its file is damaged."""
-        known = recorded_profile()
-        return Profile(
-            RECORDED,
-            "recorded",
-            f"Example: {_settings(known.config)}",
-            (known.cycle,),
-            known.config,
-            known.plan,
-            known.machine,
-            (),
-            known.tiles,
-            known.recorded_on,
         )
 
     def add_upload(self, name: str, content: bytes) -> Profile:
@@ -234,6 +230,59 @@ class Profiles:
             yield
         finally:
             turn.release()
+
+
+_RECORDED_FILE = Path(__file__).parents[2] / "assets" / "recorded" / "profile.json.gz"
+_ABOUT = "eurosat_lab"
+
+
+def recorded_trace() -> bytes:
+    """The bundled profile's trace (gzip). Raises `TraceError` when the file is gone."""
+    try:
+        return _RECORDED_FILE.read_bytes()
+    except OSError as error:
+        raise TraceError(_no_example("its file is missing")) from error
+
+
+@lru_cache(maxsize=1)
+def recorded_profile() -> Profile:
+    """The bundled profile. Raises `TraceError` when its file is missing or damaged."""
+    try:
+        about = json.loads(gzip.decompress(recorded_trace()))[_ABOUT]
+        config, plan = TrainConfig.from_dict(about.pop("config")), ProfilePlan.from_dict(about.pop("plan"))
+        cycles = (about.pop("cycle"),)
+        return Profile(RECORDED, "recorded", f"Example: {_settings(config)}", cycles, config, plan, **about)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, ConfigError) as error:
+        raise TraceError(_no_example("its file is damaged")) from error
+
+
+def keep_as_recorded(run_id: str, note: str = "", target: Path = _RECORDED_FILE) -> None:
+    """Bundle the last cycle of a finished profile run of the store in the settings. Raises `RunError`.
+
+    Only of synthetic tiles: what is bundled must be what everybody can record. note: what else must be said of it.
+    """
+    store = RunStore(load_settings().runs)
+    record = store.get(run_id)
+    if record.kind != "profile" or record.state != "finished" or record.tiles.source != "synthetic":
+        raise RunError(f"The run {run_id} is not a finished profile on synthetic tiles. Record one.")
+    plan = ProfilePlan.from_dict(record.plan)
+    trace = json.loads(gzip.decompress(store.load(run_id, trace_file(plan.traces))))
+    for name in ("traceName", "host_name", "trace_id"):  # a temporary file's path, and whose machine it was
+        trace.pop(name, None)
+    when = time.strftime("%B %Y", time.gmtime(record.created))
+    trace[_ABOUT] = {
+        "config": asdict(record.config),
+        "plan": asdict(plan),
+        "cycle": plan.traces,
+        "machine": record.machine,
+        "tiles": count(record.tiles.count, "synthetic tile"),
+        "recorded_on": f"{record.machine['device_name']}, {when}{note and f' ({note})'}",
+    }
+    target.write_bytes(gzip.compress(json.dumps(trace, separators=(",", ":")).encode(), 9, mtime=0))
+
+
+def _no_example(why: str) -> str:
+    return f"The recorded example cannot be shown: {why}. Install the lab anew, or record a profile of your own."
 
 
 def _plain_name(name: str) -> str:

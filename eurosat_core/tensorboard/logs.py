@@ -33,9 +33,10 @@ from eurosat_core.errors import LabError, RunError, TraceError
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.stream import TraceSource
+from eurosat_core.records import lines_after
 from eurosat_core.runs.history import read_event
+from eurosat_core.runs.profiles import recorded_trace
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.recorded import recorded_trace
 from eurosat_core.runs.store import RunStore
 from eurosat_core.tensorboard.process import (
     KEPT_PROFILES,
@@ -70,7 +71,7 @@ class RunScalars:
 
     def sync(self) -> None:
         """Write what was added since the last time. Raises `OSError` when the files cannot be written."""
-        while block := self._block():
+        while block := lines_after(self._events, self._offset, _BLOCK):
             records: dict[str, list[Record]] = {"train": [], "validation": []}
             for line in block.splitlines():
                 for part, record in self._records(line):
@@ -79,19 +80,6 @@ class RunScalars:
                 if found:
                     self._append(part, found)
             self._offset += len(block)
-
-    def _block(self) -> bytes:
-        """Whole lines that were not read yet; a torn last one waits for its rest."""
-        try:
-            with self._events.open("rb") as file:
-                file.seek(self._offset)
-                added = file.read(_BLOCK)
-        except OSError:  # not there yet, deleted, or not to be read
-            return b""
-        whole = added.rfind(b"\n") + 1
-        if not whole and len(added) == _BLOCK:  # no event is that long
-            return added
-        return added[:whole]
 
     def _records(self, line: bytes) -> Iterator[tuple[str, Record]]:
         try:

@@ -10,8 +10,8 @@ import pytest
 from fake_engine import epoch_done, eventually, finished, started, step
 
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.runs.profiles import recorded_trace
 from eurosat_core.runs.record import TilesUsed
-from eurosat_core.runs.recorded import recorded_trace
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 from tests.browser.conftest import watched_window

@@ -81,10 +81,10 @@ def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_damaged_example_gets_a_sentence(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from eurosat_core.runs import recorded as module
+    from eurosat_core.runs import profiles as module
 
     module.recorded_profile.cache_clear()
-    monkeypatch.setattr(module, "_FILE", tmp_path / "gone")
+    monkeypatch.setattr(module, "_RECORDED_FILE", tmp_path / "gone")
     test = look(app)
     assert "its file is missing" in says(test)
     record = put_profile(lab, ME, [cpu_trace()])

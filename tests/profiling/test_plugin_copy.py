@@ -18,7 +18,7 @@ from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import ROLES, overview_of
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.trace import read_trace
-from eurosat_core.runs.recorded import recorded_trace
+from eurosat_core.runs.profiles import recorded_trace
 
 pytestmark = pytest.mark.filterwarnings("ignore:The copy keyword")  # the plug-in's way with pandas
 LOADER = "enumerate(DataLoader)#_SingleProcessDataLoaderIter.__next__"

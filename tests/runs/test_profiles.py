@@ -2,6 +2,7 @@
 
 import gzip
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,14 +15,25 @@ from eurosat_core.errors import TraceError
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs import profiles as profiles_module
-from eurosat_core.runs import recorded as recorded_module
-from eurosat_core.runs.profiles import RECORDED, Profiles
-from eurosat_core.runs.recorded import keep_as_recorded, recorded_profile
+from eurosat_core.runs.profiles import (
+    RECORDED,
+    Profiles,
+    keep_as_recorded,
+    recorded_profile,
+    recorded_trace,
+)
 
 
 @pytest.fixture
 def lab(open_fake: OpenFake):
     return open_fake()[0]
+
+
+@pytest.fixture
+def no_example_kept() -> Iterator[None]:
+    recorded_profile.cache_clear()
+    yield
+    recorded_profile.cache_clear()
 
 
 @pytest.fixture
@@ -150,7 +162,7 @@ def test_large_traces_are_read_one_at_a_time(lab, monkeypatch):
 
 
 def test_a_timeline_is_made_once(lab):
-    reading = lab.profiles.reading(lab.profiles.recorded(), 1)
+    reading = lab.profiles.reading(recorded_profile(), 1)
     step = reading.overview.steps[0].step
     assert reading.timeline(step) is reading.timeline(step)
     assert reading.timeline(step, (0.0, 500.0)) is not reading.timeline(step)
@@ -171,7 +183,7 @@ def test_what_torch_calls_the_device(lab):
 
 
 def test_the_bundled_profile_is_the_baseline_on_synthetic_tiles(lab):
-    profile = lab.profiles.recorded()
+    profile = recorded_profile()
     assert profile.key == RECORDED and profile.config == profile_config("baseline") and "synthetic" in profile.tiles
     reading = lab.profiles.reading(profile, profile.cycles[0])
     assert reading.steps == 3 and not reading.overview.devices and not reading.overview.parts.derived
@@ -181,23 +193,23 @@ def test_the_bundled_profile_is_the_baseline_on_synthetic_tiles(lab):
 
 
 def test_it_tells_nothing_of_where_it_was_made():
-    content = gzip.decompress(recorded_module.recorded_trace())
+    content = gzip.decompress(recorded_trace())
     assert (
         b"host_name" not in content and b"/work" not in content and b"/home" not in content and b"/tmp" not in content
     )
 
 
-def test_a_bundled_file_that_is_gone_or_damaged_gets_a_sentence(lab, monkeypatch, tmp_path):
-    recorded_profile.cache_clear()
-    monkeypatch.setattr(recorded_module, "_FILE", tmp_path / "gone.gz")
+@pytest.mark.usefixtures("no_example_kept")
+def test_a_bundled_file_that_is_gone_or_damaged_gets_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(profiles_module, "_RECORDED_FILE", tmp_path / "gone.gz")
     with pytest.raises(TraceError, match="its file is missing"):
-        lab.profiles.recorded()
+        recorded_profile()
     (tmp_path / "gone.gz").write_bytes(gzip.compress(b"{}"))
     with pytest.raises(TraceError, match="its file is damaged"):
-        lab.profiles.recorded()
-    recorded_profile.cache_clear()
+        recorded_profile()
 
 
+@pytest.mark.usefixtures("no_example_kept")
 def test_bundling_a_run_keeps_its_trace_and_settings(lab, monkeypatch, tmp_path):
     monkeypatch.setenv("EUROSAT_RUNS", str(lab.store.folder))
     record = put_profile(lab, "ada", [cpu_trace()], plan=ProfilePlan(repeat=1))
@@ -206,10 +218,8 @@ def test_bundling_a_run_keeps_its_trace_and_settings(lab, monkeypatch, tmp_path)
     )
     lab.store.update(record.id, tiles=replace(record.tiles, source="synthetic"))
     keep_as_recorded(record.id, "on a busy machine", tmp_path / "profile.json.gz")
-    monkeypatch.setattr(recorded_module, "_FILE", tmp_path / "profile.json.gz")
-    recorded_profile.cache_clear()
+    monkeypatch.setattr(profiles_module, "_RECORDED_FILE", tmp_path / "profile.json.gz")
     known = recorded_profile()
-    recorded_profile.cache_clear()
-    assert (known.config, known.plan, known.cycle) == (record.config, ProfilePlan(repeat=1), 1)
+    assert (known.config, known.plan, known.cycles) == (record.config, ProfilePlan(repeat=1), (1,))
     assert known.recorded_on.startswith("Test CPU, 2 cores, ") and known.recorded_on.endswith(" (on a busy machine)")
     assert read_trace(tmp_path / "profile.json.gz").names

@@ -7,7 +7,7 @@ import streamlit as st
 from eurosat_core.errors import LabError, TraceError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
-from eurosat_core.runs.profiles import RECORDED, Profile
+from eurosat_core.runs.profiles import RECORDED, Profile, recorded_profile
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.recipes import recipes_of
@@ -176,7 +176,7 @@ def _keep_trace(name: str) -> None:
 def _example() -> tuple[Profile | None, str]:
     """The recorded example, or why there is none: everything else works without it."""
     try:
-        return session.lab().profiles.recorded(), ""
+        return recorded_profile(), ""
     except TraceError as error:
         return None, str(error)
 
