@@ -48,10 +48,7 @@ class MachineNotes:
 
     def get(self, topic: str, device: str, key: str) -> Any:
         """What is noted, as JSON values; None for nothing."""
-        value: Any = self._current()
-        for name in (self._machine, topic, device, key):
-            value = value.get(name) if isinstance(value, dict) else None
-        return value
+        return self.all(topic, device).get(key)
 
     def all(self, topic: str, device: str) -> dict[str, Any]:
         """Everything that is noted on a topic about a device, by key."""

@@ -1,4 +1,4 @@
-"""Where things lie and what the limits are: the environment variables, read in one place.
+"""Where things lie and what the limits are: the environment variables, read in one place; the README documents them.
 
 Server paths are named here and on the command line only, never in a participant's form.
 """
@@ -17,56 +17,6 @@ from eurosat_core.errors import ConfigError
 from eurosat_core.folders import is_readable, own_cache, own_folder, write_problem
 
 _APP = "eurosat-lab"
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable: its name, what holds when it is unset, and what it means."""
-
-    name: str
-    default: str
-    meaning: str
-
-
-VARIABLES = (
-    Variable(
-        "EUROSAT_DATA",
-        "`data/` beside the app, then the user's data folder, then what was downloaded or imported; else synthetic "
-        "tiles",
-        "Where the tiles are: a torchvision root, a class-per-folder tree, or a zip of one.",
-    ),
-    Variable("EUROSAT_RUNS", "the user's data folder", "Where runs are stored."),
-    Variable(
-        "EUROSAT_CACHE",
-        "the user's cache folder",
-        "Where downloaded, imported and decoded tiles are kept. One that may only be read is used as it is; what is "
-        "new then goes to a folder of the user's own.",
-    ),
-    Variable(
-        "EUROSAT_ARCHIVE",
-        "torchvision's own address",
-        "Where `EuroSAT.zip` is downloaded from instead, such as a mirror in the workshop's network; the lists of the "
-        "split by place lie beside it.",
-    ),
-    Variable("EUROSAT_ARCHIVE_MD5", "the MD5 that torchvision publishes", "Checksum of that archive."),
-    Variable(
-        "EUROSAT_SCHEDULER",
-        "an embedded cluster on this machine",
-        "Address of a running Dask scheduler (`tls://host:8786`) to train on instead.",
-    ),
-    Variable(
-        "EUROSAT_SCHEDULER_TLS",
-        "Dask's own configuration",
-        "Folder with `ca.pem`, `cert.pem` and `key.pem` for that scheduler.",
-    ),
-    Variable(
-        "EUROSAT_THREADS",
-        "the number of cores; in the app one less for each GPU, whose worker needs it",
-        "The most CPU threads that one training uses; beside other busy programs it takes fewer.",
-    ),
-    Variable("EUROSAT_QUEUE_LIMIT", "4", "How many runs one participant may have waiting at a time."),
-    Variable("EUROSAT_PAUSE_MINUTES", "10", "After how many minutes a paused run gives its place to the next one."),
-)
 
 
 @dataclass(frozen=True)

@@ -50,12 +50,10 @@ class RunStore:
 
     def refusal(self, reason: str) -> str:
         """As `write_problem`, of a reason that `folders.write_problem` gave."""
-        return (
-            f"No run can be stored in {self.folder} ({reason}). Set EUROSAT_RUNS to a folder that you may write, and "
-            "start again."
-            if reason
-            else ""
-        )
+        if not reason:
+            return ""
+        remedy = "Set EUROSAT_RUNS to a folder that you may write, and start again."
+        return f"No run can be stored in {self.folder} ({reason}). {remedy}"
 
     def folder_of(self, run_id: str) -> Path:
         """The folder of a run. Raises `RunError` for a name that is no run id, so that none leads elsewhere."""
@@ -78,16 +76,11 @@ class RunStore:
         return record
 
     def create_locked(
-        self,
-        config: TrainConfig,
-        owner: str,
-        tiles: TilesUsed,
-        kind: str = "train",
-        plan: dict[str, Any] | None = None,
+        self, config: TrainConfig, owner: str, tiles: TilesUsed, kind: str, plan: dict[str, Any]
     ) -> tuple[RunRecord, FileLock]:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
         with self.storing("The run"):
-            record = self._new_folder(config, owner, tiles, "running", kind, plan or {})
+            record = self._new_folder(config, owner, tiles, "running", kind, plan)
             lock = self.lock(record.id)  # before others can see it, or they could take it for an orphan
             self.write(replace(record, started=record.created))
         return self.get(record.id), lock

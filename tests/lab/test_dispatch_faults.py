@@ -143,7 +143,7 @@ def test_a_run_whose_program_died_meanwhile_is_found(open_fake: OpenFake, monkey
     lab, _engine = open_fake()
     tiles = lab.tiles().tile_set
     assert tiles is not None
-    orphan, lock = lab.store.create_locked(CONFIG, "command line", tiles_used(tiles))
+    orphan, lock = lab.store.create_locked(CONFIG, "command line", tiles_used(tiles), "train", {})
     time.sleep(0.3)
     assert lab.store.get(orphan.id).state == "running", "its program lives"
     lock.release()

@@ -174,7 +174,7 @@ def test_one_process_at_a_time_works_on_a_run(store: RunStore, used: TilesUsed) 
 
 
 def test_a_run_locked_from_its_beginning(store: RunStore, used: TilesUsed) -> None:
-    run, lock = store.create_locked(CONFIG, "command line", used)
+    run, lock = store.create_locked(CONFIG, "command line", used, "train", {})
     assert run.state == "running" and run.started
     assert RunStore(store.folder).mark_interrupted() == []
     lock.release()
