@@ -3,7 +3,10 @@
 import logging
 import threading
 
+from cachetools import LRUCache, cachedmethod
+
 from eurosat_core import wording
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.folders import write_problem
@@ -18,13 +21,13 @@ from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Place
-from eurosat_core.lab.results import Results
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.runs.guesses import LessonGuesses
-from eurosat_core.runs.history import seconds_left
+from eurosat_core.runs.game import evaluate_guesses
+from eurosat_core.runs.guesses import GuessBook, LessonGuesses
+from eurosat_core.runs.history import History, HistoryReader, seconds_left
 from eurosat_core.runs.profiles import Profiles
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.sealed import open_test
@@ -33,10 +36,83 @@ from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.tensorboard.process import TensorBoard
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import Evaluation
+from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.problems import shared_memory_problem
 
 logger = logging.getLogger(__name__)
+
+_READERS_KEPT = 200
+
+
+class Results:
+    """What runs have left behind, how far they are, and what participants said in the game of tiles.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, store: RunStore, library: TileLibrary) -> None:
+        self._store = store
+        self._library = library
+        self._guess_book = GuessBook(store.folder / "guesses.jsonl")
+        self._readers: LRUCache[str, HistoryReader] = LRUCache(_READERS_KEPT)
+        self._lock = threading.Lock()
+
+    @cachedmethod(lambda self: self._readers, key=lambda self, run_id: run_id, lock=lambda self: self._lock)
+    def _reader(self, run_id: str) -> HistoryReader:
+        return HistoryReader(self._store.folder_of(run_id) / "events.jsonl")
+
+    def history(self, run_id: str) -> History:
+        """What a run has told so far; one reader serves all sessions."""
+        return self._reader(run_id).read()
+
+    def forget(self, run_id: str) -> None:
+        """Let go of what is kept in memory of a deleted run."""
+        with self._lock:
+            self._readers.pop(run_id, None)
+
+    def evaluation(self, run_id: str) -> Evaluation | None:
+        """Accuracy and confusions of a run's last complete epoch; None when it has none."""
+        predictions = self.predictions(run_id)
+        if predictions is None:
+            return None
+        return evaluate_predictions(predictions.true, predictions.predicted, self._store.get(run_id).tiles.class_names)
+
+    def predictions(self, run_id: str) -> Predictions | None:
+        """What a run said about its validation tiles; None when it has none (or they are damaged)."""
+        try:
+            return predictions_from_bytes(self._store.load(run_id, "predictions.npz"))
+        except RunError:
+            return None
+
+    def tiles_of(self, record: RunRecord) -> TileSet | None:
+        """The tiles a run was made with, if they are the lab's."""
+        tile_set = self._library.tile_set
+        return tile_set if tile_set and tile_set.fingerprint == record.tiles.fingerprint else None
+
+    # -- the game
+
+    def add_guess(self, owner: str, tiles: TileSet, tile: int, guessed: int, seconds: float) -> None:
+        """Note what a participant took a tile for (its number in `tiles`, the label said) and how long that took."""
+        self._guess_book.add(owner, tiles.fingerprint, tile, int(tiles.labels[tile]), guessed, seconds)
+
+    def guesses(self, owner: str, tiles: TileSet | None = None) -> Evaluation | None:
+        """Accuracy and confusions of a participant's newest guesses on `tiles` (the lab's); None without any."""
+        tiles = tiles or self._library.tile_set
+        if tiles is None:
+            return None
+        return evaluate_guesses(self._guess_book.of(owner, tiles.fingerprint), tiles.class_names)
+
+    def guessed_tiles(self, owner: str, true: int, guessed: int) -> list[int]:
+        """The lab's tiles of one class that a participant took for another (labels), newest first, each once."""
+        tiles = self._library.tile_set
+        if tiles is None:
+            return []
+        found = [
+            each.tile
+            for each in reversed(self._guess_book.of(owner, tiles.fingerprint))
+            if (each.true, each.guessed) == (true, guessed) and each.tile < len(tiles)
+        ]
+        return list(dict.fromkeys(found))
 
 
 class Lab:
@@ -257,23 +333,30 @@ class Lab:
         self._dispatcher.add(record, self._seconds_for(record))
         return record
 
+    def _owned(self, run_id: str, owner: str) -> RunRecord:
+        """A run of the asker's. Raises `RunError` when it belongs to another."""
+        record = self.store.get(run_id)
+        if record.owner != owner:
+            raise RunError(f"This run belongs to {record.owner}; only {record.owner} can stop or delete it.")
+        return record
+
     def control(self, run_id: str, owner: str, command: Command) -> None:
         """Pause, step, resume or stop a run. Raises `RunError` when it is not the asker's or has ended."""
-        record = self.results.owned(run_id, owner)
+        record = self._owned(run_id, owner)
         if record.kind != "train" and command != "stop":
             raise RunError("What is being measured cannot be paused, for the pause would be measured, too. Stop it.")
         self._dispatcher.control(record, command)
 
     def delete(self, run_id: str, owner: str) -> None:
         """Remove a run that has ended. Raises `RunError` when it is not the asker's or still active."""
-        if self.results.owned(run_id, owner).is_active:
+        if self._owned(run_id, owner).is_active:
             raise RunError(f"The run {run_id} has not ended yet. Stop it first, then delete it.")
         self.store.delete(run_id)
         self.results.forget(run_id)
 
     def open_test(self, run_id: str, owner: str) -> Evaluation:
         """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
-        return open_test(self.store, self.results.owned(run_id, owner).id)
+        return open_test(self.store, self._owned(run_id, owner).id)
 
     # -- where a run stands
 
