@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ from eurosat_core.data.acquire import Stage, acquired_place, download_pictures, 
 from eurosat_core.data.download import Stopped, eurosat_archive
 from eurosat_core.data.listing import has_tiles
 from eurosat_core.data.splits import adopt_lists, download_lists, has_lists, holds_lists, import_lists
-from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.tile_cache import Progress, TileSet
 from eurosat_core.data.tiles import Opened, find_place, open_tiles, open_usable, worded
 from eurosat_core.data.weights import download_weights, import_weights
 from eurosat_core.errors import DataError, RunError
@@ -57,6 +58,23 @@ class Fetch:
         return self.stage not in ("done", "stopped", "failed")
 
 
+class _Pace:
+    """How long a stage still takes, at its pace since it began."""
+
+    def __init__(self) -> None:
+        self._stage, self._began, self._before = "", 0.0, 0
+
+    def seconds_left(self, stage: Stage) -> float | None:
+        """None in its first moments. What was there before a download was resumed says nothing of the pace."""
+        now = time.monotonic()
+        if stage.name != self._stage or stage.done < self._before:
+            self._stage, self._began, self._before = stage.name, now, stage.done
+        done, seconds = stage.done - self._before, now - self._began
+        if not stage.total or not done or seconds < _SETTLED_SECONDS:
+            return None
+        return (stage.total - stage.done) * seconds / done
+
+
 class TileLibrary:
     """All methods may be called from any thread. changed: called when other tiles have been opened."""
 
@@ -69,7 +87,7 @@ class TileLibrary:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._parts: tuple[str, npt.NDArray[np.int8]] | None = None  # with the fingerprint of the tiles they are of
-        self._pace: tuple[str, float, int] | None = None  # a stage, when it began, and from how much
+        self._pace = _Pace()
 
     @property
     def state(self) -> TilesState:
@@ -155,10 +173,10 @@ class TileLibrary:
             if self._fetch is not None and self._fetch.is_active:
                 return
             self._stop.clear()
-            self._pace = None
+            self._pace = _Pace()
             self._fetch = Fetch(what, owner)
         work = {"tiles": self._fetch_tiles, "lists": self._fetch_lists, "weights": self._fetch_weights}[what]
-        self._start("eurosat-fetch", work)
+        self._start("eurosat-fetch", partial(self._fetch_in_background, work))
 
     def stop_fetch(self, owner: str) -> None:
         """Stop the download; what came so far is kept for the next try. Raises `RunError` when it is another's."""
@@ -170,65 +188,46 @@ class TileLibrary:
         self._tell(stopping=True)
         self._stop.set()
 
-    def _fetch_tiles(self) -> None:
-        cache = self._settings.cache
+    def _fetch_in_background(self, work: Callable[[], str]) -> None:
         try:
-            where = acquire.download_pictures(eurosat_archive(self._settings), cache, self._report, self._stop)
-            tile_set = open_tiles(where, cache, lambda done, total: self._report_done("decoding", done, total))
+            problem = work()
+        except Stopped:
+            self._tell(stage="stopped", stopping=False)
         except Exception as error:
-            self._failed(error)
-            return
+            self._tell(stage="failed", problem=worded(error, logging.WARNING), stopping=False)
+        else:
+            self._tell(stage="done", problem=problem, stopping=False)
+
+    def _fetch_tiles(self) -> str:
+        """Answers with what did not come with the tiles."""
+        cache = self._settings.cache
+        where = acquire.download_pictures(eurosat_archive(self._settings), cache, self._report, self._stop)
+        tile_set = open_tiles(where, cache, lambda done, total: self._report(Stage("decoding", done, total)))
         if self._settings.data is None:  # then what was wrong was an earlier set's fault
             self._take(tile_set)
         else:
             self._take(tile_set, self._state.problem, self._state.remedy)
-        self._fetch_lists()
-
-    def _fetch_lists(self) -> None:
         try:
-            splits.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
-        except Exception as error:
-            if self._fetch is not None and self._fetch.what == "tiles":  # what was asked for has come
-                missing = f"The lists of the split by place did not come: {worded(error, logging.WARNING)}"
-                self._tell(stage="done", problem=missing, stopping=False)
-            else:
-                self._failed(error)
-            return
-        self._tell(stage="done", stopping=False)
+            return self._fetch_lists()
+        except Exception as error:  # what was asked for has come
+            return f"The lists of the split by place did not come: {worded(error, logging.WARNING)}"
 
-    def _fetch_weights(self) -> None:
-        def told(done: int, total: int | None) -> None:
-            self._report_done("downloading", done, total)
+    def _fetch_lists(self) -> str:
+        splits.download_lists(self._settings.cache, self._stop, self._settings.archive_url)
+        return ""
 
-        try:
-            download_weights(_WEIGHTS, self._settings.cache, told, self._stop)
-        except Exception as error:
-            self._failed(error)
-            return
-        self._tell(stage="done", stopping=False)
+    def _fetch_weights(self) -> str:
+        told = lambda done, total: self._report(Stage("downloading", done, total))  # noqa: E731
+        download_weights(_WEIGHTS, self._settings.cache, told, self._stop)
+        return ""
 
     def missing_weights(self, config: TrainConfig) -> str:
         """Why a training cannot start from the pretrained weights it asks for here; empty when it can."""
         return missing_weights(config, self._settings.cache)
 
-    def _failed(self, error: Exception) -> None:
-        if isinstance(error, Stopped):
-            self._tell(stage="stopped", stopping=False)
-        else:
-            self._tell(stage="failed", problem=worded(error, logging.WARNING), stopping=False)
-
     def _report(self, stage: Stage) -> None:
-        self._report_done(stage.name, stage.done, stage.total)
-
-    def _report_done(self, stage: str, done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if self._pace is None or self._pace[0] != stage or done < self._pace[2]:
-            self._pace = (stage, now, done)
-        _, began, before = self._pace
-        left = None
-        if total and done > before and now - began >= _SETTLED_SECONDS:
-            left = (total - done) * (now - began) / (done - before)
-        self._tell(stage=stage, done=done, total=total, seconds_left=left)
+        left = self._pace.seconds_left(stage)
+        self._tell(stage=stage.name, done=stage.done, total=stage.total, seconds_left=left)
 
     def _tell(self, **changes: object) -> None:
         with self._lock:
@@ -241,11 +240,12 @@ _SAID_EVERY = 2.0  # seconds
 Say = Callable[[str], None]
 
 
-def prepare(settings: Settings, source: Path | None, say: Say) -> Opened:
+def prepare(settings: Settings, source: Path | None, say: Say, decoding: Progress) -> Opened:
     """Have real tiles and the lists of the split by place on this machine, decoded.
 
-    source: a zip or folder to import from; None downloads EuroSAT, unless real tiles are there already. Returns the
-    tiles that the app will use, and what did not work. Raises `DataError` when `source` cannot be used.
+    source: a zip or folder to import from; None downloads EuroSAT, unless real tiles are there already. decoding: is
+    told how far that is. Returns the tiles that the app will use, and what did not work. Raises `DataError` when
+    `source` cannot be used.
     """
     problem = ""
     if source is not None:
@@ -255,7 +255,7 @@ def prepare(settings: Settings, source: Path | None, say: Say) -> Opened:
             _download(settings, say)
         except DataError as error:
             problem = str(error)
-    opened = open_usable(settings, _decoding(say))
+    opened = open_usable(settings, decoding)
     if problem:  # it says itself what to do; else EUROSAT_DATA, which goes first, has to be put right
         opened = replace(opened, problem=f"{problem} {opened.problem}".strip())
     imported = acquired_place(settings.cache)
@@ -313,39 +313,21 @@ def _download(settings: Settings, say: Say) -> None:
 
 def _acquiring(say: Say) -> Callable[[Stage], None]:
     """Progress as a line every two seconds."""
-    began = last = time.monotonic()
-    name = ""
+    pace = _Pace()
+    last, name = 0.0, ""
 
     def report(stage: Stage) -> None:
-        nonlocal began, last, name
-        now = time.monotonic()
-        if stage.name != name:
-            began, last, name = now, 0.0, stage.name
+        nonlocal last, name
+        left, now = pace.seconds_left(stage), time.monotonic()
         complete = stage.total is not None and stage.done >= stage.total
-        if not complete and now - last < _SAID_EVERY:
+        if not complete and stage.name == name and now - last < _SAID_EVERY:
             return
-        last = now
+        last, name = now, stage.name
         if stage.name == "waiting":
             say("waiting: another process is getting pictures into this cache …")
             return
         amount = bytes_text if stage.name == "downloading" else "{:,}".format
-        text = f"{stage.name}: {amount(stage.done)}"
-        if stage.total:
-            text += f" of {amount(stage.total)}"
-            if 0 < stage.done < stage.total and now - began >= 1:
-                text += f", about {duration((now - began) * (stage.total - stage.done) / stage.done)} left"
-        say(text)
-
-    return report
-
-
-def _decoding(say: Say) -> Callable[[int, int], None]:
-    last = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if done == total or time.monotonic() - last >= _SAID_EVERY:
-            last = time.monotonic()
-            say(f"decoding tiles: {done:,} of {total:,}")
+        of_total = f" of {amount(stage.total)}" if stage.total else ""
+        say(f"{stage.name}: {amount(stage.done)}{of_total}{f', about {duration(left)} left' if left else ''}")
 
     return report
