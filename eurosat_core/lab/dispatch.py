@@ -14,9 +14,9 @@ from typing import Literal
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobEnded, Message
+from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobResult, Message
 from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 
@@ -68,12 +68,9 @@ class Dispatcher:
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         with self._lock:
-            for run_id, running in self._running:
-                with suppress(LabError, OSError):
-                    message = "The lab was closed while it ran. What it had reported until then is kept."
-                    self._store.end(run_id, "interrupted", message)
-                running.lock.release()
-                self._running.remove(run_id)
+            for run_id in list(self._running):
+                message = "The lab was closed while it ran. What it had reported until then is kept."
+                self._end(run_id, "interrupted", message)
 
     def receive(self, message: Message) -> None:
         """What a worker says; taken up by the dispatcher's thread."""
@@ -98,7 +95,7 @@ class Dispatcher:
     def is_idle(self) -> bool:
         """Whether nothing runs and nothing waits."""
         with self._lock:
-            return not (len(self._queue) or self._running.ahead())
+            return not (len(self._queue) or self._running.at_work() or self._running.returning())
 
     def look(self) -> None:
         """Have the dispatcher look now whether something can start: a run was added, or a device became free."""
@@ -126,8 +123,13 @@ class Dispatcher:
                 if self._store.get(run_id).is_active:
                     raise RunError(f"The run {run_id} is not one of this server's, so it cannot be changed here.")
                 raise RunError(f"The run {run_id} has already ended ({self._store.get(run_id).state}).")
-            if command != "stop" and self._running.is_away(run_id):
-                self._running.command_away(run_id, command)
+            if command != "stop" and (running.parked or running.is_returning):
+                if command != "resume":
+                    raise RunError(
+                        f"The place of the run {run_id} went to others while it was paused. Resume it: once it goes "
+                        "on, you can pause it and go step by step again."
+                    )
+                running.resumed = running.resumed or time.monotonic()
                 self.look()
                 return
             if command == "stop":
@@ -157,13 +159,15 @@ class Dispatcher:
 
     def returning(self, run_id: str) -> bool:
         """Whether a parked run was resumed and waits for its device."""
-        return self._running.is_returning(run_id)
+        running = self._running.get(run_id)
+        return running is not None and running.is_returning
 
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands; None when it does not wait."""
         with self._lock:
-            ahead = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in self._running.ahead()]
-            return self._queue.place(run_id, ahead)
+            ahead = [*self._running.at_work(), *self._running.returning()]
+            needed = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in ahead]
+            return self._queue.place(run_id, needed)
 
     # -- the dispatcher's thread
 
@@ -207,36 +211,38 @@ class Dispatcher:
         if message.result and running.told < message.result.events and now - running.ended < _LATE_EVENTS_SECONDS:
             threading.Timer(0.02, self.receive, [message]).start()
             return
-        self._finish(message, running)
-
-    def _finish(self, message: JobEnded, running: Running) -> None:
-        run_id, result = message.run_id, message.result
         with self._lock:
-            try:
-                if result is None:
-                    self._store.end(run_id, "failed", message.message)
-                else:
-                    self._store.save(run_id, result.files)
-                    self._store.end(
-                        run_id, result.state, result.message, summary=result.summary, machine=result.machine
-                    )
-            except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
-                logger.exception("run %s: its end could not be stored", run_id)
-                with suppress(LabError, OSError):
-                    self._store.end(run_id, "failed", f"Its result could not be stored: {error}")
-            finally:
-                running.lock.release()
-                self._running.remove(run_id)
+            if (result := message.result) is None:
+                self._end(message.run_id, "failed", message.message)
+            else:
+                self._end(message.run_id, result.state, result.message, result)
         if result is not None and result.restart_worker:
             self._restart(running.waiting.device)
+
+    def _end(self, run_id: str, state: State, message: str, result: JobResult | None = None) -> None:
+        """Note how a run ended and what it left; whatever becomes of that, its lock and its place are given back."""
+        if (running := self._running.get(run_id)) is None:  # it has ended already
+            return
+        try:
+            if result is None:
+                self._store.end(run_id, state, message)
+            else:
+                self._store.save(run_id, result.files)
+                self._store.end(run_id, state, message, summary=result.summary, machine=result.machine)
+        except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
+            logger.exception("run %s: its end could not be stored", run_id)
+            with suppress(LabError, OSError):
+                self._store.end(run_id, "failed", f"Its result could not be stored: {error}")
+        finally:
+            running.lock.release()
+            del self._running[run_id]
 
     def _restart(self, device: str) -> None:
         """Replace the worker of a device that failed; runs that were parked in it end with the reason."""
         with self._lock:
-            lost = self._running.parked_on(device)
-        for running in lost:
-            message = "Another run made the device fail while this one was paused, so its process was restarted."
-            self._finish(JobEnded(running.waiting.run_id, None, message), running)
+            for run_id in [each for each, run in self._running.items() if run.parked and run.waiting.device == device]:
+                message = "Another run made the device fail while this one was paused, so its process was restarted."
+                self._end(run_id, "failed", message)
         self._engine.restart(device)
 
     def _start_one(self) -> bool:
@@ -245,21 +251,21 @@ class Dispatcher:
             tiles = self._tiles()
             if tiles is None:
                 return False
-            idle = self._available() - self._running.busy()
             now = [each.waiting for each in self._running.at_work()]
+            idle = self._available() - {each.device for each in now}
             resumed = [each.waiting for each in self._running.returning()]
             following = self._queue.next_for(idle, now, resumed)
             if following is None:
                 return False
             # Under the same lock: a run is always in the line or among the running ones, never in neither.
             job = None
-            if returns := following.run_id in self._running:
-                self._running.take_back(following.run_id)
+            if (resumes := self._running.get(following.run_id)) is not None:
+                resumes.parked = False
             elif claimed := claim(self._store, following, tiles, self._threads()):
                 job, lock = claimed
-                self._running.add(following, lock)
-        if returns:
-            return self._bring_back(following.run_id)
+                self._running[following.run_id] = Running(following, lock)
+        if resumes is not None:
+            return self._bring_back(resumes)
         if job is not None:
             self._hand_over(job)
         return True
@@ -274,12 +280,7 @@ class Dispatcher:
                 logger.exception("run %s could not be started", job.run_id)
                 message = f"It could not be started ({type(error).__name__}: {message[:200]}). Start it again."
             with self._lock:
-                running = self._running.get(job.run_id)
-                self._running.remove(job.run_id)
-                with suppress(LabError, OSError):
-                    self._store.end(job.run_id, "failed", message)
-                if running is not None:
-                    running.lock.release()
+                self._end(job.run_id, "failed", message)
 
     def _park_long_paused(self) -> None:
         """A run paused for long gives its device to others; it keeps its state in the worker's memory."""
@@ -290,10 +291,16 @@ class Dispatcher:
         for running in too_many:
             self._engine.command(running.waiting.run_id, "stop")
 
-    def _bring_back(self, run_id: str) -> bool:
+    def _bring_back(self, running: Running) -> bool:
         """Let a parked run go on, now that its device is idle; whether its worker took the word."""
+        run_id = running.waiting.run_id
         arrived = self._engine.command(run_id, "resume")
         with self._lock:
-            if goes_on := self._running.returned(run_id, arrived):
+            if self._running.get(run_id) is not running:
+                return False  # it ended meanwhile
+            if arrived:
+                running.paused_since = running.resumed = None
                 self._store.update(run_id, state="running")
-        return goes_on
+            else:
+                running.parked = True  # and is tried again
+        return arrived
