@@ -153,7 +153,6 @@ class DaskEngine:
                 raise RunError(f"The worker processes cannot be started. {problem}") from error
             self._client = Client(self._cluster, security=security, set_as_default=False)
         self._client.subscribe_topic(_TOPIC, self._on_event)
-        self._preparing["cpu"] = self._client.submit(_prepare_worker, pure=False)
 
     def _worker_spec(self, security: Security) -> dict[str, Any]:
         return {
@@ -198,27 +197,30 @@ class DaskEngine:
                 raise RunError(f"There is no worker for {device}. Restart the app; your runs are kept.")
             time.sleep(0.05)
 
-    def _ask(self, function: Callable[..., Any], *arguments: Any, device: str = "cpu") -> Any:
-        """Run a short function on a device's worker and wait for its answer."""
-        return self._submit(function, *arguments, device=device).result()
-
     def _submit(self, function: Callable[..., Any], *arguments: Any, device: str) -> Any:
+        """Have a device's worker run a short function."""
         return self._open_client.submit(
             function, *arguments, workers=[self._address_for(device)], pure=False, priority=10
         )
 
+    def _prepare(self, device: str) -> None:
+        """Have a device's new worker load what its first run needs."""
+        try:
+            self._preparing[device] = self._submit(_prepare_worker, device=device)
+        except Exception as error:  # then its first run takes longer; or the lab is closed
+            logger.info("the worker for %s was not prepared: %s", device, error)
+
     def probe(self) -> tuple[Device, ...]:
         if self._cluster is None:
             return self._probe_cluster()
-        devices: tuple[Device, ...] = self._ask(probe_devices)
+        self._prepare("cpu")
+        devices: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result()
         added = [each.id for each in devices if each.is_gpu and each.available]
         for device in added:
             self._cluster.worker_spec[device] = self._worker_spec(self._cluster.security)
         self._cluster.scale(len(self._cluster.worker_spec))
         for device in added:
-            self._preparing[device] = self._open_client.submit(
-                _prepare_worker, workers=[self._address_for(device)], pure=False
-            )
+            self._prepare(device)
         return devices
 
     def _probe_cluster(self) -> tuple[Device, ...]:
@@ -231,6 +233,9 @@ class DaskEngine:
                     self._hosts[device.id] = address
         if any(each.is_gpu and each.available for each in found.values()):
             found = {name: each for name, each in found.items() if each.available}
+        for each in found.values():
+            if each.available:
+                self._prepare(each.id)
         return tuple(sorted(found.values(), key=lambda each: each.is_gpu))
 
     def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
@@ -251,9 +256,9 @@ class DaskEngine:
         )
         with self._lock:
             self._futures[job.run_id] = (future, address)
-        future.add_done_callback(partial(self._on_done, job.run_id))
+        future.add_done_callback(partial(self._on_done, job.run_id, job.config.device))
 
-    def _on_done(self, run_id: str, future: Future[JobResult]) -> None:
+    def _on_done(self, run_id: str, device: str, future: Future[JobResult]) -> None:
         with self._lock:
             self._futures.pop(run_id, None)
         if self._closing:
@@ -266,6 +271,8 @@ class DaskEngine:
                 "taken its place. Try again, with a smaller batch if memory was short."
             )
             self._receive(JobEnded(run_id, None, message))
+            # In a thread, since the fresh one may take seconds to come, and others' results must not wait for it.
+            threading.Thread(target=self._prepare, args=(device,), daemon=True).start()
         except Exception as error:
             logger.exception("run %s: its worker gave no result", run_id)
             message = f"Its worker gave no result ({type(error).__name__}). The server's log has the details."
@@ -289,6 +296,7 @@ class DaskEngine:
             logger.error("%s failed on the cluster; restart its worker at %s", device, self._hosts.get(device))
             return
         self._open_client.restart_workers([self._address_for(device)], timeout=30)
+        self._prepare(device)
 
     def close(self) -> None:
         self._closing = True

@@ -167,6 +167,7 @@ def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
     queued = [lab.submit(CONFIG, owner) for owner in ("bob", "cleo", "bob")]
     assert all(lab.place(each.id) for each in queued)
     killed = worker_process(lab)
+    prepared = engine(lab)._preparing["cpu"]
     killed.send_signal(signal.SIGKILL)
     now = wait_for_state(lab, first.id, "failed", timeout=PATIENCE)
     assert "died" in now.message and "Try again" in now.message and now.ended
@@ -174,11 +175,14 @@ def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
     for run in queued:
         wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
     assert worker_process(lab).pid != killed.pid
+    eventually(lambda: engine(lab)._preparing["cpu"] is not prepared, PATIENCE)
+    engine(lab)._preparing["cpu"].result(timeout=PATIENCE)
 
 
 def test_a_worker_can_be_replaced(lab: Lab) -> None:
-    before = worker_process(lab).pid
+    before, prepared = worker_process(lab).pid, engine(lab)._preparing["cpu"]
     engine(lab).restart("cpu")
+    assert engine(lab)._preparing["cpu"] is not prepared
     run = lab.submit(LONG, "ada")
     wait_for_state(lab, run.id, "running", timeout=PATIENCE)
     lab.control(run.id, "ada", "stop")  # the fresh process still loads torch, and must not forget it
