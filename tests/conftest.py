@@ -123,15 +123,25 @@ def used(small_tiles: TileSet) -> TilesUsed:
 
 
 @pytest.fixture
-def open_fake(tmp_path: Path, small_tiles: TileSet) -> Iterator[OpenFake]:
-    """Function: open a lab with a fake engine on the small tiles (engine, settings); all are closed at the end."""
+def closing() -> Iterator[Callable[[Lab], Lab]]:
+    """Function: gives a lab back, and closes it at the end of the test."""
     opened: list[Lab] = []
+
+    def close_later(lab: Lab) -> Lab:
+        opened.append(lab)
+        return lab
+
+    yield close_later
+    for lab in opened:
+        lab.close()
+
+
+@pytest.fixture
+def open_fake(tmp_path: Path, small_tiles: TileSet, closing: Callable[[Lab], Lab]) -> OpenFake:
+    """Function: open a lab with a fake engine on the small tiles (engine, settings); all are closed at the end."""
 
     def open_one(engine: FakeEngine | None = None, **settings: Any) -> tuple[Lab, FakeEngine]:
         lab, engine = fake_lab(tmp_path, small_tiles, engine, **settings)
-        opened.append(lab)
-        return lab, engine
+        return closing(lab), engine
 
-    yield open_one
-    for lab in opened:
-        lab.close()
+    return open_one

@@ -211,6 +211,7 @@ def speed_notes(speeds: tuple[Speed, ...], device: str) -> list[Note]:
 
 
 OpenFake = Callable[..., tuple[Lab, FakeEngine]]  # the fixture `open_fake`
+Closing = Callable[[Lab], Lab]  # the fixture `closing`
 
 
 def lab_settings(folder: Path, tiles: TileSet | None, **changes: Any) -> Settings:

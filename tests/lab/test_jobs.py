@@ -1,3 +1,5 @@
+"""What a worker does with a training: its result, its commands, the weights it keeps, and what goes wrong."""
+
 import io
 import json
 import threading
@@ -8,16 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from fake_engine import CONFIG, eventually
+from fake_engine import CONFIG, OpenFake, eventually
 
 from eurosat_core.data.batches import MemorySource
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.errors import TrainingError
+from eurosat_core.errors import ConfigError, TrainingError
 from eurosat_core.lab import jobs
 from eurosat_core.lab import train as train_job
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.train import MAX_BYTES, epoch_file, kept_bytes, kept_problem
 from eurosat_core.models.catalog import build_model
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.evaluation import evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
 from eurosat_core.training.network import preprocessing_for
@@ -25,10 +28,16 @@ from eurosat_core.training.problems import DeviceError
 from eurosat_core.training.sources import split_for
 
 LONG = replace(CONFIG, epochs=200)
+NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 def job_for(tiles: TileSet, config: TrainConfig = CONFIG, run_id: str = "a-run", **changes: Any) -> Job:
     return replace(Job(run_id, config, tiles.fingerprint, str(tiles.cache), threads=1), **changes)
+
+
+def done(tiles: TileSet, config: TrainConfig = CONFIG, control: Control | None = None, **changes: Any) -> JobResult:
+    """What a training brings back that nobody listens to; changes: to the job."""
+    return run_job(job_for(tiles, config, **changes), lambda _events: None, control)
 
 
 class Watched(Control):
@@ -131,8 +140,8 @@ def test_the_figures_are_those_of_the_last_epoch(finished_run: tuple[JobResult, 
 def test_predictions_sum_to_the_accuracy(finished_run: tuple[JobResult, list[Event]], small_tiles: TileSet) -> None:
     result, _ = finished_run
     predictions = predictions_from_bytes(result.files["predictions.npz"])
-    judged = evaluate_predictions(predictions.true, predictions.predicted, small_tiles.class_names)
-    assert judged.accuracy == pytest.approx(result.summary["val_accuracy"], abs=1e-12)
+    evaluation = evaluate_predictions(predictions.true, predictions.predicted, small_tiles.class_names)
+    assert evaluation.accuracy == pytest.approx(result.summary["val_accuracy"], abs=1e-12)
     assert torch.equal(predictions.true, small_tiles.labels[predictions.tiles])
     split = json.loads(result.files["split.json"])
     assert predictions.tiles.tolist() == split["validation"]
@@ -219,7 +228,7 @@ def test_a_paused_run_can_be_stopped(small_tiles: TileSet, session: Callable[[Jo
 def test_stop_before_the_first_step(small_tiles: TileSet) -> None:
     control = Control()
     control.command("stop")
-    result = run_job(job_for(small_tiles), lambda _events: None, control)
+    result = done(small_tiles, control=control)
     assert result.state == "cancelled" and result.events == 0
     assert result.summary == {} and set(result.files) == {"split.json"}
 
@@ -231,31 +240,32 @@ def test_a_run_that_is_not_here_takes_no_command() -> None:
 # -- what goes wrong
 
 
-def test_other_tiles_than_asked_for(small_tiles: TileSet) -> None:
-    result = run_job(job_for(small_tiles, fingerprint="another"), lambda _events: None)
-    assert result.state == "failed" and "tiles have changed" in result.message
-    assert result.files == {} and result.events == 0 and not result.restart_worker
+@pytest.mark.parametrize(
+    ("config", "changes", "words", "restart"),
+    [
+        (CONFIG, {"fingerprint": "another"}, "tiles have changed", False),
+        (replace(CONFIG, split="place"), {}, "lists of the split by place", False),
+        pytest.param(replace(CONFIG, device="cuda:0"), {}, "cuda:0", True, marks=NO_GPU),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence(
+    small_tiles: TileSet, config: TrainConfig, changes: dict[str, Any], words: str, restart: bool
+) -> None:
+    result = done(small_tiles, config, **changes)
+    assert result.state == "failed" and words in result.message and result.restart_worker == restart
+    assert result.events == 0 and not set(result.files) - {"split.json"}
+    assert result.machine["device_name"] == config.device or config.device == "cpu"
+
+
+def test_a_loss_that_runs_away_is_a_sentence(small_tiles: TileSet) -> None:
+    result = done(small_tiles, replace(CONFIG, learning_rate=10.0, momentum=0.99, epochs=30))
+    assert result.state == "failed" and "learning rate" in result.message
 
 
 def test_a_worker_elsewhere_looks_for_its_own_tiles(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EUROSAT_DATA", small_tiles.place)
     monkeypatch.setenv("EUROSAT_CACHE", str(small_tiles.cache.parent))
-    job = job_for(small_tiles, replace(CONFIG, epochs=1), cache="/not/on/this/machine")
-    assert run_job(job, lambda _events: None).state == "finished"
-
-
-def failing_after(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """Let a training fail after its first epoch."""
-    real = train_job.train
-
-    def train(*arguments: Any) -> Any:
-        for event in (events := real(*arguments)):
-            yield event
-            if isinstance(event, EpochDone):
-                events.close()
-                raise error
-
-    monkeypatch.setattr(train_job, "train", train)
+    assert done(small_tiles, replace(CONFIG, epochs=1), cache="/not/on/this/machine").state == "finished"
 
 
 @pytest.mark.parametrize(
@@ -274,7 +284,16 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
     words: str,
     restart: bool,
 ) -> None:
-    failing_after(monkeypatch, error)
+    real = train_job.train
+
+    def failing(*arguments: Any) -> Any:
+        for event in (training := real(*arguments)):
+            yield event
+            if isinstance(event, EpochDone):
+                training.close()
+                raise error
+
+    monkeypatch.setattr(train_job, "train", failing)
     events: list[Event] = []
     result = run_job(job_for(small_tiles), events.extend)
     assert result.state == "failed" and words in result.message and result.restart_worker == restart
@@ -282,19 +301,6 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
     assert result.events == len(events)
     unknown = not isinstance(error, TrainingError)
     assert ("Traceback" in caplog.text) == unknown, "the log has the details of what nobody foresaw"
-
-
-def test_a_loss_that_runs_away_is_a_sentence(small_tiles: TileSet) -> None:
-    config = replace(CONFIG, learning_rate=10.0, momentum=0.99, epochs=30)
-    result = run_job(job_for(small_tiles, config), lambda _events: None)
-    assert result.state == "failed" and "learning rate" in result.message
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_device_that_is_not_there_is_a_sentence_and_a_fresh_worker(small_tiles: TileSet) -> None:
-    result = run_job(job_for(small_tiles, replace(CONFIG, device="cuda:0")), lambda _events: None)
-    assert result.state == "failed" and "cuda:0" in result.message and result.restart_worker
-    assert result.machine["device_name"] == "cuda:0"
 
 
 def test_a_card_that_vanished_is_still_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,15 +312,57 @@ def test_a_card_that_vanished_is_still_named(monkeypatch: pytest.MonkeyPatch) ->
     assert jobs._machine("cuda:3", 2)["device_name"] == "cuda:3"
 
 
-def test_tiles_that_cannot_be_split_so_fail_with_the_sentence(small_tiles: TileSet) -> None:
-    result = run_job(job_for(small_tiles, replace(CONFIG, split="place")), lambda _events: None)
-    assert result.state == "failed" and "lists of the split by place" in result.message
-    assert result.files == {}
-
-
 def test_the_sealed_part_comes_back_in_a_file_of_its_own(small_tiles: TileSet) -> None:
-    result = run_job(job_for(small_tiles, replace(CONFIG, sealed_test=True, epochs=1)), lambda _events: None)
+    result = done(small_tiles, replace(CONFIG, sealed_test=True, epochs=1))
     parts = json.loads(result.files["split.json"])
     assert predictions_from_bytes(result.files["test.npz"]).tiles.tolist() == parts["test"]
     assert (result.summary["train_tiles"], result.summary["val_tiles"]) == (120, 40)
     assert "test_accuracy" not in result.summary
+
+
+KEEPING = replace(CONFIG, keep_epochs=True)
+LARGE = "conv 8 3; relu; flatten; linear 500; relu; linear out"  # 15.4 million parameters
+
+
+def loaded(result: JobResult, name: str) -> dict[str, Any]:
+    weights: dict[str, Any] = torch.load(io.BytesIO(result.files[name]), weights_only=True)
+    return weights
+
+
+def test_every_epoch_is_kept_and_the_last_is_the_network(small_tiles: TileSet) -> None:
+    result = done(small_tiles, KEEPING)
+    first, last, end = (loaded(result, name) for name in (epoch_file(1), epoch_file(2), "model.pt"))
+    assert epoch_file(3) not in result.files
+    assert all(torch.equal(last[name], end[name]) for name in end)
+    assert not torch.equal(first["conv1.weight"], last["conv1.weight"])
+
+
+def test_a_stopped_run_keeps_the_epochs_it_did(small_tiles: TileSet) -> None:
+    control, epochs = Control(), 0
+
+    def report(events: list[Any]) -> None:
+        nonlocal epochs
+        epochs += sum(isinstance(each, EpochDone) for each in events)
+        if epochs == 2:
+            control.command("stop")
+
+    result = run_job(job_for(small_tiles, replace(KEEPING, epochs=50)), report, control)
+    assert result.state == "cancelled"
+    assert [name for name in result.files if name.startswith("model_epoch")] == [epoch_file(1), epoch_file(2)]
+
+
+def test_the_size_is_that_of_the_trained_parameters() -> None:
+    assert kept_bytes(TrainConfig(epochs=10)) == 10 * 4 * 338_486
+    assert kept_bytes(recipe_config("vgg11_bn", epochs=3)) == 3 * 4 * 40_970
+    assert not kept_problem(TrainConfig(epochs=200, keep_epochs=True)), "the baseline fits at any length"
+
+
+def test_a_huge_network_over_many_epochs_is_refused(open_fake: OpenFake) -> None:
+    config = TrainConfig(model="custom", network=LARGE, epochs=20, keep_epochs=True, source="memory")
+    most = MAX_BYTES // kept_bytes(replace(config, epochs=1))
+    assert f"at most {most} epochs" in kept_problem(config)
+    assert not kept_problem(replace(config, epochs=most))
+    assert not kept_problem(replace(config, keep_epochs=False))
+    lab, _ = open_fake()
+    with pytest.raises(ConfigError, match=f"at most {most} epochs"):
+        lab.submit(config, "ada")

@@ -9,6 +9,7 @@ from fake_engine import (
     CPU,
     GPU,
     NO_GPU,
+    Closing,
     FakeEngine,
     OpenFake,
     epoch_done,
@@ -26,7 +27,7 @@ from eurosat_core.data import tiles
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError
-from eurosat_core.lab import results
+from eurosat_core.lab import lab as module
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 from eurosat_core.training.config import Architecture
@@ -45,7 +46,9 @@ def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_t
     assert not engine.order
 
 
-def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_before_the_tiles_are_there(
+    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, closing: Closing
+) -> None:
     go_on = threading.Event()
 
     def slowly(*arguments: Any) -> TileSet:
@@ -54,17 +57,14 @@ def test_before_the_tiles_are_there(tmp_path: Path, small_tiles: TileSet, monkey
         return small_tiles
 
     monkeypatch.setattr(tiles, "open_tiles", slowly)
-    lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
-    try:
-        eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
-        assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
-        assert lab.estimates.training(CONFIG) is None
-        assert lab.estimates.model_summary(Architecture("baseline")).total_params == 338_486
-        go_on.set()
-        eventually(lambda: lab.tiles().tile_set)
-        assert lab.submit(CONFIG, "ada").state == "queued"
-    finally:
-        lab.close()
+    lab = closing(Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open())
+    eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
+    assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
+    assert lab.estimates.training(CONFIG) is None
+    assert lab.estimates.model_summary(Architecture("baseline")).total_params == 338_486
+    go_on.set()
+    eventually(lambda: lab.tiles().tile_set)
+    assert lab.submit(CONFIG, "ada").state == "queued"
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,13 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
 
 
 def test_no_tiles_at_all_is_said_everywhere(
-    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, closing: Closing
 ) -> None:
     monkeypatch.setattr(tiles, "open_tiles", raising(DataError("No space left in the cache.")))
-    lab = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
-    try:
-        eventually(lambda: lab.tiles().problem)
-        assert "No space left" in refused(lambda: lab.submit(CONFIG, "ada"))
-        assert lab.room()[0].state == "problem" and "No space left" in lab.room()[0].text
-    finally:
-        lab.close()
+    lab = closing(Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open())
+    eventually(lambda: lab.tiles().problem)
+    assert "No space left" in refused(lambda: lab.submit(CONFIG, "ada"))
+    assert lab.room()[0].state == "problem" and "No space left" in lab.room()[0].text
 
 
 def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> None:
@@ -118,19 +115,16 @@ def test_a_training_leaves_a_core_to_each_gpus_worker(
     assert any(f"{threads} CPU threads each" in each.text for each in lab.room())
 
 
-def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(open_fake: OpenFake) -> None:
     class Unmeasurable(FakeEngine):
         def measure(self, device: str, threads: int) -> Any:
             raise RuntimeError(device)
 
-    lab, engine = fake_lab(tmp_path, small_tiles, Unmeasurable((cpu_device(),), speeds=()))
-    try:
-        assert lab.estimates.training(CONFIG) is None
-        engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
-        found = eventually(lambda: lab.estimates.training(CONFIG))
-        assert "Projected from this lab’s run" in found.basis
-    finally:
-        lab.close()
+    lab, engine = open_fake(Unmeasurable((cpu_device(),), speeds=()))
+    assert lab.estimates.training(CONFIG) is None
+    engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
+    found = eventually(lambda: lab.estimates.training(CONFIG))
+    assert "Projected from this lab’s run" in found.basis
 
 
 def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
@@ -170,7 +164,7 @@ def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
 
 
 def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(results, "_READERS_KEPT", 3)
+    monkeypatch.setattr(module, "_READERS_KEPT", 3)
     lab, _ = open_fake()
     for number in range(10):
         lab.results.history(f"20260102-030405-baseline-{number:04d}")
@@ -192,22 +186,16 @@ def test_the_current_lab(open_fake: OpenFake) -> None:
     assert "not open" in refused(current_lab)
 
 
-def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_tiles: TileSet, closing: Closing) -> None:
     settings = lab_settings(tmp_path, small_tiles, scheduler="nonsense://127.0.0.1:1")
-    lab = open_lab(settings)  # it opens all the same: one can look at tiles, and at runs
-    try:
-        eventually(lambda: lab.devices_known() and lab.tiles().tile_set)
-        (workers,) = [each for each in lab.room() if each.name == "Workers"]
-        assert workers.state == "problem" and "EUROSAT_SCHEDULER" in workers.text
-        assert "EUROSAT_SCHEDULER" in refused(lambda: lab.submit(CONFIG, "ada"))
-    finally:
-        lab.close()
+    lab = closing(open_lab(settings))  # it opens all the same: one can look at tiles, and at runs
+    eventually(lambda: lab.devices_known() and lab.tiles().tile_set)
+    (workers,) = [each for each in lab.room() if each.name == "Workers"]
+    assert workers.state == "problem" and "EUROSAT_SCHEDULER" in workers.text
+    assert "EUROSAT_SCHEDULER" in refused(lambda: lab.submit(CONFIG, "ada"))
 
 
-def test_synthetic_tiles_when_nothing_is_named(tmp_path: Path) -> None:
-    lab, _ = fake_lab(tmp_path, None, FakeEngine((CPU, NO_GPU)))
-    try:
-        tile_set = lab.tiles().tile_set
-        assert tile_set is not None and tile_set.source == "synthetic" and len(tile_set) == 2000
-    finally:
-        lab.close()
+def test_synthetic_tiles_when_nothing_is_named(tmp_path: Path, closing: Closing) -> None:
+    lab = closing(fake_lab(tmp_path, None)[0])
+    tile_set = lab.tiles().tile_set
+    assert tile_set is not None and tile_set.source == "synthetic" and len(tile_set) == 2000

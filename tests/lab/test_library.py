@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import CONFIG, FakeEngine, eventually, lab_settings, raising, refused
+from fake_engine import CONFIG, Closing, FakeEngine, eventually, lab_settings, raising, refused
 
 from eurosat_core.data import acquire, splits, tiles
 from eurosat_core.data.acquire import Stage
@@ -28,7 +28,7 @@ def own_tiles(small_folder: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, closing: Closing) -> Lab:
     """A lab without data, on tiles that stand in for the synthetic ones."""
     synthetic = replace(small_tiles, source="synthetic")
     real = module.open_tiles
@@ -39,18 +39,13 @@ def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(tiles, "open_tiles", open_tiles)
     monkeypatch.setattr(module, "open_tiles", open_tiles)
     monkeypatch.setattr(splits, "download_lists", lambda *_: None)
-    lab = Lab(replace(lab_settings(tmp_path, None), cache=tmp_path / "cache"), FakeEngine()).open()
+    lab = closing(Lab(lab_settings(tmp_path, None), FakeEngine()).open())
     eventually(lambda: lab.tiles().tile_set)
-    yield lab
-    lab.close()
+    return lab
 
 
 def ended(lab: Lab) -> Fetch:
-    def settled() -> Fetch | None:
-        fetch = lab.library.fetching()
-        return fetch if fetch and not fetch.is_active else None
-
-    fetch: Fetch = eventually(settled)
+    fetch: Fetch = eventually(lambda: (now := lab.library.fetching()) and not now.is_active and now)
     return fetch
 
 
@@ -142,28 +137,22 @@ def test_time_left_comes_from_the_pace(lab: Lab, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_was_acquired_stands_in_for_a_named_place_that_is_bad(
-    own_tiles: Path, tmp_path: Path, small_tiles: TileSet
+    own_tiles: Path, tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
-    settings = replace(lab_settings(tmp_path, None), cache=tmp_path / "cache", data=tmp_path / "typo")
+    settings = lab_settings(tmp_path, None, data=tmp_path / "typo")
     acquire.import_pictures(own_tiles, settings.cache)
-    lab = Lab(settings, FakeEngine()).open()
-    try:
-        state = eventually(lambda: lab.tiles() if lab.tiles().tile_set else None)
-        assert "typo" in state.problem and len(state.tile_set) == 24
-        assert "EUROSAT_DATA" in state.remedy
-    finally:
-        lab.close()
+    lab = closing(Lab(settings, FakeEngine()).open())
+    state = eventually(lambda: lab.tiles() if lab.tiles().tile_set else None)
+    assert "typo" in state.problem and len(state.tile_set) == 24
+    assert "EUROSAT_DATA" in state.remedy
 
 
-def test_leftovers_are_removed_when_a_lab_opens(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_leftovers_are_removed_when_a_lab_opens(tmp_path: Path, small_tiles: TileSet, closing: Closing) -> None:
     settings = lab_settings(tmp_path, small_tiles, cache=tmp_path / "cache")
     left = settings.cache / "acquiring-1234"
     left.mkdir(parents=True)
-    lab = Lab(settings, FakeEngine()).open()
-    try:
-        eventually(lambda: not left.exists())
-    finally:
-        lab.close()
+    closing(Lab(settings, FakeEngine()).open())
+    eventually(lambda: not left.exists())
 
 
 def test_the_split_by_place_says_why_it_cannot_be_had(

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from fake_engine import (
     NO_GPU,
     ON_GPU,
     SPEEDS,
+    Closing,
     FakeEngine,
     OpenFake,
     calm,
     eventually,
     lab_settings,
+    new_lab,
     running,
     tiles_used,
 )
@@ -36,6 +39,7 @@ from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.precision import FORMS
 
+OpenKnown = Callable[[FakeEngine], Lab]
 OPEN = recipe_config("baseline", "fast", epochs=2)
 
 
@@ -57,12 +61,20 @@ class Slow(FakeEngine):
         if not self.hangs:
             self.go_on.set()
 
+    def close(self) -> None:
+        self.go_on.set()
 
-def slow_lab(tmp_path: Path, tiles: TileSet, engine: Slow) -> Lab:
-    (tiles.cache.parent / "machine.json").unlink(missing_ok=True)
-    lab = Lab(lab_settings(tmp_path, tiles), engine).open()
-    eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
-    return lab
+
+@pytest.fixture
+def open_known(tmp_path: Path, small_tiles: TileSet, closing: Closing) -> OpenKnown:
+    """Function: open a lab whose tiles and devices are known, of which nothing was measured."""
+
+    def open_one(engine: FakeEngine) -> Lab:
+        lab = closing(new_lab(lab_settings(tmp_path, small_tiles), engine).open())
+        eventually(lambda: lab.tiles().tile_set is not None and lab.devices_known())
+        return lab
+
+    return open_one
 
 
 def test_nothing_is_measured_until_an_estimate_asks(open_fake: OpenFake) -> None:
@@ -109,53 +121,44 @@ def test_all_measurements_together_take_seconds_only(open_fake: OpenFake, monkey
     assert lab.estimates.training(configs[-1]).is_rough and not lab.estimates.is_measuring(configs[-1])
 
 
-def test_the_second_start_measures_nothing(open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet) -> None:
+def test_the_second_start_measures_nothing(
+    open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet, closing: Closing
+) -> None:
     lab, engine = open_fake(FakeEngine())
     assert eventually(lambda: lab.estimates.training(OPEN))
     told = lab.estimates.training(OPEN)
     lab.close()
-    again = calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open()
-    try:
-        eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
-        assert again.estimates.training(OPEN) == told and engine.measured == []
-    finally:
-        again.close()
+    again = closing(calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open())
+    eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
+    assert again.estimates.training(OPEN) == told and engine.measured == []
 
 
-def test_a_run_does_not_wait_for_a_measurement(tmp_path: Path, small_tiles: TileSet) -> None:
-    lab = slow_lab(tmp_path, small_tiles, engine := Slow())
-    try:
-        assert lab.estimates.training(CONFIG) is None
-        engine.measuring.wait(20)
+def test_a_run_does_not_wait_for_a_measurement(open_known: OpenKnown) -> None:
+    lab = open_known(engine := Slow())
+    assert lab.estimates.training(CONFIG) is None
+    engine.measuring.wait(20)
+    run = lab.submit(CONFIG, "ada")
+    engine.wait_for(run.id)
+    eventually(lambda: engine.stopped_measuring == 1)
+    eventually(lambda: not lab.estimates.measuring._working)
+    assert lab.estimates.is_measuring(CONFIG), "it gave way, so it may come later"
+
+
+def test_a_measurement_that_hangs_holds_up_nothing(open_known: OpenKnown) -> None:
+    lab = open_known(engine := Slow(hangs=True))
+    lab.estimates.training(CONFIG)
+    engine.measuring.wait(20)
+    for _ in range(2):
         run = lab.submit(CONFIG, "ada")
         engine.wait_for(run.id)
-        eventually(lambda: engine.stopped_measuring == 1)
-        eventually(lambda: not lab.estimates.measuring._working)
-        assert lab.estimates.is_measuring(CONFIG), "it gave way, so it may come later"
-    finally:
-        engine.go_on.set()
-        lab.close()
+        engine.end(run.id)
+    lab.estimates.training(CONFIG)
+    lab.estimates.training(OPEN)
 
 
-def test_a_measurement_that_hangs_holds_up_nothing(tmp_path: Path, small_tiles: TileSet) -> None:
-    lab = slow_lab(tmp_path, small_tiles, engine := Slow(hangs=True))
-    try:
-        lab.estimates.training(CONFIG)
-        engine.measuring.wait(20)
-        for _ in range(2):
-            run = lab.submit(CONFIG, "ada")
-            engine.wait_for(run.id)
-            engine.end(run.id)
-        lab.estimates.training(CONFIG)
-        lab.estimates.training(OPEN)
-    finally:
-        engine.go_on.set()
-        lab.close()
-
-
-def test_what_comes_to_its_end_when_the_lab_is_gone_is_not_noted(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_what_comes_to_its_end_when_the_lab_is_gone_is_not_noted(open_known: OpenKnown) -> None:
     """The next lab on the same folders would take it for its own."""
-    lab = slow_lab(tmp_path, small_tiles, engine := Slow(hangs=True))
+    lab = open_known(engine := Slow(hangs=True))
     lab.estimates.training(CONFIG)
     assert engine.measuring.wait(10)
     lab.close()
@@ -232,12 +235,8 @@ def test_what_came_in_between_is_measured_again_with_a_thread_less(monkeypatch: 
     monkeypatch.setattr(calibration, "usable_cores", lambda: {0, 1})
     monkeypatch.setattr(calibration, "_tile_seconds", tile_seconds)
     monkeypatch.setattr(calibration.CoreMeter, "look", lambda _: next(loads))
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        assert calibration._undisturbed(CONFIG, 2, lambda: False) == (0.002, 1.0)
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(2)
+    assert calibration._undisturbed(CONFIG, 2, lambda: False) == (0.002, 1.0)
     assert threads == [2, 1]
 
 
@@ -254,7 +253,7 @@ def test_how_busy_others_are_is_counted_in(open_fake: OpenFake, monkeypatch: pyt
 
 
 def test_a_run_that_waited_starts_when_the_devices_are_known(
-    open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet
+    open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
     """Only then the number of threads is known, too."""
     known = threading.Event()
@@ -266,19 +265,16 @@ def test_a_run_that_waited_starts_when_the_devices_are_known(
 
     store = RunStore(tmp_path / "runs")
     run = store.create(CONFIG, "ada", tiles_used(small_tiles))
-    lab = Lab(lab_settings(tmp_path, small_tiles, threads=4, threads_chosen=False), engine := Late((CPU, GPU))).open()
-    try:
-        eventually(lambda: lab.tiles().tile_set is not None and lab.place(run.id))
-        time.sleep(0.2)
-        assert not engine.order
-        place = lab.place(run.id)
-        assert place is not None and "starting" in lab.holds_up(place)
-        known.set()
-        engine.wait_for(run.id)
-        assert engine.jobs[run.id].threads == 3
-    finally:
-        known.set()
-        lab.close()
+    settings = lab_settings(tmp_path, small_tiles, threads=4, threads_chosen=False)
+    lab = closing(Lab(settings, engine := Late((CPU, GPU))).open())
+    eventually(lambda: lab.tiles().tile_set is not None and lab.place(run.id))
+    time.sleep(0.2)
+    assert not engine.order
+    place = lab.place(run.id)
+    assert place is not None and "starting" in lab.holds_up(place)
+    known.set()
+    engine.wait_for(run.id)
+    assert engine.jobs[run.id].threads == 3
 
 
 def test_a_waiting_run_is_told_what_it_waits_for(open_fake: OpenFake) -> None:
@@ -305,11 +301,7 @@ def notes(tmp_path: Path) -> MachineNotes:
 )
 def test_a_measurement_gives_plausible_figures(model: str, recipe: str, notes: MachineNotes) -> None:
     config = recipe_config(model, recipe)
-    threads = torch.get_num_threads()
-    try:
-        found = measure_speed(config, 1, notes)
-    finally:
-        torch.set_num_threads(threads)
+    found = measure_speed(config, 1, notes)
     assert found is not None and {each.topic for each in found} <= {FORMS, calibration.SPEEDS}
     (speed,) = known_speeds("cpu", notes)
     assert speed.architecture == config.architecture and speed.precision in ("float32", "bfloat16")

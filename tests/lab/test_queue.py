@@ -1,11 +1,21 @@
+"""Whose turn it is, a claim on a place in the line, and the book of runs that workers have."""
+
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
-from fake_engine import refused
+from fake_engine import CONFIG, refused
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eurosat_core.lab.queue import FairQueue, Place, Waiting
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import RunError
+from eurosat_core.lab.jobs import Job
+from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim
+from eurosat_core.runs.record import TilesUsed
+from eurosat_core.runs.store import RunStore
 
 CPU = {"cpu"}
 
@@ -106,47 +116,54 @@ def test_a_run_can_leave_the_line() -> None:
     assert "a1" not in queue and "a2" in queue and names(queue) == ["a2"]
 
 
-def test_a_busy_device_does_not_hold_up_another() -> None:
-    queue = queue_of(run("a1"), run("a2", device="cuda:0"))
-    assert queue.next_for(set(), []) is None
-    assert queue.next_for({"cuda:0"}, [run("x")]) == run("a2", device="cuda:0")
-    assert queue.next_for({"cuda:0"}, [run("x")]) is None
+CPU_RUN, GPU_RUN, BACK = run("a1"), run("g1", "gil", "cuda:0"), run("a0")
+MEASURED, MEASURED_BACK = run("m", "mia", measured=True), run("m1", measured=True)
+ON_CPU, ON_GPU, MEASURED_ON_GPU = run("x"), run("y", device="cuda:0"), run("z", device="cuda:0", measured=True)
 
 
-def test_the_estimated_start_adds_up_what_is_ahead() -> None:
-    queue = queue_of(run("a1", seconds=10), run("b1", "bob", seconds=20), run("g1", "gil", "cuda:0", seconds=99))
-    running = [run("x", seconds=5), run("y", device="cuda:0", seconds=7)]
-    assert queue.place("a1", running) == Place(1, 3, 5, "x")
-    assert queue.place("b1", running) == Place(2, 3, 15, "x")
-    assert queue.place("g1", running) == Place(3, 3, 7, "y")
-    assert queue.place("x", running) is None
-
-
-def test_the_start_is_unknown_when_a_length_is() -> None:
-    queue = queue_of(run("a1"), run("a2"))
-    assert queue.place("a1", []) == Place(1, 2, 0)
-    assert queue.place("a2", []) == Place(2, 2, None, "a1")
-    assert queue.place("a1", [run("x")]) == Place(1, 2, None, "x")
-
-
-@pytest.mark.parametrize("running", [[run("x")], [run("x", device="cuda:0")]])
-def test_a_measured_run_waits_until_nothing_runs_and_is_not_overtaken(running: list[Waiting]) -> None:
-    queue = queue_of(run("m", measured=True), run("b1", "bob"), run("b2", "bob", "cuda:0"))
+@pytest.mark.parametrize(
+    ("line", "running", "returning", "following"),
+    [
+        ([CPU_RUN, GPU_RUN], [ON_CPU, ON_GPU], [], None),
+        pytest.param([CPU_RUN, GPU_RUN], [ON_CPU], [], GPU_RUN, id="a busy device does not hold up another"),
+        pytest.param([MEASURED, CPU_RUN], [ON_CPU], [], None, id="measured waits, and is not overtaken"),
+        pytest.param([MEASURED, CPU_RUN], [ON_GPU], [], None, id="measured waits for other devices, too"),
+        ([MEASURED, CPU_RUN], [], [], MEASURED),
+        pytest.param([CPU_RUN], [MEASURED_ON_GPU], [], None, id="nothing starts beside a measured run"),
+        pytest.param([], [MEASURED_ON_GPU], [BACK], None, id="nor returns"),
+        pytest.param([GPU_RUN], [ON_CPU], [BACK], GPU_RUN, id="another device does not wait for one that returns"),
+        pytest.param([CPU_RUN], [ON_GPU], [MEASURED_BACK, BACK], None, id="measured returns when nothing runs"),
+        pytest.param([CPU_RUN, MEASURED], [], [MEASURED_BACK, BACK], MEASURED_BACK, id="and first"),
+    ],
+)
+def test_what_is_next_on_a_machine_with_a_gpu(
+    line: list[Waiting], running: list[Waiting], returning: list[Waiting], following: Waiting | None
+) -> None:
     idle = {"cpu", "cuda:0"} - {each.device for each in running}
-    assert queue.next_for(idle, running) is None
-    assert queue.next_for({"cpu", "cuda:0"}, []) == run("m", measured=True)
+    assert queue_of(*line).next_for(idle, running, returning) == following
 
 
-def test_nothing_starts_beside_a_measured_run() -> None:
-    queue = queue_of(run("b1", "bob", "cuda:0"))
-    assert queue.next_for({"cuda:0"}, [run("m", measured=True)]) is None
-
-
-def test_a_measured_run_is_waited_for_on_every_device() -> None:
-    queue = queue_of(run("m", "mia", "cuda:0", seconds=30, measured=True), run("b1", "bob", seconds=10))
-    running = [run("x", seconds=5)]
-    assert queue.place("m", running) == Place(1, 2, 5, "x")
-    assert queue.place("b1", running) == Place(2, 2, 35, "x")
+@pytest.mark.parametrize(
+    ("line", "running", "places"),
+    [
+        (
+            [run("a1", seconds=10), run("b1", "bob", seconds=20), run("g1", "gil", "cuda:0", seconds=99)],
+            [run("x", seconds=5), run("y", device="cuda:0", seconds=7)],
+            {"a1": Place(1, 3, 5, "x"), "b1": Place(2, 3, 15, "x"), "g1": Place(3, 3, 7, "y"), "x": None},
+        ),
+        ([run("a1"), run("a2")], [], {"a1": Place(1, 2, 0), "a2": Place(2, 2, None, "a1")}),
+        ([run("a1"), run("a2")], [run("x")], {"a1": Place(1, 2, None, "x")}),
+        (
+            [run("m", "mia", "cuda:0", seconds=30, measured=True), run("b1", "bob", seconds=10)],
+            [run("x", seconds=5)],
+            {"m": Place(1, 2, 5, "x"), "b1": Place(2, 2, 35, "x")},
+        ),
+    ],
+    ids=["adds up what is ahead on its device", "unknown length", "unknown length of what runs", "measured"],
+)
+def test_the_estimated_start(line: list[Waiting], running: list[Waiting], places: dict[str, Place | None]) -> None:
+    queue = queue_of(*line)
+    assert {run_id: queue.place(run_id, running) for run_id in places} == places
 
 
 def test_a_run_that_returns_comes_before_the_line_and_takes_no_turn() -> None:
@@ -155,23 +172,6 @@ def test_a_run_that_returns_comes_before_the_line_and_takes_no_turn() -> None:
     assert queue.next_for(set(), [run("x")], [back]) is None
     assert queue.next_for(CPU, [], [back]) == back
     assert queue.next_for(CPU, []) == run("a1"), "it is still ada's turn"
-
-
-def test_another_device_does_not_wait_for_a_run_that_returns() -> None:
-    queue = queue_of(run("g1", "gil", "cuda:0"))
-    assert queue.next_for({"cuda:0"}, [run("x")], [run("a0")]) == run("g1", "gil", "cuda:0")
-
-
-def test_nothing_returns_beside_a_measured_run() -> None:
-    queue = queue_of()
-    assert queue.next_for(CPU, [run("m", device="cuda:0", measured=True)], [run("a0")]) is None
-
-
-def test_a_measured_run_returns_when_nothing_runs_and_is_not_overtaken() -> None:
-    queue = queue_of(run("b1", "bob"), run("m2", "mia", measured=True))
-    back = [run("m1", measured=True), run("a0")]
-    assert queue.next_for(CPU, [run("x", device="cuda:0")], back) is None
-    assert queue.next_for({"cpu", "cuda:0"}, [], back) == back[0]
 
 
 def test_a_measured_run_is_not_starved_by_those_who_keep_asking() -> None:
@@ -189,3 +189,67 @@ def test_a_measured_run_is_not_starved_by_those_who_keep_asking() -> None:
         if running:
             running.pop(0)  # the one that has run for longest ends
     pytest.fail("it never started")
+
+
+def test_a_claimed_run_is_running_and_locked_until_it_is_let_go(
+    store: RunStore, used: TilesUsed, small_tiles: TileSet
+) -> None:
+    record = store.create(CONFIG, "ada", used, plan={"alone": True})
+    claimed = claim(store, Waiting(record.id, "ada", "cpu"), small_tiles, threads=3)
+    assert claimed is not None
+    job, lock = claimed
+    fingerprint, cache = small_tiles.fingerprint, str(small_tiles.cache)
+    assert job == Job(record.id, CONFIG, fingerprint, cache, 3, "train", {"alone": True})
+    assert store.get(record.id).state == "running" and store.get(record.id).started
+    with pytest.raises(RunError, match="another process"):
+        store.lock(record.id)
+    lock.release()
+    store.lock(record.id).release()
+
+
+def test_a_run_that_ended_meanwhile_stays_as_it_is_and_is_not_locked(
+    store: RunStore, used: TilesUsed, small_tiles: TileSet
+) -> None:
+    record = store.create(CONFIG, "ada", used)
+    store.end(record.id, "cancelled", "It was stopped while it waited.")
+    assert claim(store, Waiting(record.id, "ada", "cpu"), small_tiles, threads=1) is None
+    assert store.get(record.id).state == "cancelled"
+    store.lock(record.id).release()
+
+
+def having(tmp_path: Path, *names: str, paused: float | None = None) -> RunningRuns:
+    """A book with these runs on the CPU; paused: for so many seconds."""
+    book = RunningRuns()
+    for name in names:
+        since = None if paused is None else time.monotonic() - paused
+        book[name] = Running(Waiting(name, "ada", "cpu", 60.0), FileLock(tmp_path / name), paused_since=since)
+    return book
+
+
+def test_a_run_paused_for_long_is_parked_and_returns_in_the_order_of_the_clicks(tmp_path: Path) -> None:
+    book = having(tmp_path, "first", "second", paused=61.0) | having(tmp_path, "third", paused=59.0)
+    book = RunningRuns(book)
+    assert book.park(paused_seconds=60.0) == []
+    assert book.at_work() == [book["third"]] and book.returning() == []
+    book["second"].resumed, book["first"].resumed = 1.0, 2.0
+    assert book.returning() == [book["second"], book["first"]]
+    book["second"].parked = False  # it has its device, and is about to be told
+    assert book.at_work() == [book["second"], book["third"]] and book["second"].is_returning
+
+
+def test_only_so_many_parked_runs_are_kept_and_the_oldest_go_first(tmp_path: Path) -> None:
+    book = having(tmp_path, *(f"run {number}" for number in range(10)), paused=61.0)
+    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)] == ["run 0", "run 1"]
+    book["run 0"].stopping = True
+    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)] == ["run 1"]
+
+
+def test_what_a_run_still_needs(tmp_path: Path) -> None:
+    running = having(tmp_path, "first")["first"]
+    assert running.still_needs(12.0).seconds == 12.0
+    running.began -= 20.0
+    assert running.still_needs(None).seconds == pytest.approx(40.0, abs=1.0)
+    running.began -= 100.0
+    assert running.still_needs(None).seconds == 0.0
+    running.paused_since = 0.0
+    assert running.still_needs(12.0).seconds is None

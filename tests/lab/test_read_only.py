@@ -14,6 +14,7 @@ import pytest
 from fake_engine import (
     CONFIG,
     ROOT,
+    Closing,
     FakeEngine,
     OpenFake,
     eventually,
@@ -131,8 +132,8 @@ def test_what_stands_in_read_only_runs_is_looked_at_and_nothing_is_begun(
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
         assert "EUROSAT_RUNS" in done.stderr
 
-    judged = in_a_process(words, *command, "evaluate", run, *given, **places)
-    assert json.loads(judged.stdout)["tiles"] == 10
+    evaluated = in_a_process(words, *command, "evaluate", run, *given, **places)
+    assert json.loads(evaluated.stdout)["tiles"] == 10
     assert state_of(runs) == before
 
 
@@ -167,7 +168,7 @@ class _Unlockable:
 
 
 def test_the_lab_opens_and_says_what_still_works(
-    open_fake: OpenFake, read_only: Callable[[Path], None], tmp_path: Path, small_tiles: TileSet
+    open_fake: OpenFake, read_only: Callable[[Path], None], tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
     lab, engine = open_fake()
     done = running(lab, engine)
@@ -176,33 +177,27 @@ def test_the_lab_opens_and_says_what_still_works(
     left = lab.store.create(CONFIG, "ada", tiles_used(small_tiles))  # another server's, which waits
     lab.close()
     read_only(lab.store.folder)
-    again = Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open()
-    try:
-        eventually(lambda: again.tiles().tile_set)
-        assert [each.state for each in again.room() if each.name == "Runs"] == ["problem"]
-        assert again.store.get(done.id).state == "finished" and again.results.history(done.id).epochs
-        assert again.place(left.id) is None, "it cannot be taken from here"
-        assert "EUROSAT_RUNS" in again.runs_problem
-        assert refused(lambda: again.submit(CONFIG, "ada")) == again.runs_problem
-        assert done.id in refused(lambda: again.delete(done.id, "ada"))
-        assert refused(lambda: again.control(left.id, "ada", "stop"))
-        again.lesson_guesses.put("ada", "speedup", "5×")
-        assert again.lesson_guesses.of("ada") == {"speedup": "5×"}
-    finally:
-        again.close()
+    again = closing(Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open())
+    eventually(lambda: again.tiles().tile_set)
+    assert [each.state for each in again.room() if each.name == "Runs"] == ["problem"]
+    assert again.store.get(done.id).state == "finished" and again.results.history(done.id).epochs
+    assert again.place(left.id) is None, "it cannot be taken from here"
+    assert "EUROSAT_RUNS" in again.runs_problem
+    assert refused(lambda: again.submit(CONFIG, "ada")) == again.runs_problem
+    assert done.id in refused(lambda: again.delete(done.id, "ada"))
+    assert refused(lambda: again.control(left.id, "ada", "stop"))
+    again.lesson_guesses.put("ada", "speedup", "5×")
+    assert again.lesson_guesses.of("ada") == {"speedup": "5×"}
 
 
-def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_a_folder_for_runs_that_cannot_be_made(tmp_path: Path, small_tiles: TileSet, closing: Closing) -> None:
     (tmp_path / "file").write_text("")
-    lab = Lab(lab_settings(tmp_path, small_tiles, runs=tmp_path / "file" / "runs"), FakeEngine()).open()
-    try:
-        eventually(lambda: lab.tiles().tile_set)
-        assert "EUROSAT_RUNS" in refused(lambda: lab.submit(CONFIG, "ada"))
-        (check,) = [each for each in lab.room() if each.name == "Runs"]
-        assert check.state == "problem"
-        assert "Stored runs" not in check.text, "there are none that could be read"
-    finally:
-        lab.close()
+    lab = closing(Lab(lab_settings(tmp_path, small_tiles, runs=tmp_path / "file" / "runs"), FakeEngine()).open())
+    eventually(lambda: lab.tiles().tile_set)
+    assert "EUROSAT_RUNS" in refused(lambda: lab.submit(CONFIG, "ada"))
+    (check,) = [each for each in lab.room() if each.name == "Runs"]
+    assert check.state == "problem"
+    assert "Stored runs" not in check.text, "there are none that could be read"
 
 
 def test_a_sealed_part_stays_sealed_where_its_opening_cannot_be_noted(
