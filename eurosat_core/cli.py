@@ -151,7 +151,7 @@ def _prepare(options: argparse.Namespace, settings: Settings) -> Result:
         if options.weights is not None:
             prepare_weights(settings, options.weights, options.source, say)
             return _doctor(options, settings)
-        opened = prepare(settings, options.source, say, decoding_progress())
+        opened = prepare(settings, options.source, say, say_decoding)
     except KeyboardInterrupt:
         raise LabError("Stopped. What was downloaded so far is kept: the next `prepare` goes on from there.") from None
     return _checks(settings, opened)
