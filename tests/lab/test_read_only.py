@@ -107,7 +107,7 @@ def test_a_prepared_cache_is_used_as_it_is(
     assert trained["state"] == "finished"
     assert done.stderr.count(found["cache"]) == 1, "said once"
     scratch = {each.name.partition("-")[0] for each in Path(found["cache"]).iterdir()}
-    assert {"features", "machine.json"} <= scratch
+    assert "features" in scratch  # and what was measured of the machine, unless that was too busy
     assert state_of(cache) == before
 
 
