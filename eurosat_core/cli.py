@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -175,7 +176,7 @@ def _summary(options: argparse.Namespace, _settings: Settings) -> Result:
 
     with torch.device("meta"):
         network = build_model(options.model)
-    return summarize(network).to_dict(), OK
+    return asdict(summarize(network)), OK
 
 
 def _show_summary(result: dict[str, Any]) -> str:

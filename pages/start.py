@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eurosat_core.analysis import guesses
-from eurosat_core.models.convolution import convolution_work
+from eurosat_core.models.convolution import LayerWork, layer_work
 from eurosat_core.training.config import Architecture
 from pages.parts import lesson, room, session
 
@@ -47,7 +47,7 @@ lesson.guess(
 
 st.header("Why CPUs struggle", anchor=False)
 st.markdown(words["why"].format(side=PICTURE, colours=COLOURS, filters=FILTERS, filter_side=FILTER))
-work = convolution_work(side=PICTURE, channels=COLOURS, filter_side=FILTER, filters=FILTERS)
+work = layer_work(LayerWork(PICTURE, COLOURS, FILTER, FILTERS))
 across = PICTURE - FILTER + 1
 pixels = f"{FILTER} × {FILTER} pixels × {COLOURS} colours"
 with st.container(horizontal=True):

@@ -271,7 +271,10 @@ def test_profiling_and_speed_stand_side_by_side(tmp_path: Path) -> None:
     assert imports_that_go_up(tmp_path) == ["eurosat_core/speed/sweep.py imports profiling"]
 
 
-@pytest.mark.parametrize("module", ["cli", "tensorboard.logs", "runs.store", "runs.profiles", "training.config"])
+@pytest.mark.parametrize(
+    "module",
+    ["cli", "tensorboard.logs", "runs.store", "runs.profiles", "models.build", "speed.experiments", "speed.result"],
+)
 def test_what_starts_light_loads_nothing_heavy(module: str) -> None:
     """The command line, and TensorBoard's process: torch alone takes two to four seconds on a slow processor."""
     code = (

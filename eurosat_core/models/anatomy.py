@@ -4,6 +4,7 @@ Activation functions and the weighted sum of a linear layer, worked out by hand 
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,15 @@ from eurosat_core.models.summary import LayerRow
 from eurosat_core.wording import count, listed, times
 
 _MOST_PARTS = 16
-_KINDS = {"Conv": "convolution", "Linear": "linear", "MaxPool": "pooling", "AvgPool": "pooling", "Adaptive": "pooling"}
+# How rows of a summary begin, with the kind and the title of their block; others are called as they are.
+_ROWS = {
+    "Conv": ("convolution", "Convolution"),
+    "Linear": ("linear", "Linear"),
+    "MaxPool": ("pooling", "Max pooling"),
+    "AvgPool": ("pooling", "Average pooling"),
+    "Adaptive": ("pooling", "Adaptive pooling"),
+    "BatchNorm": ("other", "BatchNorm"),
+}
 _OWN = {
     "conv": "convolution",
     "residual": "convolution",
@@ -44,71 +53,41 @@ class Part:
 
 def parts_of_rows(rows: Iterable[LayerRow]) -> tuple[Part, ...]:
     """The blocks of a summary. Of large networks, convolutions at the same picture size are one block."""
-    found = [
-        Part(
-            next((kind for start, kind in _KINDS.items() if start in row.name), "other"),
-            _row_title(row.name),
-            (),
-            row.output_shape[1:],
-            row.params,
-            row.macs,
-        )
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        name = row.name.rpartition("-")[0]
+        kind, title = next((each for start, each in _ROWS.items() if name.startswith(start)), ("other", name))
+        found.append(Part(kind, title, (), row.output_shape[1:], row.params, row.macs))
     return _merged(_gathered(found))
-
-
-def _row_title(name: str) -> str:
-    """`Conv2d-1` → `Convolution`."""
-    kind = name.rpartition("-")[0]
-    for start, title in (
-        ("Conv", "Convolution"),
-        ("MaxPool", "Max pooling"),
-        ("AvgPool", "Average pooling"),
-        ("Adaptive", "Adaptive pooling"),
-        ("BatchNorm", "BatchNorm"),
-    ):
-        if kind.startswith(start):
-            return title
-    return kind
 
 
 def parts_of_reports(reports: Iterable[LayerReport]) -> tuple[Part, ...]:
     """The blocks of a checked network, up to its first problem."""
-    found = [
-        Part(
-            _OWN.get(each.layer.kind, "other"), _layer_title(each.layer), (), each.output_shape, each.params, each.macs
-        )
-        for each in reports
-        if each.output_shape is not None
-    ]
+    found = []
+    for each in reports:
+        if each.output_shape is not None:
+            kind = _OWN.get(each.layer.kind, "other")
+            found.append(Part(kind, _layer_title(each.layer), (), each.output_shape, each.params, each.macs))
     return _merged(_gathered(found))
 
 
 def _layer_title(layer: Layer) -> str:
     match layer.kind:
-        case "conv":
-            return f"Convolution {_square(layer)}"
-        case "maxpool" | "avgpool":
-            return f"{KINDS[layer.kind].title} {_square(layer)}"
+        case "conv" | "maxpool" | "avgpool":
+            side = layer.whole("size")  # of its filter or window, in one piece
+            return f"{KINDS[layer.kind].title} {side}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{side}"
         case "adaptiveavgpool":
             return "Adaptive pooling"
-        case _ if layer.kind == UNREADABLE:
-            return format_layer(layer)
         case _:
             return KINDS[layer.kind].title
 
 
-def _square(layer: Layer) -> str:
-    """The side of its filter or window, in one piece."""
-    side = layer.whole("size")
-    return f"{side}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{side}"
-
-
 def layer_words(layer: Layer) -> str:
     """What stands behind a layer's title: `6 filters of 5 × 5`, `2 × 2`, `one output per class`; may be empty."""
+    if layer.kind == UNREADABLE:
+        return format_layer(layer)
     words = []
-    for field in KINDS[layer.kind].fields if layer.kind != UNREADABLE else ():
+    for field in KINDS[layer.kind].fields:
         value = layer.value(field.name)
         match field.name:
             case "filters":
@@ -124,11 +103,9 @@ def layer_words(layer: Layer) -> str:
             case "share":
                 words.append(f"{100 * float(value):g} %")
             case "units":
-                one_each = "one output per class"
-                words.append(
-                    one_each if value == OUT else count(value, "output") if isinstance(value, int) else str(value)
-                )
-    return ", ".join(words) if layer.kind != UNREADABLE else format_layer(layer)
+                outputs = count(value, "output") if isinstance(value, int) else str(value)
+                words.append("one output per class" if value == OUT else outputs)
+    return ", ".join(words)
 
 
 def _gathered(parts: Sequence[Part]) -> list[Part]:
@@ -178,25 +155,21 @@ def share_frame(parts: Sequence[Part]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "figure", "share", "number"])
 
 
-def _most(parts: Sequence[Part], figure: str) -> tuple[str, float]:
-    """The kind of layer with most of a figure, and its share."""
-    sums: dict[str, int] = {}
-    for each in parts:
-        kind = each.kind if each.kind in WHERE else "other"
-        sums[kind] = sums.get(kind, 0) + int(getattr(each, figure))
-    total = sum(sums.values())
-    kind = max(sums, key=lambda name: sums[name])
-    return kind, sums[kind] / total if total else 0.0
-
-
 def where_most(parts: Sequence[Part]) -> dict[str, tuple[str, float]]:
     """The kind of layer with most parameters (`params`) and most multiplications (`macs`), each with its share."""
-    return {figure: _most(parts, figure) for figure in ("params", "macs")}
+    found = {}
+    for figure in ("params", "macs"):
+        sums: Counter[str] = Counter()
+        for each in parts:
+            sums[each.kind if each.kind in WHERE else "other"] += getattr(each, figure)
+        ((kind, most),) = sums.most_common(1)
+        found[figure] = kind, most / (sums.total() or 1)
+    return found
 
 
 def where_sentence(title: str, parts: Sequence[Part]) -> str:
     """`99 % of the parameters sit in the linear layers, but 91 % of the multiplications happen in …`"""
-    (params_in, params), (macs_in, macs) = _most(parts, "params"), _most(parts, "macs")
+    (params_in, params), (macs_in, macs) = where_most(parts).values()
     if params_in == macs_in:
         return (
             f"**{title}**: {WHERE[params_in]} hold **{_percent(params)}** of the parameters and do "

@@ -1,6 +1,4 @@
-"""The residual block of networks that participants build. Its source is part of what they export, word for word.
-
-From a network's text to a PyTorch module, and to the source of one that anybody can run.
+"""From a network's text to a PyTorch module, and to the source of one that anybody can run.
 
 Both give their layers the same names, so the weights of a trained run fit the exported source. torch is imported only
 when something is built.
@@ -107,36 +105,32 @@ def network_source(text: str, classes: int = 10) -> str:
 
     Raises `ConfigError` for a text that cannot be trained.
     """
+    from eurosat_core.models.networks import ResidualBlock
+
     layers = checked_network(text, classes)
-    made, used = [], []
+    made, used, block = [], [], ""
     for placed in _placed(layers, classes):
         shape = f"[B, {', '.join(str(side) for side in placed.after)}]"
         call = _AS_FUNCTIONS.get(placed.layer.kind)
         if call is None:
             kind, arguments, options = _arguments(placed, classes)
             words = [*(str(each) for each in arguments), *(f"{name}={value}" for name, value in options.items())]
-            prefix = "" if kind == "ResidualBlock" else "nn."
+            prefix = "nn."
+            if kind == "ResidualBlock":  # its source is part of what is exported, word for word
+                prefix, block = "", f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
             made.append(f"self.{placed.name} = {prefix}{kind}({', '.join(words)})")
             call = f"self.{placed.name}(x)"
         used.append((f"x = {call}", shape))
     width = max(len(line) for line, _ in used)
+    uses_functions = any("functional." in line for line, _ in used)
     return _SOURCE.format(
         text=format_network(layers),
-        imports="from torch import nn\nfrom torch.nn import functional"
-        if any("functional." in line for line, _ in used)
-        else "from torch import nn",
-        block=_block_source() if any(each.kind == "residual" for each in layers) else "",
+        imports="from torch import nn" + "\nfrom torch.nn import functional" * uses_functions,
+        block=block,
         classes=classes,
         made="\n        ".join(made),
         used="\n        ".join(f"{line:<{width}}  # {shape}" for line, shape in used),
     )
-
-
-def _block_source() -> str:
-
-    from eurosat_core.models.networks import ResidualBlock
-
-    return f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
 
 
 _SOURCE = '''"""A network built in EuroSAT Lab. Its weights, once trained, are loaded with:

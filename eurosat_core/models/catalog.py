@@ -4,9 +4,9 @@ Importing this module does not import torch, so configs can be checked before it
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.layers import SAME, Layer, new_layer, parse_network
@@ -81,11 +81,11 @@ def changed_baseline(
     layers[0] = layers[0].changed(filters=filters[0], size=size)
     layers[3] = layers[3].changed(filters=filters[1], size=size)
     if dropout:
-        layers.insert(-1, new_layer("dropout").changed(share=dropout))
+        layers.insert(-1, new_layer("dropout", share=dropout))
     if extra == "linear":
-        layers[-1:-1] = [new_layer("linear").changed(units=84), new_layer("relu")]
+        layers[-1:-1] = [new_layer("linear", units=84), new_layer("relu")]
     if extra == "convolution":
-        layers[6:6] = [new_layer("conv").changed(filters=filters[1], size=3, pad=SAME), new_layer("relu")]
+        layers[6:6] = [new_layer("conv", filters=filters[1], size=3, pad=SAME), new_layer("relu")]
     return tuple(layers)
 
 
@@ -103,7 +103,7 @@ class ModelEntry:
     """One model: `builder` is `module:callable`; `build_model` knows what it takes.
 
     mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std.
-    settings: what its default recipe changes from `TrainConfig`'s defaults.
+    recipe: the one it is trained with unless told.
     weights: pretrained weights (a key of `data.weights.WEIGHTS`) that it starts from; empty when it learns from
     scratch. last_layer: the one layer of a pretrained network that is replaced and trained.
     """
@@ -114,7 +114,7 @@ class ModelEntry:
     builder: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    settings: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "tutorial"
     weights: str = ""
     last_layer: str = ""
 
@@ -165,7 +165,7 @@ CATALOG = {
             builder="eurosat_core.models.networks:build_tilenet",
             mean=TILE_MEAN,
             std=TILE_STD,
-            settings={"recipe": "fast"},
+            recipe="fast",
         ),
         ModelEntry(
             name="custom",
@@ -185,11 +185,6 @@ def model_entry(name: str) -> ModelEntry:
         return CATALOG[name]
     except KeyError:
         raise ConfigError(f"There is no model '{name}'. Models are: {', '.join(CATALOG)}.") from None
-
-
-def default_settings(name: str) -> dict[str, Any]:
-    """What a model's default recipe sets; a copy that the caller may change."""
-    return dict(model_entry(name).settings)
 
 
 def build_model(name: str, classes: int = 10, network: str = "", *, stem_pool: bool = True) -> "nn.Module":

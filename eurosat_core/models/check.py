@@ -6,6 +6,7 @@ repairing again and again always ends in a network that can be trained (`repaire
 """
 
 import difflib
+import math
 from dataclasses import dataclass
 
 from eurosat_core.errors import ConfigError
@@ -19,7 +20,6 @@ from eurosat_core.models.layers import (
     SAME,
     UNREADABLE,
     Cost,
-    Field,
     Layer,
     Shape,
     Value,
@@ -27,7 +27,6 @@ from eurosat_core.models.layers import (
     format_layer,
     format_network,
     new_layer,
-    numbers_in,
     padding_of,
     parse_network,
     read_layer,
@@ -65,34 +64,27 @@ class Problem:
     repair: Layers
 
 
-def without(layers: Layers, row: int) -> Layers:
-    return (*layers[:row], *layers[row + 1 :])
-
-
 def replaced(layers: Layers, row: int, *new: Layer) -> Layers:
-    """The layer at `row` replaced by others."""
+    """The layer at `row` replaced by others, or by none."""
     return (*layers[:row], *new, *layers[row + 1 :])
 
 
-def inserted(layers: Layers, row: int, *new: Layer) -> Layers:
-    return (*layers[:row], *new, *layers[row:])
+def _removed(sentence: str, layers: Layers, row: int) -> Problem:
+    return Problem(sentence, "Remove it.", replaced(layers, row))
 
 
-def empty() -> Problem:
-    """A network without layers."""
-    return Problem("The network has no layer yet.", "Start from the baseline.", parse_network(BASELINE))
+def _changed(sentence: str, advice: str, layers: Layers, row: int, **values: Value) -> Problem:
+    """The layer at `row` gets other values."""
+    return Problem(sentence, advice, replaced(layers, row, layers[row].changed(**values)))
 
 
-def too_many(layers: Layers, row: int, most: int) -> Problem | None:
+def too_many(layers: Layers, row: int) -> Problem | None:
     """More layers than allowed; told at the first one too many. Two places stay free for what else is missing."""
-    if row < most:
+    if row < MAX_LAYERS:
         return None
-    shorter = (*layers[: most - 3], layers[-1])
-    return Problem(
-        f"A network here has at most {most} layers; this one has {len(layers)}.",
-        f"Keep the first {most - 3} and the last.",
-        shorter,
-    )
+    sentence = f"A network here has at most {MAX_LAYERS} layers; this one has {len(layers)}."
+    kept = MAX_LAYERS - 3
+    return Problem(sentence, f"Keep the first {kept} and the last.", (*layers[:kept], layers[-1]))
 
 
 def unreadable(layers: Layers, row: int) -> Problem | None:
@@ -110,7 +102,7 @@ def unreadable(layers: Layers, row: int) -> Problem | None:
     meant = kind if kind in KINDS else _OTHER_NAMES.get(kind) or (close[0] if close else "")
     if not meant:
         names = ", ".join(name for name in KINDS if name != "softmax")
-        return Problem(f"{reason} Layers are: {names}.", "Remove it.", without(layers, row))
+        return _removed(f"{reason} Layers are: {names}.", layers, row)
     try:
         layer = read_layer(" ".join([meant, *numbers]))
     except ConfigError:
@@ -125,48 +117,38 @@ def out_of_range(layers: Layers, row: int) -> Problem | None:
     for field, value in zip(KINDS[layer.kind].fields, layer.values, strict=True):
         if isinstance(value, str):
             continue
-        allowed = _nearest(field, value)
         if layer.kind == "dropout" and value >= 1:
             sentence = f"Dropout of {value:g} would set every value to 0, so nothing could be learned."
-            half = layer.changed(share=0.5)
-            return Problem(sentence, "Set it to 0.5.", replaced(layers, row, half))
+            return _changed(sentence, "Set it to 0.5.", layers, row, share=0.5)
+        bounded = min(max(value, field.low), field.high)
+        allowed = round(bounded) if field.whole else bounded
         if allowed == value:
             continue
         low, high = f"{field.low:,g}", f"{field.high:,.0f}" if field.whole else f"{field.high:g}"
         sentence = f"{field.title} is {value:,}. Choose {'a whole number ' if field.whole else ''}from {low} to {high}."
-        return Problem(
-            sentence, f"Set it to {allowed:,}.", replaced(layers, row, layer.changed(**{field.name: allowed}))
-        )
-    return _bad_padding(layers, row)
-
-
-def _nearest(field: Field, value: int | float) -> int | float:
-    bounded = min(max(value, field.low), field.high)
-    return round(bounded) if field.whole else bounded
+        return _changed(sentence, f"Set it to {allowed:,}.", layers, row, **{field.name: allowed})
+    return _bad_padding(layers, row) if layer.kind == "conv" else None
 
 
 def _bad_padding(layers: Layers, row: int) -> Problem | None:
     layer = layers[row]
-    if layer.kind != "conv":
-        return None
-    size, pad = layer.whole("size"), layer.value("pad")
-    if pad == SAME and layer.whole("stride") != 1:
-        sentence = f"“same” keeps the picture’s size, but a stride of {layer.whole('stride')} makes it smaller."
-        return Problem(sentence, f"Pad {size // 2} instead.", replaced(layers, row, layer.changed(pad=size // 2)))
+    size, stride, pad = layer.whole("size"), layer.whole("stride"), layer.value("pad")
+    half = size // 2
+    if pad == SAME and stride != 1:
+        sentence = f"“same” keeps the picture’s size, but a stride of {stride} makes it smaller."
+        return _changed(sentence, f"Pad {half} instead.", layers, row, pad=half)
     if pad == SAME and size % 2 == 0:
         sentence = (
             f"A filter of {size} × {size} has no middle pixel, so “same” would need more padding on one side than on "
             "the other."
         )
-        odd = size + 1
-        return Problem(sentence, f"Make it {odd} × {odd}.", replaced(layers, row, layer.changed(size=odd)))
-    if pad != SAME and int(pad) > size // 2:
+        return _changed(sentence, f"Make it {size + 1} × {size + 1}.", layers, row, size=size + 1)
+    if pad != SAME and int(pad) > half:
         sentence = (
             f"Padding of {pad} is more than half of a {size} × {size} filter: at the border it would see little but "
             "zeros."
         )
-        fits = layer.changed(pad=size // 2)
-        return Problem(sentence, f"Set it to {size // 2}.", replaced(layers, row, fits))
+        return _changed(sentence, f"Set it to {half}.", layers, row, pad=half)
     return None
 
 
@@ -179,14 +161,13 @@ def misfit(layers: Layers, row: int, shape: Shape) -> Problem | None:
         )
         if row < len(layers) - 1:
             sentence = "Softmax turns scores into shares; in the middle of a network it squeezes out what was found."
-        return Problem(sentence, "Remove it.", without(layers, row))
+        return _removed(sentence, layers, row)
     if layer.kind == "linear" and len(shape) == 3:
-        inputs = numbers_in(shape)
         sentence = (
             f"A linear layer takes one row of numbers, but gets {shape[0]:,} feature maps of {shape_text(shape[1:])}. "
-            f"Flatten lays them out as {shape_text(shape)} = {inputs:,} numbers."
+            f"Flatten lays them out as {shape_text(shape)} = {math.prod(shape):,} numbers."
         )
-        return Problem(sentence, "Put flatten before it.", inserted(layers, row, new_layer("flatten")))
+        return Problem(sentence, "Put flatten before it.", replaced(layers, row, new_layer("flatten"), layer))
     if layer.kind in ("conv", "residual", *POOLS, "adaptiveavgpool") and len(shape) == 1:
         return _after_flatten(layers, row, shape)
     if layer.kind == "conv":
@@ -204,7 +185,9 @@ def _after_flatten(layers: Layers, row: int, shape: Shape) -> Problem:
     }.get(layer.kind, "looks at windows of a picture")
     sentence = f"{KINDS[layer.kind].title} {needs}, but flatten has made one row of {shape[0]:,} numbers of it."
     flatten = next(at for at, each in enumerate(layers) if each.kind == "flatten")
-    return Problem(sentence, "Move it before flatten.", inserted(without(layers, row), flatten, layer))
+    return Problem(
+        sentence, "Move it before flatten.", replaced(replaced(layers, row), flatten, layer, layers[flatten])
+    )
 
 
 def _filter_too_large(layers: Layers, row: int, shape: Shape) -> Problem | None:
@@ -218,8 +201,7 @@ def _filter_too_large(layers: Layers, row: int, shape: Shape) -> Problem | None:
         f"have {side + 2 * pad - size + 1} pixels a side."
     )
     fits = max(each for each in range(1, side + 1, 2))
-    smaller = layer.changed(size=fits, pad=min(pad, fits // 2))
-    return Problem(sentence, f"Make it {fits} × {fits}.", replaced(layers, row, smaller))
+    return _changed(sentence, f"Make it {fits} × {fits}.", layers, row, size=fits, pad=min(pad, fits // 2))
 
 
 def _pool_too_large(layers: Layers, row: int, shape: Shape) -> Problem:
@@ -230,28 +212,28 @@ def _pool_too_large(layers: Layers, row: int, shape: Shape) -> Problem:
         "would be left."
     )
     if side < 2:
-        return Problem(sentence, "Remove it.", without(layers, row))
-    fits = layer.changed(size=side, stride=min(layer.whole("stride"), side))
-    return Problem(sentence, f"Make it {side} × {side}.", replaced(layers, row, fits))
+        return _removed(sentence, layers, row)
+    stride = min(layer.whole("stride"), side)
+    return _changed(sentence, f"Make it {side} × {side}.", layers, row, size=side, stride=stride)
 
 
 def wrong_end(layers: Layers, row: int, shape: Shape, classes: int) -> Problem | None:
     """A last layer that does not give one score per class, or something that follows the scores."""
-    layer, last = layers[row], len(layers) - 1
+    layer = layers[row]
     if layer.kind == "linear" and layer.value("units") == OUT:
         if any(each.kind in _LEARN for each in layers[row + 1 :]):
             sentence = f"Outputs “{OUT}” are the scores of the {classes} classes, but more layers come after them."
-            return Problem(sentence, "Give it 64 outputs.", replaced(layers, row, layer.changed(units=64)))
+            return _changed(sentence, "Give it 64 outputs.", layers, row, units=64)
         return None
     if row and layers[row - 1].kind == "linear" and layers[row - 1].value("units") == OUT:
         sentence = (
             "The layer before gives the scores of the classes. They go to the loss as they are: "
             f"{KINDS[layer.kind].title} would only distort them."
         )
-        return Problem(sentence, "Remove it.", without(layers, row))
-    if row < last:
+        return _removed(sentence, layers, row)
+    if row < len(layers) - 1:
         return None
-    output = new_layer("linear").changed(units=OUT)
+    output = new_layer("linear", units=OUT)
     if layer.kind == "linear":
         units = units_of(layer, classes)
         sentence = (
@@ -259,50 +241,15 @@ def wrong_end(layers: Layers, row: int, shape: Shape, classes: int) -> Problem |
             "fits any other set of tiles, too."
         )
         return Problem(sentence, f"Make its outputs “{OUT}”.", replaced(layers, row, output))
-    learns = any(each.kind in _LEARN for each in layers)
     sentence = "The network ends without one score per class: its last layer must be linear with outputs “out”."
-    if not learns:
+    if not any(each.kind in _LEARN for each in layers):
         sentence = "No layer here has weights, so nothing can be learned, and there is no score per class."
-    flat = layer.kind == "flatten" or (len(shape) == 1)
-    added = (output,) if flat else (new_layer("flatten"), output)
-    words = "Add linear out." if flat else "Add flatten and linear out."
-    return Problem(sentence, words, (*layers, *added))
+    if layer.kind == "flatten" or len(shape) == 1:
+        return Problem(sentence, "Add linear out.", (*layers, output))
+    return Problem(sentence, "Add flatten and linear out.", (*layers, new_layer("flatten"), output))
 
 
 _LARGE_ROW = 65_536  # inputs of a linear layer from which pooling before it helps more than fewer outputs
-
-
-def too_many_params(layers: Layers, row: int, costs: list[Cost], total: int, most: int) -> Problem:
-    """Told at the layer with most parameters."""
-    sentence = (
-        f"Parameters of this layer: {costs[row].arithmetic}. The whole network has {total:,}; at most {most:,} are "
-        "allowed here."
-    )
-    return _smaller(layers, row, costs, sentence, (most - (total - costs[row].params)) / costs[row].params)
-
-
-def too_many_macs(layers: Layers, row: int, costs: list[Cost], total: int, most: int) -> Problem:
-    """Told at the layer that multiplies most."""
-    cost = costs[row]
-    sentence = (
-        f"This layer multiplies {cost.macs / 1e6:,.0f} million times for one tile, to give {shape_text(cost.shape)} "
-        f"numbers. The whole network does so {total / 1e6:,.0f} million times; at most {most / 1e6:,.0f} million are "
-        "allowed here, else one epoch takes many minutes."
-    )
-    return _smaller(layers, row, costs, sentence, (most - (total - cost.macs)) / cost.macs)
-
-
-def too_much_memory(layers: Layers, row: int, costs: list[Cost], total: int, most: int, batch: int) -> Problem:
-    """Told at the layer that keeps most; what is made smaller is the layer that gave it so many channels."""
-    cost = costs[row]
-    needed = 2 * total * BYTES_PER_NUMBER * batch
-    sentence = (
-        f"This layer keeps {cost.kept:,} numbers for one tile. All layers keep {total:,}: × {BYTES_PER_NUMBER} bytes "
-        f"× 2 (forward and backward) × {batch} tiles in a batch = {bytes_text(needed)}; at most {bytes_text(most)} are "
-        "allowed here."
-    )
-    source = max(at for at in range(row + 1) if layers[at].has("filters"))
-    return _smaller(layers, source, costs, sentence, most / needed)
 
 
 def _smaller(layers: Layers, row: int, costs: list[Cost], sentence: str, share: float) -> Problem:
@@ -313,27 +260,19 @@ def _smaller(layers: Layers, row: int, costs: list[Cost], sentence: str, share: 
         layer.value("units") == OUT or costs[row].params > _LARGE_ROW * layer.whole("units")
     ):
         flatten = next(at for at, each in enumerate(layers) if each.kind == "flatten")
-        pool = new_layer("maxpool")
-        return Problem(sentence, "Put max pooling before flatten.", inserted(layers, flatten, pool))
+        pooled = replaced(layers, flatten, new_layer("maxpool"), layers[flatten])
+        return Problem(sentence, "Put max pooling before flatten.", pooled)
     if layer.kind == "conv" and layer.whole("size") > 3:
-        smaller = layer.changed(size=3, pad=_smaller_padding(layer))
-        return Problem(sentence, "Make its filters 3 × 3.", replaced(layers, row, smaller))
-    name = "units" if layer.kind == "linear" else "filters"
-    fewer = _tidy(int(layer.whole(name) * share))
+        pad = layer.value("pad")
+        return _changed(
+            sentence, "Make its filters 3 × 3.", layers, row, size=3, pad=pad if pad == SAME else min(int(pad), 1)
+        )
+    name, what = ("units", "outputs") if layer.kind == "linear" else ("filters", "filters")
+    # The next smaller number that people choose: 1, 2, 4, 8, …
+    fewer = 1 << (max(int(layer.whole(name) * share), 1).bit_length() - 1)
     if fewer >= layer.whole(name):
-        return Problem(sentence, "Remove it.", without(layers, row))
-    what = "outputs" if name == "units" else "filters"
-    return Problem(sentence, f"Give it {fewer:,} {what}.", replaced(layers, row, layer.changed(**{name: fewer})))
-
-
-def _smaller_padding(layer: Layer) -> Value:
-    pad = layer.value("pad")
-    return pad if pad == SAME else min(int(pad), 1)
-
-
-def _tidy(number: int) -> int:
-    """The next smaller number that people choose: 1, 2, 4, 8, …"""
-    return 1 << (max(number, 1).bit_length() - 1)
+        return _removed(sentence, layers, row)
+    return _changed(sentence, f"Give it {fewer:,} {what}.", layers, row, **{name: fewer})
 
 
 TILE: Shape = (3, 64, 64)
@@ -342,6 +281,7 @@ MAX_PARAMS = 20_000_000
 MAX_MACS = 500_000_000  # per tile, forward
 MAX_BATCH = 256
 MAX_MEMORY = 4 * 1024**3  # bytes of activations and their gradients for a batch of MAX_BATCH tiles
+_BYTES_OF_ONE_KEPT = 2 * BYTES_PER_NUMBER * MAX_BATCH  # of a number that a layer keeps for one tile
 EMPTY = Layer(UNREADABLE, ("",))  # stands in the only report of a network without layers
 _REPAIRS = 300
 
@@ -378,13 +318,14 @@ class Totals:
 def check_network(layers: tuple[Layer, ...], classes: int = 10) -> tuple[LayerReport, ...]:
     """A report per layer, in order; at most one of them has a problem. A network without layers has one for `EMPTY`."""
     if not layers:
-        return (LayerReport(EMPTY, None, problem=empty()),)
-    at, costs, problem = _walk(layers, classes)
-    if problem is None:
-        at, problem = _too_much(layers, costs, classes)
+        problem = Problem("The network has no layer yet.", "Start from the baseline.", parse_network(BASELINE))
+        return (LayerReport(EMPTY, None, problem=problem),)
+    at, costs, found = _walk(layers, classes)
+    if found is None:
+        at, found = _too_much(layers, costs)
     reports = []
     for row, layer in enumerate(layers):
-        mine = problem if row == at else None
+        mine = found if row == at else None
         if row < len(costs):
             cost = costs[row]
             hint = _hint(layers, row, costs[row - 1].shape if row else TILE)
@@ -395,13 +336,12 @@ def check_network(layers: tuple[Layer, ...], classes: int = 10) -> tuple[LayerRe
     return tuple(reports)
 
 
-def _walk(layers: tuple[Layer, ...], classes: int) -> tuple[int, list[Cost], Problem | None]:
+def _walk(layers: Layers, classes: int) -> tuple[int, list[Cost], Problem | None]:
     """Costs of the layers before the first problem, and where and what that is (-1 and None without one)."""
     costs: list[Cost] = []
     shape = TILE
     for row, layer in enumerate(layers):
-        problem = too_many(layers, row, MAX_LAYERS)
-        problem = problem or unreadable(layers, row) or out_of_range(layers, row)
+        problem = too_many(layers, row) or unreadable(layers, row) or out_of_range(layers, row)
         problem = problem or misfit(layers, row, shape) or wrong_end(layers, row, shape, classes)
         if problem is not None:
             return row, costs, problem
@@ -410,21 +350,36 @@ def _walk(layers: tuple[Layer, ...], classes: int) -> tuple[int, list[Cost], Pro
     return -1, costs, None
 
 
-def _too_much(layers: tuple[Layer, ...], costs: list[Cost], classes: int) -> tuple[int, Problem | None]:
-    """The layer that costs most, if the network as a whole costs too much."""
-    params = [each.params for each in costs]
-    if sum(params) > MAX_PARAMS:
-        row = params.index(max(params))
-        return row, too_many_params(layers, row, costs, sum(params), MAX_PARAMS)
-    macs = [each.macs for each in costs]
-    if sum(macs) > MAX_MACS:
-        row = macs.index(max(macs))
-        return row, too_many_macs(layers, row, costs, sum(macs), MAX_MACS)
-    kept = [each.kept for each in costs]
-    per_number = 2 * BYTES_PER_NUMBER * MAX_BATCH
-    if sum(kept) * per_number > MAX_MEMORY:
-        row = kept.index(max(kept))
-        return row, too_much_memory(layers, row, costs, sum(kept), MAX_MEMORY, MAX_BATCH)
+def _too_much(layers: Layers, costs: list[Cost]) -> tuple[int, Problem | None]:
+    """Told at the layer that costs most, if the network as a whole costs too much."""
+    for figure, most in (("params", MAX_PARAMS), ("macs", MAX_MACS), ("kept", MAX_MEMORY // _BYTES_OF_ONE_KEPT)):
+        amounts = [int(getattr(each, figure)) for each in costs]
+        total, largest = sum(amounts), max(amounts)
+        if total <= most:
+            continue
+        row = smaller = amounts.index(largest)
+        cost, share = costs[row], (most - (total - largest)) / largest
+        match figure:
+            case "params":
+                sentence = (
+                    f"Parameters of this layer: {cost.arithmetic}. The whole network has {total:,}; at most {most:,} "
+                    "are allowed here."
+                )
+            case "macs":
+                sentence = (
+                    f"This layer multiplies {largest / 1e6:,.0f} million times for one tile, to give "
+                    f"{shape_text(cost.shape)} numbers. The whole network does so {total / 1e6:,.0f} million times; at "
+                    f"most {most / 1e6:,.0f} million are allowed here, else one epoch takes many minutes."
+                )
+            case _:
+                sentence = (
+                    f"This layer keeps {largest:,} numbers for one tile. All layers keep {total:,}: × "
+                    f"{BYTES_PER_NUMBER} bytes × 2 (forward and backward) × {MAX_BATCH} tiles in a batch = "
+                    f"{bytes_text(total * _BYTES_OF_ONE_KEPT)}; at most {bytes_text(MAX_MEMORY)} are allowed here."
+                )
+                # What is made smaller is the layer that gave it so many channels.
+                smaller, share = max(at for at in range(row + 1) if layers[at].has("filters")), most / total
+        return row, _smaller(layers, smaller, costs, sentence, share)
     return -1, None
 
 

@@ -25,13 +25,6 @@ class ConvolutionWork:
     layer: int
 
 
-def convolution_work(side: int, channels: int, filter_side: int, filters: int) -> ConvolutionWork:
-    """For a square picture of `side` pixels, no padding, stride 1."""
-    places = max(side - filter_side + 1, 0) ** 2
-    products = filter_side * filter_side * channels
-    return ConvolutionWork(places, products, places * products, places * products * filters)
-
-
 Values = npt.NDArray[np.float32]
 Pooling = Literal["max", "average"]
 

@@ -6,13 +6,12 @@ A file that is damaged or too large counts as empty, so nobody's page fails over
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.folders import write_whole
 from eurosat_core.models.layers import format_network, parse_network
 
 logger = logging.getLogger(__name__)
@@ -73,14 +72,7 @@ class DesignStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not path.exists() and sum(1 for _ in self._folder.iterdir()) >= _PEOPLE:
                 raise ConfigError("No more participants can save networks here. Ask your instructor to make room.")
-            handle, partial = tempfile.mkstemp(dir=self._folder, suffix=".part")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump({"owner": owner, "designs": designs}, file, ensure_ascii=False)
-                Path(partial).replace(path)
-            except BaseException:
-                Path(partial).unlink(missing_ok=True)
-                raise
+            write_whole(path, json.dumps({"owner": owner, "designs": designs}, ensure_ascii=False).encode())
         except OSError as error:
             logger.warning("a network could not be saved in %s: %s", path, error)
             raise ConfigError(f"The network could not be saved: {error.strerror or error}.") from error

@@ -143,12 +143,8 @@ class Layer:
         return Layer(self.kind, tuple(new))
 
 
-def new_layer(kind: str) -> Layer:
-    """A layer of a kind with its default values."""
-    return _filled(kind, {})
-
-
-def _filled(kind: str, given: dict[str, Value]) -> Layer:
+def new_layer(kind: str, **given: Value) -> Layer:
+    """A layer of a kind with these values; else its default ones."""
     values: dict[str, Value] = {}
     for field in KINDS[kind].fields:
         default = values["size"] if field.default is None else field.default
@@ -199,7 +195,7 @@ def read_layer(text: str) -> Layer:
         else:
             raise ConfigError(f"“{word[:_LONGEST_LAYER]}” is too much in this layer. It reads: {_pattern(kind)}.")
         given[field.name] = _value(field, word)
-    return _filled(kind, given)
+    return new_layer(kind, **given)
 
 
 def _pattern(kind: str) -> str:
@@ -262,14 +258,6 @@ class Cost:
     arithmetic: str = ""
 
 
-def numbers_in(shape: Shape) -> int:
-    """How many numbers an output of this shape has."""
-    product = 1
-    for side in shape:
-        product *= side
-    return product
-
-
 def shape_text(shape: Shape) -> str:
     """`6 × 60 × 60`; a single number as it is."""
     return " × ".join(f"{side:,}" for side in shape)
@@ -300,19 +288,19 @@ def cost_of(layer: Layer, shape: Shape, classes: int) -> Cost:
         case "maxpool" | "avgpool":
             size, stride = layer.whole("size"), layer.whole("stride")
             pooled = (shape[0], *((side - size) // stride + 1 for side in shape[1:]))
-            return Cost(pooled, kept=numbers_in(pooled))
+            return Cost(pooled, kept=math.prod(pooled))
         case "adaptiveavgpool":
             side = layer.whole("size")
             return Cost((shape[0], side, side), kept=shape[0] * side * side)
         case "flatten":
-            return Cost((numbers_in(shape),), kept=numbers_in(shape))
+            return Cost((math.prod(shape),), kept=math.prod(shape))
         case "linear":
             units, inputs = units_of(layer, classes), shape[0]
             params = inputs * units + units
             words = f"{inputs:,} × {units:,} + {units:,} = {params:,}"
             return Cost((units,), params, inputs * units, units, words)
         case _:  # activations, dropout: shapes stay
-            return Cost(shape, kept=numbers_in(shape))
+            return Cost(shape, kept=math.prod(shape))
 
 
 def _convolution(shape: Shape, filters: int, size: int, stride: int, pad: int, bias: bool = True) -> Cost:
@@ -321,13 +309,13 @@ def _convolution(shape: Shape, filters: int, size: int, stride: int, pad: int, b
     weights = channels * filters * size * size
     params = weights + (filters if bias else 0)
     words = f"{channels:,} × {filters:,} × {size} × {size}{f' + {filters:,}' if bias else ''} = {params:,}"
-    kept = numbers_in(output)
+    kept = math.prod(output)
     return Cost(output, params, kept * channels * size * size, kept, words)
 
 
 def _batchnorm(shape: Shape) -> Cost:
     params = 2 * shape[0]
-    return Cost(shape, params, kept=numbers_in(shape), arithmetic=f"2 × {shape[0]:,} = {params:,}")
+    return Cost(shape, params, kept=math.prod(shape), arithmetic=f"2 × {shape[0]:,} = {params:,}")
 
 
 def _residual(shape: Shape, filters: int, stride: int) -> Cost:
@@ -339,6 +327,6 @@ def _residual(shape: Shape, filters: int, stride: int) -> Cost:
         shortcut = _convolution(shape, filters, 1, stride, 0, bias=False)
         parts += [shortcut, _batchnorm(shortcut.shape)]
     params = sum(each.params for each in parts)
-    kept = sum(each.kept for each in parts) + 2 * numbers_in(second.shape)  # two ReLUs
+    kept = sum(each.kept for each in parts) + 2 * math.prod(second.shape)  # two ReLUs
     words = f"{' + '.join(f'{each.params:,}' for each in parts)} = {params:,}"
     return Cost(second.shape, params, sum(each.macs for each in parts), kept, words)

@@ -151,10 +151,7 @@ def from_weights(entry: ModelEntry, classes: int, weights: Mapping[str, Tensor])
             f"The weights do not fit {entry.title}: {len(absent)} of its tensors are missing and {len(unexpected)} are "
             "unknown to it. Import the published file."
         )
-    old = network.get_submodule(entry.last_layer)
-    assert isinstance(old, nn.Linear)
-    network.set_submodule(entry.last_layer, nn.Linear(old.in_features, classes))
-    return network
+    return with_new_last_layer(network, entry.last_layer, classes)
 
 
 def norms_in_evaluation_mode(network: nn.Module) -> None:

@@ -46,15 +46,11 @@ def where_looked(network: nn.Module, tile: Tensor, label: int) -> Saliency:
     """Where in a normalised tile [1, 3, 64, 64] the network, in evaluation mode, finds what speaks for a class."""
     found = _last_maps(network, tile, label)
     if found is None:
-        plane = _covered(network, tile, label).relu()
-        # A covered square is a square.
-        heat = functional.interpolate(plane[None, None], size=tile.shape[2:], mode="nearest")[0, 0]
+        plane, mode = _covered(network, tile, label).relu(), "nearest"  # a covered square is a square
     else:
         maps, gradients = found
-        plane = (gradients.mean(dim=(1, 2))[:, None, None] * maps).sum(0).relu()
-        heat = functional.interpolate(plane[None, None], size=tile.shape[2:], mode="bilinear", align_corners=False)[
-            0, 0
-        ]
+        plane, mode = (gradients.mean(dim=(1, 2))[:, None, None] * maps).sum(0).relu(), "bilinear"
+    heat = functional.interpolate(plane[None, None], size=tile.shape[2:], mode=mode)[0, 0]
     highest = float(heat.max())
     if highest > 0:
         heat = heat / highest

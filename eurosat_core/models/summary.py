@@ -4,8 +4,7 @@ Sizes follow torchsummary's conventions, which the tutorial prints: MB = 1024² 
 every listed output counted twice (once forward, once for its gradient).
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +35,6 @@ class ModelSummary:
     forward_backward_mb: float
     params_mb: float
     total_mb: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, layers as a list of objects."""
-        values = asdict(self)
-        values["layers"] = [{**row, "output_shape": list(row["output_shape"])} for row in values["layers"]]
-        return values
 
 
 def _layer_macs(layer: nn.Module, output: Tensor) -> int:

@@ -15,10 +15,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from eurosat_core import wording
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.catalog import BASELINE, CATALOG, default_settings, model_entry
+from eurosat_core.models.catalog import BASELINE, CATALOG, model_entry
 from eurosat_core.models.check import breaks_channels_last, checked_network
-from eurosat_core.models.layers import Layer
-from eurosat_core.training.recipes import RECIPE_NAMES, recipe_settings, recipes_of
+from eurosat_core.training.recipes import RECIPE_NAMES, recipe_settings
 
 _RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
 
@@ -143,26 +142,6 @@ def setting_field(default: Any, title: str, part: Part, **about: Any) -> Any:
     return field(default=default, metadata={"setting": Setting(title, part, **about)})
 
 
-def _from_files(config: "TrainConfig") -> bool:
-    return config.source == "loader"
-
-
-def _on_cuda(config: "TrainConfig") -> bool:
-    return config.source == "loader" and config.device.startswith("cuda")
-
-
-def _by_sgd(config: "TrainConfig") -> bool:
-    return config.optimizer == "sgd"
-
-
-def _is_pretrained(config: "TrainConfig") -> bool:
-    return CATALOG[config.model].is_pretrained
-
-
-def _at_random(config: "TrainConfig") -> bool:
-    return config.split == "random"
-
-
 class Architecture(NamedTuple):
     """Which network: a model of the catalog, the layers of `custom`, and whether tilenet pools after its stem."""
 
@@ -247,7 +226,7 @@ class TrainConfig:
         "Nesterov’s look ahead",
         "step",
         speed="little",
-        applies=_by_sgd,
+        applies=lambda config: config.optimizer == "sgd",
         help="SGD takes the slope where its momentum leads, not where it stands.",
     )
     label_smoothing: float = setting_field(
@@ -310,7 +289,13 @@ class TrainConfig:
         "as many parameters and about four times the work, in two to three times the time.",
     )
     momentum: float = setting_field(
-        0.9, "Momentum", "step", speed="little", applies=_by_sgd, step=0.05, help="Of SGD only."
+        0.9,
+        "Momentum",
+        "step",
+        speed="little",
+        applies=lambda config: config.optimizer == "sgd",
+        step=0.05,
+        help="Of SGD only.",
     )
     weight_decay: float = setting_field(0.0, "Weight decay", "step", speed="little", step=0.0005)
     source: str = setting_field(
@@ -331,7 +316,7 @@ class TrainConfig:
         "feed",
         speed="much",
         result=False,
-        applies=_from_files,
+        applies=lambda config: config.source == "loader",
         high=16,
         unit=" loader workers",
         help="Processes that open pictures. 0: the training does it itself.",
@@ -343,7 +328,7 @@ class TrainConfig:
         "feed",
         speed="much",
         result=False,
-        applies=_from_files,
+        applies=lambda config: config.source == "loader",
         low=1,
         high=16,
         unit=" batches",
@@ -357,7 +342,7 @@ class TrainConfig:
         "feed",
         speed="much",
         result=False,
-        applies=_on_cuda,
+        applies=lambda config: config.source == "loader" and config.device.startswith("cuda"),
         help="Faster copies to a CUDA GPU.",
         offered=(False, True),
     )
@@ -383,7 +368,7 @@ class TrainConfig:
         False,
         "Same share of each class",
         "tiles",
-        applies=_at_random,
+        applies=lambda config: config.split == "random",
         label="Same share of each class in both parts (stratified)",
     )
     seed: int = setting_field(
@@ -402,7 +387,7 @@ class TrainConfig:
         0.75,
         "Share for training",
         "tiles",
-        applies=_at_random,
+        applies=lambda config: config.split == "random",
         low=0.1,
         high=0.95,
         shown=lambda share: f"{100 * share:.0f} %",
@@ -426,7 +411,7 @@ class TrainConfig:
         True,
         "Starts from ImageNet weights",
         "network",
-        applies=_is_pretrained,
+        applies=lambda config: CATALOG[config.model].is_pretrained,
         label="Start from ImageNet weights",
         help="Off: the frozen part stays random, and what it knows is nothing.",
     )
@@ -435,7 +420,7 @@ class TrainConfig:
         "BatchNorm statistics kept",
         "network",
         speed="little",
-        applies=_is_pretrained,
+        applies=lambda config: CATALOG[config.model].is_pretrained,
         label="Keep BatchNorm statistics",
         help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
     )
@@ -478,7 +463,7 @@ class TrainConfig:
         for name, setting in SETTINGS.items():
             if problem := setting.problem(getattr(self, name)):
                 raise ConfigError(problem)
-        if not isinstance(self.device, str) or not _is_device(self.device):
+        if not isinstance(self.device, str) or not re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", self.device):
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
         if self.pin_memory and not self.device.startswith("cuda"):
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
@@ -490,11 +475,14 @@ class TrainConfig:
             layers = checked_network(self.network)
             if self.batch_size == 1 and any(each.kind in ("batchnorm", "residual") for each in layers):
                 raise ConfigError("BatchNorm needs at least two tiles in a batch. Choose a larger batch size.")
-            if self.channels_last and self.device == "cpu" and self.precision == "float32":
-                self._check_layout(layers)
+            fragile = self.channels_last and self.device == "cpu" and self.precision == "float32"
+            if fragile and breaks_channels_last(layers):
+                raise ConfigError(
+                    "PyTorch crashes on a 1×1 convolution (or a residual block’s shortcut) with stride 2 on fewer than "
+                    "16 channels, in float32 and the channels-last layout. Switch that layout off, or choose bfloat16."
+                )
         entry = model_entry(self.model)
-        if self.recipe not in recipes_of(self.model):
-            raise ConfigError(_no_recipe(self.model, self.recipe))
+        recipe_settings(self.model, self.recipe)
         if self.source == "features" and not entry.is_pretrained:
             raise ConfigError(
                 f"Only a pretrained model has a frozen part that can be computed once; {entry.title} learns all of its "
@@ -525,13 +513,6 @@ class TrainConfig:
         if self.optimizer == "sgd" and self.momentum >= 1:
             raise ConfigError("Momentum of 1 or more never slows down. Choose a value below 1, such as 0.9.")
         return self
-
-    def _check_layout(self, layers: tuple[Layer, ...]) -> None:
-        if breaks_channels_last(layers):
-            raise ConfigError(
-                "PyTorch crashes on a 1×1 convolution (or a residual block’s shortcut) with stride 2 on fewer than 16 "
-                "channels, in float32 and the channels-last layout. Switch that layout off, or choose bfloat16."
-            )
 
 
 def declared_setting(each: Field[Any]) -> Setting:
@@ -566,27 +547,14 @@ SWEPT = settings_of("network", "feed", "step")
 _FIXED_SIZE = ("baseline", "custom")
 
 
-def _is_device(name: str) -> bool:
-    return re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", name) is not None
-
-
-def _no_recipe(model: str, recipe: str) -> str:
-    options = wording.listed(list(recipes_of(model)), "or")
-    return f"There is no recipe '{recipe}' for {model_entry(model).title}. Choose {options}."
-
-
 def recipe_config(model: str, recipe: str | None = None, **changes: Any) -> TrainConfig:
     """The config of a recipe (the model's own by default) with `changes` on top, checked.
 
     Raises `ConfigError` for a model, recipe or setting that does not exist.
     """
-    defaults = default_settings(model)
-    name = recipe or defaults.pop("recipe", "tutorial")
-    if name not in recipes_of(model):
-        raise ConfigError(_no_recipe(model, name))
-    return TrainConfig.from_dict(
-        {**defaults, **recipe_settings(model, name), "model": model, "recipe": name, **changes}
-    )
+    entry = model_entry(model)
+    name = recipe or entry.recipe
+    return TrainConfig.from_dict({**recipe_settings(model, name), "model": model, "recipe": name, **changes})
 
 
 def workshop_config(model: str = "baseline", recipe: str = "fast", **changes: Any) -> TrainConfig:

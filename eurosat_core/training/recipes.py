@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import model_entry
+from eurosat_core.wording import listed
 
 RECIPE_NAMES = {"tutorial": "Tutorial’s way", "sprint": "Sprint", "fast": "Fast", "record": "Record"}
 """All recipes there are, in the order in which they are offered, each with its name on screen."""
@@ -73,7 +75,10 @@ def recipes_of(model: str) -> tuple[str, ...]:
 
 
 def recipe_settings(model: str, recipe: str) -> dict[str, Any]:
-    """What a recipe of a model sets; everything else keeps its default."""
+    """What a recipe of a model sets; everything else keeps its default. Raises `ConfigError` naming those there are."""
+    if recipe not in recipes_of(model):
+        options = listed(list(recipes_of(model)), "or")
+        raise ConfigError(f"There is no recipe '{recipe}' for {model_entry(model).title}. Choose {options}.")
     if recipe in _OWN_RECIPES.get(model, {}):
         return _OWN_RECIPES[model][recipe]
     settings = RECIPES[recipe]

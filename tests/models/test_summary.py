@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 from hypothesis import given
@@ -106,14 +104,3 @@ def test_nothing_is_left_behind_by_a_failure() -> None:
         summarize(network, (3, 32, 32))  # too small for the first linear layer
     assert network.training
     assert not any(each._forward_hooks for each in network.modules())
-
-
-def test_goes_to_json() -> None:
-    values = json.loads(json.dumps(summarize(Net()).to_dict()))
-    assert values["total_params"] == 338_486
-    assert values["layers"][0] == {
-        "name": "Conv2d-1",
-        "output_shape": [-1, 6, 60, 60],
-        "params": 456,
-        "macs": 60 * 60 * 6 * 75,
-    }

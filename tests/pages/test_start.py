@@ -10,7 +10,6 @@ from fake_engine import CPU, GPU, FakeEngine
 from eurosat_core.lab.doctor import Check, TilesState
 from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import build_model
-from eurosat_core.models.convolution import convolution_work
 from pages.parts import room
 from tests.pages.conftest import App, pills, shown
 
@@ -56,10 +55,6 @@ def test_commands_of_the_room_check_are_drawn_as_code(lab: Lab, app: App) -> Non
     remedies = [each.value for each in app().caption]
     assert any("`python -m eurosat_core prepare" in each for each in remedies)
     assert not any(r"\`" in each for each in remedies)
-
-
-def test_convolution_work_of_one_pixel_too_many() -> None:
-    assert convolution_work(side=2, channels=3, filter_side=3, filters=1).layer == 0
 
 
 def test_guesses_are_kept_for_other_pages(lab: Lab, app: App) -> None:

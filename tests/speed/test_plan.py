@@ -1,15 +1,22 @@
-"""Plans of measurements: what is refused, how long they are said to take, and that they survive JSON."""
+"""Plans of measurements: what is refused, how long they take; and that every experiment can be planned."""
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 from sweep_makers import MEMORY, plan_of
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.speed.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    experiment,
+    experiment_problem,
+    home_device,
+    plan_experiment,
+)
 from eurosat_core.speed.plan import LIMITS_SECONDS, Cell, SweepPlan, free_sweep, plan_limits
+from eurosat_core.training.config import TrainConfig
 
 
 def test_a_plan_survives_json() -> None:
@@ -83,9 +90,60 @@ def test_a_free_sweep_needs_a_setting_and_two_values() -> None:
         free_sweep("batch_size", [40], ["40"], ["cpu"])
 
 
-def test_a_plan_is_checked_without_torch() -> None:
-    code = (
-        "import sys, eurosat_core.speed.experiments, eurosat_core.speed.result, eurosat_core.speed.plan;"
-        "assert 'torch' not in sys.modules"
+ALL = pytest.mark.parametrize("one", EXPERIMENTS.values(), ids=lambda one: one.name)
+
+
+@ALL
+def test_every_experiment_is_complete(one: Experiment) -> None:
+    assert set(one.outcomes) == {"faster", "same", "slower"} and all(
+        each.endswith(".") for each in one.outcomes.values()
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    labels = [each.label for each in one.options]
+    assert {one.reference, one.focus} <= set(labels) and one.reference != one.focus
+    assert one.question.endswith("?") and one.misconception.endswith(".")
+
+
+@ALL
+def test_every_experiment_can_be_planned(one: Experiment) -> None:
+    for devices in (["cpu"], ["cpu", "cuda:0"], ["cuda:0"]):
+        if experiment_problem(one, devices):
+            continue
+        config, plan = plan_experiment(one.name, devices)
+        assert SweepPlan.from_dict(plan.to_dict()) == plan and (plan.name, plan.focus) == (one.name, one.focus)
+        configs = plan.configs(config)
+        assert config.device == home_device(devices)
+        assert {each.device for each in configs} <= set(devices)
+        assert len({str(each) for each in configs}) == len(configs), "every cell is another setting"
+        shortest, longest = 10, 200 * len(devices)
+        assert shortest < plan.total_seconds(config) <= longest
+
+
+def test_the_tutorials_four_tips_are_there() -> None:
+    assert [each.name for each in EXPERIMENTS.values() if each.tip] == [
+        "batch_size",
+        "model_size",
+        "workers",
+        "optimizer",
+    ]
+    assert sorted(each.tip for each in EXPERIMENTS.values() if each.tip) == [1, 2, 3, 4]
+    assert {each.name for each in EXPERIMENTS.values() if each.target_accuracy} == {"batch_size", "optimizer"}
+
+
+def test_what_needs_a_gpu_is_not_measured_without_one() -> None:
+    one = EXPERIMENTS["pin_memory"]
+    assert "no" in experiment_problem(one, ["cpu"]) and experiment_problem(one, ["cpu", "cuda:0"]) == ""
+    with pytest.raises(ConfigError, match="CUDA"):
+        plan_experiment("pin_memory", ["cpu"])
+    config, plan = plan_experiment("pin_memory", ["cpu", "cuda:0"])
+    assert {each.device for each in plan.configs(config)} == {"cuda:0"}
+
+
+def test_another_model() -> None:
+    config, plan = plan_experiment("batch_size", ["cpu"], "tilenet")
+    assert isinstance(config, TrainConfig) and {each.model for each in plan.configs(config)} == {"tilenet"}
+    with pytest.raises(ConfigError, match="compares models"):
+        plan_experiment("model_size", ["cpu"], "tilenet")
+    with pytest.raises(ConfigError, match="no experiment"):
+        experiment("magic")
+    with pytest.raises(ConfigError, match="at least one device"):
+        plan_experiment("batch_size", [])
