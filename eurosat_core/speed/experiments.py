@@ -1,10 +1,12 @@
-"""The Speed page's experiments: what each changes, and the terms it speaks in.
+"""The Speed page's experiments: what each changes. No torch here.
 
-The sentences say what an outcome means; which outcome it is, only the measurement decides. No torch here.
+The sentences of `assets/experiments.toml` say what an outcome means; which it is, only the measurement decides.
 """
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError
@@ -38,14 +40,14 @@ class Experiment:
 
     name: str
     title: str
-    tip: int
     question: str
+    outcomes: dict[Outcome, str]
+    misconception: str
+    tip: int
     setting: str
     options: tuple[Option, ...]
     reference: str
     focus: str
-    outcomes: dict[Outcome, str]
-    misconception: str
     base: dict[str, Any] = field(default_factory=dict)
     model: str = "baseline"
     figure: Figure = "tiles"
@@ -61,47 +63,40 @@ def home_device(devices: Sequence[str]) -> str:
     return next((each for each in devices if each != "cpu"), "cpu")
 
 
-def _wider(times: int) -> dict[str, Any]:
+def wider_baseline(times: int) -> dict[str, Any]:
     """The baseline with so many times the filters, as a network of one's own."""
     return {"model": "custom", "network": format_network(changed_baseline((6 * times, 16 * times)))}
 
 
 _MEMORY = {"source": "memory"}
 
+_TEXTS = tomllib.loads((Path(__file__).parents[2] / "assets" / "experiments.toml").read_text(encoding="utf-8"))
+
+
+def _experiment(name: str, **settings: Any) -> Experiment:
+    return Experiment(name, **_TEXTS[name], **settings)
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     each.name: each
     for each in (
-        Experiment(
-            name="batch_size",
-            title="A larger batch",
+        _experiment(
+            "batch_size",
             tip=1,
-            question="Batches of 256 tiles instead of 40: how many tiles per second?",
             setting="batch_size",
             options=tuple(Option(str(size), {"batch_size": size}) for size in (8, 40, 256, 1024)),
             reference="40",
             focus="256",
             base=_MEMORY,
             target_accuracy=0.4,
-            outcomes={
-                "faster": "What every step costs before it computes anything is shared by more tiles, and more work at "
-                "once keeps the device busier.",
-                "same": "With 40 tiles this device has already as much to do at once as it can, so more at once gains "
-                "nothing.",
-                "slower": "With 256 tiles what lies between the layers no longer fits into the processor’s caches, and "
-                "fetching it from memory takes longer than the launches that are saved.",
-            },
-            misconception="A larger batch is not simply better: it can put more tiles through per second and still "
-            "learn later, for it changes the weights less often.",
         ),
-        Experiment(
-            name="model_size",
-            title="A larger model",
+        _experiment(
+            "model_size",
             tip=2,
-            question="Eight times the filters: how much arithmetic gets done per second?",
             setting="network",
             options=(
                 Option("1× filters", {"model": "baseline"}),
-                *(Option(f"{times}× filters", _wider(times)) for times in (2, 4, 8)),
+                *(Option(f"{times}× filters", wider_baseline(times)) for times in (2, 4, 8)),
                 Option("tilenet", {"model": "tilenet"}),
                 Option("VGG11-BN", {"model": "vgg11_bn", "pretrained": False}),
             ),
@@ -110,22 +105,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             figure="work",
             base=_MEMORY,
             seconds=40.0,
-            outcomes={
-                "faster": "A step takes longer, but by less than the arithmetic grew: small layers leave much of a "
-                "device idle, large ones use it.",
-                "same": "A step takes longer by as much as the arithmetic grew: the small network already used this "
-                "device as well as the large one does.",
-                "slower": "A step takes longer by more than the arithmetic grew: the large layers no longer fit into "
-                "the caches.",
-            },
-            misconception="A model with ten times the arithmetic does not take ten times as long, and the layers with "
-            "the most parameters are not those with the most arithmetic.",
         ),
-        Experiment(
-            name="workers",
-            title="Prefetching with loader workers",
+        _experiment(
+            "workers",
             tip=3,
-            question="Two loader workers prepare the next batches meanwhile: how many tiles per second?",
             setting="workers",
             options=(
                 *(Option(str(workers), {"workers": workers}) for workers in (0, 1, 2, 4)),
@@ -134,22 +117,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             reference="0",
             focus="2",
             seconds=35.0,
-            outcomes={
-                "faster": "While one batch is computed, the workers open the pictures of the next ones, so the step "
-                "waits less.",
-                "same": "Opening pictures was not what the step waited for, or there are no idle cores for the workers "
-                "to use.",
-                "slower": "The workers take their time from the same cores that compute, and handing batches over "
-                "costs something, too.",
-            },
-            misconception="More workers are not always faster: they help only where something waits for them and a "
-            "core is free, and two are often as good as four.",
         ),
-        Experiment(
-            name="optimizer",
-            title="Another optimizer",
+        _experiment(
+            "optimizer",
             tip=4,
-            question="Adam instead of SGD, with small batches of 16: how many tiles per second?",
             setting="optimizer",
             options=(
                 Option("SGD", {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9}),
@@ -166,21 +137,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             rounds=24,
             target_accuracy=0.5,
             accuracy_seconds=15.0,
-            outcomes={
-                "faster": "That is unusual, for Adam computes more per weight; look at the part “update”.",
-                "same": "The update is a small part of the step, so its arithmetic hardly counts. What an optimizer "
-                "changes is how many steps it takes to learn: see the time to an accuracy.",
-                "slower": "Adam keeps two figures for every weight and computes more with them. What counts is how "
-                "many steps it takes to learn: see the time to an accuracy.",
-            },
-            misconception="An optimizer does not make the device faster: it changes how much is learned per step.",
         ),
-        Experiment(
-            name="source",
-            title="Tiles in memory",
+        _experiment(
+            "source",
             tip=0,
-            question="Tiles decoded once and kept in memory, instead of opening every picture again: how many tiles "
-            "per second?",
             setting="source",
             options=(
                 Option("picture files", {"source": "loader"}),
@@ -188,57 +148,29 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
             reference="picture files",
             focus="in memory",
-            outcomes={
-                "faster": "Opening and decoding pictures was a good part of the work, and every epoch does it "
-                "again. On a GPU the tiles lie in its own memory, so their copying is gone, too.",
-                "same": "The step did not wait for its pictures: the loader workers were fast enough.",
-                "slower": "Taking tiles from memory is done by the program itself, the loader workers did it beside "
-                "the step.",
-            },
-            misconception="The network is not always what takes the time: often it waits for its data.",
         ),
-        Experiment(
-            name="pin_memory",
-            title="Pinned memory, copied beside the computing",
+        _experiment(
+            "pin_memory",
             tip=0,
-            question="Batches in pinned memory, copied while the GPU computes: how many tiles per second?",
             setting="pin_memory",
             options=(Option("off", {"pin_memory": False}), Option("on", {"pin_memory": True})),
             reference="off",
             focus="on",
             base={"workers": 4, "batch_size": 256},
-            needs_gpu="Pinned memory is for copies to a CUDA GPU, and there is none here.",
-            outcomes={
-                "faster": "The GPU fetches pinned memory by itself, and goes on computing meanwhile.",
-                "same": "The copies are too small to be waited for: look at the part “copy”.",
-                "slower": "Pinning every batch costs the processor more than the copies gain.",
-            },
-            misconception="`non_blocking=True` does nothing by itself: only from pinned memory can a copy run beside "
-            "the computing.",
         ),
-        Experiment(
-            name="channels_last",
-            title="Channels-last memory layout",
+        _experiment(
+            "channels_last",
             tip=0,
-            question="Pixels laid out with their channels side by side: how many tiles per second?",
             setting="channels_last",
             options=(Option("off", {"channels_last": False}), Option("on", {"channels_last": True})),
             reference="off",
             focus="on",
             model="tilenet",
             base={**_MEMORY, "batch_size": 128},
-            outcomes={
-                "faster": "The convolutions of this device work on that layout, so nothing has to be rearranged.",
-                "same": "The convolutions of this device are as good in either layout for these sizes.",
-                "slower": "For these layers this device has better convolutions in the usual layout.",
-            },
-            misconception="The same numbers in another order in memory are the same network, but not the same speed.",
         ),
-        Experiment(
-            name="precision",
-            title="Mixed precision",
+        _experiment(
+            "precision",
             tip=0,
-            question="bfloat16 instead of float32 where that is enough: how many tiles per second?",
             setting="precision",
             options=(
                 Option("float32", {"precision": "float32"}),
@@ -248,13 +180,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             focus="bfloat16",
             model="tilenet",
             base={**_MEMORY, "batch_size": 128},
-            outcomes={
-                "faster": "This device multiplies short numbers faster than long ones, and has half as much to move.",
-                "same": "What the short numbers gain is spent on changing between the two, or something else is the "
-                "limit.",
-                "slower": "This device has no fast arithmetic for bfloat16, and changing between the two costs time.",
-            },
-            misconception="Fewer bits do not make a network worse by themselves: the weights stay in float32.",
         ),
     )
 }

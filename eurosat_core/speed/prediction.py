@@ -12,22 +12,22 @@ which were measured, too.
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from eurosat_core.models.catalog import build_model, changed_baseline
-from eurosat_core.models.layers import format_network
+from eurosat_core.data.batches import Batch
+from eurosat_core.models.catalog import build_model
+from eurosat_core.speed.experiments import wider_baseline
 from eurosat_core.speed.result import Bottleneck, CellResult, Limits, Portion, Prediction, SweepResult, between
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.network import set_mode
-from eurosat_core.training.step import make_optimizer
+from eurosat_core.training.step import Trainer
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,11 @@ class _Recorder(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.part = "forward"
         self.found: list[Operation] = []
+
+    def mark(self, part: str) -> AbstractContextManager[object]:
+        """A part of the step begins."""
+        self.part = part
+        return nullcontext()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -123,25 +128,20 @@ def _convolution(data: Tensor, weight: Tensor, out: Tensor, groups: int) -> tupl
 
 
 def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
-    """All operations of one training step of `config`, in their order."""
+    """All operations of one training step of `config`, in their order, in float32 and the usual layout."""
     with torch.device("meta"):
         network = build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
         tiles = torch.empty(config.batch_size, 3, 64, 64)
         labels = torch.empty(config.batch_size, dtype=torch.int64)
-    set_mode(network, config, training=True)
-    optimizer = make_optimizer(config, network)
+    plain = replace(config, device="cpu", precision="float32", channels_last=False)
+    trainer = Trainer(plain, None, network)
+    trainer.mode(training=True)
     recorder = _Recorder()
     # Two steps: in the first one the optimizer makes what it keeps.
     for _ in range(2):
         recorder.found.clear()
         with recorder:
-            recorder.part = "forward"
-            loss = functional.cross_entropy(network(tiles), labels)
-            recorder.part = "backward"
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            recorder.part = "update"
-            optimizer.step()
+            trainer.learn(Batch(tiles, labels), recorder.mark)
     return recorder.found
 
 
@@ -314,23 +314,13 @@ def overtaking_predicted(cpu: Limits | None, gpu: Limits | None, by: By, config:
         missing = "the CPU" if cpu is None else "a GPU"
         reason = f"The limits of {missing} were not measured, so nothing can be said about which is faster when."
         return Overtaking("unknown", by, "predicted", reason=reason)
-    sizes: list[tuple[TrainConfig, Callable[[TrainConfig], float]]] = (
-        [(replace(config, batch_size=size), lambda one: float(one.batch_size)) for size in _BATCHES]
-        if by == "batch_size"
-        else [(_wider(config, times), _operations_per_tile) for times in _FILTERS]
-    )
+    of_batches = [{"batch_size": size} for size in _BATCHES]
+    sizes = of_batches if by == "batch_size" else [wider_baseline(times) for times in _FILTERS]
     points = []
-    for each, size in sizes:
-        one, other = predict_step(each, cpu), predict_step(each, gpu)
-        if one is not None and other is not None:
-            points.append((size(each), one.seconds / other.seconds))
+    for changes in sizes if cpu.rates and gpu.rates and not prediction_problem(config) else ():
+        each = replace(config, **changes)
+        operations = step_operations(each, 10)
+        one, other = (predict_operations(operations, limits, each.batch_size) for limits in (cpu, gpu))
+        size = each.batch_size if by == "batch_size" else sum(x.operations for x in operations) / each.batch_size
+        points.append((float(size), one.seconds / other.seconds))
     return _found(points, by, "predicted", "Only steps in float32 that take their tiles from memory are predicted.")
-
-
-def _wider(config: TrainConfig, times: int) -> TrainConfig:
-    network = format_network(changed_baseline((6 * times, 16 * times)))
-    return replace(config, model="custom", network=network)
-
-
-def _operations_per_tile(config: TrainConfig) -> float:
-    return sum(each.operations for each in step_operations(config, 10)) / config.batch_size

@@ -38,12 +38,12 @@ class _Bench:
         self.is_cpu = device.type == "cpu"
         self.kind = "cpu" if self.is_cpu else "gpu"
 
-    def best(self, call: Callable[[], object], seconds: float = _SECONDS) -> float:
-        """Seconds of one call, the best of as many tries as fit into `seconds`."""
+    def best(self, call: Callable[[], object], times: int = 1) -> float:
+        """Seconds of one call, the best of as many tries as fit into so many `times` the usual time."""
         calls = 1 if self.is_cpu else _CALLS
         call()
         best, began, tries = float("inf"), time.perf_counter(), 0
-        while tries < _FEWEST or time.perf_counter() - began < seconds:
+        while tries < _FEWEST or time.perf_counter() - began < times * _SECONDS:
             wait_for(self.device)
             at = time.perf_counter()
             for _ in range(calls):
@@ -107,7 +107,7 @@ _PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def _matmul(bench: _Bench, precision: torch.dtype) -> float:
     side = _MATRIX[bench.kind]
     one, other = (bench.normal(side, side).to(precision) for _ in range(2))
-    return 2 * side**3 / bench.best(lambda: one @ other, 2 * _SECONDS)
+    return 2 * side**3 / bench.best(lambda: one @ other, 2)
 
 
 def _bandwidth(bench: _Bench, megabytes: float) -> float:
@@ -131,7 +131,7 @@ def _fresh(bench: _Bench) -> float:
     """Seconds per byte that memory from the system costs on top of writing to it."""
     size = 64 * 2**20
     kept = torch.empty(size, dtype=torch.uint8)
-    anew = bench.best(lambda: torch.empty(size, dtype=torch.uint8).zero_(), 3 * _SECONDS)
+    anew = bench.best(lambda: torch.empty(size, dtype=torch.uint8).zero_(), 3)
     return max(anew - bench.best(kept.zero_), 0.0) / size
 
 

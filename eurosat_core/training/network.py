@@ -1,6 +1,7 @@
 """A network made from a config, fed as the catalog says, and run in the precision asked for."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -95,11 +96,11 @@ def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
     return scores.float()
 
 
-def autocast(precision: str, device: torch.device) -> torch.autocast:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which layers compute in `precision`. Raises `ValueError` while it is left to the device."""
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"the precision is still '{precision}': training.precision fills in what it is here")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
 def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> Iterator[Batch]:

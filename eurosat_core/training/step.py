@@ -31,7 +31,7 @@ class Trainer:
 
     Args:
         config: a checked one, its precision and memory layout filled in (`precision.resolved`).
-        tiles: what the network is to tell apart, and whose cache holds pretrained weights.
+        tiles: what the network is to tell apart, and whose cache holds pretrained weights; None where it is given.
         network: in place of the one that a training begins with; on the device already.
         steps: of the whole training, over which learning rate and sizes of tiles follow their schedules. None where
             no end is known: the learning rate stays as it is, and tiles have all their pixels.
@@ -43,12 +43,14 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, tiles: TileSet, network: nn.Module | None = None, *, steps: int | None = None
+        self, config: TrainConfig, tiles: TileSet | None, network: nn.Module | None = None, *, steps: int | None = None
     ) -> None:
-        keep_freed_memory()
         self.config = config
         self.device = torch.device(config.device)
-        network = network or make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
+        if network is None:
+            assert tiles is not None
+            keep_freed_memory()
+            network = make_network(config, len(tiles.class_names), tiles.cache.parent).to(self.device)
         self.network: nn.Module = network.to(memory_format=torch.channels_last) if config.channels_last else network
         self.train_network = self.eval_network = self.network
         self._optimizer = make_optimizer(config, self.network)
@@ -115,17 +117,11 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
     """The optimizer asked for, over the parameters that are trained."""
     trained = [each for each in network.parameters() if each.requires_grad]
     rate, decay = config.learning_rate, config.weight_decay
-    match config.optimizer:
-        case "adam":
-            return torch.optim.Adam(trained, lr=rate, weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
-        case "adagrad":
-            return torch.optim.Adagrad(trained, lr=rate, weight_decay=decay)
-        case _:
-            return torch.optim.SGD(
-                trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov
-            )
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov)
+    kinds: dict[str, Callable[..., torch.optim.Optimizer]]
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}
+    return kinds[config.optimizer](trained, lr=rate, weight_decay=decay)
 
 
 def make_schedule(
