@@ -1,6 +1,7 @@
 """Experiments and limits as workers leave them on disk, for tests of what is said and drawn about them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fake_engine import tiles_used
@@ -44,7 +45,7 @@ def measured(
         step = settings.batch_size / rate
         cells.append(CellResult(cell.label, settings, 0.5, 1e9, turns(step, settings.batch_size), learning=learning))
     result = SweepResult(plan.name, plan.setting, plan.reference, plan.focus, tuple(cells), {}, 25.0, True)
-    return result.changed(**changes)
+    return replace(result, **changes)
 
 
 def put_result(
@@ -108,7 +109,7 @@ def put_limits(lab: Lab, owner: str, devices: Sequence[str] = ("cpu",), **change
         )
         for each in result.cells
     )
-    result = result.changed(cells=cells, limits={each: limits_of(each) for each in devices})
+    result = replace(result, cells=cells, limits={each: limits_of(each) for each in devices})
     return put_result(lab, owner, config, plan, result, **changes)
 
 

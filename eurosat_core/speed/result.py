@@ -235,10 +235,6 @@ class SweepResult:
         cells = [{**each, "config": config} for each, config in zip(values["cells"], configs, strict=True)]
         return decoded(cls, {**values, "cells": cells}, damaged)
 
-    def changed(self, **changes: Any) -> "SweepResult":
-        """The same with other values."""
-        return replace(self, **changes)
-
     def with_cell(self, at: int, **changes: Any) -> "SweepResult":
         """The same with other values in one cell (its number in the plan)."""
         cells = [replace(each, **changes) if number == at else each for number, each in enumerate(self.cells)]

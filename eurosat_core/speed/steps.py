@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -106,27 +106,44 @@ def _round_and_round(source: BatchSource) -> Iterator[Batch]:
 
 
 class Clock:
-    """Times the stretches between its marks. Handed to `Trainer.step`, it sets one at the end of every part.
-
-    This one is for devices with no clock of their own: the time from synchronised to synchronised.
-    """
+    """Times the stretches between its marks. Handed to `Trainer.step`, it sets one at the end of every part."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._began = 0.0
+        self._has_marks = device.type in ("cpu", "cuda")
+        self._marks: list[Any] = []
 
     def start(self) -> None:
         """Wait for the device, forget earlier marks, and set the first one."""
         wait_for(self.device)
-        self._began = time.perf_counter()
+        self._marks = [self._now()]
 
     def mark(self) -> None:
         """A part ends here, and the next one begins."""
+        if self._has_marks:
+            self._marks.append(self._now())
 
     def stop(self) -> tuple[float, list[float] | None]:
-        """Wait for the device; seconds from the first mark to the last, and of every stretch between two (or None)."""
+        """Wait for the device; seconds from the first mark to the last, and of every stretch between two.
+
+        On devices with no clock of their own: until now, and None.
+        """
         wait_for(self.device)
-        return time.perf_counter() - self._began, None
+        if not self._has_marks:
+            return self._now() - self._marks[0], None
+        stretches = [self._between(before, after) for before, after in pairwise(self._marks)]
+        return sum(stretches), stretches
+
+    def _now(self) -> Any:
+        if self.device.type != "cuda":  # what is computed on a CPU is done when its call returns
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def _between(self, before: Any, after: Any) -> float:
+        seconds: float = before.elapsed_time(after) / 1000 if self.device.type == "cuda" else after - before
+        return seconds
 
     def __call__(self, _part: str) -> "Clock":
         return self
@@ -137,77 +154,11 @@ class Clock:
         self.mark()
 
 
-class _HostClock(Clock):
-    """What is computed on the CPU is done when its call returns."""
-
-    def start(self) -> None:
-        self._marks = [time.perf_counter()]
-
-    def mark(self) -> None:
-        self._marks.append(time.perf_counter())
-
-    def stop(self) -> tuple[float, list[float] | None]:
-        return self._marks[-1] - self._marks[0], [after - before for before, after in pairwise(self._marks)]
-
-
-class _CudaClock(Clock):
-    """Events in the stream of a CUDA GPU."""
-
-    def start(self) -> None:
-        wait_for(self.device)
-        self._events: list[torch.cuda.Event] = []
-        self.mark()
-
-    def mark(self) -> None:
-        event = torch.cuda.Event(enable_timing=True)
-        event.record(torch.cuda.current_stream(self.device))
-        self._events.append(event)
-
-    def stop(self) -> tuple[float, list[float] | None]:
-        wait_for(self.device)
-        stretches = [before.elapsed_time(after) / 1000 for before, after in pairwise(self._events)]
-        return sum(stretches), stretches
-
-
-def clock_for(device: torch.device) -> Clock:
-    """The clock for what is computed on this device."""
-    kinds = {"cpu": _HostClock, "cuda": _CudaClock}
-    return kinds.get(device.type, Clock)(device)
-
-
 _IN_TURN = 2  # untimed steps at the beginning of a turn: caches hold what another setting left there
 _SLOW_STEP = 0.25  # seconds: one of these is enough to fill caches many times over
 _WARM_SECONDS = 0.2  # in the beginning memory is taken and kernels are chosen
 _WARM_STEPS = 20
 _LOADER_STEPS = 3
-
-
-class Stepper(Protocol):
-    """One setting at work: `TimedSteps`, or what a test puts in its place."""
-
-    def prepare(self) -> float:
-        """Make everything ready and warm; about the seconds of one step."""
-        ...
-
-    def untimed(self) -> int:
-        """Steps of a turn that are made and not timed."""
-        ...
-
-    def plan(self, steps: int, validation_steps: int) -> None:
-        """From now on a turn has so many timed steps of either kind."""
-        ...
-
-    def turn(self, number: int) -> Turn:
-        """Time training steps. number: of the round, so that every round sees other tiles."""
-        ...
-
-    def validation_turn(self) -> Turn:
-        """Time validation steps."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the network and of what feeds it."""
-        ...
 
 
 class TimedSteps:
@@ -216,13 +167,14 @@ class TimedSteps:
     def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
         self._config = config
         self._tiles = tiles
-        self._clock = clock_for(torch.device(config.device))
+        self._clock = Clock(torch.device(config.device))
         self._trainer: Trainer | None = None
         self._feed: Feed | None = None
         self._counts = (1, 0)
         self._in_turn = _IN_TURN
 
     def prepare(self) -> float:
+        """Make everything ready and warm; about the seconds of one step."""
         with explained(self._config):
             self._feed = Feed(self._config, self._tiles)
             self._trainer = Trainer(self._config, self._tiles)
@@ -248,16 +200,19 @@ class TimedSteps:
         return min(taken[1:])
 
     def untimed(self) -> int:
+        """Steps of a turn that are made and not timed."""
         # Before a loader's pace is its usual one, as many batches pass as are prepared ahead; as many are left over.
         return self._in_turn + 2 * (self._feed.ahead if self._feed else 0)
 
     def plan(self, steps: int, validation_steps: int) -> None:
+        """From now on a turn has so many timed steps of either kind."""
         feed, warm = self._parts()[1], self.untimed()
         self._counts = (steps, validation_steps)
         with explained(self._config):
             feed.open(steps + warm - feed.ahead, validation_steps + warm - feed.ahead if validation_steps else 0)
 
     def turn(self, number: int) -> Turn:
+        """Time training steps. number: of the round, so that every round sees other tiles."""
         with explained(self._config):
             return self._timed(number)
 
@@ -272,9 +227,11 @@ class TimedSteps:
             tiles = trainer.step(batches, self._clock, tally)
         seconds, stretches = self._clock.stop()
         feed.finish(batches)
-        return Turn(self._counts[0], tiles, seconds, _by_part(stretches))
+        parts = None if stretches is None else tuple(sum(stretches[at :: len(PARTS)]) for at in range(len(PARTS)))
+        return Turn(self._counts[0], tiles, seconds, parts)
 
     def validation_turn(self) -> Turn:
+        """Time validation steps."""
         trainer, feed = self._parts()
         with explained(self._config):
             trainer.mode(training=False)
@@ -295,16 +252,10 @@ class TimedSteps:
         return self._trainer, self._feed
 
     def close(self) -> None:
+        """Let go of the network and of what feeds it."""
         if self._feed is not None:
             self._feed.close()
         self._trainer, self._feed = None, None
         gc.collect()  # a network of half a gigabyte must be gone before the next one comes
         if self._config.device.startswith("cuda"):
             torch.cuda.empty_cache()
-
-
-def _by_part(stretches: list[float] | None) -> tuple[float, ...] | None:
-    """Seconds of each part, summed over the steps."""
-    if stretches is None:
-        return None
-    return tuple(sum(stretches[at :: len(PARTS)]) for at in range(len(PARTS)))

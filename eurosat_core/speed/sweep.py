@@ -10,12 +10,14 @@ enough after the same step every time, and only how long its steps take differs.
 """
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain, count
 from typing import Any, TypeVar
 
 import torch
 
-from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, TrainingError
 from eurosat_core.speed.plan import (
@@ -31,7 +33,7 @@ from eurosat_core.speed.plan import (
 from eurosat_core.speed.prediction import predict_step, step_operations
 from eurosat_core.speed.result import CellResult, Limits, SweepResult
 from eurosat_core.speed.roofline import measure_limits
-from eurosat_core.speed.steps import Stepper, TimedSteps
+from eurosat_core.speed.steps import TimedSteps
 from eurosat_core.speed.verdict import Learning
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Tally, wait_for
@@ -65,66 +67,39 @@ def learn(
     """
     began = time.perf_counter()
     with explained(config):
-        attempt = _Attempt(config, tiles)
+        trainer = Trainer(config, tiles)
+        split = split_for(config, tiles)
+        source = tile_source(config, tiles, split, trainer.device)
+        order = torch.randperm(len(split.validation), generator=torch.Generator().manual_seed(config.seed))
+        chosen = split.validation[order[:VALIDATION_TILES]]
+        validation = list(evaluation_batches(config, tiles, chosen))
+    epochs = (drop_singleton_batch(source.train(epoch), trainer.network, config) for epoch in count(1))
+    batches = chain.from_iterable(epochs)
     points: list[tuple[float, float]] = []
+    train_seconds, trained = 0.0, 0  # seconds and tiles of training, up to now
     try:
         while (left := seconds - (time.perf_counter() - began)) > 0:
             with explained(config):
-                attempt.train(_EVERY_TILES, left)
-                accuracy = attempt.accuracy()
-            points.append((attempt.seconds, accuracy))
+                trainer.mode(training=True)
+                resumed, until = time.perf_counter(), trained + _EVERY_TILES
+                tally = Tally.on(trainer.device)  # what a training counts, this one counts
+                while trained < until and time.perf_counter() - resumed < left:
+                    trained += trainer.step(batches, tally=tally)
+                wait_for(trainer.device)
+                train_seconds += time.perf_counter() - resumed
+                trainer.mode(training=False)
+                tally = Tally.on(trainer.device)
+                for batch in validation:
+                    trainer.validate(trainer.on_device(batch), tally)
+                accuracy = tally.means()[1]
+            points.append((train_seconds, accuracy))
             reached = accuracy >= target
-            keep(Learning(target, reached, attempt.seconds, attempt.tiles, attempt.validation_tiles, tuple(points)))
-            yield Learned(cell, since(), accuracy, attempt.seconds)
+            keep(Learning(target, reached, train_seconds, trained, len(chosen), tuple(points)))
+            yield Learned(cell, since(), accuracy, train_seconds)
             if reached:
                 return
     finally:
-        attempt.close()
-
-
-class _Attempt:
-    """The moving parts of one training to an accuracy. seconds, tiles: of training, up to now."""
-
-    def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
-        self._config = config
-        self._device = torch.device(config.device)
-        self._trainer = Trainer(config, tiles)
-        split = split_for(config, tiles)
-        self._source = tile_source(config, tiles, split, self._device)
-        self._batches = self._epochs()
-        order = torch.randperm(len(split.validation), generator=torch.Generator().manual_seed(config.seed))
-        chosen = split.validation[order[:VALIDATION_TILES]]
-        self._validation = list(evaluation_batches(config, tiles, chosen))
-        self.validation_tiles = len(chosen)
-        self.seconds = 0.0
-        self.tiles = 0
-
-    def _epochs(self) -> Iterator[Batch]:
-        epoch = 0
-        while True:
-            epoch += 1
-            yield from drop_singleton_batch(self._source.train(epoch), self._trainer.network, self._config)
-
-    def train(self, tiles: int, seconds: float) -> None:
-        """On so many tiles more (whole batches), unless the seconds are over before."""
-        self._trainer.mode(training=True)
-        began, until = time.perf_counter(), self.tiles + tiles
-        tally = Tally.on(self._device)  # what a training counts, this one counts
-        while self.tiles < until and time.perf_counter() - began < seconds:
-            self.tiles += self._trainer.step(self._batches, tally=tally)
-        wait_for(self._device)
-        self.seconds += time.perf_counter() - began
-
-    def accuracy(self) -> float:
-        """The share of the chosen validation tiles that are named correctly now."""
-        self._trainer.mode(training=False)
-        tally = Tally.on(self._device)
-        for batch in self._validation:
-            self._trainer.validate(self._trainer.on_device(batch), tally)
-        return tally.means()[1]
-
-    def close(self) -> None:
-        self._source.close()
+        source.close()
 
 
 Pull = Generator[SweepEvent, float | None, None]
@@ -153,7 +128,7 @@ class Sweep:
         plan: SweepPlan,
         tiles: TileSet,
         *,
-        make: Callable[[TrainConfig, TileSet], Stepper] = TimedSteps,
+        make: Callable[[TrainConfig, TileSet], TimedSteps] = TimedSteps,
         limits: Callable[[str], Limits] = measure_limits,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -165,7 +140,7 @@ class Sweep:
         self._measure_limits = limits
         self._clock = clock
         self._began = clock()
-        self._steppers: dict[int, Stepper] = {}  # by the number of their cell; one that fails is taken out
+        self._steppers: dict[int, TimedSteps] = {}  # by the number of their cell; one that fails is taken out
         cells = tuple(CellResult(each.label, its) for each, its in zip(plan.cells, self._configs, strict=True))
         self.result = SweepResult(plan.name, plan.setting, plan.reference, plan.focus, cells)
 
@@ -202,8 +177,8 @@ class Sweep:
 
     def _note(self, at: int | None = None, **changes: Any) -> None:
         """Keep what was measured of a cell, or of all."""
-        result = self.result.changed(**changes) if at is None else self.result.with_cell(at, **changes)
-        self.result = result.changed(seconds=self._seconds())
+        result = replace(self.result, **changes) if at is None else self.result.with_cell(at, **changes)
+        self.result = replace(result, seconds=self._seconds())
 
     def _close(self) -> None:
         while self._steppers:
@@ -243,20 +218,14 @@ class Sweep:
             pace = self._tried(at, self._steppers[at].prepare)
             if pace is not None:
                 paces[at] = pace
-                self._note(at, start_seconds=self._clock() - began, operations=self._operations(config))
+                operations = sum(each.operations for each in step_operations(config, self._classes))
+                self._note(at, start_seconds=self._clock() - began, operations=operations)
                 yield TurnDone("prepare", at, 0, self._seconds(), config.batch_size / pace)
         round_seconds = (deadline - self._clock()) / self._plan.rounds
         untimed = {at: self._steppers[at].untimed() for at in paces}
         phases = 2 if self._plan.validation else 1  # a validation step costs no more than one of training
         for at, steps in steps_per_turn(paces, untimed, round_seconds / phases, self._plan.steps).items():
-            self._plan_turns(at, steps)
-
-    def _operations(self, config: TrainConfig) -> float:
-        return sum(each.operations for each in step_operations(config, self._classes))
-
-    def _plan_turns(self, at: int, steps: int) -> None:
-        validation = steps if self._plan.validation else 0
-        self._tried(at, lambda: self._steppers[at].plan(steps, validation))
+            self._tried(at, partial(self._steppers[at].plan, steps, steps if self._plan.validation else 0))
 
     def _rounds(self, deadline: float) -> Pull:
         for number in range(1, _MORE_ROUNDS * self._plan.rounds + 1):

@@ -81,13 +81,13 @@ def test_a_sentence_for_every_overtaking(found: Overtaking, words: str) -> None:
 
 def test_without_a_gpu_nothing_overtakes() -> None:
     config = recipe_config("baseline", "tutorial", source="memory")
-    limits = batches().changed(limits={"cpu": limits_of("cpu")})
+    limits = replace(batches(), limits={"cpu": limits_of("cpu")})
     assert overtakings(limits, batches(), None, config) == []
 
 
 def test_what_was_measured_comes_before_what_is_predicted() -> None:
     config = recipe_config("baseline", "tutorial", source="memory")
-    limits = batches().changed(limits={"cpu": limits_of("cpu"), GPU.id: limits_of(GPU.id)})
+    limits = replace(batches(), limits={"cpu": limits_of("cpu"), GPU.id: limits_of(GPU.id)})
     found = overtakings(limits, batches(("cpu", GPU.id)), None, config)
     assert [(each.by, each.basis) for each in found] == [("batch_size", "measured"), ("model_size", "predicted")]
     alone = overtakings(limits.changed(limits={GPU.id: limits_of(GPU.id)}), None, None, config)

@@ -12,7 +12,7 @@ from sweep_makers import MEMORY
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, TrainingError
-from eurosat_core.speed.steps import Feed, TimedSteps, clock_for
+from eurosat_core.speed.steps import Clock, Feed, TimedSteps
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.loop import train
 from eurosat_core.training.step import Trainer
@@ -39,8 +39,8 @@ def test_a_turn_has_the_steps_and_parts_it_should(small_tiles: TileSet, changes:
         turn = steps.turn(1)
         assert (turn.steps, turn.tiles) == (3, 8) and turn.parts is not None
         assert sum(turn.parts) == pytest.approx(turn.seconds) and all(each >= 0 for each in turn.parts)
-        judged = steps.validation_turn()
-        assert judged.steps == 2 and judged.parts is None and judged.seconds > 0
+        validation = steps.validation_turn()
+        assert validation.steps == 2 and validation.parts is None and validation.seconds > 0
     finally:
         steps.close()
 
@@ -54,7 +54,7 @@ def test_the_steps_are_those_of_a_training(small_tiles: TileSet) -> None:
     feed, trainer = Feed(config, small_tiles), Trainer(config, small_tiles)
     feed.open(2, 0)
     trainer.mode(training=True)
-    batches, clock = feed.train(0), clock_for(torch.device("cpu"))
+    batches, clock = feed.train(0), Clock(torch.device("cpu"))
     clock.start()
     assert [trainer.step(batches, clock) for _ in range(2)] == [75, 75]
     assert len(clock.stop()[1] or []) == 10
