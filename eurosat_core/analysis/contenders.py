@@ -349,7 +349,7 @@ def _figures(one: Contender, first: Contender) -> RunFigures:
         threads=threads if isinstance(threads, int) else None,
         epochs=len(one.history.epochs),
         accuracy=one.accuracy,
-        macro_f1=one.evaluation.macro().f1 if one.evaluation else None,
+        macro_f1=one.evaluation.macro()["f1"] if one.evaluation else None,
         seconds=one.seconds,
         features_taken=record.features_taken,
         tiles_per_second=own.median if own else None,

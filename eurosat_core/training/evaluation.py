@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,6 @@ class ClassScore:
 
 
 @dataclass(frozen=True)
-class MacroScore:
-    """Means over the classes, each counted alike however many tiles it has, of the figures that are not None."""
-
-    precision: float | None
-    recall: float | None
-    f1: float | None
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """Accuracy and confusion over some tiles; `confusion[i][j]`: tiles of class i that were called class j.
 
@@ -88,21 +79,20 @@ class Evaluation:
             for label, (name, row) in enumerate(zip(self.class_names, self.confusion, strict=True))
         )
 
-    def macro(self) -> MacroScore:
-        """Precision, recall and F1 as means over the classes."""
+    def macro(self) -> dict[str, float | None]:
+        """Precision, recall and F1 as means over the classes, each counted alike, of the figures that are not None."""
         scores = self.scores()
-        return MacroScore(*(_mean([getattr(each, name) for each in scores]) for name in _FIGURES))
+        return {name: _mean([getattr(each, name) for each in scores]) for name in _FIGURES}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, as the command line prints them; `per_class` is each class's recall."""
-        scores, macro = self.scores(), self.macro()
-        figures = {name: {each.name: getattr(each, name) for each in scores} for name in _FIGURES}
+        scores = self.scores()
         return {
             "tiles": self.tiles,
             "accuracy": self.accuracy,
             "per_class": self.per_class,
-            **figures,
-            "macro": {name: getattr(macro, name) for name in _FIGURES},
+            **{name: {each.name: getattr(each, name) for each in scores} for name in _FIGURES},
+            "macro": self.macro(),
             "class_names": list(self.class_names),
             "confusion": [list(row) for row in self.confusion],
         }
@@ -150,13 +140,7 @@ def evaluate_predictions(true: Tensor, predicted: Tensor, class_names: Sequence[
 def predictions_to_bytes(predictions: Predictions) -> bytes:
     """What a run stores as `predictions.npz`."""
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        tiles=predictions.tiles.numpy(),
-        true=predictions.true.numpy(),
-        predicted=predictions.predicted.numpy(),
-        confidence=predictions.confidence.numpy(),
-    )
+    np.savez_compressed(buffer, **{name: values.numpy() for name, values in vars(predictions).items()})
     return buffer.getvalue()
 
 
@@ -164,10 +148,9 @@ def predictions_from_bytes(content: bytes) -> Predictions:
     """What a run stored as `predictions.npz`. Raises `RunError` when it is damaged."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            parts = {name: torch.from_numpy(arrays[name]) for name in ("tiles", "true", "predicted", "confidence")}
+            return Predictions(**{each.name: torch.from_numpy(arrays[each.name]) for each in fields(Predictions)})
     except Exception as error:  # a damaged archive raises whatever its damage hits first
         raise RunError("The run's predictions are damaged. Train again to see them.") from error
-    return Predictions(**parts)
 
 
 @dataclass

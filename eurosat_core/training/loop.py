@@ -29,11 +29,11 @@ from eurosat_core.training.events import (
     StepDone,
     ThreadsChanged,
 )
-from eurosat_core.training.frozen import FeatureCache
+from eurosat_core.training.frozen import FeatureCache, FeatureSource
 from eurosat_core.training.network import kept_tensors, preprocessing_for, scores_of
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
-from eurosat_core.training.sources import feature_source, split_for, tile_source
+from eurosat_core.training.sources import split_for, tile_source
 from eurosat_core.training.step import Trainer, drop_singleton_batch
 from eurosat_core.training.threads import ThreadGovernor
 
@@ -112,7 +112,15 @@ class _Loop:
         trainer.train_network = trained_part(trainer.network)
         fixed, trainer.eval_network = learning_layer(trainer.network)
         fixed_head = partial(scores_of, fixed, precision=config.precision) if fixed is not None else None
-        return feature_source(config, self.features, tiles, split, self.device, fixed_head)
+        return FeatureSource(
+            self.features.values,
+            tiles.labels,
+            split,
+            self.device,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            fixed_head=fixed_head,
+        )
 
     @property
     def steps_per_epoch(self) -> int:

@@ -75,7 +75,8 @@ def resolved(
     if choice is None:
         seconds, why_not, complete = _tried(config, give_up)
         if notes is not None and complete:
-            notes.put(Note(FORMS, config.device, form_key(config), _to_json(seconds, why_not)))
+            values = {"seconds": [[*form, value] for form, value in seconds.items()], "why_not": why_not}
+            notes.put(Note(FORMS, config.device, form_key(config), values))
         choice = choose(config, seconds, why_not)
     return filled(config, choice), choice
 
@@ -127,10 +128,6 @@ def form_key(config: TrainConfig) -> str:
     """The key of a config's network in the notes."""
     part = "frozen" if config.source == "features" else ""
     return "|".join((*map(str, config.architecture), part))
-
-
-def _to_json(seconds: dict[Form, float], why_not: Why | None) -> dict[str, Any]:
-    return {"seconds": [[*form, value] for form, value in seconds.items()], "why_not": why_not}
 
 
 def _open_forms(config: TrainConfig) -> list[Form]:
@@ -214,8 +211,7 @@ class _Trial:
         """Seconds of a step forward and, where the network is trained, backward."""
         layout = torch.channels_last if form.channels_last else torch.contiguous_format
         network = self._network.to(memory_format=layout)
-        side = TILE_SIDE
-        tiles = torch.zeros(count, 3, side, side, device=self._device).contiguous(memory_format=layout)
+        tiles = torch.zeros(count, 3, TILE_SIDE, TILE_SIDE, device=self._device).contiguous(memory_format=layout)
         labels = torch.zeros(count, dtype=torch.int64, device=self._device)
         wait_for(self._device)
         began = self._clock()

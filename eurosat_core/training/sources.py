@@ -1,18 +1,16 @@
 """Which tiles a training learns from and is validated on, and how they come to it."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace
 from itertools import count
 
 import torch
-from torch import Tensor
 
 from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
 from eurosat_core.data.splits import Split, make_place_split, make_split, parts_of
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.frozen import FeatureCache, FeatureSource
 from eurosat_core.training.network import preprocessing_for
 from eurosat_core.training.problems import shared_memory_problem
 
@@ -71,26 +69,3 @@ def full_batches(source: BatchSource, size: int) -> Generator[Batch, None, None]
     """Training batches of one size without end; an epoch's smaller last one would be a faster step than the others."""
     for epoch in count(1):
         yield from (each for each in source.train(epoch) if len(each.labels) == size)
-
-
-def feature_source(
-    config: TrainConfig,
-    features: FeatureCache,
-    tiles: TileSet,
-    split: Split,
-    device: torch.device,
-    fixed_head: Callable[[Tensor], Tensor] | None = None,
-) -> BatchSource:
-    """Outputs of the frozen part in place of the tiles; they are read when the first batch is asked for.
-
-    fixed_head: as `FeatureSource` takes it.
-    """
-    return FeatureSource(
-        features.values,
-        tiles.labels,
-        split,
-        device,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        fixed_head=fixed_head,
-    )

@@ -1,20 +1,133 @@
-"""What the loop keeps, and that it leaves nothing behind in the process of its consumer."""
+"""The training loop: what is learned, what it tells and when, the sealed part, and that nothing leaks from it."""
 
+import itertools
+import json
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from msgspec import to_builtins
+from torch import nn
+from torch.nn import functional
 
-from eurosat_core.data.batches import warm_loader_workers
+from eurosat_core.data import splits
+from eurosat_core.data.batches import MemorySource, epoch_order, warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.errors import ConfigError
+from eurosat_core.data.tiles import open_tiles
+from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.training import loop
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
 from eurosat_core.training.evaluation import memory_bytes
-from eurosat_core.training.events import EpochDone, StepDone
+from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from eurosat_core.training.loop import Checkpoint, train
-from tests.training.conftest import CONFIG, LOADER, run
+from eurosat_core.training.network import evaluation_batches, make_network, predict, preprocessing_for
+from eurosat_core.training.sources import split_for
+from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
+
+
+def plain_training(config: TrainConfig, tiles: TileSet) -> tuple[list[torch.Tensor], list[float]]:
+    """The tutorial's loop as anyone would write it, on the same tiles in the same order.
+
+    Returns the weights at the end, and per epoch: loss and accuracy of training and validation.
+    """
+    torch.manual_seed(config.seed)
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(2704, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, len(tiles.class_names)),
+    )
+    split = split_for(config, tiles)
+    inputs = (tiles.pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255 - 0.5) / 0.5
+    optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=config.momentum)
+    figures: list[float] = []
+    for epoch in range(1, config.epochs + 1):
+        losses, right = 0.0, 0
+        order = split.train[epoch_order(len(split.train), config.seed, epoch)]
+        for chosen in order.split(config.batch_size):
+            scores = net(inputs[chosen])
+            loss = functional.cross_entropy(scores, tiles.labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses += loss.item() * len(chosen)
+            right += int((scores.argmax(1) == tiles.labels[chosen]).sum())
+        with torch.no_grad():
+            scores = net(inputs[split.validation])
+        truth = tiles.labels[split.validation]
+        figures += [losses / len(order), right / len(order)]
+        figures += [functional.cross_entropy(scores, truth).item(), float((scores.argmax(1) == truth).float().mean())]
+    return list(net.state_dict().values()), figures
+
+
+def test_training_equals_a_plain_loop(small_tiles: TileSet) -> None:
+    events, kept = run(CONFIG, small_tiles)
+    weights, figures = plain_training(CONFIG, small_tiles)
+    for ours, theirs in zip(kept[-1].weights.values(), weights, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    told = [
+        value
+        for done in of_kind(EpochDone, events)
+        for value in (done.train_loss, done.train_accuracy, done.val_loss, done.val_accuracy)
+    ]
+    assert told == pytest.approx(figures, rel=1e-4)
+
+
+def test_one_epoch_equals_a_plain_loop_bit_for_bit(small_tiles: TileSet) -> None:
+    """With the very same batches, not a single bit differs."""
+    config = replace(CONFIG, epochs=1)
+    _, kept = run(config, small_tiles)
+    split = split_for(config, small_tiles)
+    net = make_network(config, len(small_tiles.class_names))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    source = MemorySource(
+        small_tiles, split, torch.device("cpu"), preprocessing_for("baseline"), batch_size=40, seed=42
+    )
+    for batch in source.train(1):
+        optimizer.zero_grad()
+        functional.cross_entropy(net(batch.tiles), batch.labels).backward()
+        optimizer.step()
+    assert all(torch.equal(value, kept[0].weights[name]) for name, value in net.state_dict().items())
+
+
+def test_same_seed_same_run(small_tiles: TileSet) -> None:
+    (_, one), (_, again), (_, other) = (run(replace(CONFIG, epochs=1, seed=seed), small_tiles) for seed in (1, 1, 2))
+    assert all(torch.equal(one[0].weights[name], again[0].weights[name]) for name in one[0].weights)
+    assert not torch.equal(one[0].weights["conv1.weight"], other[0].weights["conv1.weight"])
+
+
+def test_loader_and_memory_learn_the_same(small_tiles: TileSet) -> None:
+    (fast, _), (slow, _) = run(CONFIG, small_tiles), run(LOADER, small_tiles)
+    for one, other in zip(of_kind(EpochDone, fast), of_kind(EpochDone, slow), strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
+
+
+def test_network_learns_forty_tiles_by_heart(small_tiles: TileSet) -> None:
+    config = replace(CONFIG, tiles=53, epochs=10, batch_size=10, optimizer="adam", learning_rate=0.002)
+    done = of_kind(EpochDone, run(config, small_tiles)[0])
+    assert done[0].train_accuracy < 0.9
+    assert done[-1].train_accuracy == 1.0
+    assert done[-1].train_loss < 0.1 < done[0].train_loss
+
+
+@pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
+def test_every_optimizer_learns(optimizer: str, small_tiles: TileSet) -> None:
+    done = of_kind(EpochDone, run(replace(CONFIG, optimizer=optimizer, learning_rate=0.001), small_tiles)[0])
+    assert done[1].train_loss < done[0].train_loss
+
+
+def test_lower_precision_and_channels_last_stay_close(small_tiles: TileSet) -> None:
+    exact, _ = run(CONFIG, small_tiles)
+    rough, kept = run(replace(CONFIG, precision="bfloat16", channels_last=True), small_tiles)
+    for one, other in zip(of_kind(EpochDone, exact), of_kind(EpochDone, rough), strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=0.05)
+    assert all(value.dtype == torch.float32 for value in kept[-1].weights.values())
+    assert all(value.is_contiguous() for value in kept[-1].weights.values())
+
 
 # --- what is kept ---
 
@@ -109,3 +222,177 @@ def test_no_step_waits_for_a_gpu(small_tiles: TileSet, monkeypatch: pytest.Monke
         torch.cuda.set_sync_debug_mode("default")
         events.close()
     assert [(type(each), each.phase, each.step) for each in steps] == [(StepDone, "train", at) for at in (2, 3, 4)]
+
+
+def test_events_come_in_order(small_tiles: TileSet) -> None:
+    events, _ = run(CONFIG, small_tiles)
+    steps = [("train", 1), ("train", 2), ("train", 3), ("train", 4), ("validation", 1)]
+    expected: list[Any] = ["started"]
+    for epoch in (1, 2):
+        expected += [(epoch, *step) for step in steps] + [("epoch", epoch)]
+    told: list[Any] = []
+    for event in events:
+        match event:
+            case StepDone():
+                told.append((event.epoch, event.phase, event.step))
+            case EpochDone():
+                told.append(("epoch", event.epoch))
+            case _:
+                told.append(type(event).__struct_config__.tag)
+    assert told == [*expected, "finished"]
+
+
+@pytest.mark.parametrize("config", [CONFIG, LOADER, replace(LOADER, batch_size=30)])
+def test_started_says_what_will_come(config: TrainConfig, small_tiles: TileSet) -> None:
+    events, _ = run(replace(config, epochs=1), small_tiles)
+    started = events[0]
+    assert isinstance(started, Started)
+    steps = [event.phase for event in of_kind(StepDone, events)]
+    assert (started.train_tiles, started.validation_tiles) == (150, 50)
+    assert started.steps_per_epoch == steps.count("train")
+    assert started.validation_steps == steps.count("validation")
+    assert started.parameters == started.trainable_parameters == 338_486 - 85 * 6  # four classes, not ten
+    assert (started.epochs, started.device, started.threads) == (1, "cpu", torch.get_num_threads())
+
+
+def test_figures_of_an_epoch_agree(small_tiles: TileSet) -> None:
+    events, _ = run(CONFIG, small_tiles)
+    first, last = of_kind(EpochDone, events)
+    for done in (first, last):
+        assert done.seconds == pytest.approx(done.train_seconds + done.val_seconds)
+        assert done.tiles_per_second == pytest.approx(150 / done.train_seconds)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.val_loss, finished.val_accuracy) == (last.val_loss, last.val_accuracy)
+    assert first.elapsed_seconds < last.elapsed_seconds <= finished.seconds
+    for event in events:
+        json.dumps(to_builtins(event), allow_nan=False)
+
+
+def test_figures_are_read_ten_times_a_second(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    hand_clock.tick = 0.004
+    events, _ = run(replace(CONFIG, batch_size=2, epochs=1), small_tiles)
+    steps = of_kind(StepDone, events)
+    told = [step for step in steps if step.reported]
+    assert 4 <= len(told) < len(steps) / 4
+    gaps = [later.seconds - earlier.seconds for earlier, later in itertools.pairwise(told)]
+    assert min(gaps) >= loop.REPORT_SECONDS
+    assert all(step.memory_bytes > 2**20 and step.tiles_per_second > 0 for step in told)
+    assert all(0 <= step.accuracy <= 1 for step in told)
+    assert all(step.accuracy is None and step.memory_bytes is None for step in steps if not step.reported)
+
+
+def test_rate_counts_the_tiles_since_the_last_report(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    pull = train(CONFIG, small_tiles)
+    next(pull)
+    next(pull)  # 40 tiles, not due yet
+    hand_clock.now += 4
+    step = next(pull)
+    assert isinstance(step, StepDone)
+    assert step.tiles_per_second == pytest.approx(80 / 4)
+    hand_clock.now += 2
+    step = next(pull)
+    assert isinstance(step, StepDone)
+    assert step.tiles_per_second == pytest.approx(40 / 2)
+
+
+def test_a_short_run_still_ends_with_its_figures(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    hand_clock.tick = 1e-5  # so fast that no step is due
+    events, _ = run(replace(CONFIG, epochs=1), small_tiles)
+    assert not any(step.reported for step in of_kind(StepDone, events))
+    (done,) = of_kind(EpochDone, events)
+    assert done.train_loss > 0
+    assert done.val_loss > 0
+
+
+def test_pauses_do_not_count(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    hand_clock.tick = 1e-5
+    pull = train(CONFIG, small_tiles)
+    event, events = next(pull), []
+    for _ in range(100):
+        hand_clock.now += 5  # the consumer waits five seconds after every event, and says so
+        events.append(event)
+        try:
+            event = pull.send(5.0)
+        except StopIteration:
+            break
+    assert isinstance(events[-1], Finished)
+    assert 0 < events[-1].seconds < 1
+    assert all(0 < done.seconds < 1 for done in of_kind(EpochDone, events))
+
+
+def test_waits_that_are_no_pause_count(small_tiles: TileSet, hand_clock: HandClock) -> None:
+    hand_clock.tick = 1e-5
+    events = []
+    for event in train(replace(CONFIG, epochs=1), small_tiles):
+        events.append(event)
+        hand_clock.now += 5
+    assert events[-1].seconds == pytest.approx(5 * (len(events) - 1), abs=1)
+
+
+SEALED = replace(CONFIG, sealed_test=True)
+
+
+@pytest.mark.parametrize("config", [SEALED, replace(LOADER, sealed_test=True)], ids=["memory", "loader"])
+def test_the_last_checkpoint_alone_scores_the_sealed_part(config: TrainConfig, small_tiles: TileSet) -> None:
+    _, (first, last) = run(config, small_tiles)
+    assert first.test is None
+    assert last.test is not None
+    sealed = split_for(config, small_tiles).test
+    assert torch.equal(last.test.tiles, sealed) and len(sealed) == 40
+    assert torch.equal(last.test.true, small_tiles.labels[sealed])
+    # The oracle: the network of the last epoch, asked about these tiles.
+    network = make_network(config, 4)
+    network.load_state_dict(last.weights)
+    predicted, _ = predict(network, evaluation_batches(config, small_tiles, sealed), config)
+    assert torch.equal(last.test.predicted, predicted)
+
+
+def test_the_sealed_part_changes_nothing_else_and_is_not_timed(
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, hand_clock: HandClock
+) -> None:
+    from eurosat_core.training import loop
+
+    score = loop._Loop.test_predictions
+
+    def slowly(self: loop._Loop) -> object:
+        hand_clock.now += 100
+        return score(self)
+
+    monkeypatch.setattr(loop._Loop, "test_predictions", slowly)
+    hand_clock.tick = 0.001
+    events = list(train(SEALED, small_tiles, lambda _checkpoint: None))
+    assert of_kind(Finished, events)[0].seconds < 50
+    assert of_kind(EpochDone, events)[-1].elapsed_seconds < 50
+
+
+def test_no_sealed_part_no_score(small_tiles: TileSet) -> None:
+    assert [each.test for each in run(CONFIG, small_tiles)[1]] == [None, None]
+
+
+@pytest.fixture
+def placed(small_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TileSet:
+    """Forty tiles with lists that put the first of each class into training, the next ones elsewhere."""
+    tiles = open_tiles(small_folder(tmp_path / "tiles", {"Forest": 20, "River": 20}), tmp_path / "cache")
+    lists = tmp_path / "cache" / "spatial"
+    lists.mkdir()
+    for part, numbers in (("train", range(1, 12)), ("val", range(12, 16)), ("test", range(16, 20))):
+        names = [f"{name}_{number}.jpg" for name in ("Forest", "River") for number in numbers]
+        (lists / splits.PLACE_LISTS[part].name).write_text("\n".join(names))
+    return tiles
+
+
+def test_by_place_trains_and_judges_on_the_published_parts(placed: TileSet) -> None:
+    config = replace(SEALED, split="place", epochs=1)
+    _, (checkpoint,) = run(config, placed)
+    split = split_for(config, placed)
+    names = [placed.names[at] for at in split.validation.tolist()]
+    assert sorted(names) == sorted(f"{name}/{name}_{n}.jpg" for name in ("Forest", "River") for n in range(12, 16))
+    assert torch.equal(checkpoint.predictions.tiles, split.validation)
+    assert checkpoint.test is not None and len(checkpoint.test) == 8
+    assert len(split.train) == 22  # Forest_20 and River_20 stand in no list
+
+
+def test_by_place_says_what_is_missing(small_tiles: TileSet) -> None:
+    with pytest.raises(DataError, match=r"lists of the split by place are not on this machine.*random split"):
+        list(train(replace(CONFIG, split="place"), small_tiles))

@@ -9,18 +9,18 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.sources import split_for
 
 
-def test_the_training_part_leaves_out_what_trainings_are_judged_on(small_tiles: TileSet) -> None:
+def test_the_training_part_leaves_out_what_trainings_are_validated_on(small_tiles: TileSet) -> None:
     part, split = training_part(small_tiles), split_for(TrainConfig(), small_tiles)
     assert len(part) == len(split.train) == 150
-    judged = {small_tiles.names[each] for each in split.validation.tolist()}
-    assert not judged & set(part.names)
+    validation = {small_tiles.names[each] for each in split.validation.tolist()}
+    assert not validation & set(part.names)
     at = small_tiles.names.index(part.names[7])
     assert torch.equal(part.pixels[7], small_tiles.pixels[at]) and part.labels[7] == small_tiles.labels[at]
 
 
 def test_a_recipe_is_tuned_on_the_rest(small_tiles: TileSet) -> None:
     said: list[str] = []
-    config = recipe_config("tilenet", "sprint", epochs=2, batch_size=16, seed=5)
+    config = recipe_config("baseline", "fast", epochs=2, seed=5, precision="float32", channels_last=False)
     found = tune(config, training_part(small_tiles), said.append, held_out=30)
     assert [each.split(":")[0] for each in said] == ["  epoch 1", "  epoch 2"]
     assert f"{found.accuracy:.2%}" in said[-1]

@@ -332,7 +332,7 @@ def _percent(value: float) -> str:
 
 
 def _macro(judged: dict[str, Evaluation]) -> list[tuple[str, float | None]]:
-    return [(name, evaluation.macro().f1) for name, evaluation in judged.items()]
+    return [(name, evaluation.macro()["f1"]) for name, evaluation in judged.items()]
 
 
 def _pairs(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None:
