@@ -9,17 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.layers import SAME, Layer, new_layer, parse_network
+from eurosat_core.models.layers import ABOUT, SAME, Layer, new_layer, parse_network
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A network to start from: its title, what it is good for in a sentence, its text."""
+    """A network to start from: its title and its text."""
 
     name: str
     title: str
-    about: str
     text: str
+
+    @property
+    def about(self) -> str:
+        """What it is good for, in a sentence."""
+        return ABOUT["presets"][self.name]
 
 
 BASELINE = (
@@ -29,38 +33,29 @@ BASELINE = (
 PRESETS = {
     preset.name: preset
     for preset in (
-        Preset("baseline", "Baseline", "The tutorial’s network, layer for layer.", BASELINE),
+        Preset("baseline", "Baseline", BASELINE),
         Preset(
             "wider",
             "Wider",
-            "The same layers with four times the filters.",
             "conv 24 5, relu, maxpool 2, conv 64 5, relu, maxpool 2, flatten, linear 120, relu, linear 84, relu, "
             "linear out",
         ),
         Preset(
             "deeper",
             "Deeper",
-            "Four convolutions with small filters instead of two with large ones.",
             "conv 16 3 pad same, relu, maxpool 2, conv 32 3 pad same, relu, maxpool 2, conv 64 3 pad same, relu, "
             "maxpool 2, conv 64 3 pad same, relu, maxpool 2, flatten, linear 128, relu, linear out",
         ),
         Preset(
             "residual",
             "Small residual",
-            "Residual blocks and BatchNorm, and almost no linear layer.",
             "conv 32 3 stride 2 pad 1, batchnorm, relu, residual 32, residual 64 stride 2, residual 128 stride 2, "
             "adaptiveavgpool 1, flatten, linear out",
         ),
-        Preset(
-            "linear",
-            "All linear",
-            "No convolution at all: every pixel has its own weight.",
-            "flatten, linear 120, relu, linear 84, relu, linear out",
-        ),
+        Preset("linear", "All linear", "flatten, linear 120, relu, linear 84, relu, linear out"),
         Preset(
             "broken",
             "Broken: repair it",
-            "Five mistakes that everybody makes once.",
             "conv 6 5, relu, maxpool 5, conv 16 15, relu, maxpool 2, linear 120, relu, dropout 1, linear 84, softmax",
         ),
     )
@@ -102,7 +97,7 @@ TILE_STD = (0.204, 0.137, 0.116)
 class ModelEntry:
     """One model: `builder` is `module:callable`; `build_model` knows what it takes.
 
-    mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std.
+    mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std; the tutorial's (also for VGG) unless told.
     recipe: the one it is trained with unless told.
     weights: pretrained weights (a key of `data.weights.WEIGHTS`) that it starts from; empty when it learns from
     scratch. last_layer: the one layer of a pretrained network that is replaced and trained.
@@ -110,13 +105,17 @@ class ModelEntry:
 
     name: str
     title: str
-    about: str
     builder: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     recipe: str = "tutorial"
     weights: str = ""
     last_layer: str = ""
+
+    @property
+    def about(self) -> str:
+        """What it is, in a sentence."""
+        return ABOUT["models"][self.name]
 
     @property
     def is_pretrained(self) -> bool:
@@ -127,30 +126,17 @@ class ModelEntry:
 CATALOG = {
     entry.name: entry
     for entry in (
-        ModelEntry(
-            name="baseline",
-            title="Baseline CNN",
-            about="The tutorial's small network: two convolutions with pooling, three linear layers.",
-            builder="eurosat_core.models.networks:Net",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
+        ModelEntry(name="baseline", title="Baseline CNN", builder="eurosat_core.models.networks:Net"),
         ModelEntry(
             name="vgg11_bn",
             title="VGG11-BN",
-            about="A large network, pretrained on ImageNet; only its last layer is trained. Tutorials often call it "
-            "VGG16.",
             builder="eurosat_core.models.pretrained:build_vgg11_bn",
-            mean=(0.5, 0.5, 0.5),  # the tutorial's, not ImageNet's
-            std=(0.5, 0.5, 0.5),
             weights="vgg11_bn",
             last_layer="classifier.6",
         ),
         ModelEntry(
             name="efficientnet_lite0",
             title="EfficientNet-Lite0",
-            about="A small, modern network, pretrained on ImageNet; its weights come with the app. Only its last "
-            "layer is trained.",
             builder="eurosat_core.models.pretrained:build_efficientnet_lite0",
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
@@ -160,21 +146,12 @@ CATALOG = {
         ModelEntry(
             name="tilenet",
             title="tilenet",
-            about="A small residual network of ours with a modern recipe: the most accuracy that a laptop reaches "
-            "from scratch.",
             builder="eurosat_core.models.networks:build_tilenet",
             mean=TILE_MEAN,
             std=TILE_STD,
             recipe="fast",
         ),
-        ModelEntry(
-            name="custom",
-            title="Your own network",
-            about="What you put together on the Model page; the baseline's layers until then.",
-            builder="eurosat_core.models.build:build_network",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
+        ModelEntry(name="custom", title="Your own network", builder="eurosat_core.models.build:build_network"),
     )
 }
 

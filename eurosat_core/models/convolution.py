@@ -159,11 +159,8 @@ def pool_window(values: Values, kind: Pooling, row: int, column: int) -> Window:
     return Window(row, column, row * POOL_SIDE, column * POOL_SIDE, window, value)
 
 
-MOVES = ("back", "forward", "up", "down", "strongest")
-
-
 def moved(shape: tuple[int, int], row: int, column: int, move: str, values: Values | None = None) -> tuple[int, int]:
-    """The place after one of `MOVES` in a feature map of `shape`.
+    """The place after a move (back, forward, up, down, strongest) in a feature map of `shape`.
 
     Forward and back go on in the next and the last row, as one reads; at the very end they stay. `strongest` goes to
     the value of `values` that is farthest from zero.

@@ -11,13 +11,21 @@ are plain arithmetic: importing this module does not import torch, so networks c
 
 import math
 import re
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
 from eurosat_core.errors import ConfigError
 
 Value = int | float | str
 OUT = "out"  # as many units as there are classes
 SAME = "same"  # as much padding as keeps the picture's size
+
+
+ABOUT: dict[str, dict[str, str]] = tomllib.loads(
+    (Path(__file__).parents[2] / "assets" / "networks.toml").read_text(encoding="utf-8")
+)
+"""A sentence about each kind of layer, each network to start from, and each model."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,16 @@ class Field:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of layer: its name in a network's text, its title, and what it does in a sentence."""
+    """A kind of layer: its name in a network's text, its title, and its numbers."""
 
     name: str
     title: str
-    about: str
     fields: tuple[Field, ...] = ()
+
+    @property
+    def about(self) -> str:
+        """What it does, in a sentence."""
+        return ABOUT["layers"][self.name]
 
 
 _FILTERS = Field("filters", "Filters", 1, 512, 16)
@@ -63,7 +75,6 @@ KINDS = {
         Kind(
             "conv",
             "Convolution",
-            "Slides filters over the picture; each gives one feature map.",
             (
                 _FILTERS,
                 Field("size", "Filter size", 1, 15, 3),
@@ -71,38 +82,18 @@ KINDS = {
                 Field("pad", "Padding", 0, 7, 0, option=True, word=SAME),
             ),
         ),
-        Kind(
-            "residual",
-            "Residual block",
-            "Two 3 × 3 convolutions, to whose result the input is added.",
-            (_FILTERS, _STRIDE),
-        ),
-        Kind("batchnorm", "BatchNorm", "Brings every channel to mean 0 and spread 1 within the batch."),
-        Kind("relu", "ReLU", "Lets positive values through and sets negative ones to 0."),
-        Kind("sigmoid", "Sigmoid", "Squeezes every value between 0 and 1."),
-        Kind("gelu", "GELU", "A ReLU with a soft bend."),
-        Kind("maxpool", "Max pooling", "Keeps the largest value of every window.", _POOL),
-        Kind("avgpool", "Average pooling", "Keeps the mean of every window.", _POOL),
-        Kind(
-            "adaptiveavgpool",
-            "Adaptive average pooling",
-            "Averages the picture down to a fixed size, whatever it was.",
-            (Field("size", "Output size", 1, 64, 1),),
-        ),
-        Kind(
-            "dropout",
-            "Dropout",
-            "While training, sets a random share of the values to 0.",
-            (Field("share", "Share set to 0", 0, 0.95, 0.5, whole=False),),
-        ),
-        Kind("flatten", "Flatten", "Lays all feature maps out as one row of numbers."),
-        Kind(
-            "linear",
-            "Linear",
-            "Every output is a weighted sum of all inputs.",
-            (Field("units", "Outputs", 1, 10_000, 64, word=OUT),),
-        ),
-        Kind("softmax", "Softmax", "Turns scores into shares that add up to 1."),
+        Kind("residual", "Residual block", (_FILTERS, _STRIDE)),
+        Kind("batchnorm", "BatchNorm"),
+        Kind("relu", "ReLU"),
+        Kind("sigmoid", "Sigmoid"),
+        Kind("gelu", "GELU"),
+        Kind("maxpool", "Max pooling", _POOL),
+        Kind("avgpool", "Average pooling", _POOL),
+        Kind("adaptiveavgpool", "Adaptive average pooling", (Field("size", "Output size", 1, 64, 1),)),
+        Kind("dropout", "Dropout", (Field("share", "Share set to 0", 0, 0.95, 0.5, whole=False),)),
+        Kind("flatten", "Flatten"),
+        Kind("linear", "Linear", (Field("units", "Outputs", 1, 10_000, 64, word=OUT),)),
+        Kind("softmax", "Softmax"),
     )
 }
 

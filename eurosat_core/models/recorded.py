@@ -5,18 +5,17 @@
 
 import hashlib
 import io
-import json
 import pickle
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from eurosat_core.errors import RunError
 from eurosat_core.models.catalog import build_model
+from eurosat_core.records import decoded
 
 _FOLDER = Path(__file__).parents[2] / "assets" / "recorded"
 
@@ -25,8 +24,8 @@ _FOLDER = Path(__file__).parents[2] / "assets" / "recorded"
 class Recorded:
     """What is known of the bundled network; figures of its validation part.
 
-    accuracy, per_class: 0…1. confusion: tiles, rows are the true class. tiles: how many were judged. made: how, when
-    and with what it was trained, in words. sha256: of the weights' file. seed: its training started from these.
+    accuracy, per_class: 0…1. confusion: tiles, rows are the true class. tiles: how many it was validated on. made: how,
+    when and with what it was trained, in words. sha256: of the weights' file. seed: its training started from these.
     """
 
     model: str
@@ -45,13 +44,11 @@ class Recorded:
 @lru_cache(maxsize=1)
 def recorded_baseline() -> Recorded:
     """The record of the bundled network. Raises `RunError` when its file is missing or damaged."""
+    problem = _problem("its record cannot be read")
     try:
-        values: dict[str, Any] = json.loads((_FOLDER / "baseline.json").read_text(encoding="utf-8"))
-        values["class_names"] = tuple(values["class_names"])
-        values["confusion"] = tuple(tuple(row) for row in values["confusion"])
-        return Recorded(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(_problem("its record cannot be read")) from error
+        return decoded(Recorded, (_FOLDER / "baseline.json").read_bytes(), problem)
+    except OSError as error:
+        raise RunError(problem) from error
 
 
 def recorded_network() -> nn.Module:

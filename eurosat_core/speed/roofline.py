@@ -66,30 +66,26 @@ def measure_limits(device: str) -> Limits:
     bench = _Bench(torch.device(device))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         found = [_once(bench) for _ in range(_PASSES)]
-    best = {name: _best([getattr(each, name) for each in found]) for name in _MEASURED}
-    least = {name: min(getattr(each, name) for each in found) for name in _SECONDS_EACH}
-    return Limits(device, torch.get_num_threads(), **best, **least, seconds=time.perf_counter() - began)
+    best = {name: (min if name.endswith("seconds") else _best)([each[name] for each in found]) for name in found[0]}
+    return Limits(device, torch.get_num_threads(), **best, seconds=time.perf_counter() - began)
 
 
 _PASSES = 3
-_MEASURED = ("matmul", "bandwidth", "host_to_device", "rates")
-_SECONDS_EACH = ("launch_seconds", "fresh_seconds", "load_seconds")
 
 
-def _once(bench: _Bench) -> Limits:
+def _once(bench: _Bench) -> dict[str, Any]:
+    """The figures of `Limits`."""
     with torch.enable_grad():
         rates = {**_convolutions(bench), **_with_gradients(bench)}
-    return Limits(
-        device="",
-        threads=1,
-        matmul={name: _matmul(bench, kind) for name, kind in _PRECISIONS.items()},
-        bandwidth=tuple((mb * 2**20, _bandwidth(bench, mb)) for mb in _BANDWIDTH_MB[bench.kind]),
-        host_to_device={} if bench.is_cpu else _copies(bench),
-        launch_seconds=_launch(bench),
-        fresh_seconds=_fresh(bench) if bench.is_cpu else 0.0,
-        load_seconds=_load(bench),
-        rates={**_linear(bench), **_elementwise(bench), **rates},
-    )
+    return {
+        "matmul": {name: _matmul(bench, kind) for name, kind in _PRECISIONS.items()},
+        "bandwidth": tuple((mb * 2**20, _bandwidth(bench, mb)) for mb in _BANDWIDTH_MB[bench.kind]),
+        "host_to_device": {} if bench.is_cpu else _copies(bench),
+        "launch_seconds": _launch(bench),
+        "fresh_seconds": _fresh(bench) if bench.is_cpu else 0.0,
+        "load_seconds": _load(bench),
+        "rates": {**_linear(bench), **_elementwise(bench), **rates},
+    }
 
 
 def _best(values: Sequence[Any]) -> Any:

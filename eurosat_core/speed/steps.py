@@ -48,27 +48,24 @@ class Feed:
         self._split = split_for(config, tiles)
         self._is_loader = config.source == "loader"
         self._source: BatchSource | None = None
-        self._passes = (0, 0)  # batches in one pass of the loader's, training and validation
+        self._passes = (0, 0)  # batches in one pass of the loader's, training and validation; (0, 0) when closed
         self._endless: Iterator[Batch] | None = None
         self.ahead = config.workers * config.prefetch if self._is_loader else 0
 
     def open(self, train: int, validation: int) -> None:
         """Be ready to give so many training and validation batches a turn."""
         size = self._config.batch_size
-        passes = (train + self.ahead, validation + self.ahead if validation else 1)
-        if self._is_loader and passes != self._passes:
-            self.close()
-            part = Split(
-                _filled(self._split.train, passes[0] * size), _filled(self._split.validation, passes[1] * size)
-            )
-            self._source = source_to_copy_from(self._config, self._tiles, part)
-            self._passes = passes
-        elif not self._is_loader and self._source is None:
-            pool = max(size, min(len(self._split.train), _POOL))
-            validation_pool = max(size, VALIDATION_BATCH)
-            part = Split(_filled(self._split.train, pool), _filled(self._split.validation, validation_pool))
-            self._source = source_to_copy_from(self._config, self._tiles, part)
-            self._endless = full_batches(self._source, size)
+        passes, tiles = (1, 1), (max(size, min(len(self._split.train), _POOL)), max(size, VALIDATION_BATCH))
+        if self._is_loader:
+            passes = (train + self.ahead, validation + self.ahead if validation else 1)
+            tiles = (passes[0] * size, passes[1] * size)
+        if passes == self._passes:
+            return
+        self.close()
+        part = Split(_filled(self._split.train, tiles[0]), _filled(self._split.validation, tiles[1]))
+        self._source = source_to_copy_from(self._config, self._tiles, part)
+        self._endless = None if self._is_loader else full_batches(self._source, size)
+        self._passes = passes
 
     def train(self, number: int) -> Iterator[Batch]:
         """The training batches of a turn (number: of its round); endless where nothing is prepared ahead."""

@@ -8,8 +8,10 @@ Importing this module does not import torch, so configs can be checked before it
 
 import math
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -57,14 +59,14 @@ class Setting:
         speed: How much it changes the tiles per second. `much`: a run with one value says nothing about another.
             `little`: there is more or less to do in a step; of a number it only counts whether it is 0. `none`.
         result: Whether it changes what is learnt, beyond rounding.
-        applies: Whether it has any effect in a config, judged by the other settings.
+        applies: Whether it has any effect in a config, by the other settings.
         low: The lowest number allowed.
         high: The highest number allowed.
         above_low: The lowest number itself is not allowed.
         unit: What stands behind the range in the sentence about a number outside of it.
         choices: All values it can have, each with its name on screen; empty where it is not one of a few.
         shown: A value as it is shown, where neither `choices` nor the kind of value say it.
-        label: Its name in a form, where that is another than the title.
+        label: Its name in a form, where that is another than the title. This and the next from `assets/settings.toml`.
         help: What a form says about it.
         step: By how much a click in a form changes a number.
         offered: Values to start a free sweep from; empty where the Speed page does not offer it.
@@ -173,9 +175,7 @@ class TrainConfig:
         "tutorial", "Recipe", "run", result=False, shown=lambda name: RECIPE_NAMES.get(name, name)
     )
     device: str = setting_field("cpu", "Device", "run", speed="much", result=False, shown=wording.device_name)
-    epochs: int = setting_field(
-        10, "Epochs", "course", low=1, high=200, unit=" epochs", help="Passes over the training tiles."
-    )
+    epochs: int = setting_field(10, "Epochs", "course", low=1, high=200, unit=" epochs")
     tiles: int | None = setting_field(
         None,
         "Tiles",
@@ -193,7 +193,6 @@ class TrainConfig:
         low=1,
         high=4096,
         unit=" tiles",
-        help="Tiles per step of the optimizer.",
         step=8,
         offered=(1, 8, 16, 40, 64, 128, 256, 512, 1024),
     )
@@ -206,14 +205,7 @@ class TrainConfig:
         offered=("sgd", "adam", "adamw", "adagrad"),
     )
     learning_rate: float = setting_field(
-        0.01,
-        "Learning rate",
-        "step",
-        high=10,
-        above_low=True,
-        help="How large a step the optimizer takes.",
-        step=0.005,
-        offered=(0.001, 0.003, 0.01, 0.03, 0.1),
+        0.01, "Learning rate", "step", high=10, above_low=True, step=0.005, offered=(0.001, 0.003, 0.01, 0.03, 0.1)
     )
     schedule: str = setting_field(
         "constant",
@@ -222,31 +214,10 @@ class TrainConfig:
         choices={"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"},
     )
     nesterov: bool = setting_field(
-        False,
-        "Nesterov’s look ahead",
-        "step",
-        speed="little",
-        applies=lambda config: config.optimizer == "sgd",
-        help="SGD takes the slope where its momentum leads, not where it stands.",
+        False, "Nesterov’s look ahead", "step", speed="little", applies=lambda config: config.optimizer == "sgd"
     )
-    label_smoothing: float = setting_field(
-        0.0,
-        "Label smoothing",
-        "step",
-        speed="little",
-        high=0.9,
-        step=0.05,
-        help="The share of a label that is spread over all classes: the network learns not to be too sure.",
-    )
-    symmetries: bool = setting_field(
-        False,
-        "Tiles turned and mirrored",
-        "step",
-        speed="much",
-        label="Turn and mirror the tiles",
-        help="A satellite tile has no up and no left: in every epoch it is seen in another one of eight ways.",
-        offered=(False, True),
-    )
+    label_smoothing: float = setting_field(0.0, "Label smoothing", "step", speed="little", high=0.9, step=0.05)
+    symmetries: bool = setting_field(False, "Tiles turned and mirrored", "step", speed="much", offered=(False, True))
     shift: int = setting_field(
         0,
         "Tiles shifted by up to (pixels)",
@@ -255,47 +226,16 @@ class TrainConfig:
         applies=lambda config: config.symmetries,
         high=16,
         unit=" pixels",
-        label="Shift (pixels)",
-        help="Turned and mirrored tiles are moved by up to so many pixels as well.",
     )
-    colour_jitter: float = setting_field(
-        0.0,
-        "Colour jitter",
-        "step",
-        speed="little",
-        high=0.9,
-        step=0.1,
-        help="Contrast and brightness of every tile change by chance, those of its three colours a little apart, so "
-        "the network goes less by colour. With tilenet that cost accuracy on the random split, where tiles have the "
-        "colours of their neighbours, and changed nothing on tiles from elsewhere.",
-    )
+    colour_jitter: float = setting_field(0.0, "Colour jitter", "step", speed="little", high=0.9, step=0.1)
     progressive_resizing: bool = setting_field(
-        False,
-        "Smaller pictures first",
-        "course",
-        speed="little",
-        help="Half a side for half of the training, three quarters for a quarter: quick first, precise last. Only for "
-        "networks that take any size.",
-        formerly="growing_sizes",
+        False, "Smaller pictures first", "course", speed="little", formerly="growing_sizes"
     )
     stem_pool: bool = setting_field(
-        True,
-        "Pooling after the stem",
-        "network",
-        speed="much",
-        applies=lambda config: config.model == "tilenet",
-        label="Pool after the stem",
-        help="tilenet halves its pictures once more before its first stage. Off: all stages see twice the side, with "
-        "as many parameters and about four times the work, in two to three times the time.",
+        True, "Pooling after the stem", "network", speed="much", applies=lambda config: config.model == "tilenet"
     )
     momentum: float = setting_field(
-        0.9,
-        "Momentum",
-        "step",
-        speed="little",
-        applies=lambda config: config.optimizer == "sgd",
-        step=0.05,
-        help="Of SGD only.",
+        0.9, "Momentum", "step", speed="little", applies=lambda config: config.optimizer == "sgd", step=0.05
     )
     weight_decay: float = setting_field(0.0, "Weight decay", "step", speed="little", step=0.0005)
     source: str = setting_field(
@@ -319,7 +259,6 @@ class TrainConfig:
         applies=lambda config: config.source == "loader",
         high=16,
         unit=" loader workers",
-        help="Processes that open pictures. 0: the training does it itself.",
         offered=(0, 1, 2, 3, 4),
     )
     prefetch: int = setting_field(
@@ -332,8 +271,6 @@ class TrainConfig:
         low=1,
         high=16,
         unit=" batches",
-        label="Prefetched batches",
-        help="Batches that each loader worker keeps ready.",
         offered=(1, 2, 4, 8),
     )
     pin_memory: bool = setting_field(
@@ -343,7 +280,6 @@ class TrainConfig:
         speed="much",
         result=False,
         applies=lambda config: config.source == "loader" and config.device.startswith("cuda"),
-        help="Faster copies to a CUDA GPU.",
         offered=(False, True),
     )
     channels_last: bool | None = setting_field(
@@ -352,7 +288,6 @@ class TrainConfig:
         "step",
         speed="much",
         shown=lambda value: _LAYOUTS.get(value, str(value)),
-        help="Automatic: tried on this device in half a second, and the faster one is taken.",
         offered=(False, True),
     )
     precision: str = setting_field(
@@ -361,28 +296,13 @@ class TrainConfig:
         "step",
         speed="much",
         choices={AUTO: "automatic", "float32": "float32", "bfloat16": "bfloat16"},
-        help="Automatic: tried on this device in half a second, and the faster one is taken.",
         offered=("float32", "bfloat16"),
     )
     stratified: bool = setting_field(
-        False,
-        "Same share of each class",
-        "tiles",
-        applies=lambda config: config.split == "random",
-        label="Same share of each class in both parts (stratified)",
+        False, "Same share of each class", "tiles", applies=lambda config: config.split == "random"
     )
-    seed: int = setting_field(
-        42, "Seed", "tiles", high=2**31 - 1, help="The same seed gives the same split and the same start."
-    )
-    split: str = setting_field(
-        "random",
-        "Split",
-        "tiles",
-        choices={"random": "Random", "place": "By place"},
-        label="Judged on",
-        help="At random: a shuffled quarter of the tiles. By place: tiles from another longitude, as published by "
-        "torchgeo for EuroSAT. The Tiles page shows both.",
-    )
+    seed: int = setting_field(42, "Seed", "tiles", high=2**31 - 1)
+    split: str = setting_field("random", "Split", "tiles", choices={"random": "Random", "place": "By place"})
     train_fraction: float = setting_field(
         0.75,
         "Share for training",
@@ -392,13 +312,7 @@ class TrainConfig:
         high=0.95,
         shown=lambda share: f"{100 * share:.0f} %",
     )
-    sealed_test: bool = setting_field(
-        False,
-        "Sealed test part",
-        "course",
-        help="A fifth of the tiles is kept apart. The finished network is scored on it once; you open the result when "
-        "everything is decided.",
-    )
+    sealed_test: bool = setting_field(False, "Sealed test part", "course")
     network: str = setting_field(
         "",
         "Layers",
@@ -408,12 +322,7 @@ class TrainConfig:
         shown=lambda layers: layers or BASELINE,
     )
     pretrained: bool = setting_field(
-        True,
-        "Starts from ImageNet weights",
-        "network",
-        applies=lambda config: CATALOG[config.model].is_pretrained,
-        label="Start from ImageNet weights",
-        help="Off: the frozen part stays random, and what it knows is nothing.",
+        True, "Starts from ImageNet weights", "network", applies=lambda config: CATALOG[config.model].is_pretrained
     )
     frozen_norms: bool = setting_field(
         True,
@@ -421,17 +330,8 @@ class TrainConfig:
         "network",
         speed="little",
         applies=lambda config: CATALOG[config.model].is_pretrained,
-        label="Keep BatchNorm statistics",
-        help="On: the frozen part stays what it was. Off, as in the tutorial: its statistics drift.",
     )
-    keep_epochs: bool = setting_field(
-        False,
-        "Weights of every epoch kept",
-        "course",
-        result=False,
-        label="Keep the weights of every epoch",
-        help="The Convolution page then shows what the network saw after each of them.",
-    )
+    keep_epochs: bool = setting_field(False, "Weights of every epoch kept", "course", result=False)
 
     @property
     def is_open(self) -> bool:
@@ -515,11 +415,15 @@ class TrainConfig:
         return self
 
 
+_TEXTS = tomllib.loads((Path(__file__).parents[2] / "assets" / "settings.toml").read_text(encoding="utf-8"))
+
+
 def declared_setting(each: Field[Any]) -> Setting:
     """What is known of a setting, from a field made by `setting_field`."""
     kinds = get_args(each.type) or (each.type,)
     about: Setting = each.metadata["setting"]
-    return replace(about, name=each.name, kind=kinds[0], is_optional=NoneType in kinds, default=each.default)
+    known = {"name": each.name, "kind": kinds[0], "is_optional": NoneType in kinds, "default": each.default}
+    return replace(about, **known, **_TEXTS.get(each.name, {}))
 
 
 SETTINGS: dict[str, Setting] = {each.name: declared_setting(each) for each in fields(TrainConfig)}

@@ -94,6 +94,10 @@ class FeatureCache:
         network: in evaluation mode, on `device`.
         numbers: of the tiles that are asked for.
 
+    Attributes:
+        values: [N, features] on the CPU, memory-mapped; rows of tiles that nobody asked for may be zero.
+        missing: how many of the tiles asked for have to be computed.
+
     Raises:
         DataError: when the disk is full.
     """
@@ -119,14 +123,18 @@ class FeatureCache:
             width = int(self._compute(probe).shape[1])
         self._files = _files_for(config, tiles, preprocessing, width) if config.pretrained else None
         try:
-            self._values, self._known = self._open(len(tiles), width)
+            self.values, self._known = self._open(len(tiles), width)
             missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
             self._missing = numbers[missing].unique()
-            if self._files is not None and len(self._missing):
+            self.missing = len(self._missing)
+            if self._files is not None and self.missing:
                 self._files.reserve()
         except OSError as error:
             self.release()
-            raise _no_room(tiles, error) from error
+            raise DataError(
+                f"The features could not be kept in {tiles.cache.parent / _FOLDER}: {error.strerror or error}. Free "
+                "some disk space, or let the tiles come from memory."
+            ) from error
 
     def _open(self, tiles: int, width: int) -> tuple[Tensor, npt.NDArray[np.uint8]]:
         if self._files is None:
@@ -146,19 +154,14 @@ class FeatureCache:
         known = np.memmap(files.known, dtype=np.uint8, mode="r+", shape=(tiles,))
         return values.view(tiles, width), known
 
-    @property
-    def missing(self) -> int:
-        """How many of the tiles asked for have still to be computed."""
-        return len(self._missing)
-
     def fill(self) -> Iterator[int]:
         """Compute what is missing, yielding after each batch how many tiles are done."""
         done = 0
         try:
-            for numbers in self._missing.split(BATCH) if len(self._missing) else ():
+            for numbers in self._missing.split(BATCH) if self.missing else ():
                 with torch.no_grad(), autocast(self._precision, self._device):
                     tiles = normalize(self._tiles.pixels[numbers].to(self._device), self._preprocessing)
-                    self._values[numbers] = self._compute(tiles).float().cpu()
+                    self.values[numbers] = self._compute(tiles).float().cpu()
                 self._known[numbers.numpy()] = 1
                 done += len(numbers)
                 yield done
@@ -170,18 +173,6 @@ class FeatureCache:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    @property
-    def values(self) -> Tensor:
-        """[N, features] on the CPU, memory-mapped; rows of tiles that nobody asked for may be zero."""
-        return self._values
-
-
-def _no_room(tiles: TileSet, error: OSError) -> DataError:
-    return DataError(
-        f"The features could not be kept in {tiles.cache.parent / _FOLDER}: {error.strerror or error}. Free some disk "
-        "space, or let the tiles come from memory."
-    )
 
 
 def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> _Files:

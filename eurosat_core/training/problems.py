@@ -5,6 +5,7 @@ in a container is often 64 MB. Where it ends, a worker dies of a bus error in th
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,12 @@ class DeviceError(TrainingError):
 _LESS_SHARED = (
     "Choose fewer loader workers, a smaller batch or fewer batches ahead, or let the tiles come from memory. A "
     "container gets more with `--shm-size=1g` or `--ipc=host`."
+)
+# How torch speaks of a device that is missing or failed, and not of a mistake in our code.
+_DEVICE_FAILURE = re.compile(
+    "(CUDA|CUDA driver|HIP|cuDNN) error|device-side assert|No CUDA GPUs|not compiled with CUDA|no NVIDIA driver|"
+    "invalid device ordinal|MPS backend|support for mps|CUBLAS",
+    re.IGNORECASE,
 )
 # How PyTorch says that it ended, in a worker or here.
 _SHARED_MEMORY_SIGNS = ("shared memory", "Bus error", "</torch_", "/torch_shm")
@@ -119,7 +126,7 @@ def explained(config: TrainConfig) -> Iterator[None]:
                 "A loader worker died, most likely because memory ran out. Try fewer loader workers, or the "
                 "in-memory source."
             ) from error
-        if config.device != "cpu" and _is_device_failure(text):
+        if config.device != "cpu" and _DEVICE_FAILURE.search(text):
             raise DeviceError(
                 f"The device {config.device} reported an error or vanished: "
                 f"{text.splitlines()[0].rstrip('.')}. Its process is restarted. Start the run again; if it "
@@ -142,22 +149,3 @@ def _picture_failure(error: OSError) -> str | None:
             "again, or train from memory."
         )
     return None
-
-
-def _is_device_failure(text: str) -> bool:
-    """Whether torch's message speaks of a device that is missing or failed, not of a mistake in our code."""
-    signs = (
-        "CUDA error",
-        "CUDA driver error",
-        "HIP error",
-        "device-side assert",
-        "No CUDA GPUs",
-        "not compiled with CUDA",
-        "no NVIDIA driver",
-        "invalid device ordinal",
-        "MPS backend",
-        "support for mps",
-        "cuDNN error",
-        "CUBLAS",
-    )
-    return any(sign.lower() in text.lower() for sign in signs)

@@ -1,10 +1,11 @@
-"""Random networks, good and bad, for property tests."""
+"""The tutorial's network, and random ones, good and bad, for property tests."""
 
 from hypothesis import strategies as st
+from torch import nn
 
 from eurosat_core.models.layers import KINDS, Field, Layer, Value, parse_network
 
-__all__ = ["networks"]
+__all__ = ["networks", "tutorial_net"]
 
 _NONSENSE = ("con 6 5", "conv six", "linear 10 10", "lstm 4", "maxpool", "?", "dense 30", "linear 1e9")
 
@@ -30,3 +31,12 @@ def networks(most: int = 45) -> st.SearchStrategy[tuple[Layer, ...]]:
     nonsense = st.sampled_from(_NONSENSE).map(lambda text: parse_network(text)[0])
     one = st.one_of(*(_layers(kind) for kind in KINDS), *(_layers("conv"), _layers("residual")) * 2, nonsense)
     return st.lists(one, max_size=most).map(tuple)
+
+
+def tutorial_net(classes: int = 10) -> nn.Sequential:
+    """The tutorial's network, written once more."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(2704, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
+        nn.Linear(84, classes),
+    )

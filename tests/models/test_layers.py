@@ -115,33 +115,13 @@ INVALID = [
     ("conv 6 3 pad 2 …", 1, "more than half", "conv 6 3 pad 1 …"),
     ("flatten, dropout 1, linear out", 2, "set every value to 0", "flatten, dropout 0.5, linear out"),
     ("flatten, dropout -0.5, linear out", 2, "from 0 to 0.95", "flatten, dropout 0, linear out"),
-    (
-        "conv 6 5, relu, maxpool 2, linear out",
-        4,
-        "6 feature maps of 30 × 30. Flatten lays them out as 6 × 30 × 30 = 5,400",
-        "conv 6 5, relu, maxpool 2 …",
-    ),
-    (
-        "maxpool 8, conv 6 15 …",
-        2,
-        "15 × 15 does not fit into a picture of 8 × 8: the result would have -6 pixels",
-        "maxpool 8, conv 6 7 …",
-    ),
+    ("conv 6 5, relu, maxpool 2, linear out", 4, "as 6 × 30 × 30 = 5,400", "conv 6 5, relu, maxpool 2 …"),
+    ("maxpool 8, conv 6 15 …", 2, "15 × 15 .* of 8 × 8: .* -6 pixels", "maxpool 8, conv 6 7 …"),
     ("maxpool 32, conv 6 5 pad 1 …", 2, "with padding: 4 × 4", "maxpool 32, conv 6 1 …"),
     ("maxpool 16, maxpool 8 …", 2, "does not fit into a picture of 4 × 4", "maxpool 16, maxpool 4 …"),
     ("maxpool 64, avgpool 2 …", 2, "less than one pixel", "maxpool 64 …"),
-    (
-        "flatten, maxpool 2, linear out",
-        2,
-        "looks at windows of a picture, but flatten has made one row of 12,288",
-        "maxpool 2 …",
-    ),
-    (
-        "flatten, linear 30, conv 6 5, linear out",
-        3,
-        "slides its filters over a picture",
-        "conv 6 5, flatten, linear 30, linear out",
-    ),
+    ("flatten, maxpool 2, linear out", 2, "looks at windows .* row of 12,288", "maxpool 2 …"),
+    ("flatten, linear 30, conv 6 5, linear out", 3, "slides its filters", "conv 6 5, flatten, linear 30, linear out"),
     ("flatten, residual 8, linear out", 2, "adds its input to the result", "residual 8 …"),
     ("flatten, linear 120, relu, linear 84", 4, "gives 84 scores", "flatten, linear 120, relu, linear out"),
     ("flatten, linear 10", 2, "fits any other set of tiles", "flatten, linear out"),
@@ -151,12 +131,7 @@ INVALID = [
     ("flatten, linear out, relu", 3, "would only distort", "flatten, linear out"),
     ("flatten, linear out, softmax", 3, "cross-entropy, has softmax in it", "flatten, linear out"),
     ("flatten, softmax, linear out", 2, "in the middle of a network", "flatten, linear out"),
-    (
-        "flatten, linear 10000, linear out",
-        2,
-        "12,288 × 10,000 + 10,000 = 122,890,000.*at most 20,000,000",
-        "flatten, linear 1024, linear out",
-    ),
+    ("flatten, linear 10000, linear out", 2, "= 122,890,000.*at most 20,000,000", "flatten, linear 1024, linear out"),
     (
         "conv 64 3 pad same, flatten, linear 500, linear out",
         3,
@@ -208,11 +183,6 @@ def test_repairs_always_end_in_a_valid_network(layers: tuple[Layer, ...]) -> Non
     ends = repaired(layers)
     assert 0 < len(ends) <= MAX_LAYERS
     assert checked_network(format_network(ends)) == ends
-
-
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "broken"])
-def test_presets_can_be_trained(name: str) -> None:
-    assert checked_network(PRESETS[name].text)
 
 
 def test_the_broken_preset_has_the_five_mistakes_it_promises() -> None:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
 
 from eurosat_core.errors import ConfigError
@@ -10,15 +9,7 @@ from eurosat_core.models.catalog import CATALOG, build_model, model_entry
 from eurosat_core.models.networks import Net, TileNet
 from eurosat_core.models.summary import summarize
 from eurosat_core.training.config import recipe_config
-
-
-def tutorial_net(classes: int = 10) -> nn.Sequential:
-    """The tutorial's network, written once more."""
-    return nn.Sequential(
-        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(2704, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
-        nn.Linear(84, classes),
-    )
+from tests.models.network_makers import tutorial_net
 
 
 def test_baseline_is_the_tutorials_network() -> None:

@@ -29,6 +29,8 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"stem_pool": False}, ["Baseline CNN has no pooling after a stem", "'tilenet'"]),
     ({"nesterov": True, "optimizer": "adam"}, ["needs SGD with momentum"]),
     ({"nesterov": True, "momentum": 0.0}, ["needs SGD with momentum"]),
+    ({"source": "features"}, ["Only a pretrained model has a frozen part"]),
+    ({"model": "vgg11_bn", "source": "features", "frozen_norms": False}, ["BatchNorm statistics stand still"]),
     ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["stay what they are", "from memory"]),
     ({"model": "vgg11_bn", "source": "features", "progressive_resizing": True}, ["stay what they are"]),
     ({"model": "vgg11_bn", "source": "features", "colour_jitter": 0.2}, ["set colour jitter to 0"]),
@@ -169,11 +171,8 @@ def test_workshop_starts_small() -> None:
     config = workshop_config()
     assert (config.epochs, config.tiles, config.stratified, config.recipe) == (3, 6000, True, "fast")
     assert workshop_config(recipe="tutorial").source == "loader"
-
-
-def test_workshop_changes_go_on_top() -> None:
-    config = workshop_config(epochs=5, tiles=1000, device="cuda:0")
-    assert (config.epochs, config.tiles, config.device) == (5, 1000, "cuda:0")
+    changed = workshop_config(epochs=5, tiles=1000, device="cuda:0")
+    assert (changed.epochs, changed.tiles, changed.device) == (5, 1000, "cuda:0")
 
 
 def test_optimizers_are_offered() -> None:

@@ -43,12 +43,6 @@ def test_figures_that_are_missing_are_left_out() -> None:
     assert StepDone("train", 1, 2, 0.5, loss=0.0).reported
 
 
-def test_events_cannot_be_changed() -> None:
-    event = Finished(1, 2.0, 0.5, 0.9)
-    with pytest.raises(AttributeError):
-        event.epochs = 2  # type: ignore[misc]
-
-
 FINISHED = {"kind": "finished", "epochs": 1, "seconds": 1, "val_loss": 1, "val_accuracy": 1}
 
 

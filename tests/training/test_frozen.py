@@ -15,7 +15,7 @@ from eurosat_core.data.batches import normalize
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.errors import ConfigError, DataError
+from eurosat_core.errors import DataError
 from eurosat_core.lab.train import Training
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
@@ -229,18 +229,6 @@ def test_room_is_reserved_before_anything_is_computed(tiles: TileSet, monkeypatc
     list(cache.fill())
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert cache_of(tiles).missing == 0  # nothing is written, so nothing is reserved
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"model": "baseline"}, "Only a pretrained model has a frozen part"),
-        ({"frozen_norms": False}, "BatchNorm statistics stand still"),
-    ],
-)
-def test_where_it_cannot_be_the_config_says_why(changes: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        TrainConfig.from_dict({**LITE.to_dict(), **changes})
 
 
 def test_missing_weights_are_said_before_the_first_step(tiles: TileSet) -> None:

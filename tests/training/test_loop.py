@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from msgspec import to_builtins
-from torch import nn
 from torch.nn import functional
 
 from eurosat_core.data import splits
@@ -26,6 +25,7 @@ from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import evaluation_batches, make_network, predict, preprocessing_for
 from eurosat_core.training.sources import split_for
+from tests.models.network_makers import tutorial_net
 from tests.training.conftest import CONFIG, LOADER, HandClock, of_kind, run
 
 
@@ -35,11 +35,7 @@ def plain_training(config: TrainConfig, tiles: TileSet) -> tuple[list[torch.Tens
     Returns the weights at the end, and per epoch: loss and accuracy of training and validation.
     """
     torch.manual_seed(config.seed)
-    net = nn.Sequential(
-        *(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(2704, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
-        nn.Linear(84, len(tiles.class_names)),
-    )
+    net = tutorial_net(len(tiles.class_names))
     split = split_for(config, tiles)
     inputs = (tiles.pixels.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255 - 0.5) / 0.5
     optimizer = torch.optim.SGD(net.parameters(), lr=config.learning_rate, momentum=config.momentum)
@@ -382,7 +378,7 @@ def placed(small_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytes
     return tiles
 
 
-def test_by_place_trains_and_judges_on_the_published_parts(placed: TileSet) -> None:
+def test_by_place_trains_and_validates_on_the_published_parts(placed: TileSet) -> None:
     config = replace(SEALED, split="place", epochs=1)
     _, (checkpoint,) = run(config, placed)
     split = split_for(config, placed)

@@ -82,14 +82,6 @@ def test_full_memory_is_told(small_tiles: TileSet, monkeypatch: pytest.MonkeyPat
         list(train(CONFIG, small_tiles))
 
 
-def test_errors_that_are_not_known_pass_through(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-    fail_at_step(monkeypatch, 2, error)
-    with pytest.raises(RuntimeError) as caught:
-        list(train(CONFIG, small_tiles))
-    assert caught.value is error
-
-
 @pytest.mark.parametrize("device", ["cuda:0", "mps"])
 def test_a_device_that_is_not_there_is_told(device: str, small_tiles: TileSet) -> None:
     if torch.accelerator.is_available():

@@ -7,14 +7,12 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.loop import Checkpoint, train
 from eurosat_core.training.network import (
     evaluation_batches,
     make_network,
     predict,
-    preprocessing_for,
     scores_of,
 )
 from eurosat_core.training.sources import split_for
@@ -29,11 +27,6 @@ def test_networks_differ_by_seed_only() -> None:
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["conv1.weight"], other["conv1.weight"])
     assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_preprocessing_is_the_catalogs() -> None:
-    entry, found = model_entry("baseline"), preprocessing_for("baseline", channels_last=True)
-    assert (found.mean, found.std, found.channels_last) == (entry.mean, entry.std, True)
 
 
 def test_lower_precision_gives_float32_scores_close_by() -> None:
@@ -66,7 +59,7 @@ def test_kept_weights_predict_what_the_run_told(config: TrainConfig, small_tiles
     assert 0.25 <= confidence.min() <= confidence.max() <= 1
 
 
-def test_predicting_leaves_no_gradient_and_judges_in_evaluation_mode(small_tiles: TileSet) -> None:
+def test_predicting_leaves_no_gradient_and_uses_evaluation_mode(small_tiles: TileSet) -> None:
     network = make_network(CONFIG, 4)
     batches = list(evaluation_batches(CONFIG, small_tiles, torch.arange(10)))
     predicted, confidence = predict(network, iter(batches), CONFIG)
