@@ -105,8 +105,6 @@ def network_source(text: str, classes: int = 10) -> str:
 
     Raises `ConfigError` for a text that cannot be trained.
     """
-    from eurosat_core.models.networks import ResidualBlock
-
     layers = checked_network(text, classes)
     made, used, block = [], [], ""
     for placed in _placed(layers, classes):
@@ -117,6 +115,8 @@ def network_source(text: str, classes: int = 10) -> str:
             words = [*(str(each) for each in arguments), *(f"{name}={value}" for name, value in options.items())]
             prefix = "nn."
             if kind == "ResidualBlock":  # its source is part of what is exported, word for word
+                from eurosat_core.models.networks import ResidualBlock
+
                 prefix, block = "", f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
             made.append(f"self.{placed.name} = {prefix}{kind}({', '.join(words)})")
             call = f"self.{placed.name}(x)"

@@ -249,9 +249,6 @@ class Projection:
     low: float
     high: float
     epochs: int
-    train_steps: int
-    validation_steps: int
-    timed_steps: int
     basis: str
 
 
@@ -275,8 +272,7 @@ def project(cell: CellResult, train_tiles: int, validation_tiles: int, epochs: i
         f"Projected from {_timed(train, 'training')} and {_timed(validation, 'validation')}: "
         f"{count(epochs, 'epoch')} of {steps[0]:,} and {steps[1]:,} steps."
     )
-    timed = train.steps + validation.steps
-    return Projection(total("median"), total("low"), total("high"), epochs, *steps, timed, basis)
+    return Projection(total("median"), total("low"), total("high"), epochs, basis)
 
 
 def _timed(steps: Spread, phase: str) -> str:

@@ -144,8 +144,7 @@ def test_ten_epochs_by_hand() -> None:
     assert found is not None
     assert found.seconds == pytest.approx(1.5 + 10 * (20_250 * 0.010 + 6_750 * 0.004) / 40)
     assert found.low == pytest.approx(found.seconds) and found.high > found.seconds
-    assert (found.train_steps, found.validation_steps, found.timed_steps) == (507, 169, 80)
-    assert "Projected from 40 timed training steps in 4 rounds" in found.basis and "10 epochs" in found.basis
+    assert [word for word in ("40 timed training steps", "4 rounds", "507 and 169") if word not in found.basis] == []
 
 
 def test_without_validation_steps_nothing_is_projected() -> None:
