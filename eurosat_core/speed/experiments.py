@@ -5,7 +5,7 @@ The sentences of `assets/experiments.toml` say what an outcome means; which it i
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +17,6 @@ from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 Figure = Literal["tiles", "work"]
-
-
-@dataclass(frozen=True)
-class Option:
-    """One value of an experiment: its label, what it changes, and whether it is also trained to an accuracy."""
-
-    label: str
-    changes: dict[str, Any]
-    learns: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Experiment:
     misconception: str
     tip: int
     setting: str
-    options: tuple[Option, ...]
+    options: tuple[Cell, ...]
     reference: str
     focus: str
     base: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +75,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "batch_size",
             tip=1,
             setting="batch_size",
-            options=tuple(Option(str(size), {"batch_size": size}) for size in (8, 40, 256, 1024)),
+            options=tuple(Cell(str(size), {"batch_size": size}) for size in (8, 40, 256, 1024)),
             reference="40",
             focus="256",
             base=_MEMORY,
@@ -95,10 +86,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             tip=2,
             setting="network",
             options=(
-                Option("1× filters", {"model": "baseline"}),
-                *(Option(f"{times}× filters", wider_baseline(times)) for times in (2, 4, 8)),
-                Option("tilenet", {"model": "tilenet"}),
-                Option("VGG11-BN", {"model": "vgg11_bn", "pretrained": False}),
+                Cell("1× filters", {"model": "baseline"}),
+                *(Cell(f"{times}× filters", wider_baseline(times)) for times in (2, 4, 8)),
+                Cell("tilenet", {"model": "tilenet"}),
+                Cell("VGG11-BN", {"model": "vgg11_bn", "pretrained": False}),
             ),
             reference="1× filters",
             focus="8× filters",
@@ -111,8 +102,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             tip=3,
             setting="workers",
             options=(
-                *(Option(str(workers), {"workers": workers}) for workers in (0, 1, 2, 4)),
-                Option("2, far ahead", {"workers": 2, "prefetch": 8}),
+                *(Cell(str(workers), {"workers": workers}) for workers in (0, 1, 2, 4)),
+                Cell("2, far ahead", {"workers": 2, "prefetch": 8}),
             ),
             reference="0",
             focus="2",
@@ -123,10 +114,10 @@ EXPERIMENTS: dict[str, Experiment] = {
             tip=4,
             setting="optimizer",
             options=(
-                Option("SGD", {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9}),
-                Option("Adam", {"optimizer": "adam", "learning_rate": 0.001}),
-                Option("AdamW", {"optimizer": "adamw", "learning_rate": 0.001}),
-                Option("Adagrad", {"optimizer": "adagrad", "learning_rate": 0.01}),
+                Cell("SGD", {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9}),
+                Cell("Adam", {"optimizer": "adam", "learning_rate": 0.001}),
+                Cell("AdamW", {"optimizer": "adamw", "learning_rate": 0.001}),
+                Cell("Adagrad", {"optimizer": "adagrad", "learning_rate": 0.01}),
             ),
             reference="SGD",
             focus="Adam",
@@ -143,8 +134,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             tip=0,
             setting="source",
             options=(
-                Option("picture files", {"source": "loader"}),
-                Option("in memory", {"source": "memory"}),
+                Cell("picture files", {"source": "loader"}),
+                Cell("in memory", {"source": "memory"}),
             ),
             reference="picture files",
             focus="in memory",
@@ -153,7 +144,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "pin_memory",
             tip=0,
             setting="pin_memory",
-            options=(Option("off", {"pin_memory": False}), Option("on", {"pin_memory": True})),
+            options=(Cell("off", {"pin_memory": False}), Cell("on", {"pin_memory": True})),
             reference="off",
             focus="on",
             base={"workers": 4, "batch_size": 256},
@@ -162,7 +153,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             "channels_last",
             tip=0,
             setting="channels_last",
-            options=(Option("off", {"channels_last": False}), Option("on", {"channels_last": True})),
+            options=(Cell("off", {"channels_last": False}), Cell("on", {"channels_last": True})),
             reference="off",
             focus="on",
             model="tilenet",
@@ -173,8 +164,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             tip=0,
             setting="precision",
             options=(
-                Option("float32", {"precision": "float32"}),
-                Option("bfloat16", {"precision": "bfloat16"}),
+                Cell("float32", {"precision": "float32"}),
+                Cell("bfloat16", {"precision": "bfloat16"}),
             ),
             reference="float32",
             focus="bfloat16",
@@ -215,9 +206,7 @@ def plan_experiment(name: str, devices: Sequence[str], model: str | None = None)
         raise ConfigError("This experiment compares models, so it has none of its own. Leave the model out.")
     config = recipe_config(model or one.model, "tutorial", device=home_device(used), **one.base)
     cells = tuple(
-        Cell(option.label, {**option.changes, "device": device}, option.learns)
-        for device in used
-        for option in one.options
+        replace(option, changes={**option.changes, "device": device}) for device in used for option in one.options
     )
     plan = SweepPlan(
         cells,
