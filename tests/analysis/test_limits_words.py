@@ -90,7 +90,7 @@ def test_what_was_measured_comes_before_what_is_predicted() -> None:
     limits = replace(batches(), limits={"cpu": limits_of("cpu"), GPU.id: limits_of(GPU.id)})
     found = overtakings(limits, batches(("cpu", GPU.id)), None, config)
     assert [(each.by, each.basis) for each in found] == [("batch_size", "measured"), ("model_size", "predicted")]
-    alone = overtakings(limits.changed(limits={GPU.id: limits_of(GPU.id)}), None, None, config)
+    alone = overtakings(replace(limits, limits={GPU.id: limits_of(GPU.id)}), None, None, config)
     assert {each.kind for each in alone} == {"unknown"} and "the CPU" in alone[0].reason
 
 
@@ -137,7 +137,7 @@ def test_parts_of_a_thousand_tiles_add_up_to_their_time() -> None:
     without = tuple(
         replace(each, turns=tuple(structs.replace(turn, parts=None) for turn in each.turns)) for each in result.cells
     )
-    assert charts.breakdown_frame(result.changed(cells=without)).empty
+    assert charts.breakdown_frame(replace(result, cells=without)).empty
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def race_of(small: float, large: float, models: tuple[str, str] = ("baseline", "
         factor = 1.0 if cell.device == "cpu" else factors[cell.label] / 5.0  # `measured` made it five times as fast
         turns = tuple(structs.replace(each, seconds=each.seconds / factor, parts=None) for each in cell.turns)
         cells.append(replace(cell, turns=turns))
-    return Measurement(make_record(kind="sweep", config=config), result.changed(cells=tuple(cells), name=RACE))
+    return Measurement(make_record(kind="sweep", config=config), replace(result, cells=tuple(cells), name=RACE))
 
 
 @pytest.mark.parametrize(

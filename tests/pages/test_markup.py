@@ -142,7 +142,7 @@ def test_measurements_in_every_state(evil_lab: Lab, app: App, state: State, who:
         config = recipe_config("baseline", source="memory")
         result = measured(config, plan).with_cell(0, problem=f"It said {EVIL}.") if state == "finished" else None
         if result is not None and name == "limits":
-            result = result.changed(limits={EVIL: limits_of(EVIL)})
+            result = replace(result, limits={EVIL: limits_of(EVIL)})
         record = put_result(evil_lab, EVIL, config, plan, result, **changes)
         assert_harmless(app("speed.py", who=who, run=record.id))
     for page in ("wrapup.py", "speed.py", "start.py"):

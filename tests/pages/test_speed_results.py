@@ -1,6 +1,7 @@
 """What the Speed page shows of experiments that were measured: each outcome, a GPU, recorded ones, earlier ones."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,15 +64,13 @@ def test_one_that_was_stopped_keeps_its_rounds(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("source", ["cpu"])
     result = measured(config, plan, complete=False)
     cells = tuple(each for each in result.cells)
-    short = result.changed(cells=tuple(_first_rounds(each, 3) for each in cells))
+    short = replace(result, cells=tuple(_first_rounds(each, 3) for each in cells))
     put_result(lab, ME, config, plan, short, state="cancelled", message="It was stopped after 3 rounds of 8.")
     words = says(look(app, experiment="source"))
     assert "Too few rounds were measured to tell." in words and "It was stopped after 3 rounds of 8." in words
 
 
 def _first_rounds(cell: Any, rounds: int) -> Any:
-    from dataclasses import replace
-
     return replace(cell, turns=cell.turns[:rounds])
 
 
