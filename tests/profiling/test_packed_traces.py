@@ -14,7 +14,6 @@ from trace_makers import assert_refused, host, kernel, launch, step, text
 
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling import stream
-from eurosat_core.profiling import stream as archives
 from eurosat_core.profiling.plugin_copy import plugin_copy
 from eurosat_core.profiling.trace import read_trace
 
@@ -85,19 +84,11 @@ def test_pieces_of_any_size_give_the_same(size, monkeypatch):
         assert len(read_trace(content)) == 4
 
 
-def encrypted():
-    """A zip whose entry says that it is encrypted, here and in the table of contents."""
-    packed = bytearray(zipped({"trace.json": WHOLE}))
-    packed[6] |= 1
-    packed[packed.index(b"PK\x01\x02") + 8] |= 1
-    return bytes(packed)
-
-
-def bomb():
-    """A hundred MB of blanks as a zip, in 100 KB."""
-    return zipped({"trace.json": b" " * 100 * 1024**2})
-
-
+# A zip whose entry says that it is encrypted, here and in the table of contents.
+ENCRYPTED = bytearray(zipped({"trace.json": WHOLE}))
+ENCRYPTED[6] |= 1
+ENCRYPTED[ENCRYPTED.index(b"PK\x01\x02") + 8] |= 1
+BLANKS = b" " * 100 * 1024**2
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 12345\n"
 NAMED = {
     "two traces": (zipped({"a.json": WHOLE, "b.json": WHOLE}), r"2 traces \(a\.json and b\.json\)"),
@@ -109,7 +100,7 @@ NAMED = {
     "tar in zip": (zipped({"inner.tar": OPENED["tar"]}), "another archive"),
     "zip in gzip": (gzip.compress(OPENED["zip"]), "another archive"),
     "packed for ever": (gzip.compress(gzip.compress(TWICE)), "several times over"),
-    "encrypted": (encrypted(), "encrypted"),
+    "encrypted": (bytes(ENCRYPTED), "encrypted"),
     "bzip2 in zip": (zipped({"trace.json": WHOLE}, zipfile.ZIP_BZIP2), "another method"),
     "picture in zip": (zipped({"trace.json": b"\x89PNG\r\n"}), "not a profiler trace"),
     "zip cut off": (OPENED["zip"][:-30], "cut short or damaged"),
@@ -135,10 +126,10 @@ def test_anything_else_is_named_with_what_to_do(case):
 @pytest.mark.parametrize(
     "content",
     [
-        bomb(),
-        gzip.compress(gzip.compress(b" " * 100 * 1024**2)),
-        tarred({"trace.json": b" " * 100 * 1024**2}, "gz"),
-        tarred({"notes.txt": b" " * 100 * 1024**2, "trace.json": WHOLE}, "gz"),
+        zipped({"trace.json": BLANKS}),
+        gzip.compress(gzip.compress(BLANKS)),
+        tarred({"trace.json": BLANKS}, "gz"),
+        tarred({"notes.txt": BLANKS, "trace.json": WHOLE}, "gz"),
     ],
     ids=["zip", "gzip in gzip", "tar", "beside the trace"],
 )
@@ -152,10 +143,10 @@ def test_bombs_are_given_up_early(content, monkeypatch):
 
 
 def test_archives_of_very_many_files_are_left_alone(monkeypatch):
-    monkeypatch.setattr(archives, "_MAX_ENTRIES", 20)
+    monkeypatch.setattr(stream, "_MAX_ENTRIES", 20)
     with pytest.raises(TraceError, match="more than 20 files"):
         read_trace(tarred({f"{number}.txt": b"" for number in range(30)}, "gz"))
-    monkeypatch.setattr(archives, "_MAX_READ", 1000)
+    monkeypatch.setattr(stream, "_MAX_READ", 1000)
     with pytest.raises(TraceError, match="cut short or damaged"):
         read_trace(zipped({f"{number}.txt": b"" for number in range(30)}))
 

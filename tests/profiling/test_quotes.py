@@ -24,6 +24,10 @@ NAMES = [
     'def f():\n    return g("x")\n(1): <module>',
     'half a "quote(1): f',
     'said "already \\"escaped\\"" (1): f',
+    '{"device": "cpu", "dtype": "float32"}(12): run',
+    '"""Find, "quote" and }, {"a": [1]}, { end."""\n(1): <module>',
+    'print("a", "b',
+    r'C:\Users\me\"new"\torch.py(3): f',
 ]
 
 
@@ -42,6 +46,20 @@ def test_quotes_in_names_are_repaired(name):
     trace = read_trace(written([name]))
     assert name.replace('\\"', '"') in trace.names
     assert len(trace) == 3
+    assert any("quotes" in each for each in trace.notes)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        host("aten::to", 990, 5, **{"Call stack": 'f("a", "b")(3): <module>;torch/nn.py(1): g', "Input Dims": [[1]]}),
+        {"ph": "M", "name": "process_name", "pid": 10, "args": {"name": 'python -c "run()"'}},
+    ],
+    ids=["a call stack", "a process named by its command"],
+)
+def test_quotes_elsewhere_are_repaired(event):
+    trace = read_trace(text([event, step(1, 0, 1000), host("aten::mm", 0, 500)]).replace(b'\\"', b'"'))
+    assert {"ProfilerStep#1", "aten::mm"} <= set(trace.names)
     assert any("quotes" in each for each in trace.notes)
 
 
@@ -67,6 +85,7 @@ def test_names_that_are_well_written_stay_as_they_are():
     [
         'f({"pid": 1, "tid": "x"})(1): f',
         'f("a", "pid": 2)(1): f',
+        'x", "name": y", "cat": 3, "pid',
         'json = \'{"name": "x"y"}\'(1): f',
     ],
 )
@@ -77,26 +96,21 @@ def test_what_can_be_read_in_two_ways_is_refused_with_advice(name):
     assert "ecord again" not in str(refused.value)
 
 
-def test_a_lost_quote_swallows_no_events():
-    content = text([host("aten::mm", 1, 2), host("aten::add", 3, 2), host("aten::mul", 5, 2)])
-    with pytest.raises(TraceError, match="not valid JSON near"):
-        read_trace(content.replace(b'"aten::add"', b'"aten::add'))
-
-
 @pytest.mark.parametrize(
     "content",
     [
-        b'{"traceEvents": [{"name": "' + b'x"y' * 2_000_000,
-        b'{"traceEvents": [' + b'{"name": "x"y" ' * 400_000,
-        b'{"traceEvents": [' + b'{"ph": "X", "name": "x"y", "pid": 1},' * 200_000,
-        b'{"traceEvents": [' + b'{"name": "' * 400_000,
+        b'{"traceEvents": [{"name": "' + b'x"y' * 1_000_000,
+        b'{"traceEvents": [' + b'{"name": "x"y" ' * 200_000,
+        b'{"traceEvents": [' + b'{"ph": "X", "name": "x"y", "pid": 1},' * 100_000,
+        b'{"traceEvents": [' + b'{"name": "' * 200_000,
     ],
+    ids=["one name", "names without end", "whole events", "keys alone"],
 )
 def test_hostile_ones_end_soon(content):
     began = time.perf_counter()
     with pytest.raises(TraceError):
         read_trace(content)
-    assert time.perf_counter() - began < 30
+    assert time.perf_counter() - began < 15
 
 
 def test_the_copy_for_the_plugin_is_repaired_as_well():

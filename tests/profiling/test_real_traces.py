@@ -3,7 +3,7 @@
 import pytest
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.kernels import kernel_table
+from eurosat_core.profiling.kernels import call_chains, kernel_table
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import ROLES, overview_of
 from eurosat_core.profiling.timeline import memory_curve, step_timeline
@@ -56,6 +56,12 @@ def test_memory_of_an_h100_and_of_a_cpu(real_trace):
     curve = memory_curve(h100)[0]
     assert (curve.device, curve.peak_bytes, curve.allocated_bytes.max()) == ("cuda:0", 231_332_864, 231_332_864)
     assert curve.reserved_bytes is not None
+
+
+def test_a_convolution_of_a_cpu_is_a_chain_of_calls(real_trace):
+    found = call_chains(read_trace(real_trace("07")))
+    assert found[0].names == ("aten::conv2d", "aten::convolution", "aten::_convolution", "aten::mkldnn_convolution")
+    assert found[0].calls == 20
 
 
 def test_an_operator_has_all_kernels_that_it_launched(real_trace):

@@ -7,6 +7,7 @@ import multiprocessing
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ from eurosat_core.profiling.plan import (
     profile_config,
     trace_file,
 )
-from eurosat_core.profiling.record import CycleRecorded, Pull, record
+from eurosat_core.profiling.record import CycleRecorded, Pull, kernels_problem, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.speed.verdict import PARTS as STEP_PARTS
 from eurosat_core.training import step as step_module
@@ -45,15 +46,12 @@ def recorded(
     return list(record(config, plan, tiles, kept.append)), kept
 
 
-def spans(cycle: CycleRecorded) -> list[dict[str, Any]]:
-    """The trace's events that have a duration, in order of time."""
-    events = json.loads(gzip.decompress(cycle.trace))["traceEvents"]
-    return sorted((each for each in events if each.get("ph") == "X"), key=lambda each: each["ts"])
-
-
 def named(cycle: CycleRecorded, start: str) -> list[dict[str, Any]]:
+    """The host's events with a duration whose names begin so, in order of time."""
+    events = json.loads(gzip.decompress(cycle.trace))["traceEvents"]
     own = ("user_annotation", "cpu_op")  # not what the device did meanwhile
-    return [each for each in spans(cycle) if each["name"].startswith(start) and each.get("cat") in own]
+    found = (each for each in events if each.get("ph") == "X" and each.get("cat") in own)
+    return sorted((each for each in found if each["name"].startswith(start)), key=lambda each: each["ts"])
 
 
 def inside(inner: dict[str, Any], outer: dict[str, Any]) -> bool:
@@ -107,23 +105,13 @@ def test_the_loader_writes_its_own_annotation_into_every_step(tutorial: Recorded
             assert own and sum(each["dur"] for each in own) > 0
 
 
-def test_the_table_is_torchs_own(tutorial: Recorded) -> None:
-    for cycle in tutorial[1]:
-        rows = {each["name"]: each for each in cycle.operators}
-        assert rows["ProfilerStep*"]["calls"] == 3
-        for name in (*PARTS, "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__", "aten::conv2d"):
-            here = [each for each in spans(cycle) if each["name"] == name and each.get("cat") != "cpu_instant_event"]
-            assert rows[name]["calls"] == len(here)
-            assert rows[name]["cpu_total_us"] == pytest.approx(sum(each["dur"] for each in here), abs=1)
-        assert rows["aten::conv2d"]["calls"] == 6
-        assert json.loads(json.dumps(cycle.operators)) == cycle.operators
-
-
 def test_what_is_read_back_equals_torchs_table_row_by_row(tutorial: Recorded) -> None:
     for cycle in tutorial[1]:
         trace = read_trace(cycle.trace)
         read = {each.name: each for each in operator_table(trace)}
         assert set(read) == {each["name"] for each in cycle.operators}
+        assert (read["ProfilerStep*"].calls, read["aten::conv2d"].calls) == (3, 6)
+        assert json.loads(json.dumps(cycle.operators)) == cycle.operators
         for row in cycle.operators:
             mine = read[row["name"]]
             assert (mine.calls, mine.cpu_memory_bytes) == (row["calls"], row["cpu_memory_bytes"])
@@ -159,22 +147,16 @@ def test_every_step_has_a_whole_batch(small_tiles: TileSet) -> None:
         assert len(nexts) == 3, "the 22 left over, the end of the epoch, and a batch of the next one"
 
 
-def test_a_batch_larger_than_all_tiles_is_all_of_them(small_tiles: TileSet) -> None:
-    config = profile_config("baseline", batch_size=1000, workers=0)
-    _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=1, active=1, repeat=1))
-    assert len(cycles) == 1
-
-
-@pytest.mark.parametrize(("complete", "step"), [(0, 2), (1, 4), (1, 5), (1, 6), (2, 7)])
-def test_stopped_on_the_way_the_complete_cycles_are_kept(small_tiles: TileSet, complete: int, step: int) -> None:
-    kept: list[CycleRecorded] = []
-    events = record(LOADER, replace(SHORT, repeat=3), small_tiles, kept.append)
-    for event in events:
-        if isinstance(event, ProfileStep) and event.step == step:
-            break
-    events.close()
-    assert [each.cycle for each in kept] == list(range(1, complete + 1))
-    assert recorded(small_tiles)[1], "and the profiler is free for the next"
+def test_stopped_on_the_way_the_complete_cycles_are_kept(small_tiles: TileSet) -> None:
+    """And the profiler is free for the next."""
+    for complete, step in ((0, 2), (1, 4), (1, 5), (1, 6), (2, 7), (3, None)):
+        kept: list[CycleRecorded] = []
+        events = record(LOADER, replace(SHORT, repeat=3), small_tiles, kept.append)
+        for event in events:
+            if isinstance(event, ProfileStep) and event.step == step:
+                break
+        events.close()
+        assert [each.cycle for each in kept] == list(range(1, complete + 1))
 
 
 def test_nothing_is_open_between_two_events(small_tiles: TileSet) -> None:
@@ -231,10 +213,11 @@ def next_network(events: Pull) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("warmup", [0, 1])
-def test_a_plan_without_warm_up_is_carried_out(
+def test_a_plan_without_warm_up_and_a_batch_of_all_tiles(
     small_tiles: TileSet, warmup: int, recwarn: pytest.WarningsRecorder
 ) -> None:
-    _, cycles = recorded(small_tiles, plan=ProfilePlan(wait=0, warmup=warmup, active=1, repeat=2))
+    config = profile_config("baseline", batch_size=1000, workers=0)
+    _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=warmup, active=1, repeat=2))
     assert len(cycles) == 2
     assert not [each for each in recwarn if "warmup" in str(each.message)]
 
@@ -242,20 +225,19 @@ def test_a_plan_without_warm_up_is_carried_out(
 # -- what goes wrong
 
 
-def test_too_few_steps_are_refused(small_tiles: TileSet) -> None:
-    with pytest.raises(ConfigError, match="would leave no trace"):
-        next(record(LOADER, ProfilePlan(steps=6), small_tiles))
-
-
-def test_a_frozen_part_computed_once_is_refused(small_tiles: TileSet) -> None:
-    config = TrainConfig(model="efficientnet_lite0", source="features")
-    with pytest.raises(ConfigError, match="whole network at work"):
-        next(record(config, SHORT, small_tiles))
-
-
-def test_tiles_that_cannot_be_split_so(small_tiles: TileSet) -> None:
-    with pytest.raises(DataError, match="lists of the split by place"):
-        next(record(replace(LOADER, split="place"), SHORT, small_tiles))
+@pytest.mark.parametrize(
+    ("config", "plan", "error", "told"),
+    [
+        (LOADER, ProfilePlan(steps=6), ConfigError, "would leave no trace"),
+        (TrainConfig(model="efficientnet_lite0", source="features"), SHORT, ConfigError, "whole network at work"),
+        (replace(LOADER, split="place"), SHORT, DataError, "lists of the split by place"),
+    ],
+)
+def test_refused_before_the_first_step(
+    small_tiles: TileSet, config: TrainConfig, plan: ProfilePlan, error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        next(record(config, plan, small_tiles))
 
 
 @pytest.fixture
@@ -312,3 +294,24 @@ def test_every_model_can_be_profiled_with_its_own_recipe(small_tiles: TileSet) -
             config = profile_config(model, recipe, pretrained=False, batch_size=16, workers=0)
             _, cycles = recorded(small_tiles, config, ProfilePlan(wait=0, warmup=1, active=1, repeat=1))
             assert tuple(each["name"] for each in named(cycles[0], "eurosat.")) == PARTS
+
+
+@pytest.mark.parametrize(
+    ("device", "kernels_us", "told"),
+    [
+        ("cpu", None, "recorded no GPU kernel"),  # a step that truly ran, and none of it on a GPU
+        ("cpu", [0.0, 12.5], ""),
+        ("cuda:0", None, "A step could not be profiled on cuda:0: "),
+        ("mps", None, "CPU’s side only"),
+    ],
+)
+def test_whether_kernels_are_seen(
+    device: str, kernels_us: list[float] | None, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "cuda:0" and torch.cuda.is_available():
+        pytest.skip("this machine has the device that is to be missing")
+    if kernels_us is not None:
+        rows = [SimpleNamespace(self_device_time_total=each) for each in kernels_us]
+        monkeypatch.setattr(torch.profiler.profile, "key_averages", lambda _self: rows)
+    problem = kernels_problem(device)
+    assert told in problem and bool(problem) == bool(told)

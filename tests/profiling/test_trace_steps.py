@@ -15,54 +15,26 @@ def steps_of(events):
     return list(times), steps.notes
 
 
-def test_a_step_ends_with_the_device_work_that_it_launched():
-    found, notes = steps_of(
-        [
-            step(3, 100, 100),
-            step(4, 200, 100),
-            launch(1, 150),
-            launch(2, 250),
-            kernel(1, 160, 80),  # launched in step 3, runs into step 4
-            kernel(2, 260, 10),
-        ]
-    )
-    assert found == [(3, 100, 240), (4, 240, 300)]
-    assert notes == ()
+def work(correlation, called, start, length, call=1):
+    """A kernel and the call that launched it."""
+    return [launch(correlation, called, call), kernel(correlation, start, length)]
 
 
-def test_a_step_that_is_overtaken_by_the_device_takes_no_time():
-    found, _ = steps_of(
-        [
-            step(3, 100, 100),
-            step(4, 200, 50),
-            step(5, 250, 100),
-            launch(1, 150),
-            launch(3, 300),
-            kernel(1, 160, 140),
-            kernel(3, 400, 50),
-        ]
-    )
-    assert found == [(3, 100, 300), (4, 300, 300), (5, 300, 450)]
-
-
-def test_only_calls_that_lie_inside_a_step_count():
-    found, _ = steps_of(
-        [
-            step(3, 100, 100),
-            step(4, 200, 100),
-            launch(1, 150),
-            launch(2, 199, 5),  # reaches into the next step: in neither
-            launch(3, 250),
-            kernel(1, 160, 10),
-            kernel(2, 210, 500),
-            kernel(3, 260, 10),
-        ]
-    )
-    assert found == [(3, 100, 200), (4, 200, 300)]
-
-
-def test_the_first_step_starts_after_the_work_of_steps_that_were_not_recorded():
-    found, _ = steps_of(
+TWO = [step(3, 100, 100), step(4, 200, 100)]
+CASES = {
+    "ends with the device work that it launched": (
+        [*TWO, *work(1, 150, 160, 80), *work(2, 250, 260, 10)],
+        [(3, 100, 240), (4, 240, 300)],
+    ),
+    "overtaken by the device, takes no time": (
+        [step(3, 100, 100), step(4, 200, 50), step(5, 250, 100), *work(1, 150, 160, 140), *work(3, 300, 400, 50)],
+        [(3, 100, 300), (4, 300, 300), (5, 300, 450)],
+    ),
+    "a call that reaches into the next step is of neither": (
+        [*TWO, *work(1, 150, 160, 10), *work(2, 199, 210, 500, call=5), *work(3, 250, 260, 10)],
+        [(3, 100, 200), (4, 200, 300)],
+    ),
+    "starts after the work of steps that were not recorded": (
         [
             step(3, 100, 100),
             launch(9, 50),
@@ -71,9 +43,29 @@ def test_the_first_step_starts_after_the_work_of_steps_that_were_not_recorded():
             kernel(8, 120, 15),  # of nobody, ends at 135
             kernel(7, 150, 40),  # ends after the first of the step's own
             kernel(1, 160, 10),
-        ]
-    )
-    assert found == [(3, 135, 200)]
+        ],
+        [(3, 135, 200)],
+    ),
+    "none is left out without device work": ([*TWO, host("aten::mm", 110, 10)], [(3, 100, 200), (4, 200, 300)]),
+    "marks on the device and on other threads": (
+        [*TWO, step(1, 105, 80, tid=2)]
+        + [step(number, at, 500, cat="gpu_user_annotation") for number, at in ((1, 160), (7, 300))],
+        [(3, 100, 200), (4, 200, 300)],
+    ),
+    "the schema of 2021 marks as operators": (
+        [step(1, 100, 50, cat="Operator"), step(2, 150, 50, cat="Operator", tid="1")],
+        [(1, 100, 150), (2, 150, 200)],
+    ),
+} | {
+    f"a call of {cat} launches": ([step(1, 100, 50), launch(1, 120, cat=cat), kernel(1, 130, 50)], [(1, 100, 180)])
+    for cat in ("Runtime", "cuda_runtime", "cuda_driver", "hip_runtime", "xpu_runtime")
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps(case):
+    events, steps = CASES[case]
+    assert steps_of(events) == (steps, ())
 
 
 def test_steps_at_the_end_without_all_their_device_work_are_left_out():
@@ -87,11 +79,6 @@ def test_steps_at_the_end_without_all_their_device_work_are_left_out():
     assert notes == ("The last 3 steps were left out: the recording ended before its GPU work.",)
     more = [launch(39, 304), kernel(39, 320, 1)]
     assert [number for number, _, _ in steps_of([*events, *more])[0]] == [1, 2, 3]  # 4 of 5 are 0.8
-
-
-def test_without_device_work_no_step_is_left_out():
-    found, _ = steps_of([step(1, 100, 50), step(2, 150, 50), host("aten::mm", 110, 10)])
-    assert found == [(1, 100, 150), (2, 150, 200)]
 
 
 def test_a_trace_without_marks_is_one_step_from_the_first_to_the_last_event_of_the_cpu():
@@ -111,34 +98,10 @@ def test_a_trace_without_marks_is_one_step_from_the_first_to_the_last_event_of_t
 
 @pytest.mark.parametrize("calls", [[], [launch(1, 50)]])
 def test_a_trace_of_gpu_events_only_is_one_step_over_them(calls):
-    steps = find_steps(read_trace(text([kernel(1, 100, 50), kernel(2, 200, 30, cat="gpu_memcpy"), *calls])))
+    trace = read_trace(text([kernel(1, 100, 50), kernel(2, 200, 30, cat="gpu_memcpy"), *calls]))
+    steps, overview = find_steps(trace), overview_of(trace)
     assert steps.end_ns[0] - steps.start_ns[0] == 130_000
     assert "no events of the CPU" in steps.notes[0]
-    overview = overview_of(read_trace(text([kernel(1, 100, 50), kernel(2, 200, 30, cat="gpu_memcpy"), *calls])))
     assert overview.devices[0].utilization == pytest.approx(50 / 130)
     assert overview.mean_step_us["Other"] == 50
     assert overview.parts.mean_us == {}
-
-
-def test_marks_on_the_device_and_on_other_threads_are_no_steps():
-    found, _ = steps_of(
-        [
-            step(1, 100, 50),
-            step(2, 150, 50),
-            step(1, 105, 80, tid=2),
-            step(1, 160, 500, cat="gpu_user_annotation"),
-            step(7, 300, 500, cat="gpu_user_annotation"),
-        ]
-    )
-    assert found == [(1, 100, 150), (2, 150, 200)]
-
-
-def test_the_schema_of_2021_marks_steps_as_operators():
-    found, _ = steps_of([step(1, 100, 50, cat="Operator"), step(2, 150, 50, cat="Operator", tid="1")])
-    assert found == [(1, 100, 150), (2, 150, 200)]
-
-
-@pytest.mark.parametrize("cat", ["Runtime", "cuda_runtime", "cuda_driver", "hip_runtime", "xpu_runtime"])
-def test_calls_of_every_library_launch(cat):
-    found, _ = steps_of([step(1, 100, 50), launch(1, 120, cat=cat), kernel(1, 130, 50)])
-    assert found == [(1, 100, 180)]

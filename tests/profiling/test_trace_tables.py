@@ -1,4 +1,4 @@
-"""Kernels, memory over time and the time line of a step."""
+"""Kernels, chains of calls, memory over time and the time line of a step."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.kernels import kernel_table, short_name
+from eurosat_core.profiling.kernels import call_chains, kernel_table, short_name
 from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
@@ -70,6 +70,39 @@ def test_short_names(name, short):
         assert len(found) <= 44
     else:
         assert short_name(name) == short
+
+
+def convolution(at):
+    return [host("conv2d", at, 100), host("convolution", at + 1, 97), host("mkldnn", at + 2, 90)]
+
+
+LINEAR = [host("linear", 500, 50), host("addmm", 501, 40)]
+OF_A_CONVOLUTION, OF_LINEAR = ("conv2d", "convolution", "mkldnn"), ("linear", "addmm")
+
+
+@pytest.mark.parametrize(
+    ("events", "chains"),
+    [
+        ([step(0, 0, 1000), *convolution(10), *convolution(200), host("relu", 400, 30)], [(OF_A_CONVOLUTION, 2, 200)]),
+        ([*LINEAR, *convolution(10)], [(OF_A_CONVOLUTION, 1, 100), (OF_LINEAR, 1, 50)]),
+        ([host("to", 0, 100), host("copy", 1, 90), host("copy", 200, 90)], []),
+        ([host("outer", 0, 200), host("inner", 1, 90), host("inner", 100, 90), host("outer", 300, 5)], []),
+        ([host("outer", 0, 100), host("inner", 1, 20)], []),
+        ([host("outer", 0, 100), host("outer", 1, 90)], []),
+        ([step(0, 0, 10)], []),
+    ],
+    ids=[
+        "twice",
+        "longest first",
+        "called elsewhere too",
+        "two calls in one",
+        "a small part",
+        "itself",
+        "no operators",
+    ],
+)
+def test_operators_that_stand_in_each_other_one_by_one(events, chains):
+    assert [(each.names, each.calls, each.total_us) for each in call_chains(read_trace(text(events)))] == chains
 
 
 def test_memory_over_time_by_device():
