@@ -2,18 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from eurosat_core.profiling.columns import Ints, Kind
 from eurosat_core.profiling.trace import HIDDEN, HOST_KINDS, Mask, Trace, count_around, nearest, own_times
-
-_KIND_NAMES = {
-    Kind.OPERATOR: "operator",
-    Kind.ANNOTATION: "annotation",
-    Kind.RUNTIME: "runtime",
-    Kind.OVERHEAD: "overhead",
-}
 
 
 @dataclass(frozen=True)
@@ -31,10 +25,10 @@ class OperatorRow:
     cpu_self_us: float
     device_total_us: float
     device_self_us: float
-    cpu_memory_bytes: int | None
-    cpu_self_memory_bytes: int | None
-    device_memory_bytes: int | None
-    device_self_memory_bytes: int | None
+    cpu_memory_bytes: int | None = None
+    cpu_self_memory_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    device_self_memory_bytes: int | None = None
 
 
 def operator_table(trace: Trace) -> list[OperatorRow]:
@@ -44,16 +38,17 @@ def operator_table(trace: Trace) -> list[OperatorRow]:
     parent, removed = _without_repeats(trace, rows)
     device_self = _device_self(trace, parent, removed)
     rows = rows[~removed[rows]]
-    values: dict[str, Ints] = {"cpu": trace.duration_ns, "device": _with_children(device_self, parent, rows)}
-    if len(trace.memory.time_ns):
-        values["cpu_memory"], values["device_memory"] = _memory(trace, rows)
-    columns = {}
-    for name, total in values.items():
-        columns[name] = total
-        inside = rows[parent[rows] >= 0]
-        own = total.copy()
-        np.subtract.at(own, parent[inside], total[inside])
-        columns[f"{name}_self"] = own_times(trace.start_ns, trace.end_ns, parent, inside) if name == "cpu" else own
+    inside = rows[parent[rows] >= 0]
+    columns = {
+        "cpu_total_us": trace.duration_ns,
+        "cpu_self_us": own_times(trace.start_ns, trace.end_ns, parent, inside),
+        "device_total_us": _with_children(device_self, parent, rows),
+        "device_self_us": device_self,
+    }
+    for place, taken in _memory(trace, rows).items():
+        own = taken.copy()
+        np.subtract.at(own, parent[inside], taken[inside])
+        columns |= {f"{place}_memory_bytes": taken, f"{place}_self_memory_bytes": own}
     table = _grouped(trace, rows, columns) + _outside(trace, rows)
     return sorted(table, key=lambda each: (-each.device_self_us, -each.cpu_self_us, each.name))
 
@@ -68,15 +63,15 @@ def _outside(trace: Trace, rows: Ints) -> list[OperatorRow]:
         outside |= memory.time_ns > reach[place]
     if not outside.any():
         return []
-    on_cpu, on_devices = (int(memory.bytes[outside & chosen].sum()) for chosen in _by_device(trace))
+    on_cpu, on_devices = (int(memory.bytes[outside & chosen].sum()) for chosen in _by_place(trace).values())
     calls = int(outside.sum())
     return [OperatorRow("[memory]", "memory", calls, 0.0, 0.0, 0.0, 0.0, on_cpu, on_cpu, on_devices, on_devices)]
 
 
-def _by_device(trace: Trace) -> tuple[Mask, Mask]:
+def _by_place(trace: Trace) -> dict[str, Mask]:
     """Which memory events are of the CPU, and which of devices."""
     on_cpu: Mask = np.array([device == "cpu" for device in trace.memory.device], np.bool_)[trace.memory.on]
-    return on_cpu, ~on_cpu
+    return {"cpu": on_cpu, "device": ~on_cpu}
 
 
 def _without_repeats(trace: Trace, rows: Ints) -> tuple[Ints, Mask]:
@@ -127,48 +122,34 @@ def _with_children(own: Ints, parent: Ints, rows: Ints) -> Ints:
     return total
 
 
-def _memory(trace: Trace, rows: Ints) -> tuple[Ints, Ints]:
+def _memory(trace: Trace, rows: Ints) -> dict[str, Ints]:
     """Bytes on the CPU and on devices that were taken, less those given back, while each row ran; on any thread."""
     memory = trace.memory
-    results = []
-    for chosen in _by_device(trace):
+    first = np.searchsorted(memory.time_ns, trace.start_ns[rows], side="left")
+    last = np.searchsorted(memory.time_ns, trace.end_ns[rows], side="right")
+    found = {}
+    for place, chosen in _by_place(trace).items() if len(memory.time_ns) else ():
         sums = np.concatenate([[0], np.cumsum(np.where(chosen, memory.bytes, 0))])
-        values = np.zeros(len(trace), np.int64)
-        first = np.searchsorted(memory.time_ns, trace.start_ns[rows], side="left")
-        last = np.searchsorted(memory.time_ns, trace.end_ns[rows], side="right")
-        values[rows] = sums[last] - sums[first]
-        results.append(values)
-    return results[0], results[1]
+        found[place] = np.zeros(len(trace), np.int64)
+        found[place][rows] = sums[last] - sums[first]
+    return found
 
 
 def _grouped(trace: Trace, rows: Ints, columns: dict[str, Ints]) -> list[OperatorRow]:
     rows = rows[trace.kind[rows] != Kind.PYTHON]
     keys = _names(trace)[trace.name[rows]] * len(Kind) + trace.kind[rows]
     _, first, group, calls = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    sums = {name: _sums(group, values[rows], len(first)) for name, values in columns.items()}
-    table = []
-    for number, row in enumerate(rows[first]):
-        values = {name: sums[name][number] for name in sums}
-        table.append(
-            OperatorRow(
-                name=_shown(trace.names[trace.name[row]]),
-                kind=_KIND_NAMES[Kind(int(trace.kind[row]))],
-                calls=int(calls[number]),
-                cpu_total_us=values["cpu"] / 1000,
-                cpu_self_us=values["cpu_self"] / 1000,
-                device_total_us=values["device"] / 1000,
-                device_self_us=values["device_self"] / 1000,
-                cpu_memory_bytes=values.get("cpu_memory"),
-                cpu_self_memory_bytes=values.get("cpu_memory_self"),
-                device_memory_bytes=values.get("device_memory"),
-                device_self_memory_bytes=values.get("device_memory_self"),
-            )
+    sums: dict[str, list[Any]] = {}
+    for name, values in columns.items():
+        summed = np.zeros(len(first), np.int64)
+        np.add.at(summed, group, values[rows])
+        sums[name] = (summed / 1000 if name.endswith("_us") else summed).tolist()
+    return [
+        OperatorRow(
+            _shown(trace.names[trace.name[row]]),
+            Kind(int(trace.kind[row])).name.lower(),
+            int(calls[number]),
+            **{name: values[number] for name, values in sums.items()},
         )
-    return table
-
-
-def _sums(group: Ints, values: Ints, groups: int) -> list[int]:
-    sums = np.zeros(groups, np.int64)
-    np.add.at(sums, group, values)
-    found: list[int] = sums.tolist()
-    return found
+        for number, row in enumerate(rows[first])
+    ]

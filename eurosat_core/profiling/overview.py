@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from eurosat_core.profiling.columns import Floats, Ints, Kind
 from eurosat_core.profiling.steps import Steps, find_steps
@@ -135,12 +134,16 @@ def facts_of(trace: Trace, steps: Steps, peaks: Mapping[str, int]) -> Facts:
     """Compute them over the whole window of the steps. peaks: bytes by device."""
     low, high = steps.window
     inside = (trace.start_ns >= low) & (trace.start_ns < high)
-    kernels, copies, calls = (
-        rows[inside[rows]] for rows in (trace.rows(kind) for kind in (Kind.KERNEL, Kind.MEMCPY, Kind.RUNTIME))
+    kernels, copies, calls, operators = (
+        rows[inside[rows]] for rows in map(trace.rows, (Kind.KERNEL, Kind.MEMCPY, Kind.RUNTIME, Kind.OPERATOR))
     )
     waits = calls[trace.named(_WAIT.match)[calls]]
     number = len(steps)
-    matrix, on_tensor_cores = _matrix_shares(trace, kernels)
+    is_matrix, own = trace.named(_MATRIX.match), trace.self_ns[operators]
+    makers = trace.maker[np.searchsorted(trace.device_rows, kernels)]
+    made = kernels[makers >= 0]
+    times, in_matrix = trace.duration_ns[made], is_matrix[makers[makers >= 0]]
+    on_tensor_cores = in_matrix & trace.named(uses_tensor_cores)[made]
     shares_of_memory: dict[str | None, float] = {
         f"cuda:{index}": peaks[f"cuda:{index}"] / properties.memory_bytes
         for index, properties in trace.devices.items()
@@ -154,18 +157,13 @@ def facts_of(trace: Trace, steps: Steps, peaks: Mapping[str, int]) -> Facts:
         wait_us=total(merged(trace.spans(waits))) / 1000 / number,
         copies=len(copies) / number,
         copied_bytes=float(np.nansum(trace.copied_bytes[copies])) / number,
-        matrix_share=matrix,
-        tensor_core_share=on_tensor_cores,
+        matrix_share=_share(times[in_matrix], times),
+        tensor_core_share=_share(times[on_tensor_cores], times[in_matrix]),
         compute_capability=_capability(trace, kernels, calls),
         memory_device=fullest,
         memory_share=shares_of_memory.get(fullest),
-        host_matrix_share=_host_matrix_share(trace, inside),
+        host_matrix_share=_share(own[is_matrix[operators]], own),
     )
-
-
-def is_matrix_operator(name: str) -> bool:
-    """Whether an operator is a convolution or a matrix product."""
-    return _MATRIX.match(name) is not None
 
 
 def uses_tensor_cores(kernel: str) -> bool:
@@ -173,18 +171,9 @@ def uses_tensor_cores(kernel: str) -> bool:
     return _TENSOR_CORES.search(kernel) is not None
 
 
-def _matrix_shares(trace: Trace, kernels: Ints) -> tuple[float | None, float | None]:
-    """Of the kernels' time: in matrix operators; and of that: on tensor cores."""
-    makers = trace.maker[np.searchsorted(trace.device_rows, kernels)]
-    known = makers >= 0
-    kernels, makers = kernels[known], makers[known]
-    times = trace.duration_ns[kernels]
-    in_matrix = trace.named(is_matrix_operator)[makers]
-    if not times.sum():
-        return None, None
-    matrix = int(times[in_matrix].sum())
-    fast = int(times[in_matrix & trace.named(uses_tensor_cores)[kernels]].sum())
-    return matrix / int(times.sum()), fast / matrix if matrix else None
+def _share(part: Ints, whole: Ints) -> float | None:
+    """Of the whole's time; None where there is none."""
+    return float(part.sum() / whole.sum()) if whole.sum() > 0 else None
 
 
 def _capability(trace: Trace, kernels: Ints, calls: Ints) -> tuple[int, int] | None:
@@ -193,13 +182,6 @@ def _capability(trace: Trace, kernels: Ints, calls: Ints) -> tuple[int, int] | N
         return None
     properties = trace.devices.get(int(trace.device[kernels].min()))
     return properties.compute_capability if properties else None
-
-
-def _host_matrix_share(trace: Trace, inside: npt.NDArray[np.bool_]) -> float | None:
-    rows = trace.rows(Kind.OPERATOR)
-    rows = rows[inside[rows]]
-    times = trace.self_ns[rows]
-    return float(times[trace.named(is_matrix_operator)[rows]].sum() / times.sum()) if times.sum() > 0 else None
 
 
 PARTS = ("load", "copy", "forward", "backward", "update", "other")
@@ -453,33 +435,26 @@ def _layers(trace: Trace) -> list[Spans]:
 
 
 def _devices(trace: Trace, steps: Steps) -> tuple[DeviceFigures, ...]:
-    kernels = trace.rows(Kind.KERNEL)
+    kernels, window = trace.rows(Kind.KERNEL), steps.window
+    length = window[1] - window[0]
     found = []
     for index in np.unique(trace.device[kernels]).tolist():
         rows = kernels[trace.device[kernels] == index]
+        starts, ends = (np.clip(each, *window) for each in trace.spans(rows))
+        weight, blocks, percent = ends - starts, trace.blocks_per_sm[rows], trace.occupancy[rows]
+        sized, told = (blocks > 0) & (weight > 0), (percent >= 0) & (weight > 0)
+        efficiency = capped_integral((starts[sized], ends[sized]), blocks[sized], window)
         properties = trace.devices.get(index)
         found.append(
-            DeviceFigures(index, properties.name if properties else None, *_busyness(trace, rows, steps.window))
+            DeviceFigures(
+                index,
+                properties.name if properties else None,
+                total(merged((starts, ends))) / length if length > 0 else None,
+                efficiency / length if sized.any() else None,
+                float(np.average(percent[told], weights=weight[told])) / 100 if told.any() else None,
+            )
         )
     return tuple(found)
-
-
-def _busyness(trace: Trace, rows: Ints, window: tuple[int, int]) -> tuple[float | None, float | None, float | None]:
-    """Utilization, SM efficiency and achieved occupancy of the kernels in `rows`."""
-    length = window[1] - window[0]
-    if length <= 0:
-        return None, None, None
-    starts, ends = (np.clip(each, *window) for each in trace.spans(rows))
-    weight = ends - starts
-    blocks = trace.blocks_per_sm[rows]
-    told = (blocks > 0) & (weight > 0)
-    efficiency = None
-    if told.any():
-        efficiency = capped_integral((starts[told], ends[told]), blocks[told], window) / length
-    percent = trace.occupancy[rows]
-    told = (percent >= 0) & (weight > 0)
-    occupancy = float(np.average(percent[told], weights=weight[told])) / 100 if told.any() else None
-    return total(merged((starts, ends))) / length, efficiency, occupancy
 
 
 def _peaks(trace: Trace) -> dict[str, int]:
