@@ -99,14 +99,7 @@ def put_limits(lab: Lab, owner: str, devices: Sequence[str] = ("cpu",), **change
     plan = plan_limits(devices)
     result = measured(config, plan)
     cells = tuple(
-        CellResult(
-            each.label,
-            each.config,
-            each.start_seconds,
-            each.operations,
-            each.turns,
-            prediction=_predicted(1.2 * each.config.batch_size / 1000 / (1 if each.device == "cpu" else 5)),
-        )
+        replace(each, prediction=_predicted(1.2 * each.config.batch_size / 1000 / (1 if each.device == "cpu" else 5)))
         for each in result.cells
     )
     result = replace(result, cells=cells, limits={each: limits_of(each) for each in devices})

@@ -38,6 +38,7 @@ ROOT = Path(__file__).parent.parent
 CPU = Device("cpu", "Test CPU, 2 cores", 8 * 1024**3)
 NO_GPU = Device("gpu", "GPU", None, available=False, reason="No GPU was found on this machine.")
 GPU = Device("cuda:0", "Test GPU", 16 * 1024**3)
+tiles_used = TilesUsed.of
 SPEEDS = (
     Speed("cpu", "baseline", 40, "float32", False, 0.0004, 0.0006, cores=2.0),
     Speed("cpu", "baseline", 128, "bfloat16", True, 0.0002, 0.0006, cores=2.0),
@@ -135,7 +136,7 @@ class FakeEngine:
         if not self.speeds:
             return []
         form = Note(FORMS, config.device, form_key(config), {"seconds": FORM_SECONDS, "why_not": None})
-        return [form, *(speed_notes(self.speeds, config.device))]
+        return [form, *(speed_note(each) for each in self.speeds if each.device == config.device)]
 
     def stop_measuring(self) -> None:
         self.stopped_measuring += 1
@@ -192,24 +193,6 @@ class FakeEngine:
         return result
 
 
-def speed_notes(speeds: tuple[Speed, ...], device: str) -> list[Note]:
-    """How the speeds of a device are noted."""
-    return [
-        speed_note(
-            TrainConfig(
-                model=each.model,
-                device=device,
-                precision=each.precision,
-                channels_last=each.channels_last,
-                stem_pool=each.stem_pool,
-            ),
-            each,
-        )
-        for each in speeds
-        if each.device == device
-    ]
-
-
 OpenFake = Callable[..., tuple[Lab, FakeEngine]]  # the fixture `open_fake`
 Closing = Callable[[Lab], Lab]  # the fixture `closing`
 
@@ -253,9 +236,18 @@ def running(lab: Lab, engine: FakeEngine, owner: str = "ada", config: TrainConfi
     return wait_for_state(lab, run.id, "running")
 
 
-def tiles_used(tiles: TileSet) -> TilesUsed:
-    """What a run on these tiles notes about them."""
-    return TilesUsed(tiles.fingerprint, tiles.source, tiles.place, len(tiles), tiles.class_names)
+def trained(lab: Lab, engine: FakeEngine, config: TrainConfig = CONFIG, owner: str = "ada") -> RunRecord:
+    """A training that was done for real."""
+    run = lab.submit(config, owner)
+    engine.work(run.id)
+    return wait_for_state(lab, run.id, "finished")
+
+
+def told(lab: Lab, engine: FakeEngine, run: RunRecord, *events: Event) -> None:
+    """The worker reports these events, and the lab has noted them."""
+    before = lab.results.history(run.id).events
+    engine.tell(run.id, *events)
+    eventually(lambda: lab.results.history(run.id).events == before + len(events))
 
 
 def wait_for_state(lab: Lab, run_id: str, *states: str, timeout: float = 20.0) -> RunRecord:

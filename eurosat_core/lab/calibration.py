@@ -10,11 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 from PIL import Image
 
@@ -22,7 +24,6 @@ from eurosat_core import wording
 from eurosat_core.cores import CoreMeter, usable_cores
 from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
 from eurosat_core.data.decoding import TILE_SIDE
-from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
@@ -41,10 +42,14 @@ _SECONDS = 0.45  # of steps, warm-up included
 _STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
 _SIZING_STEPS, _SIZING_SECONDS = 3, 0.1  # for each size, since one step alone may be a slow one
 _LEAST_STEPS = 4
+_PICTURES = 40
 _DISTURBED = 0.15  # of a core
 _GIVE_WAY_SECONDS = 0.5
 SPEEDS = "speeds"
 """The topic of `MachineNotes` under which speeds are kept."""
+
+
+_Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,11 @@ class Speed:
     batch_size: int
     precision: str
     channels_last: bool
-    tile_seconds: float
-    picture_seconds: float
+    tile_seconds: _Positive
+    picture_seconds: _Positive
     stem_pool: bool = True
     network: str = ""
-    cores: float = 1.0
+    cores: _Positive = 1.0
 
     @property
     def architecture(self) -> Architecture:
@@ -73,39 +78,17 @@ class Speed:
         return Architecture(self.model, self.network, self.stem_pool)
 
 
-class _Gate:
-    """One measurement at a time in a process, and nobody waits for one that hangs."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
-
-    def give_way(self, seconds: float = _GIVE_WAY_SECONDS) -> bool:
-        """End what is being measured; whether it has ended within so many seconds."""
-        self._wanted.set()
-        return self._idle.wait(seconds)
-
-    def wanted(self) -> bool:
-        """Whether a measurement shall end."""
-        return self._wanted.is_set()
-
-    def measured(self, measure: Callable[[], list[Note] | None]) -> list[Note] | None:
-        """What `measure` finds; None when one is under way already."""
-        if not self._lock.acquire(blocking=False):
-            return None
-        try:
-            self._wanted.clear()
-            self._idle.clear()
-            return measure()
-        finally:
-            self._idle.set()
-            self._lock.release()
+# One measurement at a time in a process, and nobody waits for one that hangs.
+_one = threading.Lock()
+_wanted = threading.Event()
+_idle = threading.Event()
+_idle.set()
 
 
-_gate = _Gate()
-give_way = _gate.give_way
+def give_way(seconds: float = _GIVE_WAY_SECONDS) -> bool:
+    """End what is being measured; whether it has ended within so many seconds."""
+    _wanted.set()
+    return _idle.wait(seconds)
 
 
 def measure_speed(
@@ -116,7 +99,15 @@ def measure_speed(
     What the config leaves open is settled first. Returns what was noted; None when it was given up, or another
     measurement is under way. threads: of a training. wanted: whether a run has the device, asked between steps.
     """
-    return _gate.measured(lambda: _measured(config, threads, notes, lambda: _gate.wanted() or wanted()))
+    if not _one.acquire(blocking=False):
+        return None
+    try:
+        _wanted.clear()
+        _idle.clear()
+        return _measured(config, threads, notes, lambda: _wanted.is_set() or wanted())
+    finally:
+        _idle.set()
+        _one.release()
 
 
 def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Callable[[], bool]) -> list[Note] | None:
@@ -144,7 +135,7 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
         settled.network,
         cores,
     )
-    found = [speed_note(settled, speed)]
+    found = [speed_note(speed, settled.source)]
     if (trial := notes.get(FORMS, config.device, form_key(config))) is not None:
         found.append(Note(FORMS, config.device, form_key(config), trial))
     for each in found:
@@ -152,32 +143,20 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
     return found
 
 
-def speed_note(config: TrainConfig, speed: Speed) -> Note:
-    """How the speed of a settled config's network is noted."""
-    return Note(SPEEDS, config.device, _key(config), asdict(speed))
+def speed_note(speed: Speed, source: str = "memory") -> Note:
+    """How a speed is noted; source: of the tiles, for which it was measured."""
+    part = "features" if source == "features" else ""
+    key = "|".join((*map(str, speed.architecture), speed.precision, str(speed.channels_last), part))
+    return Note(SPEEDS, speed.device, key, asdict(speed))
 
 
 def known_speeds(device: str, notes: MachineNotes) -> list[Speed]:
-    """All that is noted of a device."""
-    return [speed for each in notes.all(SPEEDS, device).values() if (speed := _speed_of(each)) is not None]
-
-
-def _key(config: TrainConfig) -> str:
-    part = "features" if config.source == "features" else ""
-    return "|".join((*map(str, config.architecture), config.precision, str(bool(config.channels_last)), part))
-
-
-def _speed_of(values: Any) -> Speed | None:
-    """A noted speed; None when the note is damaged or of another version."""
-    try:
-        speed = Speed(**values)
-        figures = (speed.tile_seconds, speed.picture_seconds, speed.cores)
-        texts = (speed.device, speed.model, speed.precision, speed.network)
-        if all(isinstance(each, str) for each in texts) and all(0 < each < 1e6 for each in figures):
-            return speed
-    except TypeError:
-        pass
-    return None
+    """All that is noted of a device; a note that is damaged or of another version is passed over."""
+    found = []
+    for each in notes.all(SPEEDS, device).values():
+        with suppress(msgspec.ValidationError):
+            found.append(msgspec.convert(each, Speed))
+    return found
 
 
 def _undisturbed(config: TrainConfig, threads: int, wanted: Callable[[], bool]) -> tuple[float, float] | None:
@@ -205,7 +184,7 @@ def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | No
     """Seconds per training tile after warm-up; None when it was given up before there were any."""
     device = torch.device(config.device)
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
-    trainer = Trainer(config, _blank_tiles(), stand_in(config, device))
+    trainer = Trainer(config, None, stand_in(config, device))
     trainer.mode(training=True)
 
     def step(batches: Iterator[Batch]) -> float:
@@ -254,7 +233,7 @@ def _noise() -> torch.Tensor:
 
 
 @lru_cache(maxsize=1)
-def _picture_seconds(pictures: int = 40) -> float:
+def _picture_seconds() -> float:
     """Seconds to open a picture of a tile's size, resize, convert and normalise it, the median of many."""
     prepare = picture_transform(Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)))
     noise = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
@@ -262,28 +241,12 @@ def _picture_seconds(pictures: int = 40) -> float:
         path = Path(folder) / "tile.jpg"  # about as hard to decode as a tile
         Image.fromarray(noise).resize((TILE_SIDE, TILE_SIDE)).save(path, quality=90)
         taken = []
-        for _ in range(pictures):
+        for _ in range(_PICTURES):
             began = time.perf_counter()
             with Image.open(path) as picture:
                 prepare(picture.convert("RGB"))
             taken.append(time.perf_counter() - began)
     return statistics.median(taken)
-
-
-def _blank_tiles() -> TileSet:
-    """Ten classes, for a network's last layer."""
-    return TileSet(
-        pixels=torch.zeros(10, TILE_SIDE, TILE_SIDE, 3, dtype=torch.uint8),
-        labels=torch.arange(10),
-        class_names=tuple(str(each) for each in range(10)),
-        names=tuple(str(each) for each in range(10)),
-        source="synthetic",
-        place="",
-        fingerprint="blank",
-        problems=(),
-        resized=0,
-        cache=Path(),
-    )
 
 
 # Backward computes two gradients, of the layer's input and of its weights, each about as much work as forward.

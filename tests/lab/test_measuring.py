@@ -125,12 +125,11 @@ def test_the_second_start_measures_nothing(
     open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
     lab, engine = open_fake(FakeEngine())
-    assert eventually(lambda: lab.estimates.training(OPEN))
-    told = lab.estimates.training(OPEN)
+    found = eventually(lambda: lab.estimates.sure_seconds(OPEN))
     lab.close()
     again = closing(calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open())
     eventually(lambda: again.tiles().tile_set is not None and again.devices_known())
-    assert again.estimates.training(OPEN) == told and engine.measured == []
+    assert again.estimates.sure_seconds(OPEN) == found and engine.measured == []
 
 
 def test_a_run_does_not_wait_for_a_measurement(open_known: OpenKnown) -> None:
@@ -327,7 +326,7 @@ def test_it_ends_between_two_steps_when_a_run_wants_the_device(
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(measure_speed(CONFIG, 1, notes)))
     thread.start()
-    eventually(lambda: not calibration._gate._idle.is_set())
+    eventually(lambda: not calibration._idle.is_set())
     assert measure_speed(CONFIG, 1, notes) is None, "one at a time"
     assert calibration.give_way(30.0)
     thread.join(30)
@@ -340,7 +339,7 @@ def test_nobody_waits_for_a_step_that_hangs(notes: MachineNotes, monkeypatch: py
     thread = threading.Thread(target=lambda: measure_speed(CONFIG, 1, notes))
     thread.start()
     try:
-        eventually(lambda: not calibration._gate._idle.is_set())
+        eventually(lambda: not calibration._idle.is_set())
         began = time.monotonic()
         assert not calibration.give_way(0.2)
         assert time.monotonic() - began < 10, "it waited a moment, not for the end"
