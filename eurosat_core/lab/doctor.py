@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -107,48 +107,39 @@ def _tiles(state: TilesState) -> Check:
     return Check("Tiles", "ready", text)
 
 
-def _place_split(settings: Settings, tiles: TilesState) -> list[Check]:
+def _place_split(settings: Settings, tiles: TilesState) -> Iterator[Check]:
     """Whether EuroSAT can be split by place; other tiles have no published places."""
     if tiles.tile_set is None or tiles.tile_set.source != "eurosat":
-        return []
-    if not has_lists(settings.cache):
-        return [
-            Check(
-                "Split by place",
-                "missing",
-                "The published lists (by longitude) are not on this machine",
-                "Fetch them on the Tiles page or with `python -m eurosat_core prepare`. The random split needs none.",
-            )
-        ]
-    return [Check("Split by place", "ready", "The published lists (by longitude) are here")]
+        return
+    name, lists = "Split by place", "The published lists (by longitude) are"
+    if has_lists(settings.cache):
+        yield Check(name, "ready", f"{lists} here")
+    else:
+        remedy = "Fetch them on the Tiles page or with `python -m eurosat_core prepare`. The random split needs none."
+        yield Check(name, "missing", f"{lists} not on this machine", remedy)
 
 
-def _weights(settings: Settings) -> list[Check]:
+def _weights(settings: Settings) -> Iterator[Check]:
     """Which pretrained weights are here."""
-    checks = []
     for each in WEIGHTS.values():
-        problem = weights_problem(each.name, settings.cache)
-        if problem:
+        if problem := weights_problem(each.name, settings.cache):
             missing, _, remedy = problem.partition(". ")
-            checks.append(Check("Weights", "missing", missing, remedy))
+            yield Check("Weights", "missing", missing, remedy)
         else:
-            checks.append(Check("Weights", "ready", f"{each.title} ({each.megabytes} MB)"))
-    return checks
+            yield Check("Weights", "ready", f"{each.title} ({each.megabytes} MB)")
 
 
-def _devices(devices: Sequence[Device], known: bool) -> list[Check]:
-    checks = []
+def _devices(devices: Sequence[Device], known: bool) -> Iterator[Check]:
     for device in devices:
         memory = f", {bytes_text(device.memory_bytes)} of memory" if device.memory_bytes else ""
         name = "GPU" if device.is_gpu else "CPU"
         if device.available:
-            checks.append(Check(name, "ready", f"{device.name}{memory}"))
+            yield Check(name, "ready", f"{device.name}{memory}")
         else:
             remedy = "Everything works on the CPU; pages that need a GPU say so."
-            checks.append(Check(name, "missing", device.reason, remedy))
+            yield Check(name, "missing", device.reason, remedy)
     if not known:
-        checks.append(Check("GPU", "checking", "Looking for GPUs …"))
-    return checks
+        yield Check("GPU", "checking", "Looking for GPUs …")
 
 
 def build_checks(needless: str) -> tuple[Check, ...]:
@@ -164,9 +155,8 @@ def precision_checks(devices: Sequence[Device], chosen: Callable[[str], str]) ->
     return tuple(Check("Precision", "ready", chosen(each.id)) for each in devices if each.available)
 
 
-def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> tuple[Check, ...]:
+def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> Iterator[Check]:
     """A line for each GPU: whether a profile shows what runs on it. problem_of: `profiling.kernels_seen` asked."""
-    checks = []
     for device in devices:
         if not (device.is_gpu and device.available):
             continue
@@ -177,10 +167,9 @@ def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str])
                 if device.id.startswith("cuda")
                 else "Training is not affected."
             )
-            checks.append(Check("Profiler", "missing", problem, remedy))
+            yield Check("Profiler", "missing", problem, remedy)
         else:
-            checks.append(Check("Profiler", "ready", f"Sees the GPU kernels of a training step on {device.name}"))
-    return tuple(checks)
+            yield Check("Profiler", "ready", f"Sees the GPU kernels of a training step on {device.name}")
 
 
 def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
@@ -192,35 +181,32 @@ def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
     return f"Trains in {processes} of this machine, {threads} each"
 
 
-def _shared_memory(settings: Settings) -> list[Check]:
+def _shared_memory(settings: Settings) -> Iterator[Check]:
     """How much there is for loader workers on this machine; little in many containers."""
     free = free_shared_memory()
     if free is None or settings.scheduler:
-        return []
+        return
     text = f"{bytes_text(free)} free in {SHARED_MEMORY}, through which loader workers hand their batches over"
-    if problem := shared_memory_problem(recipe_config("baseline", "tutorial"), EUROSAT_TILES):
-        return [Check("Shared memory", "problem", text, problem)]
-    if free < _ENOUGH_SHARED:
-        remedy = (
-            "Enough for the tutorial's way; large batches or many loader workers need more. A container gets it with "
-            "`--shm-size=1g` or `--ipc=host`."
-        )
-        return [Check("Shared memory", "ready", text, remedy)]
-    return [Check("Shared memory", "ready", text)]
+    problem = shared_memory_problem(recipe_config("baseline", "tutorial"), EUROSAT_TILES)
+    remedy = (
+        "Enough for the tutorial's way; large batches or many loader workers need more. A container gets it with "
+        "`--shm-size=1g` or `--ipc=host`."
+    )
+    enough = "" if free >= _ENOUGH_SHARED else remedy
+    yield Check("Shared memory", "problem" if problem else "ready", text, problem or enough)
 
 
-def _kept(settings: Settings, runs_refused: str) -> list[Check]:
+def _kept(settings: Settings, runs_refused: str) -> Iterator[Check]:
     """Where runs and the cache are kept, as far as something is to be said about it."""
-    checks = [_runs(settings, runs_refused)]
+    yield _runs(settings, runs_refused)
     for each in settings.moved:
         if each.what == "cache" and each.is_closed:
-            checks.append(Check("Cache", "missing", each.sentence, "Then start the app again."))
+            yield Check("Cache", "missing", each.sentence, "Then start the app again.")
         elif each.what == "cache":
-            checks.append(Check("Cache", "ready", each.sentence))
+            yield Check("Cache", "ready", each.sentence)
         else:
             remedy = "Set EUROSAT_RUNS to a folder that stays, then start the app again."
-            checks.append(Check("Runs", "missing", each.sentence, remedy))
-    return checks
+            yield Check("Runs", "missing", each.sentence, remedy)
 
 
 def _runs(settings: Settings, refused: str) -> Check:

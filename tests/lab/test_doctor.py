@@ -151,7 +151,7 @@ def test_a_profile_is_checked_on_every_gpu_there_is() -> None:
         asked.append(device)
         return "No kernel was recorded."
 
-    assert profiler_checks((CPU, NO_GPU), blocked) == () and asked == []
+    assert list(profiler_checks((CPU, NO_GPU), blocked)) == [] and asked == []
     (unseen,) = profiler_checks((CPU, GPU), blocked)
     assert asked == [GPU.id]
     assert (unseen.name, unseen.state, unseen.text) == ("Profiler", "missing", "No kernel was recorded.")
