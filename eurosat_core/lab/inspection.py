@@ -7,7 +7,7 @@ tile, a limit on the network's size, a few feature maps per layer, and few netwo
 import re
 import threading
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,23 +127,22 @@ class Inspector:
 
     @cachedmethod(
         lambda self: self._filters,
-        key=lambda self, run_id, stage=AFTER: self._key(run_id, stage),
+        key=lambda self, run_id, stage=AFTER: self.version(run_id, stage),
         condition=lambda self: self._results,
     )
     def first_layer(self, run_id: str, stage: int = AFTER) -> FirstLayer:
         """The filters of a network's first convolution. Raises `RunError` when there is none."""
-        with self._alone():
-            return _first_layer(self._network(run_id, stage))
+        with self.borrowed(run_id, stage) as network:
+            return _first_layer(network)
 
     @cachedmethod(
         lambda self: self._seen,
-        key=lambda self, run_id, tile, stage=AFTER: (self._key(run_id, stage), tile.tobytes()),
+        key=lambda self, run_id, tile, stage=AFTER: (self.version(run_id, stage), tile.tobytes()),
         condition=lambda self: self._results,
     )
     def look(self, run_id: str, tile: Pixels, stage: int = AFTER) -> NetworkSeen:
         """What a network's layers make of a tile [64, 64, 3] (uint8). Raises `RunError` without a network."""
-        with self._alone():
-            network = self._network(run_id, stage)
+        with self.borrowed(run_id, stage) as network:
             config = self.config(run_id)
             pixels = torch.from_numpy(np.ascontiguousarray(tile))[None]
             layers, scores = _record(network, normalize(pixels, preprocessing_for(config.model)))
@@ -151,39 +150,30 @@ class Inspector:
             return NetworkSeen(layers, probabilities, self.class_names(run_id))
 
     @contextmanager
-    def borrowed(self, run_id: str) -> Iterator[nn.Module]:
-        """A trained network, alone and on one thread until the block ends: for short work. Raises `RunError`."""
-        with self._alone():
-            yield self._network(run_id, AFTER)
+    def borrowed(self, run_id: str, stage: int = AFTER) -> Iterator[nn.Module]:
+        """A network, alone and on one thread until the block ends: for short work. Raises `RunError`.
 
-    def version(self, run_id: str) -> Hashable:
-        """Names a network as it is now; another one when its file was replaced."""
-        return self._key(run_id, AFTER)
-
-    def _key(self, run_id: str, stage: int) -> Hashable:
-        """Names one state of one network; another one when its file was replaced."""
-        if run_id == RECORDED or stage == BEFORE:
-            return run_id, stage, 0
-        try:
-            path = self._store.folder_of(run_id) / _file(stage)
-            return run_id, stage, path.stat().st_mtime_ns
-        except OSError:
-            return run_id, stage, 0
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One at a time, on one thread: a second one of OpenMP would wait for cores that a training has."""
+        One thread, since a second one of OpenMP would wait for cores that a training has.
+        """
         if not self._one.acquire(timeout=_WAIT_SECONDS):
             raise RunError("The lab is looking into other networks just now. Try again in a few seconds.")
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            yield
+            yield self._network(run_id, stage)
         finally:
             torch.set_num_threads(threads)
             self._one.release()
 
-    @cachedmethod(lambda self: self._networks, key=lambda self, run_id, stage: self._key(run_id, stage))
+    def version(self, run_id: str, stage: int = AFTER) -> Hashable:
+        """Names one state of one network; another one when its file was replaced."""
+        changed = 0
+        if run_id != RECORDED and stage != BEFORE:
+            with suppress(OSError):
+                changed = (self._store.folder_of(run_id) / _file(stage)).stat().st_mtime_ns
+        return run_id, stage, changed
+
+    @cachedmethod(lambda self: self._networks, key=lambda self, run_id, stage: self.version(run_id, stage))
     def _network(self, run_id: str, stage: int) -> nn.Module:
         """A network at a stage, from memory where it is kept. Only for who is alone."""
         network = self._load(run_id, stage).eval()
