@@ -179,19 +179,15 @@ class DaskEngine:
             raise RunError("The workers are not started yet. Try again in a moment.")
         return self._client
 
-    def _workers(self) -> dict[str, str]:
-        """Worker names (device ids, when embedded) and their addresses."""
-        workers = self._open_client.scheduler_info(n_workers=-1)["workers"]
-        return {str(each["name"]): address for address, each in workers.items()}
-
     def _address_for(self, device: str, wait_seconds: float = 30.0) -> str:
         """The worker for a device. A worker that has just died is back within seconds, so wait for it."""
         deadline = time.monotonic() + wait_seconds
         while True:
-            workers = self._workers()
-            if device in workers:
-                return workers[device]
-            if self._cluster is None and self._hosts.get(device) in workers.values():
+            workers = self._open_client.scheduler_info(n_workers=-1)["workers"]
+            for address, worker in workers.items():
+                if str(worker["name"]) == device:  # as embedded ones are called
+                    return str(address)
+            if self._cluster is None and self._hosts.get(device) in workers:
                 return self._hosts[device]
             if time.monotonic() > deadline or self._closing:
                 raise RunError(f"There is no worker for {device}. Restart the app; your runs are kept.")

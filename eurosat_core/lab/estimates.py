@@ -8,24 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
-
-import torch
 
 from eurosat_core.cores import LoadNow
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
 from eurosat_core.lab.calibration import Rate, known_speeds, measured_rate
 from eurosat_core.lab.jobs import Engine
-from eurosat_core.lab.kind import Estimate, Kind, Known, Pace
+from eurosat_core.lab.kind import Estimate, Kind, Known, Pace, network_summary
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import Note, machine_notes
-from eurosat_core.models.catalog import build_model
-from eurosat_core.models.summary import ModelSummary, summarize
+from eurosat_core.models.summary import ModelSummary
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
@@ -232,7 +228,7 @@ class Estimates:
     def model_summary(self, network: Architecture) -> ModelSummary:
         """Layers, parameters and costs of a network at 64×64, for the lab's classes."""
         tile_set = self._library.tile_set
-        return _summary(network, len(tile_set.class_names) if tile_set else 10)
+        return network_summary(network, len(tile_set.class_names) if tile_set else 10)
 
     def known(self, config: TrainConfig) -> Known | None:
         """What is known for an estimate of `config`; None while the tiles or its precision are not."""
@@ -245,7 +241,7 @@ class Estimates:
             TilesUsed.of(tile_set),
             [each for each in self._store.all()[0] if each.state == "finished"],
             known_speeds(config.device, self._notes),
-            lambda network: _summary(network, 10).macs,
+            lambda network: network_summary(network).macs,
             self._machine(config.device),
             self._paces(config.device),
             self._load.free_cores(),
@@ -281,10 +277,3 @@ class Estimates:
         """What runs on a device note about this machine, as far as it changes their speed."""
         names = {each.id: each.name for each in self.devices}
         return {"threads": self.threads, "device_name": names.get(device, "")}
-
-
-@lru_cache(maxsize=32)
-def _summary(network: Architecture, classes: int) -> ModelSummary:
-    with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
-        made = build_model(network.model, classes, network.network, stem_pool=network.stem_pool)
-    return summarize(made)

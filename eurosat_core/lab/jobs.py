@@ -349,35 +349,27 @@ class Engine(Protocol):
 
     def open(self, receive: Callable[[Message], None]) -> None:
         """Start the workers; `receive` is called, from any thread, with what they say."""
-        ...
 
     def probe(self) -> tuple[Device, ...]:
         """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
-        ...
 
     def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
         """Measure within about a second how fast the config's network is trained, with so many CPU threads at most.
 
         Returns what there is to note; None when it gave way to a run, or was never begun beside one.
         """
-        ...
 
     def stop_measuring(self) -> None:
         """End what is being measured, on all workers."""
-        ...
 
     def start(self, job: Job) -> None:
         """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
-        ...
 
     def command(self, run_id: str, name: Command) -> bool:
         """Pass a command to a running job; False when no worker has it."""
-        ...
 
     def restart(self, device: str) -> None:
         """Replace a device's worker by a fresh process."""
-        ...
 
     def close(self) -> None:
         """End all workers."""
-        ...

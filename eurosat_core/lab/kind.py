@@ -6,10 +6,15 @@ One file for each kind: `train`, `profile`, `sweep`. `jobs` lists them, and does
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
+
+import torch
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.calibration import Speed
+from eurosat_core.models.catalog import build_model
+from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
@@ -36,6 +41,14 @@ class Pace:
     tile_seconds: float
     validation_seconds: float | None
     run_id: str
+
+
+@lru_cache(maxsize=32)
+def network_summary(network: Architecture, classes: int = 10) -> ModelSummary:
+    """Layers, parameters and costs of a network at 64×64."""
+    with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
+        made = build_model(network.model, classes, network.network, stem_pool=network.stem_pool)
+    return summarize(made)
 
 
 def same_speed(one: TrainConfig, other: TrainConfig) -> bool:
@@ -78,11 +91,9 @@ class Machine(Protocol):
 
     def known(self, config: TrainConfig) -> Known | None:
         """What is known for an estimate of `config`; None while the tiles or its precision are not."""
-        ...
 
     def tile_seconds(self, config: TrainConfig) -> float | None:
         """Seconds of a training tile with these settings, about; None while nothing was measured."""
-        ...
 
 
 class Kind(ABC):

@@ -122,6 +122,7 @@ class Lab:
         store: All runs, on disk.
         library: Its tiles, and how they are downloaded.
         results: What runs have left behind, and how far they are.
+        dispatcher: The line and what workers have; whether a run is stopping, parked, or returning.
         estimates: How long runs take that are still to come.
         sweeps: What was measured.
         profiles: Traces, each read once for everybody.
@@ -155,7 +156,7 @@ class Lab:
         self.runs_problem = ""
         self._closed = threading.Event()
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
-        self._dispatcher = Dispatcher(
+        self.dispatcher = Dispatcher(
             settings,
             self.store,
             engine,
@@ -178,7 +179,7 @@ class Lab:
         else:
             self.store.folder.mkdir(parents=True, exist_ok=True)
         self.store.mark_interrupted()
-        self._dispatcher.open()
+        self.dispatcher.open()
         self.library.open()
         self._starting.start()
         return self
@@ -188,7 +189,7 @@ class Lab:
         self._closed.set()
         self.estimates.measuring.close()
         self.tensorboard.close()
-        self._dispatcher.close()
+        self.dispatcher.close()
         self.library.close()
         if not self._workers_open and self._starting.ident is not None:  # else they would start after the end
             self._starting.join(timeout=30)
@@ -198,12 +199,12 @@ class Lab:
         """What waited when the last server ended waits on, now that its tiles are there."""
         for record in reversed(self.store.all()[0]):
             if record.state == "queued" and not self.runs_problem:
-                self._dispatcher.add(record, self._seconds_for(record))
+                self.dispatcher.add(record, self._seconds_for(record))
         self._refuse_lost_devices()
 
     def _start_workers(self) -> None:
         try:
-            self._engine.open(self._dispatcher.receive)
+            self._engine.open(self.dispatcher.receive)
             self._workers_open = True
             if self._closed.is_set():
                 return
@@ -218,7 +219,7 @@ class Lab:
             self._workers_problem = str(error) if known else f"They did not start ({type(error).__name__})."
         self._devices_known = True
         self._refuse_lost_devices()
-        self._dispatcher.look()
+        self.dispatcher.look()
 
     @property
     def _ready(self) -> bool:
@@ -227,7 +228,7 @@ class Lab:
 
     def _is_idle(self) -> bool:
         """Whether a device may be measured now: all is open, and no run is at work or waits."""
-        return self._ready and self.library.tile_set is not None and self._dispatcher.is_idle()
+        return self._ready and self.library.tile_set is not None and self.dispatcher.is_idle()
 
     def _device_problem(self, name: str) -> str:
         """Why a run cannot have this device; empty when it can."""
@@ -244,7 +245,7 @@ class Lab:
         for record in self.store.all()[0]:
             problem = self._device_problem(record.config.device)
             if record.state == "queued" and problem:
-                self._dispatcher.refuse(record.id, problem)
+                self.dispatcher.refuse(record.id, problem)
 
     # -- what the lab has
 
@@ -255,10 +256,6 @@ class Lab:
     def devices(self) -> tuple[Device, ...]:
         """The CPU first; GPUs once they are known."""
         return self.estimates.devices
-
-    def most_threads(self) -> int:
-        """CPU threads of a training when nothing else keeps the machine busy."""
-        return self.estimates.threads
 
     def devices_known(self) -> bool:
         """Whether a worker has looked for GPUs already."""
@@ -327,10 +324,10 @@ class Lab:
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
-        self._dispatcher.check_room(owner)
+        self.dispatcher.check_room(owner)
         self.estimates.measuring.give_way()
         record = self.store.create(config, owner, TilesUsed.of(tile_set), kind.name, plan)
-        self._dispatcher.add(record, self._seconds_for(record))
+        self.dispatcher.add(record, self._seconds_for(record))
         return record
 
     def _owned(self, run_id: str, owner: str) -> RunRecord:
@@ -345,7 +342,7 @@ class Lab:
         record = self._owned(run_id, owner)
         if record.kind != "train" and command != "stop":
             raise RunError("What is being measured cannot be paused, for the pause would be measured, too. Stop it.")
-        self._dispatcher.control(record, command)
+        self.dispatcher.control(record, command)
 
     def delete(self, run_id: str, owner: str) -> None:
         """Remove a run that has ended. Raises `RunError` when it is not the asker's or still active."""
@@ -366,7 +363,7 @@ class Lab:
 
     def place(self, run_id: str) -> Place | None:
         """Where a waiting run stands in the queue; None when it does not wait."""
-        return self._dispatcher.place(run_id)
+        return self.dispatcher.place(run_id)
 
     def holds_up(self, place: Place) -> str:
         """What a waiting run waits for, as a sentence; empty when it is about to start."""
@@ -389,18 +386,6 @@ class Lab:
         device = wording.device_name(ahead.config.device)
         alone = ahead.kind != "train" or ahead.plan.get("alone")
         return f"{ahead.owner}’s {what} has {'the machine to itself' if alone else f'the {device}'}."
-
-    def parked(self, run_id: str) -> bool:
-        """Whether a run was paused for so long that its place was given to others."""
-        return self._dispatcher.parked(run_id)
-
-    def returning(self, run_id: str) -> bool:
-        """Whether such a run was resumed and waits for its device."""
-        return self._dispatcher.returning(run_id)
-
-    def stopping(self, run_id: str) -> bool:
-        """Whether Stop was asked for and the worker has not answered yet."""
-        return self._dispatcher.stopping(run_id)
 
 
 _current: list[Lab] = []

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,8 @@ from eurosat_core.data.splits import TEST_FRACTION
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError
 from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.kind import Estimate, Kind, Known, Machine, Pace, same_speed
-from eurosat_core.models.catalog import CATALOG, build_model, model_entry
+from eurosat_core.lab.kind import Estimate, Kind, Known, Machine, Pace, network_summary, same_speed
+from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.runs.history import HistoryReader, RunEvent
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
@@ -170,7 +169,7 @@ def epoch_file(epoch: int) -> str:
 
 def kept_bytes(config: TrainConfig) -> int:
     """About how many bytes the weights of all epochs take: the trained parameters, 4 bytes each."""
-    return 4 * config.epochs * _trained_parameters(config.model, config.network)
+    return 4 * config.epochs * network_summary(config.architecture).trainable_params
 
 
 def kept_problem(config: TrainConfig) -> str:
@@ -183,13 +182,6 @@ def kept_problem(config: TrainConfig) -> str:
         f"{bytes_text(MAX_BYTES)}. Train for at most {MAX_BYTES // one} epochs, choose a smaller network, or keep "
         "the last epoch only."
     )
-
-
-@lru_cache(maxsize=32)
-def _trained_parameters(model: str, network: str) -> int:
-    with torch.device("meta"):
-        made = build_model(model, network=network)
-    return sum(each.numel() for each in made.parameters() if each.requires_grad)
 
 
 # -- how long it takes

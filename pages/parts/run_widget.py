@@ -127,7 +127,7 @@ def ask(run_id: str, command: Command) -> None:
 
 
 def _buttons(record: RunRecord, key: str, pausable: bool, help: str | None) -> None:
-    stopping, queued = session.lab().stopping(record.id), record.state == "queued"
+    stopping, queued = session.lab().dispatcher.stopping(record.id), record.state == "queued"
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         if pausable and not queued:
             _pause_and_step(record, key, stopping)
@@ -147,9 +147,9 @@ def _buttons(record: RunRecord, key: str, pausable: bool, help: str | None) -> N
 
 def _pause_and_step(record: RunRecord, key: str, stopping: bool) -> None:
     lab, paused = session.lab(), record.state == "paused"
-    resting = stopping or lab.returning(record.id)
+    resting = stopping or lab.dispatcher.returning(record.id)
     no_step = None if paused else "One batch forward, backward, update. Pause first."
-    if lab.parked(record.id):
+    if lab.dispatcher.parked(record.id):
         no_step = "Its place went to others. Resume it first, then pause it again."
     st.button(
         "Resume" if paused else "Pause",

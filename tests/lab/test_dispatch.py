@@ -20,6 +20,7 @@ from fake_engine import (
     running,
     started,
     step,
+    told,
     wait_for_state,
 )
 from filelock import FileLock
@@ -50,8 +51,7 @@ def test_a_run_from_submit_to_finished(open_fake: OpenFake) -> None:
     assert (job.config, job.threads) == (CONFIG, lab.settings.threads)
     began = wait_for_state(lab, run.id, "running")
     assert began.started and began.started >= began.created
-    engine.tell(run.id, started(), step(1), epoch_done(1), epoch_done(2), finished())
-    eventually(lambda: lab.results.history(run.id).finished)
+    told(lab, engine, run, started(), step(1), epoch_done(1), epoch_done(2), finished())
     engine.end(run.id, summary={"epochs": 2}, machine={"threads": 2}, files={"split.json": b"{}"}, events=5)
     done = wait_for_state(lab, run.id, "finished")
     assert done.ended and done.summary == {"epochs": 2} and done.machine == {"threads": 2}
@@ -67,6 +67,7 @@ def test_a_training_done_for_real(open_fake: OpenFake) -> None:
     result = engine.work(run.id)
     done = wait_for_state(lab, run.id, "finished")
     assert lab.results.history(run.id).events == result.events
+    assert lab.results.tiles_of(done) is lab.tiles().tile_set
     evaluation, predictions = lab.results.evaluation(run.id), lab.results.predictions(run.id)
     assert evaluation is not None and predictions is not None
     assert evaluation.tiles == len(predictions) == 50
@@ -122,8 +123,7 @@ def test_the_estimated_start_counts_what_runs(open_fake: OpenFake) -> None:
     )
     assert 0 <= first.starts_in_seconds <= estimate.seconds
     assert estimate.seconds <= second.starts_in_seconds <= 2 * estimate.seconds
-    engine.tell(run.id, started(epochs=4), step(7, seconds=80.0), epoch_done(1, seconds=100.0))
-    eventually(lambda: lab.results.history(run.id).epochs)
+    told(lab, engine, run, started(epochs=4), step(7, seconds=80.0), epoch_done(1, seconds=100.0))
     now = lab.place(waiting.id)
     assert now and now.starts_in_seconds == pytest.approx(300)
     lab.control(run.id, "ada", "pause")
@@ -202,10 +202,10 @@ def test_pause_step_resume_stop(open_fake: OpenFake) -> None:
         lab.control(run.id, "ada", command)
         assert lab.store.get(run.id).state == state
         assert engine.commands[-1] == (run.id, command)
-    assert lab.stopping(run.id)
+    assert lab.dispatcher.stopping(run.id)
     engine.end(run.id, "cancelled", "It was stopped.")
     wait_for_state(lab, run.id, "cancelled")
-    eventually(lambda: not lab.stopping(run.id))
+    eventually(lambda: not lab.dispatcher.stopping(run.id))
 
 
 def test_only_the_owner_commands_and_deletes(open_fake: OpenFake) -> None:
@@ -227,7 +227,7 @@ def test_a_command_that_comes_too_early_is_given_with_the_first_event(open_fake:
     run = running(lab, engine)
     engine.deaf = True  # the worker has the job and still loads torch
     lab.control(run.id, "ada", "stop")
-    assert lab.stopping(run.id) and lab.store.get(run.id).state == "running"
+    assert lab.dispatcher.stopping(run.id) and lab.store.get(run.id).state == "running"
     engine.deaf = False
     engine.tell(run.id, started())
     wait_for_state(lab, run.id, "cancelled")
@@ -266,8 +266,7 @@ def test_a_long_pause_gives_the_place_to_others_and_gets_it_back(open_fake: Open
     other = running(lab, engine, "bob")  # has the place now
     lab.control(parked.id, "ada", "resume")
     lab.control(parked.id, "ada", "resume")  # clicked twice
-    engine.tell(other.id, started())
-    eventually(lambda: lab.results.history(other.id).events)
+    told(lab, engine, other, started())
     assert lab.store.get(parked.id).state == "paused" and (parked.id, "resume") not in engine.commands
     third = lab.submit(CONFIG, "cleo")
     engine.end(other.id)
@@ -294,7 +293,7 @@ def test_the_place_of_a_run_that_is_being_resumed_is_not_given_away(
     open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab, engine = open_fake()
-    run, dispatcher = running(lab, engine, "ada"), lab._dispatcher
+    run, dispatcher = running(lab, engine, "ada"), lab.dispatcher
     lab.control(run.id, "ada", "pause")
     deliver = engine.command
 
@@ -307,9 +306,8 @@ def test_the_place_of_a_run_that_is_being_resumed_is_not_given_away(
     monkeypatch.setattr(engine, "command", be_late)
     lab.control(run.id, "ada", "resume")
     lab.submit(CONFIG, "bob")
-    engine.tell(run.id, started())
-    eventually(lambda: lab.results.history(run.id).events)
-    assert engine.order == [run.id] and not lab.parked(run.id)
+    told(lab, engine, run, started())
+    assert engine.order == [run.id] and not lab.dispatcher.parked(run.id)
     assert lab.store.get(run.id).state == "running"
 
 
@@ -320,9 +318,8 @@ def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) 
     measured = lab.submit(ON_GPU, "bob", group="race")
     engine.wait_for(measured.id)
     lab.control(parked.id, "ada", "resume")
-    engine.tell(measured.id, started())
-    eventually(lambda: lab.results.history(measured.id).events)
-    assert lab.returning(parked.id) and (parked.id, "resume") not in engine.commands
+    told(lab, engine, measured, started())
+    assert lab.dispatcher.returning(parked.id) and (parked.id, "resume") not in engine.commands
     engine.end(measured.id)
     wait_for_state(lab, parked.id, "running")
     assert engine.commands[-1] == (parked.id, "resume")
@@ -338,9 +335,8 @@ def test_a_parked_measurement_returns_when_nothing_runs_and_is_not_overtaken(ope
     later = lab.submit(CONFIG, "cleo")
     place = lab.place(later.id)
     assert place and place.starts_in_seconds is None, "nobody knows when the measured one will be through"
-    engine.tell(beside.id, started())
-    eventually(lambda: lab.results.history(beside.id).events)
-    assert lab.returning(measured.id) and (measured.id, "resume") not in engine.commands
+    told(lab, engine, beside, started())
+    assert lab.dispatcher.returning(measured.id) and (measured.id, "resume") not in engine.commands
     engine.end(beside.id)
     wait_for_state(lab, measured.id, "running")
     assert lab.store.get(later.id).state == "queued"

@@ -8,12 +8,11 @@ import pytest
 from fake_engine import SPEEDS
 
 from eurosat_core.lab import train as rooms
-from eurosat_core.lab.calibration import Speed, measured_rate, short_time, tutorials_slip
-from eurosat_core.lab.kind import Estimate, Known, Pace
+from eurosat_core.lab.calibration import Rate, Speed, measured_rate, short_time, tutorials_slip
+from eurosat_core.lab.kind import Estimate, Known, Pace, network_summary
 from eurosat_core.lab.train import estimate_seconds
-from eurosat_core.models.catalog import PRESETS, build_model
+from eurosat_core.models.catalog import PRESETS
 from eurosat_core.models.convolution import LayerWork
-from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from tests.run_makers import make_record
@@ -267,37 +266,42 @@ FAST = recipe_config("baseline", "fast", precision="bfloat16", channels_last=Tru
 BASELINE = Architecture("baseline")
 
 
-def summary(network: Architecture) -> ModelSummary:
-    return summarize(build_model(network.model, network=network.network, stem_pool=network.stem_pool))
-
-
 def run(rate: float = 9000.0, **changes: Any) -> RunRecord:
     figures = {"tiles_per_second": rate}
     return make_record(**{"config": FAST, "summary": figures, "machine": {**HERE, "torch": "2"}, **changes})
 
 
-def test_nothing_measured_gives_no_figure() -> None:
-    assert measured_rate("cpu", [], [], summary, HERE) is None
-    assert measured_rate("cuda:0", SPEEDS, [run()], summary, HERE) is None
+def rate_of(
+    *runs: RunRecord, speeds: Sequence[Speed] = (), device: str = "cpu", costs: Any = network_summary
+) -> Rate | None:
+    return measured_rate(device, speeds, runs, costs, HERE)
 
 
-def test_the_fastest_short_measurement() -> None:
-    rate = measured_rate("cpu", SPEEDS, [], summary, HERE)
-    assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary(BASELINE).macs / 0.0002)
-    assert "for a moment (batches of 128, bfloat16)" in rate.basis
+DEEPER = Architecture("custom", PRESETS["deeper"].text)
+WHOLE = recipe_config("tilenet", "sprint", progressive_resizing=False)
+SMALLER = run(900.0, config=replace(WHOLE, progressive_resizing=True))  # less work than the layers say
 
 
-def test_a_faster_run_is_taken_and_named() -> None:
-    rate = measured_rate("cpu", SPEEDS, [run()], summary, HERE)
-    assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary(BASELINE).macs * 9000)
-    assert "run run (batches of 64, bfloat16)" in rate.basis
+@pytest.mark.parametrize(
+    ("speeds", "runs", "network", "tiles_per_second", "basis"),
+    [
+        (SPEEDS, [], BASELINE, 1 / 0.0002, "for a moment (batches of 128, bfloat16)"),
+        (SPEEDS, [run()], BASELINE, 9000, "run run (batches of 64, bfloat16)"),
+        ([], [run(config=replace(FAST, model="custom", network=DEEPER.network))], DEEPER, 9000, "run run ("),
+        ([], [SMALLER, run(500.0, config=WHOLE, id="whole")], Architecture("tilenet"), 500, "run whole ("),
+    ],
+    ids=["the fastest short measurement", "a faster run", "a network's own layers", "whole pictures"],
+)
+def test_the_fastest_that_was_measured_is_taken_and_named(
+    speeds: Sequence[Speed], runs: list[RunRecord], network: Architecture, tiles_per_second: float, basis: str
+) -> None:
+    rate = rate_of(*runs, speeds=speeds)
+    assert rate is not None and basis in rate.basis
+    assert rate.per_second == pytest.approx(3 * network_summary(network).macs * tiles_per_second)
 
 
 def test_a_high_rate_is_written_out() -> None:
-    tiles = 5.7e12 / (3 * summary(BASELINE).macs)
-    rate = measured_rate("cpu", [], [run(tiles)], summary, HERE)
+    rate = rate_of(run(5.7e12 / (3 * network_summary(BASELINE).macs)))
     assert rate is not None and rate.basis.startswith("5,700 billion multiplications a second")
 
 
@@ -310,34 +314,18 @@ def test_a_high_rate_is_written_out() -> None:
         {"summary": {}},
         {"config": replace(FAST, source="loader")},
         {"config": replace(FAST, device="cuda:0")},
+        {"config": SMALLER.config},
     ],
 )
 def test_runs_that_say_nothing_about_this_device(changes: dict[str, Any]) -> None:
-    assert measured_rate("cpu", [], [run(**changes)], summary, HERE) is None
+    assert rate_of(run(**changes)) is None
 
 
-def test_a_network_of_ones_own_is_counted_by_its_own_layers() -> None:
-    layers = PRESETS["deeper"].text
-    rate = measured_rate("cpu", [], [run(config=replace(FAST, model="custom", network=layers))], summary, HERE)
-    assert rate is not None
-    assert rate.per_second == pytest.approx(3 * summary(Architecture("custom", layers)).macs * 9000)
-    assert summary(Architecture("custom", layers)).macs != summary(BASELINE).macs
-
-
-def test_smaller_pictures_first_are_less_work_than_the_layers_say() -> None:
-    whole = recipe_config("tilenet", "sprint", progressive_resizing=False)
-    smaller = run(rate=900.0, config=replace(whole, progressive_resizing=True), id="smaller")
-    assert measured_rate("cpu", [], [smaller], summary, HERE) is None
-    rate = measured_rate("cpu", [], [smaller, run(rate=500.0, config=whole, id="whole")], summary, HERE)
-    assert rate is not None and "run whole (" in rate.basis
-    assert rate.per_second == pytest.approx(3 * summary(Architecture("tilenet")).macs * 500)
-
-
-def test_a_frozen_network_did_less_than_its_layers_say() -> None:
-    def frozen(network: Architecture) -> ModelSummary:
-        return replace(summary(network), trainable_params=850)
-
-    assert measured_rate("cpu", [], [run()], frozen, HERE) is None
+def test_nothing_measured_gives_no_figure() -> None:
+    assert rate_of() is None
+    assert rate_of(run(), speeds=SPEEDS, device="cuda:0") is None
+    frozen = replace(network_summary(BASELINE), trainable_params=850)  # did less than its layers say
+    assert rate_of(run(), costs=lambda _network: frozen) is None
 
 
 @pytest.mark.parametrize(

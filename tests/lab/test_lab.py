@@ -14,12 +14,12 @@ from fake_engine import (
     OpenFake,
     epoch_done,
     eventually,
-    fake_lab,
     lab_settings,
     raising,
     refused,
     started,
     step,
+    told,
     wait_for_state,
 )
 
@@ -132,13 +132,11 @@ def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
     run = lab.submit(CONFIG, "ada")
     engine.wait_for(run.id)
     assert lab.seconds_left(run.id) is None
-    engine.tell(run.id, started(epochs=5), step(3, seconds=3.0))
-    eventually(lambda: lab.results.history(run.id).events == 2)
+    told(lab, engine, run, started(epochs=5), step(3, seconds=3.0))
     # Of the first epoch's 8 steps and one validation (150 and 50 tiles, the latter at a third of the work) 3 are done.
     done = 3 / 8 * 150 / (150 + 50 / 3) / 5
     assert lab.seconds_left(run.id) == pytest.approx(3.0 / done - 3.0, rel=0.01)
-    engine.tell(run.id, epoch_done(1, seconds=10.0), step(2, epoch=2, seconds=14.0))
-    eventually(lambda: lab.results.history(run.id).events == 4)
+    told(lab, engine, run, epoch_done(1, seconds=10.0), step(2, epoch=2, seconds=14.0))
     # An epoch takes 10 s, 8 of them for its training steps; one is done, and a quarter of the second one's steps.
     assert lab.seconds_left(run.id) == pytest.approx(50.0 - 10.0 - 2.0, rel=0.01)
 
@@ -160,7 +158,7 @@ def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
         assert "There is no run" in refused(lambda action=action: action(unknown))
     assert "not the name of a run" in refused(lambda: lab.results.history("../x"))
     assert lab.results.history(unknown).events == 0
-    assert lab.place(unknown) is None and not lab.stopping(unknown)
+    assert lab.place(unknown) is None and not lab.dispatcher.stopping(unknown)
 
 
 def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,13 +167,6 @@ def test_readers_are_bounded(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatc
     for number in range(10):
         lab.results.history(f"20260102-030405-baseline-{number:04d}")
     assert len(lab.results._readers) == 3
-
-
-def test_the_tiles_of_a_run_are_found_again(open_fake: OpenFake) -> None:
-    lab, _ = open_fake()
-    run = lab.submit(CONFIG, "ada")
-    assert lab.results.tiles_of(run) is lab.tiles().tile_set
-    assert lab.results.tiles_of(replace(run, tiles=replace(run.tiles, fingerprint="other"))) is None
 
 
 def test_the_current_lab(open_fake: OpenFake) -> None:
@@ -193,9 +184,3 @@ def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_ti
     (workers,) = [each for each in lab.room() if each.name == "Workers"]
     assert workers.state == "problem" and "EUROSAT_SCHEDULER" in workers.text
     assert "EUROSAT_SCHEDULER" in refused(lambda: lab.submit(CONFIG, "ada"))
-
-
-def test_synthetic_tiles_when_nothing_is_named(tmp_path: Path, closing: Closing) -> None:
-    lab = closing(fake_lab(tmp_path, None)[0])
-    tile_set = lab.tiles().tile_set
-    assert tile_set is not None and tile_set.source == "synthetic" and len(tile_set) == 2000

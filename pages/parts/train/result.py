@@ -71,7 +71,7 @@ def _bar(record: RunRecord, history: History) -> None:
 
 def _busy_text(record: RunRecord, history: History) -> str:
     """That it computes with fewer threads than it might have, and why; empty when it does not."""
-    most = session.lab().most_threads()
+    most = session.lab().estimates.threads
     now = history.threads[-1].threads if history.threads else history.started.threads if history.started else most
     if record.config.device != "cpu" or now >= most:
         return ""
@@ -82,12 +82,12 @@ def _pause_text(record: RunRecord) -> str:
     """What a pause means for the run's place, and what it waits for."""
     lab = session.lab()
     who = "you press" if run_widget.is_own(record) else "its owner presses"
-    if lab.returning(record.id):
+    if lab.dispatcher.returning(record.id):
         return (
             "Its place went to others while it was paused. It goes on as soon as the device is free; beside a race or "
             "a measurement nothing runs."
         )
-    if lab.parked(record.id):
+    if lab.dispatcher.parked(record.id):
         return f"Its place went to others meanwhile. It continues when {who} Resume, as soon as the device is free."
     minutes = f"{lab.settings.pause_minutes:g}"
     after = f"{minutes} minute{'' if minutes == '1' else 's'}"
