@@ -23,6 +23,8 @@ from fake_engine import (
     started,
     step,
     tiles_used,
+    told,
+    trained,
     wait_for_state,
 )
 
@@ -37,8 +39,7 @@ from eurosat_core.runs.store import RunStore
 def test_the_worker_dies(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     first, second = running(lab, engine), lab.submit(CONFIG, "bob")
-    engine.tell(first.id, started(), step(1))
-    eventually(lambda: lab.results.history(first.id).events == 2)
+    told(lab, engine, first, started(), step(1))
     engine.die(first.id)
     now = wait_for_state(lab, first.id, "failed")
     assert "died" in now.message and now.ended and lab.results.history(first.id).events == 2
@@ -160,9 +161,7 @@ def test_a_run_whose_program_died_meanwhile_is_found(open_fake: OpenFake, monkey
 
 def test_a_restart_keeps_the_queue_and_marks_what_ran(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
-    finished_run = running(lab, engine)
-    engine.work(finished_run.id)
-    wait_for_state(lab, finished_run.id, "finished")
+    finished_run = trained(lab, engine)
     ran = running(lab, engine, "ada")
     engine.tell(ran.id, started(), step(1))
     waited = [lab.submit(CONFIG, "ada"), lab.submit(CONFIG, "bob")]

@@ -208,7 +208,7 @@ def test_pauses_are_not_counted(small_tiles: TileSet, session: Callable[[Job], S
     running.pause()
     assert running.result is None, "it was paused before its end"
     at = time.perf_counter()
-    time.sleep(1.0)
+    time.sleep(0.5)
     asleep = time.perf_counter() - at
     running.say("resume")
     result = running.end()

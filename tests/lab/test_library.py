@@ -28,6 +28,17 @@ def own_tiles(small_folder: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def downloads(own_tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is downloaded is these tiles."""
+
+    def download(_remote: object, cache: Path, report: Callable[[Stage], None], _stop: object) -> Path:
+        report(Stage("downloading", 10, 100))
+        return acquire.import_pictures(own_tiles, cache, report)
+
+    monkeypatch.setattr(acquire, "download_pictures", download)
+
+
+@pytest.fixture
 def lab(tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, closing: Closing) -> Lab:
     """A lab without data, on tiles that stand in for the synthetic ones."""
     synthetic = replace(small_tiles, source="synthetic")
@@ -49,12 +60,7 @@ def ended(lab: Lab) -> Fetch:
     return fetch
 
 
-def test_a_download_exchanges_the_tiles(lab: Lab, own_tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(_remote: object, cache: Path, report: Callable[[Stage], None], _stop: object) -> Path:
-        report(Stage("downloading", 10, 100))
-        return acquire.import_pictures(own_tiles, cache, report)
-
-    monkeypatch.setattr(acquire, "download_pictures", download)
+def test_a_download_exchanges_the_tiles(lab: Lab, downloads: None) -> None:
     assert lab.library.fetching() is None
     lab.library.fetch("tiles", "ada")
     fetch = ended(lab)
@@ -108,10 +114,7 @@ def test_an_unexpected_failure_is_worded(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert "RecursionError" in ended(lab).problem
 
 
-def test_tiles_without_lists_are_tiles_all_the_same(lab: Lab, own_tiles: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        acquire, "download_pictures", lambda _r, cache, report, _s: acquire.import_pictures(own_tiles, cache)
-    )
+def test_tiles_without_lists_are_tiles_all_the_same(lab: Lab, downloads: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splits, "download_lists", raising(DataError("The lists cannot be reached.")))
     lab.library.fetch("tiles", "ada")
     fetch = ended(lab)
@@ -155,15 +158,10 @@ def test_leftovers_are_removed_when_a_lab_opens(tmp_path: Path, small_tiles: Til
     eventually(lambda: not left.exists())
 
 
-def test_the_split_by_place_says_why_it_cannot_be_had(
-    lab: Lab, own_tiles: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_split_by_place_says_why_it_cannot_be_had(lab: Lab, downloads: None) -> None:
     assert "Synthetic tiles have no place" in lab.library.place_problem()
     with pytest.raises(ConfigError, match="Synthetic tiles"):
         lab.submit(replace(CONFIG, split="place"), "ada")
-    monkeypatch.setattr(
-        acquire, "download_pictures", lambda _r, cache, report, _s: acquire.import_pictures(own_tiles, cache)
-    )
     lab.library.fetch("tiles", "ada")
     ended(lab)
     assert not lab.library.has_place_lists()

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from command_line import Ask, ask, folder, places
 from fake_engine import (
     CONFIG,
     ROOT,
@@ -19,10 +21,10 @@ from fake_engine import (
     OpenFake,
     eventually,
     lab_settings,
+    raising,
     refused,
-    running,
     tiles_used,
-    wait_for_state,
+    trained,
 )
 from restricted import anothers, mounted_read_only
 
@@ -36,6 +38,8 @@ from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.sealed import open_test
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Moved, Settings
+
+__all__ = ["ask", "folder", "places"]  # fixtures of command_line, used here
 
 KEPT_FROM = pytest.mark.parametrize("kept_from", [anothers, mounted_read_only])
 READ_ONLY = OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -71,12 +75,25 @@ sys.exit(main([*training, "--batch-size", "20", "--json"]))
 """
 
 
-def in_a_process(words: list[str], *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+# Answers several commands with --json: their exit status, what stood on stdout and on stderr.
+ASK = """
+import contextlib, io, json, sys
+
+from eurosat_core.cli import main
+
+answers = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        status = main([*words, "--json"])
+    answers.append([status, out.getvalue(), err.getvalue()])
+print(json.dumps(answers))
+"""
+
+
+def in_a_process(words: list[str], code: str, argument: str, **environ: str) -> subprocess.CompletedProcess[str]:
     environ = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **environ}
-    environ.pop("EUROSAT_DATA", None)
-    return subprocess.run(
-        [*words, sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env=environ, check=False
-    )
+    command = [*words, sys.executable, "-c", code, argument]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environ, check=False)
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
@@ -95,8 +112,7 @@ def test_a_prepared_cache_is_used_as_it_is(
         (cache / name).write_text("")
     words, before = kept_from(cache), state_of(cache)
     others = small_folder(tmp_path / "others", {"Highway": 3, "Pasture": 3})
-    places = {"EUROSAT_CACHE": str(cache), "EUROSAT_RUNS": str(tmp_path / "runs"), "XDG_CACHE_HOME": str(tmp_path)}
-    done = in_a_process(words, "-c", USE, str(others), **places)
+    done = in_a_process(words, USE, str(others), XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
     found, trained = (json.loads(line) for line in done.stdout.splitlines())
     assert found["reasons"] in ({"cache": os.strerror(number)} for number in (errno.EACCES, errno.EROFS))
@@ -113,27 +129,22 @@ def test_a_prepared_cache_is_used_as_it_is(
 
 @KEPT_FROM
 def test_what_stands_in_read_only_runs_is_looked_at_and_nothing_is_begun(
-    tmp_path: Path, small_folder: Callable[..., Path], kept_from: Callable[[Path], list[str]]
+    tmp_path: Path, folder: Callable[..., str], ask: Ask, kept_from: Callable[[Path], list[str]]
 ) -> None:
-    tiles = str(small_folder(tmp_path / "tiles", {"Forest": 20, "River": 20}))
-    runs, places = tmp_path / "runs", {"EUROSAT_RUNS": str(tmp_path / "runs"), "EUROSAT_CACHE": str(tmp_path / "cache")}
-    command, given = ["-m", "eurosat_core"], ["--data", tiles, "--json"]
-    training = [*command, "train", "--model", "baseline", "--epochs=1", "--source=memory", *given]
-    run = json.loads(in_a_process([], *training, **places).stdout)["run_id"]
+    tiles, runs = folder(Forest=20, River=20), tmp_path / "runs"
+    training = ["train", "--model", "baseline", "--epochs=1", "--source=memory", "--data", tiles]
+    _, trained, _ = ask(*training)
     words, before = kept_from(runs), state_of(runs)
-
-    doctor = in_a_process(words, *command, "doctor", *given, **places)
-    (check,) = [each for each in json.loads(doctor.stdout)["checks"] if each["name"] == "Runs"]
-    assert (check["state"], doctor.returncode) == ("problem", 1)
+    doctor, evaluate = ["doctor", "--data", tiles], ["evaluate", trained["run_id"], "--data", tiles]
+    commands = [doctor, evaluate, training, ["profile", "--model", "baseline", "--data", tiles]]
+    done = in_a_process(words, ASK, json.dumps(commands))
+    looked, evaluated, *begun = json.loads(done.stdout)
+    (check,) = [each for each in json.loads(looked[1])["checks"] if each["name"] == "Runs"]
+    assert (check["state"], looked[0]) == ("problem", 1)
     assert str(runs) in check["text"] and "EUROSAT_RUNS" in check["remedy"]
-
-    for refused_command in (training, [*command, "profile", "--model", "baseline", *given]):
-        done = in_a_process(words, *refused_command, **places)
-        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
-        assert "EUROSAT_RUNS" in done.stderr
-
-    evaluated = in_a_process(words, *command, "evaluate", run, *given, **places)
-    assert json.loads(evaluated.stdout)["tiles"] == 10
+    assert json.loads(evaluated[1])["tiles"] == 10
+    for status, printed, said in begun:
+        assert (status, printed, len(said.splitlines())) == (2, "", 1) and "EUROSAT_RUNS" in said
     assert state_of(runs) == before
 
 
@@ -154,7 +165,8 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
                 return _usual(path, *arguments, **options)
 
             monkeypatch.setattr(Path, name, refuse)
-        monkeypatch.setattr("eurosat_core.runs.store.FileLock", lambda *_, **__: _Unlockable())
+        unlockable = SimpleNamespace(acquire=raising(READ_ONLY))
+        monkeypatch.setattr("eurosat_core.runs.store.FileLock", lambda *_, **__: unlockable)
         monkeypatch.setattr("eurosat_core.runs.store.shutil.rmtree", lambda *_, **__: None)
         monkeypatch.setattr("eurosat_core.runs.store.write_problem", lambda _folder: os.strerror(errno.EROFS))
         monkeypatch.setattr("eurosat_core.lab.doctor.write_problem", lambda _folder: os.strerror(errno.EROFS))
@@ -162,18 +174,11 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     return close
 
 
-class _Unlockable:
-    def acquire(self, **_options: Any) -> None:
-        raise READ_ONLY
-
-
 def test_the_lab_opens_and_says_what_still_works(
     open_fake: OpenFake, read_only: Callable[[Path], None], tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
     lab, engine = open_fake()
-    done = running(lab, engine)
-    engine.work(done.id)
-    wait_for_state(lab, done.id, "finished")
+    done = trained(lab, engine)
     left = lab.store.create(CONFIG, "ada", tiles_used(small_tiles))  # another server's, which waits
     lab.close()
     read_only(lab.store.folder)
@@ -204,14 +209,9 @@ def test_a_sealed_part_stays_sealed_where_its_opening_cannot_be_noted(
     open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab, engine = open_fake()
-    run = running(lab, engine, config=replace(CONFIG, sealed_test=True))
-    engine.work(run.id)
-    wait_for_state(lab, run.id, "finished")
+    run = trained(lab, engine, replace(CONFIG, sealed_test=True))
 
-    def refuse(*_arguments: Any) -> None:
-        raise READ_ONLY
-
-    monkeypatch.setattr("eurosat_core.runs.store.write_whole", refuse)
+    monkeypatch.setattr("eurosat_core.runs.store.write_whole", raising(READ_ONLY))
     assert "sealed" in refused(lambda: open_test(lab.store, run.id))
     assert lab.store.get(run.id).test_opened is None
 
@@ -228,10 +228,7 @@ def test_the_sentence_of_a_read_only_store_asks_for_no_room_on_the_disk(
 def test_a_file_system_without_locks_says_so(store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create(CONFIG, "ada", used)
 
-    def no_flock(*_arguments: Any, **_options: Any) -> None:
-        raise NotImplementedError("FileSystem does not appear to support flock")
-
-    monkeypatch.setattr("filelock.FileLock.acquire", no_flock)
+    monkeypatch.setattr("filelock.FileLock.acquire", raising(NotImplementedError("no support for flock")))
     with pytest.raises(OSError, match=os.strerror(errno.ENOLCK)):
         store.lock(run.id)
     store.update(run.id, state="running")
