@@ -5,15 +5,13 @@ import streamlit as st
 from eurosat_core.models.anatomy import compared, layer_words, parts_of_reports
 from eurosat_core.models.build import network_source
 from eurosat_core.models.catalog import PRESETS
-from eurosat_core.models.check import LayerReport, check_network, first_problem, repaired, totals
+from eurosat_core.models.check import LayerReport, Layers, check_network, first_problem, repaired, replaced, totals
 from eurosat_core.models.designs import MAX_NAME
 from eurosat_core.models.layers import (
     KINDS,
     OUT,
     UNREADABLE,
     Field,
-    Layer,
-    Value,
     new_layer,
     parse_network,
     shape_text,
@@ -26,7 +24,7 @@ from pages.parts.model import choose, state
 _SAVED = "model_shelf_saved"
 
 
-def start_from() -> None:
+def _start_from() -> None:
     """Presets, and the participant's own networks."""
     st.pills(
         "Start from",
@@ -38,32 +36,33 @@ def start_from() -> None:
         help="  \n".join(f"**{each.title}**: {each.about}" for each in PRESETS.values()),
     )
     mine = session.lab().designs.of(session.nickname())
-    if mine:
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.selectbox("Your saved networks", list(reversed(mine)), index=None, key="model_saved", width=280)
-            chosen = st.session_state["model_saved"]
+    if not mine:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox("Your saved networks", list(reversed(mine)), index=None, key="model_saved", width=280)
+        for label, icon, action, argument in (
+            ("Open", "folder_open", _open, mine.get(chosen or "", "")),
+            ("Delete", "delete", _delete, chosen),
+        ):
             st.button(
-                "Open",
-                icon=":material/folder_open:",
-                key="model_saved_open",
+                label,
+                icon=f":material/{icon}:",
+                key=f"model_saved_{label.lower()}",
                 disabled=chosen not in mine,
-                on_click=_open,
-                args=(mine.get(chosen, ""),),
+                on_click=action,
+                args=(argument,),
             )
-            st.button(
-                "Delete",
-                icon=":material/delete:",
-                key="model_saved_delete",
-                disabled=chosen not in mine,
-                on_click=_delete,
-                args=(chosen,),
-            )
+
+
+def _clicked(key: str) -> str | None:
+    """What was clicked of pills that stand for actions: none of them stays chosen."""
+    name: str | None = st.session_state[key]
+    st.session_state[key] = None
+    return name
 
 
 def _take_preset() -> None:
-    name = st.session_state["model_preset"]
-    st.session_state["model_preset"] = None
-    if name is not None:
+    if name := _clicked("model_preset"):
         state.put(parse_network(PRESETS[name].text))
 
 
@@ -76,7 +75,7 @@ def _delete(name: str) -> None:
         session.lab().designs.delete(session.nickname(), name)
 
 
-def keep_and_share(valid: bool) -> None:
+def _keep_and_share(valid: bool) -> None:
     """Save, share, write as text; the PyTorch source of a network that can be trained."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input(
@@ -141,7 +140,7 @@ _FAR = 1_000_000  # a number field takes anything up to here; what is too much i
 def draw() -> None:
     """Presets and saved networks, the layers, and what they cost."""
     st.markdown(lesson.text("model")["builder"])
-    start_from()
+    _start_from()
     classes = state.classes()
     layers = state.layers()
     reports = check_network(layers, classes)
@@ -170,43 +169,32 @@ def draw() -> None:
             )
         choose.button(state.text(), "model_train", f"Repair layer {found[0] + 1} first." if found is not None else "")
         choose.diagram(parts_of_reports(reports), "your network")
-    keep_and_share(found is None)
+    _keep_and_share(found is None)
 
 
-def _toolbar(layers: tuple[Layer, ...], classes: int, broken: bool) -> None:
+def _toolbar(layers: Layers, classes: int, broken: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Undo",
-            icon=":material/undo:",
-            key="model_undo",
-            disabled=not state.can_undo(),
-            on_click=state.undo,
-            shortcut="Mod+Z",
-        )
-        st.button(
-            "Redo",
-            icon=":material/redo:",
-            key="model_redo",
-            disabled=not state.can_redo(),
-            on_click=state.redo,
-            shortcut="Mod+Shift+Z",
-        )
+        for label, by, shortcut in (("Undo", -1, "Mod+Z"), ("Redo", 1, "Mod+Shift+Z")):
+            st.button(
+                label,
+                icon=f":material/{label.lower()}:",
+                key=f"model_{label.lower()}",
+                disabled=not state.can_move(by),
+                on_click=state.move,
+                args=(by,),
+                shortcut=shortcut,
+            )
         if broken:
             st.button(
                 "Repair everything",
                 icon=":material/auto_fix_high:",
                 key="model_repair_all",
-                on_click=_repair_all,
-                args=(layers, classes),
+                on_click=lambda: state.put(repaired(layers, classes)),
             )
         st.caption(count(len(layers), "layer"))
 
 
-def _repair_all(layers: tuple[Layer, ...], classes: int) -> None:
-    state.put(repaired(layers, classes))
-
-
-def _row(layers: tuple[Layer, ...], number: int, report: LayerReport) -> None:
+def _row(layers: Layers, number: int, report: LayerReport) -> None:
     """One layer in a line; its numbers below when it is open, its problem below that."""
     is_open = state.row() == number
     with st.container(border=is_open or report.problem is not None, gap="xsmall"):
@@ -252,59 +240,54 @@ def _problem(report: LayerReport, number: int) -> None:
     )
 
 
-def _editor(layers: tuple[Layer, ...], number: int) -> None:
+def _editor(layers: Layers, number: int) -> None:
     """Kind, numbers, and moving."""
     layer = layers[number]
-    if layer.kind != UNREADABLE:
-        st.caption(KINDS[layer.kind].about)
-    kind_key = f"model_kind_{number}"
-    st.session_state[kind_key] = layer.kind if layer.kind in _OFFERED else None
+    kind = KINDS.get(layer.kind)  # none for what cannot be read
+    if kind is not None:
+        st.caption(kind.about)
+    key = f"model_kind_{number}"
+    st.session_state[key] = layer.kind if layer.kind in _OFFERED else None
     with st.grid(3, min_column_width=130, vertical_alignment="bottom"):
         st.selectbox(
             "Kind",
             _OFFERED,
             index=0 if layer.kind in _OFFERED else None,
             format_func=lambda name: KINDS[name].title,
-            key=kind_key,
+            key=key,
             on_change=_change_kind,
-            args=(layers, number, kind_key),
+            args=(layers, number, key),
         )
-        for field in KINDS[layer.kind].fields if layer.kind != UNREADABLE else ():
+        for field in kind.fields if kind is not None else ():
             _field(layers, number, field)
-    last = len(layers) - 1
+    rest = replaced(layers, number)
     with st.container(horizontal=True):
-        for label, icon, target, possible in (
-            ("Up", "arrow_upward", number - 1, number > 0),
-            ("Down", "arrow_downward", number + 1, number < last),
-        ):
+        for label, icon, target in (("Up", "arrow_upward", number - 1), ("Down", "arrow_downward", number + 1)):
             st.button(
                 label,
                 icon=f":material/{icon}:",
                 key=f"model_{label.lower()}_{number}",
-                disabled=not possible,
-                on_click=_move,
-                args=(layers, number, target),
+                disabled=target not in range(len(layers)),
+                on_click=state.put,
+                args=((*rest[:target], layer, *rest[target:]), target),
             )
         st.button(
             "Remove",
             icon=":material/delete:",
             key=f"model_remove_{number}",
             on_click=state.put,
-            args=((*layers[:number], *layers[number + 1 :]),),
+            args=(rest,),
         )
 
 
-def _field(layers: tuple[Layer, ...], number: int, field: Field) -> None:
+def _field(layers: Layers, number: int, field: Field) -> None:
     """One number of a layer, with a switch where it may be a word."""
     layer = layers[number]
     value = layer.value(field.name)
-    key = f"model_{layer.kind}_{number}_{field.name}"
     is_word = isinstance(value, str)
-    if not isinstance(value, str):
-        bounded = min(max(value, -_FAR), _FAR)
-        st.session_state[key] = round(bounded) if field.whole else float(bounded)
-    else:
-        st.session_state[key] = 0
+    bounded = 0 if isinstance(value, str) else min(max(value, -_FAR), _FAR)
+    key = f"model_{layer.kind}_{number}_{field.name}"
+    st.session_state[key] = round(bounded) if field.whole else float(bounded)
     with st.container(gap="xsmall"):
         st.number_input(
             field.title,
@@ -325,39 +308,26 @@ def _field(layers: tuple[Layer, ...], number: int, field: Field) -> None:
             )
 
 
-def _changed(layers: tuple[Layer, ...], number: int, layer: Layer) -> None:
-    state.put((*layers[:number], layer, *layers[number + 1 :]), select=number)
-
-
-def _change_kind(layers: tuple[Layer, ...], number: int, key: str) -> None:
+def _change_kind(layers: Layers, number: int, key: str) -> None:
     kind = st.session_state[key]
     if kind is not None:
-        _changed(layers, number, new_layer(kind))
+        state.put(replaced(layers, number, new_layer(kind)), number)
 
 
-def _change_number(layers: tuple[Layer, ...], number: int, name: str, key: str) -> None:
+def _change_number(layers: Layers, number: int, name: str, key: str) -> None:
     value = st.session_state[key]
     if value is not None:
-        _changed(layers, number, layers[number].changed(**{name: _rounded(value)}))
+        exact = value if isinstance(value, int) else round(value, 4)
+        state.put(replaced(layers, number, layers[number].changed(**{name: exact})), number)
 
 
-def _rounded(value: int | float) -> Value:
-    return value if isinstance(value, int) else round(value, 4)
-
-
-def _change_word(layers: tuple[Layer, ...], number: int, field: Field, key: str) -> None:
+def _change_word(layers: Layers, number: int, field: Field, key: str) -> None:
     usual = new_layer(layers[number].kind).value(field.name)
     value = field.word if st.session_state[key] else usual
-    _changed(layers, number, layers[number].changed(**{field.name: value}))
+    state.put(replaced(layers, number, layers[number].changed(**{field.name: value})), number)
 
 
-def _move(layers: tuple[Layer, ...], number: int, target: int) -> None:
-    rest = [*layers[:number], *layers[number + 1 :]]
-    rest.insert(target, layers[number])
-    state.put(tuple(rest), select=target)
-
-
-def _add(layers: tuple[Layer, ...]) -> None:
+def _add(layers: Layers) -> None:
     """A new layer after the open one; else before the scores, where most layers belong, or at the end."""
     chosen = state.row()
     at = chosen + 1 if chosen is not None else len(layers)
@@ -375,8 +345,6 @@ def _add(layers: tuple[Layer, ...]) -> None:
     )
 
 
-def _add_chosen(layers: tuple[Layer, ...], at: int) -> None:
-    kind = st.session_state["model_add"]
-    st.session_state["model_add"] = None
-    if kind is not None:
-        state.put((*layers[:at], new_layer(kind), *layers[at:]), select=at)
+def _add_chosen(layers: Layers, at: int) -> None:
+    if kind := _clicked("model_add"):
+        state.put((*layers[:at], new_layer(kind), *layers[at:]), at)

@@ -10,23 +10,20 @@ from eurosat_core.analysis import guesses
 from eurosat_core.charts.networks import Block, activation_curves, network_diagram, parameter_bars
 from eurosat_core.errors import LabError
 from eurosat_core.models.anatomy import (
-    ACTIVATION_TITLES,
     Part,
-    activation,
     activation_frame,
     compared,
     layer_table,
     parts_of_reports,
     parts_of_rows,
     share_frame,
-    slope,
     weighted_sum_text,
     where_most,
     where_sentence,
 )
 from eurosat_core.models.catalog import BASELINE, CATALOG, EXTRA_LAYERS, changed_baseline
-from eurosat_core.models.check import LayerReport, Totals, check_network, first_problem, totals
-from eurosat_core.models.layers import Layer, format_network, parse_network
+from eurosat_core.models.check import LayerReport, Layers, Totals, check_network, first_problem, totals
+from eurosat_core.models.layers import format_network, parse_network
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.training.config import Architecture, workshop_config
 from eurosat_core.wording import bytes_text
@@ -36,6 +33,7 @@ from pages.parts.model import state
 from pages.parts.train import state as train_state
 
 BATCH = 40  # the tutorial's, for figures of memory
+_MANY_ROWS, _LONG_TABLE = 14, 640  # a longer table scrolls within so many pixels
 
 
 def baseline_totals(classes: int) -> Totals:
@@ -50,49 +48,21 @@ def diagram(parts: Sequence[Part], title: str) -> None:
     st.html(network_diagram(blocks, f"The layers of {title}, from the tile to the scores"))
 
 
-def bars(parts: Sequence[Part], key: str, title: str) -> None:
-    """Which block has which share of the parameters and of the multiplications."""
-    frame = share_frame(parts)
-    if frame.empty:
-        return
-    st.vega_lite_chart(
-        frame,
-        parameter_bars(tuple(dict.fromkeys(frame["part"]))),
-        key=key,
-        alt=f"Share of each layer of {title} in its parameters and in its multiplications",
-    )
-
-
 def figures(now: Totals, base: Totals) -> None:
     """Parameters, multiplications and memory, each with its difference from the baseline."""
     memory, usual = now.memory_bytes(BATCH), base.memory_bytes(BATCH)
+    macs = f"{now.macs / 1e6:,.2f} M"
+    macs_help = "Multiply-accumulates: the multiplications of one tile’s forward pass, in millions."
+    memory_help = f"The least that training holds, in batches of {BATCH}: all outputs and weights and their gradients."
     with st.grid(3, min_column_width=125):
-        st.metric("Parameters", f"{now.params:,}", _difference(now.params, base.params), delta_color="off", border=True)
-        st.metric(
-            "MACs",
-            f"{now.macs / 1e6:,.2f} M",
-            _difference(now.macs, base.macs),
-            delta_color="off",
-            border=True,
-            help="Multiply-accumulates: the multiplications of one tile’s forward pass, in millions.",
-        )
-        st.metric(
-            "Memory",
-            bytes_text(memory),
-            _difference(memory, usual),
-            delta_color="off",
-            border=True,
-            help=f"What training holds at least, in batches of {BATCH}: all outputs and weights, each "
-            "with its gradient.",
-        )
-
-
-def _difference(now: float, base: float) -> str | None:
-    """Relative to the baseline; None where nothing differs."""
-    if now == base:
-        return None
-    percent = 100 * (now / base - 1)
-    return f"{percent:+,.0f} %" if abs(percent) >= 1 else f"{percent:+.1f} %"
+        for label, value, mine, theirs, help in (
+            ("Parameters", f"{now.params:,}", now.params, base.params, None),
+            ("MACs", macs, now.macs, base.macs, macs_help),
+            ("Memory", bytes_text(memory), memory, usual, memory_help),
+        ):
+            percent = 100 * (mine / theirs - 1)
+            delta = f"{percent:+,.0f} %" if abs(percent) >= 1 else f"{percent:+.1f} %"
+            st.metric(label, value, delta if mine != theirs else None, delta_color="off", border=True, help=help)
 
 
 def button(text: str, key: str, problem: str = "") -> None:
@@ -120,25 +90,18 @@ def draw_table(network: Architecture) -> None:
         ],
         columns=["Layer", "Output", "Parameters", "MACs (M)"],
     )
-    st.dataframe(
-        table,
-        hide_index=True,
-        height="content",
-        key="model_table",
-        column_config={
-            "Layer": st.column_config.TextColumn(width=100),
-            "Output": st.column_config.TextColumn(width=80, help="Channels × height × width, for one tile."),
-            "Parameters": st.column_config.NumberColumn(
-                width=85, format="localized", help="Weights and biases that are learned."
-            ),
-            "MACs (M)": st.column_config.NumberColumn(
-                width=75,
-                format="%.2f",
-                help="Multiply-accumulates for one tile, forward, in millions.",
-            ),
-        },
-        alt=f"The layers of {entry.title} with output shape, parameters and multiplications",
-    )
+    about = {
+        "Layer": st.column_config.TextColumn(width=100),
+        "Output": st.column_config.TextColumn(width=80, help="Channels × height × width, for one tile."),
+        "Parameters": st.column_config.NumberColumn(
+            width=85, format="localized", help="Weights and biases that are learned."
+        ),
+        "MACs (M)": st.column_config.NumberColumn(
+            width=75, format="%.2f", help="Multiply-accumulates for one tile, forward, in millions."
+        ),
+    }
+    alt = f"The layers of {entry.title} with output shape, parameters and multiplications"
+    st.dataframe(table, hide_index=True, height="content", key="model_table", column_config=about, alt=alt)
     st.caption(
         f"{summary.total_params:,} parameters, {summary.trainable_params:,} of them trainable · "
         f"{summary.macs / 1e6:.1f} million multiply-accumulates (MACs) per tile · memory for one tile: input "
@@ -147,18 +110,10 @@ def draw_table(network: Architecture) -> None:
     )
 
 
-_MANY_ROWS, _LONG_TABLE = 14, 640  # a longer table scrolls within so many pixels
-_BUILT = "custom"  # has no layers of its own: it is what stands in the builder
-
-
-def names() -> list[str]:
-    """The models that have layers to look at."""
-    return [name for name in CATALOG if name != _BUILT]
-
-
 def draw_selection(guess: str | None) -> None:
     """The choice of models and the one that is chosen; `guess`: the participant's, about the baseline."""
-    chosen = lesson.one_of("Model", names(), "model_chosen", titles=lambda name: CATALOG[name].title, pills=True)
+    names = [name for name in CATALOG if name != "custom"]  # has no layers of its own: it is what stands in the builder
+    chosen = lesson.one_of("Model", names, "model_chosen", titles=lambda name: CATALOG[name].title, pills=True)
     entry = CATALOG[chosen]
     try:
         summary = session.lab().estimates.model_summary(Architecture(chosen))
@@ -171,7 +126,13 @@ def draw_selection(guess: str | None) -> None:
     table, where = st.columns([5, 4], gap="medium")
     with where:
         st.markdown("**Where are the parameters, where are the multiplications?**")
-        bars(parts, f"model_shares_{chosen}", entry.title)
+        frame = share_frame(parts)
+        st.vega_lite_chart(
+            frame,
+            parameter_bars(tuple(dict.fromkeys(frame["part"]))),
+            key=f"model_shares_{chosen}",
+            alt=f"Share of each layer of {entry.title} in its parameters and in its multiplications",
+        )
     with table, st.container(height=_LONG_TABLE if len(summary.layers) > _MANY_ROWS else "content", border=False):
         draw_table(Architecture(chosen))
     sentences = [where_sentence(entry.title, parts), _frozen(summary)]
@@ -205,12 +166,11 @@ def draw_change() -> None:
     with knobs:
         layers = _knobs(words["change filters"])
     classes = state.classes()
-    reports = check_network(layers, classes)
     with result:
-        _result(layers, reports, classes)
+        _result(layers, check_network(layers, classes), baseline_totals(classes))
 
 
-def _knobs(about_filters: str) -> tuple[Layer, ...]:
+def _knobs(about_filters: str) -> Layers:
     """The widgets; the network that they describe."""
     first = st.select_slider(
         "Filters of the first convolution",
@@ -238,18 +198,18 @@ def _knobs(about_filters: str) -> tuple[Layer, ...]:
     return changed_baseline((first, second), size, extra, dropout)
 
 
-def _result(layers: tuple[Layer, ...], reports: tuple[LayerReport, ...], classes: int) -> None:
-    base = baseline_totals(classes)
-    found = first_problem(reports)
-    if found is not None:
-        st.error(f"{found[1].sentence} {lesson.text('model')['change invalid']}", icon=":material/build:")
+def _result(layers: Layers, reports: tuple[LayerReport, ...], base: Totals) -> None:
+    problem = ""
+    if (found := first_problem(reports)) is not None:
+        problem = found[1].sentence
+        st.error(f"{problem} {lesson.text('model')['change invalid']}", icon=":material/build:")
     else:
         now = totals(reports)
         figures(now, base)
         lesson.saw(compared(now, base, BATCH))
     diagram(parts_of_reports(reports), "the changed baseline")
     with st.container(horizontal=True):
-        button(format_network(layers), "model_change_train", found[1].sentence if found else "")
+        button(format_network(layers), "model_change_train", problem)
         if st.button(
             "Open it in the builder",
             icon=":material/edit:",
@@ -275,7 +235,7 @@ def _result(layers: tuple[Layer, ...], reports: tuple[LayerReport, ...], classes
         )
 
 
-def _open_in_builder(layers: tuple[Layer, ...]) -> None:
+def _open_in_builder(layers: Layers) -> None:
     state.put(layers)
     state.open_builder()
 
@@ -298,18 +258,12 @@ def activations() -> None:
                 key=f"model_activation_{figure}",
                 alt=f"{title}: curves of ReLU, sigmoid and GELU from -5 to 5, marked at {x:.1f}",
             )
-    st.markdown(
-        f"At **{x:.1f}**: "
-        + " · ".join(
-            f"{title} gives **{activation(name, x):.2f}** (slope {slope(name, x):.2f})"
-            for name, title in ACTIVATION_TITLES.items()
-        )
-    )
-    silent = [title for name, title in ACTIVATION_TITLES.items() if slope(name, x) == 0]
-    faint = [title for name, title in ACTIVATION_TITLES.items() if 0 < abs(slope(name, x)) < 0.05]
-    if silent:
+    at_x = frame[frame["marked"]]
+    found = [f"{row.function} gives **{row.value:.2f}** (slope {row.slope:.2f})" for row in at_x.itertuples()]
+    st.markdown(f"At **{x:.1f}**: {' · '.join(found)}")
+    if silent := at_x.loc[at_x["slope"] == 0, "function"].tolist():
         st.caption(f"{', '.join(silent)}: a slope of 0, so from this value nothing is learned.")
-    elif faint:
+    elif faint := at_x.loc[at_x["slope"].abs() < 0.05, "function"].tolist():
         st.caption(f"{', '.join(faint)}: a slope close to 0, so from this value little is learned.")
     else:
         st.caption("All three pass on what there is to learn here.")
@@ -319,23 +273,22 @@ def activations() -> None:
 def weighted_sum() -> None:
     """Three inputs, three weights and a bias that the participant turns; the sums of three tiles."""
     st.markdown(lesson.text("model")["linear"])
+    sliders = [(f"Weight of “{name}”", f"model_weight_{at}") for at, name in enumerate(_FOUND)]
     with st.grid(4, min_column_width=170):
-        weights = [
-            st.slider(f"Weight of “{name}”", -2.0, 2.0, 0.0, 0.1, key=f"model_weight_{at}", persist_state="session")
-            for at, name in enumerate(_FOUND)
+        *weights, bias = [
+            st.slider(label, -2.0, 2.0, 0.0, 0.1, key=key, persist_state="session")
+            for label, key in (*sliders, ("Bias", "model_bias"))
         ]
-        bias = st.slider("Bias", -2.0, 2.0, 0.0, 0.1, key="model_bias", persist_state="session")
     sums: dict[str, float] = {}
     for tile, inputs in _TILES.items():
         text, sums[tile] = weighted_sum_text(inputs, weights, bias)
         st.markdown(f"**{tile}** {lesson.plain(text)}")
-    best = max(sums.values())
-    ahead = sums["Highway"] == best and sum(value == best for value in sums.values()) == 1
-    if ahead:
-        lead = best - max(value for tile, value in sums.items() if tile != "Highway")
+    highway = sums.pop("Highway")
+    first = max(sums, key=lambda tile: sums[tile])
+    if highway > sums[first]:
+        lead = highway - sums[first]
         st.success(f"The highway scores highest, {lead:.2f} ahead. Training finds such weights by itself.")
-    elif len(set(sums.values())) == 1:
+    elif {highway} == set(sums.values()):
         st.info("All three score the same: these weights tell nothing apart yet.")
     else:
-        first = next(tile for tile, value in sums.items() if value == best and tile != "Highway")
         st.info(f"Not yet: {first} scores at least as high. Which weight tells it from the highway?")

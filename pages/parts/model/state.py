@@ -75,27 +75,16 @@ def _into_url() -> None:
     session.write(_NET, url_text(layers()))
 
 
-def can_undo() -> bool:
-    """Whether there is an earlier network."""
-    return bool(st.session_state[_AT] > 0)
+def can_move(by: int) -> bool:
+    """Whether there is a network so many changes earlier (-1) or later (1) in the history."""
+    at: int = st.session_state[_AT] + by
+    return 0 <= at < len(st.session_state[_HISTORY])
 
 
-def can_redo() -> bool:
-    """Whether a change was taken back."""
-    return bool(st.session_state[_AT] < len(st.session_state[_HISTORY]) - 1)
-
-
-def undo() -> None:
-    """Back to the network before. For callbacks."""
-    if can_undo():
-        st.session_state[_AT] -= 1
-        _into_url()
-
-
-def redo() -> None:
-    """Forward again. For callbacks."""
-    if can_redo():
-        st.session_state[_AT] += 1
+def move(by: int) -> None:
+    """Take a change back (-1), or make it again (1). For callbacks."""
+    if can_move(by):
+        st.session_state[_AT] += by
         _into_url()
 
 
