@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +20,6 @@ Values = npt.NDArray[np.float32]
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 # Ends and middle of the scale for signed numbers: blue below zero, orange above (apart for colour-blind readers).
 _BELOW, _ZERO, _ABOVE = (5, 48, 97), (247, 247, 247), (179, 88, 6)
-
-
-@dataclass(frozen=True)
-class ChannelNumbers:
-    """Lowest, mean and highest value of one channel."""
-
-    channel: str
-    lowest: float
-    mean: float
-    highest: float
 
 
 def class_titles(class_names: tuple[str, ...]) -> dict[str, str]:
@@ -104,14 +93,6 @@ def normalised(tile: Pixels, mean: tuple[float, ...], std: tuple[float, ...]) ->
     means, stds = (np.array(each, dtype=np.float32) for each in (mean, std))
     values: Values = ((tile.astype(np.float32) / np.float32(255) - means) / stds).astype(np.float32)
     return values
-
-
-def channel_numbers(values: Pixels | Values) -> tuple[ChannelNumbers, ...]:
-    """Lowest, mean and highest value of each channel of a picture [H, W, 3]."""
-    return tuple(
-        ChannelNumbers(name, float(plane.min()), float(plane.mean()), float(plane.max()))
-        for name, plane in zip(CHANNELS, np.moveaxis(values, 2, 0), strict=True)
-    )
 
 
 def value_planes(values: Values, times: int, limit: float) -> tuple[Pixels, ...]:

@@ -1,15 +1,17 @@
 """What every page does with a run: follow and steer it, say how it ended or that it is gone, delete it, choose it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis.race import RACE
-from eurosat_core.errors import RunError
+from eurosat_core.errors import LabError, RunError
+from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.jobs import Command
 from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.speed.experiments import EXPERIMENTS
@@ -41,6 +43,42 @@ def network_title(record: RunRecord) -> str:
     how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
     whose = "my run" if is_own(record) else "run"
     return f"{model_entry(record.config.model).title}{how_good} · {whose} {record.id}"
+
+
+def choose_network(key: str, runs: Iterable[RunRecord], asked: str = "", *, recorded_first: bool = False) -> str:
+    """Draw the choice among the networks of runs and the recorded one; a run's id, or `RECORDED`.
+
+    asked: chosen at first, if it is there; else the first one.
+    """
+    titles = {RECORDED: "Recorded baseline"} if recorded_first else {}
+    titles |= {each.id: network_title(each) for each in runs}
+    titles.setdefault(RECORDED, "Recorded baseline")
+    if st.session_state.get(key) not in titles:  # the first time, or deleted meanwhile
+        st.session_state[key] = asked if asked in titles else next(iter(titles))
+    chosen = st.selectbox(
+        "Network",
+        list(titles),
+        format_func=lambda each: titles.get(each, each),
+        key=key,
+        required=True,
+        persist_state="session",
+    )
+    return chosen if chosen in titles else RECORDED
+
+
+def about_recorded(sentence: str) -> str:
+    """What the recorded network is worth, put into a lesson's sentence; empty without it: asking it says so."""
+    try:
+        record = recorded_baseline()
+    except LabError:
+        return ""
+    return sentence.format(
+        title=model_entry(record.model).title,
+        tiles=f"{record.train_tiles:,}",
+        epochs=record.epochs,
+        judged=f"{record.tiles:,}",
+        accuracy=wording.percent(record.accuracy),
+    )
 
 
 def sweep_title(name: str) -> str:

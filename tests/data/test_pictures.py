@@ -79,14 +79,6 @@ def test_normalised_is_what_the_network_gets(mean: tuple[float, float, float], s
     assert np.allclose(pictures.normalised(TILE, mean, std), expected.numpy(), atol=1e-5)
 
 
-def test_numbers_per_channel() -> None:
-    numbers = pictures.channel_numbers(TILE)
-    assert [each.channel for each in numbers] == ["Red", "Green", "Blue"]
-    assert numbers[1].lowest == TILE[..., 1].min()
-    assert numbers[1].highest == TILE[..., 1].max()
-    assert numbers[2].mean == pytest.approx(TILE[..., 2].mean())
-
-
 def test_histograms_count_every_pixel_once() -> None:
     frame = tiles.channel_histograms_frame(TILE, bins=16)
     assert len(frame) == 48

@@ -10,15 +10,14 @@ from eurosat_core.data import pictures
 from eurosat_core.data.pictures import filter_sheet
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
-from eurosat_core.lab.inspection import AFTER, BEFORE, RECORDED
+from eurosat_core.lab.inspection import AFTER, BEFORE
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import FILTERS, checked_plane, over_channels
 from pages.parts import lesson, run_widget, session
-from pages.parts.tile_pictures import class_label, titles_of
+from pages.parts.tile_pictures import class_pills, titles_of
 
 _OWN, _TRAINED = "Own numbers", "A trained network’s"
 _ALL = "All three"
-_FIRST = FILTERS["Vertical edges"].tolist()
 _SHEET = 64  # filters drawn at most
 
 
@@ -38,8 +37,7 @@ def choose_filter(settings: DeltaGenerator) -> Chosen | None:
 
     settings: where the choice of channels is drawn, for filters that leave it open.
     """
-    names = [*FILTERS, _OWN, _TRAINED]
-    name = lesson.one_of("Filter", names, "conv_filter", pills=True)
+    name = lesson.one_of("Filter", [*FILTERS, _OWN, _TRAINED], "conv_filter", pills=True)
     try:
         if name == _TRAINED:
             return _trained()
@@ -51,10 +49,10 @@ def choose_filter(settings: DeltaGenerator) -> Chosen | None:
         "Channels",
         [_ALL, *pictures.CHANNELS],
         "conv_channel",
-        help="With all three, the same weights lie on each channel, and the sums of the three are added.",
+        help="With all three, each channel gets the same weights, and the three sums are added.",
         where=settings,
     )
-    channels = tuple(range(3)) if channel == _ALL else (pictures.CHANNELS.index(channel),)
+    channels = (0, 1, 2) if channel == _ALL else (pictures.CHANNELS.index(channel),)
     entry = model_entry("baseline")
     return Chosen(over_channels(plane, len(channels)), 0.0, channels, entry.mean, entry.std)
 
@@ -63,42 +61,35 @@ def _own() -> pictures.Values:
     """Nine fields in three rows."""
     st.caption(lesson.text("convolution")["own"])
     rows = []
-    for row in range(3):
+    for row, usual in enumerate(FILTERS["Vertical edges"].tolist()):
         with st.container(horizontal=True, wrap=False, gap="xsmall", width=330):
             rows.append(
                 [
                     st.number_input(
                         f"Weight in row {row + 1}, column {column + 1}",
-                        value=float(_FIRST[row][column]),
+                        value=float(weight),
                         step=1.0,
                         format="%g",
                         key=f"conv_own_{row}_{column}",
                         label_visibility="collapsed",
                         persist_state="session",
                     )
-                    for column in range(3)
+                    for column, weight in enumerate(usual)
                 ]
             )
     return checked_plane(rows)
 
 
-def network(key: str) -> str:
+def choose_network(key: str) -> str:
     """Draw the choice of a network: the recorded one, or one of the participant's runs that kept its weights."""
-    titles = {RECORDED: "Recorded baseline"}
-    titles |= {each.id: run_widget.network_title(each) for each in session.lab().inspector.trained(session.nickname())}
-    if st.session_state.get(key) not in titles:  # deleted meanwhile
-        st.session_state[key] = RECORDED
-    chosen = st.selectbox(
-        "Network", list(titles), format_func=lambda each: titles.get(each, each), key=key, persist_state="session"
-    )
-    return chosen or RECORDED
+    runs = session.lab().inspector.trained(session.nickname())
+    return run_widget.choose_network(key, runs, recorded_first=True)
 
 
 def _trained() -> Chosen:
     """A network, one of its first layer's filters, before or after training. Raises `LabError`."""
     inspector = session.lab().inspector
-    words = lesson.text("convolution")
-    run_id = network("conv_filter_network")
+    run_id = choose_network("conv_filter_network")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         stage = lesson.one_of(
             "Its weights",
@@ -122,8 +113,8 @@ def _trained() -> Chosen:
         pictures.png_uri(filter_sheet(shown, 12, 56, number)),
         alt=f"The first layer’s {len(shown)} filters in colour; filter {number + 1} is framed",
     )
-    padding = f"stride {layer.stride}, padding {layer.padding}"
-    st.caption(f"{words['trained' if stage == AFTER else 'untrained']} In the network this layer works with {padding}.")
+    about = lesson.text("convolution")["trained" if stage == AFTER else "untrained"]
+    st.caption(f"{about} In the network this layer has stride {layer.stride}, padding {layer.padding}.")
     entry = model_entry(inspector.config(run_id).model)
     return Chosen(layer.weights[number], float(layer.biases[number]), (0, 1, 2), entry.mean, entry.std)
 
@@ -139,16 +130,7 @@ def choose_tile(tiles: TileSet) -> int:
     key = f"conv_class_{tiles.fingerprint}"
     if st.session_state.get(key) != name:
         st.session_state[key] = name
-    st.pills(
-        "Class",
-        [each for each in tiles.class_names if tiles.counts[each]],
-        required=True,
-        format_func=lambda each: class_label(tiles, each),
-        key=key,
-        on_change=_another,
-        args=(tiles, key),
-        wrap=True,
-    )
+    class_pills("Class", tiles, key, required=True, on_change=_another, args=(tiles, key))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Another tile", icon=":material/shuffle:", key="conv_another", on_click=_another, args=(tiles, key))
         st.caption(f"{titles_of(tiles)[name]}: {lesson.plain(tiles.names[number])}")

@@ -4,17 +4,12 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis import features
-from eurosat_core.charts import networks as charts
 from eurosat_core.data import pictures
-from eurosat_core.data.classes import colours_for
-from eurosat_core.data.pictures import map_sheet, neuron_sheet
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, LayerSeen, NetworkSeen
-from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.recorded import recorded_baseline
-from pages.parts import lesson, session
-from pages.parts.convolution.filters import network
+from pages.parts import lesson, run_widget, session, tile_pictures
+from pages.parts.convolution.filters import choose_network
 
 _PER_PAGE = 8  # layers
 _ACROSS, _CELL = 8, 56  # maps side by side, pixels of each
@@ -26,9 +21,9 @@ def draw(tiles: TileSet, number: int) -> None:
     """The choice of a network and a stage, its layers, its answer. A fragment: only this is drawn again."""
     words = lesson.text("convolution")
     st.markdown(words["layers"])
-    run_id = network("conv_layers_network")
-    if run_id == RECORDED:
-        _recorded(tiles, words)
+    run_id = choose_network("conv_layers_network")
+    if run_id == RECORDED and (said := run_widget.about_recorded(words["recorded"])):
+        st.caption(said if tiles.source == "eurosat" else f"{said} {words['other tiles']}")
     stage = _stage(run_id, words)
     name = tiles.class_names[int(tiles.labels[number])]
     tile = tiles.array[number]
@@ -50,28 +45,12 @@ def draw(tiles: TileSet, number: int) -> None:
     lesson.saw(lesson.plain(" ".join(filter(None, sentences))))
 
 
-def _recorded(tiles: TileSet, words: dict[str, str]) -> None:
-    """What the bundled network is, and whether these tiles are what it knows."""
-    try:
-        record = recorded_baseline()
-    except LabError:
-        return  # looking into it says so
-    said = words["recorded"].format(
-        title=model_entry(record.model).title,
-        tiles=f"{record.train_tiles:,}",
-        epochs=record.epochs,
-        judged=f"{record.tiles:,}",
-        accuracy=wording.percent(record.accuracy),
-    )
-    st.caption(f"{said} {words['other tiles']}" if tiles.source != "eurosat" else said)
-
-
 def _stage(run_id: str, words: dict[str, str]) -> int:
     """After training, or one of the epochs that a run kept."""
     try:
         epochs = session.lab().inspector.epochs(run_id)
     except LabError:
-        return AFTER
+        epochs = []
     if not epochs:
         return AFTER
     st.caption(words["kept"])
@@ -113,10 +92,10 @@ def _layers(run_id: str, sides: list[tuple[str, NetworkSeen]], words: dict[str, 
 
 def _layer(layer: LayerSeen, title: str) -> None:
     if layer.maps is not None:
-        picture = map_sheet(layer.maps, _ACROSS, _CELL)
+        picture = pictures.map_sheet(layer.maps, _ACROSS, _CELL)
         shown, what = len(layer.maps), "feature map"
     elif layer.neurons is not None:
-        picture = neuron_sheet(layer.neurons, _NEURONS_ACROSS, _NEURON)
+        picture = pictures.neuron_sheet(layer.neurons, _NEURONS_ACROSS, _NEURON)
         shown, what = len(layer.neurons), "value"
     else:
         return
@@ -133,13 +112,6 @@ def _answers(sides: list[tuple[str, NetworkSeen]]) -> None:
     for at, (column, (title, seen)) in enumerate(zip(st.columns(len(sides), gap="medium"), sides, strict=True)):
         with column:
             st.markdown(f"**Its answer, {title.lower()}**")
-            frame = charts.probability_frame(seen.probabilities, seen.class_names)
-            colours = colours_for(seen.class_names)
-            st.vega_lite_chart(
-                frame,
-                charts.probability_bars(tuple((name, colours[name]) for name in frame["name"])),
-                key=f"conv_answer_{at}",
-                alt=f"Probability of each class, {title.lower()}",
+            tile_pictures.probabilities(
+                seen.probabilities, seen.class_names, f"conv_answer_{at}", f"Probability of each class, {title.lower()}"
             )
-            if len(frame) < len(seen.class_names):
-                st.caption(f"The {len(frame)} surest of {len(seen.class_names):,} classes.")

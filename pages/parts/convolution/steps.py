@@ -12,10 +12,9 @@ from eurosat_core.data import pictures
 from eurosat_core.data.pictures import Values, cell_colours, padded, signed
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
-from eurosat_core.lab.calibration import TRAINING_SHARE, Rate, short_time, tutorials_slip
+from eurosat_core.lab.calibration import TRAINING_SHARE, short_time, tutorials_slip
 from eurosat_core.models.convolution import (
     POOL_SIDE,
-    ConvolutionWork,
     LayerWork,
     Pooling,
     Step,
@@ -31,7 +30,9 @@ from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.convolution import filters
 from pages.parts.convolution.filters import Chosen
+from pages.parts.tile_pictures import framed
 
+_MAP = 320  # pixels, about as wide as a feature map is drawn
 _BUTTONS = (
     ("back", "Back", ":material/arrow_back:", "A"),
     ("forward", "Forward", ":material/arrow_forward:", "D"),
@@ -63,9 +64,6 @@ def _step(row: str, column: str, shape: tuple[int, int], values: Values, move: s
     st.session_state[row], st.session_state[column] = at
 
 
-_MAP = 320
-
-
 @st.fragment
 def draw_relu(values: pictures.Values) -> None:
     """A feature map [H, W] before and after ReLU, and one of its values."""
@@ -73,7 +71,9 @@ def draw_relu(values: pictures.Values) -> None:
     row, column = place("conv", values)
     after = relu(values)
     limit = float(np.abs(values).max()) or 1.0
-    _two_maps(values, after, (row, column, 1), (row, column, 1), limit, ("Before ReLU", "After ReLU"))
+    for where, title, each in zip(st.columns(2, gap="medium"), ("Before", "After"), (values, after), strict=True):
+        with where:
+            _map(each, (row, column, 1), f"{title} ReLU", limit)
     found, kept = features.number(float(values[row, column])), features.number(float(after[row, column]))
     st.markdown(f"At row {row}, column {column}: max(0, {found}) = **{kept}**")
     lesson.saw(features.relu_words(values))
@@ -84,44 +84,31 @@ def draw_pooling(values: pictures.Values) -> None:
     """Pooling of what ReLU leaves of a feature map [H, W], and one of its windows."""
     st.markdown(lesson.text("convolution")["pooling"])
     kinds: list[Pooling] = ["max", "average"]
-    kind = lesson.one_of("Pooling", kinds, "conv_pooling", default="max")
+    kind = lesson.one_of("Pooling", kinds, "conv_pooling")
     given = relu(values)
     pooled = pool(given, kind)
     row, column = place("conv_pool", pooled)
     window = pool_window(given, kind, row, column)
     limit = float(np.abs(given).max()) or 1.0
-    frames = (window.top, window.left, POOL_SIDE), (row, column, 1)
-    _two_maps(given, pooled, *frames, limit, ("After ReLU", f"After {kind} pooling"))
+    left, right = st.columns(2, gap="medium")
+    with left:
+        _map(given, (window.top, window.left, POOL_SIDE), "After ReLU", limit)
+    with right:
+        _map(pooled, (row, column, 1), f"After {kind} pooling", limit)
     numbers = [features.number(each) for each in window.values.flatten().tolist()]
     sums = f"max({', '.join(numbers)})" if kind == "max" else f"({' + '.join(numbers)}) / {len(numbers)}"
     st.markdown(f"{sums} = **{features.number(window.value)}** → row {row}, column {column}")
-    before, left = given.size, pooled.size
     lesson.saw(
-        f"{before:,} values became {left:,}, {before / left:.1f} times fewer. So the next layer has that many fewer "
-        f"places to work through. {features.pooled_words(given, pooled)}"
+        f"{given.size:,} values became {pooled.size:,}, {given.size / pooled.size:.1f} times fewer. So the next layer "
+        f"has that many fewer places to work through. {features.pooled_words(given, pooled)}"
     )
 
 
-def _two_maps(
-    before: pictures.Values,
-    after: pictures.Values,
-    frame_before: tuple[int, int, int],
-    frame_after: tuple[int, int, int],
-    limit: float,
-    titles: tuple[str, str],
-) -> None:
-    """Two feature maps on one scale side by side, each with a frame (top, left, side)."""
-    places = st.columns(2, gap="medium")
-    for where, values, frame, title in zip(places, (before, after), (frame_before, frame_after), titles, strict=True):
-        times = max(_MAP // values.shape[1], 1)
-        top, left, side = frame
-        with where:
-            st.image(
-                pictures.png_uri(pictures.with_frame(signed(values, 1, limit), times, top, left, side)),
-                width=values.shape[1] * times,
-                alt=f"{title}: the feature map with a frame at row {top}, column {left}",
-            )
-            st.caption(f"{title}, {values.shape[0]} × {values.shape[1]}")
+def _map(values: pictures.Values, frame: tuple[int, int, int], title: str, limit: float) -> None:
+    """A feature map in the colours of signed numbers, full at ±limit, with a frame (top, left, side)."""
+    alt = f"{title}: the feature map with a frame at row {frame[0]}, column {frame[1]}"
+    framed(signed(values, 1, limit), max(_MAP // values.shape[1], 1), frame, alt)
+    st.caption(f"{title}, {values.shape[0]} × {values.shape[1]}")
 
 
 _TIMES = 5  # the tile enlarged
@@ -177,21 +164,20 @@ def _convolution(
     left, right = st.columns(2, gap="medium")
     with left:
         channel = chosen.channels[0] if len(chosen.channels) == 1 else None
-        picture = padded(tile, padding, chosen.mean, channel)
-        top, start = step.top + padding, step.left + padding
-        st.image(
-            pictures.png_uri(pictures.with_frame(picture, _TIMES, top, start, side)),
-            width=picture.shape[1] * _TIMES,
-            alt=f"The tile; a frame marks the patch of {side} by {side} pixels from row {step.top}, column {step.left}",
+        framed(
+            padded(tile, padding, chosen.mean, channel),
+            _TIMES,
+            (step.top + padding, step.left + padding, side),
+            f"The tile; a frame marks the patch of {side} by {side} pixels from row {step.top}, column {step.left}",
         )
         name = pictures.CHANNELS[channel].lower() + " channel of the tile" if channel is not None else "tile"
         st.caption(f"The {name}; the frame is the patch under the filter.")
     with right:
-        times = max(_MAP // values.shape[1], 1)
-        st.image(
-            pictures.png_uri(pictures.with_frame(signed(values, 1), times, row, column, 1)),
-            width=values.shape[1] * times,
-            alt=f"The feature map; a frame marks row {row}, column {column}: {features.number(step.value)}",
+        framed(
+            signed(values, 1),
+            max(_MAP // values.shape[1], 1),
+            (row, column, 1),
+            f"The feature map; a frame marks row {row}, column {column}: {features.number(step.value)}",
         )
         st.caption(f"Its feature map, {values.shape[0]} × {values.shape[1]}; the frame is where the sum lands.")
     _arithmetic(step, chosen)
@@ -265,7 +251,16 @@ def draw_work() -> None:
     except LabError as error:
         st.warning(lesson.plain(str(error)), icon=":material/edit:")
         return
-    _work(layer, work)
+    across, side = round(work.places**0.5), layer.filter_side
+    with st.grid(4, min_column_width=170):
+        for label, number, help in (
+            ("Places of the filter", work.places, f"{across:,} × {across:,}"),
+            ("Products per place", work.products_per_place, f"{side} × {side} pixels × {layer.channels:,} channels"),
+            ("One filter", work.per_filter, "Multiplications for one picture"),
+            ("All filters", work.layer, "Multiplications for one picture, forward"),
+        ):
+            st.metric(label, f"{number:,}", border=True, help=help)
+    st.markdown(words["work after"].format(share=TRAINING_SHARE))
     if slip := tutorials_slip(layer):
         st.caption(slip)
     device = session.chosen_device()
@@ -273,33 +268,11 @@ def draw_work() -> None:
     if rate is None:
         st.info(words["no rate"], icon=":material/timer_off:")
         return
-    _seconds(work, rate, wording.device_name(device))
-    st.caption(lesson.plain(f"{rate.basis} {words['rate']}"))
-
-
-def _work(layer: LayerWork, work: ConvolutionWork) -> None:
-    across = round(work.places**0.5)
-    with st.grid(4, min_column_width=170):
-        st.metric("Places of the filter", f"{work.places:,}", border=True, help=f"{across:,} × {across:,}")
-        st.metric(
-            "Products per place",
-            f"{work.products_per_place:,}",
-            border=True,
-            help=f"{layer.filter_side} × {layer.filter_side} pixels × {layer.channels:,} channels",
-        )
-        st.metric("One filter", f"{work.per_filter:,}", border=True, help="Multiplications for one picture")
-        st.metric("All filters", f"{work.layer:,}", border=True, help="Multiplications for one picture, forward")
-    st.markdown(lesson.text("convolution")["work after"].format(share=TRAINING_SHARE))
-
-
-def _seconds(work: ConvolutionWork, rate: Rate, device: str) -> None:
     forward = work.layer / rate.per_second
+    both = TRAINING_SHARE * forward
+    epoch_help = "As many as EuroSAT’s training part has; this one layer only."
     with st.grid(3, min_column_width=200):
-        st.metric(f"One picture forward, {device}", short_time(forward), border=True)
-        st.metric("Forward and backward", short_time(TRAINING_SHARE * forward), border=True)
-        st.metric(
-            f"An epoch of {_EPOCH:,} pictures",
-            short_time(_EPOCH * TRAINING_SHARE * forward),
-            border=True,
-            help="As many as EuroSAT’s training part has; this one layer only.",
-        )
+        st.metric(f"One picture forward, {wording.device_name(device)}", short_time(forward), border=True)
+        st.metric("Forward and backward", short_time(both), border=True)
+        st.metric(f"An epoch of {_EPOCH:,} pictures", short_time(_EPOCH * both), border=True, help=epoch_help)
+    st.caption(lesson.plain(f"{rate.basis} {words['rate']}"))

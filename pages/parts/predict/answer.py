@@ -2,28 +2,25 @@
 
 import time
 from hashlib import blake2b
-from typing import Any
 
 import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis import prediction
-from eurosat_core.charts import networks as charts
-from eurosat_core.charts.networks import probability_bars
+from eurosat_core.charts.networks import area_shares, class_map, map_frame, probability_frame
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
-from eurosat_core.data.pictures import heat_overlay, jpeg_uri
 from eurosat_core.data.uploads import STRETCHES, coarser, stretched
 from eurosat_core.errors import LabError
 from eurosat_core.lab.predict import Answers, Prepared
-from pages.parts import lesson, session
+from pages.parts import lesson, session, tile_pictures
 
 _TIMES = 6
 _HEAT_TIMES = 5
 
 
 def draw_answer(
-    run_id: str, tile: pictures.Pixels, name: str, *, scaled: bool, known: pictures.Values | None = None
+    run_id: str, tile: pictures.Pixels, name: str, *, scaled: bool = False, known: pictures.Values | None = None
 ) -> pictures.Values:
     """Picture and answer side by side, then where it looked. Returns the probabilities [classes]. Raises `LabError`.
 
@@ -37,28 +34,12 @@ def draw_answer(
     names = session.lab().inspector.class_names(run_id)
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        large = pictures.with_scale_bar(tile, _TIMES) if scaled else pictures.enlarged(tile, _TIMES)
-        bar = ", with a scale bar of 200 m" if scaled else ""
-        st.image(pictures.png_uri(large), alt=f"{name}, enlarged{bar}")
+        tile_pictures.large(tile, _TIMES, name, scaled=scaled)
     with right:
         st.markdown(f"**{lesson.plain(prediction.answer_words(probabilities, names))}**")
-        bars(probabilities, names, "predict_answer")
+        tile_pictures.probabilities(probabilities, names, "predict_answer", _BARS)
     _looked(run_id, tile, probabilities, names)
     return probabilities
-
-
-def bars(probabilities: pictures.Values, names: tuple[str, ...], key: str) -> None:
-    """The probability of each class, surest first."""
-    frame = charts.probability_frame(probabilities, names)
-    colours = colours_for(names)
-    st.vega_lite_chart(
-        frame,
-        probability_bars(tuple((name, colours[name]) for name in frame["name"])),
-        key=key,
-        alt="Probability of each class, surest first",
-    )
-    if len(frame) < len(names):
-        st.caption(f"The {len(frame)} surest of {len(names):,} classes.")
 
 
 def _looked(run_id: str, tile: pictures.Pixels, probabilities: pictures.Values, names: tuple[str, ...]) -> None:
@@ -67,28 +48,32 @@ def _looked(run_id: str, tile: pictures.Pixels, probabilities: pictures.Values, 
     if not opened.open:
         return
     titles = pictures.class_titles(names)
-    order = charts.probability_frame(probabilities, names)["name"].tolist()
     with opened:
-        mark = blake2b(tile.tobytes() + run_id.encode(), digest_size=8).hexdigest()
         asked = st.selectbox(
             "What speaks for",
-            order,
+            probability_frame(probabilities, names)["name"].tolist(),
             format_func=titles.__getitem__,
             required=True,
-            key=f"predict_looked_for_{mark}",
+            key=f"predict_looked_for_{_mark(run_id, tile)}",
             width=320,
         )
         looked = session.lab().predictor.where(run_id, tile, names.index(asked))
         left, right = st.columns(2, gap="medium")
         left.image(pictures.png_uri(pictures.enlarged(tile, _HEAT_TIMES)), alt="The picture as the network gets it")
         right.image(
-            pictures.png_uri(heat_overlay(tile, looked.heat, _HEAT_TIMES)),
+            pictures.png_uri(pictures.heat_overlay(tile, looked.heat, _HEAT_TIMES)),
             alt=f"The same picture; bright where it speaks for {titles[asked]}, dark where it does not",
         )
         st.markdown(lesson.plain(prediction.looked_words(looked, titles[asked])))
         st.caption(f"{lesson.plain(prediction.method_words(looked))} {lesson.text('predict')['looked']}")
 
 
+def _mark(run_id: str, pixels: pictures.Pixels) -> str:
+    """Names a network and a picture, for the keys of what belongs to both."""
+    return blake2b(pixels.tobytes() + run_id.encode(), digest_size=8).hexdigest()
+
+
+_BARS = "Probability of each class, surest first"
 _METRES = (10, 20, 30, 60)
 
 
@@ -115,12 +100,12 @@ def draw_change(run_id: str, tile: pictures.Pixels, before: pictures.Values) -> 
         left.image(pictures.png_uri(pictures.enlarged(changed, _TIMES)), alt="The changed tile")
         with right:
             st.markdown(f"**{lesson.plain(prediction.changed_words(before, after, names))}**")
-            bars(after, names, "predict_changed")
+            tile_pictures.probabilities(after, names, "predict_changed", _BARS)
 
 
 _SENT = 768  # pixels of the picture's longer side, as the browser gets it
 _HIGHEST, _WIDE = 560, 480  # of the map on the screen: pixels at most, and about as many as there are across
-_COVER = 0.45
+_COVER = 45  # per cent, at first
 _STOPPED = "predict_stopped"
 _FIRST_SECONDS = 1.0  # of asking before the page says how far it is: enough for most networks and pictures
 _SLICE_SECONDS, _REFRESH_SECONDS = 0.4, 0.1
@@ -128,13 +113,12 @@ _SLICE_SECONDS, _REFRESH_SECONDS = 0.4, 0.1
 
 def draw_map(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
     """Ask about every tile, draw what came out. before: the picture without the chosen changes. Raises `LabError`."""
-    mark = blake2b(prepared.cut.pixels.tobytes() + run_id.encode(), digest_size=8).hexdigest()
+    mark = _mark(run_id, prepared.cut.pixels)
     answers = _asked(run_id, prepared.cut.tiles(), mark)
     if answers.done == 0:
         st.caption("No tile was asked about yet.")
         return
     names, layout = answers.class_names, prepared.cut.layout
-    frame = charts.map_frame(answers.probabilities, names, layout)
     st.caption(lesson.text("predict")["map"])
     left, right = st.columns([3, 2], gap="medium")
     with right:
@@ -143,17 +127,13 @@ def draw_map(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
         colours = colours_for(names)
         st.vega_lite_chart(
             shares,
-            charts.area_shares(tuple((name, colours[name]) for name in shares["name"])),
+            area_shares(tuple((name, colours[name]) for name in shares["name"])),
             key="predict_shares",
             alt="Share of the picture’s area that was taken for each class, largest first",
         )
-        cover = st.slider(
-            "Colours over the picture", 0, 100, int(100 * _COVER), step=5, format="%d %%", key="predict_cover"
-        )
+        cover = st.slider("Colours over the picture", 0, 100, _COVER, step=5, format="%d %%", key="predict_cover")
     with left:
-        row, column = (st.session_state.get(f"predict_{which}_{mark}", 1) for which in ("row", "column"))
-        framed = frame.assign(chosen=(frame["row"] == row) & (frame["column"] == column))
-        _map(prepared, framed, names, mark, cover / 100)
+        _map(prepared, answers, mark, cover / 100)
     sentences = [prediction.map_words(answers.probabilities, names, layout)]
     if before is not None:
         usual = session.lab().predictor.so_far(run_id, before.cut.tiles())
@@ -210,19 +190,22 @@ def _stop_at(mark: str) -> None:
     st.session_state[_STOPPED] = mark
 
 
-def _map(prepared: Prepared, frame: Any, names: tuple[str, ...], mark: str, cover: float) -> None:
-    layout = prepared.cut.layout
+def _map(prepared: Prepared, answers: Answers, mark: str, cover: float) -> None:
+    layout, names = prepared.cut.layout, answers.class_names
     colours, titles = colours_for(names), pictures.class_titles(names)
-    there = [name for name in names if name in set(frame["name"])]
+    frame = map_frame(answers.probabilities, names, layout)
+    row, column = (st.session_state.get(f"predict_{which}_{mark}", 1) for which in ("row", "column"))
+    there = set(frame["name"])
     key = f"predict_map_{mark}"
     st.vega_lite_chart(
-        frame,
-        charts.class_map(
-            jpeg_uri(prepared.cut.pixels, _SENT),
+        frame.assign(chosen=(frame["row"] == row) & (frame["column"] == column)),
+        class_map(
+            pictures.jpeg_uri(prepared.cut.pixels, _SENT),
             layout.width,
             layout.height,
-            [(titles[name], colours[name]) for name in there],
-            most_height=_height(layout.width, layout.height),
+            [(titles[name], colours[name]) for name in names if name in there],
+            # No more than a picture of this shape can fill.
+            most_height=min(max(round(_WIDE * layout.height / layout.width), 40), _HIGHEST),
             strength=cover,
         ),
         key=key,
@@ -230,11 +213,6 @@ def _map(prepared: Prepared, frame: Any, names: tuple[str, ...], mark: str, cove
         selection_mode="tile",
         alt=f"Your picture in {layout.rows} × {layout.columns} tiles, each in the colour of the class it was taken for",
     )
-
-
-def _height(width: int, height: int) -> int:
-    """No more than a picture of this shape can fill."""
-    return min(max(round(_WIDE * height / width), 40), _HIGHEST)
 
 
 def _clicked(key: str, mark: str, columns: int) -> None:
@@ -254,10 +232,5 @@ def _one(run_id: str, prepared: Prepared, answers: Answers, mark: str) -> None:
     if number >= answers.done:
         st.caption("This tile was not asked about yet.")
         return
-    draw_answer(
-        run_id,
-        prepared.cut.tile(number),
-        f"Row {row}, column {column} of your picture",
-        scaled=False,
-        known=answers.probabilities[number],
-    )
+    name = f"Row {row}, column {column} of your picture"
+    draw_answer(run_id, prepared.cut.tile(number), name, known=answers.probabilities[number])

@@ -14,35 +14,27 @@ from eurosat_core.data.uploads import MOST_ACROSS, MOST_BYTES, MOST_PIXELS, STRE
 from eurosat_core.errors import DataError, LabError
 from eurosat_core.lab.predict import Prepared, Wanted
 from pages.parts import lesson, session
-from pages.parts.tile_pictures import class_label, titles_of
+from pages.parts.tile_pictures import class_pills, titles_of
 
 _TILE = "predict_tile"  # (fingerprint, number)
 _SAID = "predict_tile_said"
-_CLASS, _NUMBER = "predict_class", "predict_number"
 _BY_BUTTON = "predict_tile_by_button"  # how often a button chose the tile
 
 
 def choose_tile(tiles: TileSet, run_id: str) -> int:
     """Draw the choice; the number of the chosen tile."""
-    number = _chosen(tiles, run_id)
+    state = st.session_state
+    if state.get(_TILE, ("",))[0] != tiles.fingerprint:
+        _random(tiles, run_id)
+    number: int = state[_TILE][1]
     label = int(tiles.labels[number])
     name = tiles.class_names[label]
     members = pictures.tiles_of_class(tiles.labels.numpy(), label)
     # Other widgets after each choice by a button: a browser may still report what stood in the ones before.
-    times = st.session_state.get(_BY_BUTTON, 0)
-    class_key, number_key = f"{_CLASS}_{times}", f"{_NUMBER}_{times}"
-    st.session_state[class_key] = name
-    st.session_state[number_key] = int(np.searchsorted(members, number)) + 1
-    st.pills(
-        "Class",
-        [each for each in tiles.class_names if tiles.counts[each]],
-        required=True,
-        format_func=lambda each: class_label(tiles, each),
-        key=class_key,
-        on_change=_other_class,
-        args=(tiles, run_id, class_key),
-        wrap=True,
-    )
+    times = state.get(_BY_BUTTON, 0)
+    class_key, number_key = f"predict_class_{times}", f"predict_number_{times}"
+    state[class_key], state[number_key] = name, int(np.searchsorted(members, number)) + 1
+    class_pills("Class", tiles, class_key, required=True, on_change=_other_class, args=(tiles, run_id, class_key))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.number_input(
             f"Tile, 1 to {len(members):,}",
@@ -60,32 +52,24 @@ def choose_tile(tiles: TileSet, run_id: str) -> int:
             key="predict_wrong",
             on_click=_wrong,
             args=(tiles, run_id),
-            help="A tile that this network names wrongly, the ones it is surest of first.",
+            help="A tile that this network gets wrong; those it is surest of come first.",
         )
-    about, said = st.session_state.get(_SAID, (None, ""))
+    about, said = state.get(_SAID, (None, ""))
     if about == (run_id, number):  # until another tile or network is chosen, however often the page is drawn meanwhile
         st.caption(lesson.plain(said))
     st.caption(f"{titles_of(tiles)[name]}: {lesson.plain(tiles.names[number])}")
     return number
 
 
-def _chosen(tiles: TileSet, run_id: str) -> int:
-    fingerprint, number = st.session_state.get(_TILE, ("", 0))
-    if fingerprint != tiles.fingerprint:
-        _random(tiles, run_id, None)
-        number = st.session_state[_TILE][1]
-    return int(number)
-
-
-def _random(tiles: TileSet, run_id: str, name: str | None) -> None:
+def _random(tiles: TileSet, run_id: str, name: str = "") -> None:
     """Any tile (of a class), but none of a sealed test part."""
-    label = None if name is None else tiles.class_names.index(name)
-    members = np.arange(len(tiles)) if label is None else pictures.tiles_of_class(tiles.labels.numpy(), label)
-    number = int(secrets.choice(members.tolist()))
+    members = np.arange(len(tiles))
+    if name:
+        members = pictures.tiles_of_class(tiles.labels.numpy(), tiles.class_names.index(name))
     for _ in range(100):
+        number = int(secrets.choice(members.tolist()))
         if not _is_sealed(tiles, run_id, number):
             break
-        number = int(secrets.choice(members.tolist()))
     st.session_state[_TILE] = tiles.fingerprint, number
 
 
@@ -106,7 +90,7 @@ def _by_number(tiles: TileSet, members: list[int], key: str) -> None:
 
 def _any(tiles: TileSet, run_id: str) -> None:
     _count_button()
-    _random(tiles, run_id, None)
+    _random(tiles, run_id)
 
 
 def _count_button() -> None:
@@ -119,36 +103,35 @@ def _wrong(tiles: TileSet, run_id: str) -> None:
     A tile that is wrong by chance (chosen by number or at random) is no place in that order: the surest comes first.
     """
     _count_button()
-    now = st.session_state.get(_TILE, ("", -1))[1]
+    number = st.session_state.get(_TILE, ("", -1))[1]
     try:
-        numbers = session.lab().predictor.wrong(run_id, tiles)
+        wrong = session.lab().predictor.wrong(run_id, tiles)
+        if wrong:
+            goes_on = number in wrong and st.session_state.get(_SAID, (None, ""))[0] == (run_id, number)
+            at = (wrong.index(number) + 1) % len(wrong) if goes_on else 0
+            number = wrong[at]
+            st.session_state[_TILE] = tiles.fingerprint, number
+            said = f"Wrong answer {at + 1} of {len(wrong)} that are known."
+        elif tiles.class_names == session.lab().inspector.class_names(run_id):
+            said = "No wrong answer was found among the tiles it was tried on."
+        else:
+            said = "This network tells other classes apart than these tiles have, so none of its answers can be right."
     except LabError as error:
-        st.session_state[_SAID] = (run_id, now), str(error)
-        return
-    if not numbers:
-        said = (
-            "No wrong answer was found among the tiles it was tried on."
-            if tiles.class_names == session.lab().inspector.class_names(run_id)
-            else "This network tells other classes apart than these tiles have, so none of its answers can be right."
-        )
-        st.session_state[_SAID] = (run_id, now), said
-        return
-    goes_on = now in numbers and st.session_state.get(_SAID, (None, ""))[0] == (run_id, now)
-    after = (numbers.index(now) + 1) % len(numbers) if goes_on else 0
-    st.session_state[_TILE] = tiles.fingerprint, numbers[after]
-    st.session_state[_SAID] = (run_id, numbers[after]), f"Wrong answer {after + 1} of {len(numbers)} that are known."
+        said = str(error)
+    st.session_state[_SAID] = (run_id, number), said
 
 
 _KEPT = "predict_prepared"  # the last two, by file and settings: decoding takes a moment, and every click redraws
-_USUAL = "predict_usual"
 _USUALLY = Wanted()
 _MIDDLE, _WHOLE = "its middle", "all of it, reduced"
 
 
-def choose_picture() -> Prepared | None:
-    """Draw the choice of a file and its settings; None, and a sentence on screen, without a picture to ask about."""
+def choose_picture() -> tuple[Prepared | None, Prepared | None]:
+    """Draw the choice of a file and its settings; the picture, and how it was before these settings changed it.
+
+    None, and a sentence on screen, without a picture to ask about; None where nothing was changed.
+    """
     words = lesson.text("predict")
-    st.session_state[_USUAL] = None
     file = st.file_uploader(
         "Your picture",
         type=["image/*", ".tif", ".tiff"],
@@ -159,30 +142,23 @@ def choose_picture() -> Prepared | None:
     if file is None:
         st.session_state.pop(_KEPT, None)  # the picture was taken away: nothing of it stays
         st.info(words["nothing yet"], icon=":material/add_photo_alternate:")
-        return None
+        return None, None
     content, mark = file.getvalue(), file.file_id
+    first = None
     try:
         with st.spinner("Reading the picture …", show_time=False):
             first = _prepared(content, mark, _USUALLY)
+        wanted = _settings(first)
+        prepared = _prepared(content, mark, wanted)
     except DataError as error:
-        st.error(lesson.plain(str(error)), title="This cannot be used", icon=":material/broken_image:")
-        return None
-    chosen = _settings(first, ignore_alpha=first.has_alpha and _ignore_alpha())
-    try:
-        prepared = first if chosen == _USUALLY else _prepared(content, mark, chosen)
-    except DataError as error:
-        st.error(lesson.plain(str(error)), icon=":material/broken_image:")
-        return None
-    if prepared is not first:
-        st.session_state[_USUAL] = first
-    _notes(prepared)
-    return prepared
-
-
-def usual() -> Prepared | None:
-    """The same picture without the changes that were chosen; None when nothing is changed."""
-    before: Prepared | None = st.session_state.get(_USUAL)
-    return before
+        title = "This cannot be used" if first is None else None
+        st.error(lesson.plain(str(error)), title=title, icon=":material/broken_image:")
+        return None, None
+    layout, count = prepared.cut.layout, prepared.count
+    tiles = "one tile" if count == 1 else f"{layout.rows} × {layout.columns} = {count:,} tiles"
+    size = f"{prepared.width:,} × {prepared.height:,} pixels: {tiles} (at most {MOST_ACROSS} × {MOST_ACROSS})."
+    st.caption(lesson.plain(" ".join([size, *prepared.cut.notes])))  # each of these can change the answer
+    return prepared, None if wanted == _USUALLY else first
 
 
 def _prepared(content: bytes, mark: str, wanted: Wanted) -> Prepared:
@@ -196,16 +172,13 @@ def _prepared(content: bytes, mark: str, wanted: Wanted) -> Prepared:
     return found
 
 
-def _ignore_alpha() -> bool:
-    """Only who made the file knows whether its fourth band is transparency."""
-    words = lesson.text("predict")
-    return st.checkbox("Ignore the fourth band", key="predict_ignore_alpha", help=words["fourth band"])
-
-
-def _settings(first: Prepared, *, ignore_alpha: bool) -> Wanted:
+def _settings(first: Prepared) -> Wanted:
     """What can be told about the picture. first: as it is without that."""
     words = lesson.text("predict")
-    bands, whole = FIRST_THREE if ignore_alpha else "", False
+    bands, whole = "", False
+    # Only who made the file knows whether its fourth band is transparency.
+    if first.has_alpha and st.checkbox("Ignore the fourth band", key="predict_ignore_alpha", help=words["fourth band"]):
+        bands = FIRST_THREE
     with st.expander("More about this picture", icon=":material/tune:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
             metres = st.number_input(
@@ -230,7 +203,8 @@ def _settings(first: Prepared, *, ignore_alpha: bool) -> Wanted:
                     key="predict_bands",
                     width=220,
                 )
-            if _is_large(first, metres):
+            left, top, right, bottom = lay_out(first.width, first.height, metres).box
+            if (right - left, bottom - top) != (first.width, first.height):  # more than the most tiles
                 how = st.segmented_control(
                     "Of this large picture use", [_MIDDLE, _WHOLE], default=_MIDDLE, required=True, key="predict_large"
                 )
@@ -238,18 +212,3 @@ def _settings(first: Prepared, *, ignore_alpha: bool) -> Wanted:
         st.caption(words["resolution"])
         st.caption(words["stretch"])
     return Wanted(bands, stretch, float(metres), whole)
-
-
-def _is_large(first: Prepared, metres: float) -> bool:
-    """Whether it does not fit into the most tiles as it is."""
-    box = lay_out(first.width, first.height, metres).box
-    return (box[2] - box[0], box[3] - box[1]) != (first.width, first.height)
-
-
-def _notes(prepared: Prepared) -> None:
-    """What was done to it, said in full: each of these can change the answer."""
-    layout = prepared.cut.layout
-    count = prepared.count
-    tiles = "one tile" if count == 1 else f"{layout.rows} × {layout.columns} = {count:,} tiles"
-    size = f"{prepared.width:,} × {prepared.height:,} pixels: {tiles} (at most {MOST_ACROSS} × {MOST_ACROSS})."
-    st.caption(lesson.plain(" ".join([size, *prepared.cut.notes])))

@@ -8,12 +8,11 @@ import streamlit as st
 from eurosat_core import wording
 from eurosat_core.charts.tiles import confusion_cells
 from eurosat_core.data import pictures
-from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs import game
 from eurosat_core.runs.game import Game
 from pages.parts import lesson, session
-from pages.parts.tile_pictures import class_label, row_of, small_png, titles_of
+from pages.parts.tile_pictures import class_label, large, row_of, small_png, titles_of
 
 _GAME = "tile_game"
 _CHOICE = "tile_game_choice"
@@ -31,12 +30,17 @@ def draw(tiles: TileSet) -> None:
         return
     played = _current(tiles)
     with st.container(border=True):
-        if played is None:
-            _before(tiles)
-        elif played.is_over:
-            _after(tiles, played)
-        else:
+        if played is not None and not played.is_over:
             _one_tile(tiles, played)
+            return
+        if played is None:
+            st.markdown(lesson.text("game")["intro"])
+        else:
+            _after(tiles, played)
+        label, icon = ("Start", "play_arrow") if played is None else ("Play again", "replay")
+        icon = f":material/{icon}:"
+        st.button(label, type="primary", icon=icon, key="tile_game_start", on_click=_start, args=(tiles,))
+        _confusions(tiles)  # of earlier games, too: they outlive the session
 
 
 def _current(tiles: TileSet) -> Game | None:
@@ -68,16 +72,6 @@ def _answer_from_list(tiles: TileSet, at: int) -> None:
     st.session_state[_CHOICE] = None
 
 
-def _start_button(tiles: TileSet, label: str, icon: str) -> None:
-    st.button(label, type="primary", icon=icon, key="tile_game_start", on_click=_start, args=(tiles,))
-
-
-def _before(tiles: TileSet) -> None:
-    st.markdown(lesson.text("game")["intro"])
-    _start_button(tiles, "Start", ":material/play_arrow:")
-    _confusions(tiles)  # of earlier games: they outlive the session
-
-
 def _one_tile(tiles: TileSet, played: Game) -> None:
     at, total = played.at, len(played.tiles)
     st.progress(at / total, text=f"Tile {at + 1} of {total}")
@@ -85,8 +79,7 @@ def _one_tile(tiles: TileSet, played: Game) -> None:
         _verdict(tiles, played)
     left, right = st.columns([1, 1.4], gap="medium")
     with left:
-        picture = pictures.png_uri(pictures.enlarged(tiles.array[played.tiles[at]], _ENLARGED))
-        st.image(picture, width=TILE_SIDE * _ENLARGED, alt=f"Tile {at + 1} of {total}, enlarged: name its class")
+        large(tiles.array[played.tiles[at]], _ENLARGED, f"Tile {at + 1} of {total}, to be named", scaled=False)
     with right:
         _choices(tiles, at)
     st.session_state[_GAME] = played.seen(time.monotonic())
@@ -149,18 +142,18 @@ def _after(tiles: TileSet, played: Game) -> None:
     score = played.score()
     _verdict(tiles, played)
     with st.container(horizontal=True):
-        st.metric("You named rightly", f"{score.right} of {score.answered}", border=True)
-        chance = f"One of {score.classes} classes, named without looking"
-        st.metric("Chance", f"{100 * score.chance:.0f}\N{NO-BREAK SPACE}%", border=True, help=chance)
-        st.metric("Skipped", f"{score.skipped}", border=True)
-        st.metric("Time", wording.duration(score.seconds), border=True, help="From the start to the last answer")
+        for label, value, help in (
+            ("You named rightly", f"{score.right} of {score.answered}", None),
+            ("Chance", wording.share(score.chance), f"One of {score.classes} classes, named without looking"),
+            ("Skipped", f"{score.skipped}", None),
+            ("Time", wording.duration(score.seconds), "From the start to the last answer"),
+        ):
+            st.metric(label, value, border=True, help=help)
     lesson.saw(lesson.plain(game.in_words(score, synthetic=tiles.source == "synthetic")))
     meanwhile = game.network_meanwhile(session.lab().store.all()[0], score.seconds)
     if meanwhile:
         st.markdown(f":material/bolt: {lesson.plain(meanwhile)}")
     _mistakes(tiles, played)
-    _start_button(tiles, "Play again", ":material/replay:")
-    _confusions(tiles)
 
 
 def _mistakes(tiles: TileSet, played: Game) -> None:

@@ -52,29 +52,31 @@ def _one_button(what: What, label: str) -> None:
     own = (what,)
     fetch = _fetch_of(own)
     active = fetch is not None and fetch.is_active
+    _button(label, own, disabled=active)
+    if active or (fetch is not None and fetch.problem):
+        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, own)
+
+
+def _button(label: str, whats: tuple[What, ...], *, disabled: bool = False, primary: bool = False) -> None:
+    """Starts the download of the first of these; one of something else has to end before."""
+    fetch = session.lab().library.fetching()
+    busy = fetch is not None and fetch.is_active and fetch.what not in whats
     st.button(
         label,
         icon=":material/download:",
-        key=f"fetch_{what}",
-        disabled=active or _is_busy(own),
-        help=_BUSY if _is_busy(own) else None,
+        type="primary" if primary else "secondary",
+        key=f"fetch_{whats[0]}",
+        disabled=disabled or busy,
+        help=_BUSY if busy else None,
         on_click=_fetch,
-        args=own,
+        args=(whats[0],),
     )
-    if active or (fetch is not None and fetch.problem):
-        st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, own)
 
 
 def _fetch_of(whats: tuple[What, ...]) -> Fetch | None:
     """The download that runs, or the last one, if it is one of these."""
     fetch = session.lab().library.fetching()
     return fetch if fetch is not None and fetch.what in whats else None
-
-
-def _is_busy(whats: tuple[What, ...]) -> bool:
-    """Whether a download of something else is under way; there is one at a time."""
-    fetch = session.lab().library.fetching()
-    return fetch is not None and fetch.is_active and fetch.what not in whats
 
 
 def _fetch(what: What) -> None:
@@ -88,21 +90,12 @@ def _stop() -> None:
 
 
 def _start(fetch: Fetch | None) -> None:
-    kept = session.lab().library.partly_downloaded()
-    again = fetch is not None and fetch.stage in ("failed", "stopped")
-    label = f"Go on with the download ({bytes_text(kept)} are here)" if kept else "Download EuroSAT"
-    if again and not kept:
+    label = "Download EuroSAT"
+    if kept := session.lab().library.partly_downloaded():
+        label = f"Go on with the download ({bytes_text(kept)} are here)"
+    elif fetch is not None and fetch.stage in ("failed", "stopped"):
         label = "Try again"
-    st.button(
-        label,
-        icon=":material/download:",
-        type="primary",
-        key="fetch_tiles",
-        disabled=_is_busy(_TILES),
-        help=_BUSY if _is_busy(_TILES) else None,
-        on_click=_fetch,
-        args=("tiles",),
-    )
+    _button(label, _TILES, primary=True)
 
 
 def _progress(followed: bool, whats: tuple[What, ...]) -> None:

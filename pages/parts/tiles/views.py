@@ -21,61 +21,60 @@ from eurosat_core.training.config import SETTINGS, workshop_config
 from eurosat_core.wording import count, listed
 from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
-from pages.parts.tile_pictures import class_label, row_of, seed, titles_of
+from pages.parts.tile_pictures import (
+    SMALL_WIDTH,
+    class_label,
+    class_pills,
+    classes_there,
+    framed,
+    large,
+    row_of,
+    titles_of,
+)
 from pages.parts.tiles import get
 from pages.parts.train import state
 
-_ENLARGED, _WIDTH = 4, 112
+_ENLARGED = 4
 _COMPARED = 3  # classes whose histograms are drawn at first
 _EACH = 6
 
 
+def _seed() -> int:
+    """Which sample of the tiles this session looks at; 0 is the set's own order."""
+    chosen: int = st.session_state.setdefault("tiles_seed", 0)
+    return chosen
+
+
 def averages(tiles: TileSet) -> None:
     """Mean tile of every class, histograms of some, and how many tiles each has."""
-    words = lesson.text("tiles")
-    titles, colours = titles_of(tiles), colours_for(tiles.class_names)
+    words, titles = lesson.text("tiles"), pictures.class_titles(tiles.class_names)
+    colours, there = colours_for(tiles.class_names), classes_there(tiles)
     st.markdown(words["averages"])
     with st.container(horizontal=True, gap="xsmall"):
-        for label, name in enumerate(tiles.class_names):
-            if tiles.counts[name]:
-                mean = np.round(tiles.statistics.class_tiles[label]).astype(np.uint8)
-                alt = f"Mean of all tiles of {pictures.class_titles((name,))[name]}"
-                picture = pictures.png_uri(pictures.enlarged(mean, _ENLARGED))
-                st.image(picture, caption=titles[name], alt=alt, width=_WIDTH)
-    there = [name for name in tiles.class_names if tiles.counts[name]]
-    chosen = st.pills(
-        "Compare the histograms of",
-        there,
-        selection_mode="multi",
-        default=there[:_COMPARED],
-        format_func=lambda each: class_label(tiles, each),
-        key=f"tiles_compared_{tiles.fingerprint}",
-        wrap=True,
-    )
+        for name in there:
+            mean = np.round(tiles.statistics.class_tiles[tiles.class_names.index(name)]).astype(np.uint8)
+            picture = pictures.png_uri(pictures.enlarged(mean, _ENLARGED))
+            alt = f"Mean of all tiles of {titles[name]}"
+            st.image(picture, caption=lesson.plain(titles[name]), alt=alt, width=SMALL_WIDTH)
+    key, some = f"tiles_compared_{tiles.fingerprint}", there[:_COMPARED]
+    chosen = class_pills("Compare the histograms of", tiles, key, selection_mode="multi", default=some)
     if chosen:
-        own = pictures.class_titles(tiles.class_names)
         frame = class_histogram_frame(tiles, tuple(chosen))
-        shades = [(own[name], colours[name]) for name in chosen]
+        shades = [(titles[name], colours[name]) for name in chosen]
         with st.grid(3, min_column_width=220):
             for channel in pictures.CHANNELS:
                 st.altair_chart(
                     tile_charts.class_histogram(frame[frame["channel"] == channel], channel, shades),
                     key=f"tiles_class_histogram_{channel}",
-                    alt=f"Histograms of the {channel.lower()} channel of {listed([own[name] for name in chosen])}",
+                    alt=f"Histograms of the {channel.lower()} channel of {listed([titles[name] for name in chosen])}",
                 )
     else:
         st.caption("Choose one class or more to see how bright their pixels are.")
     st.markdown(f"**How many tiles per class?** {words['counts']}")
-    _counts(tiles)
-
-
-def _counts(tiles: TileSet) -> None:
-    """Bars of tiles per class; EuroSAT's published counts are marked when these are its tiles."""
     real = tiles.source == "eurosat"
-    frame = tile_charts.class_counts_frame(tiles.counts, published=real)
-    colours = colours_for(tiles.class_names)
+    counts = tile_charts.class_counts_frame(tiles.counts, published=real)
     st.altair_chart(
-        tile_charts.class_counts(frame, frame["class"].tolist(), [colours[name] for name in tiles.class_names]),
+        tile_charts.class_counts(counts, counts["class"].tolist(), [colours[name] for name in tiles.class_names]),
         key="tiles_counts",
         alt="Bar chart of the number of tiles per class",
     )
@@ -85,32 +84,21 @@ def _counts(tiles: TileSet) -> None:
 
 def typical_and_odd(tiles: TileSet) -> None:
     """The most usual and the most unusual tiles of a class, tiles that show next to nothing, and mixed ones."""
-    words, titles = lesson.text("tiles"), titles_of(tiles)
+    words = lesson.text("tiles")
     st.markdown(words["typical"])
-    there = [name for name in tiles.class_names if tiles.counts[name]]
-    name = st.pills(
-        "Class",
-        there,
-        default=there[0],
-        required=True,
-        format_func=lambda each: class_label(tiles, each),
-        key=f"tiles_odd_{tiles.fingerprint}",
-        wrap=True,
-    )
+    key = f"tiles_odd_{tiles.fingerprint}"
+    name = class_pills("Class", tiles, key, default=classes_there(tiles)[0], required=True)
+    title = pictures.class_titles((name,))[name]
     members = pictures.tiles_of_class(tiles.labels.numpy(), tiles.class_names.index(name))
     distance = unusualness(tiles.statistics, members)
-    order = members[np.argsort(distance, kind="stable")]
-    ranked = np.sort(distance, kind="stable")
-    for title, numbers, how_far in (
-        ("Most typical", order[:_EACH], ranked[:_EACH]),
-        ("Oddest", order[::-1][:_EACH], ranked[::-1][:_EACH]),
-    ):
-        st.markdown(f"**{title}**: {titles[name]}")
+    order = np.argsort(distance, kind="stable")
+    for kind, places in (("Most typical", order[:_EACH]), ("Oddest", order[::-1][:_EACH])):
+        st.markdown(f"**{kind}**: {lesson.plain(title)}")
         row_of(
             tiles,
-            numbers.tolist(),
-            [f"{far:.1f}" for far in how_far],
-            [f"{title} tile {at} of {pictures.class_titles((name,))[name]}" for at in range(1, len(numbers) + 1)],
+            members[places].tolist(),
+            [f"{far:.1f}" for far in distance[places]],
+            [f"{kind} tile {at} of {title}" for at in range(1, len(places) + 1)],
         )
     st.caption(words["typical measure"])
     st.markdown(f"**Next to nothing to see.** {words['uniform'].format(limit=f'{UNIFORM:g}')}")
@@ -120,28 +108,24 @@ def typical_and_odd(tiles: TileSet) -> None:
 
 def _uniform(tiles: TileSet) -> None:
     """The most uniform tile of every class that has such tiles, and how many there are."""
-    titles = titles_of(tiles)
-    first: dict[str, int] = {}
-    numbers: Counter[str] = Counter()
-    uniform = near_uniform(tiles.statistics)
-    for number, label in zip(uniform.tolist(), tiles.labels[uniform].tolist(), strict=True):
-        name = tiles.class_names[label]
-        first.setdefault(name, number)
-        numbers[name] += 1
+    titles, uniform = titles_of(tiles), near_uniform(tiles.statistics)
+    names = [tiles.class_names[label] for label in tiles.labels[uniform].tolist()]
+    numbers = Counter(names)  # in the order of the classes' most uniform tiles
     row_of(
         tiles,
-        list(first.values()),
-        [f"{titles[name]}: {numbers[name]:,}" for name in first],
-        [f"The most uniform tile of class {name}" for name in first],
+        [int(uniform[names.index(name)]) for name in numbers],
+        [f"{titles[name]}: {number:,}" for name, number in numbers.items()],
+        [f"The most uniform tile of class {name}" for name in numbers],
     )
-    if len(uniform):
-        found = count(len(uniform), "near-uniform tile")
+    if names:
+        found = count(len(names), "near-uniform tile")
         st.caption(f"{found} of {len(tiles):,} in this set; the most uniform one of each class is shown.")
     else:
         st.caption("This set has no such tile.")
 
 
-_SHOWN = 24
+_SHOWN = 24  # tiles in the box, and
+_NAMED = 5  # classes, at most
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
@@ -170,17 +154,17 @@ def draw_scatter(tiles: TileSet) -> None:
         st.caption("Nothing is chosen yet. Drag a box over some points; a click beside it lets go again.")
         return
     found = tiles_in_box(tiles, x, y, box)
-    titles = titles_of(tiles)
     if not len(found):
         st.caption("No tile lies in this box.")
         return
-    labels = tiles.labels.numpy()[found]
-    most = Counter(tiles.class_names[label] for label in labels.tolist()).most_common(5)
-    per_class = ", ".join(f"{titles[name]} {number:,}" for name, number in most)
-    st.markdown(f"**{count(len(found), 'tile')} chosen**: {per_class}{' …' if len(set(labels.tolist())) > 5 else ''}")
-    shown = found[:_SHOWN].tolist()
-    names = [tiles.class_names[label] for label in labels[:_SHOWN].tolist()]
-    row_of(tiles, shown, [titles[name] for name in names], [f"Chosen tile of class {own[name]}" for name in names])
+    titles = titles_of(tiles)
+    names = [tiles.class_names[label] for label in tiles.labels.numpy()[found].tolist()]
+    numbers = Counter(names)
+    per_class = ", ".join(f"{titles[name]} {number:,}" for name, number in numbers.most_common(_NAMED))
+    st.markdown(f"**{count(len(found), 'tile')} chosen**: {per_class}{' …' if len(numbers) > _NAMED else ''}")
+    shown = names[:_SHOWN]
+    captions, alts = [titles[name] for name in shown], [f"Chosen tile of class {own[name]}" for name in shown]
+    row_of(tiles, found[:_SHOWN].tolist(), captions, alts)
     if len(found) > _SHOWN:
         st.caption(f"The {_SHOWN} nearest to the middle of the box are shown.")
 
@@ -264,7 +248,8 @@ def draw_pipeline(tiles: TileSet) -> None:
     """A tile with a marked patch, and the numbers of that patch at the step that is chosen."""
     words = lesson.text("tiles")
     st.markdown(words["network"])
-    tile = tiles.array[_number(tiles)]
+    fingerprint, number = st.session_state.get("tiles_large", ("", 0))  # the one last looked at closely, else the first
+    tile = tiles.array[number if fingerprint == tiles.fingerprint else 0]
     entry = model_entry("baseline")
     values = pictures.normalised(tile, entry.mean, entry.std)
     step = st.segmented_control("Step", _STEPS, default=_STEPS[0], key="tiles_step", required=True)
@@ -274,12 +259,8 @@ def draw_pipeline(tiles: TileSet) -> None:
     with left:
         top = st.slider("Patch: row", 0, TILE_SIDE - _PATCH, 29, key="tiles_patch_row")
         start = st.slider("Patch: column", 0, TILE_SIDE - _PATCH, 29, key="tiles_patch_column")
-        st.image(
-            pictures.png_uri(pictures.with_frame(tile, _LARGE_TILE, top, start, _PATCH)),
-            width=TILE_SIDE * _LARGE_TILE,
-            alt=f"The tile with a frame around {_PATCH} by {_PATCH} pixels at row {top}, column {start}",
-        )
-    patch = np.s_[top : top + _PATCH, start : start + _PATCH, at]
+        alt = f"The tile with a frame around {_PATCH} by {_PATCH} pixels at row {top}, column {start}"
+        framed(tile, _LARGE_TILE, (top, start, _PATCH), alt)
     scaled = tile.astype(np.float32) / 255
     now, form, shape, kind = {
         _STEPS[0]: (tile, "{:.0f}", f"[{TILE_SIDE}, {TILE_SIDE}, 3]", "uint8, 0 … 255"),
@@ -291,15 +272,18 @@ def draw_pipeline(tiles: TileSet) -> None:
         with st.container(horizontal=True):
             st.metric("Shape", shape, border=True)
             st.metric("Values", kind, border=True)
-        numbers = pd.DataFrame(now[patch], index=range(top, top + _PATCH), columns=range(start, start + _PATCH))
-        numbers.index, numbers.columns = numbers.index.map(str), numbers.columns.map(str)  # as text, both are shown
         st.table(
-            numbers.map(form.format), alt=f"The numbers of the framed pixels, {channel.lower()} channel, {step[4:]}"
+            pd.DataFrame(
+                now[top : top + _PATCH, start : start + _PATCH, at],
+                index=[str(row) for row in range(top, top + _PATCH)],  # as text, both are shown
+                columns=[str(column) for column in range(start, start + _PATCH)],
+            ).map(form.format),
+            alt=f"The numbers of the framed pixels, {channel.lower()} channel, {step[4:]}",
         )
-        pixel = tile[top, start, at]
+        pixel, share, value = tile[top, start, at], scaled[top, start, at], values[top, start, at]
         st.caption(
-            f"Its first pixel: {pixel} → {pixel} / 255 = {scaled[top, start, at]:.3f} → "
-            f"({scaled[top, start, at]:.3f} − {entry.mean[at]:g}) / {entry.std[at]:g} = {values[top, start, at]:+.3f}"
+            f"Its first pixel: {pixel} → {pixel} / 255 = {share:.3f} → "
+            f"({share:.3f} − {entry.mean[at]:g}) / {entry.std[at]:g} = {value:+.3f}"
         )
     st.markdown("**What the network gets: three tables of numbers**")
     limit = max((1 - mean) / std for mean, std in zip(entry.mean, entry.std, strict=True))
@@ -309,33 +293,18 @@ def draw_pipeline(tiles: TileSet) -> None:
             alt = f"{name} channel after normalisation"
             st.image(pictures.png_uri(plane), caption=name, alt=alt, width=TILE_SIDE * _PLANE)
     st.caption("Blue is below zero, orange above.")
-    _ranges(tile, values)
+    rows = {}
+    for what, numbers, whole, mean in (("pixel", tile, "{:.0f}", "{:.1f}"), ("value", values, "{:+.2f}", "{:+.2f}")):
+        for which, figure, form in (("lowest", np.min, whole), ("mean", np.mean, mean), ("highest", np.max, whole)):
+            rows[f"{which} {what}"] = [form.format(each) for each in figure(numbers, axis=(0, 1))]
+    st.table(
+        pd.DataFrame.from_dict(rows, orient="index", columns=pictures.CHANNELS),
+        alt="Lowest, mean and highest number of each channel before and after normalisation",
+    )
     st.caption(
         f"value = (pixel / 255 − mean) / std, with mean {entry.mean[0]:g} and std {entry.std[0]:g} for each channel: "
         f"the preprocessing of the {entry.title}."
     )
-
-
-def _number(tiles: TileSet) -> int:
-    """The tile that was last looked at closely, else the first one."""
-    fingerprint, number = st.session_state.get("tiles_large", ("", 0))
-    return number if fingerprint == tiles.fingerprint else 0
-
-
-def _ranges(tile: pictures.Pixels, values: pictures.Values) -> None:
-    before, after = pictures.channel_numbers(tile), pictures.channel_numbers(values)
-    rows = {
-        old.channel: {
-            "lowest pixel": f"{old.lowest:.0f}",
-            "mean pixel": f"{old.mean:.1f}",
-            "highest pixel": f"{old.highest:.0f}",
-            "lowest value": f"{new.lowest:+.2f}",
-            "mean value": f"{new.mean:+.2f}",
-            "highest value": f"{new.highest:+.2f}",
-        }
-        for old, new in zip(before, after, strict=True)
-    }
-    st.table(pd.DataFrame(rows), alt="Lowest, mean and highest number of each channel before and after normalisation")
 
 
 _PER_PAGE = 24
@@ -357,22 +326,16 @@ def _colours(fingerprint: str, _tiles: TileSet) -> ColourTest | None:
 
 def one_of_each(tiles: TileSet) -> None:
     """One example tile of each class that has any, of the first ones where there are many."""
-    titles = titles_of(tiles)
-    labels = tiles.labels.numpy()
-    first = {
-        name: int(found[0])
-        for label, name in enumerate(tiles.class_names)
-        if len(found := pictures.tiles_of_class(labels, label, seed()))
-    }
-    shown = list(first)[:_AT_A_GLANCE]
+    labels, there = tiles.labels.numpy(), classes_there(tiles)
+    shown = there[:_AT_A_GLANCE]
     row_of(
         tiles,
-        [first[name] for name in shown],
-        [titles[name] for name in shown],
+        [int(pictures.tiles_of_class(labels, tiles.class_names.index(name), _seed())[0]) for name in shown],
+        [titles_of(tiles)[name] for name in shown],
         [f"A tile of {pictures.class_titles((name,))[name]}" for name in shown],
     )
-    if len(first) > len(shown):
-        st.caption(f"{len(first) - len(shown)} more classes can be chosen below, under Browse.")
+    if len(there) > len(shown):
+        st.caption(f"{len(there) - len(shown)} more classes can be chosen below, under Browse.")
 
 
 @st.fragment
@@ -392,63 +355,50 @@ def views(tiles: TileSet) -> None:
 
 def _browse(tiles: TileSet) -> None:
     """Pills for the class, a page of its tiles, and one of them large."""
-    titles = titles_of(tiles)
     name = lesson.one_of(
         "Class", tiles.class_names, "tiles_class", titles=lambda each: class_label(tiles, each), pills=True
     )
-    members = pictures.tiles_of_class(tiles.labels.numpy(), tiles.class_names.index(name), seed())
+    title = pictures.class_titles((name,))[name]
+    members = pictures.tiles_of_class(tiles.labels.numpy(), tiles.class_names.index(name), _seed())
     if not len(members):
         st.info("This class has no tiles in this set.")
         return
     shows = f": {_SHOWS[name]}" if name in _SHOWS else ""
-    st.markdown(f"**{titles[name]}**{shows}. {len(members):,} tiles.")
+    st.markdown(f"**{lesson.plain(title)}**{shows}. {len(members):,} tiles.")
 
     slot = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
         page = st.pagination(-(-len(members) // _PER_PAGE), key=f"tiles_page_{name}", persist_state="session")
-        resample = st.button(
+        if st.button(
             "Another sample",
             icon=":material/shuffle:",
             help="Draws other tiles at random, here and in the view of all classes.",
-        )
-    if resample:
-        st.session_state["tiles_seed"] = secrets.randbelow(9999) + 1
-        st.rerun()  # the whole page, for the view of all classes stands outside of this fragment
+        ):
+            st.session_state["tiles_seed"] = secrets.randbelow(9999) + 1
+            st.rerun()  # the whole page, for the view of all classes stands outside of this fragment
     shown = members[(page - 1) * _PER_PAGE : page * _PER_PAGE].tolist()
     with slot:
         captions = [str(at) for at in range(1, len(shown) + 1)]
-        title = pictures.class_titles((name,))[name]
         row_of(tiles, shown, captions, [f"{title}, tile {at} of this page" for at in captions])
     at = st.number_input(
         "Look at one closely: its number on this page",
         min_value=1,
         max_value=len(shown),
         value=1,
-        key=f"tiles_at_{name}_{page}_{seed()}",
+        key=f"tiles_at_{name}_{page}_{_seed()}",
         width=320,
     )
-    _one_large(tiles, shown[int(at) - 1], title)
-
-
-def _one_large(tiles: TileSet, number: int, title: str) -> None:
+    number = shown[int(at) - 1]
     st.session_state["tiles_large"] = (tiles.fingerprint, number)  # the view of the pipeline takes it up
-    tile = tiles.array[number]
     left, right = st.columns([1, 1], gap="medium")
     with left:
         # How much ground a picture of the user's own shows is not known: no scale bar then.
-        scaled = tiles.source != "folder"
-        draw = pictures.with_scale_bar if scaled else pictures.enlarged
-        bar = ", with a scale bar of 200 m" if scaled else ""
-        st.image(
-            pictures.png_uri(draw(tile, _LARGE)),
-            width=TILE_SIDE * _LARGE,
-            alt=f"Tile {number} enlarged, {title}{bar}",
-        )
+        large(tiles.array[number], _LARGE, f"Tile {number}, {title}", scaled=tiles.source != "folder")
         st.caption(f"{lesson.plain(tiles.names[number])}. {_SCALE[tiles.source]}")
     with right:
         st.markdown("**How bright is each colour channel?**")
         st.altair_chart(
-            tile_charts.channel_histograms(tile_charts.channel_histograms_frame(tile)),
+            tile_charts.channel_histograms(tile_charts.channel_histograms_frame(tiles.array[number])),
             key="tiles_histograms",
             alt="Histogram of pixel values of the red, green and blue channel",
         )
