@@ -3,22 +3,28 @@
 AppTest runs no lifespan, so the lab is put in place with `set_current_lab`.
 """
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, new_lab, tiles_used
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.lab import Lab, set_current_lab
+from eurosat_core.models import recorded
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
+from eurosat_core.training.network import make_network
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
 App = Callable[..., AppTest]  # the fixture `app`
+FolderLab = Callable[..., Lab]  # the fixture `folder_lab`
 ME = "test-otter-10"
 
 
@@ -66,6 +72,28 @@ def gpu_lab(make_lab: Callable[..., Lab]) -> Lab:
 
 
 @pytest.fixture
+def folder_lab(make_lab: Callable[..., Lab], small_folder: Callable[..., Path], tmp_path: Path) -> FolderLab:
+    """Function: a lab on a folder of the user's with so many tiles per class, and one that cannot be read if named."""
+
+    def make(counts: dict[str, int], damaged: str = "") -> Lab:
+        folder = small_folder(tmp_path / "data", counts)
+        if damaged:
+            (folder / damaged).write_bytes(b"")
+        return make_lab(data=folder)
+
+    return make
+
+
+@pytest.fixture
+def no_recorded_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The bundled network is missing."""
+    monkeypatch.setattr(recorded, "_FOLDER", tmp_path)
+    recorded.recorded_baseline.cache_clear()
+    yield
+    recorded.recorded_baseline.cache_clear()
+
+
+@pytest.fixture
 def app() -> App:
     """Function: the app, run once, on a page ("tiles.py"), with query parameters; a lab must be open."""
 
@@ -74,8 +102,7 @@ def app() -> App:
         test.query_params["who"] = parameters.pop("who", ME)
         for name, value in parameters.items():
             test.query_params[name] = value
-        test.run()
-        assert not test.exception, test.exception[0].message
+        checked(test.run())
         if page != "start.py":
             test.switch_page(page)
             for name, value in parameters.items():
@@ -84,6 +111,30 @@ def app() -> App:
         return test
 
     return run
+
+
+def alone(script: Callable[[], None], who: str = ME, **parameters: str) -> AppTest:
+    """A part of a page, or a page by itself: nothing is drawn around it."""
+    test = AppTest.from_function(script, default_timeout=60)
+    test.query_params["who"] = who
+    for name, value in parameters.items():
+        test.query_params[name] = value
+    return checked(test.run())
+
+
+def checked(test: AppTest) -> AppTest:
+    """The app after a run that raised nothing."""
+    assert not test.exception, test.exception[0].message
+    return test
+
+
+def click(test: AppTest, key: str) -> AppTest:
+    return checked(test.button(key=key).click().run())
+
+
+def choose(test: AppTest, key: str, value: Any) -> AppTest:
+    """Put a value into a widget of any kind."""
+    return checked(test.get_by_key(key).set_value(value).run())
 
 
 def pills(test: AppTest, at: int = 0) -> Any:
@@ -100,6 +151,18 @@ def shown(test: AppTest) -> str:
     return unescaped("\n".join(parts))
 
 
+def saw(test: AppTest, at: int = 0) -> str:
+    """*What you just saw*; `at`: which one of several."""
+    found = [each.value for each in test.info if str(each.title) == "What you just saw"]
+    return unescaped(found[at])
+
+
+def alts(test: AppTest) -> list[str]:
+    """What is read out of every picture, chart and table."""
+    pictures = [image.alt for each in test.get("image") for image in each.proto.imgs]
+    return pictures + [each.proto.alt for kind in ("vega_lite_chart", "table") for each in test.get(kind)]
+
+
 def says(test: AppTest) -> str:
     """All text on the screen in one line."""
     return " ".join(shown(test).split())
@@ -113,9 +176,7 @@ def address(test: AppTest, name: str) -> str:
 
 def look_at(app: App, page: str, **parameters: str) -> AppTest:
     """A page as it is when it was opened at an address with these parameters."""
-    test = app(page, **parameters)
-    assert not test.exception, test.exception[0].message
-    return test
+    return checked(app(page, **parameters))
 
 
 def unescaped(markdown: str) -> str:
@@ -133,11 +194,16 @@ def charts(test: AppTest) -> int:
 # Runs, as workers leave them on disk
 
 
-def used(lab: Lab) -> TilesUsed:
-    """What a run on the lab's tiles notes about them."""
+def open_tiles(lab: Lab) -> TileSet:
+    """The lab's tiles, which are there."""
     tiles = lab.tiles().tile_set
     assert tiles is not None
-    return tiles_used(tiles)
+    return tiles
+
+
+def used(lab: Lab) -> TilesUsed:
+    """What a run on the lab's tiles notes about them."""
+    return tiles_used(open_tiles(lab))
 
 
 def epoch(number: int, val: float, train: float | None = None) -> EpochDone:
@@ -159,3 +225,14 @@ def put(lab: Lab, state: Any, events: list[Event], owner: str = ME, **changes: A
     record = lab.store.create(config, owner, used(lab))
     lab.store.append(record.id, events)
     return lab.store.update(record.id, state=state, started=record.created, **changes)
+
+
+def put_network(lab: Lab, weights: bytes | None = None, **changes: Any) -> RunRecord:
+    """A finished run with a network, as it was initialised."""
+    record = put(lab, "finished", THREE, summary={"val_accuracy": 0.62}, **changes)
+    if weights is None:
+        buffer = io.BytesIO()
+        torch.save(make_network(record.config, len(record.tiles.class_names)).state_dict(), buffer)
+        weights = buffer.getvalue()
+    lab.store.save(record.id, {"model.pt": weights})
+    return record

@@ -5,63 +5,55 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_engine import raising
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import DataError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.library import Fetch
-from tests.pages.conftest import ME, charts, keys, put, shown
+from eurosat_core.training.config import workshop_config
+from tests.pages.conftest import ME, alone, charts, choose, click, keys, open_tiles, put, shown
 
 
-def panel() -> AppTest:
+def panel(lab: Lab, monkeypatch: pytest.MonkeyPatch, fetch: Fetch | None) -> AppTest:
     def script() -> None:
         from pages.parts.tiles import get
 
         get.draw()
 
-    test = AppTest.from_function(script, default_timeout=30)
-    test.query_params["who"] = ME
-    return test.run()
+    monkeypatch.setattr(lab.library, "_fetch", fetch)
+    return alone(script)
 
 
-def splits() -> AppTest:
+def splits(split: str = "random") -> AppTest:
     def script() -> None:
         from pages.parts import session
         from pages.parts.tiles import views
 
         views.draw_split(session.lab().tiles().tile_set)
 
-    test = AppTest.from_function(script, default_timeout=30)
-    test.query_params["who"] = ME
-    return test.run()
-
-
-def show(lab: Lab, monkeypatch: pytest.MonkeyPatch, fetch: Fetch | None) -> AppTest:
-    monkeypatch.setattr(lab.library, "_fetch", fetch)
-    test = panel()
-    assert not test.exception
-    return test
+    test = alone(script)
+    return test if split == "random" else choose(test, "tiles_split", split)
 
 
 def real(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the synthetic tiles pass for real ones."""
-    state = lab.tiles()
-    assert state.tile_set is not None
-    monkeypatch.setattr(lab.library, "_state", replace(state, tile_set=replace(state.tile_set, source="eurosat")))
+    tiles = replace(open_tiles(lab), source="eurosat")
+    monkeypatch.setattr(lab.library, "_state", replace(lab.tiles(), tile_set=tiles))
 
 
 def test_synthetic_tiles_come_with_the_offer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(lab.library, "fetch", lambda what, owner: asked.append((what, owner)))
-    test = show(lab, monkeypatch, None)
+    test = panel(lab, monkeypatch, None)
     assert "Get the real tiles" in shown(test) and "prepare --from PATH" in shown(test)
-    test.button(key="fetch_tiles").click().run()
+    click(test, "fetch_tiles")
     assert asked == [("tiles", ME)]
 
 
 def test_real_tiles_need_no_offer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real(lab, monkeypatch)
-    assert shown(show(lab, monkeypatch, None)) == ""
+    assert shown(panel(lab, monkeypatch, None)) == ""
 
 
 def progress(test: AppTest) -> str:
@@ -81,29 +73,29 @@ def progress(test: AppTest) -> str:
 def test_progress_is_told_with_a_way_to_stop(
     fetch: Fetch, words: str, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = show(lab, monkeypatch, fetch)
+    test = panel(lab, monkeypatch, fetch)
     assert words in progress(test)
     assert keys(test) == {"fetch_stop"}
-    test.button(key="fetch_stop").click().run()
+    click(test, "fetch_stop")
     assert lab.library._stop.is_set()
     assert test.button(key="fetch_stop").disabled
 
 
 def test_others_watch_but_cannot_stop(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = show(lab, monkeypatch, Fetch("tiles", "somebody *else*", "downloading", 5, 10))
+    test = panel(lab, monkeypatch, Fetch("tiles", "somebody *else*", "downloading", 5, 10))
     assert keys(test) == set()
     assert "Started by somebody *else*" in shown(test)
 
 
 def test_what_went_wrong_is_said_with_the_way_on(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = show(lab, monkeypatch, Fetch("tiles", ME, "failed", problem="The server [is](gone). Try later."))
+    test = panel(lab, monkeypatch, Fetch("tiles", ME, "failed", problem="The server [is](gone). Try later."))
     assert "The server [is](gone). Try later." in shown(test)
     assert test.button(key="fetch_tiles").label == "Try again"
     (lab.settings.cache / "downloads").mkdir(exist_ok=True)
     part = lab.settings.cache / "downloads" / "EuroSAT.zip.part"
     part.write_bytes(bytes(3 * 2**20))
     try:
-        test = show(lab, monkeypatch, Fetch("tiles", ME, "stopped"))
+        test = panel(lab, monkeypatch, Fetch("tiles", ME, "stopped"))
         assert "Go on with the download (3.0 MB are here)" in test.button(key="fetch_tiles").label
         assert "was stopped" in shown(test)
     finally:
@@ -112,17 +104,11 @@ def test_what_went_wrong_is_said_with_the_way_on(lab: Lab, monkeypatch: pytest.M
 
 def test_missing_lists_are_said_though_the_tiles_have_come(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real(lab, monkeypatch)
-    test = show(lab, monkeypatch, Fetch("tiles", ME, "done", problem="The lists did not come."))
+    test = panel(lab, monkeypatch, Fetch("tiles", ME, "done", problem="The lists did not come."))
     assert "The lists did not come." in shown(test)
 
 
 # --- the view of the splits ---
-
-
-def choose(test: AppTest, name: str) -> AppTest:
-    test.get("segmented_control")[0].set_value(name).run()
-    assert not test.exception
-    return test
 
 
 def test_the_random_split_shows_its_parts(lab: Lab) -> None:
@@ -133,7 +119,7 @@ def test_the_random_split_shows_its_parts(lab: Lab) -> None:
 
 
 def test_by_place_on_synthetic_tiles_says_why_not(lab: Lab) -> None:
-    test = choose(splits(), "place")
+    test = splits("place")
     assert "have no place on Earth" in shown(test)
     assert charts(test) == 0 and not keys(test)
 
@@ -142,10 +128,10 @@ def test_by_place_without_lists_offers_to_fetch_them(lab: Lab, monkeypatch: pyte
     real(lab, monkeypatch)
     asked: list[str] = []
     monkeypatch.setattr(lab.library, "fetch", lambda what, _owner: asked.append(what))
-    test = choose(splits(), "place")
+    test = splits("place")
     assert "not on this machine" in shown(test)
     assert test.button(key="tiles_train_place").disabled and not test.button(key="tiles_train_random").disabled
-    test.button(key="fetch_lists").click().run()
+    click(test, "fetch_lists")
     assert asked == ["lists"]
 
 
@@ -153,41 +139,24 @@ def test_by_place_with_lists_shows_its_parts(lab: Lab, monkeypatch: pytest.Monke
     real(lab, monkeypatch)
     parts = np.array([0] * 1000 + [1] * 500 + [2] * 400 + [-1] * 100, dtype=np.int8)
     monkeypatch.setattr(lab.library, "place_parts", lambda: parts)
-    test = choose(splits(), "place")
+    test = splits("place")
     assert [each.value for each in test.metric] == ["1,000", "500", "400"]
     assert "100 tiles in no list" in shown(test)
     assert not test.button(key="tiles_train_place").disabled
 
 
-def runs_on_both(lab: Lab, random: float, place: float, **changes: Any) -> None:
-    tiles = lab.tiles().tile_set
-    assert tiles is not None
-    from eurosat_core.training.config import workshop_config
-
-    for split, accuracy in (("random", random), ("place", place)):
+@pytest.mark.parametrize("source", ["eurosat", "synthetic"])  # the latter say nothing, and the record stands in
+def test_own_runs_on_both_splits_are_compared(lab: Lab, source: Any) -> None:
+    for split, accuracy in (("random", 0.8), ("place", 0.7)):
         summary = {"val_accuracy": accuracy, "val_tiles": 4860, "train_tiles": 14580}
         record = put(lab, "finished", [], config=workshop_config(split=split), summary=summary)
-        used = replace(record.tiles, source=changes.get("source", "eurosat"))
-        lab.store.update(record.id, tiles=used)
-
-
-def test_own_runs_on_both_splits_are_compared(lab: Lab) -> None:
-    runs_on_both(lab, 0.8, 0.7)
-    assert "10.0 percentage points worse" in shown(splits())
-
-
-def test_without_own_runs_the_record_stands_in_labelled(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs_on_both(lab, 0.8, 0.7, source="synthetic")  # these say nothing
+        lab.store.update(record.id, tiles=replace(record.tiles, source=source))
     text = shown(splits())
-    assert "Recorded elsewhere, not on this machine" in text
-    assert "10.0 percentage points worse" not in text
+    assert ("10.0 percentage points worse" in text) == (source == "eurosat")
+    assert ("Recorded elsewhere, not on this machine" in text) == (source == "synthetic")
 
 
 def test_a_problem_in_the_lists_is_a_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real(lab, monkeypatch)
-
-    def raising() -> None:
-        raise DataError("These tiles are *others*.")
-
-    monkeypatch.setattr(lab.library, "place_parts", raising)
-    assert "These tiles are *others*." in shown(choose(splits(), "place"))
+    monkeypatch.setattr(lab.library, "place_parts", raising(DataError("These tiles are *others*.")))
+    assert "These tiles are *others*." in shown(splits("place"))
