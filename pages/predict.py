@@ -14,7 +14,7 @@ guess = lesson.guess("predict_face", words["guess"], guesses.choices("predict_fa
 
 view.draw(guess)
 
-lesson.misconception("99 % means that it knows", words["misconception"])
+lesson.misconception("99 % means it knows", words["misconception"])
 
 lesson.show_listing("predict")
 lesson.next_page("train.py", "Next: train another network, and ask that")

@@ -16,7 +16,7 @@ lesson.header(
 st.markdown(words["intro"])
 guess = lesson.guess(
     "colour_alone",
-    "Going by a tile’s average colour alone, how many of 10 tiles can be sorted rightly?",
+    "Going by a tile’s average colour alone, how many of 10 tiles can be put into the right class?",
     guesses.choices("colour_alone"),
 )
 
@@ -39,7 +39,7 @@ else:
 
     views.saw_colours(tiles, guess)
 
-lesson.misconception("With more zoom one would see more", words["misconception"])
+lesson.misconception("Zooming in would show more", words["misconception"])
 
 lesson.show_listing("tiles")
 lesson.next_page("convolution.py", "Next: see a convolution")

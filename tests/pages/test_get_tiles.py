@@ -141,7 +141,7 @@ def test_by_place_with_lists_shows_its_parts(lab: Lab, monkeypatch: pytest.Monke
     monkeypatch.setattr(lab.library, "place_parts", lambda: parts)
     test = splits("place")
     assert [each.value for each in test.metric] == ["1,000", "500", "400"]
-    assert "100 tiles in no list" in shown(test)
+    assert "100 tiles" in shown(test)  # in none of the lists
     assert not test.button(key="tiles_train_place").disabled
 
 

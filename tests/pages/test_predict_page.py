@@ -214,7 +214,7 @@ def test_the_tile_is_changed_and_asked_about_again(lab: Lab, app: App) -> None:
     assert lesson.text("predict")["coarser"].format(metres=60) in shown(test)
     choose(test, "predict_tile_metres", 10)
     choose(test, "predict_tile_stretch", "as it is")
-    assert "Nothing is changed yet" in shown(test)
+    assert "Nothing has been changed yet" in shown(test)
 
 
 def test_where_it_looked_is_computed_when_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

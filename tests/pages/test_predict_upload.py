@@ -137,7 +137,7 @@ def test_a_stopped_map_shows_what_it_has_and_goes_on(lab: Lab, app: App, monkeyp
     assert re.search("Stopped after (8|16) of 20 tiles", shown(test))
     with_label(test, "Row").set_value(2).run()
     with_label(test, "Column").set_value(10).run()
-    assert "was not asked about yet" in shown(test)
+    assert "has not been asked about yet" in shown(test)
     monkeypatch.setattr(lab.predictor, "ask", real)
     click(test, "predict_go_on")
     assert "20 tiles" in saw(test)

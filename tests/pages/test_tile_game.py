@@ -120,7 +120,7 @@ def test_the_end_has_score_chance_and_confusions_which_outlive_the_session(lab: 
     test = to_the_end(started(), rights=7)
     figures = metrics(test)
     assert figures.pop("Time")
-    assert figures == {"You named rightly": "7 of 10", "Chance": "10 %", "Skipped": "0"}
+    assert figures == {"You got right": "7 of 10", "Chance": "10 %", "Skipped": "0"}
     assert "more than luck" in saw(test) and "synthetic tiles" in saw(test)
     text = shown(test)
     assert "In your 10 guesses" in text and "Most frequent mix-up" in text and "Look again" in text
@@ -152,7 +152,7 @@ def test_skipping_all_is_no_score(lab: Lab) -> None:
     for _ in range(10):
         click(test, "tile_game_skip")
     assert "You skipped every tile" in saw(test)
-    assert metrics(test)["You named rightly"] == "0 of 0"
+    assert metrics(test)["You got right"] == "0 of 0"
     assert not charts(test)
     assert lab.results.guesses(ME) is None
 
@@ -188,7 +188,7 @@ def test_few_tiles_and_an_empty_class(lab: Lab, exchange: Exchange) -> None:
     assert keys(test) == {"tile_game_skip", f"{BUTTON}0", f"{BUTTON}2"}
     for _ in range(3):
         click(test, f"{BUTTON}{true_label(test)}")
-    assert metrics(test)["Chance"] == "50 %" and metrics(test)["You named rightly"] == "3 of 3"
+    assert metrics(test)["Chance"] == "50 %" and metrics(test)["You got right"] == "3 of 3"
     assert "luck alone does as well in 12" in saw(test)
     assert "synthetic" not in saw(test)
 
@@ -230,11 +230,11 @@ def test_markup_in_class_names_is_text(lab: Lab, exchange: Exchange) -> None:
             else:
                 test.selectbox[0].select(f"{EVIL} {label}").run()
             assert_harmless(test)
-        assert "You named rightly" in metrics(test)
+        assert "You got right" in metrics(test)
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_game(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.results._guess_book, "_write", raising(OSError(30, "Read-only file system")))
     test = to_the_end(started(), rights=8)
-    assert metrics(test)["You named rightly"] == "8 of 10"
+    assert metrics(test)["You got right"] == "8 of 10"
     assert "In your 10 guesses" in shown(test)

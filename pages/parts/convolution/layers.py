@@ -55,7 +55,7 @@ def _stage(run_id: str, words: dict[str, str]) -> int:
         return AFTER
     st.caption(words["kept"])
     chosen = st.select_slider(
-        "Its network after",
+        "The network after",
         [*epochs, AFTER],
         value=AFTER,
         format_func=lambda each: "training" if each == AFTER else f"epoch {each}",

@@ -131,9 +131,9 @@ def draw_steps(tiles: TileSet, number: int, guess: str | None) -> None:
             "Padding",
             [0, 1, 2],
             "conv_padding",
-            help="Rings of zeros around the tile, so that the filter also gets to its edge.",
+            help="Rings of zeros around the tile, so that the filter can reach its edge.",
         )
-        stride = lesson.one_of("Stride", [1, 2, 4], "conv_stride", help="How far the filter moves from place to place.")
+        stride = lesson.one_of("Stride", [1, 2, 4], "conv_stride", help="How many pixels the filter moves at a time.")
     tile = tiles.array[number]
     given = np.moveaxis(pictures.normalised(tile, chosen.mean, chosen.std), 2, 0)[list(chosen.channels)]
     values = convolve(given, chosen.weights, chosen.bias, padding, stride)

@@ -98,7 +98,7 @@ def _keep_and_share(valid: bool) -> None:
         st.code(f"{here}?net={url_text(state.layers())}", language=None, wrap_lines=True)
     with st.expander("As PyTorch source", icon=":material/code:"):
         if not valid:
-            st.caption("There is source as soon as the network can be trained.")
+            st.caption("The source appears once the network can be trained.")
             return
         source = network_source(state.text(), state.classes())
         st.download_button(
@@ -155,7 +155,7 @@ def draw() -> None:
                 _row(layers, number, report)
         _add(layers)
         if found is not None and layers:  # the row may be out of sight here
-            st.caption(f":material/build: Layer {found[0] + 1} has a problem: its row says which, and repairs it.")
+            st.caption(f":material/build: Layer {found[0] + 1} has a problem: its row says what, and how to repair it.")
     with result:
         base = choose.baseline_totals(classes)
         if found is None:
@@ -164,7 +164,7 @@ def draw() -> None:
             st.caption(compared(now, base, choose.BATCH))
         elif layers:
             st.info(
-                f"Layer {found[0] + 1} has a problem. What comes after it is counted once it is repaired.",
+                f"Layer {found[0] + 1} has a problem. The layers after it are counted once it is repaired.",
                 icon=":material/build:",
             )
         choose.button(state.text(), "model_train", f"Repair layer {found[0] + 1} first." if found is not None else "")

@@ -228,7 +228,7 @@ def _result(layers: Layers, reports: tuple[LayerReport, ...], base: Totals) -> N
                 "Parameters": st.column_config.NumberColumn(format="localized"),
                 "MACs (M)": st.column_config.NumberColumn(format="%.2f"),
                 "Memory (KB)": st.column_config.NumberColumn(
-                    format="%.1f", help="What one tile leaves behind for the backward pass."
+                    format="%.1f", help="What one tile keeps in memory for the backward pass."
                 ),
             },
             alt="The layers of the changed baseline with output shape, parameters, multiplications and memory",
@@ -266,7 +266,7 @@ def activations() -> None:
     elif faint := at_x.loc[at_x["slope"].abs() < 0.05, "function"].tolist():
         st.caption(f"{', '.join(faint)}: a slope close to 0, so from this value little is learned.")
     else:
-        st.caption("All three pass on what there is to learn here.")
+        st.caption("Here all three let learning through.")
 
 
 @st.fragment

@@ -92,7 +92,7 @@ def draw_change(run_id: str, tile: pictures.Pixels, before: pictures.Values) -> 
         st.caption(words["stretch"] if metres == _METRES[0] else words["coarser"].format(metres=metres))
         changed = coarser(stretched(tile) if stretch == STRETCHES[1] else tile, metres)
         if (changed == tile).all():
-            st.caption("Nothing is changed yet.")
+            st.caption("Nothing has been changed yet.")
             return
         after = session.lab().predictor.answer(run_id, changed)
         names = session.lab().inspector.class_names(run_id)
@@ -116,7 +116,7 @@ def draw_map(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
     mark = _mark(run_id, prepared.cut.pixels)
     answers = _asked(run_id, prepared.cut.tiles(), mark)
     if answers.done == 0:
-        st.caption("No tile was asked about yet.")
+        st.caption("No tile has been asked about yet.")
         return
     names, layout = answers.class_names, prepared.cut.layout
     st.caption(lesson.text("predict")["map"])
@@ -230,7 +230,7 @@ def _one(run_id: str, prepared: Prepared, answers: Answers, mark: str) -> None:
         column = st.number_input("Column", 1, layout.columns, key=f"predict_column_{mark}", width=130)
     number = (int(row) - 1) * layout.columns + int(column) - 1
     if number >= answers.done:
-        st.caption("This tile was not asked about yet.")
+        st.caption("This tile has not been asked about yet.")
         return
     name = f"Row {row}, column {column} of your picture"
     draw_answer(run_id, prepared.cut.tile(number), name, known=answers.probabilities[number])

@@ -111,7 +111,7 @@ def _wrong(tiles: TileSet, run_id: str) -> None:
             at = (wrong.index(number) + 1) % len(wrong) if goes_on else 0
             number = wrong[at]
             st.session_state[_TILE] = tiles.fingerprint, number
-            said = f"Wrong answer {at + 1} of {len(wrong)} that are known."
+            said = f"Wrong answer {at + 1} of {len(wrong)} known ones."
         elif tiles.class_names == session.lab().inspector.class_names(run_id):
             said = "No wrong answer was found among the tiles it was tried on."
         else:
@@ -206,7 +206,7 @@ def _settings(first: Prepared) -> Wanted:
             left, top, right, bottom = lay_out(first.width, first.height, metres).box
             if (right - left, bottom - top) != (first.width, first.height):  # more than the most tiles
                 how = st.segmented_control(
-                    "Of this large picture use", [_MIDDLE, _WHOLE], default=_MIDDLE, required=True, key="predict_large"
+                    "Use of this large picture", [_MIDDLE, _WHOLE], default=_MIDDLE, required=True, key="predict_large"
                 )
                 whole = how == _WHOLE
         st.caption(words["resolution"])

@@ -143,8 +143,8 @@ def _after(tiles: TileSet, played: Game) -> None:
     _verdict(tiles, played)
     with st.container(horizontal=True):
         for label, value, help in (
-            ("You named rightly", f"{score.right} of {score.answered}", None),
-            ("Chance", wording.share(score.chance), f"One of {score.classes} classes, named without looking"),
+            ("You got right", f"{score.right} of {score.answered}", None),
+            ("Chance", wording.share(score.chance), f"One of {score.classes} classes, picked without looking"),
             ("Skipped", f"{score.skipped}", None),
             ("Time", wording.duration(score.seconds), "From the start to the last answer"),
         ):
@@ -160,7 +160,7 @@ def _mistakes(tiles: TileSet, played: Game) -> None:
     wrong = played.mistakes()
     if not wrong:
         return
-    st.markdown("**Look again at what you took for something else**")
+    st.markdown("**Look again at the ones you got wrong**")
     words, titles = titles_of(tiles), pictures.class_titles(tiles.class_names)
     names = [(tiles.class_names[true], tiles.class_names[said]) for _, true, said in wrong]
     row_of(
@@ -176,7 +176,7 @@ def _confusions(tiles: TileSet) -> None:
     evaluation = session.lab().results.guesses(session.nickname(), tiles)
     if evaluation is None:
         return
-    st.markdown("**Your own confusions, over all your games on these tiles**")
+    st.markdown("**Your mix-ups in all your games on these tiles**")
     st.markdown(lesson.plain(game.mix_ups(evaluation)))
     frame = game.confusion_frame(evaluation)
     titles = tuple(frame["true"].unique())

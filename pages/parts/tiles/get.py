@@ -8,7 +8,7 @@ from pages.parts import lesson, session
 
 _REFRESH_SECONDS = 0.7
 _TILES: tuple[What, ...] = ("tiles", "lists")
-_BUSY = "Another download is under way; this one can follow it."
+_BUSY = "Another download is running. Start this one when that has finished."
 _STAGES = {
     "waiting": "Waiting for another program that is getting tiles",
     "downloading": "Downloading",
@@ -108,7 +108,7 @@ def _progress(followed: bool, whats: tuple[What, ...]) -> None:
     if fetch.is_active:
         _bar(fetch)
     elif fetch.stage == "stopped":
-        st.caption("The download was stopped. What had come is kept.")
+        st.caption("The download was stopped. What has arrived is kept.")
     if fetch.problem:
         show = st.error if fetch.stage == "failed" else st.warning
         show(lesson.plain(fetch.problem), icon=":material/cloud_off:")

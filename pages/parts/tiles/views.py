@@ -151,7 +151,7 @@ def draw_scatter(tiles: TileSet) -> None:
     )
     box = event["selection"].get("box")
     if not box:
-        st.caption("Nothing is chosen yet. Drag a box over some points; a click beside it lets go again.")
+        st.caption("Nothing is chosen yet. Drag a box around some points; click outside it to clear it.")
         return
     found = tiles_in_box(tiles, x, y, box)
     if not len(found):
@@ -208,7 +208,7 @@ def _parts(tiles: TileSet, chosen: str) -> None:
     )
     missing = len(tiles) - int(frame["tiles"].sum())
     if missing:
-        st.caption(f"{count(missing, 'tile')} in no list of this split: left out.")
+        st.caption(f"{count(missing, 'tile')} in none of this split’s lists: left out.")
 
 
 def _both(tiles: TileSet) -> None:
@@ -372,7 +372,7 @@ def _browse(tiles: TileSet) -> None:
         if st.button(
             "Another sample",
             icon=":material/shuffle:",
-            help="Draws other tiles at random, here and in the view of all classes.",
+            help="Draws other tiles at random, here and where all classes are shown.",
         ):
             st.session_state["tiles_seed"] = secrets.randbelow(9999) + 1
             st.rerun()  # the whole page, for the view of all classes stands outside of this fragment
