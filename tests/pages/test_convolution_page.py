@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fake_engine import SPEEDS, FakeEngine, eventually, raising
+from fake_engine import SPEEDS, FakeEngine, eventually
 from streamlit.testing.v1 import AppTest
 from torch.nn import functional
 
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASS_NAMES
-from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import BEFORE, RECORDED
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.train import epoch_file
@@ -29,6 +28,7 @@ from tests.pages.conftest import (
     checked,
     choose,
     click,
+    keys,
     open_tiles,
     put_network,
     saw,
@@ -128,12 +128,14 @@ def test_stepping_with_the_buttons(lab: Lab, app: App) -> None:
     assert test.slider(key="conv_row").value <= 15
 
 
-def test_one_channel_alone_and_own_numbers(lab: Lab, app: App) -> None:
+def test_one_channel_alone_the_guess_and_own_numbers(lab: Lab, app: App) -> None:
     test = choose(app(PAGE), "conv_channel", "Green")
     assert "conv_products" not in {each.key for each in test.get("button_group")}
     oracle = functional.conv2d(normalised(lab)[None, 1:2], plane("Horizontal edges")[None, None])
     assert sum_shown(test) == pytest.approx(oracle[0, 0, 31, 31].item(), abs=0.0006)
-    assert "That took 9 products" in saw(test)
+    assert "That took 9 products" in saw(test) and "You guessed" not in shown(test)
+    choose(test, "guess_conv_multiplications", "about 10,000")
+    assert "about 100,000" in saw(test) and "103,788" in saw(test)
     choose(test, "conv_filter", "Own numbers")
     choose(test, "conv_own_0_0", 7.0)
     assert numbers(test.table[1])[0].tolist() == [7, 0, 1]
@@ -167,13 +169,6 @@ def test_relu_and_pooling(lab: Lab, app: App) -> None:
         assert found
         assert number(found[1]) == pytest.approx(oracle, abs=0.0006)
     assert "3,844 values became 961" in saw(test)
-
-
-def test_the_guess_stands_beside_the_count(lab: Lab, app: App) -> None:
-    test = app(PAGE)
-    assert "You guessed" not in shown(test)
-    choose(test, "guess_conv_multiplications", "about 10,000")
-    assert "about 100,000" in saw(test) and "103,788" in saw(test)
 
 
 def test_a_run_of_mine_and_its_epochs(lab: Lab, app: App) -> None:
@@ -210,15 +205,11 @@ def test_a_run_deleted_meanwhile(lab: Lab, app: App) -> None:
 
 
 @pytest.mark.usefixtures("no_recorded_network")
-def test_without_the_recorded_network(lab: Lab, app: App) -> None:
-    test = with_layers(app)
+@pytest.mark.parametrize("page", [PAGE, "predict.py"])
+def test_without_the_recorded_network(lab: Lab, app: App, page: str) -> None:
+    test = with_layers(app) if page == PAGE else app(page)
     assert "The recorded network cannot be shown" in shown(test)
-    assert "Places of the filter" in shown(test)
-
-
-def test_a_busy_lab_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.inspector, "look", raising(RunError("The lab looks into other networks.")))
-    assert "The lab looks into other networks." in shown(with_layers(app))
+    assert "next_page" in keys(test)
 
 
 def test_the_tile_of_the_tiles_page_and_others(lab: Lab, app: App) -> None:
@@ -241,11 +232,6 @@ def test_the_tile_of_the_tiles_page_and_others(lab: Lab, app: App) -> None:
     assert name().startswith("River/")
 
 
-def test_own_classes(folder_lab: FolderLab, app: App) -> None:
-    folder_lab({"*wet* [land]": 5, "dry_land": 3})
-    assert "never told of this tile’s class" in saw(with_layers(app), 1)
-
-
 def test_real_tiles_need_no_warning(folder_lab: FolderLab, app: App) -> None:
     folder_lab(dict.fromkeys(CLASS_NAMES, 2))
     assert lesson.text("convolution")["other tiles"] not in shown(with_layers(app))
@@ -254,8 +240,9 @@ def test_real_tiles_need_no_warning(folder_lab: FolderLab, app: App) -> None:
 def test_a_hundred_classes_and_a_network_for_them(folder_lab: FolderLab, app: App) -> None:
     lab = folder_lab({f"class {at:03d}": 1 for at in range(100)})
     record = put_network(lab)
-    assert len(record.tiles.class_names) == 100
-    test = choose(with_layers(app), "conv_layers_network", record.id)
+    test = with_layers(app)
+    assert "never told of this tile’s class" in saw(test, 1)
+    choose(test, "conv_layers_network", record.id)
     assert "The 10 surest of 100 classes" in shown(test)
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import raising
 
 from eurosat_core.analysis.prediction import answer_words
-from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
@@ -120,16 +118,6 @@ def test_a_damaged_network_is_said(lab: Lab, app: App) -> None:
     test = app(PAGE)
     for source in ("A tile", MADE_UP):
         assert "are damaged" in shown(choose(test, "predict_source", source))
-
-
-@pytest.mark.usefixtures("no_recorded_network")
-def test_without_the_recorded_network(lab: Lab, app: App) -> None:
-    assert "The recorded network cannot be shown" in shown(app(PAGE))
-
-
-def test_a_busy_lab_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.predictor, "answer", raising(RunError("The lab looks into other networks.")))
-    assert "The lab looks into other networks." in shown(app(PAGE))
 
 
 def test_a_run_on_other_tiles(lab: Lab, app: App) -> None:

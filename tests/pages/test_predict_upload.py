@@ -68,11 +68,10 @@ def test_a_large_picture_becomes_a_map(lab: Lab, app: App) -> None:
 
 
 def test_a_huge_picture_is_cropped_or_reduced(lab: Lab, app: App) -> None:
-    for height, middle in ((64, True), (200, False)):  # 64 pixels, reduced, would be smaller than a tile
-        test = upload(app, noise(height, 2500))
-        assert "Only its middle is used" in shown(test)
-        choose(test, "predict_large", "all of it, reduced")
-        assert ("Only its middle" in shown(test)) == middle
+    test = upload(app, noise(200, 2500))
+    assert "Only its middle is used" in shown(test)
+    choose(test, "predict_large", "all of it, reduced")
+    assert "Only its middle" not in shown(test)
     assert "It was reduced to 2,048 × 164 pixels" in shown(test)
 
 
@@ -101,25 +100,13 @@ def test_a_fourth_band_that_is_no_transparency_can_be_ignored(lab: Lab, app: App
     assert "enlarged 2 times" in shown(plain)
 
 
-def test_a_bright_pixel_and_pixels_without_data(lab: Lab, app: App) -> None:
-    values = np.random.default_rng(0).integers(300, 1800, (128, 128, 3)).astype(np.uint16)
-    values[5, 5] = 18_974
-    values[:, 64:] = 0
-    test = upload(app, make_tiff(values, tag_42113=b"0\0"), "S2.tif", "image/tiff")
-    assert "reflectances" in shown(test)
-    assert "50.0" in shown(test) and "no data" in shown(test)
-    assert "2 tiles have hardly any data" in shown(test)
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_what_is_no_picture_gets_a_sentence(lab: Lab, app: App) -> None:
-    test = choose(app(PAGE), "predict_source", OWN)
-    for name, (content, words) in BAD.items():
-        checked(test.file_uploader[0].set_value(("holiday.jpg", content, "image/jpeg")).run())
-        (error,) = test.error
-        assert words in unescaped(error.value), name
-        assert not charts(test)
-        assert any("Often believed" in str(each.title) for each in test.warning)
+    content, words = next(iter(BAD.values()))
+    test = upload(app, content, "holiday.jpg", "image/jpeg")
+    (error,) = test.error
+    assert words in unescaped(error.value)
+    assert not charts(test)
+    assert "next_page" in keys(test)
 
 
 def test_a_stopped_map_shows_what_it_has_and_goes_on(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
