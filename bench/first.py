@@ -10,7 +10,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,35 +43,24 @@ NAMES = {
 _START_SECONDS, _RUN_SECONDS = 180.0, 600.0
 
 
-@dataclass(frozen=True)
-class Times:
-    """Seconds: of the start until Train could be pressed, all others since it was pressed."""
-
-    ready: float
-    running: float
-    first: float
-    seen: float
-    finished: float
-
-
 def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Seconds to each moment of the training that the Train page offers by itself."""
     served = replace(settings, data=find_place(None, settings))
-    found: dict[int, list[Times]] = {busy: [] for busy in BUSY}
+    found: dict[int, list[dict[str, float]]] = {busy: [] for busy in BUSY}
     trained: dict[str, None] = {}
     for _ in range(REPEATS):
         for busy in BUSY:
             times, record = _once(served, busy)
             found[busy].append(times)
             trained[_what(record)] = None
-            said = ", ".join(f"{name} {value:.1f}" for name, value in asdict(times).items())
+            said = ", ".join(f"{name} {value:.1f}" for name, value in times.items())
             say(f"  {_beside(busy)}: {said} s ({_what(record)})")
     return {
         "about": f"server, runs and cache fresh; {' or '.join(trained)}; on {computed_on(settings.threads)}",
         "rows": [
             row(
                 f"{_beside(busy)}: {words}",
-                [getattr(each, name) for each in found[busy]],
+                [each[name] for each in found[busy]],
                 "s",
                 promise=PROMISES.get((busy, name), ""),
             )
@@ -92,8 +81,11 @@ def _what(record: RunRecord) -> str:
     return f"{config.model}, {config.epochs} epochs on {tiles:,} of {there.count:,} {there.source} tiles"
 
 
-def _once(settings: Settings, busy: int) -> tuple[Times, RunRecord]:
-    """Start a server, press Train, and see its training through. Raises `RunError` when it does not finish."""
+def _once(settings: Settings, busy: int) -> tuple[dict[str, float], RunRecord]:
+    """Start a server, press Train, and see its training through: seconds to each moment, and the run.
+
+    Raises `RunError` when it does not finish.
+    """
     with tempfile.TemporaryDirectory() as folder, busy_processes(busy):
         store = RunStore(Path(folder) / "runs")
         began = time.time()
@@ -102,8 +94,8 @@ def _once(settings: Settings, busy: int) -> tuple[Times, RunRecord]:
         if record.state != "finished" or record.started is None or record.ended is None:
             raise RunError(f"The run that was started by protocol is {record.state}. {record.message}".strip())
         first = _first_point(store.folder_of(record.id) / "events.jsonl")
-        moments = record.started, first, seen, record.ended
-        return Times(pressable - began, *(each - pressed for each in moments)), record
+        since = [each - pressed for each in (record.started, first, seen, record.ended)]
+        return dict(zip(NAMES, (pressable - began, *since), strict=True)), record
 
 
 async def _press_and_follow(address: str, store: RunStore) -> tuple[float, float, float, RunRecord]:

@@ -117,47 +117,32 @@ def write_trace(path: Path, events: int) -> None:
 def _events(number: int) -> Iterator[dict[str, Any]]:
     """A step for each 10,000 events, of groups of five: an operator in another, a launch, a kernel, memory."""
     per_step, made, at, identity = 10_000, 0, 1e12, 1
+    dims = {"Input Dims": [[256, 64, 32, 32], [64, 64, 3, 3]], "Input type": ["float", "float"]}
+    figures = {"device": 0, "stream": 7, "blocks per SM": 0.5, "est. achieved occupancy %": 25}
+    shape = {"grid": [66, 1, 1], "block": [256, 1, 1]}
+    allocated = {"Device Type": 1, "Device Id": 0, "Bytes": 4096, "Total Reserved": 1 << 20}
+
+    def event(cat: str, name: str, start: float, length: float, args: Mapping[str, Any]) -> dict[str, Any]:
+        place = {"pid": 0, "tid": 7} if cat == "kernel" else {"pid": 1, "tid": 1}
+        return {"ph": "X", "cat": cat, "name": name, **place, "ts": start, "dur": length, "args": args}
+
     while made < number:
         groups = min(per_step, number - made - 1) // 5
-        host = {"pid": 1, "tid": 1}
         length = groups * 20.0 + 10
-        step = f"ProfilerStep#{made // per_step}"
-        yield {"ph": "X", "cat": "user_annotation", "name": step, **host, "ts": at, "dur": length, "args": {}}
+        yield event("user_annotation", f"ProfilerStep#{made // per_step}", at, length, {})
         made += 1
         for group in range(groups):
-            start = at + 5 + group * 20.0
-            name = f"aten::op_{group % 50}"
-            dims = [[256, 64, 32, 32], [64, 64, 3, 3]]
-            args = {"External id": identity, "Input Dims": dims, "Input type": ["float", "float"]}
-            yield {"ph": "X", "cat": "cpu_op", "name": name, **host, "ts": start, "dur": 18.5, "args": args}
-            args = {**args, "External id": identity + 1, "Sequence number": identity}
-            yield {"ph": "X", "cat": "cpu_op", "name": f"{name}_", **host, "ts": start + 1, "dur": 16.25, "args": args}
+            start, name = at + 5 + group * 20.0, f"aten::op_{group % 50}"
+            yield event("cpu_op", name, start, 18.5, {"External id": identity, **dims})
+            inner = {"External id": identity + 1, **dims, "Sequence number": identity}
+            yield event("cpu_op", f"{name}_", start + 1, 16.25, inner)
             ids = {"External id": identity + 1, "correlation": identity}
-            launch = {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", **host}
-            yield {**launch, "ts": start + 2, "dur": 4.125, "args": {**ids, "cbid": 211}}
-            kernel = {
-                "ph": "X",
-                "cat": "kernel",
-                "name": f"void kernel_{group % 70}<float, 4>(int)",
-                "pid": 0,
-                "tid": 7,
-            }
-            figures = {"device": 0, "stream": 7, "blocks per SM": 0.5, "est. achieved occupancy %": 25, **ids}
-            yield {
-                **kernel,
-                "ts": start + 9,
-                "dur": 11.0,
-                "args": {**figures, "grid": [66, 1, 1], "block": [256, 1, 1]},
-            }
-            total = (group % 100) * 4096
-            memory = {
-                "Device Type": 1,
-                "Device Id": 0,
-                "Bytes": 4096,
-                "Total Allocated": total,
-                "Total Reserved": 1 << 20,
-            }
-            yield {"ph": "i", "cat": "cpu_instant_event", "name": "[memory]", **host, "ts": start + 1.5, "args": memory}
+            yield event("cuda_runtime", "cudaLaunchKernel", start + 2, 4.125, {**ids, "cbid": 211})
+            kernel = f"void kernel_{group % 70}<float, 4>(int)"
+            yield event("kernel", kernel, start + 9, 11.0, {**figures, **ids, **shape})
+            told = {**allocated, "Total Allocated": (group % 100) * 4096}
+            place = {"cat": "cpu_instant_event", "name": "[memory]", "pid": 1, "tid": 1, "ts": start + 1.5}
+            yield {"ph": "i", **place, "args": told}
             identity += 2
             made += 5
         at += length + 10
