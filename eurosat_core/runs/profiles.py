@@ -116,8 +116,7 @@ class Profiles:
             events_kept, lambda each: min(max(each.events, least), events_kept)
         )
         self._uploads: LRUCache[str, Profile] = LRUCache(_UPLOADS_KEPT)
-        self._lock = threading.Lock()
-        self._being_read: dict[tuple[Any, ...], threading.Lock] = {}
+        self._changed = threading.Condition()  # its lock holds for both
         self._small, self._large = threading.BoundedSemaphore(4), threading.BoundedSemaphore(1)
 
     # -- what there is
@@ -142,41 +141,32 @@ class Profiles:
     def add_upload(self, name: str, content: bytes) -> Profile:
         """Read an uploaded trace and keep what it says. Raises `TraceError` with a sentence."""
         digest = hashlib.blake2b(content, digest_size=12).hexdigest()
-        with self._lock:
-            known = self._uploads.get(digest)
-        if known is not None and (digest, 1) in self._readings:
+        if (known := self.uploaded(digest)) is not None:
             return known
         reading = self._read((digest, 1), len(content), lambda: content)
         devices = [each.name or device_name(f"cuda:{each.index}") for each in reading.overview.devices]
         title = f"Uploaded: {_plain_name(name)}"
         profile = Profile(digest, "upload", title, (1,), machine={"device_name": ", ".join(devices)})
-        with self._lock:
+        with self._changed:
             self._uploads[digest] = profile
         return profile
 
     def uploaded(self, key: str) -> Profile | None:
         """An uploaded trace; None when it is no longer in memory."""
-        with self._lock:
+        with self._changed:
             return self._uploads.get(key) if (key, 1) in self._readings else None
 
     # -- what a trace says
 
     def is_read(self, profile: Profile, cycle: int) -> bool:
         """Whether a cycle's trace need not be read any more."""
-        with self._lock:
+        with self._changed:
             return self._key(profile, cycle) in self._readings
 
     def reading(self, profile: Profile, cycle: int) -> Reading:
         """What a cycle's trace says. Raises `TraceError`, or `RunError` when the run has none."""
-        key = self._key(profile, cycle)
-        with self._lock:
-            known = self._readings.get(key)
-        if known is not None:
-            return known
-        if profile.origin == "upload":
-            raise TraceError("This trace is no longer in the lab's memory. Upload it again.")
         size = self._size(profile.key, cycle) if profile.origin == "run" else None
-        return self._read(key, size or 0, lambda: self.trace_file(profile, cycle))
+        return self._read(self._key(profile, cycle), size or 0, lambda: self.trace_file(profile, cycle))
 
     def readings(self, profile: Profile) -> list[Reading]:
         """Of all cycles that can be read."""
@@ -189,7 +179,9 @@ class Profiles:
         return found
 
     def trace_file(self, profile: Profile, cycle: int) -> bytes:
-        """A cycle's trace as gzip. Raises `RunError` when it is gone; an uploaded one is its owner's own."""
+        """A cycle's trace as gzip. Raises `RunError` when it is gone, `TraceError` for an uploaded one."""
+        if profile.origin == "upload":
+            raise TraceError("This trace is no longer in the lab's memory. Upload it again.")
         if profile.origin == "recorded":
             return recorded_trace()
         return self._store.load(profile.key, trace_file(cycle))
@@ -202,23 +194,11 @@ class Profiles:
             return (profile.key, cycle, self._size(profile.key, cycle))
         return (profile.key, 1)
 
+    @cachedmethod(lambda self: self._readings, key=lambda _self, key, *_: key, condition=lambda self: self._changed)
     def _read(self, key: tuple[Any, ...], size: int, content: Callable[[], bytes]) -> Reading:
-        """Read a trace while others wait for it, and keep what it says."""
-        with self._lock:
-            own = self._being_read.setdefault(key, threading.Lock())
-        try:
-            with own:
-                with self._lock:
-                    known = self._readings.get(key)
-                if known is None:
-                    with self._turn(size):
-                        known = Reading(read_trace(content()))
-                    with self._lock:
-                        self._readings[key] = known
-        finally:
-            with self._lock:
-                self._being_read.pop(key, None)
-        return known
+        """What a trace says. Others who ask for it meanwhile wait for this reading."""
+        with self._turn(size):
+            return Reading(read_trace(content()))
 
     @contextmanager
     def _turn(self, size: int) -> Iterator[None]:
