@@ -3,8 +3,21 @@
 A run can be compared once it completed an epoch. Own runs come first, then those of the command line, then what was
 recorded elsewhere: imported, or bundled with the lab. What is said of a choice is computed when it is first asked for
 and then kept, for a page asks again at every click.
+
+The bundled runs were recorded elsewhere, on real tiles, so that there is something to compare before one's own.
+`assets/recorded/runs.zip` is an ordinary bundle of three trainings that differ in nothing but the network. It was made
+on a machine with nothing else to do, with EUROSAT_DATA naming real tiles, one training after the other:
+
+    export EUROSAT_THREADS=1  # steadier than two on two cores: epochs differed by about a tenth
+    for model in baseline efficientnet_lite0 tilenet; do
+        python -m eurosat_core train --model $model --recipe tutorial --source memory --batch-size 64 \\
+            --optimizer adam --learning-rate 0.001 --schedule cosine --epochs 5 --tiles 6000 --stratified
+    done
+    python -m eurosat_core bundle export RUN RUN RUN --to assets/recorded/runs.zip
 """
 
+import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, lru_cache
@@ -34,13 +47,17 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.recorded_runs import RecordedRuns
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.evaluation import Predictions, predictions_from_bytes
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
 
+logger = logging.getLogger(__name__)
+
+RECORDED_OWNER = "recorded"
+"""To whom the bundled runs belong, so that nobody deletes them."""
+_BUNDLE = Path(__file__).parents[2] / "assets" / "recorded" / "runs.zip"
 _AS_LONG = 1.1  # times of different work closer than this are called alike
 
 
@@ -146,6 +163,48 @@ MAX_BUNDLE_MB = 100  # a run has about 50 KB without its weights, and a trace a 
 _SHOWN = 40  # of each kind in the list
 _KEPT = 32  # line-ups in memory; one of six runs on 6,750 tiles takes about a megabyte
 _PAIRED = 20  # newest runs among which the same training on two devices is looked for
+
+
+class RecordedRuns:
+    """A store of its own for the bundled runs, unpacked from the bundle when it is first asked for. For any thread.
+
+    folder: where it is unpacked, such as the lab's cache; runs of another version of the bundle lie in another one.
+    """
+
+    def __init__(self, folder: Path, bundle: Path = _BUNDLE) -> None:
+        self._folder = folder
+        self._bundle = bundle
+        self._lock = threading.Lock()
+        self._store: RunStore | None = None
+        self._problem = ""
+
+    def all(self) -> tuple[list[RunRecord], str]:
+        """The runs, newest first, and a sentence when there are none although there should be."""
+        store = self.store()
+        records = store.all()[0] if store is not None else []
+        return records, self._problem
+
+    def store(self) -> RunStore | None:
+        """Where they lie; None when the bundle is missing, damaged, or cannot be unpacked."""
+        with self._lock:
+            if self._store is None and not self._problem:
+                try:
+                    self._store = self._unpacked()
+                except (OSError, RunError) as error:
+                    logger.warning("the recorded runs cannot be shown: %s", error)
+                    self._problem = "The recorded runs that come with the lab cannot be read. Install the lab anew."
+            return self._store
+
+    def _unpacked(self) -> RunStore:
+        digest = hashlib.sha256(self._bundle.read_bytes()).hexdigest()
+        store = RunStore(self._folder / f"recorded-{digest[:12]}")
+        if not store.all()[0]:  # a bundle arrives as a whole or not at all
+            try:
+                import_bundle(store, self._bundle, owner=RECORDED_OWNER)
+            except RunError:
+                if not store.all()[0]:  # else another server unpacked it at the same moment
+                    raise
+        return store
 
 
 class Lineup:

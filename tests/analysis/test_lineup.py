@@ -10,13 +10,12 @@ from bundle_makers import BUNDLED, bundle_of, stored_run
 from fake_engine import refused
 from run_makers import begun, epoch
 
-from eurosat_core.analysis.lineup import Lineup
+from eurosat_core.analysis import lineup as lineups
+from eurosat_core.analysis.lineup import RECORDED_OWNER, Lineup, RecordedRuns
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
-from eurosat_core.runs import recorded_runs
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.runs.recorded_runs import OWNER, RecordedRuns
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import workshop_config
 
@@ -102,7 +101,7 @@ def test_without_own_runs_the_bundled_ones_are_compared(lineup: Lineup) -> None:
     ids = lineup.default("ada")
     assert models(lineup, ids) == ["baseline", "tilenet"]
     assert all(lineup.is_bundled(each) for each in ids)
-    assert all(each.record.owner == OWNER for each in lineup.side_by_side(ids).runs)
+    assert all(each.record.owner == RECORDED_OWNER for each in lineup.side_by_side(ids).runs)
 
 
 def test_the_best_small_network_meets_the_best_strong_one(store: RunStore, lineup: Lineup) -> None:
@@ -209,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_no_end(bundle: Path, tmp_path: Path)
 
 
 def test_the_real_bundle_is_small_and_whole(tmp_path: Path) -> None:
-    path = recorded_runs._BUNDLE
+    path = lineups._BUNDLE
     assert path.stat().st_size < 300_000
     records, problem = RecordedRuns(tmp_path, path).all()
     assert not problem and {each.config.model for each in records} == {"baseline", "efficientnet_lite0", "tilenet"}

@@ -11,11 +11,10 @@ from fake_engine import CPU, GPU, FakeEngine
 from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.analysis.lineup import lineup_of
+from eurosat_core.analysis.lineup import RecordedRuns, lineup_of
 from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.bundles import export_bundle
 from eurosat_core.runs.record import RunRecord, TilesUsed
-from eurosat_core.runs.recorded_runs import RecordedRuns
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import Event, Finished
