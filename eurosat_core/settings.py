@@ -88,7 +88,9 @@ class Settings:
         return self.threads if self.threads_chosen or self.scheduler else max(1, self.threads - gpus)
 
 
-def _number(environ: Mapping[str, str], name: str, default: float, low: float, high: float) -> float:
+def _number(
+    environ: Mapping[str, str], name: str, default: float, low: float, high: float, *, whole: bool = False
+) -> float:
     text = environ.get(name, "").strip()
     if not text:
         return float(default)
@@ -98,14 +100,9 @@ def _number(environ: Mapping[str, str], name: str, default: float, low: float, h
         raise ConfigError(f"{name} is '{text}', which is not a number. Set it to {low:g}–{high:g}.") from None
     if not low <= value <= high:
         raise ConfigError(f"{name} is {text}. Set it to a number from {low:g} to {high:g}.")
+    if whole and not value.is_integer():
+        raise ConfigError(f"{name} is {value:g}. Set it to a whole number from {low:g} to {high:g}.")
     return value
-
-
-def _whole_number(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    value = _number(environ, name, default, low, high)
-    if not value.is_integer():
-        raise ConfigError(f"{name} is {value:g}. Set it to a whole number from {low} to {high}.")
-    return int(value)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -146,9 +143,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         archive_md5=archive_md5,
         scheduler=env.get("EUROSAT_SCHEDULER", "").strip() or None,
         scheduler_tls=path("EUROSAT_SCHEDULER_TLS"),
-        threads=_whole_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024),
+        threads=int(_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024, whole=True)),
         threads_chosen=bool(env.get("EUROSAT_THREADS", "").strip()),
-        queue_limit=_whole_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100),
+        queue_limit=int(_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100, whole=True)),
         pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
         moved=tuple(moved),
     )

@@ -62,12 +62,7 @@ class RunStore:
         return self.folder / run_id
 
     def create(
-        self,
-        config: TrainConfig,
-        owner: str,
-        tiles: TilesUsed,
-        kind: str = "train",
-        plan: dict[str, Any] | None = None,
+        self, config: TrainConfig, owner: str, tiles: TilesUsed, kind: str = "train", plan: dict[str, Any] | None = None
     ) -> RunRecord:
         """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
         with self.storing("The run"):
