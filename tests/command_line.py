@@ -11,9 +11,10 @@ import pytest
 from eurosat_core.cli import main
 from eurosat_core.profiling.plan import QUIET_PROFILER
 
-__all__ = ["Ask", "ask", "folder", "places"]
+__all__ = ["Ask", "Trained", "ask", "folder", "places", "trained"]
 
 Ask = Callable[..., tuple[Any, Any, str]]
+Trained = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -49,5 +50,18 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
             status = stop.code
         printed = capsys.readouterr()
         return status, json.loads(printed.out) if printed.out else None, printed.err
+
+    return run
+
+
+@pytest.fixture
+def trained(ask: Ask) -> Trained:
+    """Function: train by the Fast recipe on these tiles; the object that was printed of a run that has finished."""
+
+    def run(data: str, *options: str, model: str = "baseline", epochs: int = 1) -> dict[str, Any]:
+        arguments = ("train", "--model", model, "--recipe", "fast", "--epochs", str(epochs), "--data", data)
+        status, result, said = ask(*arguments, *options)
+        assert (status, result and result["state"]) == (0, "finished"), said
+        return result
 
     return run

@@ -1,39 +1,24 @@
 """`compare` and `bundle` keep the command line's contract."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bundle_makers import stored_run
+from command_line import ask, places
 
 from eurosat_core.cli import main
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 
+__all__ = ["ask", "places"]  # fixtures of command_line; `places` is for every test here
+
 CPU = TrainConfig(epochs=2, source="memory")
 
 
-@pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunStore:
-    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "runs"))
-    return RunStore(tmp_path / "runs")
-
-
 @pytest.fixture
-def ask(capsys: pytest.CaptureFixture[str]):
-    """Run a command; its exit status, what stood on stdout (as JSON if asked for), and on stderr."""
-
-    def run(*arguments: str, text: bool = False) -> tuple[int, Any, str]:
-        try:
-            status = main([*arguments] if text else [*arguments, "--json"])
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return status, printed.out if text else json.loads(printed.out or "null"), printed.err
-
-    return run
+def store(places: Path) -> RunStore:
+    return RunStore(places / "runs")
 
 
 def test_compare_gives_the_figures_of_each_run(ask, store: RunStore) -> None:
@@ -50,13 +35,13 @@ def test_compare_gives_the_figures_of_each_run(ask, store: RunStore) -> None:
     assert any("does not make the model smarter" in each["text"] for each in result["findings"])
 
 
-def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore) -> None:
-    runs = [stored_run(store, config=CPU), stored_run(store, config=replace(CPU, batch_size=256))]
-    _, result, _ = ask("compare", *(each.id for each in runs))
+def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [stored_run(store, config=CPU).id, stored_run(store, config=replace(CPU, batch_size=256)).id]
+    _, result, _ = ask("compare", *runs)
     assert result["runs"][1]["speed_up"] is None
     assert "another batch size" in result["runs"][1]["speed_up_reason"]
-    status, text, _ = ask("compare", *(each.id for each in runs), text=True)
-    assert status == 0
+    assert main(["compare", *runs]) == 0
+    text = capsys.readouterr().out
     assert "Batch size" in text and "50.00%" in text and "another batch size" in text
 
 
@@ -83,7 +68,7 @@ def test_what_cannot_be_used_is_said_in_one_line(ask, store: RunStore, arguments
     assert len(said.strip().splitlines()) == 1
 
 
-def test_a_bundle_goes_from_one_lab_to_another(ask, store: RunStore, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_bundle_goes_from_one_lab_to_another(ask, store, tmp_path: Path, monkeypatch, capsys) -> None:
     runs = [stored_run(store, config=CPU).id, stored_run(store, config=replace(CPU, seed=7)).id]
     target = tmp_path / "demo.zip"
     status, exported, _ = ask("bundle", "export", *runs, "--to", str(target), "--weights")
@@ -98,6 +83,8 @@ def test_a_bundle_goes_from_one_lab_to_another(ask, store: RunStore, tmp_path: P
     after = ask("compare", *runs)[1]["runs"]
     for name in ("accuracy", "macro_f1", "seconds", "tiles_per_second", "speed_up", "validation_tiles"):
         assert [each[name] for each in before] == [each[name] for each in after]
-    status, again, _ = ask("bundle", "import", str(target), text=True)
-    assert (status, again) == (0, "Nothing to import: 2 runs of this bundle were here already.\n")
-    assert "recorded on Test GPU" in ask("compare", *runs, text=True)[1]
+    capsys.readouterr()
+    assert main(["bundle", "import", str(target)]) == main(["compare", *runs]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Nothing to import: 2 runs of this bundle were here already.\n")
+    assert "recorded on Test GPU" in text
