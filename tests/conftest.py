@@ -30,6 +30,7 @@ settings.register_profile(
     "lab", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("lab")
+torch.set_num_threads(2)
 
 SMALL_COUNTS = {"AnnualCrop": 50, "Forest": 60, "Highway": 40, "River": 50}
 COLOURS = [(210, 190, 120), (30, 90, 50), (120, 120, 125), (40, 80, 140)]
@@ -41,12 +42,11 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
     return f"{str(val[:40])!r} and on to {len(val)}" if long else None
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    """A job sets how many threads torch uses in its process, which here is the tests'."""
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True)
@@ -101,14 +101,6 @@ def small_tiles(tmp_path_factory: pytest.TempPathFactory) -> TileSet:
     """200 generated tiles in four classes that colour tells apart. Shared: do not change them."""
     place = tmp_path_factory.mktemp("small")
     return open_tiles(_small_folder(place / "tiles", SMALL_COUNTS), place / "cache")
-
-
-@pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """A job sets how many threads torch uses in its process, which here is the tests'."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,8 +45,11 @@ def test_a_container_may_take_less_time_than_there_are_cores(
     assert available_cores() == expected
 
 
+Clocks = dict[str, float]
+
+
 @pytest.fixture
-def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     """What the system's clocks say: `now`, `own` and the busy seconds of `core` 0 and of one that is not ours."""
     told = {"now": 0.0, "own": 0.0, "core": 0.0, "foreign": 0.0}
     monkeypatch.setattr(cores, "usable_cores", lambda: {0, 1})
@@ -64,10 +66,10 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
         ]
 
     monkeypatch.setattr(cores.psutil, "cpu_times", cpu_times)
-    yield told
+    return told
 
 
-def test_what_others_do_is_all_that_this_process_does_not(clocks: dict[str, float]) -> None:
+def test_what_others_do_is_all_that_this_process_does_not(clocks: Clocks) -> None:
     meter = CoreMeter()
     clocks |= {"now": 2.0, "core": 3.0, "own": 1.0, "foreign": 2.0}
     load = meter.look()
@@ -79,13 +81,13 @@ def test_what_others_do_is_all_that_this_process_does_not(clocks: dict[str, floa
     assert load is not None and load.others == 0.0 and load.own == 1.0
 
 
-def test_what_it_has_started_is_its_own_where_that_is_asked(clocks: dict[str, float]) -> None:
+def test_what_it_has_started_is_its_own_where_that_is_asked(clocks: Clocks) -> None:
     alone, family = CoreMeter(), CoreMeter(family=True)
     clocks |= {"now": 1.0, "core": 2.0, "own": 0.5, "children": 1.0}
     assert [each.others for each in (alone.look(), family.look()) if each] == pytest.approx([1.5, 0.5])
 
 
-def test_the_mean_over_a_job(clocks: dict[str, float]) -> None:
+def test_the_mean_over_a_job(clocks: Clocks) -> None:
     mean = MeanLoad()
     assert mean.mean is None
     clocks |= {"now": 0.5, "core": 0.5}
@@ -110,7 +112,7 @@ def test_a_process_gets_what_is_free_or_its_fair_share(
 
 
 def test_the_load_now_is_looked_at_when_it_is_asked_and_kept_for_a_second(
-    clocks: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
 

@@ -13,31 +13,24 @@ INSUFFICIENT = "CUDA driver version is insufficient for CUDA runtime version"
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("built_for", "driver", "error", "unsupported", "words"),
     [
-        (("12.8", False, "Found no NVIDIA driver on your system."), ["No GPU was found"]),
-        ((None, False, ""), ["CPU-only build", "Fine without a GPU"]),
-        ((None, True, ""), ["CPU-only build", "pytorch.org"]),
-        (("12.8", True, OLD_DRIVER), ["driver is too old", "Update the NVIDIA driver"]),
-        (("12.8", True, INSUFFICIENT), ["driver is too old"]),
-        (
-            ("12.8", True, "No CUDA GPUs are available\nmore"),
-            ["could not use it: No CUDA GPUs are available"],
-        ),
-        (("12.8", True, ""), ["no reason given"]),
+        ("12.8", False, "Found no NVIDIA driver on your system.", (), ["No GPU was found"]),
+        (None, False, "", (), ["CPU-only build", "Fine without a GPU"]),
+        (None, True, "", (), ["CPU-only build", "pytorch.org"]),
+        ("12.8", True, OLD_DRIVER, (), ["driver is too old", "Update the NVIDIA driver"]),
+        ("12.8", True, INSUFFICIENT, (), ["driver is too old"]),
+        ("12.8", True, "No CUDA GPUs are available\nmore", (), ["could not use it: No CUDA GPUs are available"]),
+        ("12.8", True, "", (), ["no reason given"]),
+        ("13.0", True, "", ("Tesla V100", "GTX 1080"), ["for the Tesla V100 and the GTX 1080", "older PyTorch"]),
     ],
 )
-def test_each_reason_has_its_sentence(facts: tuple[str | None, bool, str], words: list[str]) -> None:
-    built_for, driver, error = facts
-    sentence = gpu_problem(built_for=built_for, driver_present=driver, init_error=error)
+def test_each_reason_has_its_sentence(
+    built_for: str | None, driver: bool, error: str, unsupported: tuple[str, ...], words: list[str]
+) -> None:
+    sentence = gpu_problem(built_for=built_for, driver_present=driver, init_error=error, unsupported=unsupported)
     assert all(word in sentence for word in words)
     assert "\n" not in sentence
-
-
-def test_unsupported_cards_are_named() -> None:
-    sentence = gpu_problem(built_for="13.0", driver_present=True, init_error="", unsupported=("Tesla V100", "GTX 1080"))
-    assert "has no programs for the Tesla V100 and the GTX 1080" in sentence
-    assert "older PyTorch" in sentence
 
 
 def test_cpu_is_named_with_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,20 +49,11 @@ def test_cpu_has_a_name_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.cpu_name() == "riscv64"
 
 
-def test_this_machine_lists_its_cpu_first() -> None:
-    found = probe_devices()
-    assert found[0].id == "cpu"
-    assert found[0].available
-    assert len(found) > 1, "a GPU that is missing is listed too"
-    assert all(each.available or each.reason for each in found)
-
-
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="this machine has a GPU")
-def test_missing_gpu_has_a_reason() -> None:
-    gpu = probe_devices()[1]
-    assert not gpu.available
-    assert gpu.is_gpu
-    assert gpu.reason.endswith(".")
+def test_this_machine_lists_its_cpu_first_and_why_a_gpu_is_missing() -> None:
+    cpu, gpu, *_ = probe_devices()
+    assert cpu.id == "cpu" and cpu.available
+    assert gpu.is_gpu and gpu.available == torch.accelerator.is_available()
+    assert gpu.available or gpu.reason.endswith(".")
 
 
 @pytest.fixture
@@ -91,46 +75,50 @@ def fake_accelerator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return pretend
 
 
-def test_supported_and_too_old_card(fake_accelerator: Callable[..., None]) -> None:
-    cards = [("H100", 9, 0), ("Tesla V100", 7, 0), ("RTX 5090", 12, 0)]
-    fake_accelerator("cuda", cards, ["sm_75", "sm_90a", "sm_100", "compute_120"])
-    _, new, old, newest = probe_devices()
-    assert new == Device("cuda:0", "H100", 1)
-    assert (old.id, old.available) == ("cuda:1", False)
-    assert "Tesla V100" in old.reason
-    assert newest.available
+@pytest.mark.parametrize(
+    ("kind", "cards", "built", "usable"),
+    [
+        (
+            "cuda",
+            [("H100", 9, 0), ("Tesla V100", 7, 0), ("RTX 5090", 12, 0)],
+            ["sm_75", "sm_90a", "sm_100", "compute_120"],  # `compute_…` can be compiled for later cards, too
+            [True, False, True],
+        ),
+        ("cuda", [("RTX 5090", 12, 0), ("A10", 8, 6), ("A100", 8, 0)], ["sm_75", "sm_86"], [False, True, False]),
+        ("cuda", [("MI250", 9, 0)], ["gfx90a", "gfx942"], [True]),  # AMD's are not judged by number
+        ("xpu", [], [], [False]),
+        ("mps", [], [], [True]),
+    ],
+)
+def test_what_this_build_has_programs_for(
+    fake_accelerator: Callable[..., None],
+    kind: str,
+    cards: list[tuple[str, int, int]],
+    built: list[str],
+    usable: list[bool],
+) -> None:
+    fake_accelerator(kind, cards, built)
+    found = probe_devices()[1:]
+    assert [each.available for each in found] == usable
+    for at, each in enumerate(found):
+        assert each.id == (f"cuda:{at}" if kind == "cuda" else kind)
+        assert each.available == (each.reason == "") and (
+            each.available or (each.name if cards else kind) in each.reason
+        )
+    if kind == "mps":
+        assert found == (Device("mps", "Apple GPU", None),)
 
 
-def test_a_card_newer_than_the_build_is_named(fake_accelerator: Callable[..., None]) -> None:
-    """Programs run on cards of their own generation; only `compute_…` can be compiled for later ones."""
-    fake_accelerator("cuda", [("RTX 5090", 12, 0), ("A10", 8, 6), ("A100", 8, 0)], ["sm_75", "sm_86"])
-    assert [each.available for each in probe_devices()[1:]] == [False, True, False]
-
-
-def test_an_unknown_accelerator_is_listed_with_the_reason(fake_accelerator: Callable[..., None]) -> None:
-    fake_accelerator("xpu", [], [])
-    assert not probe_devices()[1].available
-    assert "xpu" in probe_devices()[1].reason
-
-
-def test_amd_cards_are_not_judged_by_number(fake_accelerator: Callable[..., None]) -> None:
-    fake_accelerator("cuda", [("MI250", 9, 0)], ["gfx90a", "gfx942"])
-    assert probe_devices()[1].available
-
-
-def test_apple_gpu(fake_accelerator: Callable[..., None]) -> None:
-    fake_accelerator("mps", [], [])
-    assert probe_devices()[1] == Device("mps", "Apple GPU", None)
-
-
-def test_init_error_of_cuda_becomes_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("built_for", "words"), [("13.0", "driver is too old"), (None, "CPU-only build")])
+def test_what_cuda_says_becomes_the_reason(monkeypatch: pytest.MonkeyPatch, built_for: str | None, words: str) -> None:
     def init() -> None:
         raise RuntimeError(OLD_DRIVER)
 
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "init", init)
-    assert "driver is too old" in probe_devices()[1].reason
+    assert words in probe_devices()[1].reason
 
 
 @pytest.mark.parametrize(
@@ -150,10 +138,3 @@ def test_a_gpu_build_without_a_gpu_is_needless(
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: usable)
     monkeypatch.setattr(devices, "_driver_present", lambda: driver)
     assert needless_gpu_build() == (torch.__version__ if needless else "")
-
-
-def test_cpu_only_build_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: None)
-    monkeypatch.setattr(torch.version, "cuda", None)
-    monkeypatch.setattr(torch.version, "hip", None)
-    assert "CPU-only build" in probe_devices()[1].reason

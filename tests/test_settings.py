@@ -26,14 +26,10 @@ def test_the_readme_documents_every_variable_that_the_code_reads_and_no_other() 
 
 def test_defaults() -> None:
     found = load_settings({})
-    assert found.data is None
-    assert found.scheduler is None
-    assert found.scheduler_tls is None
+    assert (found.data, found.scheduler, found.scheduler_tls) == (None, None, None)
     assert found.threads == available_cores()
     assert (found.queue_limit, found.pause_minutes) == (4, 10)
-    assert found.runs.is_absolute()
-    assert found.cache.is_absolute()
-    assert found.runs != found.cache
+    assert found.runs.is_absolute() and found.cache.is_absolute() and found.runs != found.cache
     assert found.default_data[0] == ROOT / "data"
 
 
@@ -70,13 +66,10 @@ def test_each_gpu_leaves_a_core_to_its_worker() -> None:
     assert not load_settings({}).threads_chosen
 
 
-def test_blank_values_count_as_unset() -> None:
-    assert load_settings(dict.fromkeys(DOCUMENTED, "  ")) == load_settings({})
-
-
-def test_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_values_count_as_unset_and_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EUROSAT_QUEUE_LIMIT", "9")
     assert load_settings().queue_limit == 9
+    assert load_settings(dict.fromkeys(DOCUMENTED, "  ")) == load_settings({})
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,7 @@ def test_clicks_that_meant_another_tile_are_ignored(small_tiles: TileSet) -> Non
     ("score", "words", "not_said"),
     [
         (Score(7, 10, 0, 10, 40.0), ["7 of 10 tiles right", "gets 1.0 on average (10 %)", "more than luck"], "Skip"),
-        (
-            Score(3, 10, 0, 10, 40.0),
-            ["above that", "no better than chance", "luck alone does as well in 7 %"],
-            "starts",
-        ),
+        (Score(3, 10, 0, 10, 40.0), ["above that", "no better than chance", "as well in 7 %"], "starts"),
         (Score(2, 10, 0, 10, 40.0), ["no better than chance", "luck alone does as well in 26 %"], "above"),
         (Score(1, 10, 0, 10, 40.0), ["no better than chance", "A network starts there too"], "above"),
         (Score(0, 10, 0, 10, 40.0), ["0 of 10 tiles right", "no better than chance", "100 %"], "more than luck"),
@@ -128,10 +124,7 @@ def test_a_sentence_for_each_outcome(score: Score, words: list[str], not_said: s
     text = flat(in_words(score, synthetic=False))
     assert [each for each in words if each not in text] == []
     assert not_said not in text and "synthetic" not in text
-
-
-def test_synthetic_tiles_are_said_to_be_easier() -> None:
-    assert "real ones are much harder" in in_words(Score(9, 10, 0, 10, 40.0), synthetic=True)
+    assert "synthetic" in in_words(score, synthetic=True) or not score.answered
 
 
 def guess(true: int, guessed: int) -> Guess:
@@ -147,9 +140,7 @@ def test_confusions_of_guesses() -> None:
     assert evaluation.tiles == 4  # a label that the classes do not have is damaged
     assert evaluation.confusion[0] == (0, 2, 0, 0)
     text = flat(mix_ups(evaluation))
-    assert text == (
-        "In your 4 guesses on these tiles, 25.0 % were right. Most frequent mix-up: River, taken for Highway (twice)."
-    )
+    assert "4 guesses" in text and "25.0 %" in text and "River, taken for Highway (twice)" in text
     frame = confusion_frame(evaluation)
     assert len(frame) == 9  # Forest does not occur
     assert frame["kind"].value_counts().to_dict() == {"none": 6, "wrong": 2, "right": 1}
@@ -162,12 +153,9 @@ def test_confusions_of_guesses() -> None:
 
 def test_no_guesses_and_no_mix_ups() -> None:
     assert evaluate_guesses([], CLASSES) is None
-    one = evaluate_guesses([guess(1, 1)], CLASSES)
-    assert one is not None
-    assert mix_ups(one) == "In your guess, nothing was mixed up."
-    many = evaluate_guesses([guess(1, 1)] * KEPT, CLASSES)
-    assert many is not None
-    assert "200 newest guesses" in mix_ups(many)
+    one, many = (evaluate_guesses([guess(1, 1)] * times, CLASSES) for times in (1, KEPT))
+    assert one is not None and "nothing was mixed up" in mix_ups(one)
+    assert many is not None and "200 newest guesses" in mix_ups(many)
 
 
 def run(tiles: TileSet, **changes: object) -> RunRecord:
@@ -177,24 +165,21 @@ def run(tiles: TileSet, **changes: object) -> RunRecord:
 
 
 def test_a_network_meanwhile_by_the_newest_finished_run(small_tiles: TileSet) -> None:
+    def measured(rate: float, **changes: object) -> RunRecord:
+        return run(small_tiles, summary={"tiles_per_second": rate}, **changes)
+
     records = [
-        run(small_tiles, state="failed", summary={"tiles_per_second": 9e9}),
-        run(small_tiles, kind="profile", summary={"tiles_per_second": 9e9}),
+        measured(9e9, state="failed"),
+        measured(9e9, kind="profile"),
         run(small_tiles, summary={}),
-        run(small_tiles, summary={"tiles_per_second": float("nan")}),
-        run(
-            small_tiles,  # the rate of its last layer alone
-            config=recipe_config("efficientnet_lite0", source="features"),
-            summary={"tiles_per_second": 100_000.0},
-        ),
+        measured(float("nan")),
+        measured(100_000.0, config=recipe_config("efficientnet_lite0", source="features")),  # of its last layer alone
         run(small_tiles, config=replace(CONFIG, device="cuda:0"), concurrent_runs=("another",)),
-        run(small_tiles, summary={"tiles_per_second": 5.0}),
+        measured(5.0),
     ]
     text = network_meanwhile(records, 42.4)
     assert "In your 42 s, a network would have learned from about 35,000 tiles" in text
     assert "the Baseline CNN on GPU 0 went through 834 tiles/s while training with other work beside it" in text
     assert text.endswith("in the newest finished run here that tells.")
     assert "beside" not in network_meanwhile(records[-1:], 42.4)
-    assert network_meanwhile(records[:5], 42.4) == ""
-    assert network_meanwhile([], 42.4) == ""
-    assert network_meanwhile(records, 0.0) == ""
+    assert network_meanwhile(records[:5], 42.4) == network_meanwhile([], 42.4) == network_meanwhile(records, 0.0) == ""

@@ -38,14 +38,6 @@ def replaced(folder: Path, _values: dict[str, Any]) -> None:
     (folder / "run.json").mkdir()
 
 
-def removed(folder: Path, _values: dict[str, Any]) -> None:
-    (folder / "run.json").unlink()
-
-
-def forbidden(folder: Path, _values: dict[str, Any]) -> None:
-    (folder / "run.json").chmod(0)
-
-
 def put(name: str, value: Any) -> Spoil:
     return wrote(lambda values: values.update({name: value}))
 
@@ -65,10 +57,7 @@ BAD_FOLDERS: dict[str, tuple[Spoil, str]] = {
     "settings are a list": (put("config", [1]), "settings that cannot be used"),
     "unknown state": (put("state", "asleep"), "entry 'state'"),
     "state is a list": (put("state", ["running"]), "entry 'state'"),
-    "missing entry": (
-        wrote(lambda values: {k: v for k, v in values.items() if k != "owner"}),
-        "lacks the entry 'owner'",
-    ),
+    "missing entry": (wrote(lambda values: values.pop("owner") and None), "lacks the entry 'owner'"),
     "no tiles": (wrote(lambda values: values.pop("tiles") and None), "lacks the entry 'tiles'"),
     "tiles without classes": (wrote(lambda values: values["tiles"].pop("class_names") and None), "'tiles.class_names'"),
     "count of tiles is text": (wrote(lambda values: values["tiles"].update(count="many")), "entry 'tiles.count'"),
@@ -80,8 +69,8 @@ BAD_FOLDERS: dict[str, tuple[Spoil, str]] = {
     "figures are text": (put("summary", {"epochs": "3"}), "entry 'summary'"),
     "figures are a list": (put("summary", [3]), "entry 'summary'"),
     "run.json is a folder": (replaced, "cannot be read"),
-    "no run.json": (removed, "has no run.json"),
-    "no permission": (forbidden, "cannot be read"),
+    "no run.json": (lambda folder, _: (folder / "run.json").unlink(), "has no run.json"),
+    "no permission": (lambda folder, _: (folder / "run.json").chmod(0), "cannot be read"),
 }
 
 

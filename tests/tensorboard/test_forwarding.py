@@ -97,13 +97,19 @@ def app_of(board: Any, base: str = "") -> Starlette:
     return Starlette(routes=Forwarder(lambda: board, base).routes)
 
 
-def client_of(board: Any, base: str = "") -> Client:
-    return Client(app_of(board, base))
+def asked_for(path: str, *states: TensorBoardState, **more: Any) -> httpx.Response:
+    """The answer of an app whose TensorBoard goes through these states."""
+    return Client(app_of(Board(*states))).get(path, **more)
 
 
 @pytest.fixture
-def client(upstream: Any) -> Client:
-    return client_of(Board(TensorBoardState("running", upstream.server_port)))
+def running(upstream: Any) -> TensorBoardState:
+    return TensorBoardState("running", upstream.server_port)
+
+
+@pytest.fixture
+def client(running: TensorBoardState) -> Client:
+    return Client(app_of(Board(running)))
 
 
 def test_a_request_arrives_as_it_was_sent(client: Client, upstream: Any) -> None:
@@ -126,9 +132,8 @@ def test_only_what_an_answer_needs_comes_back(client: Client) -> None:
 
 
 def test_other_methods(client: Client, upstream: Any) -> None:
-    assert client.request("POST", "/tensorboard/q", content=b"runs=a", headers={"content-type": "x/y"}).json() == {
-        "a": 1
-    }
+    posted = client.request("POST", "/tensorboard/q", content=b"runs=a", headers={"content-type": "x/y"})
+    assert posted.json() == {"a": 1}
     assert (upstream.seen[0][0], upstream.seen[0][3], upstream.seen[0][2]["content-type"]) == ("POST", b"runs=a", "x/y")
     assert client.request("HEAD", "/tensorboard/q").status_code == 200
     for method in ("PUT", "DELETE", "PATCH", "CONNECT"):
@@ -161,8 +166,8 @@ def test_statuses_come_back_but_nobody_is_sent_elsewhere(client: Client) -> None
         "/tensorboard/" + "a" * 20_000,
     ],
 )
-def test_paths_that_lead_elsewhere_are_refused(path: str, upstream: Any) -> None:
-    app = app_of(Board(TensorBoardState("running", upstream.server_port)))
+def test_paths_that_lead_elsewhere_are_refused(path: str, running: TensorBoardState, upstream: Any) -> None:
+    app = app_of(Board(running))
 
     async def raw(scope: Any, receive: Any, send: Any) -> None:  # as they stand: a client would tidy them up
         await app({**scope, "path": unquote(path), "raw_path": path.encode()}, receive, send)
@@ -172,12 +177,10 @@ def test_paths_that_lead_elsewhere_are_refused(path: str, upstream: Any) -> None
 
 
 def test_an_address_in_the_path_is_only_a_path(client: Client, upstream: Any) -> None:
-    client.get("/tensorboard/http://example.org/x")
-    client.get("/tensorboard/@example.org/x")
-    assert [path for _, path, _, _ in upstream.seen] == [
-        "/tensorboard/http://example.org/x",
-        "/tensorboard/@example.org/x",
-    ]
+    paths = ["/tensorboard/http://example.org/x", "/tensorboard/@example.org/x"]
+    for each in paths:
+        client.get(each)
+    assert [path for _, path, _, _ in upstream.seen] == paths
 
 
 def test_bodies_are_bounded(client: Client, upstream: Any) -> None:
@@ -186,39 +189,34 @@ def test_bodies_are_bounded(client: Client, upstream: Any) -> None:
     assert len(upstream.seen) == 1
 
 
-def test_the_folder_gets_its_slash_whatever_stands_in_front(upstream: Any) -> None:
-    for base in ("", "lab", "/a/b/"):
-        client = client_of(Board(TensorBoardState("running", upstream.server_port)), base)
-        start = f"/{base.strip('/')}".rstrip("/")
+def test_the_folder_gets_its_slash_whatever_stands_in_front(running: TensorBoardState, upstream: Any) -> None:
+    for base, start in (("", ""), ("lab", "/lab"), ("/a/b/", "/a/b")):
+        client = Client(app_of(Board(running), base))
         answer = client.get(f"{start}/tensorboard")
         assert (answer.status_code, answer.headers["location"]) == (307, "tensorboard/")
         assert client.get(f"{start}/tensorboard/data").status_code == 200
     assert {path for _, path, _, _ in upstream.seen} == {"/tensorboard/data"}, "TensorBoard need not know the base"
 
 
-def test_a_window_is_told_that_it_starts_and_a_script_waits(upstream: Any) -> None:
-    running = TensorBoardState("running", upstream.server_port)
-    client = client_of(Board(STARTING))
-    answer = client.get("/tensorboard/", headers=WINDOW)
+def test_a_window_is_told_that_it_starts_and_a_script_waits(running: TensorBoardState) -> None:
+    answer = asked_for("/tensorboard/", STARTING, headers=WINDOW)
     assert answer.status_code == 503 and "TensorBoard is starting" in answer.text
     assert 'http-equiv="refresh"' in answer.text and "default-src 'none'" in answer.headers["content-security-policy"]
     board = Board(STARTING, STARTING, running)
-    assert client_of(board).get("/tensorboard/data").json() == {"a": 1}
+    assert Client(app_of(board)).get("/tensorboard/data").json() == {"a": 1}
     assert board.asked == 3
 
 
 def test_a_script_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_START_SECONDS", 0.3)
-    answer = client_of(Board(STARTING)).get("/tensorboard/data")
+    answer = asked_for("/tensorboard/data", STARTING)
     assert answer.status_code == 503 and "<" not in answer.text
 
 
-def test_what_failed_is_said_as_words(upstream: Any) -> None:
-    answer = client_of(Board(TensorBoardState("failed", problem="It <b>broke</b>."))).get(
-        "/tensorboard/", headers=WINDOW
-    )
+def test_what_failed_is_said_as_words() -> None:
+    answer = asked_for("/tensorboard/", TensorBoardState("failed", problem="It <b>broke</b>."), headers=WINDOW)
     assert answer.status_code == 503 and "It &lt;b&gt;broke&lt;/b&gt;." in answer.text
-    assert client_of(Board(TensorBoardState("stopped"))).get("/tensorboard/x").status_code == 503
+    assert asked_for("/tensorboard/x", TensorBoardState("stopped")).status_code == 503
 
 
 def test_without_a_lab_and_without_an_answer() -> None:
@@ -229,7 +227,7 @@ def test_without_a_lab_and_without_an_answer() -> None:
     assert closed.status_code == 503 and "The lab is not open." in closed.text
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     server.server_close()
-    gone = client_of(Board(TensorBoardState("running", server.server_port))).get("/tensorboard/x")
+    gone = asked_for("/tensorboard/x", TensorBoardState("running", server.server_port))
     assert gone.status_code == 502 and "Load this page again" in gone.text
 
 

@@ -50,6 +50,19 @@ def board(settings: Settings) -> Iterator[TensorBoard]:
     made.close()
 
 
+@pytest.fixture
+def store(settings: Settings) -> RunStore:
+    return RunStore(settings.runs)
+
+
+@pytest.fixture
+def run(store: RunStore) -> str:
+    """A training that has told an epoch."""
+    record = store.create(TrainConfig(source="memory"), "ada", USED)
+    store.append(record.id, [started(), epoch_done(1)])
+    return record.id
+
+
 def running(board: TensorBoard) -> int:
     """Wait until it runs; its port."""
     return int(eventually(lambda: board.start().port, PATIENCE))
@@ -66,19 +79,18 @@ def process_of(board: TensorBoard) -> psutil.Process:
 
 
 @pytest.mark.engine
-def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(board: TensorBoard, settings: Settings) -> None:
-    store = RunStore(settings.runs)
-    run = store.create(TrainConfig(source="memory"), "ada", USED)
-    store.append(run.id, [started(), epoch_done(1)])
+def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(
+    board: TensorBoard, settings: Settings, store: RunStore, run: str
+) -> None:
     assert board.state().phase == "stopped"
     assert board.start().phase == "starting"
     port = running(board)
     assert board.start().port == port, "one is enough"
-    both = {f"{run.id}/train", f"{run.id}/validation"}
+    both = {f"{run}/train", f"{run}/validation"}
     eventually(lambda: set(asked(port, "data/plugin/scalars/tags")) >= both, PATIENCE)
     tags = asked(port, "data/plugin/scalars/tags")
     assert set(tags) == both
-    assert "epoch/accuracy" in tags[f"{run.id}/validation"]
+    assert "epoch/accuracy" in tags[f"{run}/validation"]
     process = process_of(board)
     family = [process, *process.children(recursive=True)]
     listening = [
@@ -86,8 +98,8 @@ def test_it_starts_when_asked_shows_the_runs_and_ends_with_the_lab(board: Tensor
     ]
     assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", port)]
 
-    store.append(run.id, [epoch_done(2), finished()])
-    values = f"data/plugin/scalars/scalars?run={run.id}/validation&tag=epoch/accuracy"
+    store.append(run, [epoch_done(2), finished()])
+    values = f"data/plugin/scalars/scalars?run={run}/validation&tag=epoch/accuracy"
     assert [step for _, step, _ in eventually(lambda: _longer(asked(port, values), 1), PATIENCE)] == [1, 2]
 
     board.close()
@@ -127,12 +139,9 @@ def test_it_dies_with_a_server_that_is_killed_and_the_next_one_tidies_up(tmp_pat
 
 @pytest.mark.engine
 def test_it_starts_again_when_it_died_and_anew_when_a_run_was_deleted(
-    board: TensorBoard, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    board: TensorBoard, store: RunStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorboard, "_PAUSE_SECONDS", 0.0)
-    store = RunStore(settings.runs)
-    run = store.create(TrainConfig(source="memory"), "ada", USED)
-    store.append(run.id, [started(), epoch_done(1)])
     running(board)
     process = process_of(board)
     if tensorboard.plugin_installed():  # only its tab starts processes, to read traces
@@ -146,7 +155,7 @@ def test_it_starts_again_when_it_died_and_anew_when_a_run_was_deleted(
     port = running(board)
     assert eventually(lambda: asked(port, "data/plugin/scalars/tags"), PATIENCE)
 
-    store.delete(run.id)
+    store.delete(run)
     eventually(lambda: board.state().phase == "stopped", PATIENCE)
     assert asked(running(board), "data/plugin/scalars/tags") == {}
 
@@ -177,7 +186,7 @@ def test_only_its_own_tab_needs_the_plugin(settings: Settings, monkeypatch: pyte
 
 @pytest.mark.engine
 def test_a_plugin_that_cannot_be_loaded_takes_only_its_own_tab_away(
-    board: TensorBoard, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    board: TensorBoard, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "broken"
     (broken / "torch_tb_profiler").mkdir(parents=True)
@@ -187,11 +196,8 @@ def test_a_plugin_that_cannot_be_loaded_takes_only_its_own_tab_away(
     (listed / "METADATA").write_text("Metadata-Version: 2.1\nName: torch-tb-profiler\nVersion: 0.4.3\n")
     (listed / "entry_points.txt").write_text("[tensorboard_plugins]\ntorch_profiler = torch_tb_profiler.plugin:Tab\n")
     monkeypatch.setenv("PYTHONPATH", str(broken))
-    store = RunStore(settings.runs)
-    run = store.create(TrainConfig(source="memory"), "ada", USED)
-    store.append(run.id, [started(), epoch_done(1), finished()])
     port = running(board)
-    assert eventually(lambda: f"{run.id}/validation" in asked(port, "data/plugin/scalars/tags"), PATIENCE)
+    assert eventually(lambda: f"{run}/validation" in asked(port, "data/plugin/scalars/tags"), PATIENCE)
     tabs = asked(port, "data/plugins_listing")
     assert tabs["scalars"]["enabled"] and "pytorch_profiler" not in tabs
 

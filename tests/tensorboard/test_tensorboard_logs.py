@@ -22,6 +22,7 @@ TensorBoardLogs, RECORDED_RUN = tensorboard_logs.TensorBoardLogs, tensorboard_lo
 
 # The pattern by which torch-tb-profiler finds traces, and tells worker and cycle apart.
 TRACE_NAME = re.compile(r"^(.*?)(\.\d+)?\.pt\.trace\.json(?:\.gz)?$")
+Make = Callable[..., RunRecord]
 USED = TilesUsed("print", "synthetic", "", 200, ("a", "b"))
 
 
@@ -36,7 +37,7 @@ def logs(store: RunStore, folder: Path) -> Any:
 
 
 @pytest.fixture
-def training(store: RunStore) -> Callable[..., RunRecord]:
+def training(store: RunStore) -> Make:
     """Function: a training with events, still running unless a state is given."""
 
     def make(*events: Any, state: Any = "running") -> RunRecord:
@@ -48,7 +49,7 @@ def training(store: RunStore) -> Callable[..., RunRecord]:
 
 
 @pytest.fixture
-def profile(store: RunStore) -> Callable[..., RunRecord]:
+def profile(store: RunStore) -> Make:
     """Function: a profile that ended with two traces, or with these."""
 
     def make(traces: tuple[bytes, ...] | None = None, device: str = "cpu") -> RunRecord:
@@ -68,7 +69,7 @@ def scalars(place: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(each.step, each.value) for each in found.Scalars(tag)] for tag in found.Tags()["scalars"]}
 
 
-def test_scalars_of_a_training(store: RunStore, logs: Any, folder: Path, training: Callable[..., RunRecord]) -> None:
+def test_scalars_of_a_training(store: RunStore, logs: Any, folder: Path, training: Make) -> None:
     run = training(
         started(), step(5, seconds=1.0), step(1, 1, 1.5, "validation"), epoch_done(1), step(4, 2, 2.0), epoch_done(2)
     )
@@ -88,10 +89,12 @@ def test_scalars_of_a_training(store: RunStore, logs: Any, folder: Path, trainin
     assert times.Scalars("step/loss")[0].wall_time == 1_700_000_000.5
 
 
-def test_scalars_grow_with_the_run(
-    store: RunStore, logs: Any, folder: Path, training: Callable[..., RunRecord]
-) -> None:
-    run = training(started(), epoch_done(1))
+def test_scalars_grow_with_the_run(store: RunStore, logs: Any, folder: Path, training: Make) -> None:
+    assert not logs.sync()
+    run = training()
+    logs.sync()
+    assert not (folder / run.id).exists(), "it has told nothing yet"
+    store.append(run.id, [started(), epoch_done(1)])
     logs.sync()
     logs.sync()
     place = folder / run.id / "train"
@@ -114,9 +117,7 @@ def test_scalars_grow_with_the_run(
     assert [at for at, _ in scalars(place)["epoch/loss"]] == [1, 2], "what has ended is not looked at again"
 
 
-def test_odd_lines_are_passed_over(
-    store: RunStore, logs: Any, folder: Path, training: Callable[..., RunRecord]
-) -> None:
+def test_odd_lines_are_passed_over(store: RunStore, logs: Any, folder: Path, training: Make) -> None:
     run = training(started())
     with (store.folder_of(run.id) / "events.jsonl").open("ab") as file:
         file.write(b"not JSON\n[1]\n" + json.dumps({"kind": "epoch", "epoch": 1}).encode() + b"\n\xff\n")
@@ -126,7 +127,7 @@ def test_odd_lines_are_passed_over(
     assert [at for at, _ in scalars(folder / run.id / "train")["epoch/loss"]] == [1]
 
 
-def test_a_long_run_stays_small(store: RunStore, logs: Any, folder: Path, training: Callable[..., RunRecord]) -> None:
+def test_a_long_run_stays_small(store: RunStore, logs: Any, folder: Path, training: Make) -> None:
     run = training(started())
     store.append(run.id, [step(number, seconds=0.1 * number) for number in range(1, 40_001)])  # 67 minutes
     logs.sync()
@@ -136,9 +137,7 @@ def test_a_long_run_stays_small(store: RunStore, logs: Any, folder: Path, traini
     assert sum(each.stat().st_size for each in (folder / run.id).rglob("*")) < 1_000_000
 
 
-def test_copies_of_a_profile_are_named_as_the_plugin_wants(
-    logs: Any, folder: Path, profile: Callable[..., RunRecord]
-) -> None:
+def test_copies_of_a_profile_are_named_as_the_plugin_wants(logs: Any, folder: Path, profile: Make) -> None:
     run = profile(device="cuda:0")
     logs.sync()
     names = sorted(each.name for each in (folder / run.id).iterdir())
@@ -152,7 +151,7 @@ def test_copies_of_a_profile_are_named_as_the_plugin_wants(
 
 
 def test_without_the_profiler_tab_no_trace_is_copied(
-    store: RunStore, folder: Path, training: Callable[..., RunRecord], profile: Callable[..., RunRecord]
+    store: RunStore, folder: Path, training: Make, profile: Make
 ) -> None:
     run = training(started(), epoch_done(1))
     profile()
@@ -160,9 +159,7 @@ def test_without_the_profiler_tab_no_trace_is_copied(
     assert [each.name for each in folder.iterdir()] == [run.id]
 
 
-def test_profiles_come_one_at_a_time_the_newest_first(
-    store: RunStore, logs: Any, folder: Path, profile: Callable[..., RunRecord]
-) -> None:
+def test_profiles_come_one_at_a_time_the_newest_first(store: RunStore, logs: Any, folder: Path, profile: Make) -> None:
     runs = [profile() for _ in range(3)]
     for at, run in enumerate(runs):
         store.update(run.id, created=run.created + at)
@@ -173,7 +170,7 @@ def test_profiles_come_one_at_a_time_the_newest_first(
 
 
 def test_traces_that_cannot_be_shown_are_left_out(
-    logs: Any, folder: Path, profile: Callable[..., RunRecord], monkeypatch: pytest.MonkeyPatch
+    logs: Any, folder: Path, profile: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = gzip.compress(text([host("aten::mm", 1, 2)]))
     half, none = profile((good[:-9], good)), profile((b"", b""))
@@ -188,11 +185,7 @@ def test_traces_that_cannot_be_shown_are_left_out(
 
 
 def test_deleted_runs_disappear_and_tensorboard_starts_anew(
-    store: RunStore,
-    logs: Any,
-    folder: Path,
-    training: Callable[..., RunRecord],
-    profile: Callable[..., RunRecord],
+    store: RunStore, logs: Any, folder: Path, training: Make, profile: Make
 ) -> None:
     kept, gone, traced = training(started(), epoch_done(1)), training(started(), epoch_done(1)), profile()
     logs.sync()
@@ -205,7 +198,7 @@ def test_deleted_runs_disappear_and_tensorboard_starts_anew(
 
 
 def test_a_store_that_cannot_be_reached_has_lost_nothing(
-    store: RunStore, logs: Any, folder: Path, training: Callable[..., RunRecord]
+    store: RunStore, logs: Any, folder: Path, training: Make
 ) -> None:
     run = training(started(), epoch_done(1))
     logs.sync()
@@ -215,12 +208,7 @@ def test_a_store_that_cannot_be_reached_has_lost_nothing(
 
 
 def test_only_the_newest_are_shown(
-    store: RunStore,
-    logs: Any,
-    folder: Path,
-    training: Callable[..., RunRecord],
-    profile: Callable[..., RunRecord],
-    monkeypatch: pytest.MonkeyPatch,
+    store: RunStore, logs: Any, folder: Path, training: Make, profile: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, limit in (("SHOWN_TRAININGS", 2), ("SHOWN_PROFILES", 1), ("KEPT_TRAININGS", 3), ("KEPT_PROFILES", 2)):
         monkeypatch.setattr(tensorboard_logs, name, limit)
@@ -243,10 +231,3 @@ def test_only_the_newest_are_shown(
         training(started(), epoch_done(1))
     again.sync()
     assert again.is_stale, "trainings, too"
-
-
-def test_nothing_but_the_store_yet(logs: Any, folder: Path, training: Callable[..., RunRecord]) -> None:
-    assert not logs.sync()
-    run = training()
-    logs.sync()
-    assert not (folder / run.id).exists(), "it has told nothing yet"
