@@ -47,6 +47,19 @@ def share(fraction: float) -> str:
     return f"{100 * fraction:.0f}\N{NO-BREAK SPACE}%"
 
 
+def probability(value: float) -> str:
+    """Whole percents but near the ends, where they would claim certainty: `87 %`, `99.7 %`, `above 99.9 %`."""
+    if value > 0.9995:
+        return f"above {percent(0.999)}"
+    return percent(value) if value > 0.985 or value < 0.015 else share(value)
+
+
+def signed(value: float) -> str:
+    """`+0.341`, `−1.200`: with its sign, which is half of what a filter says."""
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text.replace("-", "−")
+
+
 def milliseconds(value: float) -> str:
     """`0.0421 ms`, `12.3 ms`, `1,234 ms`: three digits; the space does not break."""
     return f"{f'{value:,.0f}' if value >= 999.5 else f'{value:.3g}'}\N{NO-BREAK SPACE}ms"

@@ -7,6 +7,7 @@ import torch
 from msgspec import structs
 
 from eurosat_core.analysis.contenders import Contender, contenders
+from eurosat_core.finding import Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
@@ -55,6 +56,11 @@ def through(*accuracies: float, **changes: Any) -> History:
     history = seen(*accuracies, **changes)
     last = history.epochs[-1]
     return replace(history, finished=Finished(len(accuracies), last.elapsed_seconds, 1.9, last.val_accuracy))
+
+
+def told(found: Finding | None) -> list[str]:
+    """The names of a finding and of those that are told after it, without their topic."""
+    return [each.name.partition(".")[2] for each in (found, *found.then)] if found else []
 
 
 def compared(*runs: tuple[RunRecord, History, Predictions | None]) -> tuple[Contender, ...]:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 # Floors from the ground up. Imports go down only; within a room its files may import each other, and so may
 # the files of the ground floor.
 FLOORS = (
-    {"errors", "cores", "folders", "settings", "devices", "machine_notes", "records", "wording"},
+    {"errors", "cores", "folders", "settings", "devices", "machine_notes", "records", "wording", "finding"},
     {"models"},
     {"data"},
     {"training"},

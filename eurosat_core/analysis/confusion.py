@@ -6,10 +6,10 @@ A classifier is a run's network or the participant: whoever has an `Evaluation` 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eurosat_core import wording
 from eurosat_core.analysis.contenders import Contender
 from eurosat_core.analysis.training import Mistake
 from eurosat_core.data.pictures import class_titles
+from eurosat_core.finding import Finding
 from eurosat_core.training.evaluation import Evaluation, Predictions
 
 
@@ -37,24 +37,16 @@ class Disagreement:
     second: tuple[int, ...]
 
 
-def score_remarks(evaluation: Evaluation) -> list[str]:
-    """A sentence for each kind of figure that cannot be given, and why; none where all classes have all figures."""
+def score_remarks(evaluation: Evaluation) -> list[Finding]:
+    """Which kinds of figures cannot be given for which classes; none where all classes have all figures."""
     titles = class_titles(evaluation.class_names)
     scores = evaluation.scores()
-    absent = [titles[each.name] for each in scores if not each.tiles and not each.called]
-    no_tiles = [titles[each.name] for each in scores if not each.tiles and each.called]
-    not_called = [titles[each.name] for each in scores if each.tiles and not each.called]
-    remarks = []
-    if not_called:
-        remarks.append(f"No tile was called {wording.listed(not_called, 'or')}, so there is no precision to give.")
-    if no_tiles:
-        remarks.append(f"There was no tile of {wording.listed(no_tiles, 'or')} to be found, so there is no recall.")
-    if absent:
-        remarks.append(
-            f"{wording.listed(absent)} did not occur, neither as a tile nor as an answer: no figures. Means over the "
-            "classes leave out what has none."
-        )
-    return remarks
+    missing = {
+        "precision": [titles[each.name] for each in scores if each.tiles and not each.called],
+        "recall": [titles[each.name] for each in scores if not each.tiles and each.called],
+        "any": [titles[each.name] for each in scores if not each.tiles and not each.called],
+    }
+    return [Finding(f"scores.missing.{name}", {"classes": classes}) for name, classes in missing.items() if classes]
 
 
 # -- the tiles behind the figures

@@ -1,15 +1,15 @@
 """Runs that are compared: what is read of each, and their figures side by side.
 
-A speed-up is given only where both runs did the same work; where they did not, a sentence says why.
+A speed-up is given only where both runs did the same work; where they did not, a finding says why.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from eurosat_core import wording
 from eurosat_core.analysis.pace import is_same_pace, pace
 from eurosat_core.errors import RunError
+from eurosat_core.finding import Finding
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
@@ -157,9 +157,6 @@ def _longer(name: str, setting: str, record: RunRecord) -> str:
     return f"{name}, {_SHORT.get(setting, {}).get(value) or f'{about.title.lower()} {words}'}"
 
 
-_Judged = Literal["same", "other_part", "other_set", "other_classes", "synthetic", "unknown"]
-
-
 @dataclass(frozen=True)
 class Difference:
     """A setting in which runs differ: its name, its title, and each run's value in words, in the order of the runs."""
@@ -167,24 +164,6 @@ class Difference:
     name: str
     title: str
     values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class SameTiles:
-    """Whether runs were judged on the same tiles (`kind`), and a sentence that says what may be compared."""
-
-    kind: _Judged
-    text: str
-
-    @property
-    def accuracy(self) -> bool:
-        """Whether their accuracies may stand side by side."""
-        return self.kind in ("same", "other_part")
-
-    @property
-    def tile_by_tile(self) -> bool:
-        """Whether one may ask which tile each of them got right."""
-        return self.kind == "same"
 
 
 @dataclass(frozen=True)
@@ -222,7 +201,7 @@ class RunFigures:
     speed_up: float | None
     training_speed_up: float | None
     within_noise: bool
-    speed_up_reason: str
+    speed_up_reason: Finding | None
     company: tuple[str, ...]
     recorded_on: str
 
@@ -273,53 +252,29 @@ _BESIDE_SETTINGS: dict[str, tuple[str, Callable[[RunRecord], str]]] = {
 # -- the same tiles?
 
 
-def same_tiles(runs: Sequence[Contender]) -> SameTiles:
-    """Whether all runs were judged on the same validation tiles; else what may be compared all the same."""
-    if len({each.record.tiles.class_names for each in runs}) > 1:
-        return SameTiles(
-            "other_classes",
-            "These runs know different classes, so neither their accuracies nor their mix-ups can be compared.",
-        )
-    if len({each.record.tiles.source == "synthetic" for each in runs}) > 1:
-        return SameTiles(
-            "synthetic",
-            "Some of these runs learned from synthetic tiles, which are much easier than real ones: their accuracies "
-            "must not stand beside the others'.",
-        )
-    if len({each.record.tiles.fingerprint for each in runs}) > 1:
-        return SameTiles(
-            "other_set",
-            "These runs used different tile sets, so a difference in accuracy may come from the tiles. Judge them on "
-            "the same tiles first (python -m eurosat_core evaluate RUN --data DIR).",
-        )
+def same_tiles(runs: Sequence[Contender]) -> Finding:
+    """Whether all runs were judged on the `same` validation tiles; else what may be compared all the same."""
+    used = [each.record.tiles for each in runs]
+    if len({each.class_names for each in used}) > 1:
+        return Finding("same_tiles.other_classes")
+    if len({each.source == "synthetic" for each in used}) > 1:
+        return Finding("same_tiles.synthetic")
+    if len({each.fingerprint for each in used}) > 1:
+        return Finding("same_tiles.other_set")
     without = [each.label for each in runs if each.predictions is None]
     if without:
-        return SameTiles(
-            "unknown",
-            f"{wording.listed(without)} kept no predictions (no epoch was completed), so there is no accuracy to "
-            "compare.",
-        )
+        return Finding("same_tiles.unknown", {"runs": without})
     judged = [frozenset(each.predictions.tiles.tolist()) for each in runs if each.predictions is not None]
     if len(set(judged)) <= 1:
-        return SameTiles("same", f"All were judged on the same {wording.count(_least(judged), 'validation tile')}.")
-    splits = {each.record.config.split for each in runs}
-    common = len(frozenset.intersection(*judged))
-    if len(splits) > 1:
-        text = (
-            "These runs were judged on different tiles of one set: some beside their training tiles (split at "
-            "random), some elsewhere (split by place). That difference is what the split by place is for."
-        )
-    else:
-        text = (
-            f"These runs were judged on different tiles of one set ({wording.count(common, 'tile')} in common), drawn "
-            "by another seed, share or number of tiles. Their accuracies can be compared within the luck of the draw, "
-            "but not tile by tile."
-        )
-    return SameTiles("other_part", text)
+        return Finding("same_tiles.same", {"tiles": min(map(len, judged), default=0)})
+    if len({each.record.config.split for each in runs}) > 1:
+        return Finding("same_tiles.other_part.by_place")
+    return Finding("same_tiles.other_part.by_draw", {"common": len(frozenset.intersection(*judged))})
 
 
-def _least(judged: Sequence[frozenset[int]]) -> int:
-    return min((len(each) for each in judged), default=0)
+def may_compare_accuracy(check: Finding) -> bool:
+    """Whether accuracies may stand side by side, by what `same_tiles` says."""
+    return check.kind in ("same", "other_part")
 
 
 # -- figures of each run
@@ -332,10 +287,10 @@ def run_figures(runs: Sequence[Contender]) -> tuple[RunFigures, ...]:
 
 def _figures(one: Contender, first: Contender) -> RunFigures:
     record, own, reference = one.record, pace(one.history), pace(first.history)
-    reason = "" if one is first else _other_work(one, first)
+    reason = None if one is first else _other_work(one, first)
     threads = record.machine.get("threads")
     seconds_ratio = training_ratio = None
-    if not reason:
+    if reason is None:
         seconds_ratio = _ratio(first.seconds, one.seconds)
         training_ratio = _ratio(own.median if own else None, reference.median if reference else None)
     return RunFigures(
@@ -372,47 +327,34 @@ def _ratio(above: float | None, below: float | None) -> float | None:
     return above / below if above and below else None
 
 
-def _other_work(one: Contender, first: Contender) -> str:
-    """Why a run's seconds cannot be put beside the first run's, as a sentence; empty when both did the same work."""
+def _other_work(one: Contender, first: Contender) -> Finding | None:
+    """Why a run's seconds cannot be put beside the first run's; None when both did the same work."""
     config, base = one.record.config, first.record.config
-    for each in (first, one):
-        if each.record.kind != "train":
-            return f"{each.label} is no whole training, so there is no time to compare."
-        if each.record.state != "finished" or each.history.finished is None:
-            return f"{each.label} did not get through all its epochs, so there is no time to compare."
-    for each in (first, one):
-        if each.record.features_taken:
-            return (
-                f"{each.label} took outputs of its frozen part from an earlier run: its time leaves that work out, so "
-                "no speed-up is given. To compare speeds, train both with tiles from memory."
-            )
-    for each in (first, one):
-        if each.record.config.source == "features":
-            return (
-                f"{each.label} computed its frozen part once and trained on the outputs: that is other work than "
-                "training on tiles, so no speed-up is given."
-            )
-    other = []
-    if any(
-        getattr(config, name) != getattr(base, name) and SETTINGS[name].applies(config)
-        for name in settings_of("network")
-    ):
-        other.append("another model")
-    if one.record.tiles.fingerprint != first.record.tiles.fingerprint:
-        other.append("another tile set")
-    elif _part_sizes(one) != _part_sizes(first):
-        other.append("another number of tiles")
-    if config.batch_size != base.batch_size:
-        other.append("another batch size")
-    if config.progressive_resizing != base.progressive_resizing:
-        other.append("other sizes of pictures (smaller ones first)")
-    if config.source != base.source:
-        other.append("another way to the tiles (files or memory)")
-    if config.epochs != base.epochs:
-        other.append("another number of epochs")
-    if not other:
-        return ""
-    return f"Not the same work as {first.label}: {wording.listed(other)}. So no speed-up is given."
+    reasons: dict[str, Callable[[Contender], bool]] = {
+        "no_training": lambda run: run.record.kind != "train",
+        "unfinished": lambda run: run.record.state != "finished" or run.history.finished is None,
+        "features_taken": lambda run: run.record.features_taken,
+        "features": lambda run: run.record.config.source == "features",
+    }
+    for kind, applies in reasons.items():
+        for each in (first, one):
+            if applies(each):
+                return Finding(f"work.{kind}", {"run": each.label})
+    other_tiles = one.record.tiles.fingerprint != first.record.tiles.fingerprint
+    differs = {
+        "network": any(
+            getattr(config, name) != getattr(base, name) and SETTINGS[name].applies(config)
+            for name in settings_of("network")
+        ),
+        "tile_set": other_tiles,
+        "tiles": not other_tiles and _part_sizes(one) != _part_sizes(first),
+        "batch_size": config.batch_size != base.batch_size,
+        "resizing": config.progressive_resizing != base.progressive_resizing,
+        "source": config.source != base.source,
+        "epochs": config.epochs != base.epochs,
+    }
+    other = [Finding(f"work.phrase.{name}") for name, is_other in differs.items() if is_other]
+    return Finding("work.other", {"run": first.label, "other": other}) if other else None
 
 
 def _part_sizes(one: Contender) -> tuple[int, int]:

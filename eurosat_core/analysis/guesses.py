@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from eurosat_core.analysis import features, lineup, pace, profile, race, sweep
-from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.wrapup import Evidence
 from eurosat_core.data.colour import colour_test
 from eurosat_core.data.pictures import FACE, MADE_UP, class_titles
 from eurosat_core.errors import LabError
+from eurosat_core.finding import Finding
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.models.anatomy import parts_of_rows, where_most
 from eurosat_core.models.catalog import CATALOG
@@ -82,8 +82,8 @@ def _speed_up(model: str) -> Callable[["Lab", Evidence], Answer]:
             gpu = home_device(raced.result.devices)
             verdict = raced.result.verdict(title, gpu, against=title, on="cpu")
             if gpu != "cpu" and verdict.factor is not None:
-                figures = {"title": title, "device": gpu, "verdict": sweep.verdict_text(verdict)}
-                return verdict.factor if verdict.outcome != "same" else 1.0, Finding("guesses.raced", figures)
+                figures = {"title": title, "device": gpu, "verdict": verdict}
+                return verdict.factor if verdict.outcome != "same" else 1.0, Finding("race.devices", figures)
         for cpu, other in evidence.timed_pairs():
             slow, fast = pace.pace(cpu.history), pace.pace(other.history)
             if other.record.config.model != model or slow is None or fast is None:
@@ -168,7 +168,7 @@ def _experiment(name: str) -> Callable[["Lab", Evidence], Answer]:
         device = home_device(found.result.devices)
         verdict = found.result.verdict(found.result.focus, device, figure=sweep.figure_of(found.result))
         factor = sweep.guessed_factor(found.result, device)
-        figures = {"device": device, "verdict": sweep.verdict_text(verdict)}
+        figures = {"device": device, "verdict": verdict}
         return None if factor is None else (factor, Finding("guesses.experiment", figures))
 
     return answer

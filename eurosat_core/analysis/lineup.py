@@ -27,21 +27,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from cachetools import LRUCache
 
-from eurosat_core import wording
 from eurosat_core.analysis.confusion import Disagreement, disagreement
 from eurosat_core.analysis.contenders import (
     Contender,
     Difference,
     RunFigures,
-    SameTiles,
     contenders,
     differences,
+    may_compare_accuracy,
     run_figures,
     same_tiles,
 )
-from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
+from eurosat_core.finding import Finding, distinct
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
@@ -77,9 +76,14 @@ class SideBySide:
         self._disagreements: dict[tuple[int, int], Disagreement] = {}
 
     @cached_property
-    def same(self) -> SameTiles:
+    def same(self) -> Finding:
         """Whether all of them were judged on the same tiles."""
         return same_tiles(self.runs)
+
+    @property
+    def may_compare_accuracy(self) -> bool:
+        """Whether their accuracies may stand side by side; so may a single one."""
+        return len(self.runs) < 2 or may_compare_accuracy(self.same)
 
     @cached_property
     def figures(self) -> tuple[RunFigures, ...]:
@@ -92,11 +96,11 @@ class SideBySide:
         return differences(self.runs)
 
     @cached_property
-    def verdicts(self) -> tuple[Told, ...]:
-        """Each run against the first: accuracy, then time; a sentence that comes twice is said once."""
+    def verdicts(self) -> tuple[Finding, ...]:
+        """Each run against the first: accuracy, then time; what comes twice is told once."""
         first, others = self.runs[0], self.runs[1:]
         found = [accuracy_verdict(each, first) for each in others] + [time_verdict(first, each) for each in others]
-        return tuple({each.text: each for each in found}.values())
+        return tuple(distinct(found))
 
     def disagreement(self, first: int, second: int) -> Disagreement | None:
         """Which tiles only one of two runs (by their places) got right; None where one kept no predictions."""
@@ -109,7 +113,7 @@ class SideBySide:
         return self._disagreements[key]
 
 
-def time_verdict(first: Contender, other: Contender) -> Told:
+def time_verdict(first: Contender, other: Contender) -> Finding:
     """How long two trainings took: a speed-up for the same work (`speed_verdict`), else what each of them cost.
 
     `longer`, `shorter` or `alike` for other work, with what makes it other work; `not_comparable` where one of them
@@ -123,23 +127,16 @@ def time_verdict(first: Contender, other: Contender) -> Told:
     if found.kind != "not_comparable" or not whole or not first.seconds or not other.seconds:
         return found
     ratio = other.seconds / first.seconds
-    took = f"{other.label} took {wording.duration(other.seconds)}, {first.label} {wording.duration(first.seconds)}"
-    if 1 / _AS_LONG < ratio < _AS_LONG:
-        kind, how = "alike", "about as long"
-    elif ratio > 1:
-        kind, how = "longer", f"{wording.times(ratio)} as long"
-    else:
-        kind, how = "shorter", f"{first.label} took {wording.times(1 / ratio)} as long"
-    return Told(kind, f"{took}: {how}. {found.text}{_machines(first, other)}")
-
-
-def _machines(first: Contender, other: Contender) -> str:
-    """A word of caution where the two were not measured on the same thing, or not alone."""
-    places = [str(each.record.machine.get("device_name", "")) for each in (first, other)]
-    text = f" They were not measured on the same: {places[0]} and {places[1]}." if len(set(places)) > 1 else ""
+    kind = "alike" if 1 / _AS_LONG < ratio < _AS_LONG else "longer" if ratio > 1 else "shorter"
+    figures = {"run": other.label, "first": first.label, "seconds": other.seconds, "first_seconds": first.seconds}
+    figures |= {"ratio": max(ratio, 1 / ratio), "why": found}
+    then = []
+    machine, elsewhere = (str(each.record.machine.get("device_name", "")) for each in (first, other))
+    if machine != elsewhere:
+        then.append(Finding("speed_up.machines", {"machine": machine, "other": elsewhere}))
     if first.record.company or other.record.company:
-        text += " Other runs or programs were computing beside it, so these times say little."
-    return text
+        then.append(Finding("speed_up.noisy"))
+    return Finding(f"speed_up.{kind}", figures, tuple(then))
 
 
 def strong_against_small(runs: Sequence[Contender]) -> Finding | None:
@@ -149,7 +146,7 @@ def strong_against_small(runs: Sequence[Contender]) -> Finding | None:
     if small is None or not strong:
         return None
     best = max(strong, key=lambda each: each.accuracy or 0.0)
-    if small.accuracy is None or best.accuracy is None or not same_tiles([small, best]).accuracy:
+    if small.accuracy is None or best.accuracy is None or not may_compare_accuracy(same_tiles([small, best])):
         return None
     gap = best.accuracy - small.accuracy
     kind = "same" if gap == 0 else "better" if gap > 0 else "worse"

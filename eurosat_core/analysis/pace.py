@@ -4,9 +4,9 @@ import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from eurosat_core import wording
-from eurosat_core.analysis.finding import Told
+from eurosat_core.finding import Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.verdict import compare_runs
@@ -101,64 +101,52 @@ def is_same_pace(now: Pace, before: Pace) -> bool:
     return compare_runs(now.rates, before.rates).outcome == "same"
 
 
-def _measured(now: Pace, before: Pace) -> str:
-    """On how many epochs two medians rest, and how much these varied."""
-    if now.epochs == before.epochs == 1:
-        return "one epoch each, so how much it varies is not known"
-    epochs = f"median of {wording.count(now.epochs, 'epoch')} and of {before.epochs}"
-    if min(now.epochs, before.epochs) == 1:
-        return f"{epochs}; one epoch does not tell how much it varies"
-    return f"{epochs}; they varied by {100 * now.spread:.0f} % and {100 * before.spread:.0f} %"
-
-
-def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Told | None:
-    """This run's pace against an earlier one's: faster, slower, no difference, or not the same work.
+def compare_speed(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Finding | None:
+    """This run's pace against an earlier one's: `faster`, `slower`, `same`, or `other_work`.
 
     None while one of them has no complete epoch.
     """
     now, before = pace(history), pace(other_history)
     if now is None or before is None:
         return None
+    figures: dict[str, Any] = {"now": now.median, "before": before.median}
     if not _same_work(record, other):
-        what = "network" if record.config.architecture != other.config.architecture else "tile set"
-        return Told(
-            "other_work",
-            f"Your earlier run used another {what}, so its speed ({wording.rate(before.median)}) and this one’s "
-            f"({wording.rate(now.median)}) are not the same work and are not compared.",
-        )
+        is_network = record.config.architecture != other.config.architecture
+        return Finding(f"pace.other_work.{'network' if is_network else 'tiles'}", figures)
     if _last_layer_only(record, other):
-        return Told(
-            "other_work",
-            "A run that trains on the outputs of its frozen part, computed once, has the speed of its last layer only. "
-            f"So your earlier run’s speed ({wording.rate(before.median)}) and this one’s ({wording.rate(now.median)}) "
-            "are not compared.",
-        )
-    differs = changed_speed(record.config, other.config)
-    figures = f"{wording.rate(now.median)} against {wording.rate(before.median)} ({_measured(now, before)})"
-    how = "; ".join(
-        f"{SETTINGS[name].title.lower()}: {is_now} instead of {was}" for name, (is_now, was) in differs.items()
-    )
-    threads_now, threads_then = _threads(record, history), _threads(other, other_history)
-    if threads_now and threads_then and threads_now != threads_then:
-        how += f"; CPU threads: {threads_now} instead of {threads_then}"
-    ratio = now.median / before.median
-    if is_same_pace(now, before):
-        kind, text = "same", f"No difference in speed that we can measure to your earlier run: {figures}."
-    elif ratio > 1:
-        kind, text = "faster", f"{wording.times(ratio).capitalize()} as fast as your earlier run: {figures}."
-    else:
-        kind = "slower"
-        text = f"Slower than your earlier run, which was {wording.times(1 / ratio)} as fast: {figures}."
-    text += f" What differed: {how}."
+        return Finding("pace.other_work.last_layer", figures)
+    then = [_basis(now, before), _differences(record, history, other, other_history)]
     if min(len(history.epochs), len(other_history.epochs)) == 1:
-        text += " A run’s first epoch carries its warm-up: train for two or more to leave that out."
-    if len(differs) > 1:
-        text += " Several settings differ, so none of them earned it alone: change one at a time to know."
+        then.append(Finding("pace.warm_up"))
+    if len(changed_speed(record.config, other.config)) > 1:
+        then.append(Finding("pace.several"))
     if record.company or other.company:
-        text += (
-            " Something else was computing during one of them, so measure again on a free machine before you trust it."
-        )
-    return Told(kind, text)
+        then.append(Finding("pace.company"))
+    if is_same_pace(now, before):
+        return Finding("pace.same", figures, tuple(then))
+    ratio = now.median / before.median
+    kind = "faster" if ratio > 1 else "slower"
+    return Finding(f"pace.{kind}", {**figures, "ratio": max(ratio, 1 / ratio)}, tuple(then))
+
+
+def _basis(now: Pace, before: Pace) -> Finding:
+    """On how many epochs two medians rest, and how much these varied."""
+    figures = {"epochs": now.epochs, "before": before.epochs, "spread": now.spread, "spread_before": before.spread}
+    fewest = min(now.epochs, before.epochs)
+    variant = "several" if fewest > 1 else "one_each" if now.epochs == before.epochs else "one"
+    return Finding(f"pace.basis.{variant}", figures)
+
+
+def _differences(record: RunRecord, history: History, other: RunRecord, other_history: History) -> Finding:
+    """The settings and threads in which two runs differ."""
+    values = {SETTINGS[name].title.lower(): each for name, each in changed_speed(record.config, other.config).items()}
+    threads = _threads(record, history), _threads(other, other_history)
+    if all(threads) and threads[0] != threads[1]:
+        values["CPU threads"] = threads
+    changed = [
+        Finding("pace.phrase.changed", {"title": title, "now": now, "was": was}) for title, (now, was) in values.items()
+    ]
+    return Finding("pace.changed", {"changed": changed})
 
 
 def device_ratio(

@@ -1,103 +1,72 @@
-"""What a network's answers say, in words, for each way they can come out; and as tables for charts."""
+"""What a network's answers say, for each way they can come out; and as tables for charts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from eurosat_core import wording
 from eurosat_core.data.pictures import Values, class_titles
 from eurosat_core.data.uploads import Layout
+from eurosat_core.finding import Finding
 from eurosat_core.lab.predict import Part
 from eurosat_core.models.saliency import SQUARE, Saliency
 
 _SURE = 0.8
-_APART = 0.2  # by which the first is ahead of the second where a network is not torn between them
+_APART = 0.2  # by which the first is ahead of the second where it is not between the two
+_SAME = 0.02  # a change of less is called none
 _OF_THE_REST = 0.15  # from chance to certainty: below, an answer is hardly better than guessing
 _PLACES = (("upper", "middle", "lower"), ("left", "centre", "right"))
-_PART_WORDS = {
-    "train": "It was trained on this very tile, so this says little of how it does on new ones.",
-    "validation": "It was not trained on this tile: it is one of its validation part.",
-    "test": "It was not trained on this tile: it is one of its test part, which has been opened.",
-}
 
 
-def _percent(probability: float) -> str:
-    """Whole percents but near the ends, where they would claim certainty: `87 %`, `99.7 %`, `above 99.9 %`."""
-    if probability > 0.9995:
-        return "above 99.9\N{NO-BREAK SPACE}%"
-    if probability > 0.985 or probability < 0.015:
-        return wording.percent(probability)
-    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
-
-
-def answer_words(probabilities: Values, class_names: Sequence[str]) -> str:
-    """The surest class and how sure: sure, leaning, torn between two, hardly better than guessing."""
+def answer_finding(probabilities: Values, class_names: Sequence[str]) -> Finding:
+    """The surest class: `sure`, `leaning`, between `two`, hardly better than `guessing`, or the only `one_class`."""
     titles = class_titles(tuple(class_names))
     order = np.argsort(-probabilities, kind="stable")
     first = float(probabilities[order[0]])
-    best = f"{titles[class_names[order[0]]]}, {_percent(first)}"
+    figures = {"answer": titles[class_names[order[0]]], "sure": first}
     if len(class_names) == 1:
-        return f"{best}. It knows one class only, so it cannot answer anything else."
-    second = float(probabilities[order[1]])
-    next_best = f"{titles[class_names[order[1]]]} ({_percent(second)})"
-    chance = 1 / len(class_names)
+        return Finding("prediction.one_class", figures)
+    second, chance = float(probabilities[order[1]]), 1 / len(class_names)
+    figures |= {"next": titles[class_names[order[1]]], "next_sure": second, "chance": chance}
     if first >= _SURE:
-        return f"{best}: it is sure."
+        return Finding("prediction.sure", figures)
     if first < chance + _OF_THE_REST * (1 - chance):
-        return f"{best}: hardly better than guessing, which would be right in {_percent(chance)}."
-    if first - second < _APART:
-        return f"{best}: it is torn between that and {next_best}."
-    return f"{best}: it leans to that; next comes {next_best}."
+        return Finding("prediction.guessing", figures)
+    return Finding(f"prediction.{'two' if first - second < _APART else 'leaning'}", figures)
 
 
-def truth_words(probabilities: Values, class_names: Sequence[str], true_class: str, part: Part | None) -> str:
-    """The answer beside what the tile is, and whether the network was trained on it."""
+def truth_finding(probabilities: Values, class_names: Sequence[str], true_class: str, part: Part | None) -> Finding:
+    """Whether the answer is `right` or `wrong` (or the class `unknown`), and whether it was trained on the tile."""
     said = class_names[int(probabilities.argmax())]
-    titles = class_titles((*class_names, true_class))
+    figures: dict[str, Any] = {"title": class_titles((*class_names, true_class))[true_class]}
     if true_class not in class_names:
-        return f"The tile is {titles[true_class]}, a class that this network was never told of: no answer is right."
-    if said == true_class:
-        verdict = f"That is right: the tile is {titles[true_class]}."
-    else:
-        own = float(probabilities[list(class_names).index(true_class)])
-        verdict = f"That is wrong: the tile is {titles[true_class]}, to which it gives {_percent(own)}."
-    return f"{verdict} {_PART_WORDS[part]}" if part else verdict
+        return Finding("prediction.truth.unknown", figures)
+    figures["sure"] = float(probabilities[list(class_names).index(true_class)])
+    then = (Finding(f"prediction.part.{part}"),) if part else ()
+    return Finding(f"prediction.truth.{'right' if said == true_class else 'wrong'}", figures, then)
 
 
-def made_up_words(name: str, probabilities: Values, class_names: Sequence[str]) -> str:
-    """What it says about a picture that shows none of the classes."""
-    titles = class_titles(tuple(class_names))
-    sure, shown = float(probabilities.max()), name[:1].lower() + name[1:]
-    answer = f"{titles[class_names[int(probabilities.argmax())]]} ({_percent(sure)})"
-    if sure >= _SURE:
-        verdict = (
-            f"Shown {shown}, it answers {answer}: wrong, and sure all the same. Nothing in its figures gives that away."
-        )
-    elif sure >= 0.5:
-        verdict = f"Shown {shown}, it answers {answer}: wrong, but somewhat less sure. It cannot say “none of these”."
-    else:
-        verdict = (
-            f"Shown {shown}, it answers {answer}: wrong, and unsure this time. That is luck, not knowledge: "
-            "another network, or another picture, and it may be certain."
-        )
-    return verdict
+def made_up_finding(name: str, probabilities: Values, class_names: Sequence[str]) -> Finding:
+    """How sure it is of a picture that shows none of the classes."""
+    sure = float(probabilities.max())
+    answer = class_titles(tuple(class_names))[class_names[int(probabilities.argmax())]]
+    figures = {"shown": name[:1].lower() + name[1:], "answer": answer, "sure": sure}
+    return Finding(f"prediction.made_up.{'sure' if sure >= _SURE else 'less' if sure >= 0.5 else 'unsure'}", figures)
 
 
-def changed_words(before: Values, after: Values, class_names: Sequence[str]) -> str:
+def changed_finding(before: Values, after: Values, class_names: Sequence[str]) -> Finding:
     """What a change of the picture did to the answer: another class, less or more sure, next to nothing."""
     titles = class_titles(tuple(class_names))
     was, now = int(before.argmax()), int(after.argmax())
-    old = f"{titles[class_names[was]]} ({_percent(float(before[was]))})"
-    new = f"{titles[class_names[now]]} ({_percent(float(after[now]))})"
+    figures = {"was": titles[class_names[was]], "was_sure": float(before[was])}
+    figures |= {"now": titles[class_names[now]], "now_sure": float(after[now])}
     if was != now:
-        return f"The same ground, and another answer: {old} before this change, {new} after it."
+        return Finding("prediction.changed_class", figures)
     difference = float(after[now] - before[was])
-    if abs(difference) < 0.02:
-        return f"The answer stays: {old} before this change, {new} after it."
-    how = "surer" if difference > 0 else "less sure"
-    return f"The class stays, but it is {how}: {old} before this change, {new} after it."
+    how = "same" if abs(difference) < _SAME else "surer" if difference > 0 else "less_sure"
+    return Finding(f"prediction.changed.{how}", figures)
 
 
 # -- a picture of many tiles
@@ -118,49 +87,41 @@ def class_shares(probabilities: Values, class_names: Sequence[str], layout: Layo
     return pd.DataFrame(rows, columns=["name", "title", "share", "tiles"])
 
 
-def map_words(probabilities: Values, class_names: Sequence[str], layout: Layout) -> str:
+def map_finding(probabilities: Values, class_names: Sequence[str], layout: Layout) -> Finding:
     """What most of a picture was taken for, and how much of it the network was sure of."""
     shares = class_shares(probabilities, class_names, layout)
-    best = [f"{title} {_percent(share)}" for title, share in zip(shares["title"][:3], shares["share"][:3], strict=True)]
+    best = [
+        Finding("prediction.phrase.share", {"title": each.title, "share": each.share})
+        for each in shares[:3][["title", "share"]].itertuples(index=False)
+    ]
     sure = float((probabilities.max(1) >= _SURE).mean())
-    count = wording.count(len(probabilities), "tile")
-    if len(shares) == 1:
-        text = f"All of the {count} were taken for {shares.title[0]}."
-    else:
-        text = f"Of {count}, by area: {wording.listed(best)}{', and others' if len(shares) > 3 else ''}."
-    if sure == 1:
-        return f"{text} It was sure of every one of them; whether it is right, no figure here says."
-    if sure >= 0.5:
-        return f"{text} It was sure ({_percent(_SURE)} or more) of {_percent(sure)} of them."
-    return (
-        f"{text} It was sure ({_percent(_SURE)} or more) of only {_percent(sure)} of them, so read this map with care."
-    )
+    how = "all" if sure == 1 else "most" if sure >= 0.5 else "few"
+    then = Finding(f"prediction.sure_of.{how}", {"from": _SURE, "share": sure})
+    variant = "one" if len(shares) == 1 else "several" if len(shares) <= 3 else "many"
+    figures = {"tiles": len(probabilities), "title": shares["title"].iloc[0], "classes": best}
+    return Finding(f"prediction.map.{variant}", figures, (then,))
 
 
-def shares_changed_words(before: pd.DataFrame, after: pd.DataFrame) -> str:
+def shares_changed_finding(before: pd.DataFrame, after: pd.DataFrame) -> Finding:
     """What a change of the picture did to the shares of area per class (two tables of `class_shares`)."""
     old, new = before.set_index("title").share, after.set_index("title").share
     moved = new.sub(old, fill_value=0).sort_values(key=abs, ascending=False, kind="stable")
-    if abs(float(moved.iloc[0])) < 0.02:
-        return "The shares of the classes stay the same, to two percentage points."
-    said = [
-        f"{title} from {_percent(float(old.get(title, 0)))} to {_percent(float(new.get(title, 0)))}"
+    classes = [
+        Finding("prediction.phrase.moved", {"title": title, "was": old.get(title, 0.0), "now": new.get(title, 0.0)})
         for title, by in list(moved.items())[:2]
-        if abs(by) >= 0.02
+        if abs(by) >= _SAME
     ]
-    return f"The same ground, and other answers: {wording.listed(said)} of the area."
+    return Finding("prediction.shares.moved", {"classes": classes}) if classes else Finding("prediction.shares.same")
 
 
 # -- where it looked
 
 
-def looked_words(looked: Saliency, title: str) -> str:
+def looked_finding(looked: Saliency, title: str) -> Finding:
     """How the heat is spread, and where most of it lies. title: of the class that was asked about."""
     total = float(looked.heat.sum())
-    if total <= 0 and looked.method == "occlusion":
-        return f"No single square of this picture counts for {title}: covered, none takes anything from its score."
     if total <= 0:
-        return f"Nothing in this picture speaks for {title} in particular: its score comes from elsewhere."
+        return Finding(f"looked.nothing.{_method(looked)}", {"title": title})
     ordered = np.sort(looked.heat.flatten())[::-1]
     half = (int(np.searchsorted(np.cumsum(ordered), total / 2)) + 1) / ordered.size
     rows, columns = np.indices(looked.heat.shape)
@@ -168,30 +129,15 @@ def looked_words(looked: Saliency, title: str) -> str:
         float((axis * looked.heat).sum() / total) / looked.heat.shape[at] for at, axis in enumerate((rows, columns))
     ]
     down, across = (_PLACES[at][min(int(3 * share), 2)] for at, share in enumerate(middle))
-    place = "the middle" if (down, across) == ("middle", "centre") else f"the {down} {across}"
-    share = _percent(half)
-    if half > 0.3:
-        return f"What speaks for {title} is spread over the picture: half of the heat takes {share} of it."
-    if half > 0.12:
-        return (
-            f"What speaks for {title} lies in some places more than in others: half of the heat takes {share} of the "
-            f"picture, around {place}."
-        )
-    return (
-        f"It is a small part that speaks for {title}: half of the heat lies in {share} of the picture, around {place}."
-    )
+    figures = {"title": title, "half": half, "place": Finding(f"looked.phrase.{down}_{across}")}
+    return Finding(f"looked.heat.{'spread' if half > 0.3 else 'places' if half > 0.12 else 'small'}", figures)
 
 
-def method_words(looked: Saliency) -> str:
+def method_finding(looked: Saliency) -> Finding:
     """How the heat was found."""
     rows, columns = looked.cells
-    if looked.method == "occlusion":
-        return (
-            "This network has no feature maps at its end that are large enough to say where. So one square after "
-            f"another was covered with grey, {rows} × {columns} of {SQUARE} pixels a side; bright is where that took "
-            "most from the class’s score."
-        )
-    return (
-        f"Grad-CAM, from the {rows} × {columns} cells of the last convolution’s feature maps, enlarged to the tile: "
-        "each map counts as much as the class’s score rises with it."
-    )
+    return Finding(f"looked.method.{_method(looked)}", {"rows": rows, "columns": columns, "side": SQUARE})
+
+
+def _method(looked: Saliency) -> str:
+    return "occlusion" if looked.method == "occlusion" else "maps"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told
+from eurosat_core.finding import Finding
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.speed.verdict import compare_runs
@@ -52,16 +52,22 @@ def per_tile(one: Side, other: Side) -> bool:
     return one.batch is not None and other.batch is not None and one.batch != other.batch
 
 
-def same_work(one: Side, other: Side) -> str:
-    """What must be said of the two before they are compared, as a sentence; empty when they did the same work."""
-    first, second = one.profile.config, other.profile.config
-    if first is None or second is None:
-        return "The settings of an uploaded trace are not known, so whether both did the same work is for you to say."
-    if _other_network(one, other):
-        return "They are different networks: read the shares of the parts, not the times."
-    if one.profile.tiles != other.profile.tiles:
-        return "They took different tiles. That changes how long loading takes, but not how long computing does."
-    return ""
+def cautions(one: Side, other: Side) -> list[Finding]:
+    """What must be said of the two beside how fast they are: other work, several changes, something else that ran."""
+    found = []
+    first, second = one.profile, other.profile
+    if first.config is None or second.config is None:
+        found.append(Finding("pairs.work.unknown"))
+    elif _other_network(one, other):
+        found.append(Finding("pairs.work.network"))
+    elif first.tiles != second.tiles:
+        found.append(Finding("pairs.work.tiles"))
+    company = bool(first.company or second.company)
+    if len(differences(one, other)) - company > 1:
+        found.append(Finding("pairs.several"))
+    if company:
+        found.append(Finding("pairs.company"))
+    return found
 
 
 def _other_network(one: Side, other: Side) -> bool:
@@ -98,27 +104,22 @@ def scale(side: Side, by_tile: bool) -> float:
     return 1 / side.batch if by_tile and side.batch else 1.0
 
 
-def verdict(one: Side, other: Side) -> Told:
-    """Faster, slower or no difference that can be measured: `one` against `other`, by the median of all their steps."""
+def verdict(one: Side, other: Side) -> Finding:
+    """`faster`, `slower`, `same` or `other_work`: `one` against `other`, by the median of all their steps."""
     by_tile = per_tile(one, other)
     first, second = _times(one, by_tile), _times(other, by_tile)
-    what = "tile" if by_tile else "step"
     now, before = statistics.median(first), statistics.median(second)
-    counts = f"median of {wording.count(len(first), 'step')} and of {len(second)}"
-    figures = f"{wording.milliseconds(now)} a {what} against {wording.milliseconds(before)} ({counts})"
+    basis = {"now": now, "before": before, "steps": len(first), "steps_before": len(second)}
+    figures = {
+        "one": one.name,
+        "other": other.name,
+        "medians": Finding(f"pairs.phrase.{'tile' if by_tile else 'step'}", basis),
+        "ratio": max(now / before, before / now) if now and before else 1.0,
+    }
     rates, reference = ([1 / each for each in times if each > 0] for times in (first, second))
-    found = compare_runs(rates, reference)
-    if found.outcome == "unknown" or _other_network(one, other):
-        return Told(
-            "other_work", f"{figures[0].upper()}{figures[1:]}: no ratio is told, for this is not the same work."
-        )
-    if found.outcome == "same":
-        return Told("same", f"No difference that we can measure: {figures}. Single steps differ by more than that.")
-    if found.outcome == "faster":
-        ratio = wording.times(before / now)
-        return Told("faster", f"“{one.name}” is {ratio} as fast as “{other.name}”: {figures}.")
-    ratio = wording.times(now / before)
-    return Told("slower", f"“{one.name}” is slower; “{other.name}” is {ratio} as fast: {figures}.")
+    outcome = compare_runs(rates, reference).outcome
+    kind = "other_work" if outcome == "unknown" or _other_network(one, other) else outcome
+    return Finding(f"pairs.{kind}", figures)
 
 
 def _times(side: Side, by_tile: bool) -> list[float]:

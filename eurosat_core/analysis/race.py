@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Finding, Told
-from eurosat_core.analysis.sweep import verdict_text
 from eurosat_core.data.weights import WEIGHTS, weights_problem
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.finding import Finding
 from eurosat_core.lab.kind import Estimate
 from eurosat_core.lab.sweep import least_seconds
 from eurosat_core.models.catalog import CATALOG, model_entry
@@ -31,7 +30,6 @@ from eurosat_core.speed.result import CellResult, Projection, SweepResult, proje
 from eurosat_core.speed.verdict import Spread, Verdict
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import StepDone
-from eurosat_core.wording import device_name, duration
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
@@ -50,10 +48,10 @@ _LONGEST = 150.0  # so that it is over within three minutes of the click
 
 @dataclass(frozen=True)
 class Entrants:
-    """The models that race, and a sentence about the pretrained one if it is not the tutorial's."""
+    """The models that race, and why the pretrained one is not the tutorial's."""
 
     models: tuple[str, ...]
-    note: str = ""
+    note: Finding | None = None
 
 
 def entrants(missing: Callable[[str], str]) -> Entrants:
@@ -63,14 +61,10 @@ def entrants(missing: Callable[[str], str]) -> Entrants:
     """
     if not missing("vgg11_bn"):
         return Entrants(("baseline", "vgg11_bn"))
-    why = f"The weights of VGG11-BN ({WEIGHTS['vgg11_bn'].megabytes} MB) are not on this machine"
+    figures = {"megabytes": WEIGHTS["vgg11_bn"].megabytes, "title": CATALOG["efficientnet_lite0"].title}
     if missing("efficientnet_lite0"):
-        return Entrants(("baseline", "tilenet"), f"{why}, nor are any others, so tilenet learns from scratch instead.")
-    title = CATALOG["efficientnet_lite0"].title
-    return Entrants(
-        ("baseline", "efficientnet_lite0"),
-        f"{why}, so {title} races in its place: pretrained too, but a much smaller network. Its times are not VGG’s.",
-    )
+        return Entrants(("baseline", "tilenet"), Finding("race.stand_in.untrained", figures))
+    return Entrants(("baseline", "efficientnet_lite0"), Finding("race.stand_in.pretrained", figures))
 
 
 def lab_entrants(lab: "Lab") -> Entrants:
@@ -266,43 +260,40 @@ def group_of(records: Sequence[RunRecord], group: str) -> tuple[RunRecord, ...]:
     return tuple(sorted(found, key=lambda each: (each.created, each.id)))
 
 
-def race_findings(race: Race) -> tuple[Told, ...]:
+def race_findings(race: Race) -> list[Finding]:
     """What the race showed: every model on every other device against the CPU, then the models against each other."""
     found = [
-        Told("problem", f"{each.title} on the {device_name(each.device)}: {each.problem}")
+        Finding("race.problem", {"title": each.title, "device": each.device, "problem": each.problem})
         for each in race.bars
         if each.problem
     ]
     measured = [each for each in race.bars if not each.problem]
     found += device_findings(race)
     for device in dict.fromkeys(each.device for each in measured):
-        on_it = [each for each in measured if each.device == device]
-        found += [_models(race, on_it[0], each) for each in on_it[1:]]
-    return tuple(found)
+        first, *others = (each for each in measured if each.device == device)
+        found += [_models(race, first, each) for each in others]
+    return found
 
 
-def device_findings(race: Race) -> list[Told]:
+def device_findings(race: Race) -> list[Finding]:
     """Every model on every other device against the CPU, where both were measured."""
     found = []
     for bar in race.bars:
         verdict = race.device_verdict(bar.model, bar.device)
         if not bar.problem and bar.device != "cpu" and verdict.outcome != "unknown":
-            text = f"{bar.title} on the {device_name(bar.device)} against the CPU: {verdict_text(verdict)}."
-            found.append(Told(verdict.outcome, text))
+            figures = {"title": bar.title, "device": bar.device, "verdict": verdict}
+            found.append(Finding("race.devices", figures))
     return found
 
 
-def _models(race: Race, first: Bar, other: Bar) -> Told:
+def _models(race: Race, first: Bar, other: Bar) -> Finding:
     verdict = race.model_verdict(other.model, first.model, other.device)
-    where = f"On the {device_name(other.device)}, {other.title} against {first.title}, tile by tile"
-    text = f"{where}: {verdict_text(verdict)}."
-    if first.projection is not None and other.projection is not None:
-        epochs = first.projection.epochs
-        text += (
-            f" Projected for {epochs} epochs: {duration(other.projection.seconds)} against "
-            f"{duration(first.projection.seconds)}."
-        )
-    return Told(verdict.outcome, text)
+    figures = {"title": other.title, "first": first.title, "device": other.device, "verdict": verdict}
+    if first.projection is None or other.projection is None:
+        return Finding("race.models", figures)
+    seconds = {"seconds": other.projection.seconds, "first_seconds": first.projection.seconds}
+    then = Finding("race.projected", {"epochs": first.projection.epochs, **seconds})
+    return Finding("race.models", figures, (then,))
 
 
 def as_long(race: Race) -> Finding | None:
@@ -424,25 +415,23 @@ def _epoch(known: History, latest: StepDone | None) -> int:
     return max(len(known.epochs), latest.epoch if latest else 0)
 
 
-def standing(states: Mapping[str, ReplayState]) -> Told:
-    """Who is ahead at this moment: `starting`, `under_way`, `some_done` or `over`, with a sentence."""
+def standing(states: Mapping[str, ReplayState]) -> Finding:
+    """Who is ahead at this moment: `starting`, `under_way`, `some_done` or `over`."""
     done = {name: each for name, each in states.items() if each.stage == "done"}
     ranked = sorted(done, key=lambda name: done[name].seconds)
     if len(states) > 1 and all(each.is_over for each in states.values()):
-        if not ranked:
-            return Told("over", "None of these runs got through all its epochs.")
-        times = [f"{name} {wording.duration(done[name].seconds)}" for name in ranked]
-        return Told("over", f"All is told. Done after: {', then '.join(times)}.")
+        times = [Finding("race.phrase.done", {"name": name, "seconds": done[name].seconds}) for name in ranked]
+        return Finding("race.over.done", {"times": times}) if times else Finding("race.over.none")
     if done:
-        first = ranked[0]
-        text = f"{first} was done after {wording.duration(done[first].seconds)}."
-        others = [name for name, each in states.items() if not each.is_over]
-        if others:
-            shares = [f"{name} {100 * states[name].progress:.0f}\N{NO-BREAK SPACE}%" for name in others]
-            text += f" By now the others are at: {wording.listed(shares)}."
-        return Told("some_done", text)
+        figures = {"name": ranked[0], "seconds": done[ranked[0]].seconds}
+        others = [
+            Finding("race.phrase.at", {"name": name, "progress": each.progress})
+            for name, each in states.items()
+            if not each.is_over
+        ]
+        then = (Finding("race.others", {"others": others}),) if others else ()
+        return Finding("race.some_done", figures, then)
     ahead = max(states, key=lambda name: states[name].progress, default=None)
     if ahead is None or states[ahead].progress <= 0:
-        return Told("starting", "They are starting.")
-    percent = f"{100 * states[ahead].progress:.0f}\N{NO-BREAK SPACE}%"
-    return Told("under_way", f"{ahead} is ahead, with {percent} of its training done.")
+        return Finding("race.starting")
+    return Finding("race.under_way", {"name": ahead, "progress": states[ahead].progress})

@@ -8,16 +8,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Told
 from eurosat_core.errors import ConfigError
+from eurosat_core.finding import Finding
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, Figure, home_device
+from eurosat_core.speed.experiments import EXPERIMENTS, Figure, home_device
 from eurosat_core.speed.plan import SweepPlan, free_sweep
 from eurosat_core.speed.prediction import Overtaking, overtaking_measured, overtaking_predicted
 from eurosat_core.speed.result import CellResult, SweepResult
-from eurosat_core.speed.verdict import SMALLEST, Spread, Verdict
+from eurosat_core.speed.verdict import Spread
 from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
-from eurosat_core.wording import count, device_name, factor, listed, rounded, times
+from eurosat_core.wording import device_name, rounded
 
 
 def speed_by_setting(result: SweepResult) -> pd.DataFrame:
@@ -65,9 +65,6 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-_UNKNOWN = "Too few rounds were measured to tell. Let it run to its end."
-
-
 def figure_of(result: SweepResult) -> Figure:
     """What the verdicts of a result compare: tiles per second, or arithmetic per second."""
     known = EXPERIMENTS.get(result.name)
@@ -81,39 +78,29 @@ def rate_text(spread: Spread, figure: Figure = "tiles") -> str:
     return f"{wording.rounded(spread.median / 1e9, 3)} billion operations/s"
 
 
-def verdict_text(verdict: Verdict) -> str:
-    """`1.8 times as fast (1.7 to 1.9 times)`, `no difference we can measure (…)`."""
-    if verdict.factor is None or verdict.low is None or verdict.high is None:
-        return _UNKNOWN
-    if verdict.outcome == "same":
-        return (
-            f"no difference we can measure (between {factor(verdict.low)} and {factor(verdict.high)} times as fast; "
-            f"less than {100 * (SMALLEST - 1):.0f}\N{NO-BREAK SPACE}% is not called a difference)"
-        )
-    if verdict.outcome == "faster":
-        return f"{factor(verdict.factor)} times as fast ({factor(verdict.low)} to {factor(verdict.high)} times)"
-    slower, least, most = (1 / each for each in (verdict.factor, verdict.high, verdict.low))
-    return f"slower: the other is {factor(slower)} times as fast ({factor(least)} to {factor(most)} times)"
-
-
-def experiment_finding(result: SweepResult, device: str) -> Told:
+def experiment_finding(result: SweepResult, device: str) -> Finding:
     """What the focus of a measurement shows against its reference on a device, and what that means.
 
-    kind: `faster`, `same`, `slower` or `unknown`.
+    `compared`, with the `verdict` among its figures, or `problem` or `unknown`.
     """
     figure = figure_of(result)
     focus, reference = result.cell(result.focus, device), result.cell(result.reference, device)
     for each in (focus, reference):
         if each is not None and each.problem:
-            return Told("unknown", f"“{each.label}” could not be measured. {each.problem}")
+            return Finding("sweep.problem", {"label": each.label, "problem": each.problem})
     verdict = result.verdict(result.focus, device, figure=figure)
     if verdict.outcome == "unknown" or focus is None or reference is None:
-        return Told("unknown", _UNKNOWN)
-    rates = " against ".join(_rate_of(each, figure) for each in (focus, reference))
-    text = f"{_named(result, focus)} against {_named(result, reference)}: {verdict_text(verdict)}. {rates}."
+        return Finding("sweep.unknown")
     known = EXPERIMENTS.get(result.name)
     meaning = known.outcomes.get(verdict.outcome, "") if known else ""
-    return Told(verdict.outcome, f"{text} {meaning}".strip())
+    figures = {
+        "focus": _named(result, focus),
+        "reference": _named(result, reference),
+        "verdict": verdict,
+        "rate": _rate_of(focus, figure),
+        "reference_rate": _rate_of(reference, figure),
+    }
+    return Finding("sweep.compared", figures, (Finding("sweep.meaning", {"meaning": meaning}),) if meaning else ())
 
 
 def _rate_of(cell: CellResult, figure: Figure) -> str:
@@ -121,13 +108,10 @@ def _rate_of(cell: CellResult, figure: Figure) -> str:
     return rate_text(spread, figure) if spread else "not measured"
 
 
-_BEFORE = {"batch_size": "batches of {}", "workers": "{} loader workers"}
-
-
-def _named(result: SweepResult, cell: CellResult) -> str:
-    if result.setting in _BEFORE and cell.label.isdigit():
-        return _BEFORE[result.setting].format(cell.label)
-    return f"“{cell.label}”"
+def _named(result: SweepResult, cell: CellResult) -> Finding:
+    if result.setting in ("batch_size", "workers") and cell.label.isdigit():
+        return Finding(f"sweep.phrase.{result.setting}", {"label": cell.label})
+    return Finding("sweep.phrase.named", {"label": cell.label})
 
 
 def guessed_factor(result: SweepResult, device: str) -> float | None:
@@ -136,8 +120,8 @@ def guessed_factor(result: SweepResult, device: str) -> float | None:
     return 1.0 if verdict.outcome == "same" else verdict.factor
 
 
-def learning_finding(result: SweepResult, device: str) -> Told | None:
-    """Which setting reached the accuracy first: `reached`, `none` or, where that is the same one, `fastest_too`.
+def learning_finding(result: SweepResult, device: str) -> Finding | None:
+    """Which setting reached the accuracy first: `reached`, and whether it had the most tiles per second; or `none`.
 
     None where no time to an accuracy was measured.
     """
@@ -145,71 +129,50 @@ def learning_finding(result: SweepResult, device: str) -> Told | None:
     learned = [(each, each.learning) for each in cells if each.learning is not None]
     if not learned:
         return None
-    target = wording.percent(learned[0][1].target)
-    reached = sorted(((its.seconds, each, its) for each, its in learned if its.reached), key=lambda each: each[0])
-    late = [_named(result, each) for each, its in learned if not its.reached]
+    target = learned[0][1].target
+    reached = sorted(((each, its) for each, its in learned if its.reached), key=lambda each: each[1].seconds)
     if not reached:
-        return Told(
-            "none",
-            f"None of them named {target} of the validation tiles correctly within the time it was given. One training "
-            "each, with the same seed.",
-        )
-    seconds, first, its = reached[0]
-    text = (
-        f"{_named(result, first)} came to {target} first: after {wording.duration(seconds)} and "
-        f"{its.tiles:,} tiles of training."
-    )
-    text += "".join(
-        f" {_named(result, each)}: {wording.duration(spent)}, {more.tiles:,} tiles."
-        for spent, each, more in reached[1:]
-    )
+        return Finding("learning.none", {"target": target})
+    (first, its), *others = reached
+    then = [
+        Finding("learning.next", {"label": _named(result, each), "seconds": more.seconds, "tiles": more.tiles})
+        for each, more in others
+    ]
+    late = [_named(result, each) for each, its in learned if not its.reached]
     if late:
-        text += f" Not reached in the time given: {wording.listed(late)}."
+        then.append(Finding("learning.late", {"late": late}))
     fastest = max(cells, key=lambda each: each.tiles_per_second.median if each.tiles_per_second else 0.0)
-    if fastest is first:
-        return Told("fastest_too", f"{text} It also had the most tiles per second. One training each, so luck counts.")
-    return Told(
-        "reached",
-        f"{text} The most tiles per second had {_named(result, fastest)}: faster steps are not faster learning. One "
-        "training each, so luck counts.",
-    )
+    fastest_name = {"fastest": _named(result, fastest)}
+    then.append(Finding("learning.fastest.too" if fastest is first else "learning.fastest.other", fastest_name))
+    figures = {"label": _named(result, first), "target": target, "seconds": its.seconds, "tiles": its.tiles}
+    return Finding("learning.reached", figures, tuple(then))
 
 
-def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Told | None:
+def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Finding | None:
     """A setting on one device against another; None where one of them was not measured."""
     verdict = result.verdict(label, device, against=label, on=against)
     if verdict.outcome == "unknown":
         return None
-    names = wording.device_name(device), wording.device_name(against)
-    return Told(verdict.outcome, f"“{label}” on the {names[0]} against the {names[1]}: {verdict_text(verdict)}.")
+    return Finding("sweep.devices", {"label": label, "device": device, "against": against, "verdict": verdict})
 
 
-def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellResult] = ()) -> str:
+def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellResult] = ()) -> Finding:
     """On what the figures rest: device, threads, steps, rounds, what else ran, where it was recorded."""
     used = [each for each in cells or result.cells if each.turns]
     if not used:
-        return "Nothing was measured."
-    name = record.machine.get("device_name") or wording.device_name(record.config.device)
-    if any(each.device == "cpu" for each in used) and record.machine.get("cpu_name"):
-        name = f"{name} and {record.machine['cpu_name']}"
-    threads = record.machine.get("threads")
+        return Finding("sweep.nothing")
+    machine = record.machine
+    names = [machine.get("device_name") or wording.device_name(record.config.device)]
+    if any(each.device == "cpu" for each in used) and machine.get("cpu_name"):
+        names.append(machine["cpu_name"])
     steps = sum(turn.steps for each in used for turn in each.turns)
-    text = f"{name}{f', {threads} CPU threads' if threads else ''}; {wording.count(steps, 'timed step')} in "
-    text += f"{wording.count(result.rounds, 'round')} in which the settings took turns; medians of the rounds, and "
-    text += "the quartiles as their range. Warm-up steps do not count."
-    if not result.complete:
-        text += " It was stopped before its end."
+    figures = {"machine": names, "threads": machine.get("threads"), "steps": steps, "rounds": result.rounds}
+    then = [] if result.complete else [Finding("sweep.stopped")]
     if record.company:
-        text += f" Beside it ran {wording.listed(list(record.company))}: measure again on a free machine."
+        then.append(Finding("sweep.company", {"company": record.company}))
     if record.recorded_on:
-        text += f" Recorded on {record.recorded_on}."
-    return text
-
-
-def misconception_of(result: SweepResult) -> str:
-    """What an experiment puts right; empty for a measurement that is none of them."""
-    known: Experiment | None = EXPERIMENTS.get(result.name)
-    return known.misconception if known else ""
+        then.append(Finding("sweep.recorded", {"recorded_on": record.recorded_on}))
+    return Finding(f"sweep.measured.{'threads' if figures['threads'] else 'device'}", figures, tuple(then))
 
 
 BOTTLENECKS = {
@@ -242,27 +205,16 @@ def prediction_frame(result: SweepResult) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["label", "device", "predicted_ms", "measured_ms", "error", "bottleneck"])
 
 
-def prediction_finding(result: SweepResult) -> Told:
+def prediction_finding(result: SweepResult) -> Finding:
     """How near the predictions come: `close`, `rough`, `off`, or `nothing`; and what most steps are spent on."""
     frame = prediction_frame(result)
     if frame.empty:
-        return Told("nothing", "No step was both predicted and measured. Let the measurement run to its end.")
+        return Finding("limits.nothing")
     misses = [max(error, 1 / error) for error in frame["error"]]
     most = Counter(frame["bottleneck"]).most_common(1)[0][0]
-    text = (
-        f"From these limits the time of {count(len(frame), 'step')} was predicted: half of them at most "
-        f"{times(statistics.median(misses))} as long or short as measured, the worst {times(max(misses))}. "
-    )
-    spent = f"Most of these steps are spent on {BOTTLENECKS[str(most)]}."
-    if max(misses) <= _CLOSE:
-        return Told("close", f"{text}So these few limits explain where the time goes. {spent}")
-    if max(misses) <= _ROUGH:
-        return Told("rough", f"{text}So they explain it roughly. {spent}")
-    return Told(
-        "off",
-        f"{text}Where the prediction is far off, something else holds the step up than these limits: a profile tells "
-        f"what. {spent}",
-    )
+    figures = {"steps": len(frame), "median": statistics.median(misses), "worst": max(misses)}
+    kind = "close" if max(misses) <= _CLOSE else "rough" if max(misses) <= _ROUGH else "off"
+    return Finding(f"limits.{kind}", figures, (Finding("limits.spent", {"bottleneck": BOTTLENECKS[str(most)]}),))
 
 
 def overtakings(
@@ -287,25 +239,20 @@ def overtakings(
     return found
 
 
-def overtaking_finding(found: Overtaking) -> Told:
-    """A sentence for every way it can turn out."""
-    sizes = [_size(found, size) for size, _ratio in found.points]
-    what = {"batch_size": "batches", "model_size": "models"}[found.by]
-    basis = "Measured" if found.basis == "measured" else "Predicted from the limits of both, not measured"
+def overtaking_finding(found: Overtaking) -> Finding:
+    """Whether it is `measured` or `predicted`, and from `at` which size on, `always` or `never`; or `unknown`."""
     if found.kind == "unknown":
-        return Told("unknown", found.reason)
-    if found.kind == "at" and found.at is not None:
-        return Told("at", f"{basis}: from {what} of about {_size(found, found.at)} on, the GPU is faster than the CPU.")
-    ends = listed([sizes[0], sizes[-1]], "to") if sizes else ""
-    if found.kind == "always":
-        return Told("always", f"{basis}: the GPU is faster with all {what} that were looked at ({ends}).")
-    return Told("never", f"{basis}: the CPU is faster with all {what} that were looked at ({ends}).")
+        return Finding("overtaking.unknown", {"reason": found.reason})
+    sizes = [size for size, _ratio in found.points]
+    figures = {"what": Finding(f"overtaking.phrase.{found.by}")}
+    figures |= {"at": _size(found, found.at or 0.0), "from": _size(found, sizes[0]), "to": _size(found, sizes[-1])}
+    return Finding(f"overtaking.{found.basis}.{found.kind}", figures)
 
 
-def _size(found: Overtaking, size: float) -> str:
+def _size(found: Overtaking, size: float) -> Finding:
     if found.by == "batch_size":
-        return f"{size:,.0f} tiles"
-    return f"{rounded(size / 1e6, 3)} million operations per tile"
+        return Finding("overtaking.phrase.tiles", {"tiles": round(size)})
+    return Finding("overtaking.phrase.operations", {"millions": rounded(size / 1e6, 3)})
 
 
 SECONDS = (5, 10, 20, 40)

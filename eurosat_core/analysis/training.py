@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from eurosat_core.analysis.finding import Finding
 from eurosat_core.data.pictures import class_titles
+from eurosat_core.finding import Finding
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig, rate_share

@@ -14,11 +14,12 @@ from eurosat_core.analysis.operators import NAME, OperatorColumn, columns_of
 from eurosat_core.analysis.pace import pace
 from eurosat_core.analysis.profile import utilization
 from eurosat_core.analysis.race import EPOCHS, RACE, TUTORIAL_RATIO
-from eurosat_core.analysis.sweep import verdict_text
 from eurosat_core.analysis.wrapup import Evidence
+from eurosat_core.finding import Finding
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.profiles import Reading
 from eurosat_core.speed.experiments import home_device
+from eurosat_core.speed.verdict import verdict_text
 
 _FILE = Path(__file__).parents[2] / "assets" / "recorded" / "tutorial_profile.json"
 UNKNOWN = "–"
@@ -198,24 +199,16 @@ def _measured_ratio(evidence: Evidence, model: str) -> tuple[str, float] | None:
     return None
 
 
-def conclusion(evidence: Evidence) -> str:
+def conclusion(evidence: Evidence) -> Finding:
     """What the participant's own ratios say about the tutorial's conclusion, for each way they can come out."""
     small, large = _measured_ratio(evidence, "baseline"), _measured_ratio(evidence, "vgg11_bn")
     if small is None and large is None:
-        return (
-            "Whether that holds on your machine is open: you have not measured the same work on a CPU and a GPU."
-            if evidence.gpus
-            else "Whether that holds on another machine is open here: this one has no GPU to measure."
-        )
+        return Finding(f"tutorial.open.{'unused' if evidence.gpus else 'no_gpu'}")
     if large is None and small is not None:
-        gains = "gained little, as it says" if small[1] < _CLOSE else "gained, although it is small"
-        return f"On your machine the small network {gains}: {small[0]}. The large one was not measured on both."
+        return Finding(f"tutorial.small.{'agrees' if small[1] < _CLOSE else 'gains'}", {"ratio": small[0]})
     if small is None and large is not None:
-        pays = "paid, as it says" if large[1] >= _CLOSE else "gained little, against what it says"
-        return f"On your machine the large network {pays}: {large[0]}. The small one was not measured on both."
+        return Finding(f"tutorial.large.{'agrees' if large[1] >= _CLOSE else 'no_gain'}", {"ratio": large[0]})
     assert small is not None and large is not None
-    if large[1] > small[1] * _CLOSE:
-        agrees = "That agrees" if small[1] < 2 else "The order agrees, but here even the small network gains"
-    else:
-        agrees = "That does not agree: the large network gains no more than the small one here"
-    return f"On your machine: small network {small[0]}; large network {large[0]}. {agrees}. So measure before choosing."
+    agrees = "agrees" if small[1] < 2 else "order_agrees"
+    variant = agrees if large[1] > small[1] * _CLOSE else "disagrees"
+    return Finding(f"tutorial.both.{variant}", {"small": small[0], "large": large[0]})

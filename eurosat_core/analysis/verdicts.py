@@ -17,13 +17,12 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from eurosat_core import wording
 from eurosat_core.analysis.confusion import disagreement
-from eurosat_core.analysis.contenders import Contender, run_figures, same_tiles
-from eurosat_core.analysis.finding import Told
+from eurosat_core.analysis.contenders import Contender, may_compare_accuracy, run_figures, same_tiles
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.finding import Finding
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import DEVICE_SETTINGS, SETTINGS, settings_of
 from eurosat_core.training.evaluation import Evaluation
@@ -77,45 +76,23 @@ def both_splits(records: Iterable[RunRecord]) -> BothSplits | None:
     return None
 
 
-def in_words(found: BothSplits) -> str:
-    """What the two accuracies say, for each way it can come out."""
-    at_random, by_place = statistics.mean(found.random), statistics.mean(found.place)
-    gap = at_random - by_place
-    runs = f"{_runs(found.random)} at random: {_spread(found.random)}; {_runs(found.place)} by place: "
-    figures = f"The same recipe, {wording.count(found.epochs, 'epoch')}. {runs}{_spread(found.place)}."
+def compare_splits(found: BothSplits) -> Finding:
+    """What the two accuracies say: `both`, as `worse`, `better` or the `same` by place."""
+    gap = statistics.mean(found.random) - statistics.mean(found.place)
+    figures: dict[str, Any] = {"epochs": found.epochs, "random_runs": len(found.random), "place_runs": len(found.place)}
+    figures |= {"random": _spread(found.random), "place": _spread(found.place), "gap": gap}
     if abs(gap) <= _doubt(found):
-        return (
-            f"{figures} That is no difference we can measure with so few runs and tiles. Train longer, or with a "
-            "larger model, and compare again: the better a network remembers, the more a random split flatters it."
-        )
-    if gap > 0:
-        return (
-            f"{figures} On tiles from elsewhere it is {wording.points(gap)} worse: that much of the random split’s "
-            f"figure came from having seen the neighbourhood.{_sizes(found)}"
-        )
-    return (
-        f"{figures} By place it came out {wording.points(gap)} better, which is unusual. The validation tiles are "
-        "other ones, and may be easier; look at the accuracy per class of both runs."
-    )
-
-
-def _sizes(found: BothSplits) -> str:
-    """A word of caution where one side also had more tiles to learn from."""
+        return Finding("split.both.same", figures)
+    if gap < 0:
+        return Finding("split.both.better", figures)
     more, fewer = found.random_train_tiles, found.place_train_tiles
-    if more <= 1.02 * fewer:
-        return ""
-    return f" (At random it also had more tiles to learn from, {more:,} against {fewer:,}: a part of the gap.)"
+    then = (Finding("split.more_tiles", {"more": more, "fewer": fewer}),) if more > 1.02 * fewer else ()
+    return Finding("split.both.worse", figures, then)
 
 
-def _runs(values: Sequence[float]) -> str:
-    return wording.count(len(values), "run")
-
-
-def _spread(values: Sequence[float]) -> str:
-    if len(values) == 1:
-        return wording.percent(values[0])
-    low, high = min(values), max(values)
-    return f"{wording.percent(statistics.mean(values))} ({wording.percent(low)} to {wording.percent(high)})"
+def _spread(values: Sequence[float]) -> Finding:
+    figures = {"mean": statistics.mean(values), "low": min(values), "high": max(values)}
+    return Finding(f"split.phrase.{'one' if len(values) == 1 else 'several'}", figures)
 
 
 def _doubt(found: BothSplits) -> float:
@@ -167,15 +144,19 @@ _REPEATED = _NO_RESULT | {"seed"}
 
 @dataclass(frozen=True)
 class _Gap:
-    """An accuracy less another, and how much of that luck explains (two standard errors), with its reason."""
+    """An accuracy less another, and how much of that luck explains (two standard errors), and by which tiles."""
 
     gap: float
     luck: float
-    reason: str
+    basis: Finding
 
     @property
     def is_luck(self) -> bool:
         return abs(self.gap) <= self.luck
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        return {"gap": self.gap, "luck": self.luck, "basis": self.basis}
 
 
 def _standard_error(accuracy: float, tiles: int) -> float:
@@ -187,65 +168,46 @@ def _gap(one: Contender, other: Contender) -> _Gap | None:
     first, second = one.accuracy, other.accuracy
     if first is None or second is None or not one.validation_tiles or not other.validation_tiles:
         return None
-    if same_tiles([one, other]).tile_by_tile and one.predictions is not None and other.predictions is not None:
+    if same_tiles([one, other]).kind == "same" and one.predictions is not None and other.predictions is not None:
         found = disagreement(one.predictions, other.predictions)
         lone = len(found.first) + len(found.second)
         # On the same tiles only those count that just one of them got right (McNemar): at equal skill they fall to
         # either side like a coin.
         luck = 2 * math.sqrt(max(lone, 1)) / max(found.tiles, 1)
-        reason = f"{wording.count(lone, 'tile')} of {found.tiles:,} only one of them got right"
-        return _Gap(first - second, luck, reason)
+        basis = Finding("accuracy.phrase.same_tiles", {"lone": lone, "tiles": found.tiles})
+        return _Gap(first - second, luck, basis)
     luck = 2 * math.hypot(_standard_error(first, one.validation_tiles), _standard_error(second, other.validation_tiles))
-    reason = f"judged on {one.validation_tiles:,} and {other.validation_tiles:,} tiles"
-    return _Gap(first - second, luck, reason)
+    basis = Finding("accuracy.phrase.other_tiles", {"tiles": one.validation_tiles, "other": other.validation_tiles})
+    return _Gap(first - second, luck, basis)
 
 
-def accuracy_verdict(one: Contender, other: Contender) -> Told:
+def accuracy_verdict(one: Contender, other: Contender) -> Finding:
     """Whether one run names more tiles rightly than another: `better`, `worse`, `same`, or `not_comparable`."""
     check = same_tiles([one, other])
-    found = _gap(one, other) if check.accuracy else None
-    if found is None or one.accuracy is None or other.accuracy is None:
-        text = "" if check.accuracy else check.text
-        return Told("not_comparable", text or "One of them has no accuracy yet: let it complete an epoch.")
-    figures = (
-        f"{one.label}: {wording.percent(one.accuracy)}, {other.label}: {wording.percent(other.accuracy)} "
-        f"({found.reason})"
-    )
-    if found.is_luck:
-        return Told(
-            "same",
-            f"{figures}. That is no difference we can measure: up to {wording.points(found.luck)} may be luck.",
-        )
-    more = wording.points(found.gap)
-    if found.gap > 0:
-        return Told("better", f"{figures}. {one.label} names {more} more of the tiles correctly.")
-    return Told("worse", f"{figures}. {one.label} names {more} fewer of the tiles correctly.")
+    if not may_compare_accuracy(check):
+        return Finding("accuracy.not_comparable.tiles", {"check": check})
+    found = _gap(one, other)
+    if found is None:
+        return Finding("accuracy.not_comparable.no_epoch")
+    figures = {"run": one.label, "other": other.label, "accuracy": one.accuracy, "other_accuracy": other.accuracy}
+    kind = "same" if found.is_luck else "better" if found.gap > 0 else "worse"
+    return Finding(f"accuracy.{kind}", figures | found.figures)
 
 
-def against_you(guesses: Evaluation | None, run: Contender) -> Told:
+def against_you(guesses: Evaluation | None, run: Contender) -> Finding:
     """The participant's own guesses beside a run: `better` (the network), `worse`, `same`, or `nothing`.
 
     guesses: on the run's tile set, else the two say nothing about each other.
     """
     if guesses is None or run.accuracy is None or not run.validation_tiles:
-        return Told("nothing", "Guess ten tiles on the Tiles page, and your own figures stand here beside it.")
-    figures = (
-        f"You named {wording.percent(guesses.accuracy)} of {wording.count(guesses.tiles, 'tile')} correctly, "
-        f"{run.label} {wording.percent(run.accuracy)} of {wording.count(run.validation_tiles, 'tile')}"
-    )
+        return Finding("you.nothing")
     gap = run.accuracy - guesses.accuracy
     # With few guesses, none or all of them right says little: the rule of succession keeps some doubt.
     own = (guesses.accuracy * guesses.tiles + 1) / (guesses.tiles + 2)
     luck = 2 * math.hypot(_standard_error(own, guesses.tiles), _standard_error(run.accuracy, run.validation_tiles))
-    if abs(gap) <= luck:
-        return Told(
-            "same",
-            f"{figures}. With so few guesses that is no difference we can measure (up to {wording.points(luck)} may be "
-            "luck).",
-        )
-    if gap > 0:
-        return Told("better", f"{figures}: the network does better. It has seen thousands of labelled tiles.")
-    return Told("worse", f"{figures}: you do better. You know more of the world than these tiles show.")
+    figures: dict[str, Any] = {"accuracy": guesses.accuracy, "tiles": guesses.tiles, "luck": luck}
+    figures |= {"run": run.label, "run_accuracy": run.accuracy, "run_tiles": run.validation_tiles}
+    return Finding(f"you.{'same' if abs(gap) <= luck else 'better' if gap > 0 else 'worse'}", figures)
 
 
 # -- devices
@@ -281,79 +243,55 @@ def repeated_accuracies(record: RunRecord, records: Iterable[RunRecord]) -> tupl
     )
 
 
-def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] = ()) -> Told:
+def device_verdict(cpu: Contender, other: Contender, repeated: Sequence[float] = ()) -> Finding:
     """The same training on two devices: `same` accuracy (as it should be), `better` or `worse` on the other device.
 
     repeated: accuracies of runs that repeat it (`repeated_accuracies`): from three on they say how much runs differ.
     """
     found = _gap(cpu, other)
-    if found is None or cpu.accuracy is None or other.accuracy is None:
-        return Told("nothing", "Let both runs complete an epoch to compare what they learned.")
-    device = wording.device_name(other.record.config.device.partition(":")[0])  # which of several does not matter here
-    figures = (
-        f"The same training reached {wording.percent(cpu.accuracy)} on the CPU and {wording.percent(other.accuracy)} "
-        f"on the {device}"
-    )
+    if found is None:
+        return Finding("devices.nothing")
+    device = other.record.config.device.partition(":")[0]  # which of several does not matter here
+    figures = {"accuracy": cpu.accuracy, "other_accuracy": other.accuracy, "device": device, **found.figures}
     spread = max(repeated) - min(repeated) if len(repeated) > 2 else None
+    about_spread = {"runs": len(repeated), "spread": spread}
     if spread is not None and abs(found.gap) <= spread:
-        known = f"{len(repeated)} runs with these settings differ by up to {wording.points(spread)}"
-    elif found.is_luck:
-        known = f"up to {wording.points(found.luck)} may be luck ({found.reason})"
-    else:
-        known = ""
-    if known:
-        return Told(
-            "same",
-            f"{figures}: no difference we can measure, for {known}. The {device} does not make the model smarter.",
-        )
-    kind, word = ("worse", "lower") if found.gap > 0 else ("better", "higher")
-    seeds = "Repeat both with other seeds to see how much runs differ."
-    if spread is not None:
-        seeds = f"({len(repeated)} runs with these settings differ by up to {wording.points(spread)}.)"
-    return Told(
-        kind,
-        f"{figures}: {wording.points(found.gap)} {word}. A device computes the same network, only faster or slower; "
-        "but numbers are rounded in another order on it, and a training can amplify that into another network. "
-        f"{seeds}",
-    )
+        return Finding("devices.same.spread", figures | about_spread)
+    if found.is_luck:
+        return Finding("devices.same.luck", figures)
+    advice = Finding("devices.repeat") if spread is None else Finding("devices.spread", about_spread)
+    return Finding(f"devices.{'worse' if found.gap > 0 else 'better'}", figures, (advice,))
 
 
-def speed_verdict(first: Contender, other: Contender) -> Told:
+def speed_verdict(first: Contender, other: Contender) -> Finding:
     """How much faster the same work was done: `faster`, `slower`, `same`, or `not_comparable` with the reason."""
-    figures = run_figures([first, other])[1]
-    if figures.speed_up is None:
-        return Told("not_comparable", figures.speed_up_reason or "One of them has no complete epoch yet.")
-    ratio = figures.speed_up
-    took = f"{wording.duration(other.seconds or 0.0)} against {wording.duration(first.seconds or 0.0)}"
-    if figures.within_noise:
-        kind, text = "same", f"{other.label} took {took}: no difference in speed that we can measure to {first.label}."
-    elif ratio >= 1:
-        kind = "faster"
-        text = f"{other.label} did the same work {wording.times(ratio)} as fast as {first.label}: {took}."
-    else:
-        kind = "slower"
-        text = f"{other.label} was slower: {first.label} did the same work {wording.times(1 / ratio)} as fast ({took})."
-    threads = first.record.machine.get("threads"), other.record.machine.get("threads")
+    compared = run_figures([first, other])[1]
+    if compared.speed_up is None:
+        why = compared.speed_up_reason
+        return (
+            Finding("speed_up.not_comparable.work", {"why": why})
+            if why
+            else Finding("speed_up.not_comparable.no_epoch")
+        )
+    ratio = compared.speed_up
+    kind = "same" if compared.within_noise else "faster" if ratio >= 1 else "slower"
+    figures = {"run": other.label, "first": first.label, "seconds": other.seconds, "first_seconds": first.seconds}
+    then = []
+    threads = [each.record.machine.get("threads") for each in (other, first)]
     if threads[0] != threads[1]:
-        text += f" They had {threads[1]} and {threads[0]} CPU threads."
+        then.append(Finding("speed_up.threads", {"threads": threads[0], "first": threads[1]}))
     if first.record.company or other.record.company:
-        text += " Other runs or programs were computing beside it, so measure again on a free machine."
+        then.append(Finding("speed_up.company"))
     if first.record.recorded_on or other.record.recorded_on:
-        text += " Not all of this was measured here: see where each was recorded."
-    return Told(kind, text)
+        then.append(Finding("speed_up.recorded"))
+    return Finding(f"speed_up.{kind}", figures | {"ratio": max(ratio, 1 / ratio)}, tuple(then))
 
 
 # -- the split
 
 
-def split_verdict(runs: Sequence[Contender]) -> Told:
+def split_verdict(runs: Sequence[Contender]) -> Finding:
     """Random split against split by place among these runs, if one recipe was trained on both: what that says."""
     records = sorted((each.record for each in runs), key=lambda each: each.created, reverse=True)
     found = both_splits(records)
-    if found is None:
-        return Told(
-            "nothing",
-            "Train the same recipe with the random split and with the split by place to see how much of the accuracy "
-            "comes from having seen the neighbourhood.",
-        )
-    return Told("both", in_words(found))
+    return Finding("split.nothing") if found is None else compare_splits(found)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal
 from eurosat_core import wording
 from eurosat_core.analysis import profile, training
 from eurosat_core.analysis.contenders import Contender
-from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.pace import comparable_run, compare_speed
 from eurosat_core.analysis.race import RACE, device_findings, read_race
@@ -20,6 +19,7 @@ from eurosat_core.analysis.training import majority_share
 from eurosat_core.analysis.verdicts import against_you, device_pairs, device_verdict, speed_verdict, split_verdict
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError
+from eurosat_core.finding import Finding
 from eurosat_core.models.catalog import changed_baseline
 from eurosat_core.models.layers import format_network
 from eurosat_core.runs.profiles import Profile, Reading
@@ -186,44 +186,32 @@ def majority_of(run: Contender) -> float:
     return majority_share([sum(row) for row in run.evaluation.confusion]) if run.evaluation is not None else 0.0
 
 
-if TYPE_CHECKING:
-    from eurosat_core.lab.lab import Lab
-
-
 Kind = Literal["found", "recorded", "missing"]
-
-SENTENCES = (
-    "A CNN learns filters from labelled tiles; I judge it on tiles it has not seen, ideally from elsewhere, and by "
-    "what it confuses.",
-    "A GPU pays when there is enough parallel work and data arrives in time; it does not make the model smarter.",
-    "I measure, find the bottleneck, change one thing, and measure again.",
-)
-"""What a participant can say at the end."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """A part of a sentence: what it is `about`, and what was found, or that it is missing.
+    """A part of a sentence: what it is about (`wrapup.about.<name>`), and what was found, or that it is missing.
 
-    kind: `found` (measured here), `recorded` (measured elsewhere, which the text says), `missing`. page, link,
+    kind: `found` (measured here), `recorded` (measured elsewhere, which the finding says), `missing`. page, link,
     parameters: the page that gives the missing figure, in words, and what its address should say. basis: on what the
-    figures rest, where the text does not say it.
+    figures rest, where the finding does not say it.
     """
 
     about: str
     kind: Kind
-    text: str | Finding
+    found: Finding
     page: str = ""
     link: str = ""
     parameters: tuple[tuple[str, str], ...] = ()
-    basis: str = ""
+    basis: Finding | None = None
 
 
 @dataclass(frozen=True)
 class Sentence:
     """One of the three, with its points."""
 
-    text: str
+    sentence: Finding
     points: tuple[Point, ...]
 
     @property
@@ -234,8 +222,8 @@ class Sentence:
 
 def sentences(lab: "Lab", evidence: Evidence) -> tuple[Sentence, ...]:
     """All three, in their order."""
-    points = (_learning(evidence), _devices(lab, evidence), _habit(lab, evidence))
-    return tuple(Sentence(text, tuple(each)) for text, each in zip(SENTENCES, points, strict=True))
+    points = {"learning": _learning(evidence), "devices": _devices(lab, evidence), "habit": _habit(lab, evidence)}
+    return tuple(Sentence(Finding(f"wrapup.sentence.{name}"), tuple(each)) for name, each in points.items())
 
 
 # -- 1: what a CNN learns, and how it is judged
@@ -244,68 +232,54 @@ def sentences(lab: "Lab", evidence: Evidence) -> tuple[Sentence, ...]:
 def _learning(evidence: Evidence) -> list[Point]:
     best = evidence.best
     if best is None:
+        untrained, unjudged = Finding("wrapup.untrained.network"), Finding("wrapup.untrained.accuracy")
         points = [
-            Point("learns filters", "missing", "You have not trained a network yet.", "train.py", "Train one"),
-            Point(
-                "tiles it has not seen",
-                "missing",
-                "So there is no accuracy of your own to judge, and nothing confused.",
-                "train.py",
-                "See how accuracy comes about",
-            ),
+            Point("learns filters", "missing", untrained, "train.py", "Train one"),
+            Point("tiles it has not seen", "missing", unjudged, "train.py", "See how accuracy comes about"),
         ]
     else:
+        judged = training.outcome(best.record, best.history, majority_of(best))
         points = [
             Point("learns filters", "found", _learned(best)),
-            Point("tiles it has not seen", "found", _judged(best)),
+            Point("tiles it has not seen", "found", judged),
         ]
         if best.evaluation is not None:
-            about = {"whose": best.label, "finding": training.confusions(best.evaluation)}
-            points.append(Point("what it confuses", "found", Finding("wrapup.own", about)))
+            points.append(Point("what it confuses", "found", _own(best.label, training.confusions(best.evaluation))))
     points.insert(min(len(points), 2), _elsewhere(evidence))
     points.append(_you(evidence))
     return points
 
 
-def _learned(run: Contender) -> str:
-    started, seconds = run.history.started, run.seconds
+def _own(whose: str, found: Finding) -> Finding:
+    return Finding("wrapup.own", {"whose": whose, "finding": found})
+
+
+def _learned(run: Contender) -> Finding:
+    started = run.history.started
     if started is None:
-        return f"{run.label} was trained."
-    took = f" in {wording.duration(seconds)}" if seconds else ""
-    return (
-        f"{run.label} set {started.trainable_parameters:,} numbers by looking at {started.train_tiles:,} labelled "
-        f"tiles {wording.count(len(run.history.epochs), 'time')}{took}. Nobody told it what a forest looks like."
-    )
-
-
-def _judged(run: Contender) -> Finding:
-    return training.outcome(run.record, run.history, majority_of(run))
+        return Finding("wrapup.learned.unknown", {"run": run.label})
+    figures = {"run": run.label, "parameters": started.trainable_parameters, "tiles": started.train_tiles}
+    figures |= {"epochs": len(run.history.epochs), "seconds": run.seconds}
+    return Finding(f"wrapup.learned.{'timed' if run.seconds else 'untimed'}", figures)
 
 
 def _elsewhere(evidence: Evidence) -> Point:
-    found = split_verdict(evidence.runs)
+    about, found = "ideally from elsewhere", split_verdict(evidence.runs)
     if found.kind == "both":
-        return Point("ideally from elsewhere", "found", found.text)
-    text = "Your trainings were judged on tiles that lie between their training tiles: how they do elsewhere is open."
-    if any(each.record.config.split == "place" for each in evidence.runs):
-        text = (
-            "You trained with the split by place, but not the same recipe at random: so what the place costs is open."
-        )
-    if not evidence.runs:
-        text = "How much a network loses on tiles from elsewhere, two trainings of one recipe tell."
-    return Point("ideally from elsewhere", "missing", text, "tiles.py", "What the split by place does")
+        return Point(about, "found", found)
+    by_place = any(each.record.config.split == "place" for each in evidence.runs)
+    missing = "by_place" if by_place else "at_random" if evidence.runs else "untrained"
+    return Point(about, "missing", Finding(f"wrapup.elsewhere.{missing}"), "tiles.py", "What the split by place does")
 
 
 def _you(evidence: Evidence) -> Point:
-    if evidence.tile_guesses is None:
-        text = "You have not named tiles yourself, so nothing says how hard they are."
-        return Point("you beside it", "missing", text, "tiles.py", "Name ten tiles")
+    about, own = "you against it", evidence.tile_guesses
+    if own is None:
+        return Point(about, "missing", Finding("wrapup.you.missing"), "tiles.py", "Name ten tiles")
     judged = evidence.best
     if judged is None or judged.record.tiles.fingerprint != evidence.fingerprint:
-        tiles = wording.count(evidence.tile_guesses.tiles, "tile")
-        text = f"You named {wording.percent(evidence.tile_guesses.accuracy)} of {tiles} correctly yourself."
-        return Point("you beside it", "found", text)
-    return Point("you beside it", "found", against_you(evidence.tile_guesses, judged).text)
+        return Point(about, "found", Finding("wrapup.you.alone", {"accuracy": own.accuracy, "tiles": own.tiles}))
+    return Point(about, "found", against_you(own, judged))
 
 
 # -- 2: when a GPU pays
@@ -314,7 +288,7 @@ def _you(evidence: Evidence) -> Point:
 def _devices(lab: "Lab", evidence: Evidence) -> list[Point]:
     points = _measured_on_both(lab, evidence)
     if not points:
-        points = [*_recorded_elsewhere(lab, evidence), _no_gpu_figures(evidence)]
+        points = [*_recorded_elsewhere(evidence), _no_gpu_figures(evidence)]
     points.append(_experiment(evidence, "enough parallel work", ("batch_size", "model_size"), "Try a larger batch"))
     points.append(_experiment(evidence, "data arrives in time", ("source", "workers"), "Try where tiles come from"))
     return points
@@ -326,22 +300,22 @@ def _measured_on_both(lab: "Lab", evidence: Evidence) -> list[Point]:
     if race is not None and len(race.result.devices) > 1:
         points += _race_points(race, "found")
     for cpu, other in evidence.pairs():
-        points.append(Point("a GPU pays", "found", speed_verdict(cpu, other).text))
+        points.append(Point("a GPU pays", "found", speed_verdict(cpu, other)))
         smarter = device_verdict(cpu, other, lineup_of(lab).repeated(other.record))
-        points.append(Point("not smarter", "found", smarter.text))
+        points.append(Point("not smarter", "found", smarter))
     return points
 
 
 def _race_points(race: Measurement, kind: Kind) -> list[Point]:
-    across = [each.text for each in device_findings(read_race(race.record, race.result))]
+    across = device_findings(read_race(race.record, race.result))
     how = measured_how(race.record, race.result)
     return [
-        Point("a GPU pays", kind, text, basis=how if number == len(across) else "")
-        for number, text in enumerate(across, 1)
+        Point("a GPU pays", kind, each, basis=how if number == len(across) else None)
+        for number, each in enumerate(across, 1)
     ]
 
 
-def _recorded_elsewhere(lab: "Lab", evidence: Evidence) -> list[Point]:
+def _recorded_elsewhere(evidence: Evidence) -> list[Point]:
     """Imported runs stand in where this machine has no GPU, and say where they were recorded."""
     points = [
         point
@@ -350,38 +324,37 @@ def _recorded_elsewhere(lab: "Lab", evidence: Evidence) -> list[Point]:
         for point in _race_points(each, "recorded")
     ]
     for cpu, other in evidence.pairs(recorded=True):
-        where = f"Recorded on {other.record.recorded_on}. "
-        points.append(Point("a GPU pays", "recorded", where + speed_verdict(cpu, other).text))
-        points.append(Point("not smarter", "recorded", where + device_verdict(cpu, other).text))
+        for about, found in (("a GPU pays", speed_verdict(cpu, other)), ("not smarter", device_verdict(cpu, other))):
+            recorded = Finding("wrapup.recorded", {"where": other.record.recorded_on}, (found,))
+            points.append(Point(about, "recorded", recorded))
     return points
 
 
 def _no_gpu_figures(evidence: Evidence) -> Point:
     if evidence.gpus:
-        names = wording.listed([wording.device_name(each.id) for each in evidence.gpus])
-        text = f"This machine has a GPU ({names}), but you have not measured the same work on it and on the CPU yet."
-        return Point("a GPU pays", "missing", text, "compare.py", "Race on both")
+        missing = Finding("wrapup.gpu.unused", {"gpus": [wording.device_name(each.id) for each in evidence.gpus]})
+        return Point("a GPU pays", "missing", missing, "compare.py", "Race on both")
     reasons = [each.reason for each in evidence.devices if not each.available and each.reason]
-    text = " ".join([*reasons, "So nothing here was measured on a GPU, and nothing is claimed about one."])
-    return Point("a GPU pays", "missing", text, "compare.py", "Race on the CPU, or take in runs from a GPU")
+    missing = Finding("wrapup.gpu.nothing")
+    if reasons:
+        missing = Finding("wrapup.gpu.missing", {"reasons": " ".join(reasons)}, (missing,))
+    return Point("a GPU pays", "missing", missing, "compare.py", "Race on the CPU, or take in runs from a GPU")
 
 
 def _experiment(evidence: Evidence, about: str, names: Sequence[str], link: str) -> Point:
     """The newest of these experiments, on the GPU if it was measured there."""
     found = evidence.measured(*names)
     if found is None:
-        titles = wording.listed([f"“{EXPERIMENTS[name].title}”" for name in names], "or")
-        text = f"Not measured yet: {titles} on the Speed page tells."
-        return Point(about, "missing", text, "speed.py", link, (("experiment", names[0]),))
+        missing = Finding("wrapup.experiment.missing", {"titles": [f"“{EXPERIMENTS[name].title}”" for name in names]})
+        return Point(about, "missing", missing, "speed.py", link, (("experiment", names[0]),))
     return _experiment_point(about, found)
 
 
 def _experiment_point(about: str, found: Measurement) -> Point:
     device = home_device(found.result.devices)
-    title = EXPERIMENTS[found.result.name].title
-    text = experiment_finding(found.result, device).text
-    how = measured_how(found.record, found.result)
-    return Point(about, "found", f"{title}, on the {wording.device_name(device)}: {text}", basis=how)
+    figures = {"title": EXPERIMENTS[found.result.name].title, "device": device}
+    compared = Finding("wrapup.experiment.found", {**figures, "finding": experiment_finding(found.result, device)})
+    return Point(about, "found", compared, basis=measured_how(found.record, found.result))
 
 
 # -- 3: the habit
@@ -390,28 +363,26 @@ def _experiment_point(about: str, found: Measurement) -> Point:
 def _habit(lab: "Lab", evidence: Evidence) -> list[Point]:
     points = []
     for each in evidence.profiles:
-        device = wording.device_name(each.record.config.device)
-        text = profile.outcome(each.reading).text.replace("*", "")
-        points.append(Point("find the bottleneck", "found", f"{each.profile.title} ({device}). {text}"))
+        whose = f"{each.profile.title} ({wording.device_name(each.record.config.device)})"
+        points.append(Point("find the bottleneck", "found", _own(whose, profile.outcome(each.reading))))
     if not evidence.profiles:
-        text = "You have not recorded a profile yet, so where the time of a step goes is not known."
-        points.append(Point("find the bottleneck", "missing", text, "profiler.py", "Record one"))
+        missing = Finding("wrapup.no_profile")
+        points.append(Point("find the bottleneck", "missing", missing, "profiler.py", "Record one"))
     said = {"batch_size", "model_size", "source", "workers"}
     used = [evidence.measured("batch_size", "model_size"), evidence.measured("source", "workers")]
     more = [each for each in evidence.measurements if each.result.name in EXPERIMENTS and each not in used]
     points += [_experiment_point("change one thing", each) for each in more]
-    again = _trained_again(lab, evidence)
+    again = _trained_again(evidence)
     if again is not None:
         points.append(again)
     if not more and again is None:
         done = any(each.result.name in said for each in evidence.measurements)
-        text = "The experiments above changed one thing each." if done else "You have not changed one thing alone yet."
-        text += " Two trainings that differ in a single setting, or another experiment, would stand here."
-        points.append(Point("change one thing", "missing", text, "speed.py", "Choose an experiment"))
+        missing = Finding(f"wrapup.one_thing.{'above' if done else 'nothing'}")
+        points.append(Point("change one thing", "missing", missing, "speed.py", "Choose an experiment"))
     return points
 
 
-def _trained_again(lab: "Lab", evidence: Evidence) -> Point | None:
+def _trained_again(evidence: Evidence) -> Point | None:
     """The newest own training that differs from an earlier one in a single setting that changes its speed."""
     records = [each.record for each in evidence.runs]
     histories = {each.record.id: each.history for each in evidence.runs}
@@ -421,27 +392,14 @@ def _trained_again(lab: "Lab", evidence: Evidence) -> Point | None:
             continue
         found = compare_speed(run.record, run.history, other, histories[other.id])
         if found is not None and found.kind != "other_work":
-            return Point("measure again", "found", f"{run.label}. {found.text}")
+            return Point("measure again", "found", _own(run.label, found))
     return None
 
 
 _EPOCHS = 10  # the tutorial's
 _MOST_EPOCHS = 60
-
-_WHY_EPOCHS = {
-    "nothing": "Every epoch shows it all tiles once more.",
-    "chance": "It is still at chance; time alone may be what it lacks.",
-    "learning": "It was still learning when it ended, so this will most likely help.",
-    "levelled": "It had levelled off, so expect little: that would be worth knowing, too.",
-    "levelled, rate down": "Its learning rate had come to nothing. Over more epochs that takes longer: it may help.",
-    "rate high": "Its learning rate had yet to come down, so it can most likely do better. Let this one end.",
-    "overfitting": "It had begun to memorise, so expect validation to stand still while training rises.",
-}
-_WHY_RATE = {
-    "chance": ("Smaller steps, in case these were too large to settle.", 0.1),
-    "overfitting": ("Smaller steps: it gets less far from where it began.", 0.3),
-}
-_WHY_LARGER = ("Larger steps: they may get there sooner, or never settle. Only trying tells.", 3.0)
+_RATE_FACTORS = {"chance": 0.1, "overfitting": 0.3}
+_LARGER = 3.0
 
 
 @dataclass(frozen=True)
@@ -449,8 +407,8 @@ class NextStep:
     """A training to try: key, title, why, and its settings."""
 
     key: str
-    title: str
-    why: str
+    title: Finding
+    why: Finding
     config: TrainConfig
 
 
@@ -462,20 +420,35 @@ def next_steps(evidence: Evidence, by_place: bool = True) -> list[NextStep]:
     best = evidence.best
     config = workshop_config("baseline") if best is None else replace(best.record.config, sealed_test=False)
     stage = _stage(best)
-    found = [_epochs(config, stage), _rate(config, stage), _layers(config)]
-    if by_place and best is not None and config.split == "random":
-        found.append(_place(config))
-    return [each for each in found if each is not None]
+    epochs = min(max(_EPOCHS, 2 * config.epochs), _MOST_EPOCHS)
+    rate = float(f"{config.learning_rate * _RATE_FACTORS.get(stage, _LARGER):.1g}")
+    steps: dict[str, TrainConfig | None] = {
+        "epochs": _changed(config, epochs=epochs) if epochs > config.epochs else None,
+        "rate": _changed(config, learning_rate=rate),
+        "layers": _with_layers(config),
+        "place": _changed(config, split="place") if by_place and best and config.split == "random" else None,
+    }
+    figures = {"epochs": epochs, "before": config.epochs, "rate": rate, "rate_before": config.learning_rate}
+    return [
+        NextStep(name, Finding(f"next.phrase.{name}", figures), _why(name, stage), made)
+        for name, made in steps.items()
+        if made is not None
+    ]
+
+
+def _why(name: str, stage: str) -> Finding:
+    has_own = name == "epochs" or (name == "rate" and stage in _RATE_FACTORS)
+    return Finding(f"next.{stage if has_own else 'any'}.{name}")
 
 
 def _stage(best: Contender | None) -> str:
-    """How far a training has come, as `_WHY_EPOCHS` names it."""
+    """How far a training has come, as the sentences of `next` name it."""
     if best is None:
         return "nothing"
     stage = training.learning(best.history, max(len(best.record.tiles.class_names), 2), majority_of(best))
     if stage != "chance" and training.rate_is_high(best.record.config, best.history):
-        return "rate high"
-    return "levelled, rate down" if stage == "levelled" and best.record.config.schedule != "constant" else stage
+        return "rate_high"
+    return "rate_down" if stage == "levelled" and best.record.config.schedule != "constant" else stage
 
 
 def _changed(config: TrainConfig, **changes: object) -> TrainConfig | None:
@@ -486,49 +459,11 @@ def _changed(config: TrainConfig, **changes: object) -> TrainConfig | None:
         return None
 
 
-def _epochs(config: TrainConfig, stage: str) -> NextStep | None:
-    epochs = min(max(_EPOCHS, 2 * config.epochs), _MOST_EPOCHS)
-    made = _changed(config, epochs=epochs) if epochs > config.epochs else None
-    if made is None:
-        return None
-    return NextStep("epochs", f"More epochs: {epochs} instead of {config.epochs}", _WHY_EPOCHS[stage], made)
-
-
-def _rate(config: TrainConfig, stage: str) -> NextStep | None:
-    why, factor = _WHY_RATE.get(stage, _WHY_LARGER)
-    rate = float(f"{config.learning_rate * factor:.1g}")
-    made = _changed(config, learning_rate=rate)
-    if made is None:
-        return None
-    return NextStep("rate", f"Another learning rate: {rate:g} instead of {config.learning_rate:g}", why, made)
-
-
-def _layers(config: TrainConfig) -> NextStep | None:
+def _with_layers(config: TrainConfig) -> TrainConfig | None:
     network = format_network(changed_baseline(extra="convolution"))
     if config.network == network:
         return None
-    same = {name: getattr(config, name) for name in ("epochs", "tiles", "stratified", "split", "seed")}
     if config.model == "baseline":
-        made = _changed(config, model="custom", network=network)
-    else:
-        made = _changed(workshop_config("custom", network=network), **same)
-    if made is None:
-        return None
-    return NextStep(
-        "layers",
-        "More layers: the baseline with a third convolution",
-        "It can put what the first two found together once more. Whether that pays, the accuracy tells.",
-        made,
-    )
-
-
-def _place(config: TrainConfig) -> NextStep | None:
-    made = _changed(config, split="place")
-    if made is None:
-        return None
-    return NextStep(
-        "place",
-        "The same, judged on tiles from elsewhere",
-        "The split by place takes neighbours apart: what is left of the accuracy then is what it knows.",
-        made,
-    )
+        return _changed(config, model="custom", network=network)
+    same = {name: getattr(config, name) for name in ("epochs", "tiles", "stratified", "split", "seed")}
+    return _changed(workshop_config("custom", network=network), **same)

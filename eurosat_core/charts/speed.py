@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from eurosat_core.analysis.sweep import BOTTLENECKS, prediction_frame, speed_by_setting, verdict_text
+from eurosat_core.analysis.sweep import BOTTLENECKS, prediction_frame, speed_by_setting
 from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, colour_and_shape, heading, legend, tooltips, up_to
 from eurosat_core.charts.palette import GREY
 from eurosat_core.charts.profile import stacked_frame
@@ -19,7 +19,7 @@ from eurosat_core.runs.history import SweepHistory
 from eurosat_core.speed.experiments import Figure
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import Limits, SweepResult
-from eurosat_core.speed.verdict import PARTS
+from eurosat_core.speed.verdict import PARTS, verdict_text
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import device_name, milliseconds, percent
 

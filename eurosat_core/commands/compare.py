@@ -3,11 +3,15 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.commands.request import Result
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
+
+if TYPE_CHECKING:
+    from eurosat_core.analysis.contenders import RunFigures
+    from eurosat_core.finding import Finding
 
 
 def register(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -36,6 +40,7 @@ def _compare(options: argparse.Namespace, settings: Settings) -> Result:
         speed_verdict,
         split_verdict,
     )
+    from eurosat_core.finding import distinct
     from eurosat_core.runs.store import RunStore
 
     store = RunStore(settings.runs)
@@ -49,11 +54,26 @@ def _compare(options: argparse.Namespace, settings: Settings) -> Result:
     split = split_verdict(runs)
     found += [split] if split.kind == "both" else []
     return {
-        "runs": [asdict(each) for each in run_figures(runs)],
-        "same_tiles": asdict(same_tiles(runs)),
+        "runs": [_figures(each) for each in run_figures(runs)],
+        "same_tiles": _said(same_tiles(runs)),
         "differences": [asdict(each) for each in differences(runs)],
-        "findings": list({each.text: asdict(each) for each in found}.values()),
+        "findings": [_said(each) for each in distinct(found)],
     }, 0
+
+
+def _figures(figures: "RunFigures") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from eurosat_core.words.say import say
+
+    reason = figures.speed_up_reason
+    return {**asdict(figures), "speed_up_reason": say(reason) if reason else ""}
+
+
+def _said(found: "Finding") -> dict[str, str]:
+    from eurosat_core.words.say import say
+
+    return {"kind": found.kind, "text": say(found)}
 
 
 def _show_compare(result: dict[str, Any]) -> str:

@@ -50,6 +50,7 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> Result:
     from eurosat_core.lab.sweep import Measurement
     from eurosat_core.runs.store import RunStore
     from eurosat_core.speed.result import SWEEP_FILE, SweepResult
+    from eurosat_core.words import say as words
 
     told = run_here(Measurement(config, plan), tiles, settings, say)
     status = 0 if told["state"] == "finished" else 1
@@ -59,7 +60,7 @@ def _sweep(options: argparse.Namespace, settings: Settings) -> Result:
     measured = SweepResult.from_json(store.load(run_id, SWEEP_FILE))
     return {
         **told,
-        "how": measured_how(store.get(run_id), measured),
+        "how": words.say(measured_how(store.get(run_id), measured)),
         "cells": _cells(measured, config, tiles),
         "verdicts": [verdict_on(measured, each) for each in plan.devices(config)] if plan.reference else [],
         "limits": to_builtins(measured.limits),
@@ -93,10 +94,11 @@ def racing_models(settings: Settings) -> tuple[str, ...]:
     """The models that race with the weights that are here; which ones are not is told."""
     from eurosat_core.analysis.race import entrants
     from eurosat_core.data.weights import weights_problem
+    from eurosat_core.words import say as words
 
     racing = entrants(lambda name: weights_problem(name, settings.cache))
     if racing.note:
-        say(racing.note)
+        say(words.say(racing.note))
     return racing.models
 
 
@@ -131,6 +133,7 @@ def verdict_on(result: "SweepResult", device: str) -> dict[str, Any]:
     focus is as the reference, None where that is unknown.
     """
     from eurosat_core.analysis.sweep import experiment_finding, figure_of
+    from eurosat_core.words.say import say
 
     figure = figure_of(result)
     verdict = result.verdict(result.focus, device, figure=figure)
@@ -143,7 +146,7 @@ def verdict_on(result: "SweepResult", device: str) -> dict[str, Any]:
         "factor": verdict.factor,
         "low": verdict.low,
         "high": verdict.high,
-        "text": experiment_finding(result, device).text,
+        "text": say(experiment_finding(result, device)),
     }
 
 

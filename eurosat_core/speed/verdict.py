@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from eurosat_core import wording
 from eurosat_core.records import Count, CountFromOne, Figure, PositiveFigure, Share
 
 PARTS = ("load", "copy", "forward", "backward", "update")
@@ -218,3 +219,17 @@ def _left_out(rounds: int) -> int:
             break
         left_out += 1
     return max(left_out - 1, 0)
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """`1.8 times as fast (1.7 to 1.9 times)`, `no difference we can measure (…)`."""
+    if verdict.factor is None or verdict.low is None or verdict.high is None:
+        return "too few rounds were measured to tell"
+    low, high = wording.factor(verdict.low), wording.factor(verdict.high)
+    if verdict.outcome == "same":
+        least = wording.share(SMALLEST - 1)
+        return f"no difference we can measure ({low} to {high} times as fast; less than {least} does not count)"
+    if verdict.outcome == "faster":
+        return f"{wording.factor(verdict.factor)} times as fast ({low} to {high} times)"
+    slower, least, most = (wording.factor(1 / each) for each in (verdict.factor, verdict.high, verdict.low))
+    return f"slower: the other is {slower} times as fast ({least} to {most} times)"

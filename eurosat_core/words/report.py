@@ -28,6 +28,7 @@ from eurosat_core.data.pictures import class_titles
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.choices import machine_table, settings_table
 from eurosat_core.training.evaluation import Evaluation
+from eurosat_core.words.say import say, say_each
 
 CITATION = (
     "EuroSAT: P. Helber, B. Bischke, A. Dengel, D. Borth, “EuroSAT: A Novel Dataset and Deep Learning Benchmark for "
@@ -87,8 +88,8 @@ def report_html(
         said=list(said),
         guesses=[astuple(each) for each in guesses],
         figures=[_figures(each) for each in figures],
-        same_tiles=same_tiles(runs).text if len(runs) > 1 else "",
-        reasons=dict.fromkeys(each.speed_up_reason for each in figures if each.speed_up_reason),
+        same_tiles=say(same_tiles(runs)) if len(runs) > 1 else "",
+        reasons=say_each(each.speed_up_reason for each in figures),
         scored=[_bar(each, each.accuracy, wording.percent) for each in figures if each.accuracy is not None],
         timed=[_bar(each, each.seconds, wording.duration) for each in figures if each.seconds is not None],
         labels=("", *(each.label for each in runs)),
@@ -138,7 +139,7 @@ def _classifier(label: str, evaluation: Evaluation) -> dict[str, Any]:
             (title, *(_share(figure) for figure in (each.precision, each.recall, each.f1)), each.tiles)
             for title, each in zip(titles, evaluation.scores(), strict=True)
         ],
-        "remarks": score_remarks(evaluation),
+        "remarks": say_each(score_remarks(evaluation)),
     }
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Finding, Told
+from eurosat_core.finding import Finding, distinct
+from eurosat_core.speed.verdict import verdict_text
 
 FOLDER = Path(__file__).parents[2] / "assets" / "words"
 
@@ -36,9 +37,12 @@ FILTERS: dict[str, Callable[[Any, str], str]] = {
     "ms": lambda value, _: wording.milliseconds(value),
     "percent": lambda value, _: wording.percent(value),
     "points": lambda value, _: wording.points(value),
+    "probability": lambda value, _: wording.probability(value),
     "rate": lambda value, _: wording.rate(value),
     "share": lambda value, _: wording.share(value),
+    "signed": lambda value, _: wording.signed(value),
     "times": lambda value, _: wording.times(value),
+    "verdict": lambda value, _: verdict_text(value),
 }
 
 
@@ -63,15 +67,13 @@ def templates(topic: str) -> dict[str, str]:
     return found
 
 
-def say(finding: Finding | Told | str) -> str:
+def say(finding: Finding) -> str:
     """The sentence of a finding, and of those that are told after it."""
-    if not isinstance(finding, Finding):
-        return finding.text if isinstance(finding, Told) else finding
     topic, _, name = finding.name.partition(".")
     sentence = _Template().vformat(templates(topic)[name], (), finding.figures)
     return " ".join([sentence, *map(say, finding.then)])
 
 
-def say_each(findings: Iterable[Finding | Told | None]) -> list[str]:
-    """A sentence for each; one that comes twice is said once."""
-    return list(dict.fromkeys(say(each) for each in findings if each is not None))
+def say_each(findings: Iterable[Finding | None]) -> list[str]:
+    """A sentence for each; what comes twice is said once."""
+    return [say(each) for each in distinct(findings)]

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import streamlit as st
 
 from eurosat_core import wording
-from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.guesses import GuessOutcome
 from eurosat_core.analysis.lineup import MOST_RUNS
 from eurosat_core.analysis.tutorial import KNOWN_RESULTS, beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, NextStep, Point, Sentence, next_steps
 from eurosat_core.errors import LabError
+from eurosat_core.finding import Finding
 from eurosat_core.wording import duration
 from eurosat_core.words.report import Guessed, report_html
 from eurosat_core.words.say import say, say_each
@@ -33,8 +33,8 @@ def draw_next(evidence: Evidence) -> None:
 
 
 def _card(step: NextStep) -> None:
-    st.markdown(f"**{step.title}**")
-    st.caption(step.why)
+    st.markdown(f"**{say(step.title)}**")
+    st.caption(say(step.why))
     try:
         estimate = session.lab().estimates.training(step.config)
     except LabError:
@@ -59,7 +59,7 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
         st.caption(words["report empty"])
     chosen = [runs[each] for each in st.session_state.get(_KEY, []) if each in runs]
     guesses = [Guessed(f"{each.label}: {say(each.question)}", each.guess, say(each.measured)) for each in outcomes]
-    said = [(each.text, _told(each)) for each in sentences]
+    said = [(say(each.sentence), _told(each)) for each in sentences]
     profiles = [(f"Profile: {each.profile.title}", each.record) for each in evidence.profiles]
     experiments = [
         (f"Experiment: {run_widget.sweep_title(each.result.name)}", each.record) for each in evidence.measurements
@@ -92,7 +92,9 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
 def _told(sentence: Sentence) -> list[str]:
     """Its points for the report; what is missing is said once."""
     told = [
-        f"{each.about}: {say(each.text)} {each.basis}".strip() for each in sentence.points if each.kind != "missing"
+        f"{each.about}: {' '.join(say_each([each.found, each.basis]))}"
+        for each in sentence.points
+        if each.kind != "missing"
     ]
     return told or ["No figure of my own yet."]
 
@@ -154,16 +156,16 @@ def draw_sentences(sentences: Sequence[Sentence]) -> None:
     """Each in a frame of its own, with its points below."""
     for number, each in enumerate(sentences, 1):
         with st.container(border=True):
-            st.markdown(f"**{number}. “{each.text}”**")
+            st.markdown(f"**{number}. “{say(each.sentence)}”**")
             for point in each.points:
                 _point(point)
 
 
 def _point(point: Point) -> None:
     with st.container(gap="xxsmall"):
-        st.markdown(f"{_ICONS[point.kind]} *{point.about}*: {lesson.plain(say(point.text))}")
+        st.markdown(f"{_ICONS[point.kind]} *{point.about}*: {lesson.plain(say(point.found))}")
         if point.basis:
-            st.caption(lesson.plain(point.basis))
+            st.caption(lesson.plain(say(point.basis)))
         if point.page:
             st.page_link(
                 point.page,
@@ -197,7 +199,7 @@ def draw_tutorial(evidence: Evidence) -> None:
     """What it says, whether one's own figures agree, and both side by side."""
     words = lesson.text("wrapup")
     st.markdown(words["tutorial"])
-    st.markdown(lesson.plain(conclusion(evidence)))
+    st.markdown(lesson.plain(say(conclusion(evidence))))
     st.table(
         beside_tutorial(evidence).map(lesson.plain).set_index("Figure"),
         border="horizontal",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_makers import TEN, USED, compared, make_record, said, seen
+from run_makers import TEN, USED, compared, make_record, said, seen, told
 
 from eurosat_core.analysis import confusion
 from eurosat_core.charts import confusion as confusion_charts
@@ -61,13 +61,12 @@ def test_scores_and_why_some_are_missing() -> None:
     assert frame["precision"].isna().tolist() == [False, True, True, True]
     assert frame["recall"].isna().tolist() == [False, False, True, True]
     assert frame["f1"].tolist()[:2] == [0.8, 0.0]
-    assert confusion.score_remarks(evaluation) == [
-        "No tile was called River, so there is no precision to give.",
-        "Sea or lake and Highway did not occur, neither as a tile nor as an answer: no figures. Means over the classes "
-        "leave out what has none.",
+    assert [(each.variant, each.figures["classes"]) for each in confusion.score_remarks(evaluation)] == [
+        ("precision", ["River"]),
+        ("any", ["Sea or lake", "Highway"]),
     ]
     called = _evaluation(said([0, 0], [0, 1]))
-    assert "There was no tile of River to be found, so there is no recall." in confusion.score_remarks(called)
+    assert told(confusion.score_remarks(called)[0]) == ["missing.recall"]
     assert confusion.score_remarks(_evaluation(said([0, 1, 2], [0, 2, 1]))) == []
 
 

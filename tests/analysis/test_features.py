@@ -1,15 +1,16 @@
-"""The sentences of the Convolution page, for each way it can come out."""
+"""What the Convolution page finds, for each way it can come out."""
 
 import numpy as np
 import pytest
+from run_makers import told
 
+from eurosat_core import wording
 from eurosat_core.analysis import features
 from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
+from eurosat_core.finding import Finding
 from eurosat_core.lab.inspection import LayerSeen, NetworkSeen
 from eurosat_core.models.convolution import FILTERS, convolve, over_channels, step_at
-
-NBSP = "\N{NO-BREAK SPACE}"
 
 
 def test_how_many_multiplications_a_filter_needs() -> None:
@@ -18,20 +19,20 @@ def test_how_many_multiplications_a_filter_needs() -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(0.5, "+0.500"), (-1.23456, "−1.235"), (-0.0001, "0.000"), (0, "0.000")])
 def test_numbers(value: float, text: str) -> None:
-    assert features.number(value) == text
+    assert wording.signed(value) == text
 
 
 @pytest.mark.parametrize(
-    ("place", "words"),
+    ("place", "name", "value"),
     [
-        ((0, 0), "next to nothing"),
-        ((4, 2), "finds what it looks for: +3.000, 100%"),
-        ((4, 5), "the opposite of what it looks for: −3.000, 100%"),
-        ((1, 2), "a part of what it looks for: +1.200"),
-        ((1, 5), "a part of the opposite"),
+        ((0, 0), "match.none", 0.0),
+        ((4, 2), "match.full", 3.0),
+        ((4, 5), "opposite.full", -3.0),
+        ((1, 2), "match.part", 1.2),
+        ((1, 5), "opposite.part", -1.2),
     ],
 )
-def test_what_a_step_found(place: tuple[int, int], words: str) -> None:
+def test_what_a_step_found(place: tuple[int, int], name: str, value: float) -> None:
     values = np.zeros((1, 8, 8), dtype=np.float32)
     values[:, 4:, 3:6] = 1  # a bright bar, and a fainter one above
     values[:, :4, 3:6] = 0.4
@@ -39,32 +40,36 @@ def test_what_a_step_found(place: tuple[int, int], words: str) -> None:
     values[:, 1:3, 3:6] = 0.6
     weights = over_channels(FILTERS["Vertical edges"], 1)
     step = step_at(values, weights, 0.0, 0, 1, *place)
-    said = features.step_words(step, convolve(values, weights))
-    assert words in said
-    assert "That took 9 products; all 6 × 6 places take 324." in said
+    found = features.step_finding(step, convolve(values, weights))
+    assert told(found) == [name, "products.inside"] and found.figures["value"] == pytest.approx(value)
+    assert found.figures["share"] == pytest.approx(abs(value) / 3)
+    assert found.then[0].figures == {"each": 9, "outside": 0, "rows": 6, "columns": 6, "all": 324}
 
 
 def test_a_step_in_the_padding_and_a_map_of_zeros() -> None:
     values = np.zeros((3, 8, 8), dtype=np.float32)
     weights = over_channels(FILTERS["Blur"], 3)
-    said = features.step_words(step_at(values, weights, 0, 1, 1, 0, 0), convolve(values, weights, padding=1))
-    assert "The whole feature map is zero" in said
+    found = features.step_finding(step_at(values, weights, 0, 1, 1, 0, 0), convolve(values, weights, padding=1))
+    assert told(found) == ["silent_map"]
     values[:] = 1
-    said = features.step_words(step_at(values, weights, 0, 1, 1, 0, 0), convolve(values, weights, padding=1))
-    assert "keeps brightness: +1.333, brighter than" in said
-    assert "27 products, 15 of them with the zeros beyond the edge" in said
+    found = features.step_finding(step_at(values, weights, 0, 1, 1, 0, 0), convolve(values, weights, padding=1))
+    assert told(found) == ["brightness.brighter", "products.edge"]
+    assert found.figures["value"] == pytest.approx(4 / 3)
+    assert (found.then[0].figures["each"], found.then[0].figures["outside"]) == (27, 15)
 
 
 def test_relu_and_pooling() -> None:
     some = np.array([[-1, -2], [3, -1]], dtype=np.float32)
-    assert f"75.0{NBSP}% of these values zero; the rest passes" in features.relu_words(some)
-    assert "most of the map is silent" in features.relu_words(np.array([[-1] * 9 + [1]], dtype=np.float32))
-    assert "changes nothing" in features.relu_words(np.abs(some))
-    assert "only zeros" in features.relu_words(-np.abs(some))
+    assert features.relu_finding(some) == Finding("features.relu.some", {"zeros": 0.75})
+    silent = features.relu_finding(np.array([[-1] * 9 + [1]], dtype=np.float32))
+    assert silent == Finding("features.relu.most", {"zeros": 0.9})
+    assert told(features.relu_finding(np.abs(some))) == ["relu_none"]
+    assert told(features.relu_finding(-np.abs(some))) == ["relu_all"]
     high = np.maximum(some, 0)
-    assert "+3.000, is still there" in features.pooled_words(high, high.max(keepdims=True))
-    assert "was +3.000 and is +0.750 now" in features.pooled_words(high, high.mean(keepdims=True))
-    assert "nothing above zero" in features.pooled_words(high * 0, high * 0)
+    kept, less = (features.pooled_finding(high, each) for each in (high.max(keepdims=True), high.mean(keepdims=True)))
+    assert kept == Finding("features.pooled.kept", {"highest": 3.0, "left": 3.0})
+    assert less == Finding("features.pooled.less", {"highest": 3.0, "left": 0.75})
+    assert told(features.pooled_finding(high * 0, high * 0)) == ["pooled.nothing"]
 
 
 def layer(name: str, silent: int = 0, lowest: float = -1.0, maps: int = 6, highest: float = 2.0) -> LayerSeen:
@@ -79,44 +84,43 @@ def seen(*layers: LayerSeen, answer: str = "Forest", sure: float = 0.9, classes:
 
 
 @pytest.mark.parametrize(
-    ("sure", "true", "words"),
+    ("sure", "true", "trained", "name"),
     [
-        (0.9, "Forest", f"Forest (90.0{NBSP}%): right, and sure."),
-        (0.4, "Forest", "right, but not sure."),
-        (0.9, "SeaLake", "wrong, and sure all the same. The tile’s own class, Sea or lake, gets 1.1"),
-        (0.4, "River", "wrong. The tile’s own class, River"),
-        (0.4, "Barley", "no answer of it can be right"),
+        (0.9, "Forest", True, "right.sure"),
+        (0.4, "Forest", True, "right.unsure"),
+        (0.9, "SeaLake", True, "wrong.sure"),
+        (0.4, "River", True, "wrong.unsure"),
+        (0.4, "Barley", True, "unknown_class"),
+        (0.12, "Forest", False, "untrained"),
     ],
 )
-def test_the_answer(sure: float, true: str, words: str) -> None:
-    assert words in features.answer_words(seen(sure=sure), true, trained=True)
+def test_the_answer(sure: float, true: str, trained: bool, name: str) -> None:
+    found = features.answer_finding(seen(sure=sure), true, trained=trained)
+    assert told(found) == [name]
+    assert (found.figures["answer"], found.figures["sure"]) == ("Forest", pytest.approx(sure))
+    if found.kind == "wrong":
+        assert found.figures["own"] == pytest.approx((1 - sure) / 9)
 
 
-def test_the_answer_before_training() -> None:
-    said = features.answer_words(seen(sure=0.12), "Forest", trained=False)
-    assert said == f"Before training, its surest answer is Forest (12.0{NBSP}%); chance is 10.0{NBSP}%."
-
-
-@pytest.mark.parametrize(
-    ("silent", "words"),
-    [(0, "All 6 filters of Conv2d-1"), (1, "1 of the 6 filters of Conv2d-1 finds"), (2, "find nothing"), (6, "None")],
-)
-def test_silent_filters(silent: int, words: str) -> None:
+@pytest.mark.parametrize(("silent", "variant"), [(0, "none"), (1, "some"), (2, "some"), (6, "all")])
+def test_silent_filters(silent: int, variant: str) -> None:
     after = layer("MaxPool2d-2", silent, lowest=0.0)
-    assert words in features.silent_words(seen(layer("Conv2d-1"), layer("BatchNorm2d-9"), after))
+    found = features.silent_finding(seen(layer("Conv2d-1"), layer("BatchNorm2d-9"), after))
+    assert found == Finding(f"features.silent.{variant}", {"layer": "Conv2d-1", "filters": 6, "silent": silent})
 
 
 def test_nothing_is_said_of_silence_where_no_activation_follows() -> None:
-    assert features.silent_words(seen(layer("Conv2d-1"), layer("Conv2d-2", lowest=0.0))) == ""
-    assert features.silent_words(seen(layer("Conv2d-1"))) == ""
-    assert features.silent_words(seen(layer("ReLU-1", lowest=0.0))) == ""
+    assert features.silent_finding(seen(layer("Conv2d-1"), layer("Conv2d-2", lowest=0.0))) is None
+    assert features.silent_finding(seen(layer("Conv2d-1"))) is None
+    assert features.silent_finding(seen(layer("ReLU-1", lowest=0.0))) is None
 
 
 def test_layers_that_training_left_alone() -> None:
     first, changed = layer("Conv2d-1"), layer("Linear-2", highest=3.0)
-    assert features.unchanged_words(seen(first), seen(first)).startswith("Every layer")
-    assert features.unchanged_words(seen(changed), seen(layer("Linear-2"))) == ""
-    assert "1 of its 2 layers" in features.unchanged_words(seen(first, changed), seen(first, layer("Linear-2")))
+    assert told(features.unchanged_finding(seen(first), seen(first))) == ["unchanged.all"]
+    assert features.unchanged_finding(seen(changed), seen(layer("Linear-2"))) is None
+    some = features.unchanged_finding(seen(first, changed), seen(first, layer("Linear-2")))
+    assert some == Finding("features.unchanged.some", {"same": 1, "layers": 2})
 
 
 def test_the_surest_classes_of_many() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from eurosat_core.analysis.finding import Finding
 from eurosat_core.analysis.guesses import GUESS_BOOK, GuessOutcome, choices, judge, judge_score, score
+from eurosat_core.finding import Finding
 from eurosat_core.words.say import templates
 
 RANGES = {

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_engine import CONFIG, tiles_used
+from run_makers import told
 
 from eurosat_core.analysis import verdicts
-from eurosat_core.analysis.verdicts import BothSplits, both_splits, in_words, parts_frame
+from eurosat_core.analysis.verdicts import BothSplits, both_splits, compare_splits, parts_frame
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs.record import RunRecord
 
@@ -45,22 +46,23 @@ def found(random: tuple[float, ...], place: tuple[float, ...], more: int = 0) ->
 
 
 @pytest.mark.parametrize(
-    ("result", "words"),
+    ("result", "names", "gap"),
     [
-        (found((0.80,), (0.70,)), ["10.0 percentage points worse", "neighbourhood", "1 run at random: 80.0"]),
-        (found((0.80,), (0.795,)), ["no difference we can measure"]),
-        (found((0.70,), (0.80,)), ["10.0 percentage points better", "unusual"]),
-        (
-            found((0.79, 0.80, 0.81), (0.69, 0.71)),
-            ["3 runs at random: 80.0", "79.0", "to 81.0", "2 runs by place: 70.0"],
-        ),
-        (found((0.80,), (0.70,), more=3645), ["18,225 against 14,580"]),
-        (found((0.5, 0.9), (0.4, 0.7)), ["no difference we can measure"]),  # the seeds alone move it by more
+        (found((0.80,), (0.70,)), ["both.worse"], 0.1),
+        (found((0.80,), (0.795,)), ["both.same"], 0.005),
+        (found((0.70,), (0.80,)), ["both.better"], -0.1),
+        (found((0.79, 0.80, 0.81), (0.69, 0.71)), ["both.worse"], 0.1),
+        (found((0.80,), (0.70,), more=3645), ["both.worse", "more_tiles"], 0.1),
+        (found((0.5, 0.9), (0.4, 0.7)), ["both.same"], 0.15),  # the seeds alone move it by more
     ],
 )
-def test_a_sentence_for_each_outcome(result: BothSplits, words: list[str]) -> None:
-    text = in_words(result).replace("\N{NO-BREAK SPACE}", " ")
-    assert [word for word in words if word not in text] == []
+def test_each_outcome(result: BothSplits, names: list[str], gap: float) -> None:
+    said = compare_splits(result)
+    assert told(said) == names and said.figures["gap"] == pytest.approx(gap)
+    spread = said.figures["random"]
+    assert spread.variant == ("one" if len(result.random) == 1 else "several")
+    assert (spread.figures["low"], spread.figures["high"]) == (min(result.random), max(result.random))
+    assert [each.figures for each in said.then] == [{"more": 18_225, "fewer": 14_580}][: len(said.then)]
 
 
 def test_the_record_is_what_its_file_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

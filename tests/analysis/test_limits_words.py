@@ -8,6 +8,7 @@ import pytest
 from experiment_makers import PARTS, limits_of, measured
 from fake_engine import GPU
 from msgspec import structs
+from run_makers import told
 
 from eurosat_core.analysis.sweep import (
     OFFERED,
@@ -45,38 +46,52 @@ def predicted(*errors: float) -> SweepResult:
 
 
 @pytest.mark.parametrize(
-    ("errors", "kind", "words"),
+    ("errors", "names", "worst"),
     [
-        ((), "nothing", "No step was both predicted and measured."),
-        ((1.2, 0.9), "close", "So these few limits explain where the time goes."),
-        ((1.2, 0.55), "rough", "the worst 1.8 times. So they explain it roughly."),
-        ((1.2, 3.0), "off", "the worst 3.0 times. Where the prediction is far off"),
+        ((), ["nothing"], None),
+        ((1.2, 0.9), ["close", "spent"], 1.2),
+        ((1.2, 0.55), ["rough", "spent"], 1 / 0.55),
+        ((1.2, 3.0), ["off", "spent"], 3.0),
     ],
 )
-def test_how_near_predictions_come(errors: Any, kind: str, words: str) -> None:
+def test_how_near_predictions_come(errors: Any, names: list[str], worst: float | None) -> None:
     found = prediction_finding(predicted(*errors))
-    assert found.kind == kind and words in found.text
-    if errors:
-        assert "Most of these steps are spent on moving data to and from memory." in found.text
+    assert told(found) == names and found.figures.get("worst") == (worst and pytest.approx(worst))
+    assert [each.figures["bottleneck"] for each in found.then] == ["moving data to and from memory"][: len(errors)]
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("found", "name", "figure", "size"),
     [
-        (Overtaking("at", "batch_size", "measured", 63.2, ((8, 0.5), (256, 2.0))), "from batches of about 63 tiles on"),
-        (Overtaking("always", "batch_size", "measured", None, ((8, 2.0), (256, 4.0))), "(8 tiles to 256 tiles)"),
-        (Overtaking("never", "model_size", "predicted", None, ((1e6, 0.2), (9e6, 0.5))), "the CPU is faster with all"),
+        (Overtaking("at", "batch_size", "measured", 63.2, ((8, 0.5), (256, 2.0))), "measured.at", "at", {"tiles": 63}),
+        (
+            Overtaking("always", "batch_size", "measured", None, ((8, 2.0), (256, 4.0))),
+            "measured.always",
+            "to",
+            {"tiles": 256},
+        ),
+        (
+            Overtaking("never", "model_size", "predicted", None, ((1e6, 0.2), (9e6, 0.5))),
+            "predicted.never",
+            "from",
+            {"millions": "1"},
+        ),
         (
             Overtaking("at", "model_size", "predicted", 1.463e9, ((1e6, 0.2), (9e9, 5.0))),
-            "1,460 million operations per tile on, the GPU",
+            "predicted.at",
+            "at",
+            {"millions": "1,460"},
         ),
-        (Overtaking("unknown", "batch_size", "predicted", reason="Measure both."), "Measure both."),
     ],
 )
-def test_a_sentence_for_every_overtaking(found: Overtaking, words: str) -> None:
-    text = overtaking_finding(found).text
-    assert words in text
-    assert ("not measured" in text) == (found.basis == "predicted" and found.kind != "unknown")
+def test_every_overtaking(found: Overtaking, name: str, figure: str, size: Any) -> None:
+    said = overtaking_finding(found)
+    assert told(said) == [name] and said.figures[figure].figures == size
+
+
+def test_an_overtaking_that_is_not_known_says_why() -> None:
+    found = overtaking_finding(Overtaking("unknown", "batch_size", "predicted", reason="Measure both."))
+    assert (found.kind, found.figures) == ("unknown", {"reason": "Measure both."})
 
 
 def test_without_a_gpu_nothing_overtakes() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from run_makers import USED, begun, epoch, make_record
+from run_makers import USED, begun, epoch, make_record, told
 
 from eurosat_core.analysis import pace
+from eurosat_core.finding import Finding
 from eurosat_core.runs.history import History
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import ThreadsChanged
@@ -18,25 +19,30 @@ def paced(*rates: float, threads: int = 2) -> History:
     return History(started=structs.replace(begun(), threads=threads), epochs=epochs)
 
 
+def changes(found: Finding | None) -> dict[str, tuple[str, str]]:
+    """What differed, as it is said: setting → (now, then)."""
+    assert found is not None
+    (about,) = (each for each in found.then if each.kind == "changed")
+    return {each.figures["title"]: (each.figures["now"], each.figures["was"]) for each in about.figures["changed"]}
+
+
 GPU = replace(workshop_config(), device="cuda:0")
 
 
 @pytest.mark.parametrize(
-    ("rates", "kind", "words"),
+    ("rates", "kind", "ratio"),
     [
-        ((500, 3000, 3200), "faster", "3.1 times as fast"),
-        ((500, 1000, 1010), "same", "No difference in speed that we can measure"),
-        ((500, 900, 2000), "same", "No difference"),
-        ((500, 250, 260), "slower", "was 3.9 times as fast"),
+        ((500, 3000, 3200), "faster", 3.1),
+        ((500, 1000, 1010), "same", None),
+        ((500, 900, 2000), "same", None),
+        ((500, 250, 260), "slower", 1000 / 255),
     ],
 )
-def test_speed_has_a_sentence_for_each_outcome(rates: tuple[float, ...], kind: str, words: str) -> None:
+def test_speed_for_each_outcome(rates: tuple[float, ...], kind: str, ratio: float | None) -> None:
     found = pace.compare_speed(make_record(config=GPU), paced(*rates), make_record(), paced(400, 990, 1010))
-    assert found is not None
-    assert found.kind == kind
-    assert words in found.text
-    assert "device: GPU 0 instead of CPU" in found.text
-    assert "Several settings" not in found.text
+    assert told(found) == [kind, "basis.several", "changed"]
+    assert found is not None and found.figures.get("ratio") == (ratio and pytest.approx(ratio))
+    assert changes(found) == {"device": ("GPU 0", "CPU")}
 
 
 @pytest.mark.parametrize(
@@ -44,18 +50,13 @@ def test_speed_has_a_sentence_for_each_outcome(rates: tuple[float, ...], kind: s
 )
 def test_one_epoch_each_says_little(rates: tuple[float, ...], kind: str) -> None:
     found = pace.compare_speed(make_record(config=GPU), paced(*rates), make_record(), paced(1000))
-    assert found is not None
-    assert found.kind == kind
-    assert "one epoch each, so how much it varies is not known" in found.text
-    assert "first epoch carries its warm-up" in found.text
+    assert told(found) == [kind, "basis.one_each", "changed", "warm_up"]
 
 
 def test_one_epoch_against_several_has_no_spread() -> None:
     found = pace.compare_speed(make_record(config=GPU), paced(10, 1250), make_record(), paced(10, 1000, 1010, 1020))
-    assert found is not None
-    assert found.kind == "same"
-    assert "median of 1 epoch and of 3; one epoch does not tell how much it varies" in found.text
-    assert "warm-up" not in found.text
+    assert told(found) == ["same", "basis.one", "changed"]
+    assert found is not None and (found.then[0].figures["epochs"], found.then[0].figures["before"]) == (1, 3)
 
 
 @pytest.mark.parametrize(("gpu", "ratio"), [(5000, 5.0), (500, 0.5), (1040, 1.0)])
@@ -81,18 +82,14 @@ def test_several_differences_and_company_are_said() -> None:
         config=workshop_config("baseline", "tutorial"), machine={"threads": 4}, concurrent_runs=("another",)
     )
     found = pace.compare_speed(make_record(machine={"threads": 2}), paced(1, 900), other, paced(1, 300, threads=4))
-    assert found is not None
-    assert "Several settings differ" in found.text
-    assert "CPU threads: 2 instead of 4" in found.text
-    assert "measure again on a free machine" in found.text
+    assert told(found)[2:] == ["changed", "several", "company"]
+    assert changes(found)["CPU threads"] == ("2", "4")
 
 
 def test_other_work_is_not_compared() -> None:
     other = make_record(tiles=replace(USED, fingerprint="another"))
     found = pace.compare_speed(make_record(), paced(1, 900), other, paced(1, 300, threads=4))
-    assert found is not None
-    assert found.kind == "other_work"
-    assert "another tile set" in found.text
+    assert told(found) == ["other_work.tiles"]
     assert pace.compare_speed(make_record(), paced(), make_record(config=GPU), paced(1)) is None
 
 
@@ -124,8 +121,7 @@ def test_the_rate_of_the_last_layer_alone_is_not_compared() -> None:
     kept = replace(whole, source="features")
     for mine, other in ((kept, whole), (whole, kept), (replace(kept, device="cuda:0"), kept)):
         found = pace.compare_speed(make_record(config=mine), paced(1, 90000), make_record(config=other), paced(1, 300))
-        assert found is not None and found.kind == "other_work"
-        assert "frozen part" in found.text and "times" not in found.text and "fast" not in found.text
+        assert told(found) == ["other_work.last_layer"]
 
 
 def test_an_earlier_run_that_computed_the_whole_network_is_compared_first() -> None:
@@ -141,7 +137,7 @@ def test_another_network_is_other_work(other: dict[str, Any]) -> None:
     usual = workshop_config("tilenet", "sprint") if "stem_pool" in other else workshop_config()
     record, earlier = make_record(config=replace(usual, **other)), make_record(config=usual)
     found = pace.compare_speed(record, paced(10, 900), earlier, paced(10, 300))
-    assert found is not None and found.kind == "other_work" and "another network" in found.text
+    assert told(found) == ["other_work.network"]
 
 
 def test_threads_that_changed_are_told_with_the_speed() -> None:
@@ -149,7 +145,7 @@ def test_threads_that_changed_are_told_with_the_speed() -> None:
     assert pace.changing_threads(beside) == "1 to 2" and pace.changing_threads(paced(1, 900)) == ""
     other = make_record(config=workshop_config("baseline", "tutorial"), machine={"threads": 2})
     found = pace.compare_speed(make_record(machine={"threads": 2}), beside, other, paced(1, 300))
-    assert found is not None and "CPU threads: 1 to 2 instead of 2" in found.text
+    assert changes(found)["CPU threads"] == ("1 to 2", "2")
 
 
 def test_threads_between_two_moments() -> None:

@@ -1,12 +1,17 @@
-"""A sentence for each way an answer can come out, and the tables behind the charts."""
+"""What is found for each way an answer can come out, and the tables behind the charts."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from run_makers import told
 
-from eurosat_core.analysis import prediction as words
+from eurosat_core import wording
+from eurosat_core.analysis import prediction
 from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.uploads import lay_out
+from eurosat_core.lab.predict import Part
 from eurosat_core.models.saliency import Saliency
 
 
@@ -16,54 +21,73 @@ def spread(*first: float, classes: int = 10) -> np.ndarray:
     return np.array([*first, *[rest] * (classes - len(first))], dtype=np.float32)
 
 
-def plain(text: str) -> str:
-    return text.replace("\N{NO-BREAK SPACE}", " ")
+@pytest.mark.parametrize(
+    ("first", "kind"),
+    [
+        ((0.87,), "sure"),
+        ((0.9999,), "sure"),
+        ((0.6, 0.2), "leaning"),
+        ((0.45, 0.40), "two"),
+        ((0.2, 0.15), "guessing"),
+    ],
+)
+def test_how_sure_it_is(first: tuple[float, ...], kind: str) -> None:
+    found = prediction.answer_finding(spread(*first), CLASS_NAMES)
+    assert (found.kind, found.figures["answer"], found.figures["chance"]) == (kind, "Annual crop", 0.1)
+    assert found.figures["sure"] == pytest.approx(first[0])
 
 
 @pytest.mark.parametrize(
-    ("first", "said"),
+    ("value", "text"),
     [
-        ((0.87,), "Annual crop, 87 %: it is sure."),
-        ((0.9999,), "Annual crop, above 99.9 %: it is sure."),
-        ((0.991,), "Annual crop, 99.1 %: it is sure."),
-        ((0.6, 0.2), "leans to that; next comes Forest (20 %)"),
-        ((0.45, 0.40), "torn between that and Forest (40 %)"),
-        ((0.2, 0.15), "hardly better than guessing, which would be right in 10 %"),
+        (0.87, "87 %"),
+        (0.9999, "above 99.9 %"),
+        (0.991, "99.1 %"),
+        (0.012, "1.2 %"),
+        (0.0, "0.0 %"),
+        (1.0, "above 99.9 %"),
     ],
 )
-def test_how_sure_it_is(first: tuple[float, ...], said: str) -> None:
-    assert said in plain(words.answer_words(spread(*first), CLASS_NAMES))
+def test_no_probability_claims_certainty(value: float, text: str) -> None:
+    assert wording.probability(value).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def test_few_classes() -> None:
-    assert "one class only" in words.answer_words(np.ones(1, np.float32), ["Forest"])
-    assert "hardly better" in words.answer_words(np.array([0.55, 0.45], np.float32), ["Forest", "River"])
+    assert prediction.answer_finding(np.ones(1, np.float32), ["Forest"]).kind == "one_class"
+    assert prediction.answer_finding(np.array([0.55, 0.45], np.float32), ["Forest", "River"]).kind == "guessing"
 
 
-def test_beside_the_truth() -> None:
-    right, wrong = spread(0.9), spread(0.05, 0.9)
-    assert words.truth_words(right, CLASS_NAMES, "AnnualCrop", None) == "That is right: the tile is Annual crop."
-    assert "to which it gives 5 %" in plain(words.truth_words(wrong, CLASS_NAMES, "AnnualCrop", None))
-    assert "never told of" in words.truth_words(right, CLASS_NAMES, "Desert", "validation")
-    for part, said in (("train", "this very tile"), ("validation", "validation part"), ("test", "been opened")):
-        assert said in words.truth_words(right, CLASS_NAMES, "AnnualCrop", part)
+@pytest.mark.parametrize("part", [None, "train", "validation", "test"])
+def test_against_the_truth(part: Part | None) -> None:
+    def truth(true_class: str) -> list[str]:
+        return told(prediction.truth_finding(spread(0.9), CLASS_NAMES, true_class, part))
+
+    after = [f"part.{part}"] if part else []
+    assert truth("AnnualCrop") == ["truth.right", *after]
+    assert truth("Forest") == ["truth.wrong", *after]
+    assert truth("Desert") == ["truth.unknown"]
+    wrong = prediction.truth_finding(spread(0.05, 0.9), CLASS_NAMES, "AnnualCrop", part)
+    assert wrong.figures == {"title": "Annual crop", "sure": pytest.approx(0.05)}
+
+
+@pytest.mark.parametrize(("first", "variant"), [(0.95, "sure"), (0.6, "less"), (0.3, "unsure")])
+def test_made_up_pictures(first: float, variant: str) -> None:
+    found = prediction.made_up_finding("A face", spread(first), CLASS_NAMES)
+    assert told(found) == [f"made_up.{variant}"]
+    assert found.figures == {"shown": "a face", "answer": "Annual crop", "sure": pytest.approx(first)}
 
 
 @pytest.mark.parametrize(
-    ("first", "said"), [(0.95, "sure all the same"), (0.6, "somewhat less sure"), (0.3, "luck, not knowledge")]
+    ("before", "after", "name"),
+    [
+        ((0.9,), (0.1, 0.8), "changed_class"),
+        ((0.5,), (0.9,), "changed.surer"),
+        ((0.9,), (0.5,), "changed.less_sure"),
+        ((0.9,), (0.905,), "changed.same"),
+    ],
 )
-def test_made_up_pictures(first: float, said: str) -> None:
-    text = words.made_up_words("A face", spread(first), CLASS_NAMES)
-    assert text.startswith("Shown a face, it answers Annual crop (")
-    assert said in text
-
-
-def test_what_a_change_did() -> None:
-    names = CLASS_NAMES
-    assert "another answer: Annual crop" in words.changed_words(spread(0.9), spread(0.1, 0.8), names)
-    assert "surer" in words.changed_words(spread(0.5), spread(0.9), names)
-    assert "less sure" in words.changed_words(spread(0.9), spread(0.5), names)
-    assert "The answer stays" in words.changed_words(spread(0.9), spread(0.905), names)
+def test_what_a_change_did(before: tuple[float, ...], after: tuple[float, ...], name: str) -> None:
+    assert told(prediction.changed_finding(spread(*before), spread(*after), CLASS_NAMES)) == [name]
 
 
 def test_the_surest_classes_come_first() -> None:
@@ -81,32 +105,36 @@ def test_a_map_is_a_row_for_each_tile() -> None:
         {"number": 1, "row": 1, "column": 2, "left": 64, "right": 100, "top": 0, "bottom": 64, "title": "Forest",
          "probability": pytest.approx(0.8)},
     ]  # fmt: skip
-    shares = words.class_shares(np.stack([spread(0.9), spread(0.0, 0.8)]), CLASS_NAMES, layout)
+    shares = prediction.class_shares(np.stack([spread(0.9), spread(0.0, 0.8)]), CLASS_NAMES, layout)
     assert shares["share"].tolist() == pytest.approx([0.64, 0.36])
     assert shares["tiles"].tolist() == [1, 1]
-    part = words.class_shares(spread(0.0, 0.8)[None], CLASS_NAMES, layout)  # stopped after the first
+    part = prediction.class_shares(spread(0.0, 0.8)[None], CLASS_NAMES, layout)  # stopped after the first
     assert part["share"].tolist() == pytest.approx([1.0])
 
 
 @pytest.mark.parametrize(
-    ("answers", "said"),
+    ("answers", "names", "sure"),
     [
-        ([spread(0.9)] * 4, "All of the 4 tiles were taken for Annual crop. It was sure of every one"),
-        ([spread(0.9), spread(0, 0.9), spread(0, 0, 0.9), spread(0, 0, 0, 0.5)], ", and others. It was sure (80 % or"),
-        ([spread(0.5), spread(0, 0.5)], "only 0.0 % of them, so read this map with care"),
+        ([spread(0.9)] * 4, ["map.one", "sure_of.all"], 1.0),
+        ([spread(0.9), spread(0, 0.9), spread(0, 0, 0.9), spread(0, 0, 0, 0.5)], ["map.many", "sure_of.most"], 0.75),
+        ([spread(0.5), spread(0, 0.5)], ["map.several", "sure_of.few"], 0.0),
     ],
 )
-def test_a_map_in_words(answers: list[np.ndarray], said: str) -> None:
-    assert said in plain(words.map_words(np.stack(answers), CLASS_NAMES, lay_out(64 * len(answers), 64)))
+def test_a_map(answers: list[np.ndarray], names: list[str], sure: float) -> None:
+    found = prediction.map_finding(np.stack(answers), CLASS_NAMES, lay_out(64 * len(answers), 64))
+    assert (told(found), found.figures["tiles"], found.then[0].figures["share"]) == (names, len(answers), sure)
 
 
 def test_what_a_change_did_to_the_shares() -> None:
     layout = lay_out(640, 64)
-    before = words.class_shares(np.stack([spread(0.9)] * 6 + [spread(0, 0.9)] * 4), CLASS_NAMES, layout)
-    after = words.class_shares(np.stack([spread(0.9)] * 2 + [spread(0, 0, 0.9)] * 8), CLASS_NAMES, layout)
-    text = plain(words.shares_changed_words(before, after))
-    assert "Herbaceous vegetation from 0.0 % to 80 %" in text
-    assert "stay the same" in words.shares_changed_words(before, before)
+    before = prediction.class_shares(np.stack([spread(0.9)] * 6 + [spread(0, 0.9)] * 4), CLASS_NAMES, layout)
+    after = prediction.class_shares(np.stack([spread(0.9)] * 2 + [spread(0, 0, 0.9)] * 8), CLASS_NAMES, layout)
+    found = prediction.shares_changed_finding(before, after)
+    assert [each.figures for each in found.figures["classes"]] == [
+        {"title": "Herbaceous vegetation", "was": 0.0, "now": pytest.approx(0.8)},
+        {"title": "Annual crop", "was": pytest.approx(0.6), "now": pytest.approx(0.2)},
+    ]
+    assert told(prediction.shares_changed_finding(before, before)) == ["shares.same"]
 
 
 def heat(top: slice, left: slice, value: float = 1.0) -> Saliency:
@@ -116,25 +144,24 @@ def heat(top: slice, left: slice, value: float = 1.0) -> Saliency:
 
 
 @pytest.mark.parametrize(
-    ("looked", "said"),
+    ("looked", "variant", "half", "place"),
     [
-        (heat(slice(0, 64), slice(0, 64)), "spread over the picture"),
-        (heat(slice(0, 32), slice(0, 32)), "half of the heat takes 12 % of the picture, around the upper left"),
-        (heat(slice(50, 60), slice(50, 60)), "a small part that speaks for Forest: half of the heat lies in 1.2 %"),
-        (heat(slice(28, 36), slice(28, 36)), "around the middle."),
-        (heat(slice(28, 36), slice(0, 8)), "around the middle left."),
-        (heat(slice(0, 1), slice(0, 1), 0.0), "Nothing in this picture speaks for Forest"),
+        (heat(slice(0, 64), slice(0, 64)), "spread", 0.5, "middle_centre"),
+        (heat(slice(0, 32), slice(0, 32)), "places", 0.125, "upper_left"),
+        (heat(slice(50, 60), slice(50, 60)), "small", 0.0122, "lower_right"),
+        (heat(slice(28, 36), slice(28, 36)), "small", 0.0078, "middle_centre"),
+        (heat(slice(28, 36), slice(0, 8)), "small", 0.0078, "middle_left"),
     ],
 )
-def test_where_the_heat_lies(looked: Saliency, said: str) -> None:
-    assert said in plain(words.looked_words(looked, "Forest"))
+def test_where_the_heat_lies(looked: Saliency, variant: str, half: float, place: str) -> None:
+    found = prediction.looked_finding(looked, "Forest")
+    assert (told(found), found.figures["place"].variant) == ([f"heat.{variant}"], place)
+    assert found.figures["half"] == pytest.approx(half, abs=0.001)
 
 
-def test_no_square_counts() -> None:
-    nothing = Saliency(np.zeros((64, 64), np.float32), "occlusion", (8, 8))
-    assert "No single square" in words.looked_words(nothing, "Forest")
-
-
-def test_how_it_was_found() -> None:
-    assert "the 8 × 8 cells" in words.method_words(heat(slice(0, 1), slice(0, 1)))
-    assert "covered with grey" in words.method_words(Saliency(np.zeros((64, 64), np.float32), "occlusion", (8, 8)))
+def test_nothing_counts_and_how_that_was_found() -> None:
+    maps = heat(slice(0, 1), slice(0, 1), 0.0)
+    for looked, method in ((maps, "maps"), (replace(maps, method="occlusion"), "occlusion")):
+        assert told(prediction.looked_finding(looked, "Forest")) == [f"nothing.{method}"]
+        found = prediction.method_finding(looked)
+        assert (told(found), found.figures["rows"]) == ([f"method.{method}"], 8)

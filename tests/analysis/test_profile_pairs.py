@@ -27,11 +27,8 @@ TWICE = cpu_trace(times=(400, 20, 600, 800, 100))
 def test_faster_and_slower_by_the_median_of_all_steps():
     fast, slow = side("new", (cpu_trace(), cpu_trace())), side("old", (TWICE,))
     found = pairs.verdict(fast, slow)
-    assert found.kind == "faster"
-    assert (
-        found.text.replace("\N{NO-BREAK SPACE}", " ")
-        == "“new” is 2.0 times as fast as “old”: 1 ms a step against 1.96 ms (median of 6 steps and of 3)."
-    )
+    assert (found.kind, found.figures["ratio"], found.figures["medians"].variant) == ("faster", 1.96, "step")
+    assert found.figures["medians"].figures == {"now": 1.0, "before": 1.96, "steps": 6, "steps_before": 3}
     assert pairs.verdict(slow, fast).kind == "slower"
 
 
@@ -46,23 +43,30 @@ def test_other_batches_are_compared_per_tile():
     larger = side("large", (TWICE,), replace(CONFIG, batch_size=80))
     assert pairs.per_tile(larger, side()) and not pairs.per_tile(side(), side())
     found = pairs.verdict(larger, side())
-    assert found.kind == "same" and "a tile" in found.text
+    assert (found.kind, found.figures["medians"].variant) == ("same", "tile")
     frame = profile.pair_frame(larger, side("small"), "parts")
     assert frame[frame["row"] == "large"]["end"].max() == pytest.approx(1.96 / 80)
 
 
 def test_other_networks_get_no_ratio():
     vgg = side("vgg", (TWICE,), profile_config("vgg11_bn"))
-    assert pairs.verdict(vgg, side()).kind == "other_work" and "no ratio" in pairs.verdict(vgg, side()).text
-    assert "different networks" in pairs.same_work(vgg, side())
+    assert pairs.verdict(vgg, side()).kind == "other_work"
+    assert cautions(vgg, side()) == ["pairs.work.network"]
     usual, closer = (side(config=profile_config("tilenet", stem_pool=pool)) for pool in (True, False))
-    assert "different networks" in pairs.same_work(usual, closer)
+    assert cautions(usual, closer) == ["pairs.work.network"]
+
+
+def cautions(one: Side, other: Side) -> list[str]:
+    return [each.name for each in pairs.cautions(one, other)]
 
 
 def test_cautions():
-    assert pairs.same_work(side(), side()) == ""
-    assert "different tiles" in pairs.same_work(side(), side(tiles="others"))
-    assert "uploaded" in pairs.same_work(side(), side(config=None))
+    assert cautions(side(), side()) == []
+    assert cautions(side(), side(tiles="others")) == ["pairs.work.tiles"]
+    assert cautions(side(), side(config=None)) == ["pairs.work.unknown"]
+    other = replace(CONFIG, batch_size=80, workers=1)
+    assert cautions(side(), side(config=other)) == ["pairs.several"]
+    assert cautions(side(), side(company=("a training",))) == ["pairs.company"]
 
 
 def test_what_differs():

@@ -2,84 +2,81 @@
 
 import pytest
 from profile_makers import cpu_trace, gpu_trace, reading
+from run_makers import told
 from trace_makers import host, kernel, step, text
 
 from eurosat_core.analysis.profile import (
     covered,
     longest_part,
     outcome,
-    plan_words,
+    plan_finding,
     seen_and_unseen,
     utilization,
 )
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.profiles import Profile
-
-NBSP = "\N{NO-BREAK SPACE}"
+from eurosat_core.words.say import say
 
 
 @pytest.mark.parametrize(
-    ("times", "part", "words"),
+    ("times", "part", "follows"),
     [
-        ((500, 10, 100, 100, 50), "load", "waited for its tiles"),
-        ((10, 500, 100, 100, 50), "copy", "Moving tiles to the device"),
-        ((10, 10, 500, 100, 50), "forward", "faster arithmetic"),
-        ((10, 10, 100, 500, 50), "backward", "faster arithmetic"),
-        ((10, 10, 20, 10, 500), "update", "Changing the parameters"),
-        ((1, 1, 1, 1, 1), "other", "in Python"),
+        ((500, 10, 100, 100, 50), "load", "load"),
+        ((10, 500, 100, 100, 50), "copy", "copy"),
+        ((10, 10, 500, 100, 50), "forward", "computing"),
+        ((10, 10, 100, 500, 50), "backward", "computing"),
+        ((10, 10, 20, 10, 500), "update", "update"),
+        ((1, 1, 1, 1, 1), "other", "other"),
     ],
 )
-def test_the_longest_part_decides_what_is_said(times, part, words):
+def test_the_longest_part_decides_what_is_said(times, part, follows):
     found = outcome(reading(cpu_trace(times=times)))
-    assert found.kind == part == longest_part(reading(cpu_trace(times=times)).overview)
-    assert words in found.text and f"*{part}*" in found.text
+    assert told(found) == ["step.several", "part", f"{follows}.longest"]
+    assert found.then[0].figures["part"] == part == longest_part(reading(cpu_trace(times=times)).overview)
 
 
 def test_figures_are_those_of_the_steps():
     found = outcome(reading(cpu_trace()))
-    assert (
-        "A step took 1\N{NO-BREAK SPACE}ms on average of 3 (1\N{NO-BREAK SPACE}ms to 1\N{NO-BREAK SPACE}ms)."
-        in found.text
-    )
-    assert f"*backward*: 0.4{NBSP}ms on the host, 40.0{NBSP}%" in found.text
+    assert found.figures == {"steps": 3, "mean": 1.0, "least": 1.0, "most": 1.0}
+    assert found.then[0].figures == {"part": "backward", "ms": 0.4, "share": 0.4}
 
 
 def test_one_step_has_no_average():
-    assert outcome(reading(cpu_trace(steps=1))).text.startswith("The one recorded step took 1\N{NO-BREAK SPACE}ms.")
+    assert outcome(reading(cpu_trace(steps=1))).name == "profile.step.one"
 
 
 def test_uneven_steps_are_said():
     events = [step(0, 0, 100), host("aten::mm", 0, 90), step(1, 200, 1000), host("aten::mm", 200, 900)]
-    assert "differ much" in outcome(reading(text(events))).text
+    assert told(outcome(reading(text(events))))[-1] == "uneven"
 
 
-@pytest.mark.parametrize(("busy", "words"), [(90, "mostly the GPU waited"), (540, "works more than it waits")])
-def test_a_gpu_has_its_utilization(busy, words):
+@pytest.mark.parametrize(("busy", "variant"), [(90, "waiting"), (540, "busy")])
+def test_a_gpu_has_its_utilization(busy, variant):
     seen = reading(gpu_trace(busy))
-    assert words in outcome(seen).text
+    assert told(outcome(seen))[2] == f"utilization.{variant}"
     assert utilization(seen.overview) == pytest.approx(busy / 1000, rel=0.1)
 
 
 def test_a_trace_of_the_gpu_alone():
     found = outcome(reading(text([kernel(1, 0, 50), kernel(2, 100, 50)])))
-    assert found.kind == "device_only" and "no work of the CPU" in found.text
+    assert told(found) == ["step.one", "device_only"]
 
 
 def test_a_plan_in_words():
-    assert (
-        plan_words(ProfilePlan())
-        == "28 steps. 4 times: 2 pass by, 2 warm the profiler up and 3 are recorded. That leaves 4 traces."
+    assert say(plan_finding(ProfilePlan())) == (
+        "28 steps. 4 times: skip 2, warm up for 2 and record 3. That leaves 4 traces."
     )
-    assert plan_words(ProfilePlan(0, 0, 1, 1)) == "1 step. 1 is recorded. That leaves 1 trace."
+    assert say(plan_finding(ProfilePlan(0, 0, 1, 1))) == "1 step: record 1. That leaves 1 trace."
 
 
 def test_what_a_table_covers():
     profile = Profile("a", "run", "", (1, 2, 3, 4), plan=ProfilePlan())
-    assert covered(profile, 4) == "cycle 4 of 4: steps 26 to 28 of 28"
-    assert covered(Profile("a", "run", "", (1,), plan=ProfilePlan(0, 0, 1, 1)), 1) == "cycle 1 of 1: step 1 of 1"
-    assert covered(Profile("a", "upload", "", (1,)), 1) == "all of the trace"
+    assert say(covered(profile, 4)) == "cycle 4 of 4: steps 26 to 28 of 28"
+    one = covered(Profile("a", "run", "", (1,), plan=ProfilePlan(0, 0, 1, 1)), 1)
+    assert say(one) == "cycle 1 of 1: step 1 of 1"
+    assert say(covered(Profile("a", "upload", "", (1,)), 1)) == "all of the trace"
 
 
 def test_what_a_trace_of_the_processor_shows():
-    assert "loader workers" in seen_and_unseen(reading(cpu_trace()))[-1]
-    assert len(seen_and_unseen(reading(text([host("aten::mm", 0, 10)])))) == 2
+    assert [each.kind for each in seen_and_unseen(reading(cpu_trace()))] == ["seen", "unseen", "unseen_workers"]
+    assert [each.kind for each in seen_and_unseen(reading(text([host("aten::mm", 0, 10)])))] == ["seen", "unseen"]

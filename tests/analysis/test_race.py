@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fake_engine import CPU, GPU, NO_GPU, FakeEngine, OpenFake, wait_for_state
-from run_makers import USED
+from run_makers import USED, told
 from sweep_makers import cell_of, result_of, turns_of
 
 from eurosat_core.analysis.race import (
@@ -28,10 +28,12 @@ MODELS = ("baseline", "efficientnet_lite0")
 
 def test_who_races() -> None:
     assert entrants(lambda _name: "").models == ("baseline", "vgg11_bn")
-    assert entrants(lambda _name: "").note == ""
+    assert entrants(lambda _name: "").note is None
     without_vgg = entrants(lambda name: "missing" if name == "vgg11_bn" else "")
-    assert without_vgg.models == MODELS and "507 MB" in without_vgg.note and "not VGG’s" in without_vgg.note
+    assert without_vgg.models == MODELS and told(without_vgg.note) == ["stand_in.pretrained"]
+    assert without_vgg.note is not None and without_vgg.note.figures["megabytes"] == 507
     assert entrants(lambda _name: "missing").models == ("baseline", "tilenet")
+    assert told(entrants(lambda _name: "missing").note) == ["stand_in.untrained"]
 
 
 def test_the_plan_is_the_tutorials_way_on_every_device() -> None:

@@ -47,7 +47,7 @@ def test_bars_are_projections_and_say_what_they_rest_on() -> None:
 def test_what_was_not_measured_has_no_bar() -> None:
     found = raced({("baseline", "cpu"): 0.004})
     assert list(comparison.race_frame(found)["model"]) == ["Baseline CNN"]
-    assert "ran out of memory" in race.race_findings(found)[0].text
+    assert race.race_findings(found)[0].figures["problem"] == "It ran out of memory."
     assert list(comparison.ratio_frame(found)["origin"]) == ["reported by the tutorial"]
 
 
@@ -67,24 +67,24 @@ def test_a_recorded_race_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_gpu", "outcome", "words"),
-    [
-        (0.005, "faster", "8.0 times as fast"),
-        (0.04, "same", "no difference"),
-        (0.08, "slower", "the other is 2.0 times"),
-    ],
+    ("on_gpu", "outcome", "factor"), [(0.005, "faster", 8.0), (0.04, "same", 1.0), (0.08, "slower", 0.5)]
 )
-def test_a_sentence_for_each_outcome(on_gpu: float, outcome: str, words: str) -> None:
+def test_each_outcome(on_gpu: float, outcome: str, factor: float) -> None:
     found = race.race_findings(raced(BOTH | {("efficientnet_lite0", "cuda:0"): on_gpu}))
-    (sentence,) = [each for each in found if each.text.startswith("EfficientNet-Lite0 on the GPU 0 against the CPU")]
-    assert sentence.kind == outcome and words in sentence.text
+    assert [each.kind for each in found] == ["devices", "devices", "models", "models"]
+    figures = found[1].figures
+    assert (figures["title"], figures["device"]) == ("EfficientNet-Lite0", "cuda:0")
+    assert (figures["verdict"].outcome, figures["verdict"].factor) == (outcome, pytest.approx(factor))
 
 
 def test_models_are_compared_on_each_device() -> None:
-    texts = [each.text for each in race.race_findings(raced(BOTH))]
-    assert any("On the CPU, EfficientNet-Lite0 against Baseline CNN" in text and "10 times" in text for text in texts)
-    assert any("On the GPU 0, EfficientNet-Lite0 against Baseline CNN" in text for text in texts)
-    assert all("Projected for 10 epochs" in text for text in texts if "tile by tile" in text)
+    found = [each for each in race.race_findings(raced(BOTH)) if each.kind == "models"]
+    figures = [each.figures for each in found]
+    assert [(each["title"], each["first"], each["device"]) for each in figures] == [
+        ("EfficientNet-Lite0", "Baseline CNN", device) for device in ("cpu", "cuda:0")
+    ]
+    assert figures[0]["verdict"].factor == pytest.approx(0.1)
+    assert [each.then[0].figures["epochs"] for each in found] == [10, 10]
 
 
 def test_how_many_times_as_long_the_large_network_trains() -> None:

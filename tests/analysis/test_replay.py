@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from run_makers import begun, epoch, step
+from run_makers import begun, epoch, step, told
 
 from eurosat_core.analysis.race import frame_at, history_at, own_seconds, standing, total_seconds
 from eurosat_core.charts.training import curve_frame
@@ -102,21 +102,28 @@ def test_pauses_are_not_replayed(store: RunStore, used: TilesUsed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "kind", "words"),
+    ("seconds", "names", "name"),
     [
-        (0.0, "starting", "They are starting."),
-        (0.5, "under_way", "GPU is ahead"),
-        (3.0, "some_done", "GPU was done after 2 s. By now the others are at: CPU"),
-        (30.0, "over", "All is told. Done after: GPU 2 s, then CPU 20 s."),
+        (0.0, ["starting"], None),
+        (0.5, ["under_way"], "GPU"),
+        (3.0, ["some_done", "others"], "GPU"),
+        (30.0, ["over.done"], None),
     ],
 )
-def test_who_is_ahead(seconds: float, kind: str, words: str) -> None:
+def test_who_is_ahead(seconds: float, names: list[str], name: str | None) -> None:
     found = standing(frame_at({"CPU": history(), "GPU": history(10.0)}, seconds))
-    assert found.kind == kind
-    assert words in found.text
+    assert (told(found), found.figures.get("name")) == (names, name)
+
+
+def test_the_first_to_finish_is_named_first() -> None:
+    found = standing(frame_at({"CPU": history(), "GPU": history(10.0)}, 30.0))
+    assert [each.figures for each in found.figures["times"]] == [
+        {"name": "GPU", "seconds": 2.05},
+        {"name": "CPU", "seconds": 20.5},
+    ]
 
 
 def test_standings_of_runs_that_never_finished() -> None:
     assert standing({}).kind == "starting"
     states = frame_at({"a": history(done=False), "b": history(done=False)}, 99.0)
-    assert standing(states).text == "None of these runs got through all its epochs."
+    assert told(standing(states)) == ["over.none"]

@@ -1,9 +1,10 @@
-"""Sentences about measurements, one for each way they can turn out, and the tables behind the charts."""
+"""What is found about measurements, for each way they can turn out, and the tables behind the charts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from run_makers import make_record
+from run_makers import make_record, told
 from sweep_makers import MEMORY, cell_of, result_of
 
 from eurosat_core.analysis.sweep import (
@@ -12,16 +13,17 @@ from eurosat_core.analysis.sweep import (
     guessed_factor,
     learning_finding,
     measured_how,
-    misconception_of,
     prediction_frame,
     rate_text,
     speed_by_setting,
 )
 from eurosat_core.charts.speed import learning_frame
 from eurosat_core.commands.sweep import verdict_on
+from eurosat_core.finding import Finding
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.speed.result import Prediction, SweepResult
 from eurosat_core.speed.verdict import Learning
+from eurosat_core.words.say import say
 
 GPU = replace(MEMORY, device="cuda:0")
 
@@ -36,23 +38,22 @@ def batch_sizes(small: float, large: float, rounds: int = 8) -> SweepResult:
 
 
 @pytest.mark.parametrize(
-    ("large", "kind", "words"),
-    [
-        (0.0320, "faster", "batches of 256 against batches of 40: 2.0 times as fast"),
-        (0.0640, "same", "no difference we can measure"),
-        (0.1280, "slower", "slower: the other is 2.0 times as fast"),
-    ],
+    ("large", "outcome", "factor"), [(0.0320, "faster", 2.0), (0.0640, "same", 1.0), (0.1280, "slower", 0.5)]
 )
-def test_a_sentence_for_every_outcome(large: float, kind: str, words: str) -> None:
+def test_every_outcome(large: float, outcome: Any, factor: float) -> None:
     finding = experiment_finding(batch_sizes(0.01, large), "cpu")
-    assert finding.kind == kind and words in finding.text
-    assert "4,000 tiles/s" in finding.text and EXPERIMENTS["batch_size"].outcomes[kind] in finding.text  # type: ignore[index]
+    verdict = finding.figures["verdict"]
+    assert (finding.kind, verdict.outcome, verdict.factor) == ("compared", outcome, pytest.approx(factor))
+    assert finding.figures["focus"] == Finding("sweep.phrase.batch_size", {"label": "256"})
+    assert finding.figures["reference_rate"] == "4,000 tiles/s"
+    assert finding.then[0].figures == {"meaning": EXPERIMENTS["batch_size"].outcomes[outcome]}
 
 
 def test_what_cannot_be_told() -> None:
     assert experiment_finding(batch_sizes(0.01, 0.03, rounds=3), "cpu").kind == "unknown"
     failed = result_of(cell_of("40", [0.01] * 8), cell_of("256", [], problem="The memory is full."))
-    assert experiment_finding(failed, "cpu").text == "“256” could not be measured. The memory is full."
+    problem = {"label": "256", "problem": "The memory is full."}
+    assert experiment_finding(failed, "cpu") == Finding("sweep.problem", problem)
     assert experiment_finding(batch_sizes(0.01, 0.03), "cuda:0").kind == "unknown"
 
 
@@ -63,9 +64,9 @@ def test_models_are_compared_by_their_arithmetic() -> None:
         name="model_size",
     )
     finding = experiment_finding(result, "cpu")
-    assert finding.kind == "faster" and "5.0 times as fast" in finding.text
-    assert "500 billion operations/s against 100 billion operations/s" in finding.text
-    assert misconception_of(result) and misconception_of(result_of(cell_of("a", [1.0]))) == ""
+    assert finding.figures["verdict"].factor == pytest.approx(5.0)
+    assert finding.figures["rate"] == "500 billion operations/s"
+    assert finding.figures["reference_rate"] == "100 billion operations/s"
 
 
 def test_a_fast_devices_arithmetic_is_written_out() -> None:
@@ -90,36 +91,37 @@ def test_the_time_to_an_accuracy() -> None:
         learned("SGD", True, 9.0, 0.010), learned("Adam", True, 4.0, 0.011), learned("X", False, 15.0, 0.2)
     )
     finding = learning_finding(mixed, "cpu")
-    assert (
-        finding
-        and finding.kind == "reached"
-        and "“Adam” came to 50.0\N{NO-BREAK SPACE}% first: after 4 s" in finding.text
-    )
-    assert "Not reached in the time given: “X”" in finding.text and "“SGD”: faster steps" in finding.text
+    assert told(finding) == ["reached", "next", "late", "fastest.other"]
+    assert finding is not None and finding.figures["label"].figures == {"label": "Adam"}
+    assert (finding.figures["target"], finding.figures["seconds"], finding.figures["tiles"]) == (0.5, 4.0, 4000)
+    assert finding.then[1].figures["late"] == [Finding("sweep.phrase.named", {"label": "X"})]
+    assert finding.then[2].figures["fastest"].figures == {"label": "SGD"}
     both = result_of(learned("SGD", True, 9.0, 0.02), learned("Adam", True, 4.0, 0.011))
-    assert (finding := learning_finding(both, "cpu")) and finding.kind == "fastest_too"
+    assert told(learning_finding(both, "cpu")) == ["reached", "next", "fastest.too"]
     none = result_of(learned("SGD", False, 15.0, 0.01))
-    assert (finding := learning_finding(none, "cpu")) and finding.kind == "none"
+    assert told(learning_finding(none, "cpu")) == ["none"]
     assert learning_finding(batch_sizes(0.01, 0.02), "cpu") is None
 
 
 def test_devices_against_each_other() -> None:
     result = result_of(cell_of("40", [0.02] * 8), cell_of("40", [0.002] * 8, GPU))
     finding = device_finding(result, "40", "cuda:0")
-    assert finding and finding.kind == "faster" and "on the GPU 0 against the CPU: 10 times as fast" in finding.text
+    assert finding and finding.figures["verdict"].factor == pytest.approx(10)
+    assert (finding.figures["device"], finding.figures["against"]) == ("cuda:0", "cpu")
     assert device_finding(batch_sizes(0.01, 0.02), "40", "cuda:0") is None
 
 
 def test_on_what_the_figures_rest() -> None:
     machine = {"device_name": "Some CPU", "threads": 2}
-    text = measured_how(make_record(machine=machine), batch_sizes(0.01, 0.02))
-    assert text.startswith("Some CPU, 2 CPU threads; 160 timed steps in 8 rounds")
-    text = measured_how(
+    found = measured_how(make_record(machine=machine), batch_sizes(0.01, 0.02))
+    assert told(found) == ["measured.threads"]
+    assert found.figures == {"machine": ["Some CPU"], "threads": 2, "steps": 160, "rounds": 8}
+    found = measured_how(
         make_record(machine=machine, concurrent_runs=("x",), recorded_on="Some CPU, 3 May 2026"),
         replace(batch_sizes(0.01, 0.02), complete=False),
     )
-    assert "stopped before its end" in text and "Beside it ran x" in text and "Recorded on Some CPU" in text
-    assert measured_how(make_record(), result_of(cell_of("a", []))) == "Nothing was measured."
+    assert told(found) == ["measured.threads", "stopped", "company", "recorded"]
+    assert measured_how(make_record(), result_of(cell_of("a", []))).kind == "nothing"
 
 
 def test_tables() -> None:
@@ -144,4 +146,4 @@ def test_the_command_line_says_what_the_pages_say() -> None:
     found = verdict_on(result, "cpu")
     assert (found["figure"], found["outcome"], found["focus"]) == ("work", "faster", "8× filters")
     assert found["factor"] == pytest.approx(4.0)
-    assert found["text"] == experiment_finding(result, "cpu").text
+    assert found["text"] == say(experiment_finding(result, "cpu"))

@@ -1,13 +1,15 @@
-"""A sentence for every way in which a comparison can turn out."""
+"""A finding for every way in which a comparison can turn out."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from msgspec import structs
-from run_makers import NBSP, USED, compared, epoch, make_record, said, seen, through
+from run_makers import USED, compared, epoch, make_record, said, seen, through, told
 
 from eurosat_core.analysis import verdicts
+from eurosat_core.finding import Finding
 from eurosat_core.runs.history import History
 from eurosat_core.training.config import recipe_config
 from eurosat_core.training.evaluation import Evaluation, Predictions
@@ -33,36 +35,35 @@ def pair(one: Predictions, other: Predictions, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "kind", "words"),
+    ("one", "other", "kind", "gap", "lone"),
     [
-        (answers(200), answers(200), "same", "no difference we can measure"),
-        (answers(200), answers(203, start=10), "same", "23 tiles of 400 only one of them got right"),
-        (answers(240), answers(200), "better", "names 10.0 percentage points more of the tiles correctly"),
-        (answers(200), answers(240), "worse", "fewer"),
+        (answers(200), answers(200), "same", 0.0, 0),
+        (answers(200), answers(203, start=10), "same", -0.0075, 23),
+        (answers(240), answers(200), "better", 0.1, 40),
+        (answers(200), answers(240), "worse", -0.1, 40),
     ],
 )
-def test_accuracy_on_the_same_tiles(one: Predictions, other: Predictions, kind: str, words: str) -> None:
+def test_accuracy_on_the_same_tiles(one: Predictions, other: Predictions, kind: str, gap: float, lone: int) -> None:
     found = verdicts.accuracy_verdict(*pair(one, other))
-    assert found.kind == kind
-    assert words in found.text
+    assert (found.name, found.figures["gap"]) == (f"accuracy.{kind}", pytest.approx(gap))
+    assert found.figures["basis"] == Finding("accuracy.phrase.same_tiles", {"lone": lone, "tiles": TILES})
 
 
 def test_accuracy_on_other_tiles_of_the_set_leaves_more_to_luck() -> None:
     moved = replace(answers(218), tiles=answers(218).tiles + 100)
     found = verdicts.accuracy_verdict(*pair(answers(200), moved))
     assert found.kind == "same"
-    assert "judged on 400 and 400 tiles" in found.text
-    assert f"up to 7.1{' '}percentage points" in found.text
+    assert found.figures["basis"] == Finding("accuracy.phrase.other_tiles", {"tiles": TILES, "other": TILES})
+    assert found.figures["luck"] == pytest.approx(2 * math.hypot(0.025, math.sqrt(0.545 * 0.455 / TILES)))
 
 
 def test_accuracies_that_must_not_stand_side_by_side() -> None:
     one, other = pair(answers(200), answers(300))
     other = replace(other, record=replace(other.record, tiles=replace(USED, source="synthetic")))
     found = verdicts.accuracy_verdict(one, other)
-    assert found.kind == "not_comparable"
-    assert "synthetic" in found.text
-    runs = compared((make_record(), History(), None), (make_record(), seen(0.5), answers(200)))
-    assert verdicts.accuracy_verdict(*runs).kind == "not_comparable"
+    assert (found.kind, found.figures["check"]) == ("not_comparable", Finding("same_tiles.synthetic"))
+    runs = compared((make_record(), History(), answers(200)), (make_record(), seen(0.5), answers(200)))
+    assert verdicts.accuracy_verdict(*runs).name == "accuracy.not_comparable.no_epoch"
 
 
 def test_you_against_the_network() -> None:
@@ -74,7 +75,7 @@ def test_you_against_the_network() -> None:
     assert verdicts.against_you(guessed(7, 10), run).kind == "same"
     assert verdicts.against_you(guessed(10, 10), run).kind == "worse"
     assert verdicts.against_you(guessed(0, 10), run).kind == "better"
-    assert f"You named 20.0{NBSP}% of 100 tiles" in verdicts.against_you(guessed(20, 100), run).text
+    assert verdicts.against_you(guessed(20, 100), run).figures["tiles"] == 100
     assert verdicts.against_you(None, run).kind == "nothing"
 
 
@@ -94,22 +95,26 @@ def test_pairs_differ_in_the_device_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "repeated", "kind", "words"),
+    ("one", "other", "repeated", "names", "spread"),
     [
-        (200, 204, (), "same", "The GPU does not make the model smarter."),
-        (200, 240, (0.45, 0.52, 0.61), "same", "3 runs with these settings differ by up to 16.0 percentage points"),
-        (200, 240, (), "better", "10.0 percentage points higher"),
-        (240, 200, (0.5, 0.51, 0.52), "worse", "differ by up to 2.0 percentage points"),
-        (240, 200, (0.5, 0.9), "worse", "Repeat both with other seeds"),
+        (200, 204, (), ["same.luck"], None),
+        (200, 240, (0.45, 0.52, 0.61), ["same.spread"], 0.16),
+        (200, 240, (), ["better", "repeat"], None),
+        (240, 200, (0.5, 0.51, 0.52), ["worse", "spread"], 0.02),
+        (240, 200, (0.5, 0.9), ["worse", "repeat"], None),
     ],
 )
 def test_the_gpu_does_not_make_the_model_smarter(
-    one: int, other: int, repeated: tuple[float, ...], kind: str, words: str
+    one: int, other: int, repeated: tuple[float, ...], names: list[str], spread: float | None
 ) -> None:
     found = verdicts.device_verdict(*pair(answers(one), answers(other)), repeated)
-    assert found.kind == kind
-    assert words in found.text
-    assert f"{100 * one / TILES:.1f}{NBSP}% on the CPU" in found.text
+    assert told(found) == names
+    assert [found.figures[name] for name in ("accuracy", "other_accuracy")] == pytest.approx(
+        [one / TILES, other / TILES]
+    )
+    if spread is not None:
+        (about,) = [each for each in (found, *found.then) if "spread" in each.figures]
+        assert (about.figures["runs"], about.figures["spread"]) == (3, pytest.approx(spread))
 
 
 def test_two_devices_without_an_epoch() -> None:
@@ -148,35 +153,26 @@ def _timed(config: Any, factor: float, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("factor", "kind", "words"),
-    [
-        (6.0, "faster", "did the same work 6.0 times as fast"),
-        (0.5, "slower", "Baseline CNN · CPU did the same work 2.0 times as fast"),
-        (1.01, "same", "no difference in speed that we can measure"),
-    ],
+    ("factor", "kind", "ratio"), [(6.0, "faster", 6.0), (0.5, "slower", 2.0), (1.01, "same", 1.01)]
 )
-def test_speed_of_the_same_work(factor: float, kind: str, words: str) -> None:
+def test_speed_of_the_same_work(factor: float, kind: str, ratio: float) -> None:
     found = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), _timed(GPU, factor)))
-    assert found.kind == kind
-    assert words in found.text
+    assert told(found) == [kind]
+    assert found.figures["ratio"] == pytest.approx(ratio)
+    assert (found.figures["first_seconds"], found.figures["seconds"]) == (30.0, 30.0 / factor)
 
 
 def test_what_else_has_to_be_said_about_a_speed() -> None:
     other, history, predictions = _timed(GPU, 6.0, concurrent_runs=("x",), recorded_on="H100, 3 May 2026")
     other = replace(other, machine={"threads": 8})
-    text = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), (other, history, predictions))).text
-    for words in (
-        "They had 8 and 2 CPU threads.",
-        "measure again on a free machine",
-        "Not all of this was measured here",
-    ):
-        assert words in text
+    found = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), (other, history, predictions)))
+    assert told(found) == ["faster", "threads", "company", "recorded"]
+    assert found.then[0].figures == {"threads": 8, "first": 2}
 
 
 def test_other_work_is_not_compared() -> None:
     found = verdicts.speed_verdict(*compared(_timed(CPU, 1.0), _timed(replace(GPU, batch_size=256), 6.0)))
-    assert found.kind == "not_comparable"
-    assert "another batch size" in found.text
+    assert (found.name, found.figures["why"].kind) == ("speed_up.not_comparable.work", "other")
 
 
 # -- the split
@@ -188,6 +184,5 @@ def test_random_against_place() -> None:
         return make_record(config=replace(CPU, split=split), summary=figures), through(accuracy), None
 
     found = verdicts.split_verdict(compared(one("random", 0.8), one("place", 0.7)))
-    assert found.kind == "both"
-    assert "10.0 percentage points worse" in found.text
+    assert found.name == "split.both.worse" and found.figures["gap"] == pytest.approx(0.1)
     assert verdicts.split_verdict(compared(one("random", 0.8))).kind == "nothing"

@@ -7,7 +7,7 @@ import pytest
 from experiment_makers import measured
 from fake_engine import CPU, GPU, NO_GPU
 from msgspec import structs
-from run_makers import USED, compared, epoch, make_record, said, through
+from run_makers import USED, compared, epoch, make_record, said, through, told
 
 from eurosat_core.analysis.guesses import guess_outcomes
 from eurosat_core.analysis.race import RACE, plan_race
@@ -43,16 +43,11 @@ def race_of(small: float, large: float, models: tuple[str, str] = ("baseline", "
 
 
 @pytest.mark.parametrize(
-    ("small", "large", "words"),
-    [
-        (1.1, 6.0, "That agrees."),
-        (5.0, 20.0, "The order agrees, but here even the small network gains."),
-        (4.0, 4.0, "That does not agree"),
-    ],
+    ("small", "large", "variant"), [(1.1, 6.0, "agrees"), (5.0, 20.0, "order_agrees"), (4.0, 4.0, "disagrees")]
 )
-def test_the_tutorials_conclusion_follows_the_measurement(small: float, large: float, words: str) -> None:
+def test_the_tutorials_conclusion_follows_the_measurement(small: float, large: float, variant: str) -> None:
     found = Evidence("ada", measurements=(race_of(small, large),), devices=(CPU, GPU))
-    assert words in conclusion(found)
+    assert told(conclusion(found)) == [f"both.{variant}"]
     table = beside_tutorial(found).set_index("Figure")["You"]
     assert table["VGG11-BN: GPU against CPU"].startswith(f"{large:.0f}" if large > 10 else f"{large:.1f}")
 
@@ -60,13 +55,12 @@ def test_the_tutorials_conclusion_follows_the_measurement(small: float, large: f
 def test_half_a_comparison_is_said_to_be_one() -> None:
     both = race_of(1.0, 3.0, ("baseline", "efficientnet_lite0"))
     found = Evidence("ada", measurements=(both,), devices=(CPU, GPU))
-    assert "the small network gained little, as it says" in conclusion(found)
-    assert "The large one was not measured on both." in conclusion(found)
+    assert told(conclusion(found)) == ["small.agrees"]
 
 
 def test_without_figures_nothing_is_concluded() -> None:
-    assert "this one has no GPU to measure" in conclusion(evidence())
-    assert "you have not measured the same work" in conclusion(Evidence("ada", devices=(CPU, GPU)))
+    assert told(conclusion(evidence())) == ["open.no_gpu"]
+    assert told(conclusion(Evidence("ada", devices=(CPU, GPU)))) == ["open.unused"]
     table = beside_tutorial(evidence()).set_index("Figure")["You"]
     assert table["VGG11-BN: GPU against CPU"] == "nothing was measured on a GPU here"
     assert "the baseline was not trained" in list(table)
@@ -95,7 +89,7 @@ def test_a_ratio_comes_from_the_whole_network_at_work_only() -> None:
     found = Evidence("ada", compared(*both(kept, 1100.0)), devices=(CPU, GPU), guesses=asked)
     table = beside_tutorial(found).set_index("Figure")["You"]
     assert table["VGG11-BN: GPU against CPU"] == "not measured on both yet"
-    assert "you have not measured the same work" in conclusion(found)
+    assert told(conclusion(found)) == ["open.unused"]
     assert [each.kind for each in guess_outcomes(cast(Lab, None), found)] == ["open"]
     # An older pair that computed the whole network is not hidden by it.
     whole = both(replace(kept, source="memory"), 9000.0)
@@ -121,19 +115,16 @@ def test_synthetic_tiles_never_win() -> None:
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "epochs", "rate", "larger"),
-    [
-        ((0.3, 0.7), "still learning", "Larger steps", True),
-        ((0.5, 0.7, 0.705, 0.703), "levelled off", "Larger steps", True),
-        ((0.10, 0.11), "still at chance", "Smaller steps", False),
-    ],
+    ("accuracies", "stage", "larger"),
+    [((0.3, 0.7), "learning", True), ((0.5, 0.7, 0.705, 0.703), "levelled", True), ((0.10, 0.11), "chance", False)],
 )
-def test_each_suggestion_changes_one_thing(accuracies: Any, epochs: str, rate: str, larger: bool) -> None:
+def test_each_suggestion_changes_one_thing(accuracies: Any, stage: str, larger: bool) -> None:
     run = one(*accuracies)
     base = run[0].config
     steps = {each.key: each for each in next_steps(evidence(run))}
     assert list(steps) == ["epochs", "rate", "layers", "place"]
-    assert epochs in steps["epochs"].why and rate in steps["rate"].why
+    assert told(steps["epochs"].why) == [f"{stage}.epochs"]
+    assert told(steps["rate"].why) == ["any.rate" if larger else f"{stage}.rate"]
     assert replace(steps["epochs"].config, epochs=base.epochs) == base
     assert replace(steps["rate"].config, learning_rate=base.learning_rate) == base
     assert (steps["rate"].config.learning_rate > base.learning_rate) == larger
@@ -145,13 +136,13 @@ def test_each_suggestion_changes_one_thing(accuracies: Any, epochs: str, rate: s
 def test_levelled_off_as_the_rate_came_down_is_no_reason_against_more_epochs() -> None:
     run = one(0.5, 0.7, 0.705, 0.703, config=workshop_config(schedule="cosine", epochs=4))
     more = next(each for each in next_steps(evidence(run)) if each.key == "epochs")
-    assert "Its learning rate had come to nothing" in more.why
+    assert told(more.why) == ["rate_down.epochs"]
 
 
 def test_a_training_stopped_while_its_rate_was_high_is_to_be_done_again() -> None:
     run = one(0.5, 0.7, 0.705, 0.703, config=workshop_config(schedule="cosine", epochs=20), state="cancelled")
     more = next(each for each in next_steps(evidence(run)) if each.key == "epochs")
-    assert "Its learning rate had yet to come down" in more.why
+    assert told(more.why) == ["rate_high.epochs"]
 
 
 def test_without_a_training_the_lessons_settings_are_the_base() -> None:

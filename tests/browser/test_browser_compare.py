@@ -110,7 +110,7 @@ def test_a_replay_moves_pauses_and_ends(compare):
     assert clock.inner_text() == stopped
     open_part(page, "50×")
     main(page).get_by_role("button", name="Play", exact=True).click()
-    main(page).get_by_text("All is told").wait_for()
+    main(page).get_by_text("The race is over").wait_for()
     main(page).get_by_role("button", name="Play", exact=True).wait_for()
     main(page).get_by_text("Replay, 50× speed").wait_for()
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eurosat_core.analysis.prediction import answer_words
+from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.lab.inspection import RECORDED, Inspector
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.runs.store import RunStore
+from eurosat_core.words.say import say
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training
 from tests.browser.test_browser_convolution import choose, press
 from tests.browser.waiting import click_in, drawn, give
@@ -52,7 +53,9 @@ def mosaic(tiles, tmp_path):
 def test_an_upload_becomes_a_map_and_a_click_opens_a_tile(page, mosaic, tiles, app_folder):
     path, numbers = mosaic
     predictor = Predictor(RunStore(app_folder / "nothing"), Inspector(RunStore(app_folder / "nothing")))
-    expected = [answer_words(predictor.answer(RECORDED, tiles.array[each]), tiles.class_names) for each in numbers]
+    expected = [
+        say(answer_finding(predictor.answer(RECORDED, tiles.array[each]), tiles.class_names)) for each in numbers
+    ]
     upload(page, path)
     page.get_by_text(re.compile(r"128 × 128 pixels: 2 × 2 = 4 tiles")).wait_for()
     page.get_by_text(expected[0], exact=True).wait_for()

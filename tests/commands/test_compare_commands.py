@@ -32,7 +32,8 @@ def test_compare_gives_the_figures_of_each_run(ask, store: RunStore) -> None:
         assert (each["speed_up"], each["speed_up_reason"]) == (1.0, "")
     assert result["same_tiles"]["kind"] == "same"
     assert [each["name"] for each in result["differences"]] == ["device"]
-    assert any("does not make the model smarter" in each["text"] for each in result["findings"])
+    assert {"kind", "text"} == set(result["findings"][0])
+    assert [each["kind"] for each in result["findings"]] == ["same", "same", "same"]
 
 
 def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,7 +73,7 @@ def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clo
     assert charts(test) == before + 1
     assert "20.7" in text and "30.0" in text  # both accuracies after the first epoch
     text = later(test, clock, 30)
-    assert "All is told" in text and "compare_play" in keys(test)
+    assert "The race is over" in text and "compare_play" in keys(test)
     assert moment(test).startswith("30 s of 30 s")
     later(test, clock, 100)
     press(test, "compare_play")

@@ -241,7 +241,7 @@ def test_a_hundred_classes_and_a_network_for_them(folder_lab: FolderLab, app: Ap
     lab = folder_lab({f"class {at:03d}": 1 for at in range(100)})
     record = put_network(lab)
     test = with_layers(app)
-    assert "never told of this tile’s class" in saw(test, 1)
+    assert "has never heard of this tile’s class" in saw(test, 1)
     choose(test, "conv_layers_network", record.id)
     assert "The 10 surest of 100 classes" in shown(test)
 

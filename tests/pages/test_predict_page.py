@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eurosat_core.analysis.prediction import answer_words
+from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.words.say import say
 from pages.parts import lesson
 from tests.pages.conftest import (
     THREE,
@@ -140,7 +141,7 @@ def test_any_tile_by_class_and_by_number(lab: Lab, app: App) -> None:
     assert tiles.names[members[2]] in shown(test)
     click(test, "predict_random")
     expected = lab.predictor.answer(RECORDED, tiles.array[test.session_state["predict_tile"][1]])
-    assert saw(test).startswith(answer_words(expected, tiles.class_names))
+    assert saw(test).startswith(say(answer_finding(expected, tiles.class_names)))
 
 
 def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
@@ -174,7 +175,7 @@ def test_wrong_tiles_of_the_recorded_network_are_looked_for(lab: Lab, app: App) 
 def test_a_network_for_other_classes(folder_lab: FolderLab, app: App) -> None:
     folder_lab({"*wet* [land]": 5, "dry_land": 3})
     test = app(PAGE)
-    assert "never told of" in saw(test)
+    assert "has never heard of" in saw(test)
     assert "tells other classes apart" in shown(click(test, "predict_wrong"))
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.analysis.prediction import answer_words
+from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.data.pictures import png
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.predict import Answers
+from eurosat_core.words.say import say
 from pages.parts import lesson
 from tests.data.test_uploads import BAD
 from tests.pages.conftest import App, alts, charts, checked, choose, click, keys, open_tiles, saw, shown, unescaped
@@ -44,7 +45,7 @@ def test_one_tile_uploaded_is_answered_as_the_tile_and_taken_away_leaves_nothing
     assert words["nothing yet"] in shown(test)
     assert "up to 20 MB and 24 million pixels" in shown(test)
     test.file_uploader[0].set_value(("mine.png", png(tiles.array[7]), "image/png")).run()
-    assert saw(test) == answer_words(lab.predictor.answer(RECORDED, tiles.array[7]), tiles.class_names)
+    assert saw(test) == say(answer_finding(lab.predictor.answer(RECORDED, tiles.array[7]), tiles.class_names))
     choose(test, "predict_stretch", "2–98 %")
     assert "before this change" in saw(test)
     assert "were stretched" in shown(test)

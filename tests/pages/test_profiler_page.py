@@ -47,7 +47,7 @@ def test_before_the_first_profile_the_recorded_example_is_there(lab: Lab, app: A
     test = look(app)
     words = says(test)
     assert "an example to read, not your machine" in words and "A step took" in words
-    assert "28 steps. 4 times: 2 pass by, 2 warm the profiler up and 3 are recorded." in words
+    assert "28 steps. 4 times: skip 2, warm up for 2 and record 3." in words
     assert charts(test) == 2  # the plan, the parts
     assert "Often believed: “100 % utilization means the GPU is used well”" in words or "utilization" in words
     assert test.button(key="profiler_start").label.startswith("Record on CPU")
@@ -109,7 +109,7 @@ def test_the_form_decides_what_is_recorded(lab: Lab, app: App, engine: FakeEngin
     test.number_input(key="profiler_batch_size").set_value(256).run()
     test.number_input(key="profiler_active").set_value(1).run()
     test.toggle(key="profiler_memory").set_value(False).run()
-    assert "4 times: 2 pass by, 2 warm the profiler up and 1 is recorded" in says(test)
+    assert "4 times: skip 2, warm up for 2 and record 1" in says(test)
     test.button(key="profiler_start").click().run()
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     assert job.config.batch_size == 256 and job.plan["active"] == 1 and job.plan["memory"] is False

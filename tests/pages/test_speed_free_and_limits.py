@@ -52,7 +52,7 @@ def test_limits(lab: Lab, app: App) -> None:
     put_limits(lab, ME)
     test = chosen(look(app), "speed_more", "limits")
     words = says(test)
-    assert "half of them at most 1.2 times as long or short as measured" in words
+    assert "at most 1.2 times too long or too short" in words
     assert "Most of these steps are spent on arithmetic." in words
     assert "no GPU was measured" in words
     cells = unescaped(" ".join(str(each) for table in test.table for each in table.value.to_numpy().flatten()))
@@ -64,7 +64,7 @@ def test_limits_of_a_gpu_tell_where_it_overtakes(gpu_lab: Lab, app: App) -> None
     put_limits(gpu_lab, ME, ("cpu", GPU.id))
     put_experiment(gpu_lab, ME, devices=("cpu", GPU.id))
     words = says(chosen(look(app), "speed_more", "limits"))
-    assert "Measured: the GPU is faster with all batches that were looked at (8 tiles to 1,024 tiles)." in words
+    assert "Measured: the GPU is faster with all batches that we tried (8 tiles to 1,024 tiles)." in words
     assert "no GPU was measured" not in words
 
 

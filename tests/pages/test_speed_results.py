@@ -31,7 +31,7 @@ def test_a_sentence_for_every_outcome(lab: Lab, app: App, rate: float, sentence:
     assert f"Batches of 256 against batches of 40: {sentence}" in words
     assert EXPERIMENTS["batch_size"].outcomes["faster" if rate > 1000 else "slower" if rate < 1000 else "same"] in words
     assert "Measured on: Test CPU" in words and "2 CPU threads; 160 timed steps in 8 rounds" in words
-    assert "came to 40.0 % first" in words and "Not reached in the time given: batches of 256." in words
+    assert "reached 40.0 % first" in words and "Not reached in the time given: batches of 256." in words
     assert charts(test) == 3  # rates, parts, accuracy
     assert "Where the time went, for 1,000 tiles" in words
 
@@ -84,7 +84,8 @@ def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
 def test_what_ran_beside_is_told(lab: Lab, app: App) -> None:
     put_experiment(lab, ME, concurrent_runs=("ada’s run",))
     words = says(look(app))
-    assert "Meanwhile this machine also computed: ada’s run." in words and "Beside it ran ada’s run" in words
+    assert "Meanwhile this machine also computed: ada’s run." in words
+    assert "Something else ran at the same time (ada’s run)" in words
 
 
 def test_a_recorded_one_is_marked_and_no_guess_is_held_against_it(lab: Lab, app: App) -> None:

@@ -10,9 +10,9 @@ from fake_engine import GPU
 from profile_makers import cpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 
-from eurosat_core.analysis.wrapup import SENTENCES
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import workshop_config
+from eurosat_core.words.say import templates
 from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, look_at, put, says
 from tests.pages.test_compare_race import raced
 from tests.pages.test_train_results import keep_predictions
@@ -50,7 +50,7 @@ def everything(lab: Lab, devices: tuple[str, ...] = ("cpu",)) -> None:
 def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, app: App) -> None:
     test = look(app)
     words = says(test)
-    assert all(each in words for each in SENTENCES)
+    assert all(templates("wrapup")[f"sentence.{each}"] in words for each in ("learning", "devices", "habit"))
     assert "You have not measured anything yet" in words and "Nothing of your own is measured yet." in words
     assert "You have not guessed anything yet" in words
     found = links(test)
@@ -74,7 +74,7 @@ def test_with_everything_done_each_sentence_rests_on_own_figures(lab: Lab, app: 
     assert "Easiest class" in words and "You named 100.0 % of 10 tiles correctly" in words
     assert "A larger batch, on the CPU: batches of 256 against batches of 40: 2.0 times as fast" in words
     assert "Tiles in memory, on the CPU" in words and "Another optimizer, on the CPU" in words
-    assert "The longest part was backward" in words
+    assert "The longest part was “backward”" in words
     assert "nothing is claimed about one" in words
     assert "not measured anything yet" not in words
 

@@ -17,9 +17,11 @@ from eurosat_core.charts import confusion as confusion_charts
 from eurosat_core.charts.marks import series_colours
 from eurosat_core.charts.palette import GREY
 from eurosat_core.data.pictures import class_titles
+from eurosat_core.finding import Finding
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.wording import count, listed, percent
+from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import small_png
 
@@ -114,13 +116,13 @@ def own(side: SideBySide) -> Evaluation | None:
     return lab.results.guesses(session.nickname())
 
 
-def against_best(side: SideBySide) -> str:
-    """The best of these runs beside the participant, as a sentence; empty where there is nothing to say."""
+def against_best(side: SideBySide) -> Finding | None:
+    """The best of these runs against the participant; None where there is nothing to say."""
     judged = [each for each in side.runs if each.accuracy is not None]
     guesses = own(side)
-    if guesses is None or not judged or not (side.same.accuracy or len(side.runs) == 1):
-        return ""
-    return against_you(guesses, max(judged, key=lambda each: each.accuracy or 0.0)).text
+    if guesses is None or not judged or not side.may_compare_accuracy:
+        return None
+    return against_you(guesses, max(judged, key=lambda each: each.accuracy or 0.0))
 
 
 def note(side: SideBySide) -> None:
@@ -146,13 +148,13 @@ def draw_matrices(side: SideBySide, judged: dict[str, Evaluation], mark: str) ->
     words = lesson.text("compare")
     names = next(iter(judged.values())).class_names
     titles = tuple(class_titles(names).values())
-    comparable = side.same.accuracy and len(judged) > 1
+    comparable = side.may_compare_accuracy and len(judged) > 1
     options = [each for each in _FIGURES if each != "difference" or comparable]
     figure = lesson.one_of("In the cells", options, "compare_cells", titles=_FIGURES.__getitem__)
     st.caption(words["difference"] if figure == "difference" else words["matrices"])
     note(side)
-    if not side.same.accuracy and len(side.runs) > 1:
-        st.warning(lesson.plain(side.same.text), icon=":material/compare_arrows:")
+    if not side.may_compare_accuracy:
+        st.warning(lesson.plain(say(side.same)), icon=":material/compare_arrows:")
     if len(titles) > _MOST_CLASSES:
         st.caption(f"{len(titles)} classes make a matrix that nobody can read: choose a pair of classes below.")
     elif figure == "difference":
@@ -315,7 +317,7 @@ def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None
     )
     for name, evaluation in judged.items():
         for remark in confusion.score_remarks(evaluation):
-            st.caption(f"{lesson.plain(name)}: {lesson.plain(remark)}")
+            st.caption(f"{lesson.plain(name)}: {lesson.plain(say(remark))}")
     with st.expander("All figures as a table", icon=":material/table:"):
         shown = frame.drop(columns="name").rename(columns={"f1": "F1"}).rename(columns=str.capitalize)
         percents: dict[str, Any] = dict.fromkeys(("Precision", "Recall", "F1"), _percent)

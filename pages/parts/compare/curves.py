@@ -19,7 +19,7 @@ from eurosat_core.analysis.verdicts import device_pairs, device_verdict, split_v
 from eurosat_core.charts import comparison as charts
 from eurosat_core.charts import training as training_charts
 from eurosat_core.wording import listed
-from eurosat_core.words.say import say_each
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.compare import accuracy, choose
 
@@ -29,16 +29,13 @@ def draw_verdict(side: SideBySide, guess: str | None) -> None:
     with st.grid(min(len(side.figures), 3), min_column_width=230):
         for figures in side.figures:
             _card(figures)
-    sentences = [each.text for each in side.verdicts]
     strong = strong_against_small(side.runs)
     judged = guesses.judge("compare_winner", guess, strong.figures["gap"] if strong else None)
-    sentences += say_each([judged and strong, judged])
-    if own := accuracy.against_best(side):
-        sentences.append(own)
-    if len(side.runs) > 1 and side.same.kind == "other_part":
-        sentences.append(side.same.text)
-    if sentences:
-        lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
+    found = [*side.verdicts, judged and strong, judged, accuracy.against_best(side)]
+    if side.same.kind == "other_part":
+        found.append(side.same)
+    if sentences := say_each(found):
+        lesson.saw("\n\n".join(map(lesson.plain, sentences)))
 
 
 def _card(figures: RunFigures) -> None:
@@ -144,8 +141,8 @@ def cost(side: SideBySide, mark: str) -> None:
         key=f"compare_cost_{figure}_{mark}",
         alt=f"Accuracy of every run against {_COSTS[figure].lower()}, a point each",
     )
-    if not side.same.accuracy and len(side.runs) > 1:
-        st.warning(lesson.plain(side.same.text), icon=":material/compare_arrows:")
+    if not side.may_compare_accuracy:
+        st.warning(lesson.plain(say(side.same)), icon=":material/compare_arrows:")
 
 
 def _bars(frame: pd.DataFrame, mark: str) -> None:
@@ -172,17 +169,17 @@ def split() -> None:
     side = choose.current(own)
     found = split_verdict(side.runs if side else ())
     if found.kind == "both":
-        lesson.saw(lesson.plain(found.text))
+        lesson.saw(lesson.plain(say(found)))
         return
     recorded = verdicts.recorded_both_splits()
     if recorded is not None:
         both, made = recorded
         st.info(
-            lesson.plain(f"{verdicts.in_words(both)} {made['how']}"),
+            lesson.plain(f"{say(verdicts.compare_splits(both))} {made['how']}"),
             title="Recorded elsewhere, not on this machine",
             icon=":material/history:",
         )
-    st.caption(f"{lesson.plain(found.text)} The view *Splits* of the Tiles page sets both up.")
+    st.caption(f"{lesson.plain(say(found))} The view *Splits* of the Tiles page sets both up.")
 
 
 def devices() -> None:
@@ -193,7 +190,7 @@ def devices() -> None:
     for cpu, other in pairs:
         found = device_verdict(cpu, other, lineup_of(lab).repeated(cpu.record))
         where = f" ({cpu.label}, {other.label})" if len(pairs) > 1 else ""
-        st.markdown(f":material/memory: {lesson.plain(found.text + where)}")
+        st.markdown(f":material/memory: {lesson.plain(say(found) + where)}")
     if not pairs:
         st.caption(lesson.text("compare")["devices none"])
 
@@ -276,7 +273,7 @@ def _view(told: dict[str, Contender], mark: str, total: float, drawn_playing: bo
         with st.grid(min(len(states), 3), min_column_width=230):
             for label, state in states.items():
                 _runner(told[label], state)
-        st.markdown(lesson.plain(race.standing(states).text))
+        st.markdown(lesson.plain(say(race.standing(states))))
         if moment > 0:
             _curve(told, states, mark, total)
 

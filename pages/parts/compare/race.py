@@ -14,7 +14,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.words.say import say_each
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, room, run_widget, session
 from pages.parts.compare import choose
 
@@ -140,7 +140,7 @@ def draw_race() -> None:
     guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
     form = lesson.one_of("Form of the race", _FORMS, "compare_form", default="short", hidden=True)
     if racing.note:
-        st.caption(lesson.plain(racing.note))
+        st.caption(lesson.plain(say(racing.note)))
     devices = raced_devices()
     if form == "full":
         draw_runs(racing, devices)

@@ -8,6 +8,7 @@ from eurosat_core.data import pictures
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, LayerSeen, NetworkSeen
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, run_widget, session, tile_pictures
 from pages.parts.convolution.filters import choose_network
 
@@ -38,11 +39,11 @@ def draw(tiles: TileSet, number: int) -> None:
         st.caption(f"How it was before training cannot be shown. {lesson.plain(before_problem)}")
     _layers(run_id, sides, words)
     _answers(sides)
-    sentences = [features.answer_words(after, name, trained=True), features.silent_words(after)]
+    found = [features.answer_finding(after, name, trained=True), features.silent_finding(after)]
     if before is not None:
-        sentences.insert(0, features.answer_words(before, name, trained=False))
-        sentences.append(features.unchanged_words(before, after))
-    lesson.saw(lesson.plain(" ".join(filter(None, sentences))))
+        found.insert(0, features.answer_finding(before, name, trained=False))
+        found.append(features.unchanged_finding(before, after))
+    lesson.saw(lesson.plain(" ".join(say_each(found))))
 
 
 def _stage(run_id: str, words: dict[str, str]) -> int:
@@ -102,7 +103,7 @@ def _layer(layer: LayerSeen, title: str) -> None:
     of = layer.shape[0]
     some = f"first {shown} of {of:,} {what}s" if shown < of else wording.count(of, what)
     st.image(pictures.png_uri(picture), alt=f"{title}, {layer.name}: {some}")
-    low, high = features.number(layer.lowest), features.number(layer.highest)
+    low, high = wording.signed(layer.lowest), wording.signed(layer.highest)
     silent = f"; {layer.silent} without a value above zero" if layer.silent and layer.maps is not None else ""
     st.caption(f"{title}: {some}, from {low} to {high}{silent}")
 

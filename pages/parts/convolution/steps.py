@@ -26,7 +26,7 @@ from eurosat_core.models.convolution import (
     relu,
     step_at,
 )
-from eurosat_core.words.say import say
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.convolution import filters
 from pages.parts.convolution.filters import Chosen
@@ -74,9 +74,9 @@ def draw_relu(values: pictures.Values) -> None:
     for where, title, each in zip(st.columns(2, gap="medium"), ("Before", "After"), (values, after), strict=True):
         with where:
             _map(each, (row, column, 1), f"{title} ReLU", limit)
-    found, kept = features.number(float(values[row, column])), features.number(float(after[row, column]))
+    found, kept = wording.signed(float(values[row, column])), wording.signed(float(after[row, column]))
     st.markdown(f"At row {row}, column {column}: max(0, {found}) = **{kept}**")
-    lesson.saw(features.relu_words(values))
+    lesson.saw(say(features.relu_finding(values)))
 
 
 @st.fragment
@@ -95,12 +95,12 @@ def draw_pooling(values: pictures.Values) -> None:
         _map(given, (window.top, window.left, POOL_SIDE), "After ReLU", limit)
     with right:
         _map(pooled, (row, column, 1), f"After {kind} pooling", limit)
-    numbers = [features.number(each) for each in window.values.flatten().tolist()]
+    numbers = [wording.signed(each) for each in window.values.flatten().tolist()]
     sums = f"max({', '.join(numbers)})" if kind == "max" else f"({' + '.join(numbers)}) / {len(numbers)}"
-    st.markdown(f"{sums} = **{features.number(window.value)}** → row {row}, column {column}")
+    st.markdown(f"{sums} = **{wording.signed(window.value)}** → row {row}, column {column}")
     lesson.saw(
         f"{given.size:,} values became {pooled.size:,}, {given.size / pooled.size:.1f} times fewer. So the next layer "
-        f"has that many fewer places to work through. {features.pooled_words(given, pooled)}"
+        f"has that many fewer places to work through. {say(features.pooled_finding(given, pooled))}"
     )
 
 
@@ -177,14 +177,14 @@ def _convolution(
             signed(values, 1),
             max(_MAP // values.shape[1], 1),
             (row, column, 1),
-            f"The feature map; a frame marks row {row}, column {column}: {features.number(step.value)}",
+            f"The feature map; a frame marks row {row}, column {column}: {wording.signed(step.value)}",
         )
         st.caption(f"Its feature map, {values.shape[0]} × {values.shape[1]}; the frame is where the sum lands.")
     _arithmetic(step, chosen)
     counted = features.multiplications()
     judged = guesses.judge("conv_multiplications", guess, counted.figures["multiplications"])
-    about_guess = [say(judged), say(counted)] if judged else []
-    lesson.saw(" ".join([features.step_words(step, values), *about_guess]))
+    found = [features.step_finding(step, values), judged, judged and counted]
+    lesson.saw(" ".join(say_each(found)))
 
 
 def _arithmetic(step: Step, chosen: Chosen) -> None:
@@ -203,10 +203,10 @@ def _arithmetic(step: Step, chosen: Chosen) -> None:
             with st.container(gap="xsmall"):
                 st.markdown(f"**{title}**")
                 _table(plane, f"{title}, {plane.shape[0]} by {plane.shape[1]} numbers")
-    sums = [f"{name.lower()} {features.number(each)}" for name, each in zip(names, step.sums, strict=True)]
-    added = " &nbsp;+&nbsp; ".join([*sums, f"bias {features.number(step.bias)}"])
+    sums = [f"{name.lower()} {wording.signed(each)}" for name, each in zip(names, step.sums, strict=True)]
+    added = " &nbsp;+&nbsp; ".join([*sums, f"bias {wording.signed(step.bias)}"])
     st.markdown(
-        f"Products added up: {added} &nbsp;=&nbsp; **{features.number(step.value)}** → row {step.row}, "
+        f"Products added up: {added} &nbsp;=&nbsp; **{wording.signed(step.value)}** → row {step.row}, "
         f"column {step.column}"
     )
     st.caption(f"{lesson.text('convolution')['values']} Rounded to three decimals.")
@@ -217,7 +217,7 @@ def _table(plane: pictures.Values, alt: str) -> None:
     colours = cell_colours(plane, 2 * (float(np.abs(plane).max()) or 1.0))  # half as strong, for dark figures
     # As plain objects: with pandas' own type for text, a table takes 7 ms instead of 2, at every step.
     look = np.array([[f"background-color: {each}; color: {_INK}" for each in row] for row in colours], dtype=object)
-    frame = pd.DataFrame([[features.number(each) for each in row] for row in plane.tolist()], dtype=object)
+    frame = pd.DataFrame([[wording.signed(each) for each in row] for row in plane.tolist()], dtype=object)
     st.table(frame.style.apply(lambda _: look, axis=None), hide_index=True, hide_header=True, alt=alt)
 
 

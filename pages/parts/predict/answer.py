@@ -13,6 +13,7 @@ from eurosat_core.data.classes import colours_for
 from eurosat_core.data.uploads import STRETCHES, coarser, stretched
 from eurosat_core.errors import LabError
 from eurosat_core.lab.predict import Answers, Prepared
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session, tile_pictures
 
 _TIMES = 6
@@ -36,7 +37,7 @@ def draw_answer(
     with left:
         tile_pictures.large(tile, _TIMES, name, scaled=scaled)
     with right:
-        st.markdown(f"**{lesson.plain(prediction.answer_words(probabilities, names))}**")
+        st.markdown(f"**{lesson.plain(say(prediction.answer_finding(probabilities, names)))}**")
         tile_pictures.probabilities(probabilities, names, "predict_answer", _BARS)
     _looked(run_id, tile, probabilities, names)
     return probabilities
@@ -64,8 +65,8 @@ def _looked(run_id: str, tile: pictures.Pixels, probabilities: pictures.Values, 
             pictures.png_uri(pictures.heat_overlay(tile, looked.heat, _HEAT_TIMES)),
             alt=f"The same picture; bright where it speaks for {titles[asked]}, dark where it does not",
         )
-        st.markdown(lesson.plain(prediction.looked_words(looked, titles[asked])))
-        st.caption(f"{lesson.plain(prediction.method_words(looked))} {lesson.text('predict')['looked']}")
+        st.markdown(lesson.plain(say(prediction.looked_finding(looked, titles[asked]))))
+        st.caption(f"{lesson.plain(say(prediction.method_finding(looked)))} {lesson.text('predict')['looked']}")
 
 
 def _mark(run_id: str, pixels: pictures.Pixels) -> str:
@@ -99,7 +100,7 @@ def draw_change(run_id: str, tile: pictures.Pixels, before: pictures.Values) -> 
         left, right = st.columns([2, 3], gap="medium")
         left.image(pictures.png_uri(pictures.enlarged(changed, _TIMES)), alt="The changed tile")
         with right:
-            st.markdown(f"**{lesson.plain(prediction.changed_words(before, after, names))}**")
+            st.markdown(f"**{lesson.plain(say(prediction.changed_finding(before, after, names)))}**")
             tile_pictures.probabilities(after, names, "predict_changed", _BARS)
 
 
@@ -134,13 +135,13 @@ def draw_map(run_id: str, prepared: Prepared, before: Prepared | None) -> None:
         cover = st.slider("Colours over the picture", 0, 100, _COVER, step=5, format="%d %%", key="predict_cover")
     with left:
         _map(prepared, answers, mark, cover / 100)
-    sentences = [prediction.map_words(answers.probabilities, names, layout)]
+    found = [prediction.map_finding(answers.probabilities, names, layout)]
     if before is not None:
         usual = session.lab().predictor.so_far(run_id, before.cut.tiles())
         if usual.is_complete and answers.is_complete:
             old = prediction.class_shares(usual.probabilities, names, before.cut.layout)
-            sentences.append(prediction.shares_changed_words(old, shares))
-    lesson.saw(lesson.plain(" ".join(sentences)))
+            found.append(prediction.shares_changed_finding(old, shares))
+    lesson.saw(lesson.plain(" ".join(say_each(found))))
     st.subheader("One tile of it", anchor=False)
     _one(run_id, prepared, answers, mark)
 

@@ -88,8 +88,8 @@ def _known_tile(run_id: str, tiles: TileSet, number: int) -> None:
     probabilities = answer.draw_answer(run_id, tile, f"Tile {number}, {true_class}", scaled=tiles.source != "folder")
     answer.draw_change(run_id, tile, probabilities)
     part = lab.predictor.part_of(run_id, tiles, number)
-    said = prediction.answer_words(probabilities, names)
-    lesson.saw(lesson.plain(f"{said} {prediction.truth_words(probabilities, names, true_class, part)}"))
+    truth = prediction.truth_finding(probabilities, names, true_class, part)
+    lesson.saw(lesson.plain(" ".join(say_each([prediction.answer_finding(probabilities, names), truth]))))
 
 
 def _own(run_id: str) -> None:
@@ -101,11 +101,11 @@ def _own(run_id: str) -> None:
         return
     names = session.lab().inspector.class_names(run_id)
     probabilities = answer.draw_answer(run_id, prepared.cut.tile(0), "Your picture")
-    said = prediction.answer_words(probabilities, names)
+    found = [prediction.answer_finding(probabilities, names)]
     if usual is not None and usual.count == 1:
         before = session.lab().predictor.answer(run_id, usual.cut.tile(0))
-        said += f" {prediction.changed_words(before, probabilities, names)}"
-    lesson.saw(lesson.plain(said))
+        found.append(prediction.changed_finding(before, probabilities, names))
+    lesson.saw(lesson.plain(" ".join(say_each(found))))
 
 
 def _made_up(run_id: str, guess: str | None) -> None:
@@ -115,4 +115,5 @@ def _made_up(run_id: str, guess: str | None) -> None:
     probabilities = answer.draw_answer(run_id, MADE_UP[name](), name)
     names = session.lab().inspector.class_names(run_id)
     judged = guesses.judge("predict_face", guess if name == face else None, float(probabilities.max()))
-    lesson.saw(lesson.plain(" ".join([prediction.made_up_words(name, probabilities, names), *say_each([judged])])))
+    found = [prediction.made_up_finding(name, probabilities, names), judged]
+    lesson.saw(lesson.plain(" ".join(say_each(found))))

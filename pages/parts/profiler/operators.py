@@ -16,6 +16,7 @@ from eurosat_core.analysis.tutorial import compared_figures, tutorial_profile, t
 from eurosat_core.charts import profile as charts
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.wording import milliseconds
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.profiler import state
 
@@ -26,7 +27,7 @@ def draw_operators(profile: Profile, cycle: int, reading: Reading) -> None:
     """Caption, controls, table, and what its rows are."""
     words = lesson.text("profiler")
     frame, columns = operator_frame(reading.operators, reading.device_kind, reading.device_us)
-    st.markdown(words["operators"].format(covered=profile_analysis.covered(profile, cycle)))
+    st.markdown(words["operators"].format(covered=say(profile_analysis.covered(profile, cycle))))
     if profile.plan is not None and profile.plan.repeat > 1:
         st.caption(words["operators last"])
     if frame.empty:
@@ -182,15 +183,8 @@ def _sides(profile: Profile, second: Profile) -> tuple[Side, Side] | None:
 
 
 def _sentence(one: Side, other: Side) -> None:
-    sentences = [profile_pairs.verdict(one, other).text]
-    if caution := profile_pairs.same_work(one, other):
-        sentences.append(caution)
-    differing = profile_pairs.differences(one, other)
-    if len([name for name in differing if name != "Ran beside it"]) > 1:
-        sentences.append("Several things differ, so none of them earned it alone: change one at a time to know.")
-    if "Ran beside it" in differing:
-        sentences.append("Something else was computing meanwhile: record again on a free machine before you trust it.")
-    lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
+    found = [profile_pairs.verdict(one, other), *profile_pairs.cautions(one, other)]
+    lesson.saw("\n\n".join(map(lesson.plain, say_each(found))))
 
 
 def _differences(one: Side, other: Side) -> None:

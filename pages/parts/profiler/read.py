@@ -35,7 +35,7 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
         _gpu(reading)
     elif reading.has_host_events:
         with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
-            for line in profile_analysis.seen_and_unseen(reading):
+            for line in say_each(profile_analysis.seen_and_unseen(reading)):
                 st.markdown(f"- {line}")
     part = profile_analysis.longest_part(reading.overview) if profile.origin == "run" else None
     judged = guesses.judge("profile_part", guess, part or None)

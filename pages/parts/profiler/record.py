@@ -15,6 +15,7 @@ from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
+from eurosat_core.words.say import say
 from pages.parts import forms, lesson, room, run_widget, session
 from pages.parts.profiler import state
 from pages.parts.profiler.state import key
@@ -51,10 +52,10 @@ def strip(plan: ProfilePlan, done: int | None = None) -> None:
         charts.plan_frame(plan, done),
         charts.plan_strip(-(-plan.total_steps // plan.cycle_steps), plan.cycle_steps),
         key="profiler_plan" if done is None else "profiler_plan_live",
-        alt=f"The steps of the recording, one line for each cycle. {profile.plan_words(plan)}",
+        alt=f"The steps of the recording, one line for each cycle. {say(profile.plan_finding(plan))}",
     )
     if done is None:
-        st.markdown(profile.plan_words(plan))
+        st.markdown(say(profile.plan_finding(plan)))
 
 
 def _settings() -> None:

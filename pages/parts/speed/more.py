@@ -14,6 +14,7 @@ from eurosat_core.speed.plan import plan_limits
 from eurosat_core.speed.prediction import Overtaking
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import SETTINGS, recipe_config
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.speed import choose
 from pages.parts.speed import result as results
@@ -165,10 +166,9 @@ def _limits_button(devices: list[str], active: bool, empty: bool) -> None:
 
 
 def _result(record: RunRecord, result: SweepResult) -> None:
-    sentences = [sweep.prediction_finding(result).text]
-    sentences += [sweep.overtaking_finding(each).text for each in _overtakings(record, result)]
-    lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
-    st.caption(f"Measured on: {lesson.plain(sweep.measured_how(record, result))}")
+    found = [sweep.prediction_finding(result), *map(sweep.overtaking_finding, _overtakings(record, result))]
+    lesson.saw("\n\n".join(map(lesson.plain, say_each(found))))
+    st.caption(f"Measured on: {lesson.plain(say(sweep.measured_how(record, result)))}")
     if result.limits:
         st.table(
             _escaped(charts.limits_table(list(result.limits.values()))).set_index("Limit"),

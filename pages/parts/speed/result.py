@@ -17,7 +17,7 @@ from eurosat_core.speed.experiments import Figure, home_device
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.words.say import say_each
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.speed import choose
 
@@ -147,14 +147,14 @@ def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> Non
     for device in result.devices:
         where = f"{wording.device_name(device)}: " if several else ""
         said = [sweep.experiment_finding(result, device), sweep.learning_finding(result, device)]
-        sentences += [f"{where}{found.text}" for found in said if found is not None]
+        sentences += [f"{where}{say(found)}" for found in said if found is not None]
     across = (sweep.device_finding(result, result.focus, each) for each in result.devices if each != "cpu")
-    sentences += [found.text for found in across if found is not None]
+    sentences += say_each(across)
     if not record.recorded_on:
         factor = sweep.guessed_factor(result, home_device(result.devices))
         sentences += say_each([guesses.judge(f"speed_{result.name}", guess, factor)])
     lesson.saw("\n\n".join(lesson.plain(f"{each[:1].upper()}{each[1:]}") for each in sentences))
-    st.caption(f"Measured on: {lesson.plain(sweep.measured_how(record, result))}")
+    st.caption(f"Measured on: {lesson.plain(say(sweep.measured_how(record, result)))}")
 
 
 def rates(record: RunRecord, result: SweepResult, figure: Figure = "tiles") -> None:

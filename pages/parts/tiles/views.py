@@ -19,7 +19,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import SETTINGS, workshop_config
 from eurosat_core.wording import count, listed
-from eurosat_core.words.say import say_each
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import (
     SMALL_WIDTH,
@@ -216,11 +216,11 @@ def _both(tiles: TileSet) -> None:
     lab, me = session.lab(), session.nickname()
     own = verdicts.both_splits(each for each in lab.store.all()[0] if each.owner == me)
     if own is not None:
-        lesson.saw(verdicts.in_words(own))
+        lesson.saw(say(verdicts.compare_splits(own)))
     elif (recorded := verdicts.recorded_both_splits()) is not None:
         found, made = recorded
         st.info(
-            f"{verdicts.in_words(found)} {made['how']}",
+            f"{say(verdicts.compare_splits(found))} {made['how']}",
             title="Recorded elsewhere, not on this machine",
             icon=":material/history:",
         )

@@ -7,11 +7,11 @@ import streamlit as st
 
 from eurosat_core import wording
 from eurosat_core.analysis import guesses, pace, training
-from eurosat_core.analysis.finding import Finding, Told
 from eurosat_core.charts import training as charts
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import colours_for
 from eurosat_core.errors import LabError
+from eurosat_core.finding import Finding
 from eurosat_core.lab import trained_weights
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
@@ -315,7 +315,7 @@ def _sentences(record: RunRecord, history: History, guess: str | None, majority:
         advice = f" {lesson.text('train')['failed']}" if finding.kind == "failed" else ""
         show(lesson.plain(say(finding)) + advice, title="What happened", icon=":material/report:")
         return
-    found: list[Finding | Told | None] = [finding]
+    found: list[Finding | None] = [finding]
     if own:
         found.append(
             guesses.judge("train_accuracy", guess, history.epochs[-1].val_accuracy if history.epochs else None)

@@ -1,6 +1,6 @@
-"""What an analysis found: a kind of outcome and its figures. `words.say` turns it into a sentence."""
+"""What was found: a kind of outcome and its figures. `words.say` turns it into a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,3 +36,12 @@ class Told:
 
     kind: str
     text: str
+
+
+def distinct(findings: Iterable[Finding | None]) -> list[Finding]:
+    """Each once, in their order."""
+    found: list[Finding] = []
+    for each in findings:
+        if each is not None and each not in found:
+            found.append(each)
+    return found
