@@ -26,7 +26,25 @@ def register_overview(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _overview(options: argparse.Namespace, _settings: Settings) -> Result:
-    return report_of(read_trace(options.trace)), 0
+    return in_words(report_of(read_trace(options.trace))), 0
+
+
+def in_words(report: dict[str, Any]) -> dict[str, Any]:
+    """What `report_of` gives, with the advice as sentences."""
+    from eurosat_core.words.say import say
+
+    advice = [
+        {
+            "key": each.key,
+            "title": say(each.title),
+            "evidence": say(each.evidence),
+            "remedy": say(each.remedy),
+            "change": each.change,
+            "share": each.share,
+        }
+        for each in report["advice"]
+    ]
+    return {**report, "advice": advice}
 
 
 def show_overview(result: dict[str, Any]) -> str:
@@ -113,7 +131,8 @@ def _profile(options: argparse.Namespace, settings: Settings) -> Result:
     config = profile_config(options.model, options.recipe, **given(options, TrainConfig))
     from eurosat_core.lab.profile import Profile
 
-    return done_here(Profile(config, plan), options, settings)
+    told, status = done_here(Profile(config, plan), options, settings)
+    return {**told, "overview": told["overview"] and in_words(told["overview"])}, status
 
 
 def _show(result: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from eurosat_core.finding import Finding
+
 
 @dataclass(frozen=True)
 class ColourTest:
@@ -63,23 +65,15 @@ def colour_test(
     return ColourTest(total, right / total, 1 / len(known), brightness, confused)
 
 
-def colour_sentence(test: ColourTest, titles: dict[str, str], kind: str = "tiles") -> str:
-    """What came out, in words: the share, how it compares with chance, what was mixed up.
-
-    kind: what was sorted, such as "synthetic tiles".
-    """
-    share = (
-        f"Sorted by average colour alone, {100 * test.accuracy:.0f}\u00a0% of {test.tiles:,} {kind} land in the right "
-        f"class (pure chance: {100 * test.chance:.0f}\u00a0%)."
-    )
+def colour_finding(test: ColourTest, titles: dict[str, str], *, synthetic: bool) -> Finding:
+    """What came out: the share that was `sorted`, whether that is better than chance, and what was mixed up."""
     # Two standard errors of a share of so many tiles.
     doubt = 2 * (test.chance * (1 - test.chance) / test.tiles) ** 0.5
-    if test.accuracy <= test.chance + doubt:
-        share += " That is no better than chance as far as this sample can tell: here colour says nothing."
+    then = [Finding("colour.no_better")] if test.accuracy <= test.chance + doubt else []
     if test.confused is None:
-        return f"{share} No tile was mixed up: for these classes colour is enough."
-    true, sorted_to, _ = test.confused
-    return (
-        f"{share} Most often mixed up: {titles[true]}, taken for {titles[sorted_to]}. To tell such classes "
-        "apart, a network has to look at shapes and textures, and that is what convolutions are for."
-    )
+        then.append(Finding("colour.enough"))
+    else:
+        true, sorted_to, _ = test.confused
+        then.append(Finding("colour.confused", {"true": titles[true], "sorted_to": titles[sorted_to]}))
+    figures = {"accuracy": test.accuracy, "tiles": test.tiles, "chance": test.chance}
+    return Finding(f"colour.sorted.{'synthetic' if synthetic else 'real'}", figures, tuple(then))

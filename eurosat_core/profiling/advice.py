@@ -2,18 +2,19 @@
 
 No figures, no advice. The thresholds stand on top, with their reasons.
 
-Everything that is told of a trace as one JSON object: what `overview --json` prints.
+Everything that is told of a trace as one object: what `overview --json` prints.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eurosat_core.finding import Finding
 from eurosat_core.profiling.kernels import kernel_table
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
 from eurosat_core.profiling.trace import Trace
-from eurosat_core.wording import bytes_text, device_name, listed, percent, rounded
+from eurosat_core.wording import rounded
 
 # Where a part takes less than a tenth of a step, doing away with it gains less than 11 %: not worth a change.
 LOADING_SHARE = 0.10
@@ -43,15 +44,29 @@ LARGE_BATCH = 1024
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to change. `change`: settings of a training that do it; empty where none does."""
+    """One thing to change. `change`: settings of a training that do it; empty where none does.
+
+    words: where its title, evidence and remedy stand in `assets/words/advice.toml`, if not under its key.
+    """
 
     key: str
-    title: str
-    evidence: str
-    remedy: str
+    figures: Mapping[str, Any]
     change: dict[str, Any]
     share: float
     """The share of the step that is at stake; advice is ordered by it."""
+    words: str = ""
+
+    @property
+    def title(self) -> Finding:
+        return Finding(f"advice.{self.words or self.key}.title", self.figures)
+
+    @property
+    def evidence(self) -> Finding:
+        return Finding(f"advice.{self.words or self.key}.evidence", self.figures)
+
+    @property
+    def remedy(self) -> Finding:
+        return Finding(f"advice.{self.words or self.key}.remedy", self.figures)
 
 
 def advice_for(overview: Overview, settings: Mapping[str, Any] | None = None) -> list[Advice]:
@@ -79,14 +94,10 @@ def _utilization(overview: Overview) -> float | None:
     return min(told) if told else None
 
 
-def _milliseconds(microseconds: float) -> str:
-    return f"{rounded(microseconds / 1000, 3)} ms" if microseconds < 999_500 else f"{rounded(microseconds / 1e6, 3)} s"
-
-
-def _of_step(overview: Overview, *roles: str) -> str:
-    taken = sum(overview.mean_step_us[role] for role in roles)
-    total = overview.mean_step_us["Total"]
-    return f"{_milliseconds(taken)} of a step's {_milliseconds(total)} ({percent(taken / total)})"
+def _of_step(overview: Overview, *roles: str) -> dict[str, Any]:
+    """What these roles took of a step, in ms and as a share."""
+    taken, total = sum(overview.mean_step_us[role] for role in roles), overview.mean_step_us["Total"]
+    return {"taken": taken / 1000, "step": total / 1000, "share": taken / total}
 
 
 def _larger_batch(known: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,31 +109,22 @@ def _loading(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     share = _share(overview, "DataLoader")
     if share < LOADING_SHARE:
         return None
-    return Advice(
-        "data_loading",
-        "The GPU waits for its data" if overview.devices else "The training waits for its data",
-        f"The DataLoader took {_of_step(overview, 'DataLoader')}"
-        f"{' while no GPU kernel ran' if overview.devices else ''}.",
-        "Take decoded tiles from memory, or let more loader workers prepare batches ahead.",
-        {} if known.get("source") in ("memory", "features") else {"source": "memory"},
-        share,
-    )
+    change = {} if known.get("source") in ("memory", "features") else {"source": "memory"}
+    words = "" if overview.devices else "data_loading_cpu"
+    return Advice("data_loading", _of_step(overview, "DataLoader"), change, share, words)
 
 
 def _low_utilization(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     utilization = _utilization(overview)
     if utilization is None or utilization >= LOW_UTILIZATION:
         return None
-    idle = [each for each in overview.devices if (each.utilization or 0) < LOW_UTILIZATION]
-    figures = listed([f"GPU {each.index}: {percent(each.utilization or 0)}" for each in idle])
-    return Advice(
-        "low_utilization",
-        "The GPU is idle most of the time",
-        f"A GPU kernel ran in less than half of the time ({figures}).",
-        "Give it more to do in each step: a larger batch. What else is named here comes first.",
-        _larger_batch(known),
-        (1 - utilization) / 2,  # the cause, where it is known, stands above its consequence
-    )
+    idle = [
+        Finding("advice.phrase.gpu", {"index": each.index, "utilization": each.utilization or 0})
+        for each in overview.devices
+        if (each.utilization or 0) < LOW_UTILIZATION
+    ]
+    share = (1 - utilization) / 2  # the cause, where it is known, stands above its consequence
+    return Advice("low_utilization", {"idle": idle}, _larger_batch(known), share)
 
 
 def _copies(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -130,17 +132,9 @@ def _copies(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     if share < COPY_SHARE:
         return None
     facts = overview.facts
-    amount = f", {bytes_text(facts.copied_bytes)}" if facts.copied_bytes else ""
+    figures = {**_of_step(overview, "Memcpy"), "copies": rounded(facts.copies, 3), "bytes": facts.copied_bytes}
     change = {"source": "memory"} if known.get("source") != "memory" else {}
-    return Advice(
-        "copies",
-        "Copying holds up the GPU",
-        f"Copies took {_of_step(overview, 'Memcpy')} while no GPU kernel ran "
-        f"({rounded(facts.copies, 3)} a step{amount}).",
-        "Keep the tiles on the GPU, or copy from pinned memory while it computes.",
-        change,
-        share,
-    )
+    return Advice("copies", figures, change, share, "" if facts.copied_bytes else "copies_unsized")
 
 
 def _launching(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -150,15 +144,8 @@ def _launching(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
         return None
     if facts.median_kernel_us is None or facts.kernels < MANY_KERNELS or facts.median_kernel_us >= TINY_KERNEL_US:
         return None
-    return Advice(
-        "launch_bound",
-        "Launching takes longer than computing",
-        f"{facts.kernels:,.0f} GPU kernels a step, half of them shorter than {facts.median_kernel_us:.3g} µs; to "
-        f"launch them the host took {_of_step(overview, 'Runtime', 'CPU exec')}.",
-        "Make each GPU kernel do more: a larger batch costs hardly any more launches.",
-        _larger_batch(known),
-        share,
-    )
+    figures = {"kernels": facts.kernels, "median_us": facts.median_kernel_us}
+    return Advice("launch_bound", figures | _of_step(overview, "Runtime", "CPU exec"), _larger_batch(known), share)
 
 
 def _host_bound(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -167,14 +154,8 @@ def _host_bound(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
         return None
     if _launching(overview, known) is not None:
         return None
-    return Advice(
-        "cpu_bound",
-        "The CPU holds up the GPU",
-        f"The host's own work took {_of_step(overview, 'CPU exec')} while the GPU did nothing.",
-        "Move what the CPU does in each step to the GPU, or do it once ahead; keep tiles in memory.",
-        {} if known.get("source") == "memory" else {"source": "memory"},
-        share,
-    )
+    change = {} if known.get("source") == "memory" else {"source": "memory"}
+    return Advice("cpu_bound", _of_step(overview, "CPU exec"), change, share)
 
 
 def _cpu_arithmetic(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -183,16 +164,9 @@ def _cpu_arithmetic(overview: Overview, known: Mapping[str, Any]) -> Advice | No
         return None
     if known.get("channels_last") or known.get("precision") == "bfloat16":  # it was looked for already
         return None
-    return Advice(
-        "cpu_arithmetic",
-        "The CPU's arithmetic is the limit",
-        f"Computing took {_of_step(overview, 'CPU exec')}, and {percent(matrix)} of the operators' time went into "
-        "convolutions and matrix products.",
-        "Let the lab try which precision and memory layout this processor is fastest in.",
-        # Which that is depends on its instructions: bfloat16 can be much faster, and many times slower.
-        {"channels_last": None, "precision": "auto"},
-        share * matrix,
-    )
+    # Which is fastest depends on the processor's instructions: bfloat16 can be much faster, and many times slower.
+    change = {"channels_last": None, "precision": "auto"}
+    return Advice("cpu_arithmetic", {**_of_step(overview, "CPU exec"), "matrix": matrix}, change, share * matrix)
 
 
 def _full_memory(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -200,16 +174,9 @@ def _full_memory(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
     if facts.memory_share is None or facts.memory_device is None or facts.memory_share < FULL_MEMORY:
         return None
     size = int(known.get("batch_size") or 0)
-    peak = overview.peak_memory_bytes[facts.memory_device]
-    return Advice(
-        "memory_full",
-        "The GPU's memory is nearly full",
-        f"Tensors took up to {bytes_text(peak)} on {device_name(facts.memory_device)}: {percent(facts.memory_share)} "
-        "of its memory.",
-        "Take smaller batches, or compute in bfloat16, before a step fails for want of memory.",
-        {"batch_size": size // 2} if size >= 2 else {"precision": "bfloat16"},
-        1.0,  # a run that fails costs all of it
-    )
+    figures = {"peak": overview.peak_memory_bytes[facts.memory_device], "device": facts.memory_device}
+    change: dict[str, Any] = {"batch_size": size // 2} if size >= 2 else {"precision": "bfloat16"}
+    return Advice("memory_full", {**figures, "share": facts.memory_share}, change, 1.0)  # a failed run costs all of it
 
 
 def _tensor_cores(overview: Overview, known: Mapping[str, Any]) -> Advice | None:
@@ -221,17 +188,10 @@ def _tensor_cores(overview: Overview, known: Mapping[str, Any]) -> Advice | None
     if facts.matrix_share < MATRIX_SHARE or facts.tensor_core_share > UNUSED_TENSOR_CORES:
         return None
     able = facts.compute_capability >= BFLOAT16_SINCE
-    return Advice(
-        "tensor_cores",
-        "The GPU's tensor cores are not used",
-        f"{percent(facts.matrix_share)} of the GPU kernels' time went into convolutions and matrix products, and "
-        f"{percent(facts.tensor_core_share)} of that ran on tensor cores.",
-        "Compute in bfloat16: tensor cores take half as many bytes and multiply many times faster."
-        if able
-        else "Compute in float16 with PyTorch's autocast: this GPU's tensor cores do not know bfloat16.",
-        {"precision": "bfloat16"} if able else {},
-        _share(overview, "Kernel") * facts.matrix_share / 2,
-    )
+    figures = {"matrix": facts.matrix_share, "tensor_cores": facts.tensor_core_share}
+    share = _share(overview, "Kernel") * facts.matrix_share / 2
+    change = {"precision": "bfloat16"} if able else {}
+    return Advice("tensor_cores", figures, change, share, "" if able else "tensor_cores_float16")
 
 
 def _waiting(overview: Overview, _known: Mapping[str, Any]) -> Advice | None:
@@ -239,16 +199,8 @@ def _waiting(overview: Overview, _known: Mapping[str, Any]) -> Advice | None:
     share = facts.wait_us / overview.mean_step_us["Total"]
     if utilization is None or utilization >= BUSY or facts.waits < WAITS or share < WAIT_SHARE:
         return None
-    return Advice(
-        "host_waits",
-        "The host waits for the GPU too often",
-        f"{rounded(facts.waits, 3)} times a step the host stood still until the GPU was done, "
-        f"{_milliseconds(facts.wait_us)} in all ({percent(share)}); then the GPU had nothing to do until it was given "
-        "more.",
-        "Read results (.item(), .cpu(), print) once an epoch instead of in each step.",
-        {},
-        share,
-    )
+    figures = {"waits": rounded(facts.waits, 3), "wait": facts.wait_us / 1000, "share": share}
+    return Advice("host_waits", figures, {}, share)
 
 
 _RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
@@ -265,7 +217,7 @@ _RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
 
 
 def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Steps, mean step, devices, peak memory, parts, operators, kernels, advice, notes; plain JSON values.
+    """Steps, mean step, devices, peak memory, parts, operators, kernels, notes, all as plain JSON values; and advice.
 
     settings: those of the training that was recorded, if known; advice then names only what is not set yet.
     """
@@ -278,6 +230,6 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
         "parts": asdict(overview.parts),
         "operators": [asdict(each) for each in operator_table(trace)],
         "kernels": [asdict(each) for each in kernel_table(trace)],
-        "advice": [asdict(each) for each in advice_for(overview, settings)],
+        "advice": advice_for(overview, settings),
         "notes": list(overview.notes),
     }

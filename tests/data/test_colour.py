@@ -1,9 +1,11 @@
 """Sorting tiles by average colour."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from eurosat_core.data.colour import ColourTest, colour_sentence, colour_test
+from eurosat_core.data.colour import ColourTest, colour_finding, colour_test
 from eurosat_core.data.tile_cache import TileSet
 
 
@@ -39,13 +41,20 @@ HALF = ColourTest(500, 0.5, 0.1, {}, ("SeaLake", "Forest", 20))
 
 
 @pytest.mark.parametrize(
-    ("test", "words"),
+    ("test", "kinds"),
     [
-        (HALF, "50\u00a0% of 500 tiles"),
-        (HALF, "Sea or lake, taken for Forest"),
-        (ColourTest(500, 0.11, 0.1, {}, ("SeaLake", "Forest", 20)), "no better than chance"),
-        (ColourTest(500, 1.0, 0.1, {}, None), "colour is enough"),
+        (HALF, ["confused"]),
+        (replace(HALF, accuracy=0.11), ["no_better", "confused"]),
+        (ColourTest(500, 1.0, 0.1, {}, None), ["enough"]),
     ],
 )
-def test_a_sentence_for_each_outcome(test: ColourTest, words: str) -> None:
-    assert words in colour_sentence(test, TITLES)
+def test_each_outcome(test: ColourTest, kinds: list[str]) -> None:
+    found = colour_finding(test, TITLES, synthetic=False)
+    assert (found.name, found.figures) == (
+        "colour.sorted.real",
+        {"accuracy": test.accuracy, "tiles": 500, "chance": 0.1},
+    )
+    assert [each.kind for each in found.then] == kinds
+    if kinds[-1] == "confused":
+        assert found.then[-1].figures == {"true": "Sea or lake", "sorted_to": "Forest"}
+    assert colour_finding(test, TITLES, synthetic=True).variant == "synthetic"

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trace_makers import assert_refused, host, kernel, launch, memory, step, text
 
+from eurosat_core.commands.profile import in_words
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling import columns, document, stream
 from eurosat_core.profiling.advice import report_of
@@ -191,7 +192,7 @@ def test_strange_values_are_left_out_or_understood():
     kept = {"12", "aten::good", "aten::ids", "aten::large", "aten::texts"}
     assert {trace.names[name] for name in trace.name} == kept and len(trace) == 5
     assert trace.notes == ("4 events without a usable time were left out.",)
-    json.dumps(report_of(trace), allow_nan=False)
+    json.dumps(in_words(report_of(trace)), allow_nan=False)
 
 
 def test_order_in_the_file_does_not_matter():
@@ -220,7 +221,7 @@ def test_mutilated_files_are_read_or_refused(data):
     except TraceError as error:
         assert str(error).endswith(".")
     else:
-        report = report_of(trace)
+        report = in_words(report_of(trace))
         json.dumps(report, allow_nan=False)
         memory_curve(trace)
         step_timeline(trace, report["steps"][0]["step"])

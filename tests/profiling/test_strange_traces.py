@@ -13,6 +13,7 @@ from run_makers import told
 from trace_makers import assert_refused, host, kernel, launch, memory, step, text
 
 from eurosat_core.analysis.profile import outcome, seen_and_unseen
+from eurosat_core.commands.profile import in_words
 from eurosat_core.profiling.advice import advice_for, report_of
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plugin_copy import plugin_copy
@@ -324,7 +325,7 @@ STRANGE = {**OWN_TIMES, **TIMES, **STEPS, **ACCELERATORS}
 def test_a_strange_trace(case):
     content, right = STRANGE[case]
     trace = read_trace(content)
-    report = report_of(trace)
+    report = in_words(report_of(trace))
     json.dumps(report, allow_nan=False)
     _check_figures(report, right)
     assert right.unseen in (None, overview_of(trace).unseen_device)

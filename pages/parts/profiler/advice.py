@@ -11,6 +11,7 @@ from eurosat_core.tensorboard.process import PATH_PREFIX, SHOWN_PROFILES, SHOWN_
 from eurosat_core.training.config import SETTINGS, TrainConfig, settings_of, workshop_config
 from eurosat_core.training.recipes import RECIPE_SETTINGS
 from eurosat_core.wording import count
+from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.profiler import record, state
 from pages.parts.train import state as train_state
@@ -29,8 +30,8 @@ def draw_advice(profile: Profile, reading: Reading) -> None:
     st.caption(words["advice"])
     for number, each in enumerate(found):
         with st.container(border=True):
-            st.markdown(f"**{number + 1}. {lesson.plain(each.title)}**")
-            st.markdown(f"{lesson.plain(each.evidence)} **{lesson.plain(each.remedy)}**")
+            st.markdown(f"**{number + 1}. {lesson.plain(say(each.title))}**")
+            st.markdown(f"{lesson.plain(say(each.evidence))} **{lesson.plain(say(each.remedy))}**")
             if each.change:
                 _buttons(profile, each)
 

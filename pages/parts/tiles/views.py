@@ -12,7 +12,7 @@ from eurosat_core.charts import tiles as tile_charts
 from eurosat_core.charts.tiles import AXES, class_histogram_frame, scatter_frame, split_bars, tiles_in_box
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASSES, EUROSAT_TILES, colours_for
-from eurosat_core.data.colour import ColourTest, colour_sentence, colour_test
+from eurosat_core.data.colour import ColourTest, colour_finding, colour_test
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.statistics import UNIFORM, near_uniform, unusualness
 from eurosat_core.data.tile_cache import TileSet
@@ -410,6 +410,6 @@ def saw_colours(tiles: TileSet, guess: str | None) -> None:
     if test is None:
         lesson.saw("These classes hold too few tiles to try how far colour alone gets.")
         return
-    kind = "synthetic tiles" if tiles.source == "synthetic" else "tiles"
     judged = guesses.judge("colour_alone", guess, test.accuracy)
-    lesson.saw(" ".join([colour_sentence(test, titles_of(tiles), kind), *say_each([judged])]))
+    found = colour_finding(test, titles_of(tiles), synthetic=tiles.source == "synthetic")
+    lesson.saw(" ".join(say_each([found, judged])))
