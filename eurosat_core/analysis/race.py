@@ -12,11 +12,11 @@ off there, so whatever draws a living run draws a replayed one.
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from eurosat_core import wording
 from eurosat_core.data.weights import WEIGHTS, weights_problem
-from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.finding import Finding
 from eurosat_core.lab.kind import Estimate
@@ -54,22 +54,14 @@ class Entrants:
     note: Finding | None = None
 
 
-def entrants(missing: Callable[[str], str]) -> Entrants:
-    """The baseline against VGG11-BN where its weights are here, else against EfficientNet-Lite0.
-
-    missing: why weights are not here, as `weights_problem` says it; empty when they are.
-    """
-    if not missing("vgg11_bn"):
+def entrants(cache: Path) -> Entrants:
+    """The baseline against VGG11-BN where its weights are in the cache, else against EfficientNet-Lite0."""
+    if not weights_problem("vgg11_bn", cache):
         return Entrants(("baseline", "vgg11_bn"))
     figures = {"megabytes": WEIGHTS["vgg11_bn"].megabytes, "title": CATALOG["efficientnet_lite0"].title}
-    if missing("efficientnet_lite0"):
+    if weights_problem("efficientnet_lite0", cache):
         return Entrants(("baseline", "tilenet"), Finding("race.stand_in.untrained", figures))
     return Entrants(("baseline", "efficientnet_lite0"), Finding("race.stand_in.pretrained", figures))
-
-
-def lab_entrants(lab: "Lab") -> Entrants:
-    """The models that race in a lab."""
-    return entrants(lambda name: weights_problem(name, lab.settings.cache))
 
 
 # -- short form
@@ -104,7 +96,7 @@ def plan_race(
 
 @dataclass(frozen=True)
 class Bar:
-    """One model on one device: its steps, and the whole training projected from them (or why that cannot be).
+    """One model on one device, and the whole training projected from its steps (or why that cannot be).
 
     text: what stands at the bar: device, threads, steps, spread.
     """
@@ -112,41 +104,20 @@ class Bar:
     model: str
     title: str
     device: str
-    device_name: str
-    threads: int | None
-    step_seconds: Spread | None
     tiles_per_second: Spread | None
-    parts: dict[str, float] | None
     projection: Projection | None
     text: str
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class MissingBar:
-    """A device that did not race, and why: nothing is shown as measured on it."""
-
-    device: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Race:
-    """What a race showed. recorded_on, company: as in the run's record: say them with its figures.
-
-    missing: devices that are not there. kind: of the bars' seconds.
-    """
+    """What a race showed. recorded_on, company: as in the run's record: say them with its figures."""
 
     bars: tuple[Bar, ...]
-    missing: tuple[MissingBar, ...]
     recorded_on: str
     company: tuple[str, ...]
     result: SweepResult
-    kind: Literal["projected"] = "projected"
-
-    def bar(self, model: str, device: str) -> Bar | None:
-        """One of the bars; None when it did not race."""
-        return next((each for each in self.bars if (each.model, each.device) == (model, device)), None)
 
     def device_verdict(self, model: str, device: str) -> Verdict:
         """Whether a model trains faster on a device than on the CPU."""
@@ -158,43 +129,21 @@ class Race:
         return self.result.verdict(model_entry(model).title, device, against=model_entry(against).title)
 
 
-def read_race(
-    record: RunRecord,
-    result: SweepResult,
-    train_fraction: float | None = None,
-    devices: Sequence[Device] = (),
-) -> Race:
-    """The race in a run's result, with the trainings on all of its tiles projected.
-
-    devices: the lab's, for those that are missing; leave them out for a run that was recorded elsewhere.
-    """
-    share = record.config.train_fraction if train_fraction is None else train_fraction
-    train = int(record.tiles.count * share)
+def read_race(record: RunRecord, result: SweepResult) -> Race:
+    """The race in a run's result, with the trainings on all of its tiles projected."""
+    train = int(record.tiles.count * record.config.train_fraction)
     bars = tuple(_bar(record, each, train) for each in result.cells)
-    raced = {each.device for each in bars}
-    missing = tuple(
-        MissingBar(each.id, each.reason or f"{each.name} was not chosen for this race.")
-        for each in devices
-        if each.id not in raced and not record.recorded_on
-    )
-    return Race(bars, missing, record.recorded_on, record.company, result)
+    return Race(bars, record.recorded_on, record.company, result)
 
 
 def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
-    threads = record.machine.get("threads")
-    name = _device_name(record, cell.device)
-    validation = record.tiles.count - train_tiles
     return Bar(
         model=cell.config.model,
         title=cell.label,
         device=cell.device,
-        device_name=name,
-        threads=threads if isinstance(threads, int) else None,
-        step_seconds=cell.step_seconds,
         tiles_per_second=cell.tiles_per_second,
-        parts=cell.parts,
-        projection=project(cell, train_tiles, validation, EPOCHS),
-        text=_measured_text(name, threads, cell),
+        projection=project(cell, train_tiles, record.tiles.count - train_tiles, EPOCHS),
+        text=_measured_text(record, cell),
         problem=cell.problem,
     )
 
@@ -206,13 +155,14 @@ def _device_name(record: RunRecord, device: str) -> str:
     return str(record.machine.get("cpu_name") or wording.device_name(device))
 
 
-def _measured_text(name: str, threads: object, cell: CellResult) -> str:
-    steps = cell.step_seconds
+def _measured_text(record: RunRecord, cell: CellResult) -> str:
+    steps, threads = cell.step_seconds, record.machine.get("threads")
     if steps is None:
         return cell.problem
     threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""
-    spread = f"half of the rounds within {100 * steps.share:.0f}\N{NO-BREAK SPACE}%"
-    return f"{name}{threaded}; {steps.steps:,} timed steps in {wording.count(steps.rounds, 'round')}, {spread}"
+    spread = f"half of the rounds within {wording.share(steps.share)}"
+    rounds = wording.count(steps.rounds, "round")
+    return f"{_device_name(record, cell.device)}{threaded}; {steps.steps:,} timed steps in {rounds}, {spread}"
 
 
 # -- full form
@@ -352,18 +302,17 @@ def own_seconds(history: History) -> float:
     return max(told)
 
 
-def total_seconds(histories: Mapping[str, History], speed: float = 1.0) -> float:
-    """How long the replay takes: that of the slowest run, at so many times its speed. speed: more than 0."""
-    return max((own_seconds(each) for each in histories.values()), default=0.0) / speed
+def total_seconds(histories: Mapping[str, History]) -> float:
+    """How long the replay takes at its true speed: as long as the slowest run."""
+    return max(map(own_seconds, histories.values()), default=0.0)
 
 
-def frame_at(histories: Mapping[str, History], seconds: float, speed: float = 1.0) -> dict[str, ReplayState]:
-    """The state of every run so many seconds after the replay began, at `speed` times the true speed.
+def frame_at(histories: Mapping[str, History], moment: float) -> dict[str, ReplayState]:
+    """The state of every run so many seconds after all of them began; before that nothing has happened yet.
 
-    histories: by run id or label, in the order in which they are drawn. Before the beginning nothing has happened yet.
+    histories: by run id or label, in the order in which they are drawn.
     """
-    moment = max(seconds, 0.0) * speed
-    return {name: _state(each, moment) for name, each in histories.items()}
+    return {name: _state(each, max(moment, 0.0)) for name, each in histories.items()}
 
 
 def history_at(history: History, moment: float) -> History:

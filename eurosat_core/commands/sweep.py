@@ -93,10 +93,9 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
 def racing_models(settings: Settings) -> tuple[str, ...]:
     """The models that race with the weights that are here; which ones are not is told."""
     from eurosat_core.analysis.race import entrants
-    from eurosat_core.data.weights import weights_problem
     from eurosat_core.words import say as words
 
-    racing = entrants(lambda name: weights_problem(name, settings.cache))
+    racing = entrants(settings.cache)
     if racing.note:
         say(words.say(racing.note))
     return racing.models

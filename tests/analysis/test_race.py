@@ -1,20 +1,20 @@
 """The race: who races, what the bars say, and the full form as trainings that have the machine to themselves."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import CPU, GPU, NO_GPU, FakeEngine, OpenFake, wait_for_state
+from fake_engine import CPU, GPU, FakeEngine, OpenFake, wait_for_state
 from run_makers import USED, told
 from sweep_makers import cell_of, result_of, turns_of
 
+from eurosat_core.analysis import race as analysis
 from eurosat_core.analysis.race import (
     EPOCHS,
-    entrants,
     estimate_full_race,
     full_race_configs,
     group_of,
-    lab_entrants,
     plan_race,
     read_race,
     start_full_race,
@@ -26,14 +26,19 @@ from eurosat_core.speed.result import SweepResult
 MODELS = ("baseline", "efficientnet_lite0")
 
 
-def test_who_races() -> None:
-    assert entrants(lambda _name: "").models == ("baseline", "vgg11_bn")
-    assert entrants(lambda _name: "").note is None
-    without_vgg = entrants(lambda name: "missing" if name == "vgg11_bn" else "")
-    assert without_vgg.models == MODELS and told(without_vgg.note) == ["stand_in.pretrained"]
-    assert without_vgg.note is not None and without_vgg.note.figures["megabytes"] == 507
-    assert entrants(lambda _name: "missing").models == ("baseline", "tilenet")
-    assert told(entrants(lambda _name: "missing").note) == ["stand_in.untrained"]
+@pytest.mark.parametrize(
+    ("missing", "models", "note"),
+    [
+        ((), ("baseline", "vgg11_bn"), []),
+        (("vgg11_bn",), MODELS, ["stand_in.pretrained"]),
+        (("vgg11_bn", "efficientnet_lite0"), ("baseline", "tilenet"), ["stand_in.untrained"]),
+    ],
+)
+def test_who_races(missing: Any, models: Any, note: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(analysis, "weights_problem", lambda name, _cache: "missing" if name in missing else "")
+    found = analysis.entrants(tmp_path)
+    assert (found.models, told(found.note)) == (models, note)
+    assert found.note is None or found.note.figures["megabytes"] == 507
 
 
 def test_the_plan_is_the_tutorials_way_on_every_device() -> None:
@@ -67,27 +72,18 @@ def raced(**changes: Any) -> tuple[RunRecord, SweepResult]:
 
 
 def test_what_the_bars_say() -> None:
-    race = read_race(*raced(), devices=(CPU, NO_GPU))
-    bar = race.bar("baseline", "cpu")
-    assert bar is not None and bar.projection is not None and race.kind == "projected"
+    race = read_race(*raced())
+    bar = race.bars[0]
+    assert (bar.model, bar.device) == ("baseline", "cpu") and bar.projection is not None
     assert bar.projection.seconds == pytest.approx(2 + EPOCHS * (4500 * 0.01 + 1500 * 0.005) / 40)
     assert "Test CPU, 2 threads" in bar.text and "60 timed steps in 6 rounds" in bar.text
-    assert race.missing[0].device == "gpu" and race.missing[0].reason == NO_GPU.reason
-    assert race.bar("baseline", "cuda:0") is None
     verdict = race.model_verdict("baseline", "efficientnet_lite0", "cpu")
     assert verdict.outcome == "faster" and verdict.factor == pytest.approx(10.0)
     assert race.device_verdict("baseline", "cuda:0").outcome == "unknown"
 
 
-def test_a_device_that_was_not_chosen_is_missing_too_but_not_elsewhere() -> None:
-    assert "not chosen" in read_race(*raced(), devices=(CPU, GPU)).missing[0].reason
-    recorded = read_race(*raced(recorded_on="Test GPU, 3 May 2026"), devices=(CPU, NO_GPU))
-    assert recorded.missing == () and recorded.recorded_on
-
-
 def test_the_full_form_has_the_machine_to_itself(open_fake: OpenFake) -> None:
     lab, engine = open_fake(FakeEngine((CPU, GPU)))
-    assert lab_entrants(lab).models in (MODELS, ("baseline", "vgg11_bn"), ("baseline", "tilenet"))
     configs = full_race_configs(("baseline", "tilenet"), ["cpu", "cuda:0"])
     assert {(each.epochs, each.recipe) for each in configs} == {(EPOCHS, "tutorial")} and len(configs) == 4
     group, runs = start_full_race(lab, configs, "ada")

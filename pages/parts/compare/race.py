@@ -135,7 +135,7 @@ _FORMS = {"short": "Short: timed steps", "full": "Full: whole trainings"}
 def draw_race() -> None:
     """A guess, the two forms, and what the newest race showed."""
     words, lab = lesson.text("compare"), session.lab()
-    racing = race.lab_entrants(lab)
+    racing = race.entrants(lab.settings.cache)
     st.markdown(words["race"])
     guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
     form = lesson.one_of("Form of the race", _FORMS, "compare_form", default="short", hidden=True)
@@ -285,7 +285,7 @@ def _result(record: RunRecord, guessed: str | None) -> None:
     run_widget.ended(record)
     try:
         result = lab.sweeps.result(record.id)
-        found = race.read_race(record, result, devices=lab.devices())
+        found = race.read_race(record, result)
     except LabError as error:
         if record.state == "finished":
             st.error(lesson.plain(str(error)), icon=":material/broken_image:")
