@@ -43,8 +43,13 @@ def percent(fraction: float) -> str:
 
 
 def share(fraction: float) -> str:
-    """`71 %`: a percentage without decimals, from a fraction; the space does not break."""
-    return f"{100 * fraction:.0f}\N{NO-BREAK SPACE}%"
+    """`71 %`, `0.4 %`: no decimals where there are whole percents, from a fraction; the space does not break."""
+    return f"{100 * fraction:.{1 if 0 < fraction < 0.0095 else 0}f}\N{NO-BREAK SPACE}%"
+
+
+def often(number: int) -> str:
+    """`once`, `twice`, `12 times`."""
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
 def probability(value: float) -> str:

@@ -1,4 +1,4 @@
-"""The game "Be the classifier": ten tiles to be named, and what the answers say, in words and as a table."""
+"""The game "Be the classifier": ten tiles to be named, and what the answers say."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,6 +11,7 @@ import torch
 from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.finding import Finding
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.guesses import KEPT, Guess
 from eurosat_core.runs.record import RunRecord
@@ -152,57 +153,32 @@ def confusion_frame(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["true", "guessed", "tiles", "kind"])
 
 
-def in_words(score: Score, *, synthetic: bool) -> str:
-    """*What you just saw*, for each way a game can go."""
+def outcome(score: Score, *, synthetic: bool) -> Finding:
+    """*What you just saw*: it may be `luck`, it is `better`, or nothing was `answered`."""
     if not score.answered:
-        return (
-            "You skipped every tile, so there is nothing to count. Play again, and name a class even where you are "
-            "unsure: a network has no Skip either."
-        )
+        return Finding("game.skipped")
     expected = score.answered * score.chance
-    said = f"{score.right} of {wording.count(score.answered, 'tile')} right"
-    guessing = f"pure guessing gets {expected:.1f} on average ({_round_percent(score.chance)})"
-    luck = f"luck alone does as well in {_round_percent(score.luck)} of such games"
-    if score.luck > _LUCK and score.right == score.answered:
-        text = f"{said}: all that you named. Still, {guessing}, and with so few tiles {luck}. Play on to be sure."
-    elif score.luck > _LUCK and score.right > expected + 1:
-        text = (
-            f"{said}; {guessing}. You are above that, but as far as so few tiles tell it is no better than chance: "
-            f"{luck}. Play on: more tiles tell more."
-        )
-    elif score.luck > _LUCK:
-        text = (
-            f"{said}; {guessing}. As far as so few tiles tell, that is no better than chance: {luck}. A network starts "
-            "there too, before it has learned from examples."
-        )
-    elif score.right == score.answered:
-        text = (
-            f"{said}: all that you named, where {guessing}. You told the classes apart by colour, shape and texture. "
-            "A network has to learn that from examples."
-        )
-    else:
-        text = (
-            f"{said}, where {guessing}. That is more than luck. Look at what you mixed up: these are often the "
-            "classes that a network mixes up, too."
-        )
-    if synthetic:
-        text += " (These are synthetic tiles: real ones are much harder to tell apart.)"
-    return text
+    figures = {"right": score.right, "answered": score.answered, "expected": expected}
+    figures |= {"chance": score.chance, "luck": score.luck}
+    then = (Finding("game.synthetic"),) if synthetic else ()
+    is_all = score.right == score.answered
+    if score.luck > _LUCK:
+        variant = "all" if is_all else "above" if score.right > expected + 1 else "below"
+        return Finding(f"game.luck.{variant}", figures, then)
+    return Finding(f"game.better.{'all' if is_all else 'some'}", figures, then)
 
 
-def mix_ups(evaluation: Evaluation) -> str:
+def mix_ups(evaluation: Evaluation) -> Finding:
     """The accuracy over all guesses on these tiles, and the most frequent mix-up."""
-    newest = " newest" if evaluation.tiles >= KEPT else ""
-    so_far = f"In your {evaluation.tiles}{newest} guesses on these tiles" if evaluation.tiles > 1 else "In your guess"
     found = evaluation.most_confused()
+    guesses = "one" if evaluation.tiles == 1 else "newest" if evaluation.tiles >= KEPT else "all"
+    figures = {"guesses": Finding(f"game.phrase.{guesses}", {"tiles": evaluation.tiles})}
     if found is None:
-        return f"{so_far}, nothing was mixed up."
+        return Finding("game.mix_ups.none", figures)
     true, said, times = found
     titles = class_titles(evaluation.class_names)
-    return (
-        f"{so_far}, {wording.percent(evaluation.accuracy)} were right. Most frequent mix-up: {titles[true]}, taken for "
-        f"{titles[said]} ({_often(times)})."
-    )
+    about = {"accuracy": evaluation.accuracy, "true": titles[true], "said": titles[said], "times": times}
+    return Finding("game.mix_ups.some", figures | about)
 
 
 def mix_up_table(evaluation: Evaluation, most: int = 10) -> pd.DataFrame:
@@ -211,12 +187,12 @@ def mix_up_table(evaluation: Evaluation, most: int = 10) -> pd.DataFrame:
     counts = np.array(evaluation.confusion)
     np.fill_diagonal(counts, 0)
     pairs = sorted(np.argwhere(counts).tolist(), key=lambda pair: -counts[pair[0], pair[1]])[:most]
-    rows = [(titles[true], titles[said], _often(int(counts[true, said]))) for true, said in pairs]
+    rows = [(titles[true], titles[said], wording.often(int(counts[true, said]))) for true, said in pairs]
     return pd.DataFrame(rows, columns=["true class", "what you said", "how often"])
 
 
-def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
-    """How far a network would have come in the same time, by the newest finished run; empty when none was measured.
+def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> Finding | None:
+    """How far a network would have come in the same time, by the newest finished run; None when none was measured.
 
     records: newest first. Of one on a kept frozen part only the last layer's rate is known, so it is passed over.
     """
@@ -228,21 +204,8 @@ def network_meanwhile(records: Iterable[RunRecord], seconds: float) -> str:
             continue
         tiles = int(float(f"{rate * seconds:.2g}"))
         if tiles < 1:
-            return ""
-        alone = " with other work beside it" if record.company else ""
-        return (
-            f"In your {wording.duration(seconds)}, a network would have learned from about "
-            f"{wording.count(tiles, 'tile')}: the {CATALOG[record.config.model].title} on "
-            f"{wording.device_name(record.config.device)} went through {wording.rate(rate)} while training{alone}, in "
-            "the newest finished run here that tells."
-        )
-    return ""
-
-
-def _often(times: int) -> str:
-    return {1: "once", 2: "twice"}.get(times, f"{times} times")
-
-
-def _round_percent(share: float) -> str:
-    """`10 %`, `0.4 %`: luck is no exact figure."""
-    return f"{100 * share:.{1 if share < 0.0095 else 0}f}\N{NO-BREAK SPACE}%"
+            return None
+        figures = {"seconds": seconds, "tiles": tiles, "title": CATALOG[record.config.model].title}
+        figures |= {"device": record.config.device, "rate": rate}
+        return Finding(f"game.meanwhile.{'busy' if record.company else 'alone'}", figures)
+    return None

@@ -35,6 +35,7 @@ FILTERS: dict[str, Callable[[Any, str], str]] = {
     "factor": lambda value, _: wording.factor(value),
     "listed": _listed,
     "ms": lambda value, _: wording.milliseconds(value),
+    "often": lambda value, _: wording.often(value),
     "percent": lambda value, _: wording.percent(value),
     "points": lambda value, _: wording.points(value),
     "probability": lambda value, _: wording.probability(value),

@@ -1,4 +1,4 @@
-"""The game "Be the classifier": drawing tiles, scoring, and a sentence for each outcome."""
+"""The game "Be the classifier": drawing tiles, scoring, and what is found for each outcome."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,6 +8,7 @@ import torch
 from fake_engine import CONFIG, tiles_used
 from hypothesis import given
 from hypothesis import strategies as st
+from run_makers import told
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs.game import (
@@ -15,11 +16,11 @@ from eurosat_core.runs.game import (
     classes_to_guess,
     confusion_frame,
     evaluate_guesses,
-    in_words,
     mix_up_table,
     mix_ups,
     network_meanwhile,
     new_game,
+    outcome,
 )
 from eurosat_core.runs.guesses import KEPT, Guess
 from eurosat_core.runs.record import RunRecord
@@ -35,10 +36,6 @@ def tile_set(tiles: TileSet, *counts: int) -> TileSet:
         names=tuple(f"tile {number}" for number in range(sum(counts))),
         fingerprint=f"of {counts}",
     )
-
-
-def flat(text: str) -> str:
-    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 # --- drawing
@@ -103,28 +100,32 @@ def test_clicks_that_meant_another_tile_are_ignored(small_tiles: TileSet) -> Non
     assert seen.answered(1, 1, 108.0).at == 2
 
 
-# --- sentences
+# --- what is found
 
 
 @pytest.mark.parametrize(
-    ("score", "words", "not_said"),
+    ("score", "name", "luck"),
     [
-        (Score(7, 10, 0, 10, 40.0), ["7 of 10 tiles right", "gets 1.0 on average (10 %)", "more than luck"], "Skip"),
-        (Score(3, 10, 0, 10, 40.0), ["above that", "no better than chance", "as well in 7 %"], "starts"),
-        (Score(2, 10, 0, 10, 40.0), ["no better than chance", "luck alone does as well in 26 %"], "above"),
-        (Score(1, 10, 0, 10, 40.0), ["no better than chance", "A network starts there too"], "above"),
-        (Score(0, 10, 0, 10, 40.0), ["0 of 10 tiles right", "no better than chance", "100 %"], "more than luck"),
-        (Score(10, 10, 0, 10, 40.0), ["10 of 10 tiles right: all", "has to learn that from examples"], "mixed up"),
-        (Score(2, 2, 8, 2, 9.0), ["2 of 2 tiles right: all", "luck alone does as well in 25 %"], "no better"),
-        (Score(1, 1, 9, 100, 9.0), ["1 of 1 tile right: all"], "luck"),
-        (Score(0, 0, 10, 10, 9.0), ["You skipped every tile"], "chance"),
+        (Score(7, 10, 0, 10, 40.0), "better.some", 9.1e-6),
+        (Score(3, 10, 0, 10, 40.0), "luck.above", 0.07),
+        (Score(2, 10, 0, 10, 40.0), "luck.below", 0.264),
+        (Score(1, 10, 0, 10, 40.0), "luck.below", 0.651),
+        (Score(0, 10, 0, 10, 40.0), "luck.below", 1.0),
+        (Score(10, 10, 0, 10, 40.0), "better.all", 1e-10),
+        (Score(2, 2, 8, 2, 9.0), "luck.all", 0.25),
+        (Score(1, 1, 9, 100, 9.0), "better.all", 0.01),
     ],
 )
-def test_a_sentence_for_each_outcome(score: Score, words: list[str], not_said: str) -> None:
-    text = flat(in_words(score, synthetic=False))
-    assert [each for each in words if each not in text] == []
-    assert not_said not in text and "synthetic" not in text
-    assert "synthetic" in in_words(score, synthetic=True) or not score.answered
+def test_each_outcome(score: Score, name: str, luck: float) -> None:
+    found = outcome(score, synthetic=False)
+    assert told(found) == [name]
+    assert found.figures["luck"] == pytest.approx(luck, rel=0.01)
+    assert found.figures["expected"] == pytest.approx(score.answered / score.classes)
+    assert told(outcome(score, synthetic=True)) == [name, "synthetic"]
+
+
+def test_a_game_of_skips() -> None:
+    assert told(outcome(Score(0, 0, 10, 10, 9.0), synthetic=True)) == ["skipped"]
 
 
 def guess(true: int, guessed: int) -> Guess:
@@ -139,8 +140,10 @@ def test_confusions_of_guesses() -> None:
     assert evaluation is not None
     assert evaluation.tiles == 4  # a label that the classes do not have is damaged
     assert evaluation.confusion[0] == (0, 2, 0, 0)
-    text = flat(mix_ups(evaluation))
-    assert "4 guesses" in text and "25.0 %" in text and "River, taken for Highway (twice)" in text
+    found = mix_ups(evaluation)
+    assert told(found) == ["mix_ups.some"] and told(found.figures["guesses"]) == ["phrase.all"]
+    about = [found.figures[name] for name in ("accuracy", "true", "said", "times")]
+    assert about == [0.25, "River", "Highway", 2]
     frame = confusion_frame(evaluation)
     assert len(frame) == 9  # Forest does not occur
     assert frame["kind"].value_counts().to_dict() == {"none": 6, "wrong": 2, "right": 1}
@@ -153,9 +156,12 @@ def test_confusions_of_guesses() -> None:
 
 def test_no_guesses_and_no_mix_ups() -> None:
     assert evaluate_guesses([], CLASSES) is None
-    one, many = (evaluate_guesses([guess(1, 1)] * times, CLASSES) for times in (1, KEPT))
-    assert one is not None and "nothing was mixed up" in mix_ups(one)
-    assert many is not None and "200 newest guesses" in mix_ups(many)
+    one = evaluate_guesses([guess(1, 1)], CLASSES)
+    assert one is not None
+    assert told(mix_ups(one)) == ["mix_ups.none"] and told(mix_ups(one).figures["guesses"]) == ["phrase.one"]
+    many = evaluate_guesses([guess(1, 1)] * KEPT, CLASSES)
+    assert many is not None
+    assert told(mix_ups(many).figures["guesses"]) == ["phrase.newest"]
 
 
 def run(tiles: TileSet, **changes: object) -> RunRecord:
@@ -177,9 +183,10 @@ def test_a_network_meanwhile_by_the_newest_finished_run(small_tiles: TileSet) ->
         run(small_tiles, config=replace(CONFIG, device="cuda:0"), concurrent_runs=("another",)),
         measured(5.0),
     ]
-    text = network_meanwhile(records, 42.4)
-    assert "In your 42 s, a network would have learned from about 35,000 tiles" in text
-    assert "the Baseline CNN on GPU 0 went through 834 tiles/s while training with other work beside it" in text
-    assert text.endswith("in the newest finished run here that tells.")
-    assert "beside" not in network_meanwhile(records[-1:], 42.4)
-    assert network_meanwhile(records[:5], 42.4) == network_meanwhile([], 42.4) == network_meanwhile(records, 0.0) == ""
+    found = network_meanwhile(records, 42.4)
+    assert told(found) == ["meanwhile.busy"]
+    assert found is not None and (found.figures["tiles"], found.figures["rate"]) == (35_000, 834.0)
+    assert (found.figures["title"], found.figures["device"]) == ("Baseline CNN", "cuda:0")
+    assert told(network_meanwhile(records[-1:], 42.4)) == ["meanwhile.alone"]
+    for known, seconds in ((records[:5], 42.4), ([], 42.4), (records, 0.0)):
+        assert network_meanwhile(known, seconds) is None

@@ -11,6 +11,7 @@ from eurosat_core.data import pictures
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs import game
 from eurosat_core.runs.game import Game
+from eurosat_core.words.say import say
 from pages.parts import lesson, session
 from pages.parts.tile_pictures import class_label, large, row_of, small_png, titles_of
 
@@ -149,10 +150,10 @@ def _after(tiles: TileSet, played: Game) -> None:
             ("Time", wording.duration(score.seconds), "From the start to the last answer"),
         ):
             st.metric(label, value, border=True, help=help)
-    lesson.saw(lesson.plain(game.in_words(score, synthetic=tiles.source == "synthetic")))
+    lesson.saw(lesson.plain(say(game.outcome(score, synthetic=tiles.source == "synthetic"))))
     meanwhile = game.network_meanwhile(session.lab().store.all()[0], score.seconds)
     if meanwhile:
-        st.markdown(f":material/bolt: {lesson.plain(meanwhile)}")
+        st.markdown(f":material/bolt: {lesson.plain(say(meanwhile))}")
     _mistakes(tiles, played)
 
 
@@ -177,7 +178,7 @@ def _confusions(tiles: TileSet) -> None:
     if evaluation is None:
         return
     st.markdown("**Your mix-ups in all your games on these tiles**")
-    st.markdown(lesson.plain(game.mix_ups(evaluation)))
+    st.markdown(lesson.plain(say(game.mix_ups(evaluation))))
     frame = game.confusion_frame(evaluation)
     titles = tuple(frame["true"].unique())
     if len(titles) > _MOST_CELLS:
@@ -189,6 +190,6 @@ def _confusions(tiles: TileSet) -> None:
         confusion_cells(titles),
         width=200 + 60 * len(titles),
         key="tile_game_confusions",
-        alt=f"Your guesses as a table: true class by what you said. {game.mix_ups(evaluation)}",
+        alt=f"Your guesses as a table: true class by what you said. {say(game.mix_ups(evaluation))}",
     )
     st.caption(lesson.text("game")["confusions"])
