@@ -74,13 +74,16 @@ def stored_contenders(store: RunStore, run_ids: Iterable[str]) -> tuple[Contende
     def history(run_id: str) -> History:
         return HistoryReader(store.folder_of(run_id) / "events.jsonl").read()
 
-    def predictions(run_id: str) -> Predictions | None:
-        try:
-            return predictions_from_bytes(store.load(run_id, "predictions.npz"))
-        except RunError:
-            return None
+    records = [store.get(each) for each in run_ids]
+    return contenders(records, history, lambda run_id: stored_predictions(store, run_id))
 
-    return contenders([store.get(each) for each in run_ids], history, predictions)
+
+def stored_predictions(store: RunStore, run_id: str) -> Predictions | None:
+    """A run's answers to its validation tiles; None where it kept none."""
+    try:
+        return predictions_from_bytes(store.load(run_id, "predictions.npz"))
+    except RunError:
+        return None
 
 
 def _contender(record: RunRecord, history: History, label: str, predictions: Predictions | None) -> Contender:
@@ -128,9 +131,8 @@ _SHORT = {
 
 def _told_apart(start: str, group: Sequence[RunRecord]) -> Mapping[str, str]:
     names = {each.id: start for each in group}
-    telling = sorted(set(SETTINGS) - set(_NO_NAME), key=lambda name: (*_rank(name), name))
     used = 0
-    for setting in telling:
+    for setting in (*_TELLING, *(each for each in SETTINGS if each not in _TELLING + _NO_NAME)):
         longer = {each.id: _longer(names[each.id], setting, each) for each in group}
         if used < _TOLD_APART_BY and len(set(longer.values())) > len(set(names.values())):
             names, used = longer, used + 1
@@ -139,10 +141,6 @@ def _told_apart(start: str, group: Sequence[RunRecord]) -> Mapping[str, str]:
         run_id: f"{name} ({alike[name].index(run_id) + 1})" if len(alike[name]) > 1 else name
         for run_id, name in names.items()
     }
-
-
-def _rank(name: str) -> tuple[int, int]:
-    return (0, _TELLING.index(name)) if name in _TELLING else (1, list(SETTINGS).index(name))
 
 
 def _longer(name: str, setting: str, record: RunRecord) -> str:

@@ -37,6 +37,7 @@ from eurosat_core.analysis.contenders import (
     may_compare_accuracy,
     run_figures,
     same_tiles,
+    stored_predictions,
 )
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
@@ -47,7 +48,6 @@ from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training.evaluation import Predictions, predictions_from_bytes
 
 if TYPE_CHECKING:
     from eurosat_core.lab.lab import Lab
@@ -295,7 +295,7 @@ class Lineup:
             known = self._kept.get(key)
         if known is not None:
             return known
-        runs = contenders(records, told.__getitem__, lambda run_id: _predictions(stores[run_id], run_id))
+        runs = contenders(records, told.__getitem__, lambda run_id: stored_predictions(stores[run_id], run_id))
         made = SideBySide(runs)
         with self._lock:
             self._kept[key] = made
@@ -323,13 +323,6 @@ class Lineup:
     def taken_in(self, bundle: BinaryIO, owner: str) -> Imported:
         """The runs of a bundle, from now on the participant's. Raises `RunError` as `import_bundle`."""
         return import_bundle(self._store, bundle, owner=owner)
-
-
-def _predictions(store: RunStore, run_id: str) -> Predictions | None:
-    try:
-        return predictions_from_bytes(store.load(run_id, "predictions.npz"))
-    except RunError:
-        return None
 
 
 def _accuracy(record: RunRecord) -> float:
