@@ -30,14 +30,6 @@ class Finding:
         return self.name.partition(f".{self.kind}.")[2]
 
 
-@dataclass(frozen=True)
-class Told:
-    """A sentence (`text`) and its kind, of a topic whose words are still in code."""
-
-    kind: str
-    text: str
-
-
 def distinct(findings: Iterable[Finding | None]) -> list[Finding]:
     """Each once, in their order."""
     found: list[Finding] = []
