@@ -124,7 +124,7 @@ def test_the_end_has_score_chance_and_confusions_which_outlive_the_session(lab: 
     assert "more than luck" in saw(test) and "synthetic tiles" in saw(test)
     text = shown(test)
     assert "In your 10 guesses" in text and "Most frequent mix-up" in text and "Look again" in text
-    assert "the Baseline CNN on CPU went through 1,234 tiles/s while training" in text
+    assert "the Baseline CNN on the CPU trained at 1,234 tiles/s" in text
     assert len(test.get("image")) == 1 + 3  # the last tile, and those named wrongly
     (chart,) = test.get("vega_lite_chart")
     json.loads(chart.proto.spec)
