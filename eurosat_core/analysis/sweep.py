@@ -148,17 +148,17 @@ def learning_finding(result: SweepResult, device: str) -> Finding | None:
     return Finding("learning.reached", figures, tuple(then))
 
 
-def device_finding(result: SweepResult, label: str, device: str, against: str = "cpu") -> Finding | None:
-    """A setting on one device against another; None where one of them was not measured."""
-    verdict = result.verdict(label, device, against=label, on=against)
+def device_finding(result: SweepResult, label: str, device: str) -> Finding | None:
+    """A setting on a device against the CPU; None where one of them was not measured."""
+    verdict = result.verdict(label, device, against=label, on="cpu")
     if verdict.outcome == "unknown":
         return None
-    return Finding("sweep.devices", {"label": label, "device": device, "against": against, "verdict": verdict})
+    return Finding("sweep.devices", {"label": label, "device": device, "verdict": verdict})
 
 
-def measured_how(record: RunRecord, result: SweepResult, cells: Sequence[CellResult] = ()) -> Finding:
+def measured_how(record: RunRecord, result: SweepResult) -> Finding:
     """On what the figures rest: device, threads, steps, rounds, what else ran, where it was recorded."""
-    used = [each for each in cells or result.cells if each.turns]
+    used = [each for each in result.cells if each.turns]
     if not used:
         return Finding("sweep.nothing")
     machine = record.machine

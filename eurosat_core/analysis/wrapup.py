@@ -191,7 +191,7 @@ Kind = Literal["found", "recorded", "missing"]
 
 @dataclass(frozen=True)
 class Point:
-    """A part of a sentence: what it is about (`wrapup.about.<name>`), and what was found, or that it is missing.
+    """A part of a sentence: what it is `about`, and what was found, or that it is missing.
 
     kind: `found` (measured here), `recorded` (measured elsewhere, which the finding says), `missing`. page, link,
     parameters: the page that gives the missing figure, in words, and what its address should say. basis: on what the

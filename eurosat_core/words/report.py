@@ -60,7 +60,6 @@ def report_html(
     *,
     guesses: Iterable[Guessed] = (),
     tile_guesses: Evaluation | None = None,
-    findings: Iterable[str] = (),
     said: Iterable[tuple[str, Sequence[str]]] = (),
     measured: Iterable[tuple[str, RunRecord]] = (),
     now: float | None = None,
@@ -72,7 +71,6 @@ def report_html(
         runs: The participant's; the first is what the others are held against; may be none.
         guesses: Those of the lesson.
         tile_guesses: The participant's own answers to tiles.
-        findings: Sentences that pages computed.
         said: The lesson's sentences, each with what was found for it.
         measured: Names and records of experiments and profiles, for their settings and machines.
         now: Since 1970, in seconds.
@@ -84,7 +82,6 @@ def report_html(
         owner=owner,
         day=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() if now is None else now)),
         runs=wording.count(len(runs), "run"),
-        findings=list(findings),
         said=list(said),
         guesses=[astuple(each) for each in guesses],
         figures=[_figures(each) for each in figures],

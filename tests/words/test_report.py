@@ -58,7 +58,6 @@ def full() -> str:
         compared(run(), other, (make_record(state="failed", message="Memory is full."), History(), None)),
         guesses=[Guessed("How much faster is a GPU?", "10×", "6.0 times")],
         tile_guesses=evaluate_predictions(ANSWERS.true, ANSWERS.true, TEN),
-        findings=["The network is learning."],
         said=[("I measure.", ["a larger batch: 1.5 times as fast"])],
         measured=[("Experiment: A larger batch", make_record(kind="sweep", machine={"torch": "2.14.7"}))],
         now=0.0,
@@ -86,7 +85,6 @@ def test_it_holds_everything() -> None:
     text = Page(full()).text
     for words in (
         "report of ada",
-        "The network is learning.",
         "“I measure.”",
         "a larger batch: 1.5 times as fast",
         "Experiment: A larger batch",
@@ -133,7 +131,7 @@ def test_every_text_is_escaped() -> None:
         compared((record, history, predictions), run(tiles=replace(USED, class_names=names))),
         guesses=[Guessed(EVIL, EVIL, EVIL)],
         tile_guesses=evaluate_predictions(predictions.true, predictions.predicted, names),
-        findings=[EVIL],
+        said=[(EVIL, [EVIL])],
     )
     refers_to_nothing(text)
     assert text.count("&lt;script&gt;") > 10
