@@ -30,16 +30,13 @@ def step_finding(step: Step, values: Values) -> Finding:
     if strongest == 0:
         return Finding("features.silent_map")
     figures = {"value": step.value, "share": abs(step.value) / strongest}
-    is_positive = step.value > 0
+    kind = "match" if step.value > 0 else "opposite"
+    then = (_products(step, values),)
     if np.allclose(step.weights.sum(axis=(1, 2)), 1, atol=1e-4):  # blur, sharpen, identity
-        name = f"features.brightness.{'brighter' if is_positive else 'darker'}"
-    elif figures["share"] < _WEAK:
-        name = "features.match.none"
-    elif figures["share"] < _STRONG:
-        name = f"features.{'match' if is_positive else 'opposite'}.part"
-    else:
-        name = f"features.{'match' if is_positive else 'opposite'}.full"
-    return Finding(name, figures, (_products(step, values),))
+        return Finding(f"features.brightness.{kind}", figures, then)
+    if figures["share"] < _WEAK:
+        return Finding("features.cancelled", figures, then)
+    return Finding(f"features.{kind}.{'part' if figures['share'] < _STRONG else 'full'}", figures, then)
 
 
 def _products(step: Step, values: Values) -> Finding:

@@ -25,7 +25,7 @@ def test_numbers(value: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        ((0, 0), "match.none", 0.0),
+        ((0, 0), "cancelled", 0.0),
         ((4, 2), "match.full", 3.0),
         ((4, 5), "opposite.full", -3.0),
         ((1, 2), "match.part", 1.2),
@@ -53,7 +53,7 @@ def test_a_step_in_the_padding_and_a_map_of_zeros() -> None:
     assert told(found) == ["silent_map"]
     values[:] = 1
     found = features.step_finding(step_at(values, weights, 0, 1, 1, 0, 0), convolve(values, weights, padding=1))
-    assert told(found) == ["brightness.brighter", "products.edge"]
+    assert told(found) == ["brightness.match", "products.edge"]
     assert found.figures["value"] == pytest.approx(4 / 3)
     assert (found.then[0].figures["each"], found.then[0].figures["outside"]) == (27, 15)
 

@@ -132,7 +132,7 @@ def test_what_a_change_did_to_the_shares() -> None:
     found = prediction.shares_changed_finding(before, after)
     assert [each.figures for each in found.figures["classes"]] == [
         {"title": "Herbaceous vegetation", "was": 0.0, "now": pytest.approx(0.8)},
-        {"title": "Annual crop", "was": pytest.approx(0.6), "now": pytest.approx(0.2)},
+        {"title": "Forest", "was": pytest.approx(0.4), "now": 0.0},
     ]
     assert told(prediction.shares_changed_finding(before, before)) == ["shares.same"]
 
