@@ -11,10 +11,10 @@ WORDS = lesson.text("speed")
 MORE = {"free": "Free sweep of one setting", "limits": "Limits of this device"}
 
 lesson.header(WORDS["goal"], 10, WORDS["task"])
-led_by = choose.follow_address()
-if led_by.problem:
-    result.missing(led_by.problem)
-elif led_by.is_race:
+is_race, problem = choose.follow_address()
+if problem:
+    result.missing(problem)
+elif is_race:
     st.info(WORDS["race"], icon=":material/sports_score:")
 
 name, devices = choose.draw()

@@ -5,7 +5,7 @@ pale with a dashed edge.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +28,6 @@ from eurosat_core.charts.marks import (
     up_to,
 )
 from eurosat_core.charts.palette import GREY
-from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.training.config import Architecture
 from eurosat_core.wording import device_name, duration
@@ -109,7 +108,7 @@ COSTS = {
 
 
 def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], ModelSummary]) -> pd.DataFrame:
-    """What each run's accuracy cost, a row per run in the columns named below.
+    """What each run's accuracy cost, a row per run.
 
     covers: what the seconds are of, all of the training or what an earlier run had not computed of its frozen part.
     summary: costs of a network, as `Lab.model_summary` has them. macs: multiply-accumulates of one tile going forward.
@@ -117,29 +116,23 @@ def cost_frame(runs: Sequence[Contender], summary: Callable[[Architecture], Mode
     """
     rows = []
     for each in runs:
-        config = each.record.config
         if each.accuracy is None or each.seconds is None:
             continue
-        costs, entry = summary(config.architecture), CATALOG[config.model]
-        started = each.history.started
+        costs, started = summary(each.record.config.architecture), each.history.started
         rows.append(
-            (
-                each.label,
-                entry.title,
-                device_name(config.device),
-                each.accuracy,
-                each.seconds,
-                "what no earlier run had computed" if each.record.features_taken else "the whole training",
-                len(each.history.epochs),
-                costs.total_params,
-                started.trainable_parameters if started else costs.trainable_params,
-                costs.macs,
-                each.record.recorded_on or "here",
-            )
+            {
+                "run": each.label,
+                "accuracy": each.accuracy,
+                "seconds": each.seconds,
+                "covers": "what no earlier run had computed" if each.record.features_taken else "the whole training",
+                "epochs": len(each.history.epochs),
+                "parameters": costs.total_params,
+                "trained": started.trainable_parameters if started else costs.trainable_params,
+                "macs": costs.macs,
+                "origin": each.record.recorded_on or "here",
+            }
         )
-    costs_of_run = ["seconds", "covers", "epochs", "parameters", "trained", "macs"]
-    columns = ["run", "model", "device", "accuracy", *costs_of_run, "origin"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows)
 
 
 @lru_cache(maxsize=64)
@@ -174,33 +167,32 @@ def cost_scatter(figure: str, labels: tuple[str, ...], low: float, high: float) 
     return bare_spec(chart, height=_HEIGHT + _LEGEND_ROW * len(labels), title=title)
 
 
-_BARS = ["run", "model", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+_BARS = ["run", "device", "seconds", "tiles_per_second", "speed_up", "origin", "note"]
+
+
+def _bars_frame(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=_BARS).astype({"seconds": float, "speed_up": float})
 
 
 def seconds_frame(figures: Sequence[RunFigures]) -> pd.DataFrame:
-    """Seconds of each run for bars: run, model, device, seconds, tiles_per_second, speed_up, origin, note.
+    """Seconds of each run for bars: run, device, seconds, tiles_per_second, speed_up, origin, note.
 
     origin: `measured here` or `recorded elsewhere`. note: on which device, with how many threads, beside what. Runs
     without a time are left out.
     """
-    rows = []
-    for each in figures:
-        if each.seconds is None:
-            continue
-        entry = CATALOG.get(each.model)
-        rows.append(
-            (
-                each.label,
-                entry.title if entry else each.model,
-                device_name(each.device),
-                each.seconds,
-                each.tiles_per_second,
-                each.speed_up,
-                "recorded elsewhere" if each.recorded_on else "measured here",
-                figures_note(each),
-            )
+    return _bars_frame(
+        (
+            each.label,
+            device_name(each.device),
+            each.seconds,
+            each.tiles_per_second,
+            each.speed_up,
+            "recorded elsewhere" if each.recorded_on else "measured here",
+            figures_note(each),
         )
-    return pd.DataFrame(rows, columns=_BARS)
+        for each in figures
+        if each.seconds is not None
+    )
 
 
 def race_frame(race: Race) -> pd.DataFrame:
@@ -208,22 +200,19 @@ def race_frame(race: Race) -> pd.DataFrame:
 
     Cells without a projection are left out: nothing is invented for them.
     """
-    origin = "recorded elsewhere" if race.recorded_on else "projected"
-    rows = [
+    return _bars_frame(
         (
             f"{each.title} · {device_name(each.device)}",
-            each.title,
             device_name(each.device),
             each.projection.seconds,
             each.tiles_per_second.median if each.tiles_per_second else math.nan,
             _factor(race, each),
-            origin,
+            "recorded elsewhere" if race.recorded_on else "projected",
             bar_note(each),
         )
         for each in race.bars
         if each.projection is not None
-    ]
-    return pd.DataFrame(rows, columns=_BARS).astype({"seconds": float, "speed_up": float})
+    )
 
 
 def ratio_frame(race: Race | None) -> pd.DataFrame:
@@ -231,19 +220,16 @@ def ratio_frame(race: Race | None) -> pd.DataFrame:
 
     The figure stands in the column `speed_up`; the others are those of `race_frame`.
     """
-    rows = []
+    told = []
     if race is not None:
         origin = "recorded elsewhere" if race.recorded_on else "measured here"
         for each in race.bars:
             factor, name = _factor(race, each), device_name(each.device)
             if not math.isnan(factor):
-                label = f"{each.title}: {name} against CPU"
-                rows.append((label, each.title, name, math.nan, math.nan, factor, origin, bar_note(each)))
+                told.append((f"{each.title}: {name} against CPU", name, factor, origin, bar_note(each)))
     reported = "on the tutorial’s own GPU and CPU, with VGG11-BN"
-    rows.append(
-        ("VGG11-BN", "VGG11-BN", "GPU", math.nan, math.nan, TUTORIAL_RATIO, "reported by the tutorial", reported)
-    )
-    return pd.DataFrame(rows, columns=_BARS).astype({"seconds": float, "speed_up": float})
+    told.append(("VGG11-BN", "GPU", TUTORIAL_RATIO, "reported by the tutorial", reported))
+    return _bars_frame((run, device, math.nan, math.nan, *more) for run, device, *more in told)
 
 
 def bar_note(bar: Bar) -> str:

@@ -11,8 +11,6 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from eurosat_core.analysis.contenders import Contender
-from eurosat_core.analysis.training import surest_mistakes
 from eurosat_core.charts.marks import (
     Colours,
     Spec,
@@ -185,17 +183,6 @@ def confused_pairs(pairs: tuple[str, ...], classifiers: Colours, most: float) ->
         ("share:Q", "Of the true class", ".1%"),
     )
     return grouped_bars("pair", pairs, "classifier", classifiers, x, tooltip)
-
-
-def surest_frame(runs: Sequence[Contender], most: int) -> pd.DataFrame:
-    """The wrong answers that each run was surest of: run, tile (its number), true, said (class names), confidence."""
-    rows = [
-        (each.label, mistake.tile, mistake.true, mistake.predicted, mistake.confidence)
-        for each in runs
-        if each.predictions is not None
-        for mistake in surest_mistakes(each.predictions, each.record.tiles.class_names, most)
-    ]
-    return pd.DataFrame(rows, columns=["run", "tile", "true", "said", "confidence"])
 
 
 def score_frame(classifiers: Mapping[str, Evaluation]) -> pd.DataFrame:

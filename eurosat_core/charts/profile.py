@@ -6,7 +6,6 @@ Words stand in a bar only where they fit: the browser knows how wide it is, so i
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import altair as alt
@@ -204,33 +203,19 @@ def kernel_frame(reading: Reading, full_names: bool) -> pd.DataFrame:
     """GPU kernels, longest first: raw figures (µs, %); a column that nothing is known for is left out."""
     total = sum(each.total_us for each in reading.kernels)
     frame = pd.DataFrame(
-        [
-            (
-                each.name if full_names else each.short_name,
-                each.total_us,
-                100 * each.total_us / total if total else math.nan,
-                each.calls,
-                each.mean_us,
-                each.min_us,
-                each.max_us,
-                each.blocks_per_sm,
-                None if each.occupancy is None else 100 * each.occupancy,
-                "yes" if each.tensor_cores else "",
-            )
-            for each in reading.kernels
-        ],
-        columns=[
-            "GPU kernel",
-            "Total",
-            "Share",
-            "Launches",
-            "Mean",
-            "Shortest",
-            "Longest",
-            "Blocks per SM",
-            "Occupancy",
-            "Tensor cores",
-        ],
+        {
+            "GPU kernel": each.name if full_names else each.short_name,
+            "Total": each.total_us,
+            "Share": 100 * each.total_us / total if total else math.nan,
+            "Launches": each.calls,
+            "Mean": each.mean_us,
+            "Shortest": each.min_us,
+            "Longest": each.max_us,
+            "Blocks per SM": each.blocks_per_sm,
+            "Occupancy": None if each.occupancy is None else 100 * each.occupancy,
+            "Tensor cores": "yes" if each.tensor_cores else "",
+        }
+        for each in reading.kernels
     )
     unknown = [name for name in ("Blocks per SM", "Occupancy") if frame[name].isna().all()]
     return frame.drop(columns=unknown)
@@ -308,29 +293,21 @@ _AROUND = 130  # for the legend and the axis, which count with the height
 _SMALL_LETTER = 6.2
 
 
-@dataclass(frozen=True)
-class TimelineRows:
-    """Where the lines of a timeline stand: (title, its first row) for each thread and stream, and all rows together.
+def timeline_rows(timeline: Timeline) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Where the lines stand: (title, its first row) for each thread and stream; and all rows together.
 
-    The row above each line's first one is free, for its title.
+    A line has a row for each of its levels, and above the first one a free row for its title.
     """
-
-    lanes: tuple[tuple[str, int], ...]
-    rows: int
-
-
-def timeline_rows(timeline: Timeline) -> TimelineRows:
-    """One row for each level of each line, and one for its title."""
     lanes, at = [], 1
     for lane in timeline.lanes:
         lanes.append((lane.title, at))
         at += lane.levels + 1
-    return TimelineRows(tuple(lanes), max(at - 1, 1))
+    return tuple(lanes), max(at - 1, 1)
 
 
 def timeline_frame(timeline: Timeline) -> pd.DataFrame:
     """The bars of a step. Columns: row, below (its lower edge), start, end, ms, busy, name, short, kind, events."""
-    first = [at for _, at in timeline_rows(timeline).lanes]
+    first = [at for _, at in timeline_rows(timeline)[0]]
     rows = [
         (
             first[each.lane] + each.level,

@@ -4,7 +4,7 @@ A device keeps its colour and its shape on all charts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -93,23 +93,32 @@ def rate_points(figure: str, labels: tuple[str, ...], devices: tuple[str, ...], 
     return bare_spec(alt.layer(*layers), height=28 * rows + 12 * len(labels) + 90)
 
 
-def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
-    """Turns as they come in, while a measurement runs: label, device, round, tiles_per_second; one row per turn.
+def series_names(cells: Iterable[tuple[str, str]]) -> list[str]:
+    """What each (label, device) is called in a chart: with its device where there are several."""
+    told = [(label, device_name(device)) for label, device in cells]
+    several = len({name for _, name in told}) > 1
+    return [f"{label} · {name}" if several else label for label, name in told]
 
-    config, plan: of the run's record.
-    """
-    configs: Sequence[TrainConfig] = plan.configs(config)
+
+def cell_names(config: TrainConfig, plan: SweepPlan) -> list[str]:
+    """What each cell of a plan is called. config, plan: of the run's record."""
+    return series_names((cell.label, each.device) for cell, each in zip(plan.cells, plan.configs(config), strict=True))
+
+
+def live_frame(history: SweepHistory, config: TrainConfig, plan: SweepPlan) -> pd.DataFrame:
+    """Turns as they come in, while a measurement runs: series (of the cell), round, tiles_per_second."""
+    names = cell_names(config, plan)
     rows = [
-        (plan.cells[turn.cell].label, device_name(configs[turn.cell].device), turn.round, turn.tiles_per_second)
+        (names[turn.cell], turn.round, turn.tiles_per_second)
         for turn in history.turns
-        if turn.phase == "train" and turn.tiles_per_second is not None and turn.cell < len(plan.cells)
+        if turn.phase == "train" and turn.tiles_per_second is not None and turn.cell < len(names)
     ]
-    return pd.DataFrame(rows, columns=["label", "device", "round", "tiles_per_second"])
+    return pd.DataFrame(rows, columns=["series", "round", "tiles_per_second"])
 
 
 @lru_cache(maxsize=32)
 def live_turns(labels: tuple[str, ...], rounds: int) -> Spec:
-    """Tiles per second of every turn so far, over `live_frame` with a column `series` (setting, and device)."""
+    """Tiles per second of every turn so far, over `live_frame`."""
     x = alt.X(
         "round:Q",
         title="Round",
@@ -125,19 +134,20 @@ def live_turns(labels: tuple[str, ...], rounds: int) -> Spec:
 
 
 def learning_frame(result: SweepResult) -> pd.DataFrame:
-    """Accuracy over the seconds of training: label, device, seconds, accuracy, target, reached (of the cell)."""
+    """Accuracy over the seconds of training: series (of the cell), seconds, accuracy, target."""
+    cells = [(cell, cell.learning) for cell in result.cells if cell.learning is not None]
+    names = series_names((cell.label, cell.device) for cell, _ in cells)
     rows = [
-        (cell.label, device_name(cell.device), seconds, accuracy, cell.learning.target, cell.learning.reached)
-        for cell in result.cells
-        if cell.learning is not None
-        for seconds, accuracy in cell.learning.points
+        (name, seconds, accuracy, learning.target)
+        for name, (_, learning) in zip(names, cells, strict=True)
+        for seconds, accuracy in learning.points
     ]
-    return pd.DataFrame(rows, columns=["label", "device", "seconds", "accuracy", "target", "reached"])
+    return pd.DataFrame(rows, columns=["series", "seconds", "accuracy", "target"])
 
 
 @lru_cache(maxsize=32)
 def learning_lines(labels: tuple[str, ...], until: float, ceiling: float) -> Spec:
-    """Accuracy over seconds of training, and the accuracy that was to be reached, over `learning_frame` with `series`.
+    """Accuracy over seconds of training, and the accuracy that was to be reached; over `learning_frame`.
 
     until, ceiling: where the axes end.
     """
@@ -203,15 +213,12 @@ def is_per_tile(result: SweepResult) -> bool:
 
 def breakdown_frame(result: SweepResult) -> pd.DataFrame:
     """Where the time of a step went, as `profile.stacked_frame`; of a thousand tiles where batches differ."""
-    several = len(result.devices) > 1
+    cells = [(cell, cell.parts) for cell in result.cells if cell.parts is not None]
+    names = series_names((cell.label, cell.device) for cell, _ in cells)
     rows = []
-    for cell in result.cells:
-        parts = cell.parts
-        if parts is None:
-            continue
-        label = f"{cell.label} · {device_name(cell.device)}" if several else cell.label
+    for name, (cell, parts) in zip(names, cells, strict=True):
         unit = 1e6 * (1000 / cell.config.batch_size if is_per_tile(result) else 1)
-        rows.append((label, {part: seconds * unit for part, seconds in parts.items()}))
+        rows.append((name, {part: seconds * unit for part, seconds in parts.items()}))
     return stacked_frame(rows, PARTS)
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import streamlit as st
 
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import AUTO, SETTINGS, TrainConfig
+from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
 from pages.parts import lesson
 
 ALL_TILES = 0
@@ -43,6 +45,31 @@ def draw_setting(name: str, key: Callable[[str], str], config: TrainConfig, **ow
 def is_switch(name: str) -> bool:
     """Whether a setting is on or off, and never left to the device."""
     return SETTINGS[name].kind is bool and not SETTINGS[name].is_optional
+
+
+def draw_recipe(key: Callable[[str], str], on_change: Callable[[], None], help: tuple[str, str] | None = None) -> str:
+    """The model, and a recipe of those it has, which is returned. help: of both."""
+    about: dict[str, Any] = {"on_change": on_change, "persist_state": "session"}
+    of_model, of_recipe = help or (None, None)
+    model = st.selectbox(
+        "Model",
+        list(CATALOG),
+        format_func=lambda name: CATALOG[name].title,
+        key=key("model"),
+        help=of_model,
+        **about,
+    )
+    recipe: str = st.segmented_control(
+        "Recipe",
+        recipes_of(model),
+        format_func=lambda name: RECIPE_NAMES[name],
+        key=key("recipe"),
+        required=True,
+        width="stretch",
+        help=of_recipe,
+        **about,
+    )
+    return recipe
 
 
 def draw_segments(

@@ -5,12 +5,14 @@ Goal and task, a guess that can be skipped, what you just saw, one misconception
 
 import difflib
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -50,6 +52,12 @@ def text(name: str) -> dict[str, str]:
     return parse_sections((_ASSETS / "lessons" / f"{name}.md").read_text(encoding="utf-8"))
 
 
+@st.cache_data(show_spinner=False)
+def pages() -> dict[str, dict[str, str]]:
+    """The pages in their order, by the name of their script: title, icon, question, about."""
+    return tomllib.loads((_ASSETS / "pages.toml").read_text(encoding="utf-8"))
+
+
 def plain(words: str) -> str:
     """Words from outside (a name, a folder, a message that may hold one) with everything escaped that is markup.
 
@@ -61,6 +69,11 @@ def plain(words: str) -> str:
         part if _COMMAND.fullmatch(part) else re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^])", r"\\\1", part)
         for part in _COMMAND.split(in_a_line)
     )
+
+
+def plain_table(table: pd.DataFrame) -> pd.DataFrame:
+    """A table with all its words escaped: a table draws Markdown, and an imported run brings its own."""
+    return table.map(plain).rename(columns=plain)
 
 
 def header(goal: str, minutes: int, task: str) -> None:
@@ -162,6 +175,11 @@ def one_of(
     return chosen
 
 
+def button(label: str, icon: str, key: str, do: Callable[..., None], *given: object, **look: Any) -> None:
+    """A button that calls `do` with what is given. icon: a Material symbol's name. look: of `st.button`."""
+    st.button(label, icon=f":material/{icon}:", key=key, on_click=do, args=given, **look)
+
+
 def open_part(
     label: str,
     parts: Mapping[str, str],
@@ -186,6 +204,12 @@ def open_part(
 def saw(sentence: str) -> None:
     """*What you just saw*: a sentence computed from the participant's own numbers."""
     st.info(sentence, title="What you just saw", icon=":material/visibility:")
+
+
+def saw_each(sentences: Iterable[str]) -> None:
+    """*What you just saw* in sentences with words from outside; nothing where there is none."""
+    if said := "\n\n".join(map(plain, sentences)):
+        saw(said)
 
 
 def misconception(title: str, body: str) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis.race import RACE
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.inspection import RECORDED
@@ -15,6 +14,7 @@ from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.speed.experiments import EXPERIMENTS
+from eurosat_core.wording import device_name, duration, listed, percent
 from pages.parts import lesson, session
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
@@ -40,7 +40,7 @@ def is_own(record: RunRecord) -> bool:
 def network_title(record: RunRecord) -> str:
     """The network that a run left, in a list of networks."""
     accuracy = record.summary.get("val_accuracy")
-    how_good = f", {wording.percent(accuracy)}" if isinstance(accuracy, float) else ""
+    how_good = f", {percent(accuracy)}" if isinstance(accuracy, float) else ""
     whose = "my run" if is_own(record) else "run"
     return f"{model_entry(record.config.model).title}{how_good} · {whose} {record.id}"
 
@@ -77,8 +77,13 @@ def about_recorded(sentence: str) -> str:
         tiles=f"{record.train_tiles:,}",
         epochs=record.epochs,
         judged=f"{record.tiles:,}",
-        accuracy=wording.percent(record.accuracy),
+        accuracy=percent(record.accuracy),
     )
+
+
+def made_at(record: RunRecord) -> str:
+    """When a run was asked for, UTC, to tell it from others in a list."""
+    return time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
 
 
 def sweep_title(name: str) -> str:
@@ -151,7 +156,7 @@ def _status(record: RunRecord, working: str) -> None:
     name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")
     owner = "" if is_own(record) else f"{record.owner}’s run · "
     st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
-    device = f"{wording.device_name(record.config.device)}{name and f' · {name}'}"
+    device = f"{device_name(record.config.device)}{name and f' · {name}'}"
     st.caption(lesson.plain(f"{owner}{device}"), width="stretch")
 
 
@@ -230,7 +235,7 @@ def _waiting(record: RunRecord) -> None:
     holds = session.lab().holds_up(place)
     seconds = place.starts_in_seconds
     if seconds is not None and seconds >= 1.0:
-        holds += f" Yours starts in about {wording.duration(seconds)}."
+        holds += f" Yours starts in about {duration(seconds)}."
     st.info(
         f"Place {place.position} of {place.waiting} in the queue. {lesson.plain(holds or 'It is about to start.')} You "
         "may leave this page: the run keeps its place.",
@@ -250,7 +255,7 @@ def ended(record: RunRecord, so: str = "") -> None:
 def company(record: RunRecord, so: str) -> None:
     """What else the machine computed meanwhile, if anything. so: what that means for the figures."""
     if record.company:
-        others = lesson.plain(wording.listed(list(record.company)))
+        others = lesson.plain(listed(list(record.company)))
         st.warning(f"Meanwhile this machine also computed: {others}. {so}", icon=":material/groups:")
 
 

@@ -16,6 +16,7 @@ import streamlit as st
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.runs.record import RunRecord
 
 T = TypeVar("T")
 
@@ -75,6 +76,18 @@ def chosen_device() -> str:
     wanted: str = st.session_state.get(_DEVICE) or "cpu"
     available = {each.id for each in lab().devices() if each.available}
     return wanted if wanted in available else "cpu"
+
+
+def chosen_gpu() -> str:
+    """The device to compute on beside the CPU: the chosen one, else the first that is available; empty without any."""
+    chosen = chosen_device()
+    there = [each.id for each in lab().devices() if each.available and each.id != "cpu"]
+    return chosen if chosen in there else next(iter(there), "")
+
+
+def own_runs(kind: str) -> list[RunRecord]:
+    """This participant's runs of one kind, the newest first."""
+    return [each for each in lab().store.all()[0] if each.kind == kind and each.owner == nickname()]
 
 
 def current_run() -> str | None:

@@ -72,7 +72,8 @@ def _nickname() -> None:
         max_chars=session.MAX_NICKNAME,
         on_change=rename,
         icon=":material/person:",
-        help="Your runs carry this name; only under it can you stop or delete them. It is part of the page's address.",
+        help="Your runs are stored under this name; only while you use it can you stop or delete them. It is part of "
+        "the page’s address.",
     )
     if st.session_state.get("nickname_reserved"):
         st.caption("That nickname belongs to the runs of the command line. Choose another one.")
@@ -90,7 +91,7 @@ def _device_switch() -> None:
         format_func=device_name,
         captions=[_device_caption(devices[name]) for name in available],
         key="device",
-        help="Where your next run computes. Runs that were started stay where they are.",
+        help="Where your next run will compute. Runs already started stay where they are.",
     )
     for device in devices.values():
         if not device.available:  # shown, so that nobody looks for it, but it cannot be chosen
@@ -173,19 +174,18 @@ def _runs(followed: bool) -> None:
 
 
 def _run_link(record: RunRecord, is_open: bool) -> None:
-    entry = CATALOG.get(record.config.model)
     page, what = _PAGES_OF.get(record.kind, ("train.py", ""))
-    if record.kind == "sweep":
+    device = device_name(record.config.device)
+    if record.kind == "sweep":  # of several models, often
         name = str(record.plan.get("name", ""))
         page, what = ("compare.py", "Race") if name == RACE else (page, _SWEEPS.get(name, what))
-    accuracy = record.summary.get("val_accuracy")
-    outcome = percent(accuracy) if isinstance(accuracy, int | float) else record.state
-    if what:  # its icon tells the state
-        outcome = what
-    title = entry.title if entry else record.config.model
-    label = f"{title} · {device_name(record.config.device)} · {outcome}"
-    if record.kind == "sweep":  # of several models, often
-        label = f"{what} · {device_name(record.config.device)}"
+        label = f"{what} · {device}"
+    else:
+        entry = CATALOG.get(record.config.model)
+        title = entry.title if entry else record.config.model
+        accuracy = record.summary.get("val_accuracy")
+        outcome = percent(accuracy) if isinstance(accuracy, int | float) else record.state
+        label = f"{title} · {device} · {what or outcome}"  # of others than trainings its icon tells the state
     st.page_link(
         page,
         label=f"**{label}**" if is_open else label,

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis.guesses import GuessOutcome
 from eurosat_core.analysis.lineup import MOST_RUNS
 from eurosat_core.analysis.tutorial import KNOWN_RESULTS, beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, NextStep, Point, Sentence, next_steps
 from eurosat_core.errors import LabError
 from eurosat_core.finding import Finding
-from eurosat_core.wording import duration
+from eurosat_core.wording import count, duration, listed
 from eurosat_core.words.report import Guessed, report_html
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
@@ -112,17 +111,13 @@ def _choice(titles: dict[str, str]) -> None:
         list(titles),
         format_func=lambda each: titles.get(each, each),
         key=_KEY,
-        on_change=_take_choice,
+        on_change=lambda: state.update({_BY_HAND: True}),
         max_selections=MOST_RUNS,
         select_all=False,
         placeholder="Choose trainings",
         persist_state="session",
-        help="The first one is what the others are held against.",
+        help="The others are compared with the first one.",
     )
-
-
-def _take_choice() -> None:
-    st.session_state[_BY_HAND] = True
 
 
 _ICONS = {
@@ -140,7 +135,7 @@ _GUESS_ICONS = {
 def saw(evidence: Evidence, about_guesses: Sequence[Finding | None]) -> None:
     """How much was done, and how the guesses did."""
     done = [
-        wording.count(number, one)
+        count(number, one)
         for number, one in (
             (len(evidence.runs), "training"),
             (len(evidence.profiles), "profile"),
@@ -148,8 +143,8 @@ def saw(evidence: Evidence, about_guesses: Sequence[Finding | None]) -> None:
         )
         if number
     ]
-    first = f"You have {wording.listed(done)} of your own." if done else "Nothing of your own is measured yet."
-    lesson.saw(lesson.plain(" ".join([first, *say_each(about_guesses)])))
+    first = f"You have {listed(done)} of your own." if done else "Nothing of your own is measured yet."
+    lesson.saw_each([" ".join([first, *say_each(about_guesses)])])
 
 
 def draw_sentences(sentences: Sequence[Sentence]) -> None:

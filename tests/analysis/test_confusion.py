@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from run_makers import TEN, USED, compared, make_record, said, seen, told
+from run_makers import TEN, compared, make_record, said, seen, told
 
 from eurosat_core.analysis import confusion
 from eurosat_core.charts import confusion as confusion_charts
@@ -107,10 +107,3 @@ def test_what_everybody_said_about_a_tile() -> None:
     assert [(each.said, each.is_right) for each in found] == [(TEN[0], False), (TEN[1], True)]
     assert found[1].confidence == pytest.approx(0.95)
     assert confusion.answers(runs, 99) == []
-
-
-def test_surest_mistakes_of_each() -> None:
-    runs = compared((make_record(tiles=USED), seen(0.5), FIRST), (make_record(), seen(0.5), SECOND))
-    frame = confusion_charts.surest_frame(runs, 1)
-    assert list(zip(frame["run"], frame["tile"], strict=True)) == [(runs[0].label, 2), (runs[1].label, 2)]
-    assert confusion_charts.surest_frame((), 3).empty

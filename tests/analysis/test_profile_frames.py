@@ -88,11 +88,11 @@ def test_the_processor_holds_no_memory_ready():
 def test_a_timeline_has_a_row_for_each_level_of_each_line():
     seen = reading(gpu_trace())
     timeline = seen.timeline(7)
-    rows, frame = charts.timeline_rows(timeline), charts.timeline_frame(timeline)
-    assert [title.split()[0] for title, _ in rows.lanes] == ["thread", "GPU"]
-    assert frame["row"].max() < rows.rows and (frame["end"] >= frame["start"]).all() and len(frame) <= 500
+    (lanes, rows), frame = charts.timeline_rows(timeline), charts.timeline_frame(timeline)
+    assert [title.split()[0] for title, _ in lanes] == ["thread", "GPU"]
+    assert frame["row"].max() < rows and (frame["end"] >= frame["start"]).all() and len(frame) <= 500
     assert "DataLoader" in set(frame["short"]) and {"GPU kernel", "copy", "runtime"} <= set(frame["kind"])
-    on_gpu = frame[frame["row"] >= rows.lanes[1][1]]
+    on_gpu = frame[frame["row"] >= lanes[1][1]]
     assert set(on_gpu["kind"]) <= {"GPU kernel", "copy", "fill"}
 
 

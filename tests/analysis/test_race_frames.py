@@ -46,7 +46,7 @@ def test_bars_are_projections_and_say_what_they_rest_on() -> None:
 
 def test_what_was_not_measured_has_no_bar() -> None:
     found = raced({("baseline", "cpu"): 0.004})
-    assert list(comparison.race_frame(found)["model"]) == ["Baseline CNN"]
+    assert list(comparison.race_frame(found)["run"]) == ["Baseline CNN · CPU"]
     assert race.race_findings(found)[0].figures["problem"] == "It ran out of memory."
     assert list(comparison.ratio_frame(found)["origin"]) == ["reported by the tutorial"]
 

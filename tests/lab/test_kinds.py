@@ -238,7 +238,7 @@ def test_a_measurement_goes_through_the_queue(open_fake: OpenFake) -> None:
     told = lab.results.history(run.id).sweep
     assert told.done and progress(lab.results.history(run.id)) == 1.0
     frame = live_frame(told, ended.config, SweepPlan.from_dict(ended.plan))
-    assert len(frame) == 2 * result.rounds and set(frame["label"]) == {"8", "16"}
+    assert len(frame) == 2 * result.rounds and set(frame["series"]) == {"8", "16"}
 
 
 @EACH_KIND

@@ -7,13 +7,22 @@ from typing import Any
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import confusion
 from eurosat_core.analysis.contenders import classifiers
 from eurosat_core.analysis.lineup import SideBySide
+from eurosat_core.analysis.training import surest_mistakes
 from eurosat_core.analysis.verdicts import against_you
 from eurosat_core.charts import comparison as charts
-from eurosat_core.charts import confusion as confusion_charts
+from eurosat_core.charts.confusion import (
+    CELL,
+    confused_pairs,
+    confused_pairs_frame,
+    confusion_cells,
+    confusion_change,
+    confusion_difference,
+    confusion_heat,
+    score_frame,
+)
 from eurosat_core.charts.marks import series_colours
 from eurosat_core.charts.palette import GREY
 from eurosat_core.data.pictures import class_titles
@@ -54,24 +63,29 @@ def pictures(side: SideBySide, record: RunRecord, numbers: Sequence[int], name: 
                     st.caption(f"{icon} {lesson.plain(answer.label)}: {said} {sure}")
 
 
+def _two_of(labels: list[str], titles: tuple[str, str], keys: tuple[str, str], mark: str) -> tuple[str, str]:
+    """Two of the labels; where there are more, a choice of each, the first two to begin with."""
+    if len(labels) == 2:
+        return labels[0], labels[1]
+    left, right = st.columns(2)
+    first = left.selectbox(titles[0], labels, key=f"{keys[0]}_{mark}") or labels[0]
+    others = [each for each in labels if each != first]
+    return first, right.selectbox(titles[1], others, key=f"{keys[1]}_{mark}") or others[0]
+
+
 def apart(side: SideBySide, mark: str) -> None:
     """Tiles that one of two runs gets right and the other wrong."""
     st.caption(lesson.text("compare")["apart"])
     labels = [each.label for each in side.runs if each.predictions is not None]
     if len(labels) < 2:
-        st.info("This takes two runs with predictions. Choose a second one above.", icon=":material/compare_arrows:")
+        st.info("You need two runs with predictions. Choose a second one above.", icon=":material/compare_arrows:")
         return
-    first, second = labels[:2]
-    if len(labels) > 2:
-        left, right = st.columns(2)
-        first = left.selectbox("One", labels, key=f"compare_one_{mark}") or first
-        others = [each for each in labels if each != first]
-        second = right.selectbox("The other", others, key=f"compare_other_{mark}") or others[0]
+    first, second = _two_of(labels, ("One", "The other"), ("compare_one", "compare_other"), mark)
     place = {each.label: at for at, each in enumerate(side.runs)}
     one, other = side.runs[place[first]], side.runs[place[second]]
     if one.record.tiles.fingerprint != other.record.tiles.fingerprint:
         st.info(
-            "These two learned from different tile sets, so no tile is the same in both.", icon=":material/link_off:"
+            "These two were trained on different tile sets, so they have no tile in common.", icon=":material/link_off:"
         )
         return
     found = side.disagreement(place[first], place[second])
@@ -85,7 +99,7 @@ def apart(side: SideBySide, mark: str) -> None:
             (f"Only {second}", len(found.second)),
             ("Both wrong", found.both_wrong),
         ):
-            share = wording.percent(number / found.tiles)
+            share = percent(number / found.tiles)
             st.metric(lesson.plain(label), f"{number:,}", border=True, help=f"{share} of {found.tiles:,} tiles")
     for label, numbers in ((first, found.first), (second, found.second)):
         st.markdown(f"**Only {lesson.plain(label)} is right**")
@@ -98,14 +112,16 @@ def apart(side: SideBySide, mark: str) -> None:
 def surest(side: SideBySide) -> None:
     """The wrong answers that each run was surest of."""
     st.caption(lesson.text("compare")["surest"])
-    frame = confusion_charts.surest_frame(side.runs, _SHOWN_APART)
     for run in side.runs:
-        numbers = frame.loc[frame["run"] == run.label, "tile"].tolist()
         st.markdown(f"**{lesson.plain(run.label)}**")
-        if not numbers:
-            st.caption("It kept no predictions." if run.predictions is None else "It made no mistake.")
+        if run.predictions is None:
+            st.caption("It kept no predictions.")
             continue
-        pictures(side, run.record, numbers, f"{run.label} surely wrong")
+        mistakes = surest_mistakes(run.predictions, run.record.tiles.class_names, _SHOWN_APART)
+        if mistakes:
+            pictures(side, run.record, [each.tile for each in mistakes], f"{run.label} surely wrong")
+        else:
+            st.caption("It made no mistake.")
 
 
 def own(side: SideBySide) -> Evaluation | None:
@@ -137,6 +153,12 @@ def note(side: SideBySide) -> None:
         st.caption(words["you elsewhere"])
 
 
+def warn_of_other_work(side: SideBySide) -> None:
+    """Why the accuracies of these runs cannot be compared, if so."""
+    if not side.may_compare_accuracy:
+        st.warning(lesson.plain(say(side.same)), icon=":material/compare_arrows:")
+
+
 _MOST_CLASSES = 20  # a larger matrix cannot be read
 _SHOWN = 12
 _FIGURES = {"tiles": "Tiles", "share": "Shares, %", "difference": "Difference"}
@@ -153,8 +175,7 @@ def draw_matrices(side: SideBySide, judged: dict[str, Evaluation], mark: str) ->
     figure = lesson.one_of("In the cells", options, "compare_cells", titles=_FIGURES.__getitem__)
     st.caption(words["difference"] if figure == "difference" else words["matrices"])
     note(side)
-    if not side.may_compare_accuracy:
-        st.warning(lesson.plain(say(side.same)), icon=":material/compare_arrows:")
+    warn_of_other_work(side)
     if len(titles) > _MOST_CLASSES:
         st.caption(f"{len(titles)} classes make a matrix that nobody can read: choose a pair of classes below.")
     elif figure == "difference":
@@ -165,7 +186,7 @@ def draw_matrices(side: SideBySide, judged: dict[str, Evaluation], mark: str) ->
 
 
 def _matrices(judged: dict[str, Evaluation], titles: tuple[str, ...], figure: str, mark: str) -> None:
-    cells = confusion_charts.confusion_cells(judged)
+    cells = confusion_cells(judged)
     wrong = cells.loc[cells["kind"] == "wrong", "share"]
     most_wrong = round(float(wrong.max()), 3) if len(wrong) else 0.0
     with st.grid(2, min_column_width=340):
@@ -173,37 +194,27 @@ def _matrices(judged: dict[str, Evaluation], titles: tuple[str, ...], figure: st
             key = f"compare_heat_{figure}_{mark}_{at}"
             st.vega_lite_chart(
                 cells[cells["classifier"] == name],
-                confusion_charts.confusion_heat(
-                    titles, figure, most_wrong, f"{name}: {wording.percent(evaluation.accuracy)}"
-                ),
+                confusion_heat(titles, figure, most_wrong, f"{name}: {percent(evaluation.accuracy)}"),
                 key=key,
                 on_select=partial(_clicked, key, name),
-                selection_mode=confusion_charts.CELL,
+                selection_mode=CELL,
                 alt=f"Confusion matrix of {name}: {_in_words(evaluation)}",
             )
 
 
 def _difference(judged: dict[str, Evaluation], titles: tuple[str, ...], mark: str) -> None:
     labels = list(judged)
-    if len(labels) > 2:
-        left, right = st.columns(2)
-        first = left.selectbox("Less this one", labels, index=0, key=f"compare_less_{mark}")
-        others = [each for each in labels if each != first]
-        second = right.selectbox("This one", others, index=0, key=f"compare_more_{mark}")
-    else:
-        first, second = labels
-    if first is None or second is None:
-        return
-    frame = confusion_charts.confusion_difference(judged[first], judged[second])
+    first, second = _two_of(labels, ("Less this one", "This one"), ("compare_less", "compare_more"), mark)
+    frame = confusion_difference(judged[first], judged[second])
     known = frame["gain"].abs().dropna()
     limit = round(float(known.max()), 3) if len(known) else 0.0
     key = f"compare_change_{mark}_{labels.index(first)}_{labels.index(second)}"
     st.vega_lite_chart(
         frame,
-        confusion_charts.confusion_change(titles, limit, f"{second} less {first}"),
+        confusion_change(titles, limit, f"{second} less {first}"),
         key=key,
         on_select=partial(_clicked, key, second),
-        selection_mode=confusion_charts.CELL,
+        selection_mode=CELL,
         alt=f"Confusion matrix of {second} less that of {first}, in percentage points",
     )
 
@@ -221,7 +232,7 @@ def _in_words(evaluation: Evaluation) -> str:
 
 def _clicked(key: str, name: str) -> None:
     """A click chose a cell of this matrix, or let go of it."""
-    points = st.session_state[key]["selection"].get(confusion_charts.CELL) or [{}]
+    points = st.session_state[key]["selection"].get(CELL) or [{}]
     st.session_state[WHOSE] = name
     st.session_state[TRUE], st.session_state[SAID] = points[0].get("true"), points[0].get("said")
 
@@ -240,7 +251,7 @@ def _cell(side: SideBySide, judged: dict[str, Evaluation], titles: tuple[str, ..
     row, column = titles.index(true), titles.index(said)
     number = judged[whose].confusion[row][column]
     what = f"of class **{lesson.plain(true)}** were called **{lesson.plain(said)}** by {lesson.plain(whose)}"
-    st.markdown(f"**{wording.count(number, 'tile')}** {what}.")
+    st.markdown(f"**{count(number, 'tile')}** {what}.")
     if not number:
         return
     record = side.runs[0].record
@@ -303,11 +314,12 @@ def colours(side: SideBySide, judged: dict[str, Evaluation]) -> tuple[tuple[str,
 
 def _classes(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None:
     st.caption(lesson.text("compare")["classes"])
-    means = [f"{lesson.plain(name)} {percent(score)}" for name, score in _macro(judged) if score is not None]
+    scores = {name: evaluation.macro()["f1"] for name, evaluation in judged.items()}
+    means = [f"{lesson.plain(name)} {percent(score)}" for name, score in scores.items() if score is not None]
     if means:
         st.markdown(f"**Mean F1 over the classes:** {' · '.join(means)}")
     figure = lesson.one_of("Figure", charts.SCORES, "compare_figure")
-    frame = confusion_charts.score_frame(judged)
+    frame = score_frame(judged)
     titles = tuple(class_titles(next(iter(judged.values())).class_names).values())
     st.vega_lite_chart(
         frame,
@@ -333,20 +345,16 @@ def _percent(value: float) -> str:
     return "" if math.isnan(value) else percent(value)
 
 
-def _macro(judged: dict[str, Evaluation]) -> list[tuple[str, float | None]]:
-    return [(name, evaluation.macro()["f1"]) for name, evaluation in judged.items()]
-
-
 def _pairs(side: SideBySide, judged: dict[str, Evaluation], mark: str) -> None:
     st.caption(lesson.text("compare")["pairs"])
-    frame = confusion_charts.confused_pairs_frame(judged)
+    frame = confused_pairs_frame(judged)
     if frame.empty:
         st.info("Nobody here made a mistake.", icon=":material/check_circle:")
         return
     pairs = tuple(dict.fromkeys(frame["pair"]))
     st.vega_lite_chart(
         frame,
-        confusion_charts.confused_pairs(pairs, colours(side, judged), float(frame["share"].max())),
+        confused_pairs(pairs, colours(side, judged), float(frame["share"].max())),
         key=f"compare_pairs_{mark}",
         alt=f"The most frequent mix-ups, first {pairs[0]}, by {listed(list(judged))}",
     )

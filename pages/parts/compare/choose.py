@@ -2,16 +2,15 @@
 
 import hashlib
 import io
-import time
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis.lineup import MAX_BUNDLE_MB, MOST_RUNS, SideBySide, lineup_of, role
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import workshop_config
+from eurosat_core.wording import count, device_name, listed, percent
 from pages.parts import lesson, run_widget, session
 from pages.parts.train import state
 
@@ -65,17 +64,16 @@ def title(record: RunRecord) -> str:
     """A run in the list of choices, told apart from all others."""
     entry = CATALOG.get(record.config.model)
     accuracy = record.summary.get("val_accuracy")
-    parts = [entry.title if entry else record.config.model, wording.device_name(record.config.device)]
+    parts = [entry.title if entry else record.config.model, device_name(record.config.device)]
     if isinstance(accuracy, int | float):
-        parts.append(wording.percent(accuracy))
-    parts.append(wording.count(record.config.epochs, "epoch"))
+        parts.append(percent(accuracy))
+    parts.append(count(record.config.epochs, "epoch"))
     if record.state != "finished":
         parts.append(record.state)
     if record.recorded_on:
         return " · ".join([*parts, f"recorded on {record.recorded_on}"])
-    when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
     whose = [] if record.owner == session.nickname() else [record.owner]
-    return " · ".join([*parts, *whose, when])
+    return " · ".join([*parts, *whose, run_widget.made_at(record)])
 
 
 def mark(ids: list[str]) -> str:
@@ -104,8 +102,8 @@ def draw_choice() -> list[str]:
             + words["first"],
         )
         if missing:
-            names = lesson.plain(wording.listed(missing))
-            st.warning(f"Not there any more, or without a result: {names}.", icon=":material/search_off:")
+            names = lesson.plain(listed(missing))
+            st.warning(f"No longer here, or without a result: {names}.", icon=":material/search_off:")
         _under_way()
         own = [each for each in choices if each.owner == session.nickname() and not each.recorded_on]
         if not choices:
@@ -123,35 +121,25 @@ def draw_choice() -> list[str]:
 
 
 def _under_way() -> None:
-    mine = [each for each in session.lab().store.all()[0] if each.owner == session.nickname() and each.kind == "train"]
-    active = sum(each.is_active for each in mine)
+    active = sum(each.is_active for each in session.own_runs("train"))
     if active:
-        st.caption(f":material/hourglass_top: {wording.count(active, 'run')} of yours not done yet: to be chosen then.")
+        st.caption(f":material/hourglass_top: {count(active, 'run')} of yours not done yet: to be chosen then.")
 
 
 def _train(record: RunRecord | None) -> None:
     """Set up the training that is missing: of the other kind than `record`, with its epochs and tiles."""
-    small = record is not None and role(record) != "small"
-    model = "baseline" if small else "efficientnet_lite0"
-    config = workshop_config(model)
-    if record is not None:
+    if record is None:
+        label, config = "Train a network", workshop_config("baseline")
+    else:
+        small = role(record) != "small"
+        label = f"Train the {'small' if small else 'pretrained'} network, too"
         same = {name: getattr(record.config, name) for name in ("epochs", "tiles", "stratified", "split", "seed")}
-        config = workshop_config(model, **same)
+        config = workshop_config("baseline" if small else "efficientnet_lite0", **same)
     with st.container(horizontal=True):
-        label = "Train the small network, too" if small else "Train the pretrained network, too"
-        if record is None:
-            label = "Train a network"
-            config = workshop_config("baseline")
         if st.button(label, icon=":material/model_training:", key="compare_train"):
             state.set_up(config)
         if record is not None and (bundled := _bundled()):
-            st.button(
-                "Look at the recorded runs",
-                icon=":material/history:",
-                key="compare_recorded",
-                on_click=choose,
-                args=(bundled,),
-            )
+            lesson.button("Look at the recorded runs", "history", "compare_recorded", choose, bundled)
 
 
 def _bundled() -> list[str]:
@@ -183,14 +171,14 @@ def _export(side: SideBySide | None) -> None:
     weights = st.toggle(
         "With the trained networks",
         key="compare_weights",
-        help="Larger, but then the networks can be asked there, too.",
+        help="Larger, but the networks can then be used there as well.",
     )
 
     def bundle() -> bytes:  # made when it is asked for
         return lineup.exported(ids, weights=weights)
 
     st.download_button(
-        f"Export {wording.count(len(ids), 'run')}",
+        f"Export {count(len(ids), 'run')}",
         bundle,
         "eurosat_runs.zip",
         "application/zip",
@@ -231,15 +219,8 @@ def _imported() -> None:
     for record in records[:40]:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(lesson.plain(title(record)), width="stretch")
-            st.button(
-                "Compare",
-                icon=":material/compare_arrows:",
-                key=f"compare_take_{record.id}",
-                type="tertiary",
-                on_click=_add,
-                args=(record.id,),
-            )
-            lost = "It is gone from this lab then; the bundle stays where it is."
+            lesson.button("Compare", "compare_arrows", f"compare_take_{record.id}", _add, record.id, type="tertiary")
+            lost = "This removes it from this lab; the bundle file stays where it is."
             run_widget.delete(record, f"compare_delete_{record.id}", "Delete", lost, _deleted)
 
 

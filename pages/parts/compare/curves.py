@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import guesses, race, verdicts
 from eurosat_core.analysis.contenders import Contender, RunFigures, figures_note
 from eurosat_core.analysis.lineup import SideBySide, lineup_of, strong_against_small
 from eurosat_core.analysis.race import ReplayState
 from eurosat_core.analysis.verdicts import device_pairs, device_verdict, split_verdict
 from eurosat_core.charts import comparison as charts
-from eurosat_core.charts import training as training_charts
-from eurosat_core.wording import listed
+from eurosat_core.charts.training import axis_ceiling
+from eurosat_core.wording import count, duration, listed, percent, rate
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.compare import accuracy, choose
@@ -34,8 +33,7 @@ def draw_verdict(side: SideBySide, guess: str | None) -> None:
     found = [*side.verdicts, judged and strong, judged, accuracy.against_best(side)]
     if side.same.kind == "other_part":
         found.append(side.same)
-    if sentences := say_each(found):
-        lesson.saw("\n\n".join(map(lesson.plain, sentences)))
+    lesson.saw_each(say_each(found))
 
 
 def _card(figures: RunFigures) -> None:
@@ -44,21 +42,21 @@ def _card(figures: RunFigures) -> None:
         with st.container(horizontal=True, gap="medium"):
             st.metric(
                 "Accuracy",
-                wording.percent(figures.accuracy) if figures.accuracy is not None else None,
-                help=f"Share of the {wording.count(figures.validation_tiles, 'validation tile')} named correctly after "
+                percent(figures.accuracy) if figures.accuracy is not None else None,
+                help=f"Share of the {count(figures.validation_tiles, 'validation tile')} named correctly after "
                 "the last complete epoch.",
             )
             st.metric(
                 "Training time",
-                wording.duration(figures.seconds) if figures.seconds is not None else None,
+                duration(figures.seconds) if figures.seconds is not None else None,
                 help="All of it without pauses: epochs with their validation, and the frozen part as far as this run "
                 "computed it.",
             )
         if figures.tiles_per_second:
             low, high = figures.tiles_per_second_low, figures.tiles_per_second_high
             spread = f", {low:,.0f} to {high:,.0f}" if low and high and figures.measured_epochs > 1 else ""
-            epochs = wording.count(figures.measured_epochs, "epoch")
-            st.caption(f"{wording.rate(figures.tiles_per_second)} while training (median of {epochs}{spread})")
+            epochs = count(figures.measured_epochs, "epoch")
+            st.caption(f"{rate(figures.tiles_per_second)} while training (median of {epochs}{spread})")
         if figures.state != "finished":
             st.badge(figures.state.capitalize(), icon=":material/warning:", color="orange")
         if figures.tiles_source == "synthetic":
@@ -81,7 +79,7 @@ def curves(side: SideBySide, mark: str) -> None:
     """Loss and accuracy of all runs over each other, with only the settings that differ."""
     told = [each for each in side.runs if each.history.epochs]
     if not told:
-        st.info("None of these runs told of an epoch.", icon=":material/search_off:")
+        st.info("None of these runs has completed an epoch.", icon=":material/search_off:")
         return
     st.caption(lesson.text("compare")["curves"])
     along = lesson.one_of("Along", {"epoch": "Epochs", "seconds": "Seconds"}, "compare_along")
@@ -102,8 +100,8 @@ def curves(side: SideBySide, mark: str) -> None:
 def axis_ends(frame: pd.DataFrame, figure: str, along: str) -> tuple[float, float]:
     """Where the axes of an overlay end."""
     last = float(frame[along].max())
-    until = last if along == "epoch" else training_charts.axis_ceiling(last)
-    ceiling = 1.0 if figure == "accuracy" else training_charts.axis_ceiling(float(frame["value"].max()), least=0.1)
+    until = last if along == "epoch" else axis_ceiling(last)
+    ceiling = 1.0 if figure == "accuracy" else axis_ceiling(float(frame["value"].max()), least=0.1)
     return until, ceiling
 
 
@@ -116,18 +114,19 @@ def differences(side: SideBySide) -> None:
         st.caption("Nothing differs in their settings: what differs in their figures is chance.")
         return
     st.markdown("**What differs, and nothing else**")
-    names = ["Setting", *(lesson.plain(each.label) for each in side.runs)]
-    table = frame.map(lesson.plain).set_axis(names, axis=1)
-    st.table(table.set_index(table.columns[0]), border="horizontal", alt="Settings in which the runs differ")
+    table = lesson.plain_table(frame.rename(columns={"setting": "Setting"})).set_index("Setting")
+    st.table(table, border="horizontal", alt="Settings in which the runs differ")
 
 
 @st.fragment
 def cost(side: SideBySide, mark: str) -> None:
     """Seconds of every run as bars; accuracy against time, parameters and work."""
     labels = tuple(each.label for each in side.runs)
-    bars = charts.seconds_frame(side.figures)
-    if not bars.empty:
-        _bars(bars, mark)
+    taken = charts.seconds_frame(side.figures)
+    if not taken.empty:
+        about = "Seconds of training of every run as bars, coloured by device"
+        bars(taken, "seconds", f"compare_seconds_{mark}", about)
+        notes(taken)
     frame = charts.cost_frame(side.runs, session.lab().estimates.model_summary)
     if frame.empty:
         st.info("None of these runs has an accuracy and a time.", icon=":material/search_off:")
@@ -141,23 +140,20 @@ def cost(side: SideBySide, mark: str) -> None:
         key=f"compare_cost_{figure}_{mark}",
         alt=f"Accuracy of every run against {_COSTS[figure].lower()}, a point each",
     )
-    if not side.may_compare_accuracy:
-        st.warning(lesson.plain(say(side.same)), icon=":material/compare_arrows:")
+    accuracy.warn_of_other_work(side)
 
 
-def _bars(frame: pd.DataFrame, mark: str) -> None:
-    st.vega_lite_chart(
-        frame,
-        charts.seconds_bars(
-            "seconds", tuple(frame["run"]), tuple(dict.fromkeys(frame["device"])), float(frame["seconds"].max())
-        ),
-        key=f"compare_seconds_{mark}",
-        alt="Seconds of training of every run as bars, coloured by device",
-    )
-    notes = [
-        f"{lesson.plain(run)}: {lesson.plain(note)}" for run, note in zip(frame["run"], frame["note"], strict=True)
-    ]
-    st.caption("  \n".join(notes))
+def bars(frame: pd.DataFrame, figure: str, key: str, alt: str) -> None:
+    """Runs or ratios as bars, coloured by device. frame: `comparison.seconds_frame`, or one of a race."""
+    devices = tuple(dict.fromkeys(frame["device"]))
+    spec = charts.seconds_bars(figure, tuple(frame["run"]), devices, float(frame[figure].max()))
+    st.vega_lite_chart(frame, spec, key=key, alt=alt)
+
+
+def notes(frame: pd.DataFrame) -> None:
+    """On what each bar rests."""
+    pairs = zip(frame["run"], frame["note"], strict=True)
+    st.caption("  \n".join(f"{lesson.plain(run)}: {lesson.plain(note)}" for run, note in pairs))
 
 
 def split() -> None:
@@ -169,7 +165,7 @@ def split() -> None:
     side = choose.current(own)
     found = split_verdict(side.runs if side else ())
     if found.kind == "both":
-        lesson.saw(lesson.plain(say(found)))
+        lesson.saw_each([say(found)])
         return
     recorded = verdicts.recorded_both_splits()
     if recorded is not None:
@@ -283,21 +279,15 @@ def _controls(mark: str, moment: float, total: float, plays: bool, speed: int) -
         st.session_state[_SPEED] = speed
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(f"Replay, {speed}× speed", icon=":material/history:", color="violet")
-        over = moment >= total
-        if plays:
-            st.button(
-                "Pause", icon=":material/pause:", key="compare_pause", on_click=_change, args=(mark,), kwargs=_PAUSE
-            )
-        else:
-            st.button(
-                "Play",
-                icon=":material/play_arrow:",
-                key="compare_play",
-                type="primary",
-                on_click=_change,
-                args=(mark,),
-                kwargs={"plays": True, "moment": 0.0 if over else None},
-            )
+        st.button(
+            "Pause" if plays else "Play",
+            icon=":material/pause:" if plays else ":material/play_arrow:",
+            key="compare_pause" if plays else "compare_play",
+            type="secondary" if plays else "primary",
+            on_click=_change,
+            args=(mark,),
+            kwargs={"plays": not plays, "moment": 0.0 if moment >= total else None},
+        )
         st.button(
             "From the start",
             icon=":material/restart_alt:",
@@ -317,12 +307,7 @@ def _controls(mark: str, moment: float, total: float, plays: bool, speed: int) -
             args=(mark,),
             label_visibility="collapsed",
         )
-    st.progress(
-        min(moment / total, 1.0), text=f"{wording.duration(moment)} of {wording.duration(total)} on the runs’ own clock"
-    )
-
-
-_PAUSE = {"plays": False}
+    st.progress(min(moment / total, 1.0), text=f"{duration(moment)} of {duration(total)} on the runs’ own clock")
 
 
 def _runner(run: Contender, state: ReplayState) -> None:
@@ -333,7 +318,7 @@ def _runner(run: Contender, state: ReplayState) -> None:
         st.badge(text, icon=icon, color="green" if state.stage == "done" else "gray")
         st.progress(state.progress, text=f"Epoch {state.epoch} of {state.epochs}")
         with st.container(horizontal=True, gap="medium"):
-            st.metric("Accuracy", wording.percent(state.accuracy) if state.accuracy is not None else None)
+            st.metric("Accuracy", percent(state.accuracy) if state.accuracy is not None else None)
             st.metric("Tiles per second", f"{state.tiles_per_second:,.0f}" if state.tiles_per_second else None)
         recorded = run.record.recorded_on
         st.caption(lesson.plain(f"Recorded on {recorded}" if recorded else "Recorded here, in this lab"))

@@ -1,11 +1,9 @@
 """The race: models × devices, as a short measurement or as whole trainings, and what the tutorial reports of it."""
 
 import math
-import time
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import guesses, race
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.race import Entrants, Race
@@ -14,9 +12,10 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.wording import count, device_name, duration, listed, percent
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, room, run_widget, session
-from pages.parts.compare import choose
+from pages.parts.compare import choose, curves
 
 _EPOCHS = "compare_epochs"
 _FULL_POLL_SECONDS = 2.0
@@ -40,11 +39,11 @@ def draw_runs(racing: Entrants, devices: list[str]) -> None:
     epochs: int = st.session_state[_EPOCHS]
     configs = race.full_race_configs(racing.models, devices, epochs)
     estimate = race.estimate_full_race(lab, configs)
-    about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
+    about = f" · about {duration(estimate.seconds)}" if estimate else ""
     group = _newest()
     active = any(each.is_active for each in group)
     st.button(
-        f"Train {wording.count(len(configs), 'network')} for {wording.count(epochs, 'epoch')}{about}",
+        f"Train {count(len(configs), 'network')} for {count(epochs, 'epoch')}{about}",
         icon=":material/sports_score:",
         type="primary",
         key="compare_full_start",
@@ -62,8 +61,7 @@ def draw_runs(racing: Entrants, devices: list[str]) -> None:
 
 def _newest() -> tuple[RunRecord, ...]:
     """The runs of one's newest full race; empty before the first."""
-    records, me = session.lab().store.all()[0], session.nickname()
-    own = [each for each in records if each.owner == me and each.kind == "train" and not each.recorded_on]
+    own = [each for each in session.own_runs("train") if not each.recorded_on]
     groups = [str(each.plan["group"]) for each in own if str(each.plan.get("group", "")).startswith(race.RACE)]
     return race.group_of(own, groups[0]) if groups else ()
 
@@ -91,31 +89,24 @@ def _group(run_ids: tuple[str, ...], drawn_as: str) -> None:
             _one(record)
     done = [each.id for each in group if lineup_of(lab).has_result(each)]
     if len(done) > 1 and not any(each.is_active for each in group):
-        st.button(
-            "Compare these runs",
-            icon=":material/compare_arrows:",
-            type="primary",
-            key="compare_full_take",
-            on_click=choose.choose,
-            args=(done,),
-        )
+        lesson.button("Compare these runs", "compare_arrows", "compare_full_take", choose.choose, done, type="primary")
 
 
 def _one(record: RunRecord) -> None:
     lab = session.lab()
-    name = f"{model_entry(record.config.model).title} · {wording.device_name(record.config.device)}"
+    name = f"{model_entry(record.config.model).title} · {device_name(record.config.device)}"
     with st.container(horizontal=True, vertical_alignment="center"):
         history = lab.results.history(record.id)
         if record.state == "running":
             left = lab.seconds_left(record.id)
-            about = f" · {wording.duration(left)} left" if left is not None else ""
+            about = f" · {duration(left)} left" if left is not None else ""
             done, epochs = len(history.epochs), record.config.epochs
             at = min(done + 1, epochs)  # after the last one it still writes its results
             st.progress(min(done / epochs, 1.0), text=f"{name}: epoch {at} of {epochs}{about}")
         else:
             seconds = history.finished.seconds if history.finished else None
-            took = f" in {wording.duration(seconds)}" if seconds is not None else ""
-            accuracy = f", {wording.percent(history.epochs[-1].val_accuracy)}" if history.epochs else ""
+            took = f" in {duration(seconds)}" if seconds is not None else ""
+            accuracy = f", {percent(history.epochs[-1].val_accuracy)}" if history.epochs else ""
             st.markdown(f"{lesson.plain(name)}: {record.state}{took}{accuracy}", width="stretch")
         if record.is_active:
             st.button(
@@ -148,20 +139,17 @@ def draw_race() -> None:
         _start(racing, devices)
     _missing(devices)
     record = _looked_at()
-    if record is None:
-        _reported(None)
-    elif record.is_active:
+    found = None
+    if record is not None and record.is_active:
         run_widget.follow(record, _live, key="compare_race", working="Racing")
-        _reported(None)
-    else:
-        _result(record, guessed)
+    elif record is not None:
+        found = _result(record, guessed)
+    _reported(found)
 
 
 def raced_devices() -> list[str]:
     """The CPU, and one other device: the chosen one, else the first there is."""
-    others = [each.id for each in session.lab().devices() if each.available and each.id != "cpu"]
-    chosen = session.chosen_device()
-    return ["cpu", *([chosen] if chosen in others else others[:1])]
+    return [each for each in ("cpu", session.chosen_gpu()) if each]
 
 
 def _missing(devices: list[str]) -> None:
@@ -177,7 +165,7 @@ def _missing(devices: list[str]) -> None:
 
 def _start(racing: Entrants, devices: list[str]) -> None:
     lab = session.lab()
-    names = wording.listed([wording.device_name(each) for each in devices])
+    names = listed([device_name(each) for each in devices])
     try:
         config, plan = race.plan_race(racing.models, devices, lab.estimates.tile_seconds)
         seconds = lab.estimates.sweep(config, plan).seconds
@@ -188,7 +176,7 @@ def _start(racing: Entrants, devices: list[str]) -> None:
     is_measured = lab.estimates.tile_seconds(config) is not None
     refused = room.no_runs()
     st.button(
-        f"Race on {names} · {'about' if is_measured else 'at least'} {wording.duration(seconds)}",
+        f"Race on {names} · {'about' if is_measured else 'at least'} {duration(seconds)}",
         icon=":material/sports_score:",
         type="primary",
         key="compare_race_start",
@@ -225,8 +213,7 @@ def _choose(run_id: str) -> None:
 
 
 def _own_active() -> RunRecord | None:
-    me = session.nickname()
-    return next((each for each in _races() if each.is_active and each.owner == me), None)
+    return next((each for each in _races() if each.is_active and run_widget.is_own(each)), None)
 
 
 def _races() -> list[RunRecord]:
@@ -239,10 +226,8 @@ def _looked_at() -> RunRecord | None:
     """The race on screen: one's own that runs, else that in the address, the chosen one, the newest own, a recorded."""
     if (active := _own_active()) is not None:
         return active
-    me = session.nickname()
-    races = _races()
     measured = {each.id: each for each in session.lab().sweeps.runs(name=race.RACE)}
-    own = [each for each in races if each.owner == me and not each.recorded_on]
+    own = [each for each in _races() if run_widget.is_own(each) and not each.recorded_on]
     shown = {each.id: each for each in (*own, *(each for each in measured.values() if each.recorded_on))}
     if not shown:
         return None
@@ -262,25 +247,25 @@ def _title(record: RunRecord) -> str:
     if record.recorded_on:
         return f"Recorded on {record.recorded_on}"
     state = "" if record.state == "finished" else f", {record.state}"
-    return f"Mine, {time.strftime('%d %b %H:%M:%S', time.gmtime(record.created))} UTC{state}"
+    return f"Mine, {run_widget.made_at(record)} UTC{state}"
 
 
 def _live(record: RunRecord, history: History) -> None:
     told = history.sweep
+    started = told.started
     text = "Getting ready: networks are made, loader workers start…"
-    if told.started is not None and told.turns:
+    if started is not None and told.turns:
         at = max(each.round for each in told.turns)
         left = session.lab().seconds_left(record.id)
-        if told.seconds > told.started.planned_seconds:
+        about = f" · {duration(math.ceil(left))} left" if left is not None else ""
+        if told.seconds > started.planned_seconds:
             about = " · longer than planned: this machine is slow or busy"
-        else:
-            about = f" · {wording.duration(math.ceil(left))} left" if left is not None else ""
-        text = f"Round {at} of {told.started.rounds}{about}" if at else "Warming up: this is not counted"
+        text = f"Round {at} of {started.rounds}{about}" if at else "Warming up: this is not counted"
     st.progress(progress(history), text=text)
 
 
-def _result(record: RunRecord, guessed: str | None) -> None:
-    """Projected times as bars, ratios of devices beside the reported one, and the sentences."""
+def _result(record: RunRecord, guessed: str | None) -> Race | None:
+    """The sentences, and projected times as bars; the race, where it can be read."""
     lab = session.lab()
     run_widget.ended(record)
     try:
@@ -289,46 +274,34 @@ def _result(record: RunRecord, guessed: str | None) -> None:
     except LabError as error:
         if record.state == "finished":
             st.error(lesson.plain(str(error)), icon=":material/broken_image:")
-        _reported(None)
-        return
+        return None
     run_widget.recorded(found.recorded_on)
     as_long = race.as_long(found)
     judged = guesses.judge("compare_race", guessed, as_long.figures["ratio"] if as_long else None)
     sentences = say_each([*race.race_findings(found), judged and as_long, judged])
     if found.company:
-        others = wording.listed(list(found.company))
+        others = listed(list(found.company))
         sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
-    if sentences:
-        lesson.saw("\n\n".join(lesson.plain(each) for each in sentences))
+    lesson.saw_each(sentences)
     frame = charts.race_frame(found)
     if not frame.empty:
         epochs = next(each.projection.epochs for each in found.bars if each.projection is not None)
-        st.markdown(f"**Seconds for {wording.count(epochs, 'epoch')} on {record.tiles.count:,} tiles, projected**")
-        devices = tuple(dict.fromkeys(frame["device"]))
-        st.vega_lite_chart(
-            frame,
-            charts.seconds_bars("seconds", tuple(frame["run"]), devices, float(frame["seconds"].max())),
-            key=f"compare_race_{record.id}",
-            alt="Projected seconds of a whole training of every network on every device, as bars",
-        )
-        notes = zip(frame["run"], frame["note"], strict=True)
-        st.caption("  \n".join(f"{lesson.plain(run)}: {lesson.plain(note)}" for run, note in notes))
-    _reported(found)
+        st.markdown(f"**Seconds for {count(epochs, 'epoch')} on {record.tiles.count:,} tiles, projected**")
+        about = "Projected seconds of a whole training of every network on every device, as bars"
+        curves.bars(frame, "seconds", f"compare_race_{record.id}", about)
+        curves.notes(frame)
+    return found
 
 
 def _reported(found: Race | None) -> None:
     """How many times as fast as the CPU: measured here, and, drawn otherwise, what the tutorial reports."""
     frame = charts.ratio_frame(found)
     st.markdown("**GPU against CPU**")
-    st.vega_lite_chart(
-        frame,
-        charts.seconds_bars(
-            "speed_up", tuple(frame["run"]), tuple(dict.fromkeys(frame["device"])), float(frame["speed_up"].max())
-        ),
-        key="compare_ratios",
-        alt="How many times as fast a GPU is as a CPU: the tutorial’s reported figure, drawn with a dashed edge, and "
-        "what was measured here, if anything",
+    about = (
+        "How many times as fast a GPU is as a CPU: the tutorial’s reported figure, drawn with a dashed edge, and what "
+        "was measured here, if anything"
     )
+    curves.bars(frame, "speed_up", "compare_ratios", about)
     measured = len(frame) > 1
     beside = (
         "compare with yours above" if measured else "nothing was measured on a GPU here, so no other bar stands here"

@@ -79,7 +79,7 @@ def _buttons(profile: Profile, advice: Advice) -> None:
             "Train with it",
             icon=":material/model_training:",
             key=f"profiler_train_{advice.key}",
-            help="Opens the Train page with this change set.",
+            help="Opens the Train page with this change already made.",
         ):
             train_state.set_up(trained)
 

@@ -2,32 +2,33 @@
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
-from eurosat_core import wording
 from eurosat_core.analysis import operators, profile_pairs
-from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import NAME, OperatorColumn, operator_frame, time_text
+from eurosat_core.analysis.profile import covered
 from eurosat_core.analysis.profile_pairs import Side
 from eurosat_core.analysis.tutorial import compared_figures, tutorial_profile, tutorial_table
 from eurosat_core.charts import profile as charts
 from eurosat_core.runs.profiles import Profile, Reading
-from eurosat_core.wording import milliseconds
+from eurosat_core.wording import count, milliseconds, percent, times
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, session
 from pages.parts.profiler import state
 
-_FIRST = 10
+FIRST = 10  # rows, before all are asked for
 
 
 def draw_operators(profile: Profile, cycle: int, reading: Reading) -> None:
     """Caption, controls, table, and what its rows are."""
     words = lesson.text("profiler")
     frame, columns = operator_frame(reading.operators, reading.device_kind, reading.device_us)
-    st.markdown(words["operators"].format(covered=say(profile_analysis.covered(profile, cycle))))
+    st.markdown(words["operators"].format(covered=say(covered(profile, cycle))))
     if profile.plan is not None and profile.plan.repeat > 1:
         st.caption(words["operators last"])
     if frame.empty:
@@ -50,8 +51,8 @@ def draw_operators(profile: Profile, cycle: int, reading: Reading) -> None:
     if rows.empty:
         st.caption("No name contains that.")
         return
-    first = rows if whole else rows.head(_FIRST)
-    table(first, shown, f"profiler_operators_{len(shown)}_{len(first)}", "The table of operators of this profile")
+    first = rows if whole else rows.head(FIRST)
+    table(first, shown, f"profiler_operators_{len(shown)}", "The table of operators of this profile")
     _foot(reading, len(first), len(rows), len(frame))
     _nesting(reading, only_self)
     with st.expander("What these rows are", icon=":material/menu_book:"):
@@ -63,22 +64,28 @@ def table(frame: pd.DataFrame, columns: Iterable[OperatorColumn], key: str, alt:
     columns = list(columns)
     names = [NAME, *(each.name for each in columns)]
     texts: dict[str, Any] = {each.name: each.text for each in columns}
+    heads = {each.name: st.column_config.Column(help=each.about) for each in columns}
+    draw_rows(frame[names], texts, {NAME: _pinned(frame[NAME]), **heads}, key, alt)
+
+
+def draw_rows(frame: pd.DataFrame | Styler, texts: dict[str, Any], heads: dict[str, Any], key: str, alt: str) -> None:
+    """A table that is as high as its rows, up to some twenty. texts: how figures are written, by column."""
+    styled = frame if isinstance(frame, Styler) else frame.style
+    rows = len(styled.index)
     st.dataframe(
-        frame[names].style.format(texts),
+        styled.format(texts),
         hide_index=True,
-        height="content" if len(frame) <= 2 * _FIRST else 735,
-        column_config={
-            NAME: st.column_config.TextColumn(pinned=True, width=name_width(frame[NAME])),
-            **{each.name: st.column_config.Column(help=each.about) for each in columns},
-        },
-        key=key,
+        height="content" if rows <= 2 * FIRST else 735,
+        column_config=heads,
+        key=f"{key}_{rows}",
         alt=alt,
     )
 
 
-def name_width(names: Iterable[str]) -> int:
-    """Pixels for the longest name, within reason: a longer one is read by a click, or below the table."""
-    return min(max((len(each) for each in names), default=10) * 8 + 24, 430)
+def _pinned(names: Iterable[str]) -> Any:
+    """A column of names that stays, as wide as the longest within reason: a longer one is read by a click."""
+    width = min(max((len(each) for each in names), default=10) * 8 + 24, 430)
+    return st.column_config.TextColumn(pinned=True, width=width)
 
 
 def _foot(reading: Reading, shown: int, found: int, there: int) -> None:
@@ -87,7 +94,7 @@ def _foot(reading: Reading, shown: int, found: int, there: int) -> None:
     if reading.device_kind:
         sums += f". Self {reading.device_kind} time total: {reading.device_us / 1000:,.3f} ms"
     of = f" of {found} found" if found < there else ""
-    st.caption(f"{shown}{of} of {wording.count(there, 'row')}. {sums}, over {wording.count(reading.steps, 'step')}.")
+    st.caption(f"{shown}{of} of {count(there, 'row')}. {sums}, over {count(reading.steps, 'step')}.")
 
 
 def _nesting(reading: Reading, only_self: bool) -> None:
@@ -106,7 +113,7 @@ def _nesting(reading: Reading, only_self: bool) -> None:
             outer=lesson.plain(chain.names[0]),
             inner=inner,
             rows=len(chain.names),
-            time=f"{wording.count(chain.calls, 'call')}, {milliseconds(chain.total_us / 1000)}",
+            time=f"{count(chain.calls, 'call')}, {milliseconds(chain.total_us / 1000)}",
         )
     )
 
@@ -171,10 +178,7 @@ def draw_pair(profile: Profile, reading: Reading) -> None:
 def _sides(profile: Profile, second: Profile) -> tuple[Side, Side] | None:
     profiles = session.lab().profiles
     unread = any(not profiles.is_read(each, cycle) for each in (profile, second) for cycle in each.cycles)
-    if unread:
-        with st.spinner("Reading the traces of both…", show_time=True):
-            both = [tuple(profiles.readings(each)) for each in (profile, second)]
-    else:
+    with st.spinner("Reading the traces of both…", show_time=True) if unread else nullcontext():
         both = [tuple(profiles.readings(each)) for each in (profile, second)]
     if not all(both):
         return None
@@ -183,8 +187,7 @@ def _sides(profile: Profile, second: Profile) -> tuple[Side, Side] | None:
 
 
 def _sentence(one: Side, other: Side) -> None:
-    found = [profile_pairs.verdict(one, other), *profile_pairs.cautions(one, other)]
-    lesson.saw("\n\n".join(map(lesson.plain, say_each(found))))
+    lesson.saw_each(say_each([profile_pairs.verdict(one, other), *profile_pairs.cautions(one, other)]))
 
 
 def _differences(one: Side, other: Side) -> None:
@@ -192,11 +195,13 @@ def _differences(one: Side, other: Side) -> None:
     if not differing:
         st.caption("Nothing differs in their settings, as far as they are known.")
         return
-    table = pd.DataFrame(
-        [(lesson.plain(name), lesson.plain(now), lesson.plain(was)) for name, (now, was) in differing.items()],
-        columns=["What differs", lesson.plain(one.name), lesson.plain(other.name)],
-    ).set_index("What differs")
-    st.table(table, border="horizontal", alt="Settings in which the two profiles differ")
+    rows = [(name, *values) for name, values in differing.items()]
+    table = pd.DataFrame(rows, columns=["What differs", one.name, other.name])
+    st.table(
+        lesson.plain_table(table).set_index("What differs"),
+        border="horizontal",
+        alt="Settings in which the two profiles differ",
+    )
 
 
 def _operators(one: Side, other: Side, unit: str) -> None:
@@ -209,22 +214,16 @@ def _operators(one: Side, other: Side, unit: str) -> None:
     if frame.empty:
         st.caption("Neither of the two has operators in its trace.")
         return
-    shown = frame if whole else frame.head(_FIRST)
+    shown = frame if whole else frame.head(FIRST)
     texts: dict[str, Any] = {one.name: time_text, other.name: time_text, "Difference": _signed, "Ratio": _ratio}
-    styled = shown.style.format(texts).map(lambda value: _COLOURS.get(value, ""), subset=["Change"])
-    st.dataframe(
-        styled,
-        hide_index=True,
-        height="content" if len(shown) <= 2 * _FIRST else 735,
-        column_config={
-            "Operator": st.column_config.TextColumn(pinned=True, width=name_width(shown["Operator"])),
-            "Change": st.column_config.Column(help="Marked when it changed by a fifth or more."),
-        },
-        key=f"profiler_pair_table_{len(shown)}",
-        alt="Operators of both profiles, those that differ most first",
-    )
+    heads = {
+        "Operator": _pinned(shown["Operator"]),
+        "Change": st.column_config.Column(help="Marked when it changed by a fifth or more."),
+    }
+    styled = shown.style.map(lambda value: _COLOURS.get(value, ""), subset=["Change"])
+    draw_rows(styled, texts, heads, "profiler_pair_table", "Operators of both profiles, those that differ most first")
     st.caption(
-        f"{time} {unit}, mean of all cycles; {len(shown)} of {wording.count(len(frame), 'row')}. Difference and ratio: "
+        f"{time} {unit}, mean of all cycles; {len(shown)} of {count(len(frame), 'row')}. Difference and ratio: "
         f"{lesson.plain(one.name)} against {lesson.plain(other.name)}."
     )
 
@@ -268,11 +267,11 @@ def draw_tutorial(profile: Profile, reading: Reading) -> None:
     assert gpu.launches is not None and gpu.copying is not None
     st.caption(
         words["tutorial conclusion"].format(
-            loading=wording.percent(gpu.loading),
-            copying=wording.percent(gpu.copying),
-            python=wording.percent(rows["ProfilerStep*"][1] / 100),
-            launching=wording.percent(rows["cudaLaunchKernel"][1] / 100),
+            loading=percent(gpu.loading),
+            copying=percent(gpu.copying),
+            python=percent(rows["ProfilerStep*"][1] / 100),
+            launching=percent(rows["cudaLaunchKernel"][1] / 100),
             launches=round(gpu.launches / gpu.steps),
         )
     )
-    st.caption(words["tutorial faster"].format(ratio=wording.times(cpu.step_us / gpu.step_us)))
+    st.caption(words["tutorial faster"].format(ratio=times(cpu.step_us / gpu.step_us)))

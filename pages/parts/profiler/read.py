@@ -5,18 +5,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import guesses
-from eurosat_core.analysis import profile as profile_analysis
 from eurosat_core.analysis.operators import share_text, time_text
+from eurosat_core.analysis.profile import longest_part, outcome, seen_and_unseen
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.timeline import MemoryCurve
 from eurosat_core.runs.profiles import Profile, Reading
-from eurosat_core.wording import milliseconds
+from eurosat_core.wording import bytes_text, count, device_name, listed, milliseconds, percent
 from eurosat_core.words.say import say_each
 from pages.parts import lesson
+from pages.parts.profiler.operators import FIRST, draw_rows
 
 
 def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
@@ -35,11 +35,11 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
         _gpu(reading)
     elif reading.has_host_events:
         with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
-            for line in say_each(profile_analysis.seen_and_unseen(reading)):
+            for line in say_each(seen_and_unseen(reading)):
                 st.markdown(f"- {line}")
-    part = profile_analysis.longest_part(reading.overview) if profile.origin == "run" else None
+    part = longest_part(reading.overview) if profile.origin == "run" else None
     judged = guesses.judge("profile_part", guess, part or None)
-    lesson.saw("\n\n".join(say_each([profile_analysis.outcome(reading), judged])))
+    lesson.saw("\n\n".join(say_each([outcome(reading), judged])))
 
 
 def _origin(profile: Profile) -> None:
@@ -87,11 +87,11 @@ def _parts(reading: Reading) -> None:
     with st.grid(3, min_column_width=150):
         for part in (each for each in PARTS if means[each]):
             with st.container(gap="xxsmall"):
-                share = wording.percent(means[part] / whole) if whole else "–"
+                share = percent(means[part] / whole) if whole else "–"
                 st.metric(part.capitalize(), milliseconds(means[part] / 1000))
                 st.caption(f"{share}: {words[f'part {part}']}")
     if none := [part for part in PARTS if not means[part]]:
-        st.caption(f"Not in this trace: {wording.listed(none)}.")
+        st.caption(f"Not in this trace: {listed(none)}.")
 
 
 def _gpu(reading: Reading) -> None:
@@ -99,14 +99,10 @@ def _gpu(reading: Reading) -> None:
     left, right = st.columns([1, 2], gap="medium")
     with left:
         for device in overview.devices:
-            told = device.utilization
-            name = device.name or f"GPU {device.index}"
-            st.metric(
-                f"Utilization of GPU {device.index}",
-                wording.percent(told) if told is not None else "not told",
-                border=True,
-            )
-            st.caption(f"{lesson.plain(name)}. {words['utilization']}")
+            gpu, told = f"GPU {device.index}", device.utilization
+            share = percent(told) if told is not None else "not told"
+            st.metric(f"Utilization of {gpu}", share, border=True)
+            st.caption(f"{lesson.plain(device.name or gpu)}. {words['utilization']}")
     with right:
         if overview.parts.device_us:
             frame = charts.device_parts_frame(reading)
@@ -119,17 +115,8 @@ def _gpu(reading: Reading) -> None:
             st.caption(words["device parts"])
 
 
-UNKNOWN = "not told"
-
-
 def draw_overview(reading: Reading) -> None:
-    """Figures, then the breakdown with words."""
-    _figures(reading)
-    _breakdown(reading)
-
-
-def _figures(reading: Reading) -> None:
-    """Figures that a trace does not tell are named below, not drawn as zero."""
+    """Figures, then the breakdown with words. What a trace does not tell is named below, not drawn as zero."""
     words, overview = lesson.text("profiler"), reading.overview
     missing: list[str] = []
     with st.grid(4, min_column_width=170):
@@ -144,20 +131,21 @@ def _figures(reading: Reading) -> None:
                 if value is None:
                     missing.append(f"{title}{of}")
                 else:
-                    _figure(f"{title}{of}", wording.percent(value), about)
+                    _figure(f"{title}{of}", percent(value), about)
         for name, peak in overview.peak_memory_bytes.items():
-            _figure(f"Peak memory, {wording.device_name(name)}", _bytes(peak), words["peak memory"])
+            _figure(f"Peak memory, {device_name(name)}", _bytes(peak), words["peak memory"])
     if not overview.devices:
         seen = "its work cannot be read" if overview.unseen_device else "none worked in this trace"
         missing.append(f"anything about a GPU ({seen})")
     if not overview.peak_memory_bytes:
         missing.append("peak memory (the trace names no totals)" if reading.memory else "memory (it was not recorded)")
     if missing:
-        st.caption(f"Not in this trace: {wording.listed(missing)}.")
+        st.caption(f"Not in this trace: {listed(missing)}.")
+    _breakdown(reading)
 
 
 def _bytes(number: int) -> str:
-    return wording.bytes_text(number) if number >= 1024**2 / 20 else f"{number:,} bytes"
+    return bytes_text(number) if number >= 1024**2 / 20 else f"{number:,} bytes"
 
 
 def _figure(title: str, value: str, about: str) -> None:
@@ -176,7 +164,7 @@ def _breakdown(reading: Reading) -> None:
         (
             charts.role_title(role),
             milliseconds(mean[role] / 1000),
-            wording.percent(mean[role] / mean["Total"]),
+            percent(mean[role] / mean["Total"]),
             words[f"role {charts.role_title(role)}"],
         )
         for role in ROLES
@@ -188,10 +176,9 @@ def _breakdown(reading: Reading) -> None:
         alt="The mean step’s time by what it was spent on, with words",
     )
     if none := [charts.role_title(role) for role in ROLES if not mean[role]]:
-        st.caption(f"No time went into: {wording.listed(none)}.")
+        st.caption(f"No time went into: {listed(none)}.")
 
 
-_FIRST = 10
 _TIMES = ("Total", "Mean", "Shortest", "Longest")
 
 
@@ -203,7 +190,7 @@ def kernels(reading: Reading) -> None:
         return
     st.caption(words["GPU kernels"])
     short = charts.kernel_frame(reading, full_names=False)
-    top = _told_apart(short.head(_FIRST))
+    top = _told_apart(short.head(FIRST))
     st.vega_lite_chart(
         top,
         charts.kernel_bars(len(top), round(1.15 * float(top["Share"].max()), 1)),  # room for the figure beside a bar
@@ -214,25 +201,19 @@ def kernels(reading: Reading) -> None:
         full = st.toggle("Full names", key="profiler_full_names")
         whole = st.toggle("Show all", key="profiler_all_kernels", help="Else the first ten rows.")
     frame = charts.kernel_frame(reading, full_names=True) if full else short
-    shown = frame if whole else frame.head(_FIRST)
+    shown = frame if whole else frame.head(FIRST)
     figures: dict[str, Any] = {**dict.fromkeys(_TIMES, time_text), "Share": share_text, "Launches": "{:,.0f}".format}
     figures |= {each: _or_nothing for each in ("Blocks per SM", "Occupancy") if each in frame}
-    st.dataframe(
-        shown.style.format(figures),
-        hide_index=True,
-        height="content" if len(shown) <= 2 * _FIRST else 735,
-        column_config={
-            "GPU kernel": st.column_config.TextColumn(pinned=not full, width="large"),
-            "Occupancy": st.column_config.Column(help="Achieved occupancy in percent, weighted by time."),
-            "Tensor cores": st.column_config.Column(help="Its name tells that it runs on tensor cores."),
-        },
-        key=f"profiler_kernel_table_{full}_{len(shown)}",
-        alt="The table of GPU kernels of this profile",
-    )
+    heads = {
+        "GPU kernel": st.column_config.TextColumn(pinned=not full, width="large"),
+        "Occupancy": st.column_config.Column(help="Achieved occupancy in percent, weighted by time."),
+        "Tensor cores": st.column_config.Column(help="Its name tells that it runs on tensor cores."),
+    }
+    draw_rows(shown, figures, heads, f"profiler_kernel_table_{full}", "The table of GPU kernels of this profile")
     launches = sum(each.calls for each in reading.kernels)
-    text = f"{len(shown)} of {wording.count(len(frame), 'GPU kernel')}, {launches:,} launches in the whole trace."
+    text = f"{len(shown)} of {count(len(frame), 'GPU kernel')}, {launches:,} launches in the whole trace."
     lacking = [name for name in ("Blocks per SM", "Occupancy") if name not in frame]
-    st.caption(text + (f" Not in this trace: {wording.listed(lacking).lower()}." if lacking else ""))
+    st.caption(text + (f" Not in this trace: {listed(lacking).lower()}." if lacking else ""))
     if full:
         with st.expander("The full names, to read", icon=":material/subject:"):
             for name in shown["GPU kernel"]:
@@ -258,7 +239,7 @@ def memory(reading: Reading) -> None:
         return
     st.caption(words["memory"])
     for curve in reading.memory:
-        name = wording.device_name(curve.device)
+        name = device_name(curve.device)
         st.markdown(f"**{name}**: {_peak(curve)}")
         frame = charts.memory_frame(curve)
         st.vega_lite_chart(
@@ -275,7 +256,7 @@ def memory(reading: Reading) -> None:
 
 
 def _peak(curve: MemoryCurve) -> str:
-    amount = wording.bytes_text(curve.peak_bytes) if curve.peak_bytes >= 1024**2 / 20 else f"{curve.peak_bytes:,} bytes"
+    amount = _bytes(curve.peak_bytes)
     when = f"after {milliseconds(curve.peak_us / 1000)}"
     if curve.relative:
         return f"at most {amount} above what was in use when recording began, {when}. The trace names no totals."
@@ -295,7 +276,7 @@ def draw_timeline(reading: Reading) -> None:
         st.error(lesson.plain(str(error)), icon=":material/broken_image:")
         return
     st.caption(words["timeline"])
-    frame, rows = charts.timeline_frame(timeline), charts.timeline_rows(timeline)
+    frame, (lanes, rows) = charts.timeline_frame(timeline), charts.timeline_rows(timeline)
     if frame.empty:
         st.caption("Nothing was recorded in this stretch.")
         return
@@ -303,9 +284,9 @@ def draw_timeline(reading: Reading) -> None:
     kinds = tuple(sorted(set(frame["kind"])))
     st.vega_lite_chart(
         frame,
-        charts.timeline_bars(rows.lanes, rows.rows, kinds, low, high),
+        charts.timeline_bars(lanes, rows, kinds, low, high),
         key=f"profiler_timeline_{step}_{low}_{high}",
-        alt=f"What happened when in step {step}: {wording.listed([title for title, _ in rows.lanes])}",
+        alt=f"What happened when in step {step}: {listed([title for title, _ in lanes])}",
     )
     joined = frame[frame["events"] > 1]
     if len(joined):

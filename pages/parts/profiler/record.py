@@ -1,20 +1,19 @@
 """A profile is recorded, followed, or chosen among those that are there."""
 
 import math
+from contextlib import nullcontext
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import profile
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
-from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
+from eurosat_core.wording import bytes_text, count, device_name, duration
 from eurosat_core.words.say import say
 from pages.parts import forms, lesson, room, run_widget, session
 from pages.parts.profiler import state
@@ -22,6 +21,7 @@ from pages.parts.profiler.state import key
 from pages.parts.train import start
 
 _SOURCES = ("loader", "memory")
+_PLAN = {"wait": "Pass by", "warmup": "Warm-up", "active": "Recorded", "repeat": "Cycles"}
 
 
 def draw_form() -> None:
@@ -59,30 +59,18 @@ def strip(plan: ProfilePlan, done: int | None = None) -> None:
 
 
 def _settings() -> None:
-    st.selectbox(
-        "Model",
-        list(CATALOG),
-        format_func=lambda name: CATALOG[name].title,
-        key=key("model"),
-        on_change=state.take_recipe,
-        persist_state="session",
-        help="Of “Your own network”, the one in the Train page’s settings.",
-    )
-    st.segmented_control(
-        "Recipe",
-        recipes_of(state.model()),
-        format_func=lambda name: RECIPE_NAMES[name],
-        key=key("recipe"),
-        on_change=state.take_recipe,
-        required=True,
-        persist_state="session",
-        width="stretch",
-        help="Tutorial’s way opens picture files with a DataLoader: that is what there is to see.",
+    forms.draw_recipe(
+        key,
+        state.take_recipe,
+        help=(
+            "“Your own network” is the one in the Train page’s settings.",
+            "Tutorial’s way opens picture files with a DataLoader, so a trace shows that work, too.",
+        ),
     )
     form = state.entered()
     left, right = st.columns(2, wrap=False)
     with left:
-        forms.draw_setting("batch_size", key, form, help="Tiles of one step.")
+        forms.draw_setting("batch_size", key, form, help="Tiles per step.")
     with right:
         forms.draw_setting(
             "workers",
@@ -100,12 +88,13 @@ def _more(form: TrainConfig) -> None:
             forms.draw_setting(name, key, form)
         st.markdown("**The plan of each cycle**")
         with st.grid(2, min_column_width=120):
-            st.number_input("Pass by", step=1, key=key("wait"), persist_state="session")
-            st.number_input("Warm-up", step=1, key=key("warmup"), persist_state="session")
-            st.number_input("Recorded", step=1, key=key("active"), persist_state="session")
-            st.number_input("Cycles", step=1, key=key("repeat"), persist_state="session")
+            for name, title in _PLAN.items():
+                st.number_input(title, step=1, key=key(name), persist_state="session")
         st.toggle(
-            "Record memory", key=key("memory"), persist_state="session", help="What is taken and given back, and when."
+            "Record memory",
+            key=key("memory"),
+            persist_state="session",
+            help="Shows when memory is allocated and freed.",
         )
 
 
@@ -124,9 +113,10 @@ def _buttons(plan: ProfilePlan | None) -> None:
     idle = room.no_runs(config) or tiles.tile_set is None or lacking
     with st.container(horizontal=True):
         record_button("profiler_start", [config], plan, disabled=idle)
-        gpu = _gpu()
-        if gpu:
-            _both(gpu, plan, disabled=idle)
+        if gpu := session.chosen_gpu():
+            both = [state.draft(device) for device in ("cpu", gpu)]
+            what = f"CPU, then {device_name(gpu)}"
+            record_button("profiler_both", both, plan, what=what, disabled=idle)
     lesson.problem("profiler")
     estimate = lab.estimates.profile(config, plan)
     if tiles.tile_set is None:
@@ -143,8 +133,8 @@ def record_button(
     """A button that records a profile of each config, with the seconds that takes. name: its key."""
     estimates = [session.lab().estimates.profile(each, plan) for each in configs]
     seconds = sum(each.seconds for each in estimates if each is not None)
-    about = f" · about {wording.duration(seconds)}" if None not in estimates else ""
-    where = "" if len(configs) > 1 else f" on {wording.device_name(configs[0].device)}"
+    about = f" · about {duration(seconds)}" if None not in estimates else ""
+    where = "" if len(configs) > 1 else f" on {device_name(configs[0].device)}"
     st.button(
         f"{what}{where}{about}",
         icon=":material/radio_button_checked:",
@@ -156,29 +146,13 @@ def record_button(
     )
 
 
-def _gpu() -> str:
-    """The GPU to record on after the CPU: the chosen one, else the first that is available; empty without any."""
-    chosen = session.chosen_device()
-    found = [each.id for each in session.lab().devices() if each.available and each.id != "cpu"]
-    return chosen if chosen in found else found[0] if found else ""
-
-
-def _both(gpu: str, plan: ProfilePlan, *, disabled: bool) -> None:
-    configs = [state.draft(device) for device in ("cpu", gpu)]
-    record_button("profiler_both", configs, plan, what=f"CPU, then {wording.device_name(gpu)}", disabled=disabled)
-
-
 def draw_live(record: RunRecord) -> None:
     """Follow a profile that is under way; others of one's own that are, too."""
     run_widget.follow(record, _live, key="profiler", working="Recording", help="Cycles that are complete are kept.")
-    waiting = [each for each in session.lab().store.all()[0] if _is_own_active(each) and each.id != record.id]
-    for each in reversed(waiting):
-        words = f"{wording.device_name(each.config.device)}, batch {each.config.batch_size}: {each.state}"
-        st.caption(f":material/hourglass_top: Also yours · {lesson.plain(words)}")
-
-
-def _is_own_active(record: RunRecord) -> bool:
-    return record.kind == "profile" and record.is_active and run_widget.is_own(record)
+    for each in reversed(session.own_runs("profile")):
+        if each.is_active and each.id != record.id:
+            words = f"{device_name(each.config.device)}, batch {each.config.batch_size}: {each.state}"
+            st.caption(f":material/hourglass_top: Also yours · {lesson.plain(words)}")
 
 
 def _live(record: RunRecord, history: History) -> None:
@@ -189,9 +163,9 @@ def _live(record: RunRecord, history: History) -> None:
         text = "Getting ready: the network goes to its device, loader workers start…"
     else:
         text = f"Step {min(steps + 1, plan.total_steps)} of {plan.total_steps}"
-        text += f" · {wording.count(len(told.traces), 'trace')} written"
+        text += f" · {count(len(told.traces), 'trace')} written"
         left = session.lab().seconds_left(record.id)
-        text += f" · {wording.duration(math.ceil(left))} left" if left is not None else ""
+        text += f" · {duration(math.ceil(left))} left" if left is not None else ""
     st.progress(done, text=text)
     strip(plan, steps)
 
@@ -199,13 +173,7 @@ def _live(record: RunRecord, history: History) -> None:
 def missing(sentence: str) -> None:
     """What the address names cannot be shown: why, and the way on."""
     run_widget.missing("profile", sentence)
-    st.button(
-        "Look at the recorded example",
-        icon=":material/history:",
-        key="profiler_example",
-        on_click=state.choose,
-        args=(RECORDED,),
-    )
+    lesson.button("Look at the recorded example", "history", "profiler_example", state.choose, RECORDED)
 
 
 def ended(record: RunRecord, profile: Profile | None) -> None:
@@ -233,7 +201,7 @@ def draw_choice(record: RunRecord | None, profile: Profile | None) -> int:
             if profile is not None and cycle:
                 _download(profile, cycle)
             if record is not None:
-                lost = "Its traces are gone then. There is no way back."
+                lost = "This deletes its traces for good."
                 run_widget.delete(record, "profiler_delete", "Delete profile", lost)
         lesson.problem("profiler_upload", "This trace cannot be used", ":material/broken_image:")
     return cycle
@@ -242,10 +210,9 @@ def draw_choice(record: RunRecord | None, profile: Profile | None) -> int:
 def reading_of(profile: Profile, cycle: int) -> Reading | None:
     """What the cycle's trace says: from memory, or read now; None, and a sentence on screen, when it cannot be."""
     profiles = session.lab().profiles
+    waiting = st.spinner("Reading the trace…", show_time=True)
     try:
-        if profiles.is_read(profile, cycle):
-            return profiles.reading(profile, cycle)
-        with st.spinner("Reading the trace…", show_time=True):
+        with nullcontext() if profiles.is_read(profile, cycle) else waiting:
             return profiles.reading(profile, cycle)
     except LabError as error:
         st.error(lesson.plain(str(error)), title="This trace cannot be used", icon=":material/broken_image:")
@@ -309,7 +276,7 @@ def _download(profile: Profile, cycle: int) -> None:
         return
     lab = session.lab()
     size = lab.store.size(profile.key, f"trace_{cycle}.json.gz") if profile.origin == "run" else None
-    about = f" · {wording.bytes_text(size)}" if size is not None and size > 1024**2 else ""
+    about = f" · {bytes_text(size)}" if size is not None and size > 1024**2 else ""
     name = "example" if profile.key == RECORDED else profile.key
     st.download_button(
         f"Download trace {cycle}{about}",

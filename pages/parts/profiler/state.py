@@ -116,9 +116,9 @@ def submit(configs: list[TrainConfig]) -> None:
         return
     choose(made[-1].id)
     if len(made) > 1:
-        put_beside(made[0].id)
+        st.session_state[OTHER] = made[0].id
     elif before is not None and before.origin == "run":
-        put_beside(before.key)
+        st.session_state[OTHER] = before.key
         st.session_state[PART] = "compare"  # what the second profile is recorded for
     st.session_state[_WHY] = ""
 
@@ -183,11 +183,9 @@ def _example() -> tuple[Profile | None, str]:
 
 def own_profiles() -> list[Profile]:
     """Own profiles that left a trace, the newest first."""
-    lab, me = session.lab(), session.nickname()
-    records = [
-        each for each in lab.store.all()[0] if each.kind == "profile" and each.owner == me and not each.is_active
-    ]
-    found = [lab.profiles.of_run(each) for each in records[:_SHOWN_RUNS]]
+    lab = session.lab()
+    ended = [each for each in session.own_runs("profile") if not each.is_active]
+    found = [lab.profiles.of_run(each) for each in ended[:_SHOWN_RUNS]]
     return [each for each in found if each.cycles]
 
 
@@ -203,14 +201,9 @@ def earlier(shown: Profile | None) -> list[Profile]:
     return [*found, recorded] if recorded is not None else found
 
 
-def put_beside(name: str) -> None:
-    """Compare what is shown with this one."""
-    st.session_state[OTHER] = name
-
-
 def others(shown: Profile) -> dict[str, Profile]:
     """What can be put beside the shown profile, by key. The choice (`OTHER`) is then one of them."""
     found = {each.key: each for each in earlier(shown) if each.key != shown.key}
     if found and st.session_state.get(OTHER) not in found:
-        put_beside(next(iter(found)))
+        st.session_state[OTHER] = next(iter(found))
     return found

@@ -3,19 +3,18 @@
 Batch size, loader workers and network in those lines are the experiment's own, so what is shown is what is measured.
 """
 
-import time
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis.race import RACE
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import device_name, duration, listed
 from pages.parts import lesson, room, run_widget, session
 
 CHOSEN = "speed_experiment"
@@ -27,20 +26,15 @@ _IN_URL = "experiment"
 _FIRST = next(iter(EXPERIMENTS))
 
 
-@dataclass(frozen=True)
-class LedBy:
-    """The run in the address: why it cannot be shown, if so; whether it is a race, which another page shows."""
-
-    problem: str = ""
-    is_race: bool = False
-
-
 def name_of(record: RunRecord) -> str:
     return str(record.plan.get("name", ""))
 
 
-def follow_address() -> LedBy:
-    """Choose what the address names: a run's experiment, else the one that a link asked for. Before any widget."""
+def follow_address() -> tuple[bool, str]:
+    """Choose what the address names: a run's experiment, else the one that a link asked for. Before any widget.
+
+    Returns whether the run in it is a race, which another page shows, and why it cannot be shown, if so.
+    """
     state = st.session_state
     if (asked := session.asked(_IN_URL)) in EXPERIMENTS:
         session.write(_IN_URL, asked)
@@ -52,21 +46,18 @@ def follow_address() -> LedBy:
         state[CHOSEN] = _FIRST
     run_id = session.page_run("sweep")
     if run_id is None:
-        return LedBy()
+        return False, ""
     try:
-        record = session.lab().store.get(run_id)
+        name = name_of(session.lab().store.get(run_id))
     except RunError as error:
-        return LedBy(str(error))
-    name = name_of(record)
-    if name == RACE:
-        return LedBy(is_race=True)
-    if state.get(_FOLLOWED) != run_id:
+        return False, str(error)
+    if name != RACE and state.get(_FOLLOWED) != run_id:
         state[_FOLLOWED] = run_id
         if name in EXPERIMENTS:
             state[CHOSEN] = name
         elif name in (FREE, LIMITS):
             state[MORE] = name
-    return LedBy()
+    return name == RACE, ""
 
 
 def keep_in_address(name: str, record: RunRecord | None) -> None:
@@ -80,7 +71,7 @@ def keep_in_address(name: str, record: RunRecord | None) -> None:
 def choose(name: str) -> None:
     """Look at an experiment, and at one's newest run of it. For callbacks, or before the widgets."""
     st.session_state[CHOSEN] = name
-    runs = own(name)
+    runs = own_runs(name)
     look_at(runs[0].id if runs else None)
 
 
@@ -101,11 +92,10 @@ def take_more() -> None:
             look_at(None)
 
 
-def own(name: str = "") -> list[RunRecord]:
+def own_runs(name: str = "") -> list[RunRecord]:
     """One's own measurements (of one name), newest first, whatever became of them; races are left out."""
-    me = session.nickname()
-    records = [each for each in session.lab().store.all()[0] if each.kind == "sweep" and each.owner == me]
-    return [each for each in records if name_of(each) != RACE and name in ("", name_of(each))]
+    records = [each for each in session.own_runs("sweep") if name_of(each) != RACE]
+    return [each for each in records if name in ("", name_of(each))]
 
 
 def shown(name: str) -> RunRecord | None:
@@ -115,29 +105,22 @@ def shown(name: str) -> RunRecord | None:
         record = session.lab().store.get(run_id) if run_id is not None else None
         if record is not None and record.kind == "sweep" and name_of(record) == name:
             return record
-    runs = own(name)
+    runs = own_runs(name)
     return next((each for each in runs if each.is_active), runs[0] if runs else None)
 
 
 def devices() -> list[str]:
     """What to measure on: what is chosen of the available devices; all kinds of them to begin with."""
-    lab, chosen = session.lab(), session.chosen_device()
+    lab = session.lab()
     there = [each.id for each in lab.devices() if each.available]
-    gpus = [each for each in there if each != "cpu"]
-    usual = ["cpu", *([chosen] if chosen in gpus else gpus[:1])]
+    usual = [each for each in ("cpu", session.chosen_gpu()) if each]
     if DEVICES not in st.session_state and lab.devices_known():
         st.session_state[DEVICES] = usual
     wanted = st.session_state.get(DEVICES, usual)
     return [each for each in there if each in wanted]
 
 
-def planned(name: str, on: list[str]) -> tuple[TrainConfig, SweepPlan, float]:
-    """What an experiment measures on these devices, and in how many seconds. Raises `ConfigError`."""
-    config, plan = plan_experiment(name, on)
-    return config, plan, session.lab().estimates.sweep(config, plan).seconds
-
-
-def submit(config: TrainConfig, plan: SweepPlan, where: str = "speed") -> None:
+def submit(config: TrainConfig, plan: SweepPlan, where: str) -> None:
     """Put a measurement in the queue and look at it. where: of `session.submit`. For callbacks."""
     record = session.submit(where, lambda: session.lab().submit_sweep(config, plan, session.nickname()))
     if record is not None:
@@ -157,7 +140,7 @@ def draw() -> tuple[str, list[str]]:
         key=CHOSEN,
         required=True,
         persist_state="session",
-        on_change=_take_choice,
+        on_change=lambda: choose(st.session_state[CHOSEN]),
         wrap=True,
     )
     devices_switch()
@@ -165,18 +148,14 @@ def draw() -> tuple[str, list[str]]:
     return name, devices()
 
 
-def _take_choice() -> None:
-    choose(st.session_state[CHOSEN])
-
-
 def _label(name: str, on: list[str]) -> str:
     one = EXPERIMENTS[name]
     number = f"{one.tip} · " if one.tip else ""
     try:
-        seconds = planned(name, on)[2]
+        seconds = session.lab().estimates.sweep(*plan_experiment(name, on)).seconds
     except LabError:
         return f"{number}{one.title}"
-    return f"{number}{one.title} · {wording.duration(seconds)}"
+    return f"{number}{one.title} · {duration(seconds)}"
 
 
 def devices_switch() -> None:
@@ -188,7 +167,7 @@ def devices_switch() -> None:
             "Measure on",
             there,
             selection_mode="multi",
-            format_func=wording.device_name,
+            format_func=device_name,
             key=DEVICES,
             persist_state="session",
         )
@@ -198,37 +177,56 @@ def devices_switch() -> None:
 def run_button(name: str, on: list[str]) -> None:
     """Run, with its seconds; or why it cannot be run."""
     lab = session.lab()
-    tiles = lab.tiles()
     try:
-        config, plan, seconds = planned(name, on)
+        config, plan = plan_experiment(name, on)
+        estimate = lab.estimates.sweep(config, plan)
     except LabError as error:
         st.button("Run", icon=":material/play_arrow:", type="primary", disabled=True, key="speed_start")
         st.info(lesson.plain(str(error)), icon=":material/block:")
         return
-    names = wording.listed([wording.device_name(each) for each in plan.devices(config)])
-    active = any(each.is_active for each in own(name))
     refused = room.no_runs()
-    st.button(
-        f"Run on {names} · about {wording.duration(seconds)}",
-        icon=":material/play_arrow:",
-        type="primary",
-        key="speed_start",
-        shortcut="Mod+Enter",
-        on_click=submit,
-        args=(config, plan),
-        disabled=refused or tiles.tile_set is None or active,
-        help=lesson.text("speed")["how"],
+    help = lesson.text("speed")["how"]
+    start_button(
+        "Run on", config, plan, estimate.seconds, type="primary", shortcut="Mod+Enter", disabled=refused, help=help
     )
-    lesson.problem("speed")
-    if tiles.tile_set is None:
+    if lab.tiles().tile_set is None:
         room.no_tiles_yet()
     else:
-        st.caption(lesson.plain(lab.estimates.sweep(config, plan).basis))
+        st.caption(lesson.plain(estimate.basis))
+
+
+def start_button(
+    what: str,
+    config: TrainConfig,
+    plan: SweepPlan,
+    seconds: float,
+    where: str = "speed",
+    icon: str = ":material/play_arrow:",
+    disabled: bool = False,
+    **own: Any,
+) -> None:
+    """A button that puts a measurement in the queue, with its devices and seconds, and what stands against it.
+
+    what: its first words. where: begins its key. own: what it has of its own, such as a help.
+    """
+    lab = session.lab()
+    names = listed([device_name(each) for each in plan.devices(config)])
+    active = any(each.is_active for each in own_runs(plan.name))
+    st.button(
+        f"{what} {names} · about {duration(seconds)}",
+        icon=icon,
+        key=f"{where}_start",
+        on_click=submit,
+        args=(config, plan, where),
+        disabled=disabled or active or bool(lab.runs_problem) or lab.tiles().tile_set is None,
+        **own,
+    )
+    lesson.problem(where)
 
 
 def earlier() -> None:
     """One's measurements so far, to be looked at again."""
-    runs = own()
+    runs = own_runs()
     if not runs:
         return
     # Another list for each state of theirs, too: else a title would keep an old one.
@@ -244,11 +242,10 @@ def earlier() -> None:
 
 def _title(record: RunRecord) -> str:
     devices = dict.fromkeys(str(each["changes"].get("device", record.config.device)) for each in record.plan["cells"])
-    on = wording.listed([wording.device_name(each) for each in devices]) or wording.device_name(record.config.device)
+    on = listed([device_name(each) for each in devices]) or device_name(record.config.device)
     how = "" if record.state == "finished" else f" · {record.state}"
-    when = time.strftime("%d %b %H:%M:%S", time.gmtime(record.created))
     recorded = f" · recorded on {record.recorded_on}" if record.recorded_on else ""
-    return f"{run_widget.sweep_title(name_of(record))} · {on}{how}{recorded} · {when} UTC"
+    return f"{run_widget.sweep_title(name_of(record))} · {on}{how}{recorded} · {run_widget.made_at(record)} UTC"
 
 
 _STEPS = """

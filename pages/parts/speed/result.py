@@ -5,10 +5,9 @@ import time
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import guesses, sweep
-from eurosat_core.charts import profile as profile_charts
 from eurosat_core.charts import speed as charts
+from eurosat_core.charts.profile import parts_in, stacked_bars
 from eurosat_core.charts.training import axis_ceiling
 from eurosat_core.errors import LabError
 from eurosat_core.runs.history import History, SweepHistory
@@ -17,6 +16,7 @@ from eurosat_core.speed.experiments import Figure, home_device
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import device_name, duration, percent
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.speed import choose
@@ -30,7 +30,7 @@ def draw_live(record: RunRecord) -> None:
 def others(name: str) -> None:
     """Own measurements under way that are not looked at."""
     looked_at = choose.shown(name)
-    for each in choose.own():
+    for each in choose.own_runs():
         if each.is_active and (looked_at is None or each.id != looked_at.id):
             st.caption(f":material/hourglass_top: Also yours: {lesson.plain(choose.name_of(each))}, {each.state}")
 
@@ -39,7 +39,7 @@ def _live(record: RunRecord, history: History) -> None:
     told, plan = history.sweep, SweepPlan.from_dict(record.plan)
     passed = time.time() - record.started if record.started else told.seconds
     planned = told.started.planned_seconds if told.started else 0.0
-    left = f" · {wording.duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
+    left = f" · {duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
     st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, record.config, plan)}{left}")
     _turns(record, told, plan)
 
@@ -51,16 +51,13 @@ def _stage(told: SweepHistory, config: TrainConfig, plan: SweepPlan) -> str:
     if told.learned:
         newest = told.learned[-1]
         label = lesson.plain(plan.cells[newest.cell].label)
-        return (
-            f"Training “{label}” to {wording.percent(plan.target_accuracy or 0.0)}: "
-            f"{wording.percent(newest.accuracy)} so far"
-        )
+        return f"Training “{label}” to {percent(plan.target_accuracy or 0.0)}: {percent(newest.accuracy)} so far"
     done = [each for each in told.turns if each.phase == "train"]
     if done:
         return f"Round {done[-1].round} of {told.started.rounds}"
     devices = plan.devices(config)
     if plan.limits and len(told.limits) < len(devices):
-        name = wording.device_name(devices[len(told.limits)])
+        name = device_name(devices[len(told.limits)])
         return f"Measuring the limits of {name}: this is counted below"
     if len(told.turns) >= told.started.cells:  # its first turns are not over yet
         return f"Round 1 of {told.started.rounds}"
@@ -71,17 +68,11 @@ def _turns(record: RunRecord, told: SweepHistory, plan: SweepPlan) -> None:
     frame = charts.live_frame(told, record.config, plan)
     if frame.empty:
         return
-    several = frame["device"].nunique() > 1
-    frame["series"] = frame["label"] + " · " + frame["device"] if several else frame["label"]
-    configs = plan.configs(record.config)
-    names = [
-        f"{cell.label} · {wording.device_name(config.device)}" if several else cell.label
-        for cell, config in zip(plan.cells, configs, strict=True)
-    ]
+    names = tuple(dict.fromkeys(charts.cell_names(record.config, plan)))
     rounds = max(plan.rounds, int(frame["round"].max()))
     st.vega_lite_chart(
         frame,
-        charts.live_turns(tuple(dict.fromkeys(names)), rounds),
+        charts.live_turns(names, rounds),
         key=f"speed_turns_{record.id}",
         alt="Tiles per second of every setting, round by round, as they are measured",
     )
@@ -103,7 +94,7 @@ def ended(record: RunRecord) -> None:
 
 def delete(record: RunRecord) -> None:
     """The way to be rid of it, for its owner."""
-    lost = "Its figures are gone then. There is no way back."
+    lost = "This deletes its figures for good."
     run_widget.delete(record, f"speed_delete_{record.id}", "Delete", lost, _deleted)
 
 
@@ -145,7 +136,7 @@ def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> Non
     several = len(result.devices) > 1
     sentences = []
     for device in result.devices:
-        where = f"{wording.device_name(device)}: " if several else ""
+        where = f"{device_name(device)}: " if several else ""
         said = [sweep.experiment_finding(result, device), sweep.learning_finding(result, device)]
         sentences += [f"{where}{say(found)}" for found in said if found is not None]
     across = (sweep.device_finding(result, result.focus, each) for each in result.devices if each != "cpu")
@@ -153,7 +144,7 @@ def _sentences(record: RunRecord, result: SweepResult, guess: str | None) -> Non
     if not record.recorded_on:
         factor = sweep.guessed_factor(result, home_device(result.devices))
         sentences += say_each([guesses.judge(f"speed_{result.name}", guess, factor)])
-    lesson.saw("\n\n".join(lesson.plain(f"{each[:1].upper()}{each[1:]}") for each in sentences))
+    lesson.saw_each(f"{each[:1].upper()}{each[1:]}" for each in sentences)
     st.caption(f"Measured on: {lesson.plain(say(sweep.measured_how(record, result)))}")
 
 
@@ -184,9 +175,7 @@ def _breakdown(record: RunRecord, result: SweepResult) -> None:
     st.markdown(words["breakdown per tile" if per_tile else "breakdown"])
     st.vega_lite_chart(
         frame,
-        profile_charts.stacked_bars(
-            profile_charts.parts_in(frame), frame["row"].nunique(), "ms per 1,000 tiles" if per_tile else "ms of a step"
-        ),
+        stacked_bars(parts_in(frame), frame["row"].nunique(), "ms per 1,000 tiles" if per_tile else "ms of a step"),
         key=f"speed_parts_{record.id}",
         alt="How long loading, copying, forward, backward and update took in a step of every setting",
     )
@@ -197,9 +186,7 @@ def _learning(record: RunRecord, result: SweepResult) -> None:
     if frame.empty:
         return
     target = float(frame["target"].iloc[0])
-    st.markdown(lesson.text("speed")["learning"].format(target=wording.percent(target)))
-    several = frame["device"].nunique() > 1
-    frame["series"] = frame["label"] + " · " + frame["device"] if several else frame["label"]
+    st.markdown(lesson.text("speed")["learning"].format(target=percent(target)))
     st.vega_lite_chart(
         frame,
         charts.learning_lines(
@@ -208,14 +195,14 @@ def _learning(record: RunRecord, result: SweepResult) -> None:
             min(1.0, round(1.25 * max(target, float(frame["accuracy"].max())), 1)),
         ),
         key=f"speed_learning_{record.id}",
-        alt=f"Validation accuracy over seconds of training of every setting; a line at {wording.percent(target)}",
+        alt=f"Validation accuracy over seconds of training of every setting; a line at {percent(target)}",
     )
 
 
 def _figures(record: RunRecord, result: SweepResult) -> None:
     with st.expander("All figures", icon=":material/table:"):
         st.table(
-            charts.figures_table(result).map(lesson.plain).rename(columns=lesson.plain),
+            lesson.plain_table(charts.figures_table(result)),
             border="horizontal",
             hide_index=True,
             alt="All settings with their rates, spread, step times and verdicts",

@@ -5,7 +5,6 @@ import time
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.analysis import guesses, pace, training
 from eurosat_core.charts import training as charts
 from eurosat_core.data import pictures
@@ -24,6 +23,7 @@ from eurosat_core.runs.sealed import (
 )
 from eurosat_core.training import choices
 from eurosat_core.training.evaluation import Evaluation
+from eurosat_core.wording import bytes_text, count, device_name, duration, listed, percent
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.train import start, state
@@ -63,7 +63,7 @@ def _bar(record: RunRecord, history: History) -> None:
         left = session.lab().seconds_left(record.id)
         text = f"Epoch {epoch} of {record.config.epochs} · {100 * done:.0f} %"
         if record.state == "running" and left is not None:
-            text += f" · {wording.duration(math.ceil(left))} left"
+            text += f" · {duration(math.ceil(left))} left"
         if record.state == "paused" and history.latest:
             text += f" · at step {history.latest.step} of {_steps(history)} ({_phase(history)})"
     st.progress(done, text=text)
@@ -75,7 +75,7 @@ def _busy_text(record: RunRecord, history: History) -> str:
     now = history.threads[-1].threads if history.threads else history.started.threads if history.started else most
     if record.config.device != "cpu" or now >= most:
         return ""
-    return f"Other programs keep this machine busy, so it computes with {now} of {wording.count(most, 'CPU thread')}."
+    return f"Other programs keep this machine busy, so it computes with {now} of {count(most, 'CPU thread')}."
 
 
 def _pause_text(record: RunRecord) -> str:
@@ -106,10 +106,14 @@ def _steps(history: History) -> int:
 
 def _figures(record: RunRecord, history: History) -> None:
     latest, epochs = history.latest, history.epochs
-    rate = latest.tiles_per_second if record.is_active and latest else None
-    paces = pace.pace(history)
-    if not record.is_active and paces:
-        rate = paces.median
+    if record.is_active:
+        rate = latest.tiles_per_second if latest else None
+    else:
+        paces = pace.pace(history)
+        rate = paces.median if paces else None
+    loss = epochs[-1].train_loss if epochs else None
+    if latest and latest.phase == "train" and latest.loss is not None:
+        loss = latest.loss
     gain = epochs[-1].val_accuracy - epochs[-2].val_accuracy if len(epochs) > 1 else None
     with st.grid(4, min_column_width=150):
         st.metric(
@@ -120,21 +124,17 @@ def _figures(record: RunRecord, history: History) -> None:
         )
         st.metric(
             "Training loss",
-            f"{latest.loss:.2f}"
-            if latest and latest.loss is not None and latest.phase == "train"
-            else f"{epochs[-1].train_loss:.2f}"
-            if epochs
-            else None,
+            f"{loss:.2f}" if loss is not None else None,
             help="Cross-entropy of the latest reported batch, or of the last epoch while validating.",
         )
         st.metric(
             "Memory",
-            wording.bytes_text(latest.memory_bytes) if latest and latest.memory_bytes else None,
-            help="Of the process that trains (CPU), or held on the GPU.",
+            bytes_text(latest.memory_bytes) if latest and latest.memory_bytes else None,
+            help="Used by the training process (CPU), or reserved on the GPU.",
         )
         st.metric(
             "Validation accuracy",
-            wording.percent(epochs[-1].val_accuracy) if epochs else None,
+            percent(epochs[-1].val_accuracy) if epochs else None,
             delta=f"{100 * gain:+.1f} points" if gain is not None else None,
             help="Share of right answers on tiles it was not trained on, after the last complete epoch.",
         )
@@ -190,7 +190,7 @@ def draw_weights(record: RunRecord) -> None:
         st.markdown(lesson.plain(trained_weights.contents(record.config)))
         with st.container(horizontal=True):
             st.download_button(
-                f"Download {trained_weights.FILE} · {wording.bytes_text(size)}",
+                f"Download {trained_weights.FILE} · {bytes_text(size)}",
                 lambda: lab.store.load(record.id, trained_weights.FILE),
                 file_name=trained_weights.FILE,
                 mime="application/octet-stream",
@@ -251,20 +251,11 @@ _ENLARGED = 3  # whole pixels, so that a tile's own pixels stay visible
 def missing(sentence: str) -> None:
     """The run in the URL cannot be shown: why, and the way on."""
     run_widget.missing("run", sentence)
-    mine = [each for each in session.lab().store.all()[0] if each.owner == session.nickname() and each.kind == "train"]
+    mine = session.own_runs("train")
     with st.container(horizontal=True):
         if mine:
-            st.button(
-                "Open my newest run",
-                icon=":material/history:",
-                key="open_newest",
-                type="primary",
-                on_click=session.open_run,
-                args=(mine[0].id,),
-            )
-        st.button(
-            "Start with a fresh one", icon=":material/add:", key="open_none", on_click=session.open_run, args=(None,)
-        )
+            lesson.button("Open my newest run", "history", "open_newest", session.open_run, mine[0].id, type="primary")
+        lesson.button("Start with a fresh one", "add", "open_none", session.open_run, None)
 
 
 def draw_result(record: RunRecord, guess: str | None) -> None:
@@ -327,7 +318,7 @@ def _sentences(record: RunRecord, history: History, guess: str | None, majority:
             found.append(pace.compare_speed(*runs))
             judged = guesses.judge("speedup_baseline", lesson.guessed("speedup_baseline"), pace.device_ratio(*runs))
             found.append(judged and Finding("guesses.start_page", then=(judged,)))
-    lesson.saw("\n\n".join(map(lesson.plain, say_each(found))))
+    lesson.saw_each(say_each(found))
 
 
 def _mistakes(record: RunRecord) -> None:
@@ -367,11 +358,11 @@ def _made_with(record: RunRecord) -> None:
             "Ended": _clock(record.ended),
         }
         if seconds := record.summary.get("seconds"):
-            words["Time taken"] = wording.duration(seconds)
+            words["Time taken"] = duration(seconds)
             if record.features_taken:
                 words["Time taken"] += ", with outputs of its frozen part from an earlier run"
         words |= choices.machine_table(record.machine)
-        words["Ran beside it"] = wording.listed(list(record.company)) or "nothing"
+        words["Ran beside it"] = listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
         right.table(cells, border="horizontal", alt="Machine, versions and times of this run")
 
@@ -388,12 +379,12 @@ def _again(record: RunRecord) -> None:
 def _buttons(record: RunRecord) -> None:
     with st.container(horizontal=True):
         st.button(
-            f"Train again with these settings on {wording.device_name(record.config.device)}",
+            f"Train again with these settings on {device_name(record.config.device)}",
             icon=":material/replay:",
             key="result_again",
             on_click=_again,
             args=(record,),
             disabled=bool(session.lab().runs_problem or session.lab().feed_problem(record.config)),
         )
-        lost = "Its curves, predictions and weights are gone then. There is no way back."
+        lost = "This deletes its curves, predictions and weights for good."
         run_widget.delete(record, "result_delete", "Delete run", lost)

@@ -2,15 +2,14 @@
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.errors import LabError
 from eurosat_core.lab import train
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices
 from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
-from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
+from eurosat_core.wording import bytes_text, count
 from pages.parts import forms, lesson, session
-from pages.parts.train.state import EDITED, back_to_lesson, draft, entered, key, lesson_config, model, take_recipe
+from pages.parts.train.state import EDITED, draft, entered, key, lesson_config, model, refill, take_recipe
 
 # What has its own place on the page, and the layers, which are built on the Model page. Everything else, a setting that
 # is new as well, stands behind More: first how tiles come.
@@ -33,13 +32,7 @@ def _more(form: TrainConfig) -> None:
             for name in filter(forms.is_switch, _FURTHER):
                 forms.draw_setting(name, key, form)
             _keep_epochs(form)
-        st.button(
-            "Back to the lesson’s settings",
-            icon=":material/undo:",
-            type="tertiary",
-            key="train_reset",
-            on_click=back_to_lesson,
-        )
+        lesson.button("Back to the lesson’s settings", "undo", "train_reset", refill, lesson_config(), type="tertiary")
 
 
 def _keep_epochs(form: TrainConfig) -> None:
@@ -53,8 +46,8 @@ def _keep_epochs(form: TrainConfig) -> None:
     if problem := train.kept_problem(config):
         st.warning(lesson.plain(problem), icon=":material/hard_drive:")
     else:
-        taken = wording.bytes_text(train.kept_bytes(config))
-        st.caption(f"{wording.count(config.epochs, 'epoch')}: about {taken} on disk.")
+        taken = bytes_text(train.kept_bytes(config))
+        st.caption(f"{count(config.epochs, 'epoch')}: about {taken} on disk.")
 
 
 _TILE_CHOICES = (1500, 6000, 12000)
@@ -82,24 +75,7 @@ def draw_settings() -> None:
 
 
 def _recipe() -> None:
-    st.selectbox(
-        "Model",
-        list(CATALOG),
-        format_func=lambda name: CATALOG[name].title,
-        key=key("model"),
-        on_change=take_recipe,
-        persist_state="session",
-    )
-    recipe = st.segmented_control(
-        "Recipe",
-        recipes_of(model()),
-        format_func=lambda name: RECIPE_NAMES[name],
-        key=key("recipe"),
-        on_change=take_recipe,
-        required=True,
-        persist_state="session",
-        width="stretch",
-    )
+    recipe = forms.draw_recipe(key, take_recipe)
     config = recipe_config(model(), recipe, device=session.chosen_device())
     words = lesson.text("train")
     special = "pretrained" if CATALOG[model()].is_pretrained else model()
@@ -126,7 +102,7 @@ def _tiles(there: int | None) -> None:
     st.segmented_control(
         "Tiles",
         [*options, forms.ALL_TILES],
-        format_func=lambda count: f"{count:,}" if count else "All" + (f" {there:,}" if there else ""),
+        format_func=lambda number: f"{number:,}" if number else "All" + (f" {there:,}" if there else ""),
         key=state,
         required=True,
         persist_state="session",

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import streamlit as st
 
-from eurosat_core import wording
 from eurosat_core.data.weights import WEIGHTS
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training import choices
 from eurosat_core.training.config import SETTINGS, TrainConfig, workshop_config
+from eurosat_core.wording import count, device_name, duration
 from pages.parts import lesson, room, run_widget, session
 from pages.parts.tiles import get
 from pages.parts.train import state
@@ -77,9 +77,9 @@ def draw_start() -> None:
     weights_missing = draw_missing_weights(config)
     refused = room.no_runs(config)
     estimate = lab.estimates.training(config)
-    about = f" · about {wording.duration(estimate.seconds)}" if estimate else ""
+    about = f" · about {duration(estimate.seconds)}" if estimate else ""
     st.button(
-        f"Train on {wording.device_name(config.device)} · {wording.count(config.epochs, 'epoch')}{about}",
+        f"Train on {device_name(config.device)} · {count(config.epochs, 'epoch')}{about}",
         icon=":material/play_arrow:",
         type="primary",
         width="stretch",
@@ -147,10 +147,9 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
         return
     shorter, needs = smaller
     st.button(
-        f"{wording.count(shorter.epochs, 'epoch')} on {wording.count(shorter.tiles or there, 'tile')} · "
-        f"{wording.duration(needs)}",
+        f"{count(shorter.epochs, 'epoch')} on {count(shorter.tiles or there, 'tile')} · {duration(needs)}",
         icon=":material/timer:",
-        help="Take a smaller version instead; the time is an estimate, too.",
+        help="Use this smaller version instead; its time is an estimate, too.",
         width="stretch",
         key="train_smaller",
         on_click=state.refill,

@@ -45,10 +45,6 @@ def lesson_config() -> TrainConfig:
     return workshop_config("baseline")
 
 
-def back_to_lesson() -> None:
-    refill(lesson_config())
-
-
 def chosen_by_lab() -> bool:
     """Whether epochs and tiles stand as the lab has chosen them for this machine."""
     by_lab: tuple[int, int] | None = st.session_state.get(_BY_LAB)
