@@ -95,20 +95,14 @@ def no_recorded_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iter
 
 @pytest.fixture
 def app() -> App:
-    """Function: the app, run once, on a page ("tiles.py"), with query parameters; a lab must be open."""
+    """Function: the app, opened at a page ("tiles.py") with query parameters; a lab must be open."""
 
     def run(page: str = "start.py", **parameters: str) -> AppTest:
         test = AppTest.from_file(str(MAIN), default_timeout=60)
         test.query_params["who"] = parameters.pop("who", ME)
         for name, value in parameters.items():
             test.query_params[name] = value
-        checked(test.run())
-        if page != "start.py":
-            test.switch_page(page)
-            for name, value in parameters.items():
-                test.query_params[name] = value
-            test.run()
-        return test
+        return checked(test.switch_page(page).run())
 
     return run
 
@@ -172,11 +166,6 @@ def address(test: AppTest, name: str) -> str:
     """A parameter of the page's address."""
     value = test.query_params[name]
     return value if isinstance(value, str) else value[0]
-
-
-def look_at(app: App, page: str, **parameters: str) -> AppTest:
-    """A page as it is when it was opened at an address with these parameters."""
-    return checked(app(page, **parameters))
 
 
 def unescaped(markdown: str) -> str:

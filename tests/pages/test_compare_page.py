@@ -1,13 +1,12 @@
 """The Compare page in every state it can be in: which runs, what is said about them, and the parts behind the pills."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import CPU, GPU, FakeEngine
+from fake_engine import GPU
 from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
@@ -20,7 +19,7 @@ from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import Event, Finished
 from pages.parts.compare import accuracy as compare_matrices
 from pages.parts.compare import choose as compare_state
-from tests.pages.conftest import ME, App, begun, charts, epoch, keys, put, shown, unescaped, used
+from tests.pages.conftest import ME, App, begun, charts, choose, click, epoch, keys, put, shown, unescaped, used
 from tests.pages.test_markup import EVIL, assert_harmless, evil_lab
 from tests.pages.test_train_results import keep_predictions
 
@@ -58,12 +57,6 @@ def no_bundle(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     return lab
 
 
-def choose(test: AppTest, key: str, value: Any) -> AppTest:
-    test.get_by_key(key).set_value(value).run()
-    assert not test.exception, test.exception[0].message
-    return test
-
-
 def saw(test: AppTest) -> str:
     return "\n".join(unescaped(each.value) for each in test.info if str(each.title) == "What you just saw")
 
@@ -94,7 +87,10 @@ def test_before_the_first_run_the_recorded_ones_are_compared(lab: Lab, app: App)
 
 def test_without_any_runs_at_all_it_says_how_to_get_some(no_bundle: Lab, app: App) -> None:
     test = app(PAGE)
+    put(no_bundle, "running", [*begun(), epoch(1, 0.3)])
+    test.run()
     assert "There is nothing to compare yet" in shown(test)
+    assert "1 run of yours not done yet" in shown(test)
     assert "recorded runs that come with the lab cannot be read" in shown(test)
     assert "next_page" in keys(test) and drawn(test) == 0
     for part in ("curves", "cost", "split", "bundles"):
@@ -107,14 +103,14 @@ def test_one_run_stands_alone_with_a_way_on(lab: Lab, app: App) -> None:
     assert compared(test) == [record.id]
     assert "There is only one run" in shown(test)
     assert saw(test) == "" or "You named" in saw(test)
-    test.button(key="compare_recorded").click().run()
+    click(test, "compare_recorded")
     assert len(compared(test)) == 3 and "recorded" in shown(test)
 
 
 def test_the_missing_training_is_set_up_like_the_one_there_is(lab: Lab, app: App) -> None:
     trained(lab, "tilenet", 0.9)
     test = app(PAGE)
-    test.button(key="compare_train").click().run()
+    click(test, "compare_train")
     assert [each.value.partition(":")[0] for each in test.title] == ["Train"]
     assert test.session_state["train_model"] == "baseline"
     assert test.session_state["train_epochs"] == workshop_config("tilenet").epochs
@@ -128,6 +124,8 @@ def test_two_runs_are_put_side_by_side_by_themselves(pair: tuple[RunRecord, RunR
     assert "names 28.0 percentage points more of the tiles correctly" in saw(test)
     assert "no speed-up is given" in saw(test)
     assert "A CPU, 2 threads, 3 epochs" in shown(test)
+    choose(test, compare_state.KEY, [])
+    assert drawn(test) == 0 and "next_page" in keys(test) and saw(test) == ""
 
 
 def test_the_choice_follows_new_runs_until_somebody_chooses(lab: Lab, app: App) -> None:
@@ -163,18 +161,7 @@ def test_another_participants_run_is_found_by_its_address(lab: Lab, app: App) ->
 def test_an_address_that_names_nothing_is_said(pair: tuple[RunRecord, RunRecord], app: App, asked: str) -> None:
     test = app(PAGE, runs=asked)
     assert compared(test) == [each.id for each in pair]
-    assert ("Not there any more" in shown(test)) == (asked != ",,,")
-
-
-def test_nothing_chosen_leaves_a_page_that_works(pair: tuple[RunRecord, RunRecord], app: App) -> None:
-    test = choose(app(PAGE), compare_state.KEY, [])
-    assert drawn(test) == 0 and "next_page" in keys(test)
-    assert saw(test) == ""
-
-
-def test_runs_under_way_are_counted_and_not_offered(lab: Lab, app: App) -> None:
-    put(lab, "running", [*begun(), epoch(1, 0.3)])
-    assert "1 run of yours not done yet" in shown(app(PAGE))
+    assert ("No longer here" in shown(test)) == (asked != ",,,")
 
 
 @pytest.mark.parametrize("state", ["cancelled", "failed", "interrupted"])
@@ -211,17 +198,14 @@ def test_other_tiles_are_not_compared_by_accuracy(lab: Lab, app: App) -> None:
     assert "trained on a different set of tiles" in shown(test)  # the second one's answer is looked at
 
 
-def test_synthetic_and_real_accuracies_stay_apart(lab: Lab, app: App) -> None:
+def test_synthetic_and_real_accuracies_and_other_classes_stay_apart(lab: Lab, app: App) -> None:
     one, two = trained(lab), trained(lab, "tilenet", 0.9, tiles=other_set(lab, source="eurosat"))
     test = app(PAGE, runs=f"{one.id},{two.id}")
     assert "synthetic tiles" in saw(test)
     assert shown(test).count("Synthetic tiles") >= 2  # the sidebar's and the card's
-
-
-def test_other_classes_are_left_out_of_the_matrices(lab: Lab, app: App) -> None:
     names = tuple(f"kind {number}" for number in range(len(used(lab).class_names)))
-    one, two = trained(lab), trained(lab, "tilenet", 0.9, tiles=other_set(lab, class_names=names, fingerprint="x"))
-    test = app(PAGE, runs=f"{one.id},{two.id}")
+    three = trained(lab, "tilenet", 0.9, tiles=other_set(lab, class_names=names, fingerprint="x"))
+    test = app(PAGE, runs=f"{one.id},{three.id}")
     assert "Left out here" in shown(test) and "know different classes" in saw(test)
 
 
@@ -243,10 +227,6 @@ def test_a_cell_shows_its_tiles_with_both_answers(lab: Lab, pair: tuple[RunRecor
     assert f"tiles of class {cell(lab)[0]} were called {cell(lab)[1]} by Baseline CNN" in text.replace("**", "")
     assert len(test.get("image")) >= 5
     assert "EfficientNet-Lite0 · CPU: " in text
-
-
-def test_difference_and_shares_are_drawn(pair: tuple[RunRecord, RunRecord], app: App) -> None:
-    test = app(PAGE)
     before = charts(test)
     choose(test, "compare_cells", "share")
     assert charts(test) == before
@@ -271,40 +251,28 @@ def test_own_guesses_stand_beside_the_networks(lab: Lab, pair: tuple[RunRecord, 
     assert "minus the first" in shown(choose(test, "compare_cells", "difference"))
 
 
-@pytest.mark.parametrize(
-    ("view", "words"),
-    [
+def test_the_views_of_accuracy_and_the_other_parts_are_drawn_when_they_are_opened(
+    pair: tuple[RunRecord, RunRecord], app: App
+) -> None:
+    test = app(PAGE)
+    for view, words in (
         ("classes", "Mean F1 over the classes"),
         ("pairs", "The most frequent mix-ups"),
         ("apart", "Only EfficientNet-Lite0 · CPU"),
         ("surest", "most confident mistakes"),
-    ],
-)
-def test_the_other_views_of_accuracy(pair: tuple[RunRecord, RunRecord], app: App, view: str, words: str) -> None:
-    assert words in shown(choose(app(PAGE), "compare_accuracy", view))
-
-
-@pytest.mark.parametrize(
-    ("part", "words", "more"),
-    [
+    ):
+        assert words in shown(choose(test, "compare_accuracy", view))
+    for part, words, more in (
         ("curves", "Solid with points: validation", 2),
         ("cost", "Up is better, left is cheaper", 2),
         ("split", "Recorded elsewhere, not on this machine", 0),
         ("bundles", "No imported runs yet", 0),
-    ],
-)
-def test_parts_are_drawn_when_they_are_opened(
-    pair: tuple[RunRecord, RunRecord], app: App, part: str, words: str, more: int
-) -> None:
-    test = app(PAGE)
-    assert words not in shown(test)
-    assert words in shown(choose(test, PART, part))
-    assert drawn(test) == more
-
-
-def test_only_settings_that_differ_are_listed(pair: tuple[RunRecord, RunRecord], app: App) -> None:
-    test = choose(app(PAGE), PART, "curves")
-    (table,) = [each.value for each in test.table]
+    ):
+        assert words not in shown(test)
+        assert words in shown(choose(test, PART, part))
+        assert drawn(test) == more
+    choose(test, PART, "curves")
+    (table,) = [each.value for each in test.table]  # only settings that differ
     assert "Model" in table.index and "Seed" not in table.index
     assert list(map(unescaped, table.columns)) == ["Baseline CNN · CPU", "EfficientNet-Lite0 · CPU"]
 
@@ -321,13 +289,8 @@ def test_both_splits_are_told_apart(lab: Lab, app: App) -> None:
 # -- the guess, the devices
 
 
-def test_the_guess_is_held_against_the_runs(pair: tuple[RunRecord, RunRecord], app: App) -> None:
-    test = choose(app(PAGE), "guess_compare_winner", "the other, by 10 to 30 points")
-    assert "You guessed “the other, by 10 to 30 points”" in saw(test)
-
-
-def test_cpu_and_gpu_stand_together_and_are_labelled(make_lab: Callable[..., Lab], app: App) -> None:
-    lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
+def test_cpu_and_gpu_stand_together_and_are_labelled(gpu_lab: Lab, app: App) -> None:
+    lab = gpu_lab
     cpu = trained(lab)
     gpu = trained(lab, device=GPU.id, rate=6000.0, machine={"device_name": "Test GPU", "threads": 2})
     lab.store.append(gpu.id, [])
@@ -338,8 +301,12 @@ def test_cpu_and_gpu_stand_together_and_are_labelled(make_lab: Callable[..., Lab
     assert "on the same" in text or "same work" in text
 
 
-def test_without_a_gpu_nothing_is_said_to_be_measured_on_one(pair: tuple[RunRecord, RunRecord], app: App) -> None:
-    text = shown(app(PAGE))
+def test_the_guess_is_judged_and_without_a_gpu_nothing_is_said_to_be_measured_on_one(
+    pair: tuple[RunRecord, RunRecord], app: App
+) -> None:
+    test = choose(app(PAGE), "guess_compare_winner", "the other, by 10 to 30 points")
+    assert "You guessed “the other, by 10 to 30 points”" in saw(test)
+    text = shown(test)
     assert "No network here was trained with the same settings on both" in text
     assert "GPU 0" not in text
 
@@ -368,20 +335,15 @@ def test_imported_runs_are_listed_compared_and_deleted(tmp_path: Path, lab: Lab,
     away.append(record.id, history(0.7))
     values = {"summary": {"val_accuracy": 0.7, "seconds": 12.0}, "machine": {"device_name": "NVIDIA H100"}}
     away.update(record.id, state="finished", started=1.0, ended=2.0, **values)
-    buffer = io.BytesIO(_bundle(away, record.id))
-    mine = lineup_of(lab).taken_in(buffer, ME).added[0]
+    bundle = io.BytesIO()
+    export_bundle(away, [record.id], bundle)
+    bundle.seek(0)
+    mine = lineup_of(lab).taken_in(bundle, ME).added[0]
     test = choose(app(PAGE), PART, "bundles")
     assert "recorded on NVIDIA H100" in shown(test)
-    test.button(key=f"compare_take_{mine.id}").click().run()
+    click(test, f"compare_take_{mine.id}")
     assert mine.id in compared(test)
     assert "Recorded elsewhere" in shown(test)
-    test.button(key=f"compare_delete_{mine.id}_sure").click().run()
-    assert not test.exception and mine.id not in compared(test)
+    click(test, f"compare_delete_{mine.id}_sure")
     assert "The imported run is gone" in "\n".join(str(each.value) for each in test.success)
     assert not lab.store.all()[0]
-
-
-def _bundle(store: RunStore, run_id: str) -> bytes:
-    target = io.BytesIO()
-    export_bundle(store, [run_id], target)
-    return target.getvalue()

@@ -3,7 +3,7 @@
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import THREE, App, address, put, shown
+from tests.pages.conftest import THREE, App, address, checked, click, put, shown
 from tests.pages.test_compare_page import PAGE
 from tests.pages.test_compare_race import raced
 
@@ -18,8 +18,7 @@ def two_races(lab: Lab) -> tuple[str, str]:
 def at(test: AppTest, run_id: str) -> AppTest:
     """The page after a click on the sidebar's link to a run."""
     test.query_params["run"] = run_id
-    test.run()
-    assert not test.exception, test.exception[0].message
+    checked(test.run())
     return test
 
 
@@ -62,6 +61,6 @@ def test_a_choice_leaves_a_training_in_the_address_and_outlives_another_page(lab
 def test_a_new_race_takes_the_place_of_the_one_in_the_address(lab: Lab, app: App) -> None:
     older, _newer = two_races(lab)
     test = app(PAGE, run=older)
-    test.button(key="compare_race_start").click().run()
+    click(test, "compare_race_start")
     started = next(each for each in lab.store.all()[0] if each.is_active)
     assert address(test, "run") == started.id

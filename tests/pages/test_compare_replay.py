@@ -8,8 +8,8 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab
 from pages.parts.compare import curves
-from tests.pages.conftest import App, charts, keys, put, shown
-from tests.pages.test_compare_page import PAGE, choose, trained
+from tests.pages.conftest import App, charts, checked, choose, click, keys, put, shown
+from tests.pages.test_compare_page import PAGE, trained
 
 
 class Clock:
@@ -40,16 +40,9 @@ def test(lab: Lab, clock: Clock, app: App) -> AppTest:
     return app(PAGE)
 
 
-def press(test: AppTest, key: str) -> str:
-    test.button(key=key).click().run()
-    assert not test.exception, test.exception[0].message
-    return shown(test)
-
-
 def later(test: AppTest, clock: Clock, seconds: float) -> str:
     clock.now += seconds
-    test.run()
-    assert not test.exception, test.exception[0].message
+    checked(test.run())
     return shown(test)
 
 
@@ -58,15 +51,12 @@ def moment(test: AppTest) -> str:
     return str(text)
 
 
-def test_it_stands_still_until_play_is_pressed(test: AppTest, clock: Clock) -> None:
+def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clock) -> None:
     assert "Replay, 1× speed" in shown(test) and "They are starting" in shown(test)
     later(test, clock, 10)
-    assert moment(test).startswith("0.0 s of 30 s") and "compare_play" in keys(test)
-
-
-def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clock) -> None:
+    assert moment(test).startswith("0.0 s of 30 s"), "it stands still until play is pressed"
     before = charts(test)
-    press(test, "compare_play")
+    click(test, "compare_play")
     text = later(test, clock, 12)
     assert moment(test).startswith("12 s of 30 s") and "compare_pause" in keys(test)
     assert "Replay, 1× speed" in text and "Recorded here" in text
@@ -76,36 +66,31 @@ def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clo
     assert "The race is over" in text and "compare_play" in keys(test)
     assert moment(test).startswith("30 s of 30 s")
     later(test, clock, 100)
-    press(test, "compare_play")
+    click(test, "compare_play")
     assert moment(test).startswith("0.0 s")  # from the start again
 
 
 def test_pause_keeps_the_moment_and_restart_goes_back(test: AppTest, clock: Clock) -> None:
-    press(test, "compare_play")
+    click(test, "compare_play")
     later(test, clock, 5)
-    press(test, "compare_pause")
+    click(test, "compare_pause")
     later(test, clock, 60)
     assert moment(test).startswith("5 s")
-    press(test, "compare_play")
+    click(test, "compare_play")
     later(test, clock, 2)
     assert moment(test).startswith("7 s")
-    press(test, "compare_restart")
+    click(test, "compare_restart")
     assert moment(test).startswith("0.0 s") and "compare_pause" in keys(test)  # and plays on
 
 
 def test_another_speed_goes_on_from_the_same_moment(test: AppTest, clock: Clock) -> None:
-    press(test, "compare_play")
+    click(test, "compare_play")
     later(test, clock, 5)
     choose(test, "compare_speed", 10)
     later(test, clock, 1)
     assert moment(test).startswith("15 s") and "Replay, 10× speed" in shown(test)
-
-
-def test_other_runs_are_replayed_from_their_start(test: AppTest, clock: Clock) -> None:
-    press(test, "compare_play")
-    later(test, clock, 5)
     choose(test, "compare_runs", test.session_state["compare_runs"][:1])
-    assert moment(test).startswith("0.0 s")
+    assert moment(test).startswith("0.0 s"), "other runs are replayed from their start"
 
 
 def test_a_run_that_told_nothing_has_no_replay(lab: Lab, app: App) -> None:

@@ -5,12 +5,11 @@ import json
 import runpy
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import pytest
 import streamlit as st
-from fake_engine import CPU, GPU, FakeEngine, eventually
+from fake_engine import FakeEngine, eventually
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
@@ -20,7 +19,9 @@ from eurosat_core.lab.jobs import OWNER
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
-from tests.pages.conftest import MAIN, ME, App, pills, shown, unescaped
+from pages.parts import lesson
+from tests.charts.test_specs import contrast
+from tests.pages.conftest import MAIN, ME, App, checked, click, pills, shown, unescaped
 
 
 def links(test: AppTest) -> list[str]:
@@ -44,24 +45,19 @@ def test_a_friendly_nickname_at_first(lab: Lab) -> None:
     assert test.text_input(key="nickname_input").value == name
 
 
-def test_the_nickname_of_the_url_is_taken(lab: Lab, app: App) -> None:
-    assert app(who="ada").text_input(key="nickname_input").value == "ada"
+@pytest.mark.parametrize(("asked", "taken"), [("ada", "ada"), ("x" * 500 + "\n<script>", "x" * 24)])
+def test_the_nickname_of_the_url_is_taken_and_made_harmless(lab: Lab, app: App, asked: str, taken: str) -> None:
+    assert app(who=asked).text_input(key="nickname_input").value == taken
 
 
-def test_renaming_reaches_the_url_and_other_pages(lab: Lab, app: App) -> None:
+def test_renaming_reaches_the_url_and_other_pages_but_nobody_is_without_a_name(lab: Lab, app: App) -> None:
     test = app()
     test.text_input(key="nickname_input").set_value("  Grace   H.\t").run()
-    assert test.text_input(key="nickname_input").value == "Grace H."
-    assert test.query_params["who"] == "Grace H."
+    for empty in ("", "   ", "\u200b\x00"):
+        test.text_input(key="nickname_input").set_value(empty).run()
+        assert test.text_input(key="nickname_input").value == test.query_params["who"] == "Grace H."
     test.switch_page("tiles.py").run()
     assert test.text_input(key="nickname_input").value == "Grace H."
-
-
-@pytest.mark.parametrize("name", ["", "   ", "\u200b\x00"])
-def test_an_empty_nickname_is_not_taken(lab: Lab, app: App, name: str) -> None:
-    test = app()
-    test.text_input(key="nickname_input").set_value(name).run()
-    assert test.text_input(key="nickname_input").value == ME
 
 
 @pytest.mark.parametrize("name", ["command line", " Command   LINE "])
@@ -77,25 +73,18 @@ def test_the_command_lines_name_is_not_to_be_had(lab: Lab, app: App, name: str) 
     assert "belongs to the runs of the command line" not in shown(test)
 
 
-def test_a_nickname_from_the_url_is_made_harmless(lab: Lab, app: App) -> None:
-    name = app(who="x" * 500 + "\n<script>").text_input(key="nickname_input").value
-    assert name == "x" * 24
-
-
 # Devices
 
 
 def test_a_missing_gpu_is_shown_with_its_reason_and_cannot_be_chosen(lab: Lab, app: App) -> None:
     test = app()
     choice, missing = test.sidebar.radio
-    assert choice.options == ["CPU"]
-    assert missing.options == ["GPU"]
-    assert missing.disabled
-    assert "No GPU was found on this machine" in shown(test)
+    assert (choice.options, missing.options, missing.disabled) == (["CPU"], ["GPU"], True)
+    text = shown(test)
+    assert "No GPU was found on this machine" in text and "None yet" in text, "no runs either"
 
 
-def test_a_gpu_can_be_chosen_and_stays_chosen(make_lab: Callable[..., Lab], app: App) -> None:
-    make_lab(FakeEngine((CPU, GPU), speeds=()))
+def test_a_gpu_can_be_chosen_and_stays_chosen(gpu_lab: Lab, app: App) -> None:
     test = app()
     assert test.radio(key="device").value == "cpu"
     assert test.radio(key="device").options == ["CPU", "GPU 0"]
@@ -104,32 +93,15 @@ def test_a_gpu_can_be_chosen_and_stays_chosen(make_lab: Callable[..., Lab], app:
     assert test.radio(key="device").value == "cuda:0"
 
 
-def test_a_device_that_went_away_falls_back_to_the_cpu(make_lab: Callable[..., Lab], app: App) -> None:
-    make_lab(FakeEngine((CPU, GPU), speeds=()))
+def test_a_device_that_went_away_falls_back_to_the_cpu(gpu_lab: Lab, make_lab: Callable[..., Lab], app: App) -> None:
     test = app()
     test.radio(key="device").set_value("cuda:0").run()
     make_lab()
-    test.run()
-    assert not test.exception
+    checked(test.run())
     assert test.radio(key="device").value == "cpu"
 
 
-# Tiles
-
-
-def test_synthetic_tiles_are_labelled_on_every_page(lab: Lab, app: App) -> None:
-    test = app()
-    for page in ("start.py", "tiles.py", "train.py"):
-        test.switch_page(page).run()
-        assert not test.exception
-        assert any("Synthetic tiles" in each.value for each in test.sidebar.markdown), page
-
-
 # Runs
-
-
-def test_no_runs_yet(lab: Lab, app: App) -> None:
-    assert "None yet" in shown(app())
 
 
 def test_my_runs_newest_first_and_others_as_a_number(lab: Lab, app: App, engine: FakeEngine) -> None:
@@ -157,16 +129,11 @@ def test_a_finished_run_shows_its_accuracy_and_a_failed_one_why(lab: Lab, app: A
     assert "The loss became NaN." in unescaped(test.page_link[0].proto.help)
 
 
-def test_a_link_opens_the_run_under_the_same_nickname(lab: Lab, app: App) -> None:
-    run_id = submit(lab)
-    query = app().page_link[0].proto.query_string
-    assert f"run={run_id}" in query
-    assert f"who={ME}" in query
-
-
 def test_the_run_in_the_url_survives_a_page_switch_and_a_refresh(lab: Lab, app: App) -> None:
     run_id = submit(lab)
     test = app("train.py", run=run_id)
+    query = test.page_link[0].proto.query_string
+    assert f"run={run_id}" in query and f"who={ME}" in query
     del test.query_params["run"]  # as the navigation's links do
     test.switch_page("tiles.py").run()
     assert test.query_params["run"] == run_id
@@ -196,32 +163,32 @@ def test_damaged_run_folders_are_named_and_harm_nothing(lab: Lab, app: App) -> N
 
 
 @pytest.mark.parametrize("run", ["nonsense", "../../etc/passwd", "20260101-000000-baseline-aaaa", "x" * 5000])
-def test_a_run_that_does_not_exist_breaks_no_page(lab: Lab, app: App, run: str) -> None:
+def test_a_run_that_does_not_exist_breaks_no_page_and_synthetic_tiles_are_labelled(
+    lab: Lab, app: App, run: str
+) -> None:
+    test = app(run=run)
     for page in ("start.py", "tiles.py", "train.py"):
-        assert not app(page, run=run).exception
+        test.switch_page(page)
+        test.query_params["run"] = run
+        assert not test.run().exception
+        assert any("Synthetic tiles" in each.value for each in test.sidebar.markdown), page
 
 
 # Start over, glossary, errors
 
 
-def test_start_over_forgets_all_but_the_nickname(lab: Lab, app: App) -> None:
+def test_the_glossary_opens_and_start_over_forgets_all_but_the_nickname(lab: Lab, app: App) -> None:
     run_id = submit(lab)
     test = app("tiles.py", run=run_id)
+    click(test, "glossary")
+    assert "**Epoch** · One pass" in shown(test)
     pills(test).set_value("3–4 of 10").run()
     test.session_state["tiles_class"] = "damaged"
-    test.button(key="start_over").click().run()
-    assert not test.exception
+    click(test, "start_over")
     assert test.title[0].value.startswith("Start: ")
     assert dict(test.query_params) == {"who": ME}
     assert test.session_state.get("guess_colour_alone") is None
-    assert links(test) == ["Baseline CNN · CPU · running"] or links(test) == ["Baseline CNN · CPU · queued"]
-
-
-def test_the_glossary_opens(lab: Lab, app: App) -> None:
-    test = app()
-    test.button(key="glossary").click().run()
-    assert not test.exception
-    assert "**Epoch** · One pass" in shown(test)
+    assert links(test) in (["Baseline CNN · CPU · running"], ["Baseline CNN · CPU · queued"])
 
 
 def test_without_a_lab_there_is_a_sentence() -> None:
@@ -258,22 +225,11 @@ def config() -> dict[str, dict[str, object]]:
     return tomllib.loads((MAIN.parents[1] / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
 
 
-def test_chart_colours_are_the_class_colours() -> None:
-    assert tuple(config()["theme"]["chartCategoricalColors"]) == CLASS_COLOURS  # type: ignore[arg-type]
-
-
-def test_the_app_phones_nobody_and_shows_no_tracebacks() -> None:
+def test_chart_colours_are_the_class_colours_and_the_app_phones_nobody() -> None:
     values = config()
-    assert values["browser"]["gatherUsageStats"] is False
-    assert values["server"]["showEmailPrompt"] is False
-    assert values["server"]["fileWatcherType"] == "none"
-    assert values["client"]["showErrorDetails"] == "none"
-
-
-def _luminance(colour: str) -> float:
-    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    assert tuple(values["theme"]["chartCategoricalColors"]) == CLASS_COLOURS  # type: ignore[arg-type]
+    assert values["browser"]["gatherUsageStats"] is values["server"]["showEmailPrompt"] is False
+    assert (values["server"]["fileWatcherType"], values["client"]["showErrorDetails"]) == ("none", "none")
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
@@ -284,11 +240,8 @@ def _luminance(colour: str) -> float:
 def test_colours_can_be_read_on_a_projector(mode: str, name: str, least: float) -> None:
     theme = json.loads(json.dumps(config()["theme"]))[mode]
     for ground in ("backgroundColor", "secondaryBackgroundColor"):
-        low, high = sorted((_luminance(theme[name]), _luminance(theme[ground])))
-        assert (high + 0.05) / (low + 0.05) >= least, f"{name} on {ground}"
+        assert contrast(theme[name], theme[ground]) >= least, f"{name} on {ground}"
 
 
 def test_every_page_of_the_navigation_exists() -> None:
-    pages = {path.stem for path in Path(MAIN).parent.glob("*.py")} - {"main", "__init__"}
-    source = MAIN.read_text(encoding="utf-8")
-    assert all(f'"{page}"' in source for page in pages)
+    assert {path.stem for path in MAIN.parent.glob("*.py")} - {"main", "__init__"} == set(lesson.pages())

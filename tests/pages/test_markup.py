@@ -18,10 +18,14 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import State
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import recipe_config
-from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, put, used
+from tests.pages.conftest import ME, THREE, App, begun, click, epoch, keys, put, used
 from tests.pages.test_train_results import keep_predictions
 
 EVIL = "![x](//y)"
+PAGES = [
+    f"{page}.py"
+    for page in ("start", "tiles", "convolution", "model", "train", "speed", "compare", "wrapup", "predict")
+]
 # Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), what stands in an input field or a drop-down
 # list (both draw backslashes as they are).
 _PLAIN = {"alt", "id", "query_string", "spec", "TextInput.default", "TextInput.value"}
@@ -76,25 +80,20 @@ def evil_lab(make_lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch) -> L
     return lab
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "start.py",
-        "tiles.py",
-        "convolution.py",
-        "model.py",
-        "train.py",
-        "speed.py",
-        "compare.py",
-        "wrapup.py",
-        "predict.py",
-    ],
-)
+def assert_pages_harmless(test: AppTest, pages: list[str], **parameters: str) -> None:
+    """One participant goes through the pages at an address with these parameters."""
+    for page in pages:
+        test.switch_page(page)
+        for name, value in parameters.items():
+            test.query_params[name] = value
+        assert_harmless(test.run())
+
+
 @pytest.mark.parametrize("who", [ME, EVIL])
-def test_pages_without_a_run(evil_lab: Lab, app: App, page: str, who: str) -> None:
-    test = app(page, who=who)
+def test_pages_without_a_run(evil_lab: Lab, app: App, who: str) -> None:
+    test = app(who=who)
     assert test.text_input(key="nickname_input").value == who
-    assert_harmless(test)
+    assert_pages_harmless(test, PAGES)
 
 
 @pytest.mark.parametrize("who", [ME, EVIL])
@@ -112,18 +111,7 @@ def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -
     )
     if state not in ("queued", "running", "paused"):
         keep_predictions(evil_lab, record.id)
-    for page in (
-        "train.py",
-        "start.py",
-        "tiles.py",
-        "convolution.py",
-        "model.py",
-        "speed.py",
-        "compare.py",
-        "wrapup.py",
-        "predict.py",
-    ):
-        assert_harmless(app(page, who=who, run=record.id))
+    assert_pages_harmless(app("train.py", who=who, run=record.id), PAGES, run=record.id)
 
 
 @pytest.mark.parametrize("who", [ME, EVIL])
@@ -145,8 +133,7 @@ def test_measurements_in_every_state(evil_lab: Lab, app: App, state: State, who:
             result = replace(result, limits={EVIL: limits_of(EVIL)})
         record = put_result(evil_lab, EVIL, config, plan, result, **changes)
         assert_harmless(app("speed.py", who=who, run=record.id))
-    for page in ("wrapup.py", "speed.py", "start.py"):
-        assert_harmless(app(page, who=who))
+    assert_pages_harmless(app(who=who), ["wrapup.py", "speed.py", "start.py"])
 
 
 def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
@@ -156,18 +143,7 @@ def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evil_lab.store, "all", lambda: ([], [f"The run {EVIL} is damaged."]))
     monkeypatch.setattr(evil_lab.library, "_state", TilesState(problem=f"The disk {EVIL} is full."))
-    for page in (
-        "start.py",
-        "tiles.py",
-        "convolution.py",
-        "model.py",
-        "train.py",
-        "speed.py",
-        "compare.py",
-        "wrapup.py",
-        "predict.py",
-    ):
-        assert_harmless(app(page))
+    assert_pages_harmless(app(), PAGES)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +161,7 @@ def test_what_the_lab_refuses(
     record = put(lab, state, [] if state == "queued" else THREE)
     monkeypatch.setattr(lab, refuses, raising(RunError(f"This run belongs to {EVIL}.")))
     test = app("train.py", run=record.id)
-    test.button(key=button).click().run()
+    click(test, button)
     assert_harmless(test)
 
 

@@ -1,24 +1,19 @@
 """Which profile the Profiler page looks at: that in its address, also when it is gone, and what was chosen before."""
 
-from functools import partial
-
 from fake_engine import FakeEngine, eventually
 from profile_makers import cpu_trace, gpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import ME, THREE, App, address, look_at, put, says
-from tests.pages.test_profiler_page import upload
-
-look = partial(look_at, page="profiler.py")
+from tests.pages.conftest import ME, THREE, App, address, checked, click, put, says
+from tests.pages.test_profiler_page import PAGE, upload
 
 
 def test_record_works_where_the_profile_in_the_address_is_gone(lab: Lab, app: App, engine: FakeEngine) -> None:
     record = put_profile(lab, ME, [cpu_trace()])
-    test = look(app, run=record.id)
+    test = app(PAGE, run=record.id)
     lab.delete(record.id, ME)  # in another tab
-    test.button(key="profiler_start").click().run()
-    assert not test.exception, test.exception[0].message
+    click(test, "profiler_start")
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     assert address(test, "run") == job.run_id and "There is no run" not in says(test)
 
@@ -28,14 +23,13 @@ def after_train(test: AppTest) -> AppTest:
     for page in ("train.py", "profiler.py"):
         for name in {"trace", "run"} & set(test.query_params):
             del test.query_params[name]
-        test.switch_page(page).run()
-        assert not test.exception, test.exception[0].message
+        checked(test.switch_page(page).run())
     return test
 
 
 def test_an_uploaded_trace_is_still_there_after_a_visit_to_train(lab: Lab, app: App) -> None:
     training = put(lab, "finished", THREE)
-    test = look(app, page="train.py", run=training.id)
+    test = app("train.py", run=training.id)
     test.switch_page("profiler.py").run()
     upload(test, "theirs.json", gpu_trace())
     assert "This trace was uploaded" in says(test)
@@ -51,7 +45,7 @@ def test_an_uploaded_trace_is_still_there_after_a_visit_to_train(lab: Lab, app: 
 def test_what_was_chosen_last_is_still_there_after_a_visit_to_train(lab: Lab, app: App) -> None:
     profile = put_profile(lab, ME, [cpu_trace()])
     training = put(lab, "finished", THREE)
-    test = look(app, page="train.py", run=training.id)
+    test = app("train.py", run=training.id)
     test.switch_page("profiler.py").run()
     upload(test, "theirs.json", gpu_trace())
     assert "This trace was uploaded" in says(after_train(test))

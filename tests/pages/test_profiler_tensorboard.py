@@ -40,13 +40,10 @@ def test_without_the_plugin_the_place_of_its_tab_says_why(lab: Lab, app: App, mo
     assert "PYTORCH_PROFILER" not in words and "recorded example" not in words and "gstatic.com" not in words
 
 
-@pytest.mark.parametrize(("phase", "said"), [("starting", "It is starting."), ("running", "It is running.")])
-def test_how_it_stands(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, phase: Any, said: str) -> None:
-    monkeypatch.setattr(lab.tensorboard, "state", lambda: TensorBoardState(phase, 6006))
-    assert said in shown(app("profiler.py"))
-
-
-def test_what_failed_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_it_stands(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    for phase, said in (("starting", "It is starting."), ("running", "It is running.")):
+        monkeypatch.setattr(lab.tensorboard, "state", lambda phase=phase: TensorBoardState(phase, 6006))
+        assert said in shown(app("profiler.py"))
     state = TensorBoardState("failed", problem="TensorBoard is not installed here (![x](//y) missing).")
     monkeypatch.setattr(lab.tensorboard, "state", lambda: state)
     test = app("profiler.py")

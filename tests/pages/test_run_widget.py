@@ -1,9 +1,11 @@
 """What the run widget and the session do with a click."""
 
+from types import SimpleNamespace
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import run_widget
+from pages.parts import run_widget, session
 
 
 @pytest.mark.parametrize(("shown", "taken"), [("a-run", []), (None, ["a-run"]), ("another", ["a-run"])])
@@ -33,7 +35,9 @@ def clicks() -> None:
     lesson.problem("here")
 
 
-def test_a_double_click_is_one_wish_and_a_problem_stands_until_it_goes_through() -> None:
+def test_a_double_click_is_one_wish_and_a_problem_stands_until_it_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: now[0]))
     test = AppTest.from_function(clicks)
     test.session_state["full"] = True
     test.run().button(key="ask").click().run()
@@ -42,3 +46,6 @@ def test_a_double_click_is_one_wish_and_a_problem_stands_until_it_goes_through()
     test.button(key="ask").click().run()
     test.button(key="ask").click().run()
     assert not test.error and test.session_state["asked"] == 1
+    now[0] += 5
+    test.button(key="ask").click().run()
+    assert test.session_state["asked"] == 2, "later it is another wish"

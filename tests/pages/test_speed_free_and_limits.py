@@ -2,55 +2,43 @@
 
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU, FakeEngine, eventually
-from speed_screen import chosen, look
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.analysis.sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.plan import LimitsDone, SweepStarted
-from tests.pages.conftest import ME, App, keys, says, unescaped
+from tests.pages.conftest import ME, App, checked, choose, click, keys, says, unescaped
+from tests.pages.test_speed_page import PAGE
 
 
 def test_a_free_sweep(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = chosen(look(app), "speed_more", "free")
+    test = choose(app(PAGE), "speed_more", "free")
     assert test.button(key="speed_free_start").label == "Run the sweep on CPU · about 30 s"
+    box = test.multiselect(key="speed_free_values_batch_size")
+    assert box.proto.accept_new_options, "numbers of one's own can be typed"
     test.selectbox(key="speed_free_setting").select("precision").run()
+    assert not test.multiselect(key="speed_free_values_precision").proto.accept_new_options
     assert test.button(key="speed_free_start").label == "Run the sweep on CPU · about 20 s"
-    test.button(key="speed_free_start").click().run()
+    click(test, "speed_free_start")
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     assert job.plan["name"] == "free" and job.plan["setting"] == "precision"
-    again = look(app, run=job.run_id)
+    again = app(PAGE, run=job.run_id)
     assert again.session_state["speed_more"] == "free" and "speed_stop" in keys(again)
 
 
 def test_values_that_cannot_be_measured_get_a_sentence(lab: Lab, app: App) -> None:
-    test = chosen(look(app), "speed_more", "free")
+    test = choose(app(PAGE), "speed_more", "free")
     test.multiselect(key="speed_free_values_batch_size").set_value(["40"]).run()
     assert "Choose at least two values" in says(test) and test.button(key="speed_free_start").disabled
     test.selectbox(key="speed_free_setting").select("pin_memory").run()
     assert "Pinned memory is for copies to a CUDA GPU" in says(test)
 
 
-def test_values_of_ones_own_can_be_typed(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = chosen(look(app), "speed_more", "free")
-    box = test.multiselect(key="speed_free_values_batch_size")
-    assert box.proto.accept_new_options
-    test.selectbox(key="speed_free_setting").select("precision").run()
-    assert not test.multiselect(key="speed_free_values_precision").proto.accept_new_options
-
-
-def test_a_free_sweeps_result(lab: Lab, app: App) -> None:
-    config, plan = plan_free("batch_size", ["16", "64"], "baseline", ["cpu"])
-    record = put_result(lab, ME, config, plan, measured(config, plan, {"64": 1500.0}))
-    words = says(look(app, run=record.id))
-    assert "Batch size" in words and "Batches of 64 against batches of 16: 1.50 times as fast" in words
-
-
 def test_limits(lab: Lab, app: App) -> None:
-    test = chosen(look(app), "speed_more", "limits")
+    test = choose(app(PAGE), "speed_more", "limits")
     assert "Not measured yet." in says(test)
     put_limits(lab, ME)
-    test = chosen(look(app), "speed_more", "limits")
+    test = choose(app(PAGE), "speed_more", "limits")
     words = says(test)
     assert "at most 1.2 times too long or too short" in words
     assert "Most of these steps are spent on arithmetic." in words
@@ -63,14 +51,14 @@ def test_limits(lab: Lab, app: App) -> None:
 def test_limits_of_a_gpu_tell_where_it_overtakes(gpu_lab: Lab, app: App) -> None:
     put_limits(gpu_lab, ME, ("cpu", GPU.id))
     put_experiment(gpu_lab, ME, devices=("cpu", GPU.id))
-    words = says(chosen(look(app), "speed_more", "limits"))
+    words = says(choose(app(PAGE), "speed_more", "limits"))
     assert "Measured: the GPU is faster with all batches that we tried (8 tiles to 1,024 tiles)." in words
     assert "no GPU was measured" not in words
 
 
 def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = chosen(look(app), "speed_more", "limits")
-    test.button(key="speed_limits_start").click().run()
+    test = choose(app(PAGE), "speed_more", "limits")
+    click(test, "speed_limits_start")
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     engine.tell(job.run_id, SweepStarted(8, 6, 40.0, "cpu", 2))  # type: ignore[arg-type]
     eventually(lambda: lab.results.history(job.run_id).sweep.started)
@@ -78,19 +66,18 @@ def test_limits_while_they_are_measured(lab: Lab, app: App, engine: FakeEngine) 
     assert _stage(test).startswith("Measuring the limits of CPU: this is counted below")
     engine.tell(job.run_id, LimitsDone("cpu", 8.0))  # type: ignore[arg-type]
     eventually(lambda: lab.results.history(job.run_id).sweep.limits)
-    test.run()
-    assert not test.exception
+    checked(test.run())
     assert _stage(test).startswith("Warming up 1 of 8")
 
 
 def test_limits_of_two_devices_are_measured_one_after_the_other(gpu_lab: Lab, app: App) -> None:
     record = put_limits(gpu_lab, ME, ("cpu", GPU.id), state="running")
     gpu_lab.store.append(record.id, [SweepStarted(6, 8, 40.0, "cpu", 2)])
-    assert _stage(look(app, run=record.id)).startswith("Measuring the limits of CPU")
+    assert _stage(app(PAGE, run=record.id)).startswith("Measuring the limits of CPU")
     gpu_lab.store.append(record.id, [LimitsDone("cpu", 8.0)])
-    assert _stage(look(app, run=record.id)).startswith("Measuring the limits of GPU 0")
+    assert _stage(app(PAGE, run=record.id)).startswith("Measuring the limits of GPU 0")
     gpu_lab.store.append(record.id, [LimitsDone(GPU.id, 8.0)])
-    assert _stage(look(app, run=record.id)).startswith("Warming up 1 of 6")
+    assert _stage(app(PAGE, run=record.id)).startswith("Warming up 1 of 6")
 
 
 def _stage(test: AppTest) -> str:
@@ -100,12 +87,14 @@ def _stage(test: AppTest) -> str:
     return text
 
 
-def test_a_link_opens_a_free_sweep_again_after_something_else_was_opened(lab: Lab, app: App) -> None:
+def test_a_free_sweeps_result_is_opened_again_after_something_else_was(lab: Lab, app: App) -> None:
     config, plan = plan_free("batch_size", ["16", "64"], "baseline", ["cpu"])
-    record = put_result(lab, ME, config, plan, measured(config, plan))
-    test = look(app, run=record.id)
+    record = put_result(lab, ME, config, plan, measured(config, plan, {"64": 1500.0}))
+    test = app(PAGE, run=record.id)
+    result = "Batches of 64 against batches of 16: 1.50 times as fast"
     assert test.session_state["speed_more"] == "free"
-    test = chosen(test, "speed_more", "limits")
+    assert "Batch size" in says(test) and result in says(test)
+    test = choose(test, "speed_more", "limits")
     test.query_params["run"] = record.id  # the sidebar's link
     test.run()
-    assert test.session_state["speed_more"] == "free" and "Batches of 64 against batches of 16" in says(test)
+    assert test.session_state["speed_more"] == "free" and result in says(test)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from experiment_makers import put_result
 from fake_engine import FakeEngine, eventually, raising
-from speed_screen import chosen, look
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.doctor import TilesState
@@ -14,14 +13,16 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
 from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, plan_experiment
 from eurosat_core.speed.plan import Learned, SweepStarted, TurnDone
-from pages.parts.speed import choose
-from tests.pages.conftest import ME, App, address, charts, keys, says
+from pages.parts.speed.choose import code
+from tests.pages.conftest import ME, App, address, charts, choose, click, keys, says
+
+PAGE = "speed.py"
 
 # -- before the first one
 
 
 def test_every_experiment_has_its_seconds_and_its_question(lab: Lab, app: App) -> None:
-    test = look(app)
+    test = app(PAGE)
     words = says(test)
     assert "You have not run this experiment yet" in words
     assert test.button(key="speed_start").label == "Run on CPU · about 1 min 13 s"
@@ -33,12 +34,13 @@ def test_every_experiment_has_its_seconds_and_its_question(lab: Lab, app: App) -
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_every_experiment_can_be_looked_at(lab: Lab, app: App, name: str) -> None:
-    test = look(app, experiment=name)
+    test = app(PAGE, experiment=name)
     assert test.session_state["speed_experiment"] == name
     questions = [each.label for each in test.get("pills") if each.key == f"guess_speed_{name}"]
     assert EXPERIMENTS[name].question in questions[0]
     assert EXPERIMENTS[name].misconception.split(":")[0].replace("`", "") in says(test).replace("`", "")
     assert test.button(key="speed_start").disabled == bool(EXPERIMENTS[name].needs_gpu)
+    assert ("there is none here" in says(test)) == bool(EXPERIMENTS[name].needs_gpu)
     for block in test.code:
         if block.language == "python":
             compile(block.value, name, "exec")
@@ -49,57 +51,52 @@ def test_the_pytorch_shown_is_what_is_measured(one: Experiment) -> None:
     config, plan = plan_experiment(one.name, ["cpu", "cuda:0"])
     made = dict(zip([each.label for each in plan.cells], plan.configs(config), strict=True))
     focus, reference = made[one.focus], made[one.reference]
-    for shown in choose.code(one.name):
+    for shown in code(one.name):
         assert re.findall(r"batch_size = (\d+)", shown) == [str(focus.batch_size)]
         assert (f"instead of {reference.batch_size}" in shown) == (focus.batch_size != reference.batch_size)
         assert re.findall(r"num_workers=(\d+)", shown) == [str(focus.workers)] * (focus.source == "loader")
         assert ("TileNet()" in shown) == (focus.model == "tilenet")
 
 
-def test_what_needs_a_gpu_says_why_it_cannot_be_run(lab: Lab, app: App) -> None:
-    assert "there is none here" in says(look(app, experiment="pin_memory"))
-
-
 def test_without_tiles_it_cannot_be_run(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "tiles", lambda: TilesState(None, problem="The disk is full."))
-    test = look(app)
+    test = app(PAGE)
     assert "The disk is full." in says(test) and test.button(key="speed_start").disabled
     monkeypatch.setattr(lab, "tiles", lambda: TilesState(None))
-    assert "still being opened" in says(look(app))
+    assert "still being opened" in says(app(PAGE))
 
 
 # -- asking for one
 
 
 def test_run_puts_it_into_the_queue_and_its_run_into_the_address(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = chosen(look(app), "speed_experiment", "optimizer")
-    test.button(key="speed_start").click().run()
-    assert not test.exception, test.exception[0].message
+    test = choose(app(PAGE), "speed_experiment", "optimizer")
+    click(test, "speed_start")
     job = eventually(lambda: next(iter(engine.jobs.values()), None))
     assert job.kind == "sweep" and job.plan["name"] == "optimizer"
     assert (address(test, "run"), address(test, "experiment")) == (job.run_id, "optimizer")
     assert "speed_stop" in keys(test) and test.button(key="speed_start").disabled
-    again = look(app, run=job.run_id)  # a refresh
+    again = app(PAGE, run=job.run_id)  # a refresh
     assert again.session_state["speed_experiment"] == "optimizer" and "speed_stop" in keys(again)
+    again.button(key="speed_stop").click().run()
+    assert (job.run_id, "stop") in engine.commands
 
 
 def test_a_refusal_is_shown(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab, "submit_sweep", raising(RunError("You have 4 runs waiting.")))
-    test = look(app)
-    test.button(key="speed_start").click().run()
+    test = app(PAGE)
+    click(test, "speed_start")
     assert "You have 4 runs waiting." in says(test)
 
 
 def test_devices_can_be_left_out(gpu_lab: Lab, app: App) -> None:
-    test = chosen(chosen(look(app), "speed_experiment", "source"), "speed_devices", ["cpu"])
+    test = choose(choose(app(PAGE), "speed_experiment", "source"), "speed_devices", ["cpu"])
     assert test.button(key="speed_start").label.startswith("Run on CPU ·")
     assert test.session_state["speed_experiment"] == "source"
-    test = chosen(test, "speed_devices", [])
+    test = choose(test, "speed_devices", [])
     assert "Choose at least one device" in says(test) and test.button(key="speed_start").disabled
-
-
-def test_pinned_memory_can_be_measured_with_a_gpu(gpu_lab: Lab, app: App) -> None:
-    assert look(app, experiment="pin_memory").button(key="speed_start").label.startswith("Run on GPU 0 ·")
+    pinned = app(PAGE, experiment="pin_memory")
+    assert pinned.button(key="speed_start").label.startswith("Run on GPU 0 ·")
 
 
 def started(lab: Lab, state: Any, name: str = "batch_size", events: Any = (), **changes: Any) -> Any:
@@ -112,7 +109,7 @@ def started(lab: Lab, state: Any, name: str = "batch_size", events: Any = (), **
 def test_a_waiting_one_has_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     record = started(lab, "queued")
     monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 40.0))
-    test = look(app, run=record.id)
+    test = app(PAGE, run=record.id)
     assert "Place 2 of 3" in says(test)
     assert test.button(key="speed_stop").label == "Leave the queue"
 
@@ -136,30 +133,21 @@ ROUNDS = (*WARM, *(TurnDone("train", at, number, 2.0 + number, 900.0 + at) for n
 )
 def test_a_running_one_says_what_it_does(lab: Lab, app: App, events: Any, stage: str, drawn: int) -> None:
     record = started(lab, "running", events=events)
-    test = look(app, run=record.id)
+    test = app(PAGE, run=record.id)
     (text,) = [each.proto.text for each in test.get("progress")]
     assert text.replace("\N{NO-BREAK SPACE}", " ").startswith(stage)
     assert charts(test) == drawn
 
 
-def test_stop_is_passed_on(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = look(app)
-    test.button(key="speed_start").click().run()
-    job = eventually(lambda: next(iter(engine.jobs.values()), None))
-    test.run()
-    test.button(key="speed_stop").click().run()
-    assert (job.run_id, "stop") in engine.commands
-
-
 def test_somebody_elses_cannot_be_stopped_but_watched(lab: Lab, app: App) -> None:
     record = started(lab, "running", events=ROUNDS)
-    test = look(app, run=record.id, who="ada")
+    test = app(PAGE, run=record.id, who="ada")
     assert "speed_stop" not in keys(test) and charts(test) == 1
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "interrupted"])
 def test_one_that_ended_early_says_why(lab: Lab, app: App, state: Any) -> None:
     record = started(lab, state, message="The graphics memory is full.")
-    words = says(look(app, run=record.id))
+    words = says(app(PAGE, run=record.id))
     assert "What happened" in words and "The graphics memory is full." in words
     assert "It measured nothing that could be shown." in words

@@ -2,18 +2,17 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU
-from speed_screen import chosen, look
 
 from eurosat_core.analysis.sweep import plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from tests.pages.conftest import ME, THREE, App, address, charts, keys, put, says
+from tests.pages.conftest import ME, THREE, App, address, charts, choose, click, keys, put, says
 from tests.pages.test_compare_race import raced
+from tests.pages.test_speed_page import PAGE
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ from tests.pages.test_compare_race import raced
 )
 def test_a_sentence_for_every_outcome(lab: Lab, app: App, rate: float, sentence: str) -> None:
     put_experiment(lab, ME, "batch_size", {"256": rate})
-    test = look(app)
+    test = app(PAGE)
     words = says(test)
     assert f"Batches of 256 against batches of 40: {sentence}" in words
     assert EXPERIMENTS["batch_size"].outcomes["faster" if rate > 1000 else "slower" if rate < 1000 else "same"] in words
@@ -39,23 +38,17 @@ def test_a_sentence_for_every_outcome(lab: Lab, app: App, rate: float, sentence:
 @pytest.mark.parametrize("name", [each for each in EXPERIMENTS if not EXPERIMENTS[each].needs_gpu])
 def test_every_experiments_result(lab: Lab, app: App, name: str) -> None:
     put_experiment(lab, ME, name)
-    test = look(app, experiment=name)
+    test = app(PAGE, experiment=name)
     assert "What you just saw" in says(test)
     assert charts(test) == (3 if EXPERIMENTS[name].target_accuracy else 2)
     assert ("How much *arithmetic* gets done" in says(test)) == (name == "model_size")
 
 
-def test_the_guess_is_held_against_it(lab: Lab, app: App) -> None:
-    put_experiment(lab, ME)
-    test = chosen(look(app), "guess_speed_batch_size", "slower")
-    assert "You guessed “slower”, but the answer is" in says(test)
-
-
 def test_a_gpu_stands_beside_the_cpu(gpu_lab: Lab, app: App) -> None:
-    test = look(app)
+    test = app(PAGE)
     assert test.button(key="speed_start").label.startswith("Run on CPU and GPU 0")
     put_experiment(gpu_lab, ME, devices=("cpu", GPU.id))
-    words = says(look(app))
+    words = says(app(PAGE))
     assert "CPU: batches of 256" in words and "GPU 0: batches of 256" in words
     assert "“256” on the GPU 0 against the CPU: 5.0 times as fast" in words
 
@@ -63,48 +56,42 @@ def test_a_gpu_stands_beside_the_cpu(gpu_lab: Lab, app: App) -> None:
 def test_one_that_was_stopped_keeps_its_rounds(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("source", ["cpu"])
     result = measured(config, plan, complete=False)
-    cells = tuple(each for each in result.cells)
-    short = replace(result, cells=tuple(_first_rounds(each, 3) for each in cells))
+    short = replace(result, cells=tuple(replace(each, turns=each.turns[:3]) for each in result.cells))
     put_result(lab, ME, config, plan, short, state="cancelled", message="It was stopped after 3 rounds of 8.")
-    words = says(look(app, experiment="source"))
+    words = says(app(PAGE, experiment="source"))
     assert "Too few rounds were measured to tell." in words and "It was stopped after 3 rounds of 8." in words
-
-
-def _first_rounds(cell: Any, rounds: int) -> Any:
-    return replace(cell, turns=cell.turns[:rounds])
 
 
 def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("model_size", ["cpu"])
     result = measured(config, plan).with_cell(3, turns=(), problem="The memory is full.")
     put_result(lab, ME, config, plan, result)
-    assert "“8× filters” could not be measured. The memory is full." in says(look(app, experiment="model_size"))
+    assert "“8× filters” could not be measured. The memory is full." in says(app(PAGE, experiment="model_size"))
 
 
-def test_what_ran_beside_is_told(lab: Lab, app: App) -> None:
-    put_experiment(lab, ME, concurrent_runs=("ada’s run",))
-    words = says(look(app))
+def test_the_guess_is_held_against_it_and_what_ran_beside_is_told(lab: Lab, app: App) -> None:
+    record = put_experiment(lab, ME, concurrent_runs=("ada’s run",))
+    test = choose(app(PAGE), "guess_speed_batch_size", "slower")
+    words = says(test)
+    assert "You guessed “slower”, but the answer is" in words
     assert "Meanwhile this machine also computed: ada’s run." in words
     assert "Something else ran at the same time (ada’s run)" in words
-
-
-def test_a_recorded_one_is_marked_and_no_guess_is_held_against_it(lab: Lab, app: App) -> None:
-    put_experiment(lab, ME, recorded_on="H100, 3 May 2026")
-    test = chosen(look(app), "guess_speed_batch_size", "slower")
-    assert "Recorded on H100, 3 May 2026" in says(test) and "You guessed" not in says(test)
+    lab.store.update(record.id, recorded_on="H100, 3 May 2026")  # no guess is held against what others measured
+    words = says(test.run())
+    assert "Recorded on H100, 3 May 2026" in words and "You guessed" not in words
 
 
 def test_damaged_figures_get_a_sentence(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
     (lab.store.folder_of(record.id) / "sweep.json").write_bytes(json.dumps({"format": 1}).encode())
-    assert "The measurements of this run are damaged." in says(look(app))
+    assert "The measurements of this run are damaged." in says(app(PAGE))
 
 
 def test_earlier_ones_are_listed_and_found_again(lab: Lab, app: App) -> None:
     first = put_experiment(lab, ME, "source")
     put_experiment(lab, ME, "optimizer")
     put_experiment(lab, "ada", "workers")
-    test = look(app)
+    test = app(PAGE)
     (box,) = [each for each in test.selectbox if each.label.startswith("Your experiments")]
     assert box.label == "Your experiments (2)" and len(box.options) == 2
     box.select(next(each for each in box.options if each.startswith("Tiles in memory"))).run()
@@ -112,54 +99,48 @@ def test_earlier_ones_are_listed_and_found_again(lab: Lab, app: App) -> None:
     assert test.session_state["speed_experiment"] == "source" and address(test, "run") == first.id
 
 
-def test_choosing_another_experiment_opens_its_newest_run(lab: Lab, app: App) -> None:
+def test_choosing_another_experiment_or_a_link_to_it_opens_its_newest_run(lab: Lab, app: App) -> None:
     batches, source = put_experiment(lab, ME), put_experiment(lab, ME, "source")
-    test = look(app, run=batches.id)
+    test = app(PAGE, run=batches.id)
     assert address(test, "run") == batches.id
-    assert address(chosen(test, "speed_experiment", "source"), "run") == source.id
-    chosen(test, "speed_experiment", "workers")
-    assert "run" not in test.query_params and "You have not run this experiment yet" in says(test)
-
-
-def test_a_link_to_an_experiment_wins_over_what_was_looked_at(lab: Lab, app: App) -> None:
-    batches, source = put_experiment(lab, ME), put_experiment(lab, ME, "source")
-    test = look(app, run=batches.id)
-    test.query_params["experiment"] = "source"
+    test.query_params["experiment"] = "source"  # a link wins over what was looked at
     test.run()
     assert test.session_state["speed_experiment"] == "source" and address(test, "run") == source.id
+    assert address(choose(test, "speed_experiment", "batch_size"), "run") == batches.id
+    choose(test, "speed_experiment", "workers")
+    assert "run" not in test.query_params and "You have not run this experiment yet" in says(test)
 
 
 @pytest.mark.parametrize("name", ["free", "limits"])
 def test_a_refresh_finds_what_is_no_experiment(lab: Lab, app: App, name: str) -> None:
     config, plan = plan_free("batch_size", ["16", "64"], "baseline", ["cpu"])
     record = put_limits(lab, ME) if name == "limits" else put_result(lab, ME, config, plan, measured(config, plan))
-    test = look(app, run=record.id, experiment="workers")
+    test = app(PAGE, run=record.id, experiment="workers")
     assert (test.session_state["speed_more"], test.session_state["speed_experiment"]) == (name, "workers")
     assert address(test, "run") == record.id and "What you just saw" in says(test)
 
 
 def test_a_run_of_another_kind_in_the_address_leads_nowhere(lab: Lab, app: App) -> None:
     trained = put(lab, "finished", THREE)
-    assert "You have not run this experiment yet" in says(look(app, run=trained.id))
+    assert "You have not run this experiment yet" in says(app(PAGE, run=trained.id))
     race = raced(lab)
-    assert "shown on the Compare page" in says(look(app, run=race.id))
+    assert "shown on the Compare page" in says(app(PAGE, run=race.id))
 
 
 def test_a_run_that_is_not_there(lab: Lab, app: App) -> None:
-    test = look(app, run="20260101-000000-nobody-0000")
+    test = app(PAGE, run="20260101-000000-nobody-0000")
     assert "This measurement cannot be shown" in says(test)
-    test.button(key="speed_none").click().run()
+    click(test, "speed_none")
     assert "This measurement cannot be shown" not in says(test)
 
 
 def test_deleting_one(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
-    test = look(app)
-    test.button(key=f"speed_delete_{record.id}_sure").click().run()
-    assert not test.exception
+    test = app(PAGE)
+    click(test, f"speed_delete_{record.id}_sure")
     assert lab.store.all()[0] == [] and "You have not run this experiment yet" in says(test)
     put_experiment(lab, "ada")
-    assert not any(each.startswith("speed_delete") for each in keys(look(app)))
+    assert not any(each.startswith("speed_delete") for each in keys(app(PAGE)))
 
 
 def test_the_sidebar_leads_to_each_kind_of_run(lab: Lab, app: App) -> None:

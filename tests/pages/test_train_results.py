@@ -1,21 +1,20 @@
 """The Train page for a run that ended, or that is not there."""
 
 import io
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import CPU, GPU, FakeEngine, raising
+from fake_engine import GPU, raising
 from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import TrainConfig, workshop_config
-from eurosat_core.training.events import EpochDone
-from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, pills, put, shown, used
+from eurosat_core.training.events import EpochDone, Event
+from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, keys, pills, put, shown, used
 
 
 def keep_predictions(lab: Lab, run_id: str, wrong: int = 10, largest: int = 0) -> None:
@@ -37,37 +36,31 @@ def keep_predictions(lab: Lab, run_id: str, wrong: int = 10, largest: int = 0) -
 
 
 def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE, summary={"seconds": 30.0}, machine={"device_name": "A CPU", "threads": 2})
+    values = {"summary": {"seconds": 30.0}, "machine": {"device_name": "A CPU", "threads": 2}}
+    record = put(lab, "finished", THREE, concurrent_runs=("bob’s run",), **values)
     keep_predictions(lab, record.id)
     test = app("train.py", run=record.id)
     text = shown(test)
-    assert "What you just saw" in text
-    assert "500 new tiles" in text
-    assert "synthetic tiles" in text
-    assert "Accuracy per class" in text
-    assert "Most common mistake" in text
+    for words in (
+        "What you just saw",
+        "500 new tiles",
+        "synthetic tiles",
+        "Accuracy per class",
+        "Most common mistake",
+        "Meanwhile this machine also computed: bob’s run",
+    ):
+        assert words in text
     assert text.count("% sure)") == 6
     assert charts(test) == 5
-    tables = [each.value for each in test.table]
-    assert any("Fast" in str(each) for each in tables)
-    assert any("30 s" in str(each) for each in tables)
-
-
-def test_settings_that_are_folded_away_are_told_in_a_line(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE)
-    test = app("train.py", run=record.id)
-    for epochs, words in ((1, " · 1 epoch · "), (2, " · 2 epochs · ")):
+    tables = [str(each.value) for each in test.table]
+    assert any("Fast" in each for each in tables) and any("30 s" in each for each in tables)
+    assert "You guessed" not in text
+    pills(test).set_value("about 30").run()
+    assert "You guessed" in shown(test)
+    for epochs, words in ((1, " · 1 epoch · "), (2, " · 2 epochs · ")):  # folded away, they are told in a line
         test.session_state["train_epochs"] = epochs
         test.run()
         assert [words in each.label for each in test.expander if each.label.startswith("Settings: ")] == [True]
-
-
-def test_the_guess_is_held_against_the_result(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE)
-    test = app("train.py", run=record.id)
-    assert "You guessed" not in shown(test)
-    test.get("pills")[0].set_value("about 30").run()
-    assert "You guessed" in shown(test)
 
 
 def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
@@ -76,10 +69,8 @@ def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
     assert "No difference in speed that we can measure" in shown(app("train.py", run=record.id))
 
 
-def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(
-    make_lab: Callable[..., Lab], app: App
-) -> None:
-    lab = make_lab(FakeEngine((CPU, GPU), speeds=()))
+def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(gpu_lab: Lab, app: App) -> None:
+    lab = gpu_lab
     put(lab, "finished", THREE)
     faster = [structs.replace(each, tiles_per_second=5000.0) if isinstance(each, EpochDone) else each for each in THREE]
     record = put(lab, "finished", faster, config=workshop_config(device=GPU.id))
@@ -104,51 +95,42 @@ def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
     assert "500 validation tiles, a change of up to 4.5 percentage points" in text
 
 
-def test_company_is_flagged(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE, concurrent_runs=("bob’s run",))
-    assert "Meanwhile this machine also computed: bob’s run" in shown(app("train.py", run=record.id))
-
-
-def test_a_run_without_mistakes_and_one_without_predictions(lab: Lab, app: App) -> None:
+def test_a_run_without_predictions_without_mistakes_and_on_other_tiles(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE)
     assert "Accuracy per class" not in shown(app("train.py", run=record.id))
     keep_predictions(lab, record.id, wrong=0)
     assert "No validation tile was named wrongly" in shown(app("train.py", run=record.id))
-
-
-def test_a_run_on_other_tiles_shows_no_pictures(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE, tiles=replace(used(lab), fingerprint="another"))
-    keep_predictions(lab, record.id)
+    lab.store.update(record.id, tiles=replace(used(lab), fingerprint="another"))
     assert "are not the ones the lab has open" in shown(app("train.py", run=record.id))
 
 
+ONE = [*begun(), epoch(1, 0.3)]
+
+
 @pytest.mark.parametrize(
-    ("state", "message", "words"),
+    ("state", "events", "message", "words"),
     [
-        ("failed", "The loss stopped being a number. Try a tenth of the learning rate.", "Try a tenth"),
-        ("interrupted", "The program that ran it was stopped.", "Start it again with the same settings"),
-        ("cancelled", "", "The run was stopped after 1 of 3 epochs"),
+        ("failed", ONE, "The loss stopped being a number. Try a tenth of the learning rate.", "Try a tenth"),
+        ("interrupted", ONE, "The program that ran it was stopped.", "Start it again with the same settings"),
+        ("cancelled", ONE, "", "The run was stopped after 1 of 3 epochs"),
+        ("failed", [], "The process that trained it died. Try again.", "before its first epoch was done"),
     ],
+    ids=["failed", "interrupted", "cancelled", "without events"],
 )
-def test_a_run_that_ended_early_says_why(lab: Lab, app: App, state: str, message: str, words: str) -> None:
-    record = put(lab, state, [*begun(), epoch(1, 0.3)], message=message)
+def test_a_run_that_ended_early_says_why(
+    lab: Lab, app: App, state: str, events: list[Event], message: str, words: str
+) -> None:
+    record = put(lab, state, events, message=message)
     test = app("train.py", run=record.id)
     assert words in shown(test)
     assert "result_again" in keys(test)
-
-
-def test_a_failed_run_without_events_still_has_a_page(lab: Lab, app: App) -> None:
-    record = put(lab, "failed", [], message="The process that trained it died. Try again.")
-    test = app("train.py", run=record.id)
-    assert "before its first epoch was done" in shown(test)
-    assert not test.exception
 
 
 def test_train_again_takes_the_settings_over(lab: Lab, app: App) -> None:
     config = TrainConfig(source="memory", epochs=2, batch_size=24, tiles=1500)
     record = put(lab, "finished", THREE, config=config)
     test = app("train.py", run=record.id)
-    test.button(key="result_again").click().run()
+    click(test, "result_again")
     newest = lab.store.all()[0][0]
     assert newest.id != record.id
     assert newest.config == config
@@ -156,36 +138,31 @@ def test_train_again_takes_the_settings_over(lab: Lab, app: App) -> None:
     assert test.query_params["run"] == newest.id
 
 
-def test_delete_asks_first_and_then_leaves_the_run(lab: Lab, app: App) -> None:
+def test_what_stands_against_deleting_is_said_and_then_the_run_is_left(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = put(lab, "finished", THREE)
     test = app("train.py", run=record.id)
-    test.button(key="result_delete_sure").click().run()
+    with monkeypatch.context() as patched:
+        patched.setattr(lab, "delete", raising(RunError("This run has not ended yet.")))
+        click(test, "result_delete_sure")
+    assert "has not ended yet" in shown(test)
+    click(test, "result_delete_sure")
     assert lab.store.all()[0] == []
     assert "Nothing is training yet" in shown(test)
 
 
-def test_what_stands_against_deleting_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = put(lab, "finished", THREE)
-    monkeypatch.setattr(lab, "delete", raising(RunError("This run has not ended yet.")))
-    test = app("train.py", run=record.id)
-    test.button(key="result_delete_sure").click().run()
-    assert "has not ended yet" in shown(test)
-
-
 @pytest.mark.parametrize("run", ["20200101-000000-baseline-abcd", "../../etc/passwd", "nonsense"])
 def test_a_run_that_is_not_there_gets_a_sentence_and_a_way_on(lab: Lab, app: App, run: str) -> None:
+    test = app("train.py", run=run)
+    assert "open_newest" not in keys(test), "there is none"
+    click(test, "open_none")
+    assert "Nothing is training yet" in shown(test)
     mine = put(lab, "finished", THREE)
     test = app("train.py", run=run)
     assert "This run cannot be shown" in shown(test)
-    test.button(key="open_newest").click().run()
+    click(test, "open_newest")
     assert test.query_params["run"] == mine.id
-
-
-def test_an_unknown_run_can_be_left_for_a_fresh_start(lab: Lab, app: App) -> None:
-    test = app("train.py", run="nonsense")
-    assert "open_newest" not in keys(test)
-    test.button(key="open_none").click().run()
-    assert "Nothing is training yet" in shown(test)
 
 
 def downloads(test: AppTest) -> dict[str, Any]:
@@ -216,10 +193,3 @@ def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App
     assert "Only what was trained: the last layer (classifier.6)" in shown(test)
     assert set(downloads(test)) == {"result_weights_file"}
     assert any("strict=False" in each.value for each in test.code)
-
-
-def test_the_file_is_read_when_it_is_asked_for(lab: Lab, app: App) -> None:
-    record = put(lab, "finished", THREE)
-    lab.store.save(record.id, {"model.pt": b"weights"})
-    assert (lab.store.size(record.id, "model.pt"), lab.store.load(record.id, "model.pt")) == (7, b"weights")
-    assert lab.store.size(record.id, "model_epoch_001.pt") is None

@@ -6,21 +6,18 @@ from fake_engine import raising
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.queue import Place
-from eurosat_core.training.events import FeaturesDone, StepDone
-from tests.pages.conftest import ME, THREE, App, begun, charts, epoch, keys, put, shown, unescaped
+from eurosat_core.training.events import Event, FeaturesDone, StepDone
+from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, keys, put, shown, unescaped
 
 
 def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     record = put(lab, "queued", [])
+    assert "about to start" in shown(app("train.py", run=record.id)), "it has no place yet"
     monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
     test = app("train.py", run=record.id)
     assert "Yours starts in about 41 s." in shown(test)
     assert test.button(key="run_stop").label == "Leave the queue"
     assert "run_pause" not in keys(test)
-
-
-def test_a_waiting_run_without_a_place_is_about_to_start(lab: Lab, app: App) -> None:
-    assert "about to start" in shown(app("train.py", run=put(lab, "queued", []).id))
 
 
 def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
@@ -39,16 +36,19 @@ def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
     assert "result_again" not in keys(test)
 
 
-def test_before_the_first_event_the_page_says_what_is_happening(lab: Lab, app: App) -> None:
-    test = app("train.py", run=put(lab, "running", []).id)
-    assert test.progress[0].text.startswith("Getting ready")
-
-
-@pytest.mark.parametrize(("done", "total", "words"), [(64, 2000, "64 of 2,000"), (0, 0, "by an earlier run")])
-def test_before_the_first_step_the_page_says_where_the_frozen_part_comes_from(
-    done: int, total: int, words: str, lab: Lab, app: App
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([], "Getting ready"),
+        ([begun()[0], FeaturesDone(64, 2000, 1.0)], "64 of 2,000"),
+        ([begun()[0], FeaturesDone(0, 0, 1.0)], "by an earlier run"),
+    ],
+    ids=["nothing told", "frozen part computed", "frozen part read"],
+)
+def test_before_the_first_step_the_page_says_what_is_happening(
+    lab: Lab, app: App, events: list[Event], words: str
 ) -> None:
-    record = put(lab, "running", [begun()[0], FeaturesDone(done, total, 1.0)])
+    record = put(lab, "running", events)
     assert words in app("train.py", run=record.id).progress[0].text
 
 
@@ -64,16 +64,16 @@ def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(lab, "control", lambda run, owner, command: asked.append((run, owner, command)))
     record = put(lab, "running", begun())
     test = app("train.py", run=record.id)
-    test.button(key="run_pause").click().run()
+    click(test, "run_pause")
     assert "Pausing…" in shown(test)
-    test.button(key="run_stop").click().run()
+    click(test, "run_stop")
     lab.store.update(record.id, state="paused")
     test.run()
     assert "Paused" in shown(test)
     assert "at step 5 of 36 (training)" in test.progress[0].text
-    test.button(key="run_step").click().run()
+    click(test, "run_step")
     assert test.button(key="run_pause").label == "Resume"
-    test.button(key="run_pause").click().run()
+    click(test, "run_pause")
     assert asked == [(record.id, ME, command) for command in ("pause", "stop", "step", "resume")]
 
 
@@ -83,33 +83,30 @@ def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeyp
         app("train.py", run=record.id)
     )
     assert "when its owner presses Resume" in shown(app("train.py", run=record.id, who="bob"))
-    monkeypatch.setattr(lab, "parked", lambda _run: True)
+    monkeypatch.setattr(lab.dispatcher, "parked", lambda _run: True)
     test = app("train.py", run=record.id)
     assert "Its place went to others meanwhile." in shown(test)
     assert not test.button(key="run_pause").disabled
     step = test.button(key="run_step")
     assert step.disabled and "Resume it first" in step.help
-    monkeypatch.setattr(lab, "returning", lambda _run: True)
+    monkeypatch.setattr(lab.dispatcher, "returning", lambda _run: True)
     test = app("train.py", run=record.id)
     assert "It goes on as soon as the device is free" in shown(test)
     assert test.button(key="run_pause").disabled
     assert not test.button(key="run_stop").disabled
 
 
-def test_while_it_stops_the_buttons_rest(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = put(lab, "running", begun())
-    monkeypatch.setattr(lab, "stopping", lambda _run: True)
-    test = app("train.py", run=record.id)
-    assert test.button(key="run_stop").disabled
-    assert "Stopping…" in shown(test)
-
-
-def test_a_command_that_comes_too_late_is_explained(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_comes_too_late_is_explained_and_stopping_is_said(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = put(lab, "running", begun())
     monkeypatch.setattr(lab, "control", raising(RunError("This run has ended already.")))
     test = app("train.py", run=record.id)
-    test.button(key="run_pause").click().run()
+    click(test, "run_pause")
     assert "This run has ended already." in shown(test)
+    monkeypatch.setattr(lab.dispatcher, "stopping", lambda _run: True)
+    test.run()
+    assert test.button(key="run_stop").disabled and "Stopping…" in shown(test), "while it stops the buttons rest"
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "paused", "finished"])

@@ -1,7 +1,6 @@
 """The wrap-up in every state: nothing done, a little, everything; with a GPU, without one, with recorded runs."""
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,13 +12,11 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import workshop_config
 from eurosat_core.words.say import templates
-from tests.pages.conftest import ME, THREE, App, begun, epoch, keys, look_at, put, says
+from tests.pages.conftest import ME, THREE, App, begun, checked, click, epoch, keys, put, says
 from tests.pages.test_compare_race import raced
 from tests.pages.test_train_results import keep_predictions
 
 PAGE = "wrapup.py"
-
-look = partial(look_at, page=PAGE)
 
 
 def links(test: AppTest) -> dict[str, str]:
@@ -48,7 +45,7 @@ def everything(lab: Lab, devices: tuple[str, ...] = ("cpu",)) -> None:
 
 
 def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, app: App) -> None:
-    test = look(app)
+    test = app(PAGE)
     words = says(test)
     assert all(templates("wrapup")[f"sentence.{each}"] in words for each in ("learning", "devices", "habit"))
     assert "You have not measured anything yet" in words and "Nothing of your own is measured yet." in words
@@ -59,6 +56,9 @@ def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, a
     assert "nothing is claimed about one" in words and "No GPU was found on this machine." in words
     assert "the baseline was not trained" in _table(test)
     assert {"wrapup_next_epochs", "wrapup_next_rate", "wrapup_next_layers"} <= keys(test)
+    test.button(key="wrapup_next_layers").click().run()  # more layers are a network of one's own
+    assert test.session_state["train_model"] == "custom"
+    assert test.session_state["train_network"].count("conv") == 3
 
 
 def _table(test: AppTest) -> str:
@@ -67,7 +67,7 @@ def _table(test: AppTest) -> str:
 
 def test_with_everything_done_each_sentence_rests_on_own_figures(lab: Lab, app: App) -> None:
     everything(lab)
-    words = says(look(app))
+    words = says(app(PAGE))
     assert "You have 2 trainings, 1 profile and 4 experiments of your own." in words
     assert "numbers by looking at 1,500 labelled tiles 3 times" in words
     assert "62.0 %" in words
@@ -81,7 +81,7 @@ def test_with_everything_done_each_sentence_rests_on_own_figures(lab: Lab, app: 
 
 def test_a_gpu_has_its_sentence_and_its_accuracy(gpu_lab: Lab, app: App) -> None:
     everything(gpu_lab, ("cpu", GPU.id))
-    words = says(look(app))
+    words = says(app(PAGE))
     assert "Baseline CNN on the GPU 0 against the CPU: 8.0 times as fast" in words
     assert "The GPU does not make the model smarter." in words
     assert "A larger batch, on the GPU 0" in words
@@ -91,30 +91,34 @@ def test_a_gpu_has_its_sentence_and_its_accuracy(gpu_lab: Lab, app: App) -> None
 
 def test_a_gpu_that_nobody_measured_on_is_a_task(gpu_lab: Lab, app: App) -> None:
     trained(gpu_lab)
-    test = look(app)
+    test = app(PAGE)
     assert "This machine has a GPU (GPU 0), but you have not measured the same work on it" in says(test)
     assert "Race on both" in links(test)
 
 
 def test_recorded_runs_are_marked_and_never_ones_own(lab: Lab, app: App) -> None:
     raced(lab, ("cpu", "cuda:0"), recorded_on="H100, 3 May 2026")
-    words = says(look(app))
+    words = says(app(PAGE))
     assert "Nothing of your own is measured yet." in words
     assert "Recorded on H100, 3 May 2026." in words and "8.0 times as fast" in words
     assert "nothing is claimed about one" in words
 
 
-@pytest.mark.parametrize("state", ["cancelled", "failed", "interrupted"])
-def test_a_run_that_did_not_get_through_says_so(lab: Lab, app: App, state: Any) -> None:
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("cancelled", "was stopped"),
+        ("failed", "failed"),
+        ("interrupted", "was cut off"),
+        ("queued", "Nothing of your own is measured yet."),
+        ("running", "Nothing of your own is measured yet."),
+    ],
+)
+def test_a_run_that_did_not_get_through_says_so_and_one_under_way_does_not_count(
+    lab: Lab, app: App, state: Any, words: str
+) -> None:
     put(lab, state, [*begun(), epoch(1, 0.3)], message="Memory is full.")
-    words = says(look(app))
-    assert {"cancelled": "was stopped", "failed": "failed", "interrupted": "was cut off"}[state] in words
-
-
-@pytest.mark.parametrize("state", ["queued", "running"])
-def test_what_is_under_way_does_not_count_yet(lab: Lab, app: App, state: Any) -> None:
-    put(lab, state, begun())
-    assert "Nothing of your own is measured yet." in says(look(app))
+    assert words in says(app(PAGE))
 
 
 def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
@@ -133,8 +137,7 @@ def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
         "wrapup_held": "more than half",
     }.items():
         test.session_state[f"guess_{key}"] = guess
-    test.run()
-    assert not test.exception, test.exception[0].message
+    checked(test.run())
     words = says(test)
     assert "You: about 70 · 62.0 % after 3 epochs" in words.replace("**", "")
     assert "You: Load (fetch a batch) · The longest part was “backward”" in words.replace("**", "")
@@ -170,7 +173,7 @@ def test_the_report_holds_what_the_page_says(lab: Lab, app: App, monkeypatch: py
 
 def test_later_trainings_join_the_report_until_somebody_chooses(lab: Lab, app: App) -> None:
     first = trained(lab)
-    test = look(app)
+    test = app(PAGE)
     assert test.multiselect(key="wrapup_runs").value == [first.id]
     second, third = trained(lab), trained(lab)
     test.switch_page("train.py").run()
@@ -190,21 +193,12 @@ def test_later_trainings_join_the_report_until_somebody_chooses(lab: Lab, app: A
 
 def test_a_suggestion_sets_the_train_page_up(lab: Lab, app: App) -> None:
     trained(lab, config=replace(workshop_config(), learning_rate=0.02))
-    test = look(app)
+    test = app(PAGE)
     assert "More epochs: 10 instead of 3" in says(test)
-    test.button(key="wrapup_next_epochs").click().run()
-    assert not test.exception
+    click(test, "wrapup_next_epochs")
     assert test.title[0].value.startswith("Train: ")
     assert test.number_input(key="train_epochs").value == 10
     assert test.session_state["train_learning_rate"] == 0.02
-
-
-def test_more_layers_is_a_network_of_ones_own(lab: Lab, app: App) -> None:
-    test = look(app)
-    test.button(key="wrapup_next_layers").click().run()
-    assert not test.exception
-    assert test.session_state["train_model"] == "custom"
-    assert test.session_state["train_network"].count("conv") == 3
 
 
 def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,7 +216,7 @@ def test_guesses_are_found_again_in_another_session(lab: Lab, app: App) -> None:
 
     test = app("train.py")
     pills(test).set_value("about 50").run()
-    assert "You: about 50" in says(look(app)).replace("**", "")
+    assert "You: about 50" in says(app(PAGE)).replace("**", "")
     assert pills(app("train.py")).value == "about 50"
     pills(test).set_value(None).run()
-    assert "You: about 50" not in says(look(app)).replace("**", "")
+    assert "You: about 50" not in says(app(PAGE)).replace("**", "")
