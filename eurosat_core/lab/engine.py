@@ -259,20 +259,20 @@ class DaskEngine:
             self._futures.pop(run_id, None)
         if self._closing:
             return
+        result, message = None, ""
         try:
-            self._receive(JobEnded(run_id, future.result()))
+            result = future.result()
         except KilledWorker:
             message = (
                 "The process that worked on it died: it was killed, or the machine's memory ran out. A fresh one has "
                 "taken its place. Try again, with a smaller batch if memory was short."
             )
-            self._receive(JobEnded(run_id, None, message))
             # In a thread, since the fresh one may take seconds to come, and others' results must not wait for it.
             threading.Thread(target=self._prepare, args=(device,), daemon=True).start()
         except Exception as error:
             logger.exception("run %s: its worker gave no result", run_id)
             message = f"Its worker gave no result ({type(error).__name__}). The server's log has the details."
-            self._receive(JobEnded(run_id, None, message))
+        self._receive(JobEnded(run_id, result, message))
 
     def command(self, run_id: str, name: Command) -> bool:
         with self._lock:

@@ -230,20 +230,17 @@ def _resizing_share(config: TrainConfig) -> float:
     return _RESIZING_SHARE if config.device == "cpu" else _RESIZING_SHARE_ON_GPU
 
 
-def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float:
-    """How much there is to do, in training tiles of this model.
-
-    A pretrained network goes forward only, for nothing but its last layer learns. With its frozen part computed once,
-    an epoch is next to nothing.
-    """
-    whole = train_tiles * _resizing_share(config) + FORWARD_SHARE * validation_tiles
+def _training_share(config: TrainConfig) -> float:
+    """What a training tile costs, next to one that a whole network learns from: most of a pretrained one learns not."""
     entry = CATALOG.get(config.model)
-    if entry is None or not entry.is_pretrained:
-        return config.epochs * whole
-    forward = FORWARD_SHARE * (train_tiles + validation_tiles)
+    return FORWARD_SHARE if entry is not None and entry.is_pretrained else _resizing_share(config)
+
+
+def _work(config: TrainConfig, train_tiles: int, validation_tiles: int) -> float:
+    """How much there is to do, in training tiles; with the frozen part computed once, an epoch is next to nothing."""
     if config.source == "features":
-        return forward * (1 + _HEAD_SHARE * config.epochs)
-    return config.epochs * forward
+        return FORWARD_SHARE * (train_tiles + validation_tiles) * (1 + _HEAD_SHARE * config.epochs)
+    return config.epochs * (train_tiles * _training_share(config) + FORWARD_SHARE * validation_tiles)
 
 
 def _work_done(known: Known, run: RunRecord) -> float:
@@ -325,9 +322,7 @@ def _from_files(config: TrainConfig, train_tiles: int, validation_tiles: int, sp
 
     Synthetic tiles have no files, but go through the same transforms, which take most of the time.
     """
-    entry = CATALOG.get(config.model)
-    forward = FORWARD_SHARE * speed.tile_seconds
-    training = forward if entry is not None and entry.is_pretrained else _resizing_share(config) * speed.tile_seconds
+    training, forward = (share * speed.tile_seconds for share in (_training_share(config), FORWARD_SHARE))
 
     def tile(compute: float) -> float:
         """Seconds per tile: what takes longest of computing, of opening, and of all that the cores have to do."""
