@@ -32,7 +32,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab import dispatch
 from eurosat_core.lab.lab import Lab
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 
 
@@ -193,33 +193,27 @@ def test_what_another_lab_runs_is_left_alone(open_fake: OpenFake) -> None:
     assert engine.order == [run.id, mine.id] and lab.store.get(waiting.id).state == "running"
 
 
-def make(folder: Path, tiles: TileSet, config: Any = CONFIG, **changes: Any) -> RunRecord:
-    """A run in the store of a lab that is not open."""
-    store = RunStore(folder / "runs")
-    return store.update(store.create(config, "ada", replace(tiles_used(tiles), **changes)).id)
-
-
-def test_a_run_for_other_tiles_fails_with_a_sentence(tmp_path: Path, small_tiles: TileSet, open_fake: OpenFake) -> None:
-    run = make(tmp_path, small_tiles, fingerprint="others")
-    lab, _ = open_fake()
-    assert "tiles have changed" in wait_for_state(lab, run.id, "failed").message
-    assert lab.results.tiles_of(lab.store.get(run.id)) is None
-
-
-@pytest.mark.parametrize("devices", [(CPU, NO_GPU), (CPU, replace(GPU, available=False, reason="Too old."))])
-def test_a_run_for_a_device_that_is_gone_does_not_wait_for_ever(
-    tmp_path: Path, small_tiles: TileSet, open_fake: OpenFake, devices: Any
+@pytest.mark.parametrize(
+    ("config", "fingerprint", "devices", "words"),
+    [
+        (CONFIG, "others", (CPU,), "tiles have changed"),
+        (ON_GPU, "", (CPU, NO_GPU), "Choose another device"),
+        (ON_GPU, "", (CPU, replace(GPU, available=False, reason="Too old.")), "Choose another device"),
+    ],
+    ids=["other tiles", "no such device", "unusable device"],
+)
+def test_a_run_that_can_no_longer_start_does_not_wait_for_ever(
+    store: RunStore, used: TilesUsed, open_fake: OpenFake, config: Any, fingerprint: str, devices: Any, words: str
 ) -> None:
-    run = make(tmp_path, small_tiles, ON_GPU)
+    run = store.create(config, "ada", replace(used, fingerprint=fingerprint or used.fingerprint))
     lab, _ = open_fake(FakeEngine(devices))
-    assert "Choose another device" in wait_for_state(lab, run.id, "failed").message
+    assert words in wait_for_state(lab, run.id, "failed").message
     assert lab.place(run.id) is None
+    assert (lab.results.tiles_of(run) is None) == bool(fingerprint)
 
 
-def test_a_run_for_a_gpu_that_is_there_waits_until_it_is_known(
-    tmp_path: Path, small_tiles: TileSet, open_fake: OpenFake
-) -> None:
-    run = make(tmp_path, small_tiles, ON_GPU)
+def test_a_run_for_a_gpu_waits_until_it_is_known(store: RunStore, used: TilesUsed, open_fake: OpenFake) -> None:
+    run = store.create(ON_GPU, "ada", used)
     _, engine = open_fake(FakeEngine((CPU, GPU)))
     engine.wait_for(run.id)
 

@@ -125,17 +125,6 @@ def test_a_run_that_took_its_frozen_part_from_an_earlier_one_is_no_basis() -> No
     assert estimate(config, taken, before).seconds == pytest.approx(50.0)
 
 
-def test_the_measured_speed_that_fits_best_is_taken() -> None:
-    work = 3 * (750 + 250 / 3)
-    assert estimate(MEMORY).seconds == pytest.approx(work * SPEEDS[0].tile_seconds)
-    fast = replace(MEMORY, precision="bfloat16", channels_last=True, batch_size=128)
-    assert estimate(fast).seconds == pytest.approx(work * SPEEDS[1].tile_seconds)
-
-
-def test_a_larger_model_takes_longer() -> None:
-    assert estimate(replace(MEMORY, model="large")).seconds == pytest.approx(5 * estimate(MEMORY).seconds)
-
-
 SLOW_MODELS = (
     Speed("cpu", "tilenet", 128, "bfloat16", True, 0.001, 0.0006, cores=2.0),
     Speed("cpu", "tilenet", 40, "float32", False, 0.002, 0.0006, cores=2.0),
@@ -143,20 +132,26 @@ SLOW_MODELS = (
 )
 
 
-def test_each_measured_model_has_a_speed_of_its_own() -> None:
-    speeds, work = (*SPEEDS, *SLOW_MODELS), 3 * (750 + 250 / 3)
-    tilenet = replace(MEMORY, model="tilenet")
-    assert estimate(tilenet, speeds=speeds).seconds == pytest.approx(work * 0.002)
-    fast = replace(tilenet, precision="bfloat16", channels_last=True)
-    assert estimate(fast, speeds=speeds).seconds == pytest.approx(work * 0.001)
-    frozen = replace(MEMORY, model="efficientnet_lite0")
-    assert estimate(frozen, speeds=speeds).seconds == pytest.approx(3 * 1000 / 3 * 0.009)
+EACH_MODEL = (*SPEEDS, *SLOW_MODELS)
+FAST_FORM = {"precision": "bfloat16", "channels_last": True}
+WORK = 3 * (750 + 250 / 3)
 
 
-def test_a_model_that_was_not_measured_is_held_against_the_trained_one_of_nearest_size() -> None:
-    # EfficientNet-Lite0 is nearer, but its filters of one channel tell nothing of other networks.
-    large = replace(MEMORY, model="large")
-    assert estimate(large, speeds=(*SPEEDS, *SLOW_MODELS)).seconds == pytest.approx(3 * (750 + 250 / 3) * 0.002 * 5 / 4)
+@pytest.mark.parametrize(
+    ("changes", "speeds", "seconds"),
+    [
+        pytest.param({}, SPEEDS, WORK * 0.0004, id="the speed that fits best"),
+        ({**FAST_FORM, "batch_size": 128}, SPEEDS, WORK * 0.0002),
+        pytest.param({"model": "large"}, SPEEDS, 5 * WORK * 0.0004, id="a larger model takes longer"),
+        pytest.param({"model": "tilenet"}, EACH_MODEL, WORK * 0.002, id="each model has its own"),
+        ({"model": "tilenet", **FAST_FORM}, EACH_MODEL, WORK * 0.001),
+        ({"model": "efficientnet_lite0"}, EACH_MODEL, 3 * 1000 / 3 * 0.009),
+        # EfficientNet-Lite0 is nearer, but its filters of one channel tell nothing of other networks.
+        pytest.param({"model": "large"}, EACH_MODEL, WORK * 0.002 * 5 / 4, id="else the trained one of nearest size"),
+    ],
+)
+def test_the_short_measurement_that_fits_best(changes: dict[str, Any], speeds: Sequence[Speed], seconds: float) -> None:
+    assert estimate(replace(MEMORY, **changes), speeds=speeds).seconds == pytest.approx(seconds)
 
 
 def test_timed_steps_of_the_same_settings_tell_better_than_the_short_measurement() -> None:

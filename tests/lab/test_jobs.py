@@ -173,14 +173,19 @@ def test_the_stored_weights_give_the_stored_predictions(
 # -- being commanded
 
 
-def test_a_stopped_run_keeps_its_last_epoch(small_tiles: TileSet, session: Callable[[Job], Session]) -> None:
-    running = session(job_for(small_tiles, LONG))
-    eventually(lambda: any(isinstance(each, EpochDone) for each in running.events))
-    running.say("stop")
-    result = running.end()
+def test_a_stopped_run_keeps_the_epochs_it_did(small_tiles: TileSet) -> None:
+    control = Control()
+    events: list[Event] = []
+
+    def report(told: list[Event]) -> None:
+        events.extend(told)
+        if sum(isinstance(each, EpochDone) for each in events) == 2:
+            control.command("stop")
+
+    result = run_job(job_for(small_tiles, replace(LONG, keep_epochs=True)), report, control)
     assert result.state == "cancelled" and "stopped" in result.message
-    assert result.summary["epochs"] >= 1 and "model.pt" in result.files
-    assert not isinstance(running.events[-1], Finished)
+    assert result.summary["epochs"] == 2 and not any(isinstance(each, Finished) for each in events)
+    assert set(result.files) == {epoch_file(1), epoch_file(2), "model.pt", "predictions.npz", "split.json"}
     assert not jobs.command("a-run", "stop"), "an ended run takes no commands"
 
 
@@ -335,20 +340,6 @@ def test_every_epoch_is_kept_and_the_last_is_the_network(small_tiles: TileSet) -
     assert epoch_file(3) not in result.files
     assert all(torch.equal(last[name], end[name]) for name in end)
     assert not torch.equal(first["conv1.weight"], last["conv1.weight"])
-
-
-def test_a_stopped_run_keeps_the_epochs_it_did(small_tiles: TileSet) -> None:
-    control, epochs = Control(), 0
-
-    def report(events: list[Any]) -> None:
-        nonlocal epochs
-        epochs += sum(isinstance(each, EpochDone) for each in events)
-        if epochs == 2:
-            control.command("stop")
-
-    result = run_job(job_for(small_tiles, replace(KEEPING, epochs=50)), report, control)
-    assert result.state == "cancelled"
-    assert [name for name in result.files if name.startswith("model_epoch")] == [epoch_file(1), epoch_file(2)]
 
 
 def test_the_size_is_that_of_the_trained_parameters() -> None:

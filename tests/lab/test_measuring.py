@@ -31,7 +31,7 @@ from eurosat_core.cores import Load
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.lab import calibration, estimates
-from eurosat_core.lab.calibration import known_speeds, measure_speed
+from eurosat_core.lab.calibration import Speed, known_speeds, measure_speed
 from eurosat_core.lab.lab import Lab
 from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
 from eurosat_core.models.catalog import CATALOG
@@ -86,7 +86,7 @@ def test_nothing_is_measured_until_an_estimate_asks(open_fake: OpenFake) -> None
 
 
 def test_the_estimate_follows_and_it_is_not_measured_again(open_fake: OpenFake) -> None:
-    lab, engine = open_fake(FakeEngine())
+    lab, engine = open_fake()
     assert eventually(lambda: lab.estimates.training(OPEN)).seconds > 0
     assert lab.estimates.settled(OPEN).precision == "bfloat16" and lab.estimates.form_choice(OPEN) is not None
     before = list(engine.measured)
@@ -124,7 +124,7 @@ def test_all_measurements_together_take_seconds_only(open_fake: OpenFake, monkey
 def test_the_second_start_measures_nothing(
     open_fake: OpenFake, tmp_path: Path, small_tiles: TileSet, closing: Closing
 ) -> None:
-    lab, engine = open_fake(FakeEngine())
+    lab, engine = open_fake()
     found = eventually(lambda: lab.estimates.sure_seconds(OPEN))
     lab.close()
     again = closing(calm(Lab(lab_settings(tmp_path, small_tiles), engine := FakeEngine(speeds=()))).open())
@@ -183,21 +183,19 @@ def test_after_the_end_nothing_is_measured(open_fake: OpenFake) -> None:
     assert engine.measured == [] and not lab.estimates.is_measuring(CONFIG)
 
 
-def test_another_network_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
-    lab, engine = open_fake(FakeEngine())
-    assert eventually(lambda: lab.estimates.training(CONFIG))
-    other = replace(CONFIG, model="tilenet")
-    rough = lab.estimates.training(other)
-    assert rough is not None and rough.is_rough and lab.estimates.sure_seconds(other) is None
-    eventually(lambda: lab.estimates.training(other) and other in engine.measured)  # a page asks again and again
-
-
-def test_another_precision_tells_roughly_until_its_own_was_measured(open_fake: OpenFake) -> None:
-    lab, engine = open_fake(FakeEngine(speeds=SPEEDS[1:]))  # bfloat16
-    found = eventually(lambda: lab.estimates.training(CONFIG))
-    assert found.is_rough and lab.estimates.sure_seconds(CONFIG) is None
-    eventually(lambda: CONFIG in engine.measured)
-    assert not lab.estimates.training(replace(CONFIG, precision="bfloat16")).is_rough
+@pytest.mark.parametrize(
+    ("speeds", "asked"),
+    [(SPEEDS, replace(CONFIG, model="tilenet")), (SPEEDS[1:], CONFIG)],
+    ids=["another network", "another precision"],
+)
+def test_what_else_was_measured_tells_roughly_until_its_own_is(
+    open_fake: OpenFake, speeds: tuple[Speed, ...], asked: TrainConfig
+) -> None:
+    lab, engine = open_fake(FakeEngine(speeds=speeds))
+    rough = eventually(lambda: lab.estimates.training(asked))
+    assert rough.is_rough and lab.estimates.sure_seconds(asked) is None
+    eventually(lambda: asked in engine.measured)
+    assert lab.estimates.sure_seconds(replace(CONFIG, precision="bfloat16"))
 
 
 class _Steps:
