@@ -194,7 +194,7 @@ def test_what_else_was_measured_tells_roughly_until_its_own_is(
     lab, engine = open_fake(FakeEngine(speeds=speeds))
     rough = eventually(lambda: lab.estimates.training(asked))
     assert rough.is_rough and lab.estimates.sure_seconds(asked) is None
-    eventually(lambda: asked in engine.measured)
+    eventually(lambda: lab.estimates.training(asked) and asked in engine.measured)  # once nothing else is
     assert lab.estimates.sure_seconds(replace(CONFIG, precision="bfloat16"))
 
 
