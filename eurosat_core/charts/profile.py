@@ -14,7 +14,7 @@ import pandas as pd
 from eurosat_core.analysis.profile_pairs import Side, per_tile, scale
 from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, coloured, legend, tooltips, up_to
 from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
-from eurosat_core.profiling.kernels import short_name
+from eurosat_core.profiling.operators import short_name
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.profiling.timeline import MemoryCurve, Timeline

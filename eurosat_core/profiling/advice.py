@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eurosat_core.finding import Finding
-from eurosat_core.profiling.kernels import kernel_table
-from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.operators import kernel_table, operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
 from eurosat_core.profiling.trace import Trace
 from eurosat_core.wording import rounded

@@ -30,8 +30,7 @@ from eurosat_core.errors import ConfigError, LabError, RunError, TraceError
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
-from eurosat_core.profiling.kernels import call_chains, kernel_table
-from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline

@@ -126,31 +126,29 @@ def test_any_layout_and_any_size_of_pieces_give_the_same(monkeypatch):
             assert (len(trace), trace.names, trace.notes) == (300, ["aten::mm"], ())
 
 
-def test_windows_backslashes_are_repaired_and_said():
-    written = WHOLE.replace(b"aten::conv2d", rb"C:\Users\torch\nn.py(12): forward")
-    trace = read_trace(written)
-    assert r"C:\Users\torch\nn.py(12): forward" in trace.names
-    assert "Backslashes" in trace.notes[0]
-    looks_escaped = read_trace(written.replace(rb"\Users", rb"\new"))  # \n, \t and \n are escapes of JSON
-    assert "C:\new\torch\nn.py(12): forward" in looks_escaped.names
+NAME = "aten::conv2d"
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "note"),
+    ("before", "after", "note", "name"),
     [
-        (b'"blocks per SM": 0.5', b'"blocks per SM": N/A', "count as missing"),
-        (b'"blocks per SM": 0.5', b'"blocks per SM": -nan', "count as missing"),
-        (b'"blocks per SM": 0.5', b'"blocks per SM": Infinity', "count as missing"),
-        (b"conv2d", b"conv\xe92d", "not UTF-8"),
-        (b"conv2d", b"conv\n2d", "control characters"),
-        (b'"traceName"', b'"t\n"', "control characters"),
-        (b"}}], ", b"}},], ", "comma too many"),
+        (b'"blocks per SM": 0.5', b'"blocks per SM": N/A', "count as missing", NAME),
+        (b'"blocks per SM": 0.5', b'"blocks per SM": -nan', "count as missing", NAME),
+        (b'"blocks per SM": 0.5', b'"blocks per SM": Infinity', "count as missing", NAME),
+        (b"conv2d", b"conv\xe92d", "not UTF-8", "aten::conv\N{REPLACEMENT CHARACTER}2d"),
+        (b"conv2d", b"conv\n2d", "control characters", "aten::conv\n2d"),
+        (b'"traceName"', b'"t\n"', "control characters", NAME),
+        (b"}}], ", b"}},], ", "comma too many", NAME),
+        (NAME.encode(), rb"C:\Users\torch\nn.py(12): forward", "Backslashes", r"C:\Users\torch\nn.py(12): forward"),
     ],
 )
-def test_small_mistakes_are_repaired_and_said(before, after, note):
+def test_small_mistakes_are_repaired_and_said(before, after, note, name):
     trace = read_trace(WHOLE.replace(before, after))
     assert len(trace) == 4
     assert note in trace.notes[0]
+    assert name in trace.names
+    looks_escaped = read_trace(WHOLE.replace(NAME.encode(), rb"C:\new\torch"))  # escapes of JSON
+    assert "C:\new\torch" in looks_escaped.names
 
 
 def test_a_list_alone_is_a_trace_too():

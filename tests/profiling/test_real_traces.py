@@ -3,8 +3,7 @@
 import pytest
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.kernels import call_chains, kernel_table
-from eurosat_core.profiling.operators import operator_table
+from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import ROLES, overview_of
 from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace

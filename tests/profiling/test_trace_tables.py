@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trace_makers import host, kernel, launch, memory, step, text
 
 from eurosat_core.errors import TraceError
-from eurosat_core.profiling.kernels import call_chains, kernel_table, short_name
+from eurosat_core.profiling.operators import call_chains, kernel_table, short_name
 from eurosat_core.profiling.timeline import memory_curve, step_timeline
 from eurosat_core.profiling.trace import read_trace
 
