@@ -63,8 +63,8 @@ def _card(block: Block, arrow: str) -> str:
     return (
         '<div role="listitem" style="display:inline-flex;align-items:center;vertical-align:top;margin:.1rem;'
         'font-size:.8rem;line-height:1.3">'
-        f'<span aria-hidden="true" style="opacity:.6;width:1rem">{arrow}</span>'
-        '<div style="border:1px solid rgba(138,143,152,.5);border-radius:.6rem;padding:.4rem .2rem;width:94px;'
+        f'<span aria-hidden="true" style="opacity:.6;width:.7rem">{arrow}</span>'
+        '<div style="border:1px solid rgba(138,143,152,.5);border-radius:.6rem;padding:.4rem .2rem;width:92px;'
         'text-align:center">'
         f"{_picture(block)}<div><b>{html.escape(block.title)}</b></div>"
         f'<div style="opacity:.75">{below}</div><div>{shape}</div></div></div> '

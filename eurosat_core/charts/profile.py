@@ -39,7 +39,7 @@ ROLE_COLOURS = {
     "CPU exec": GREEN,
     "Other": GREY,
 }
-PHASE_COLOURS = {"pass by": GREY, "warm-up": ORANGE, "recorded": BLUE}
+PHASE_COLOURS = {"skipped": GREY, "warm-up": ORANGE, "recorded": BLUE}
 _LETTER = 6.6  # pixels of a letter at size 12, about
 
 
@@ -53,7 +53,7 @@ def _legend(columns: int) -> alt.Legend:
 MOST_STEPS = 20
 """Steps that are drawn one by one; of a longer trace the first ones."""
 MEAN = "mean"
-_PHASES = {"wait": "pass by", "warmup": "warm-up", "active": "recorded"}
+_PHASES = {"wait": "skipped", "warmup": "warm-up", "active": "recorded"}
 
 
 def plan_frame(plan: ProfilePlan, done: int | None = None) -> pd.DataFrame:

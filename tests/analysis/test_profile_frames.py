@@ -12,7 +12,7 @@ from eurosat_core.profiling.plan import ProfilePlan
 
 def test_every_step_of_a_plan_has_its_place():
     frame = charts.plan_frame(ProfilePlan())
-    assert len(frame) == 28 and frame["phase"].value_counts().to_dict() == {"recorded": 12, "pass by": 8, "warm-up": 8}
+    assert len(frame) == 28 and frame["phase"].value_counts().to_dict() == {"recorded": 12, "skipped": 8, "warm-up": 8}
     assert list(frame[frame["trace"] != ""]["step"]) == [7, 14, 21, 28] and frame["done"].all()
     assert list(frame["place"].head(8)) == [1, 2, 3, 4, 5, 6, 7, 1]
     assert charts.plan_frame(ProfilePlan(), 5)["done"].sum() == 5
