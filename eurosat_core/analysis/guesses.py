@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from eurosat_core.analysis import features, lineup, pace, profile, race, sweep
 from eurosat_core.analysis.wrapup import Evidence
-from eurosat_core.data.colour import colour_test
 from eurosat_core.data.pictures import FACE, MADE_UP, class_titles
+from eurosat_core.data.statistics import colour_test
 from eurosat_core.errors import LabError
 from eurosat_core.finding import Finding
 from eurosat_core.lab.inspection import RECORDED

@@ -19,7 +19,7 @@ Values = npt.NDArray[np.float32]
 
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 # Ends and middle of the scale for signed numbers: blue below zero, orange above (apart for colour-blind readers).
-_BELOW, _ZERO, _ABOVE = (5, 48, 97), (247, 247, 247), (179, 88, 6)
+_SIGNED = np.array([(5, 48, 97), (247, 247, 247), (179, 88, 6)], dtype=np.float32)
 
 
 def class_titles(class_names: tuple[str, ...]) -> dict[str, str]:
@@ -97,15 +97,19 @@ def normalised(tile: Pixels, mean: tuple[float, ...], std: tuple[float, ...]) ->
 
 def value_planes(values: Values, times: int, limit: float) -> tuple[Pixels, ...]:
     """The three channels [H, W] as enlarged pictures: blue below zero, pale at zero, orange above, full at ±limit."""
-    stops = np.array([_BELOW, _ZERO, _ABOVE], dtype=np.float32)
-    planes = []
-    for plane in np.moveaxis(values, 2, 0):
-        place = np.clip(plane / limit, -1, 1) + 1  # 0 … 2, in units of stops
-        lower = np.minimum(place.astype(np.int64), 1)
-        share = (place - lower)[..., None]
-        colours = stops[lower] * (1 - share) + stops[lower + 1] * share
-        planes.append(enlarged(np.round(colours).astype(np.uint8), times))
-    return tuple(planes)
+    shares = (np.clip(values / limit, -1, 1) + 1) / 2
+    return tuple(
+        enlarged(np.round(_between(_SIGNED, plane)).astype(np.uint8), times) for plane in np.moveaxis(shares, 2, 0)
+    )
+
+
+def _between(stops: Values, shares: Values) -> Values:
+    """Colours [H, W, 3] between evenly spaced stops [n, 3], of which 0 is the first and 1 the last."""
+    place = shares * (len(stops) - 1)
+    lower = np.minimum(place.astype(np.int64), len(stops) - 2)
+    above = (place - lower)[..., None]
+    colours: Values = stops[lower] * (1 - above) + stops[lower + 1] * above
+    return colours
 
 
 _GAP = 4  # pixels between the pictures of a sheet
@@ -134,16 +138,13 @@ def padded(tile: Pixels, padding: int, mean: tuple[float, ...], channel: int | N
 
 
 def map_sheet(maps: Values, columns: int, cell: int) -> Pixels:
-    """Feature maps [n, H, W] side by side, each about `cell` pixels wide, all on one scale; RGBA, clear between."""
+    """Feature maps [n, H, W] side by side, each about `cell` pixels wide, all on one scale; RGBA, clear between.
+
+    The values of a layer without maps are maps of one pixel.
+    """
     times = max(round(cell / maps.shape[2]), 1)
     limit = float(np.abs(maps).max()) or 1.0
     return _sheet([signed(each, times, limit) for each in maps], columns)
-
-
-def neuron_sheet(neurons: Values, columns: int, cell: int) -> Pixels:
-    """The values [n] of a layer without maps as squares in rows, as one reads; RGBA, clear between."""
-    limit = float(np.abs(neurons).max()) or 1.0
-    return _sheet([signed(each.reshape(1, 1), cell, limit) for each in neurons], columns)
 
 
 def filter_sheet(weights: Values, columns: int, cell: int, chosen: int | None = None) -> Pixels:
@@ -156,10 +157,8 @@ def filter_sheet(weights: Values, columns: int, cell: int, chosen: int | None = 
     for number, one in enumerate(weights):
         scaled = np.moveaxis(one, 0, 2) / (2 * (float(np.abs(one).max()) or 1.0)) + 0.5
         picture = np.round(255 * scaled).astype(np.uint8)
-        if number == chosen:
-            pictures.append(_outlined(enlarged(picture, times)))
-        else:
-            pictures.append(enlarged(picture, times))
+        large = enlarged(picture, times)
+        pictures.append(_outlined(large) if number == chosen else large)
     return _sheet(pictures, columns)
 
 
@@ -193,12 +192,9 @@ _STRONGEST = 0.75  # how much of the tile the strongest heat covers
 
 def heat_overlay(tile: Pixels, heat: Values, times: int) -> Pixels:
     """A tile [H, W, 3], enlarged, under its heat [H, W] (0…1); where there is none it is darkened a little."""
-    place = np.clip(heat, 0, 1) * (len(_STOPS) - 1)
-    lower = np.minimum(place.astype(np.int64), len(_STOPS) - 2)
-    share = (place - lower)[..., None]
-    colours = _STOPS[lower] * (1 - share) + _STOPS[lower + 1] * share
-    cover = 0.35 + (_STRONGEST - 0.35) * np.clip(heat, 0, 1)[..., None]
-    mixed = tile.astype(np.float32) * (1 - cover) + colours * cover
+    shares = np.clip(heat, 0, 1)
+    cover = 0.35 + (_STRONGEST - 0.35) * shares[..., None]
+    mixed = tile.astype(np.float32) * (1 - cover) + _between(_STOPS, shares) * cover
     return enlarged(np.round(mixed).astype(np.uint8), times)
 
 
@@ -227,14 +223,6 @@ def _face() -> Pixels:
     return picture
 
 
-def _noise() -> Pixels:
-    return np.random.default_rng(1).integers(0, 256, (TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
-
-
-def _one_colour() -> Pixels:
-    return np.full((TILE_SIDE, TILE_SIDE, 3), _RED, dtype=np.uint8)
-
-
 def _chessboard() -> Pixels:
     rows, columns = np.mgrid[:TILE_SIDE, :TILE_SIDE] // 8
     return np.repeat(np.where((rows + columns) % 2, 235, 25).astype(np.uint8)[..., None], 3, axis=2)
@@ -242,8 +230,8 @@ def _chessboard() -> Pixels:
 
 MADE_UP: dict[str, Callable[[], Pixels]] = {
     FACE: _face,
-    "Noise": _noise,
-    "A red square": _one_colour,
+    "Noise": lambda: np.random.default_rng(1).integers(0, 256, (TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8),
+    "A red square": lambda: np.full((TILE_SIDE, TILE_SIDE, 3), _RED, dtype=np.uint8),
     "A chessboard": _chessboard,
 }
 """Name of each → function that draws it, [64, 64, 3]."""

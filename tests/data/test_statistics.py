@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from eurosat_core.charts import tiles as frames
 from eurosat_core.charts.tiles import AXES, axis_values, class_histogram_frame, scatter_frame, tiles_in_box
 from eurosat_core.data.statistics import (
     BINS,
+    ColourTest,
     Statistics,
+    colour_finding,
+    colour_test,
     join_statistics,
     load_statistics,
     near_uniform,
     part_statistics,
-    save_statistics,
     unusualness,
 )
 from eurosat_core.data.tile_cache import TileSet
@@ -98,7 +101,7 @@ def few() -> Statistics:
 
 
 def test_a_file_gives_back_the_same(tmp_path: Path) -> None:
-    save_statistics(few(), tmp_path / "statistics.npz")
+    np.savez(tmp_path / "statistics.npz", **vars(few()))
     found = load_statistics(tmp_path / "statistics.npz", 6, 2)
     for name, values in vars(few()).items():
         assert np.array_equal(getattr(found, name), values)
@@ -111,12 +114,12 @@ def test_a_file_gives_back_the_same(tmp_path: Path) -> None:
         lambda path: path.write_bytes(b"nonsense"),
         lambda path: path.write_bytes(path.read_bytes()[:200]),
         lambda path: np.savez(path, means=np.zeros(3)),
-        lambda path: save_statistics(join_statistics([], [0, 0], 64), path),
+        lambda path: np.savez(path, **vars(join_statistics([], [0, 0], 64))),
     ],
 )
 def test_a_damaged_file_gets_a_sentence(spoil: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / "statistics.npz"
-    save_statistics(few(), path)
+    np.savez(path, **vars(few()))
     spoil(path)
     with pytest.raises(DataError, match=r"statistics in .* Remove .*made anew"):
         load_statistics(path, 6, 2)
@@ -147,6 +150,60 @@ def test_near_uniform_tiles_are_found_most_uniform_first() -> None:
     assert near_uniform(statistics).tolist() == [4, 2]
 
 
+# --- how far colour alone gets ---
+
+
+def test_classes_that_differ_in_colour_are_sorted(small_tiles: TileSet) -> None:
+    result = colour_test(small_tiles.statistics.means, small_tiles.labels.numpy(), small_tiles.class_names)
+    assert result is not None
+    assert result.accuracy == 1
+    assert result.chance == 0.25
+    assert result.confused is None
+    assert result.tiles == 25 + 30 + 20 + 25
+
+
+def test_classes_of_one_colour_come_out_at_chance() -> None:
+    means = np.random.default_rng(0).normal(128, 1, (400, 3)).astype(np.float32)
+    result = colour_test(means, np.arange(400) % 4, ("a", "b", "c", "d"))
+    assert result is not None
+    assert result.accuracy == pytest.approx(0.25, abs=0.12)
+    assert result.confused is not None
+
+
+def test_the_same_for_the_same_seed(small_tiles: TileSet) -> None:
+    arguments = (small_tiles.statistics.means, small_tiles.labels.numpy(), small_tiles.class_names)
+    assert colour_test(*arguments, per_class=10) == colour_test(*arguments, per_class=10)
+
+
+def test_none_when_there_is_nothing_to_compare() -> None:
+    means = np.zeros((3, 3), dtype=np.float32)
+    assert colour_test(means, np.array([0, 0, 1]), ("a", "b")) is None
+
+
+TITLES = {"Forest": "Forest", "SeaLake": "Sea or lake"}
+HALF = ColourTest(500, 0.5, 0.1, {}, ("SeaLake", "Forest", 20))
+
+
+@pytest.mark.parametrize(
+    ("test", "kinds"),
+    [
+        (HALF, ["confused"]),
+        (replace(HALF, accuracy=0.11), ["no_better", "confused"]),
+        (ColourTest(500, 1.0, 0.1, {}, None), ["enough"]),
+    ],
+)
+def test_each_outcome(test: ColourTest, kinds: list[str]) -> None:
+    found = colour_finding(test, TITLES, synthetic=False)
+    assert (found.name, found.figures) == (
+        "colour.sorted.real",
+        {"accuracy": test.accuracy, "tiles": 500, "chance": 0.1},
+    )
+    assert [each.kind for each in found.then] == kinds
+    if kinds[-1] == "confused":
+        assert found.then[-1].figures == {"true": "Sea or lake", "sorted_to": "Forest"}
+    assert colour_finding(test, TITLES, synthetic=True).variant == "synthetic"
+
+
 # --- tables for charts ---
 
 
@@ -168,12 +225,7 @@ def test_every_axis_is_what_its_name_says(axis: str, small_tiles: TileSet) -> No
 
 def test_every_tile_is_a_point_of_its_class(small_tiles: TileSet) -> None:
     frame = scatter_frame(small_tiles, "red", "blue")
-    assert frame["class"].value_counts().to_dict() == {
-        "Annual crop": 50,
-        "Forest": 60,
-        "Highway": 40,
-        "River": 50,
-    }
+    assert frame["class"].value_counts().to_dict() == {"Annual crop": 50, "Forest": 60, "Highway": 40, "River": 50}
     forest = np.sort(frame.loc[frame["class"] == "Forest", "x"].to_numpy())
     numbers = np.flatnonzero(small_tiles.labels.numpy() == 1)
     assert np.array_equal(forest, np.sort(axis_values(small_tiles.statistics, "red")[numbers]))

@@ -96,7 +96,7 @@ def _layer(layer: LayerSeen, title: str) -> None:
         picture = pictures.map_sheet(layer.maps, _ACROSS, _CELL)
         shown, what = len(layer.maps), "feature map"
     elif layer.neurons is not None:
-        picture = pictures.neuron_sheet(layer.neurons, _NEURONS_ACROSS, _NEURON)
+        picture = pictures.map_sheet(layer.neurons.reshape(-1, 1, 1), _NEURONS_ACROSS, _NEURON)
         shown, what = len(layer.neurons), "value"
     else:
         return

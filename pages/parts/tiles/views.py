@@ -12,9 +12,8 @@ from eurosat_core.charts import tiles as tile_charts
 from eurosat_core.charts.tiles import AXES, class_histogram_frame, scatter_frame, split_bars, tiles_in_box
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASSES, EUROSAT_TILES, colours_for
-from eurosat_core.data.colour import ColourTest, colour_finding, colour_test
 from eurosat_core.data.decoding import TILE_SIDE
-from eurosat_core.data.statistics import UNIFORM, near_uniform, unusualness
+from eurosat_core.data.statistics import UNIFORM, ColourTest, colour_finding, colour_test, near_uniform, unusualness
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import SETTINGS, workshop_config
