@@ -5,8 +5,6 @@ import zlib
 
 import numpy as np
 
-__all__ = ["deep_png", "png_that_claims"]
-
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of bands
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-__all__ = ["make_tiff", "pillow_lzw"]
-
 Packer = Callable[[bytes], bytes]
 
 

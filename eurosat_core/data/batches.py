@@ -252,21 +252,6 @@ def _handed_over(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
     return tiles, labels.share_memory_() if torch.utils.data.get_worker_info() else labels
 
 
-class _EpochSampler(torch.utils.data.Sampler[int]):
-    """Gives the order of the epoch it was last told; a DataLoader with persistent workers keeps it."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self._count = count
-        self._seed = seed
-        self.epoch = 1
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(epoch_order(self._count, self._seed, self.epoch).tolist())
-
-
 class LoaderSource:
     """The tutorial's `DataLoader`: `workers` processes prepare the next batches while one is computed."""
 
@@ -286,15 +271,16 @@ class LoaderSource:
         self._device = device
         self._non_blocking = pin_memory  # only from pinned memory does a copy run beside the computation
         self._memory_format = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
-        self._sampler = _EpochSampler(len(split.train), seed)
+        self._seed = seed
+        self._order = list(range(len(split.train)))  # of the epoch; a DataLoader with persistent workers keeps the list
         if workers:
             warm_loader_workers()
 
-        def loader(part: Tensor, sampler: _EpochSampler | None) -> DataLoader[tuple[Tensor, int]]:
+        def loader(part: Tensor, order: list[int] | None = None) -> DataLoader[tuple[Tensor, int]]:
             return DataLoader(
                 _Pictures(tiles, part, preprocessing),
                 batch_size=batch_size,
-                sampler=sampler,
+                sampler=order,
                 collate_fn=_handed_over,
                 num_workers=workers,
                 multiprocessing_context=worker_context() if workers else None,
@@ -305,12 +291,12 @@ class LoaderSource:
                 generator=torch.Generator().manual_seed(seed),  # else it draws from the global one
             )
 
-        self._loaders = {"train": loader(split.train, self._sampler), "validation": loader(split.validation, None)}
+        self._loaders = {"train": loader(split.train, self._order), "validation": loader(split.validation)}
         if len(split.test):  # its loader workers start with its first batch, after the training
-            self._loaders["test"] = loader(split.test, None)
+            self._loaders["test"] = loader(split.test)
 
     def train(self, epoch: int) -> Iterator[Batch]:
-        self._sampler.epoch = epoch
+        self._order[:] = epoch_order(len(self._order), self._seed, epoch).tolist()
         return self._batches(self._loaders["train"])
 
     def validation(self) -> Iterator[Batch]:

@@ -5,9 +5,8 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +67,6 @@ class Tally:
         """How many there are of all kinds."""
         return sum(each.count for each in self._kinds.values())
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """For a file; `Tally(LeftOut(**each) for each in …)` reads it back."""
-        return [asdict(each) for each in self]
-
 
 def left_out_text(found: Iterable[LeftOut], separator: str = "; ") -> str:
     """The most frequent kinds, and how many more there are."""
@@ -92,6 +87,14 @@ _BEGINNINGS = (_JPEG, b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of 
 _SAMPLED = 64  # pictures of a set, at most, that its scale is taken from,
 _SAMPLED_VALUES = 12_000  # and so many values of each
 
+_DAMAGED = "damaged or cut short"
+_REASONS: dict[type[Exception], str] = {
+    IsADirectoryError: "a folder with a picture's name",
+    FileNotFoundError: "gone since the folder was listed",
+    PermissionError: "no permission to read it",
+    Image.DecompressionBombError: "too large to be a tile",
+}
+
 # A picture cut short must be told apart, never padded with grey.
 ImageFile.LOAD_TRUNCATED_IMAGES = False
 
@@ -106,13 +109,13 @@ class UnreadableError(DataError):
 
 @dataclass(frozen=True)
 class DecodedChunk:
-    """The good pictures' pixels [n, 64, 64, 3], and which were good.
+    """The good pictures' names and pixels [n, 64, 64, 3].
 
     problems: one for each of the others. notes: what was done to how many, in a few words.
     """
 
+    names: list[str]
     pixels: Pixels
-    good: list[bool]
     problems: list[LeftOut]
     resized: int
     notes: Counter[str]
@@ -121,20 +124,18 @@ class DecodedChunk:
 def decode_chunk(folder: Path, names: tuple[str, ...], scale: Scale) -> DecodedChunk:
     """Decode some pictures; `scale` says what is black and white in those of more than 8 bits."""
     pixels = np.empty((len(names), TILE_SIDE, TILE_SIDE, 3), dtype=np.uint8)
-    good: list[bool] = []
+    good: list[str] = []
     problems: list[LeftOut] = []
     notes: Counter[str] = Counter()
-    resized = count = 0
+    resized = 0
     for name in names:
         try:
-            pixels[count], was_resized = decode_picture(folder / name, scale, notes)
-            count += 1
+            pixels[len(good)], was_resized = decode_picture(folder / name, scale, notes)
             resized += was_resized
-            good.append(True)
+            good.append(name)
         except UnreadableError as error:
             problems.append(LeftOut(error.reason, 1, name, error.detail))
-            good.append(False)
-    return DecodedChunk(pixels[:count], good, problems, resized, notes)
+    return DecodedChunk(good, pixels[: len(good)], problems, resized, notes)
 
 
 def scale_for(folder: Path, names: tuple[str, ...]) -> Scale:
@@ -218,27 +219,18 @@ def decode_picture(path: Path, scale: Scale | None = None, notes: Counter[str] |
         raise
     except DataError as error:
         raise UnreadableError(str(error).rstrip(".")) from error
-    except IsADirectoryError as error:
-        raise UnreadableError("a folder with a picture's name") from error
     except UnidentifiedImageError as error:
-        raise _unknown(path) from error
-    except FileNotFoundError as error:
-        raise UnreadableError("gone since the folder was listed") from error
-    except PermissionError as error:
-        raise UnreadableError("no permission to read it") from error
-    except Image.DecompressionBombError as error:
-        raise UnreadableError("too large to be a tile") from error
+        raise UnreadableError(_what_it_is(path)) from error
     except Exception as error:  # Pillow raises whatever damage hits first
-        raise UnreadableError("damaged or cut short", f" ({error})") from error
+        reason = next((reason for kind, reason in _REASONS.items() if isinstance(error, kind)), "")
+        raise UnreadableError(reason or _DAMAGED, "" if reason else f" ({error})") from error
 
 
-def _unknown(path: Path) -> UnreadableError:
-    """What a file is that Pillow does not know."""
+def _what_it_is(path: Path) -> str:
+    """In a few words, for a file that Pillow does not know."""
     start = b""
     with suppress(OSError), path.open("rb") as file:
         start = file.read(4)
     if not start:
-        return UnreadableError("an empty file")
-    if start.startswith(_BEGINNINGS):
-        return UnreadableError("damaged or cut short")
-    return UnreadableError("not a picture that can be read")
+        return "an empty file"
+    return _DAMAGED if start.startswith(_BEGINNINGS) else "not a picture that can be read"

@@ -175,11 +175,6 @@ class TiffLayout:
         return set(np.atleast_1d(self.page.tags.valueof(tag, default=1)).tolist())
 
     @property
-    def usual_order(self) -> str:
-        """The key of `BAND_ORDERS` that fits a file with so many bands."""
-        return _SENTINEL if self.bands in _SENTINEL_BANDS else FIRST_THREE
-
-    @property
     def no_data(self) -> float | None:
         """The value of pixels without data, as GDAL notes it; None where nothing is noted."""
         try:
@@ -207,12 +202,6 @@ def tiff_layout(content: bytes) -> TiffLayout | None:
         raise ValueError("the directory of a TIFF holds no picture")
     layout = TiffLayout(page, page.imagewidth, page.imagelength, page.samplesperpixel, 1, _UNSIGNED)
     return replace(layout, bits=max(layout.all_of(_BITS)), kind=min(layout.all_of(_FORMAT)))
-
-
-def check_compression(layout: TiffLayout) -> None:
-    """Raises `DataError` for a TIFF that no reader here unpacks: libtiff would print so, a line a picture."""
-    if layout.page.compression not in _OFTEN_READ:
-        raise DataError(_COMPRESSED)
 
 
 UNKNOWN_COLOURS = (
@@ -348,9 +337,10 @@ def open_picture(
     layout = tiff_layout(content)
     if layout is not None:
         check_size(layout.width, layout.height)
-        check_compression(layout)
+        if layout.page.compression not in _OFTEN_READ:  # no reader here unpacks it, and libtiff would print a line
+            raise DataError(_COMPRESSED)
         if layout.needs_bands or (bands not in ("", FIRST_THREE) and layout.bands > 3):
-            order = bands or layout.usual_order
+            order = bands or (_SENTINEL if layout.bands in _SENTINEL_BANDS else FIRST_THREE)
             values, valid = read_bands(layout, BAND_ORDERS[order])
             taken = order if layout.bands > 3 else FIRST_THREE
             return DeepPicture(values, valid, layout.bands, taken, layout.numbers)

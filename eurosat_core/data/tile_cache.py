@@ -27,14 +27,7 @@ from eurosat_core.data.classes import CLASS_NAMES, EUROSAT_TILES
 from eurosat_core.data.decoding import TILE_SIDE, DecodedChunk, LeftOut, Tally, decode_chunk, left_out_text, scale_for
 from eurosat_core.data.deep_tiff import Pixels, Range, Scale
 from eurosat_core.data.listing import Listing
-from eurosat_core.data.statistics import (
-    PartStatistics,
-    Statistics,
-    join_statistics,
-    load_statistics,
-    part_statistics,
-    save_statistics,
-)
+from eurosat_core.data.statistics import PartStatistics, Statistics, join_statistics, load_statistics, part_statistics
 from eurosat_core.errors import DataError
 from eurosat_core.folders import not_kept
 from eurosat_core.wording import listed
@@ -230,19 +223,19 @@ def _decode(listing: Listing, target: Path, progress: Progress | None, place: Pa
 
     def part(names: tuple[str, ...]) -> tuple[DecodedChunk, PartStatistics]:
         chunk = decode_chunk(listing.folder, names, scale)
-        labels = [label_of[name] for name, good in zip(names, chunk.good, strict=True) if good]
-        return chunk, part_statistics(chunk.pixels, np.array(labels, dtype=np.int64))
+        labels = np.array([label_of[name] for name in chunk.names], dtype=np.int64)
+        return chunk, part_statistics(chunk.pixels, labels)
 
     def decoded() -> Iterator[Pixels]:
         nonlocal resized
         # Threads suffice: Pillow and NumPy let go of the interpreter's lock while they work.
         with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
-            for names, (chunk, statistics) in zip(chunks, pool.map(part, chunks), strict=True):
+            for chunk, statistics in pool.map(part, chunks):
                 for each in chunk.problems:
                     problems.add(each)
                 notes.update(chunk.notes)
                 resized += chunk.resized
-                kept.extend(name for name, good in zip(names, chunk.good, strict=True) if good)
+                kept.extend(chunk.names)
                 parts.append(statistics)
                 yield chunk.pixels
                 if progress is not None:
@@ -251,29 +244,22 @@ def _decode(listing: Listing, target: Path, progress: Progress | None, place: Pa
     def index() -> dict[str, Any]:
         if not kept:
             raise DataError(f"None of the {total:,} pictures under {place} could be read. {left_out_text(problems)}.")
-        labels = np.array([label_of[name] for name in kept], dtype=np.int64)
-        counts = np.bincount(labels, minlength=len(listing.class_names)).tolist()
+        together = [f"{listed(list(listing.parts))} taken together"] if len(listing.parts) > 1 else []
+        done = [text if number == len(kept) else f"{text} (in {number:,})" for text, number in notes.items()]
+        labels = [label_of[name] for name in kept]
         return {
             "class_names": list(listing.class_names),
             "names": kept,
-            "counts": counts,
+            "counts": np.bincount(labels, minlength=len(listing.class_names)).tolist(),
             "source": "eurosat" if listing.is_eurosat and not resized else "folder",
             "place": str(place),
-            "problems": problems.as_json(),
+            "problems": [asdict(each) for each in problems],
             "resized": resized,
-            "notes": [*_parts_note(listing), *(_note(text, number, len(kept)) for text, number in notes.items())],
+            "notes": [*together, *done],
             "scale": asdict(scale),
         }
 
     _write_entry(target, decoded(), index, parts)
-
-
-def _parts_note(listing: Listing) -> list[str]:
-    return [f"{listed(list(listing.parts))} taken together"] if len(listing.parts) > 1 else []
-
-
-def _note(text: str, number: int, total: int) -> str:
-    return text if number == total else f"{text} (in {number:,})"
 
 
 def _write_synthetic(target: Path) -> None:
@@ -305,7 +291,7 @@ def _write_entry(
             file.write(data)
     values = index()
     digest.update(json.dumps([values["class_names"], values["counts"]]).encode())
-    save_statistics(join_statistics(parts, values["counts"], TILE_SIDE), target / _STATISTICS)
+    np.savez(target / _STATISTICS, **vars(join_statistics(parts, values["counts"], TILE_SIDE)))
     values |= {"format": _FORMAT, "fingerprint": digest.hexdigest()}
     (target / "index.json").write_text(json.dumps(values), encoding="utf-8")
 

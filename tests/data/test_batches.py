@@ -1,13 +1,21 @@
+"""Batches from memory and from a `DataLoader`: the same, and torchvision's; and how loader workers start and end."""
+
 import multiprocessing
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
+from fake_engine import eventually
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -22,17 +30,37 @@ from eurosat_core.data.batches import (
     epoch_order,
     normalize,
     warm_loader_workers,
+    worker_context,
 )
 from eurosat_core.data.splits import Split, make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
+from tests.lab.test_server_death import gone
 from tests.tiff_makers import make_tiff
 
 HALF = Preprocessing((0.5,) * 3, (0.5,) * 3)
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CPU = torch.device("cpu")
 Source = LoaderSource | MemorySource
+ROOT = Path(__file__).parents[2]
+READER = """
+import sys, time
+from pathlib import Path
+import torch
+from eurosat_core.data.batches import LoaderSource, Preprocessing
+from eurosat_core.data.splits import make_split
+from eurosat_core.data.tiles import open_tiles
+
+tiles = open_tiles(Path(sys.argv[1]), Path(sys.argv[2]))
+halves = Preprocessing((0.5,) * 3, (0.5,) * 3)
+split = make_split(tiles.labels, seed=1)
+source = LoaderSource(tiles, split, torch.device("cpu"), halves, batch_size=8, seed=1, workers=2)
+batches = source.train(1)
+next(batches)
+print("reading", flush=True)
+time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +114,7 @@ def tutorial_tile(tiles: TileSet, number: int, preprocessing: Preprocessing) -> 
 @pytest.mark.parametrize("kind", ["loader", "memory"])
 @pytest.mark.parametrize("preprocessing", [HALF, IMAGENET], ids=["half", "imagenet"])
 def test_tiles_are_torchvisions(
-    kind: str,
-    preprocessing: Preprocessing,
-    open_source: Callable[..., Source],
-    small_tiles: TileSet,
-    split: Split,
+    kind: str, preprocessing: Preprocessing, open_source: Callable[..., Source], small_tiles: TileSet, split: Split
 ) -> None:
     tiles, labels = joined(open_source(kind, preprocessing).validation())
     assert labels.tolist() == small_tiles.labels[split.validation].tolist()
@@ -99,13 +123,18 @@ def test_tiles_are_torchvisions(
 
 
 @pytest.mark.parametrize("kind", ["loader", "memory"])
-def test_an_epoch_visits_every_training_tile_once(
+def test_an_epoch_visits_every_training_tile_once_and_leaves_the_global_generator_alone(
     kind: str, open_source: Callable[..., Source], small_tiles: TileSet, split: Split
 ) -> None:
-    tiles, labels = joined(open_source(kind).train(1))
+    before = torch.get_rng_state()
+    source = open_source(kind)
+    batches = list(source.train(1))
+    assert [len(batch.labels) for batch in batches] == [40, 40, 40, 30]
+    tiles, labels = joined(iter(batches))
     assert sorted(labels.tolist()) == sorted(small_tiles.labels[split.train].tolist())
-    known = {tile.numpy().tobytes() for tile in tiles}
-    assert len(known) == len(split.train)
+    assert len({tile.numpy().tobytes() for tile in tiles}) == len(split.train)
+    assert len(list(source.validation())) == source.validation_steps
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_loader_and_memory_give_the_same(open_source: Callable[..., Source]) -> None:
@@ -155,15 +184,6 @@ def test_order_follows_seed_and_epoch(kind: str, open_source: Callable[..., Sour
 
 
 @pytest.mark.parametrize("kind", ["loader", "memory"])
-def test_global_generator_is_left_alone(kind: str, open_source: Callable[..., Source]) -> None:
-    before = torch.get_rng_state()
-    source = open_source(kind)
-    joined(source.train(1))
-    joined(source.validation())
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("kind", ["loader", "memory"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_memory_order(kind: str, channels_last: bool, open_source: Callable[..., Source]) -> None:
     batch = next(open_source(kind, replace(HALF, channels_last=channels_last)).train(1))
@@ -171,13 +191,6 @@ def test_memory_order(kind: str, channels_last: bool, open_source: Callable[...,
     assert batch.tiles.is_contiguous(memory_format=wanted)
     assert (batch.tiles.shape, batch.tiles.dtype) == ((40, 3, 64, 64), torch.float32)
     assert torch.equal(batch.tiles, next(open_source(kind).train(1)).tiles)
-
-
-@pytest.mark.parametrize("kind", ["loader", "memory"])
-def test_sizes_of_batches(kind: str, open_source: Callable[..., Source]) -> None:
-    source = open_source(kind)
-    assert [len(batch.labels) for batch in source.train(1)] == [40, 40, 40, 30]
-    assert len(list(source.validation())) == source.validation_steps
 
 
 @given(
@@ -238,3 +251,55 @@ def test_normalize_brings_nothing_to_the_device_twice(monkeypatch: pytest.Monkey
     made: list[object] = []
     monkeypatch.setattr(torch, "tensor", lambda *values, **_options: made.append(values))
     assert normalize(pixels, IMAGENET).device.type == "meta" and not made
+
+
+# --- loader workers start warm, are deaf to Ctrl-C, and end with their reader ---
+
+
+def test_no_fork_server_no_warming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HAS_FORKSERVER", False)
+    warm_loader_workers()  # nothing to do, nothing breaks
+    assert worker_context().get_start_method() == "spawn"
+
+
+@pytest.mark.skipif(not module._HAS_FORKSERVER, reason="this system has no fork server")
+def test_from_its_first_moment_a_worker_is_deaf_to_interrupts() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    warm_loader_workers()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before  # this process still hears them
+    with ProcessPoolExecutor(1, mp_context=worker_context()) as pool:
+        assert signal.SIGINT in pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, []).result()
+
+
+def test_a_worker_that_was_spawned_ignores_them(open_source: Callable[..., Source]) -> None:
+    source = open_source("loader")
+    assert isinstance(source, LoaderSource)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for loader in source._loaders.values():
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            assert loader.worker_init_fn is not None
+            loader.worker_init_fn(0)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_no_worker_outlives_a_reader_that_was_killed(small_tiles: TileSet) -> None:
+    """Nor does their fork server, which would keep their memory until the machine is started anew."""
+    command = [sys.executable, "-c", READER, small_tiles.place, str(small_tiles.cache.parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as reader:
+        family: list[psutil.Process] = []
+        try:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "reading\n"
+            family = psutil.Process(reader.pid).children(recursive=True)
+            assert len(family) >= 2
+            reader.kill()
+            reader.wait()
+            eventually(lambda: all(map(gone, family)), 60)
+        finally:
+            reader.kill()
+            for each in family:
+                if not gone(each):
+                    each.kill()

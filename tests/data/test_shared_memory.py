@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from eurosat_core.data.tile_cache import open_synthetic
 from eurosat_core.training import problems
 from eurosat_core.training.problems import free_shared_memory, loader_bytes
 
@@ -72,6 +73,14 @@ def small_shared_memory() -> list[str]:
     pytest.skip("a /dev/shm of another size cannot be mounted here")
 
 
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the synthetic tiles, which take seconds to paint."""
+    cache = tmp_path_factory.mktemp("cache")
+    open_synthetic(cache)
+    return cache
+
+
 @pytest.mark.parametrize(
     ("kilobytes", "when", "said"),
     [
@@ -82,11 +91,11 @@ def small_shared_memory() -> list[str]:
     ],
 )
 def test_a_training_in_little_shared_memory(
-    small_shared_memory: list[str], tmp_path: Path, kilobytes: int, when: str, said: list[str]
+    small_shared_memory: list[str], synthetic: Path, tmp_path: Path, kilobytes: int, when: str, said: list[str]
 ) -> None:
     (tmp_path / "train.py").write_text(TRAIN)
     done = subprocess.run(
-        [*small_shared_memory, str(kilobytes), sys.executable, str(tmp_path / "train.py"), str(tmp_path), when],
+        [*small_shared_memory, str(kilobytes), sys.executable, str(tmp_path / "train.py"), str(synthetic), when],
         capture_output=True,
         text=True,
         timeout=120,

@@ -5,7 +5,6 @@ Each is either taken, with these values, or refused, in a sentence of this kind.
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +29,11 @@ LEFT = np.arange(64) < 20  # columns
 WHITE = 2750  # the reflectance that is full brightness in EuroSAT's own tiles
 
 
-@dataclass(frozen=True)
-class Strange:
-    """content: of a file with this ending. tile, upload: the pixels that come of it, or words of why none do."""
-
-    content: bytes
-    ending: str
-    tile: np.ndarray | str
-    upload: np.ndarray | str
+Becomes = np.ndarray | str
 
 
-def both(content: bytes, ending: str, becomes: np.ndarray | str) -> Strange:
-    return Strange(content, ending, becomes, becomes)
+def both(content: bytes, ending: str, becomes: Becomes) -> tuple[bytes, str, Becomes, Becomes]:
+    return content, ending, becomes, becomes
 
 
 def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -87,6 +79,7 @@ def half_transparent() -> np.ndarray:
 
 
 JPEG, PNG, TIFF = (saved(Image.fromarray(RGB), kind) for kind in ("JPEG", "PNG", "TIFF"))
+GREY = Image.fromarray(RGB).convert("L").convert("RGB")
 PALETTE = Image.fromarray(RGB).quantize(16)
 CMYK = saved(Image.fromarray(RGB).convert("CMYK"), "JPEG")
 ONE_BIT = saved(Image.fromarray(RGB).convert("1"), "PNG")
@@ -94,7 +87,9 @@ JPEG_IN_TIFF = saved(Image.fromarray(RGB), "TIFF", compression="jpeg")
 DECIMAL = (LAND / 10_000).astype(np.float32)
 SIGNED = LAND.astype(np.int16) - 200  # dark pixels below zero, as level 2A has them
 
-STRANGE = {
+# The content of a file and its ending; as a tile of a set and as an upload, the pixels that come of it, or words of why
+# none do.
+STRANGE: dict[str, tuple[bytes, str, Becomes, Becomes]] = {
     # 16 bits
     "grey of 16 bits": both(make_tiff(LAND[..., :1]), "tif", grey(bright(LAND[..., 0]))),
     "grey of 16 bits, big-endian": both(make_tiff(LAND[..., :1], order=">"), "tif", grey(bright(LAND[..., 0]))),
@@ -151,18 +146,17 @@ STRANGE = {
     # modes of 8 bits
     "a palette": both(saved(PALETTE, "PNG"), "png", np.asarray(PALETTE.convert("RGB"))),
     "a palette in a TIFF": both(saved(PALETTE, "TIFF"), "tif", np.asarray(PALETTE.convert("RGB"))),
-    "1 bit": both(
-        saved(Image.fromarray(RGB).convert("1"), "PNG"), "png", pillows(saved(Image.fromarray(RGB).convert("1"), "PNG"))
-    ),
-    "grey and alpha": Strange(
+    "1 bit": both(ONE_BIT, "png", pillows(ONE_BIT)),
+    "grey": both(saved(Image.fromarray(RGB).convert("L"), "PNG"), "png", np.asarray(GREY)),
+    "grey and alpha": (
         saved(Image.fromarray(half_transparent()).convert("LA"), "PNG"),
         "png",
-        np.asarray(Image.fromarray(RGB).convert("L").convert("RGB")),
-        where_not(LEFT, np.asarray(Image.fromarray(RGB).convert("L").convert("RGB"))),
+        np.asarray(GREY),
+        where_not(LEFT, np.asarray(GREY)),
     ),
-    "RGB and alpha": Strange(saved(Image.fromarray(half_transparent()), "PNG"), "png", RGB, where_not(LEFT, RGB)),
+    "RGB and alpha": (saved(Image.fromarray(half_transparent()), "PNG"), "png", RGB, where_not(LEFT, RGB)),
     "print colours": both(CMYK, "jpg", pillows(CMYK)),
-    "turned by the camera": Strange(turned_jpeg(), "jpg", pillows(JPEG), np.rot90(pillows(JPEG), -1)),
+    "turned by the camera": (turned_jpeg(), "jpg", pillows(JPEG), np.rot90(pillows(JPEG), -1)),
     # files
     "BigTIFF": both(saved(Image.fromarray(RGB), "TIFF", big_tiff=True), "tif", RGB),
     "JPEG in a TIFF": both(JPEG_IN_TIFF, "tif", pillows(JPEG_IN_TIFF)),
@@ -172,21 +166,19 @@ STRANGE = {
     "a PNG called .jpg": both(PNG, "jpg", RGB),
     "a TIFF of 16 bits called .jpg": both(make_tiff(LAND), "jpg", bright(LAND)),
     "a JPEG called .tif": both(JPEG, "tif", pillows(JPEG)),
-    "a GIF called .jpg": Strange(saved(PALETTE, "GIF"), "jpg", np.asarray(PALETTE.convert("RGB")), "GIF"),
-    "WebP": Strange(saved(Image.fromarray(RGB), "WEBP", lossless=True), "webp", RGB, "WebP"),
-    "BMP": Strange(saved(Image.fromarray(RGB), "BMP"), "bmp", RGB, "BMP"),
-    "one pixel": Strange(
-        saved(Image.new("RGB", (1, 1), (9, 80, 7)), "PNG"), "png", RGB * 0 + np.uint8([9, 80, 7]), "8 × 8"
-    ),
+    "a GIF called .jpg": (saved(PALETTE, "GIF"), "jpg", np.asarray(PALETTE.convert("RGB")), "GIF"),
+    "WebP": (saved(Image.fromarray(RGB), "WEBP", lossless=True), "webp", RGB, "WebP"),
+    "BMP": (saved(Image.fromarray(RGB), "BMP"), "bmp", RGB, "BMP"),
+    "one pixel": (saved(Image.new("RGB", (1, 1), (9, 80, 7)), "PNG"), "png", RGB * 0 + np.uint8([9, 80, 7]), "8 × 8"),
     "nothing in it": both(b"", "jpg", "empty"),
-    "a web page": Strange(b"<!DOCTYPE html><html>Please log in</html>", "jpg", "not a picture", "web page"),
-    "a program": Strange(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "jpg", "not a picture", "no JPEG"),
+    "a web page": (b"<!DOCTYPE html><html>Please log in</html>", "jpg", "not a picture", "web page"),
+    "a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "jpg", "not a picture", "no JPEG"),
     "a JPEG cut short": both(JPEG[:-300], "jpg", "cut short"),
     "a PNG cut short": both(PNG[:3000], "png", "cut short"),
     "a PNG of 16 bits cut short": both(deep_png(DEEP)[:3000], "png", "cut short"),
     "a TIFF cut short": both(make_tiff(LAND)[:3000], "tif", "cut short"),
     "a TIFF without its values": both(make_tiff(LAND, tag_273=(9_000_000,) * 4), "tif", "cut short"),
-    "a PNG that claims too much": Strange(png_that_claims(60_000, 60_000), "png", "large", "pixels"),
+    "a PNG that claims too much": (png_that_claims(60_000, 60_000), "png", "large", "pixels"),
     "a TIFF that claims too much": both(make_tiff(LAND, tag_256=(60_000,), tag_257=(60_000,)), "tif", "60,000"),
     "a TIFF that claims many bands": both(
         make_tiff(LAND, tag_277=(60_000,), tag_258=(16,) * 60_000, tag_339=(1,) * 60_000), "tif", "60,000 bands"
@@ -199,35 +191,35 @@ STRANGE = {
 def test_as_a_tile(
     name: str, small_folder: Callable[..., Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    strange = STRANGE[name]
-    path = small_folder(tmp_path / "source") / "Forest" / f"strange.{strange.ending}"
-    path.write_bytes(strange.content)
+    content, ending, becomes, _ = STRANGE[name]
+    path = small_folder(tmp_path / "source") / "Forest" / f"strange.{ending}"
+    path.write_bytes(content)
     tiles = open_tiles(import_pictures(tmp_path / "source", tmp_path / "cache"), tmp_path / "cache")
-    if isinstance(strange.tile, str):
+    if isinstance(becomes, str):
         assert len(tiles) == 7
         (problem,) = tiles.problems
         assert (problem.unreadable, problem.count) == (True, 1)
-        assert strange.tile in str(problem)
-        assert strange.tile in tiles.description
+        assert becomes in str(problem)
+        assert becomes in tiles.description
     else:
         assert tiles.problems == ()
-        found = tiles.array[tiles.names.index(f"Forest/strange.{strange.ending}")]
-        assert np.abs(found.astype(int) - strange.tile).max() <= 1
+        found = tiles.array[tiles.names.index(f"Forest/strange.{ending}")]
+        assert np.abs(found.astype(int) - becomes).max() <= 1
     assert capfd.readouterr().err == "", "27,000 such pictures would say it 27,000 times"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", STRANGE)
 def test_as_an_upload(name: str) -> None:
-    strange = STRANGE[name]
-    if isinstance(strange.upload, str):
+    content, _, _, becomes = STRANGE[name]
+    if isinstance(becomes, str):
         with pytest.raises(DataError) as caught:
-            read_picture(strange.content)
-        assert strange.upload in str(caught.value)
+            read_picture(content)
+        assert becomes in str(caught.value)
         assert str(caught.value).endswith(".")
     else:
-        found = cut(read_picture(strange.content), STRETCHES[0])
-        assert np.abs(found.pixels.astype(int) - strange.upload).max() <= 1
+        found = cut(read_picture(content), STRETCHES[0])
+        assert np.abs(found.pixels.astype(int) - becomes).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["RGB of 16 bits", "13 bands", "decimal reflectances", "PNG of 16 bits, grey"])
@@ -235,7 +227,7 @@ def test_it_is_said_how_deep_pictures_became_tiles(
     name: str, small_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     place = small_folder(tmp_path / "source")
-    strange = STRANGE[name]
-    (place / "Forest" / f"strange.{strange.ending}").write_bytes(strange.content)
+    content, ending, _, _ = STRANGE[name]
+    (place / "Forest" / f"strange.{ending}").write_bytes(content)
     assert "0 to 255" in open_tiles(place, tmp_path / "cache").description
-    assert any("0 to 255" in note for note in cut(read_picture(strange.content), STRETCHES[0]).notes)
+    assert any("0 to 255" in note for note in cut(read_picture(content), STRETCHES[0]).notes)

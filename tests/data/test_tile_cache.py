@@ -11,14 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from tile_folders import decodings, small_place
 
 from eurosat_core.data import tile_cache as module
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
-
-__all__ = ["decodings", "small_place"]  # fixtures of tile_folders, used here
 
 SmallFolder = Callable[..., Path]
 

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tile_folders import decodings, small_place
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 
@@ -21,8 +20,6 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
-
-__all__ = ["decodings", "small_place"]  # fixtures of tile_folders, used here
 
 SmallFolder = Callable[..., Path]
 SavePicture = Callable[..., Path]
@@ -45,16 +42,6 @@ def test_pixels_and_labels_are_torchvisions(place: Path, cache: Path) -> None:
     assert (tiles.pixels.dtype, tiles.labels.dtype) == (torch.uint8, torch.int64)
     for number, (path, _) in enumerate(oracle.samples):
         assert np.array_equal(tiles.array[number], torchvision_pixels(Path(path)))
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "CMYK", "RGBA", "LA"])
-def test_every_colour_mode_becomes_rgb(mode: str, place: Path, cache: Path, save_picture: SavePicture) -> None:
-    suffix = {"CMYK": "tif"}.get(mode, "png")
-    path = place / "Forest" / f"a.{suffix}"
-    save_picture(path, mode=mode)
-    tiles = open_tiles(place, cache)
-    assert np.array_equal(tiles.array[tiles.names.index(f"Forest/a.{suffix}")], torchvision_pixels(path))
-    assert (tiles.problems, tiles.resized) == ((), 0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (63, 64), (65, 64), (200, 31), (64, 128)])
@@ -132,16 +119,6 @@ def test_many_kinds_of_damage_are_few_words(place: Path, cache: Path) -> None:
     assert len(tiles.description) < 600
 
 
-def test_what_is_no_picture_is_counted_by_its_ending(place: Path, cache: Path) -> None:
-    for number in range(12):
-        (place / "Forest" / f"{number}.gif").write_bytes(b"GIF89a")
-    (place / "Forest" / "Thumbs.db").write_bytes(b"?")
-    (place / "Forest" / ".DS_Store").write_bytes(b"?")
-    tiles = open_tiles(place, cache)
-    assert tiles.description.endswith("; left out: 12 of .gif")
-    assert "unreadable" not in tiles.description
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(data=st.data(), suffix=st.sampled_from(["jpg", "png", "tif", "bmp", "webp"]))
 def test_any_damage_is_a_reason_or_a_picture(
@@ -170,15 +147,10 @@ def eurosat(small_folder: SmallFolder, tmp_path: Path, cache: Path) -> TileSet:
 
 
 @pytest.mark.parametrize(
-    ("count", "words"),
-    [(27_000, "27,000 EuroSAT tiles"), (24_300, "24,300 of 27,000 EuroSAT tiles")],
+    ("count", "words"), [(27_000, "27,000 EuroSAT tiles"), (24_300, "24,300 of 27,000 EuroSAT tiles")]
 )
 def test_eurosat_says_what_is_missing(eurosat: TileSet, count: int, words: str) -> None:
     assert replace(eurosat, names=("tile",) * count).description == words
-
-
-def test_a_folder_names_its_place(place: Path, cache: Path) -> None:
-    assert open_tiles(place, cache).description == f"7 tiles in 2 classes from {place}"
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,6 @@ def test_lossless_pictures_come_as_they_are(kind: str) -> None:
     assert (picture.height, picture.width, picture.notes, picture.bands) == (20, 30, (), 3)
 
 
-def test_jpeg_is_pillows() -> None:
-    content = saved(Image.fromarray(PIXELS), "JPEG", quality=95)
-    np.testing.assert_array_equal(read_picture(content).values, np.asarray(Image.open(io.BytesIO(content))))
-
-
 def four_bands(alpha: np.ndarray, extra: int = 2) -> bytes:
     """A TIFF of red, green, blue and a fourth band. extra: what it is declared as; 2: transparency, 0: nothing."""
     return make_tiff(np.dstack([PIXELS, alpha]).astype(np.uint8), tag_338=(extra,))
@@ -72,50 +67,11 @@ def test_a_fourth_band_declared_as_nothing_is_ignored_and_it_says_so() -> None:
     assert "fourth band was ignored" in picture.notes[0]
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
-@pytest.mark.parametrize("planar", [False, True])
-def test_pixels_that_the_file_marks_as_without_data(dtype: type, planar: bool) -> None:
-    mark = -9999 if np.dtype(dtype).kind in "if" else 0
-    made = (PIXELS.astype(int) + 1).clip(1, 255).astype(dtype)
-    made[:4] = mark
-    made[10, 10, 0] = mark  # in one band only: that is a value like others
-    kind = {"u": 1, "i": 2, "f": 3}[np.dtype(dtype).kind]
-    content = make_tiff(made, planar=planar, sample_format=kind, tag_42113=f"{mark}\0".encode())
-    picture = read_picture(content)
-    assert picture.valid is not None
-    assert (~picture.valid).sum() == 4 * 30
-    assert not picture.valid[:4].any()
-    assert any("20.0" in note for note in picture.notes)
-
-
 @pytest.mark.parametrize("text", [b"nan\0", b"-inf\0", b"none\0", b"\0", b"1e400\0", b"-32768\0"])
 def test_marks_that_no_pixel_can_have(text: bytes) -> None:
     picture = read_picture(make_tiff(PIXELS.astype(np.uint16), tag_42113=text))
     np.testing.assert_array_equal(picture.values, PIXELS)
     assert picture.valid is None
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "LA"])
-def test_grey_pictures_have_the_same_in_all_three(mode: str) -> None:
-    grey = Image.fromarray(PIXELS).convert(mode)
-    picture = read_picture(saved(grey))
-    np.testing.assert_array_equal(picture.values, np.repeat(np.asarray(grey.convert("L"))[..., None], 3, axis=2))
-    assert "misses the colours" in picture.notes[0]
-
-
-def test_a_palette_is_looked_up() -> None:
-    few = Image.fromarray(PIXELS).quantize(16)
-    np.testing.assert_array_equal(read_picture(saved(few)).values, np.asarray(few.convert("RGB")))
-
-
-def test_what_is_transparent_becomes_black() -> None:
-    alpha = np.full((20, 30, 1), 255, np.uint8)
-    alpha[:5] = 0
-    picture = read_picture(saved(Image.fromarray(np.concatenate([PIXELS, alpha], axis=2))))
-    np.testing.assert_array_equal(picture.values, PIXELS * (alpha > 0))
-    assert picture.notes == ("Its transparent parts were made black.",)
-    opaque = np.concatenate([PIXELS, np.full_like(alpha, 255)], axis=2)
-    assert read_picture(saved(Image.fromarray(opaque))).notes == ()
 
 
 def test_a_transparent_colour_of_a_palette() -> None:
@@ -142,41 +98,34 @@ def test_it_is_turned_as_the_camera_noted(orientation: int) -> None:
     np.testing.assert_array_equal(picture.values, oracle)
 
 
-def test_print_colours_become_red_green_and_blue() -> None:
-    picture = read_picture(saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG"))
-    assert picture.values[..., 0].min() > 200 > 60 > picture.values[..., 1:].max()
-    assert any("CMYK" in note for note in picture.notes)
+HALF_EMPTY = make_tiff(np.where(np.arange(30)[:, None] < 6, 0, PIXELS + 1).astype(np.uint16), tag_42113=b"0\0")
+NOTES = {
+    "grey": (saved(Image.fromarray(PIXELS).convert("L")), "misses the colours"),
+    "1 bit": (saved(Image.fromarray(PIXELS).convert("1")), "misses the colours"),
+    "grey and alpha": (saved(Image.fromarray(PIXELS).convert("LA")), "misses the colours"),
+    "for print": (saved(Image.fromarray(PIXELS).convert("CMYK"), "JPEG"), "CMYK"),
+    "without data": (HALF_EMPTY, "20.0"),
+}
 
 
-def test_a_grey_png_of_16_bits_keeps_them() -> None:
-    values = np.arange(400, dtype=np.uint16).reshape(20, 20) * 100
-    picture = read_picture(saved(Image.fromarray(values)))
-    assert picture.values.dtype == np.uint16
-    np.testing.assert_array_equal(picture.values[..., 1], values)
+@pytest.mark.parametrize("name", NOTES)
+def test_what_was_changed_is_said(name: str) -> None:
+    content, words = NOTES[name]
+    assert any(words in note for note in read_picture(content).notes)
 
 
 BAD = {
-    "nothing": (b"", "This file is empty"),
     "text with another name": (b"Dear all, this is a picture. Really.", "whatever its name says"),
     "random bytes": (np.random.default_rng(1).bytes(3000), "whatever its name says"),
     "PDF": (b"%PDF-1.7\n...", "a PDF"),
     "SVG": (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG"),
-    "web page": (b"<!DOCTYPE html><html></html>", "a web page"),
-    "GIF": (saved(Image.fromarray(PIXELS), "GIF"), "a GIF"),
-    "BMP": (saved(Image.fromarray(PIXELS), "BMP"), "a BMP"),
-    "WebP": (saved(Image.fromarray(PIXELS), "WEBP"), "a WebP"),
     "HEIC": (b"\0\0\0\x18ftypheic" + b"\0" * 100, "HEIC"),
     "zip": (b"PK\x03\x04" + b"\0" * 100, "zip archive"),
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
-    "PNG cut short": (saved(Image.fromarray(PIXELS))[:500], "damaged or cut short"),
-    "JPEG cut short": (saved(Image.fromarray(PIXELS), "JPEG")[:-200], "damaged or cut short"),
     "only the start of a JPEG": (b"\xff\xd8\xff\xe0", "damaged or cut short"),
-    "PNG bomb": (png_that_claims(100_000, 100_000), "pixels"),
     "PNG bomb below Pillow's limit": (png_that_claims(8_000, 8_000), "8,000 × 8,000 pixels"),
     "no height": (png_that_claims(64, 0), "damaged or cut short"),
     "too small": (saved(Image.new("RGB", (7, 100))), "at least 8 × 8"),
-    "64-bit numbers": (make_tiff(PIXELS.astype(np.uint64)), "64-bit"),
-    "no data at all": (make_tiff(np.full((16, 16, 3), 7, np.uint16), tag_42113=b"7\0"), "No pixel"),
 }
 
 
