@@ -6,8 +6,6 @@ from zip_makers import tree_entries
 
 from eurosat_core.data.classes import CLASS_NAMES
 
-__all__ = ["EUROSAT", "ZIP", "contents", "half_made"]
-
 EUROSAT = tree_entries(CLASS_NAMES, inside="2750/")
 ZIP = "EuroSAT.zip"
 

@@ -9,22 +9,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from eurosat_core.data.download import Remote
 
-__all__ = [
-    "Answer",
-    "FileServer",
-    "Serve",
-    "cut_after",
-    "endless",
-    "file_server",
-    "honest",
-    "plain",
-    "redirect",
-    "silent_after",
-    "without_length",
-    "without_ranges",
-    "wrong_part",
-]
-
 Answer = Callable[["Handler", bytes], None]
 """Answers one request for a file with this content."""
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from PIL import Image
 
-__all__ = ["Entry", "jpeg", "tree_entries", "write_zip", "zip_bytes"]
-
 STORED, DEFLATED = 0, 8
 UTF8 = 0x800  # the flag of a name in UTF-8
 LINK, FOLDER, PIPE, FILE = (kind << 16 for kind in (0o120777, 0o040755, 0o010644, 0o100644))  # external attributes

@@ -15,7 +15,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from eurosat_core.data.archive import unpack_pictures
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
-from eurosat_core.data.download import Remote, Stopped, download
+from eurosat_core.data.download import Remote, check_stop, download, locked
 from eurosat_core.data.listing import has_tiles, list_pictures
 from eurosat_core.data.tile_cache import open_listing
 from eurosat_core.errors import DataError
@@ -43,7 +43,6 @@ _SPACE_FACTOR, _DECODED_BYTES = 2.5, 350 * 1024**2
 _MAX_PICTURE_BYTES = 100 * 1024**2
 _LEAST_USABLE = 0.5  # of a set's pictures: one of which more cannot be read was copied badly, or is something else
 _REPORT_EVERY = 256
-_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -167,8 +166,7 @@ def import_pictures(
         problems = Tally(listing.left_out)
         copied = 0
         for number, name in enumerate(listing.names, 1):
-            if stop is not None and stop.is_set():
-                raise Stopped
+            check_stop(stop)
             try:
                 content = _content(listing.folder / name)
             except OSError as error:
@@ -220,14 +218,10 @@ def unpacked_place(archive: Path, cache: Path, report: Report = lambda _stage: N
 
 def clean_up(cache: Path) -> None:
     """Remove what killed processes left half made, unless one is at work just now. Never raises."""
-    lock = FileLock(cache / _LOCK, thread_local=False)
     with suppress(Timeout, OSError):
         if cache.is_dir():
-            lock.acquire(timeout=0)
-            try:
+            with FileLock(cache / _LOCK, timeout=0):
                 _sweep(cache)
-            finally:
-                lock.release()
 
 
 def _sweep(cache: Path) -> None:
@@ -247,26 +241,14 @@ def _locked(cache: Path, report: Report, stop: threading.Event | None) -> Iterat
 
     Raises `DataError`, `Stopped`.
     """
-    lock = FileLock(cache / _LOCK, thread_local=False)
-    waited = False
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        while not lock.is_locked:
-            try:
-                lock.acquire(timeout=_POLL_SECONDS if waited else 0)
-            except Timeout:
-                waited = True
-                report(Stage("waiting"))
-                if stop is not None and stop.is_set():
-                    raise Stopped from None
-        _sweep(cache)
-    except OSError as error:
-        lock.release()
-        raise _no_room(cache, error) from error
-    try:
+    with ExitStack() as held:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            waited = held.enter_context(locked(cache / _LOCK, stop, lambda: report(Stage("waiting"))))
+            _sweep(cache)
+        except OSError as error:
+            raise _no_room(cache, error) from error
         yield waited
-    finally:
-        lock.release()
 
 
 def _replace_set(cache: Path, get: Callable[[Path], _Source], report: Report, stop: threading.Event | None) -> Path:
@@ -290,8 +272,7 @@ def _check_usable(making: Path, place: Path, origin: str, report: Report, stop: 
     """Decode a new set for the place that it is to have. Raises `DataError` where little can be tiles, `Stopped`."""
 
     def progress(done: int, total: int) -> None:
-        if stop is not None and stop.is_set():
-            raise Stopped
+        check_stop(stop)
         report(Stage("decoding", done, total))
 
     listing = list_pictures(making)
@@ -337,19 +318,20 @@ def _no_room(cache: Path, error: OSError) -> DataError:
 
 def _unpack(archive: Path, making: Path, origin: str, report: Report, stop: threading.Event | None) -> _Source:
     """Unpack into `making` and put the tree where torchvision expects it."""
-    unpacked = unpack_pictures(
-        archive, making / _TREE, told=lambda done, total: report(Stage("unpacking", done, total)), stop=stop
+    tree = making / _TREE
+    problems = unpack_pictures(
+        archive, tree, told=lambda done, total: report(Stage("unpacking", done, total)), stop=stop
     )
-    names = sorted(os.listdir(unpacked.folder))  # noqa: PTH208 (names are enough)
+    names = sorted(os.listdir(tree))  # noqa: PTH208 (names are enough)
     folder = _tree_in(making, tuple(names))
     if folder == making:
         for name in names:
-            (unpacked.folder / name).rename(making / name)
-        unpacked.folder.rmdir()
+            (tree / name).rename(making / name)
+        tree.rmdir()
     else:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unpacked.folder.rename(folder)
-    return _checked(making, origin, unpacked.left_out)
+        tree.rename(folder)
+    return _checked(making, origin, problems)
 
 
 def _checked(making: Path, origin: str, problems: tuple[LeftOut, ...]) -> _Source:

@@ -13,21 +13,11 @@ import unicodedata
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
-from eurosat_core.data.download import Stopped
-from eurosat_core.data.listing import (
-    ARCHIVE_SUFFIXES,
-    PICTURE_SUFFIXES,
-    ClassFolder,
-    ClassFolders,
-    choose_tree,
-    is_hidden,
-    outside,
-    skipped_kind,
-)
+from eurosat_core.data.download import check_stop
+from eurosat_core.data.listing import Seen, choose_tree, is_hidden
 from eurosat_core.data.safe_zip import DAMAGE, METHODS, ZipLimits, check_contents
 from eurosat_core.errors import DataError
 from eurosat_core.wording import bytes_text, printable
@@ -40,38 +30,14 @@ _NOT_HERE = frozenset({errno.EEXIST, errno.EILSEQ, errno.EINVAL, errno.ENAMETOOL
 """What a file system answers to a name that it cannot take, and to a place in the archive that cannot be."""
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """What came out: the folder with the class folders, how many pictures, and what was left out, kind by kind."""
-
-    folder: Path
-    pictures: int
-    left_out: tuple[LeftOut, ...]
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """part: such as `train`, of a tree that has parts; else empty."""
-
-    info: zipfile.ZipInfo
-    part: str
-    class_name: str
-    name: str
-
-    @property
-    def path(self) -> str:
-        """Where it comes to lie, in the target."""
-        return "/".join(word for word in (self.part, self.class_name, self.name) if word)
+_Picture = tuple[zipfile.ZipInfo, str]
+"""With where it comes to lie, in the target."""
 
 
 def unpack_pictures(
-    archive: Path,
-    target: Path,
-    *,
-    told: Callable[[int, int], None] | None = None,
-    stop: threading.Event | None = None,
-) -> Unpacked:
-    """Unpack the pictures of `archive` into the new folder `target`.
+    archive: Path, target: Path, *, told: Callable[[int, int], None] | None = None, stop: threading.Event | None = None
+) -> tuple[LeftOut, ...]:
+    """Unpack the pictures of `archive` into the new folder `target`. Gives what was left out, kind by kind.
 
     told: called with (pictures done, in all). Raises `DataError` with a sentence for an archive that cannot be used or
     trusted, `Stopped` when `stop` is set; `target` may then hold some pictures and is the caller's to remove.
@@ -79,8 +45,8 @@ def unpack_pictures(
     with _opened(archive) as opened:
         try:
             pictures, left_out = _chosen(opened, archive)
-            _check_space(target, sum(each.info.file_size for each in pictures))
-            unpacked = _write(opened, pictures, target, left_out, told, stop)
+            _check_space(target, sum(info.file_size for info, _ in pictures))
+            written = _write(opened, pictures, target, left_out, told, stop)
         except PermissionError as error:
             raise DataError(
                 f"{error.filename or target} may not be written. Give yourself permission, or name another folder in "
@@ -91,10 +57,10 @@ def unpack_pictures(
                 f"{archive} could not be unpacked into {target.parent}: {error.strerror or error}. Free some disk "
                 "space, or name another folder in EUROSAT_CACHE."
             ) from error
-    if not unpacked.pictures:
+    if not written:
         why = f" {left_out_text(left_out)}." if left_out.count else ""
         raise DataError(f"None of the pictures in {archive} could be unpacked.{why} Download or copy it again.")
-    return unpacked
+    return tuple(left_out)
 
 
 def _opened(archive: Path) -> zipfile.ZipFile:
@@ -128,49 +94,32 @@ def _chosen(opened: zipfile.ZipFile, archive: Path) -> tuple[list[_Picture], Tal
     """The pictures to unpack and what was left out. Raises `DataError` for an archive that cannot be trusted."""
     infos = opened.infolist()
     check_contents(infos, archive.stat().st_size, str(archive), _LIMITS, DataError)
-    found: ClassFolders = {}
+    seen = Seen()
     pictures: list[tuple[zipfile.ZipInfo, tuple[str, ...]]] = []
-    others: list[tuple[str, ...]] = []
-    loose = encrypted = 0
+    encrypted = False
     for info in infos:
         parts = _parts(info, archive)
         if _is_folder(info) or not parts or any(map(is_hidden, parts)):
             continue
-        if PurePosixPath(parts[-1]).suffix.lower() not in PICTURE_SUFFIXES:
-            others.append(parts)
-            continue
-        encrypted += bool(info.flag_bits & 0x1)
-        if len(parts) < 2:
-            loose += 1
-            continue
-        found.setdefault(parts[:-2], {}).setdefault(parts[-2], ClassFolder()).count(parts[-1])
-        pictures.append((info, parts))
+        if seen.add(parts[:-1], parts[-1]):
+            encrypted |= bool(info.flag_bits & 0x1)
+            pictures.append((info, parts))
     if encrypted:
         raise DataError(f"{archive} is encrypted. Unpack it with its password and name the folder.")
-    tree = choose_tree(found)
+    tree = choose_tree(seen.found)
     if tree is None:
+        inner = " It holds another archive: unpack that first." if seen.archive else ""
         raise DataError(
-            f"{archive} holds no pictures in class folders.{_instead(others)} It should hold one folder per class with "
-            "pictures in it, such as 2750/Forest/Forest_1.jpg."
+            f"{archive} holds no pictures in class folders.{inner or seen.others} It should hold one folder per class "
+            "with pictures in it, such as 2750/Forest/Forest_1.jpg."
         )
-    left_out = outside(found, tree, loose)
-    for parts in others:  # those that lie where pictures do: what else an archive holds nobody takes for a tile
-        if len(parts) > 1 and tree.part_of(parts[:-2]) is not None:
-            left_out.add(LeftOut(skipped_kind(_shown(parts[-1])), unreadable=False))
+    left_out = Tally([*seen.outside(tree), *seen.others_in(tree)])
     chosen = [
-        _Picture(info, part, parts[-2], parts[-1])
+        (info, "/".join(word for word in (part, *parts[-2:]) if word))
         for info, parts in pictures
-        if (part := tree.part_of(parts[:-2])) is not None and parts[-2] in tree.class_names
+        if len(parts) > 1 and (part := tree.part_of(parts[:-2])) is not None and parts[-2] in tree.class_names
     ]
     return _usable(chosen, left_out), left_out
-
-
-def _instead(others: list[tuple[str, ...]]) -> str:
-    """What an archive holds in the place of pictures, as a sentence; empty for nothing."""
-    if any(PurePosixPath(parts[-1]).suffix.lower() in ARCHIVE_SUFFIXES for parts in others):
-        return " It holds another archive: unpack that first."
-    seen = Tally(LeftOut(skipped_kind(_shown(parts[-1])), unreadable=False) for parts in others)
-    return f" Other files were left out: {left_out_text(seen, ', ')}." if seen.count else ""
 
 
 def _is_folder(info: zipfile.ZipInfo) -> bool:
@@ -202,23 +151,23 @@ def _usable(pictures: list[_Picture], left_out: Tally) -> list[_Picture]:
     """Those that can be unpacked, the first of each name: on some systems `a.jpg` and `A.JPG` are one file."""
     seen: set[str] = set()
     kept = []
-    for each in pictures:
-        shown = _shown(each.path)
-        key = unicodedata.normalize("NFC", each.path.casefold())
+    for info, path in pictures:
+        shown = _shown(path)
+        key = unicodedata.normalize("NFC", path.casefold())
         if key in seen:
             left_out.add(
                 LeftOut("there are two of this name in the archive; the first was taken", 1, shown, unreadable=False)
             )
-        elif max(len(word.encode(errors="replace")) for word in (each.class_name, each.name)) > _NAME_BYTES:
+        elif max(len(word.encode(errors="replace")) for word in path.split("/")) > _NAME_BYTES:
             left_out.add(LeftOut("its name is too long", 1, f"{shown}…", unreadable=False))
-        elif each.info.file_size > _MAX_PICTURE_BYTES:
-            left_out.add(LeftOut("too large to be a tile", 1, shown, f" ({bytes_text(each.info.file_size)})"))
-        elif each.info.compress_type not in METHODS:
-            method = f" (number {each.info.compress_type})"
+        elif info.file_size > _MAX_PICTURE_BYTES:
+            left_out.add(LeftOut("too large to be a tile", 1, shown, f" ({bytes_text(info.file_size)})"))
+        elif info.compress_type not in METHODS:
+            method = f" (number {info.compress_type})"
             left_out.add(LeftOut("packed by another method than zip's usual one", 1, shown, method))
         else:
             seen.add(key)
-            kept.append(each)
+            kept.append((info, path))
     return kept
 
 
@@ -235,30 +184,30 @@ def _write(
     left_out: Tally,
     told: Callable[[int, int], None] | None,
     stop: threading.Event | None,
-) -> Unpacked:
+) -> int:
+    """Gives how many could be written."""
     target.mkdir()
     written = 0
-    for number, each in enumerate(pictures, 1):
-        if stop is not None and stop.is_set():
-            raise Stopped
-        path = target / each.path
+    for number, (info, name) in enumerate(pictures, 1):
+        check_stop(stop)
+        path = target / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with opened.open(each.info) as source, path.open("xb") as file:
+            with opened.open(info) as source, path.open("xb") as file:
                 shutil.copyfileobj(source, file)
             written += 1
         except DAMAGE as error:
             with suppress(OSError, ValueError):
                 path.unlink(missing_ok=True)
-            left_out.add(LeftOut("damaged in the archive", 1, _shown(each.path), f" ({_shown(str(error))})"))
+            left_out.add(LeftOut("damaged in the archive", 1, _shown(name), f" ({_shown(str(error))})"))
         except OSError as error:
             if error.errno not in _NOT_HERE:
                 raise
-            left_out.add(LeftOut("cannot be unpacked here", 1, _shown(each.path), f" ({error.strerror})"))
+            left_out.add(LeftOut("cannot be unpacked here", 1, _shown(name), f" ({error.strerror})"))
         if told is not None and (number % _REPORT_EVERY == 0 or number == len(pictures)):
             told(number, len(pictures))
     for folder in sorted(target.glob("**/"), reverse=True):
         if folder != target:
             with suppress(OSError):  # goes only where it is empty: nothing of that class could be unpacked
                 folder.rmdir()
-    return Unpacked(target, written, tuple(left_out))
+    return written

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import httpx
 from filelock import FileLock, Timeout
@@ -25,25 +26,14 @@ from eurosat_core.wording import bytes_text
 
 @dataclass(frozen=True)
 class Remote:
-    """A file on the internet: its address, the checksum of its content in hexadecimal, and the name it gets here.
-
-    sha256: the first digits of its SHA-256, where that is what is published; then `md5` is empty.
+    """A file on the internet: its address, the published checksum of its content in hexadecimal, or the first digits of
+    it, the name that it gets here, and which checksum that is, as `hashlib` calls it.
     """
 
     url: str
-    md5: str
+    checksum: str
     name: str
-    sha256: str = ""
-
-    @property
-    def algorithm(self) -> str:
-        """Which checksum is published: `md5` or `sha256`, as `hashlib` calls them."""
-        return "sha256" if self.sha256 else "md5"
-
-    @property
-    def checksum(self) -> str:
-        """The published one, or its first digits."""
-        return self.sha256 or self.md5
+    algorithm: Literal["md5", "sha256"] = "md5"
 
 
 # torchgeo's `EuroSATSpatial`: the tiles' names of each part, divided by longitude (60, 20 and 20 %).
@@ -67,8 +57,8 @@ EUROSAT_ARCHIVE = Remote(
 
 def eurosat_archive(settings: Settings) -> Remote:
     """The archive of all RGB tiles: torchvision's, or the mirror that the settings name."""
-    url, md5 = settings.archive_url or EUROSAT_ARCHIVE.url, settings.archive_md5 or EUROSAT_ARCHIVE.md5
-    return replace(EUROSAT_ARCHIVE, url=url, md5=md5)
+    url, md5 = settings.archive_url or EUROSAT_ARCHIVE.url, settings.archive_md5 or EUROSAT_ARCHIVE.checksum
+    return replace(EUROSAT_ARCHIVE, url=url, checksum=md5)
 
 
 Transferred = Callable[[int, int | None], None]
@@ -104,7 +94,7 @@ def checksum_of(path: Path, remote: Remote, stop: threading.Event | None = None)
     digest = hashlib.new(remote.algorithm, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(1024 * 1024):
-            _check(stop)
+            check_stop(stop)
             digest.update(chunk)
     return digest.hexdigest()[: len(remote.checksum)]
 
@@ -128,43 +118,44 @@ def download(
     job = _Job(remote, partial, told, stop, space_for)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder / f"{remote.name}.lock", stop):
+        with locked(folder / f"{remote.name}.lock", stop):
             if target.exists() and checksum_of(target, remote, stop) == remote.checksum:
                 return target
-            resumed = _size(partial) > 0
-            _fetch(job)
-            found = checksum_of(partial, remote, stop)
-            if found != remote.checksum and resumed:
-                # What lay there was of another file, or the server's file changed meanwhile.
-                partial.unlink()
+            while True:
+                resumed = _size(partial) > 0
                 _fetch(job)
                 found = checksum_of(partial, remote, stop)
-            if found != remote.checksum:
+                if found == remote.checksum:
+                    return partial.replace(target)
                 partial.unlink()
-                raise DataError(
-                    f"What {_host(remote)} sent as {remote.name} is not the published file "
-                    f"({remote.algorithm.upper()} {found}, expected {remote.checksum}). It was thrown "
-                    "away. Try again; if it comes out the same, something on the way alters it: download it "
-                    "elsewhere and import it with `prepare --from`."
-                )
-            partial.replace(target)
-            return target
+                if not resumed:  # else what lay there was of another file, or the server's file changed meanwhile
+                    raise DataError(
+                        f"What {_host(remote)} sent as {remote.name} is not the published file "
+                        f"({remote.algorithm.upper()} {found}, expected {remote.checksum}). It was thrown "
+                        "away. Try again; if it comes out the same, something on the way alters it: download it "
+                        "elsewhere and import it with `prepare --from`."
+                    )
     except OSError as error:
         raise DataError(f"{not_kept(remote.name, folder, error)} What was downloaded so far is kept.") from error
 
 
 @contextmanager
-def _alone(lock_file: Path, stop: threading.Event) -> Iterator[None]:
-    """While open, no other thread or process writes the same file. Raises `Stopped`."""
-    lock = FileLock(lock_file, thread_local=False)
-    while True:
+def locked(file: Path, stop: threading.Event | None, waiting: Callable[[], object] = lambda: None) -> Iterator[bool]:
+    """While open, no other thread or process holds this lock. Gives whether one had to be waited for.
+
+    waiting: called again and again meanwhile. Raises `Stopped`, `OSError`.
+    """
+    lock = FileLock(file, thread_local=False)
+    waited = False
+    while not lock.is_locked:
         try:
-            lock.acquire(timeout=_POLL_SECONDS)
-            break
+            lock.acquire(timeout=_POLL_SECONDS if waited else 0)
         except Timeout:
-            _check(stop)
+            waited = True
+            waiting()
+            check_stop(stop)
     try:
-        yield
+        yield waited
     finally:
         lock.release()
 
@@ -212,7 +203,7 @@ def _client() -> httpx.Client:
 def _fetch_once(client: httpx.Client, job: _Job) -> None:
     """One connection. Raises `_TryAgain` when it breaks off, `DataError` when trying again is no use."""
     remote, partial = job.remote, job.partial
-    _check(job.stop)
+    check_stop(job.stop)
     have = _size(partial)
     headers = {"Range": f"bytes={have}-"} if have else {}
     try:
@@ -263,7 +254,7 @@ def _fetch_once(client: httpx.Client, job: _Job) -> None:
 
 def _append(response: httpx.Response, job: _Job, have: int, total: int | None) -> None:
     with job.partial.open("ab" if have else "wb") as file:
-        for chunk in _chunks(response, job.stop):
+        for chunk in response.iter_bytes():  # as they arrive: collected into larger ones they would be lost in a cut
             file.write(chunk)
             have += len(chunk)
             if have > _MOST_BYTES:
@@ -274,15 +265,11 @@ def _append(response: httpx.Response, job: _Job, have: int, total: int | None) -
                 )
             if job.told is not None:
                 job.told(have, total)
+            check_stop(job.stop)  # after it is kept: a byte that arrived need not come again
 
 
-def _chunks(response: httpx.Response, stop: threading.Event) -> Iterator[bytes]:
-    for chunk in response.iter_bytes():  # as they arrive: collected into larger ones they would be lost in a cut
-        yield chunk  # first kept, then stopped: a byte that arrived need not come again
-        _check(stop)
-
-
-def _check(stop: threading.Event | None) -> None:
+def check_stop(stop: threading.Event | None) -> None:
+    """Raises `Stopped` when it is set."""
     if stop is not None and stop.is_set():
         raise Stopped
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from eurosat_core.data.classes import CLASS_NAMES, CLASSES
 from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
 from eurosat_core.errors import DataError
+from eurosat_core.wording import printable
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
-ARCHIVE_SUFFIXES = frozenset({".zip", ".7z", ".rar", ".gz", ".tgz", ".tar"})
+_PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+_ARCHIVE_SUFFIXES = frozenset({".zip", ".7z", ".rar", ".gz", ".tgz", ".tar"})
 _JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif"})
 _MAX_PICTURES = 500_000
 _MAX_CLASSES = 100
@@ -139,19 +140,12 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _CLUTTER
 
 
-def skipped_kind(name: str) -> str:
-    """`of .gif`: why a file that is no picture was left out; empty for one that nobody misses."""
-    if is_hidden(name):
-        return ""
-    return f"of {_suffix(name)}" if _suffix(name) else "without an ending"
-
-
 def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (speed)
 
 
 def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and _suffix(name) in PICTURE_SUFFIXES
+    return not name.startswith(".") and _suffix(name) in _PICTURE_SUFFIXES
 
 
 def has_tiles(place: Path) -> bool:
@@ -250,89 +244,50 @@ def _find(place: Path) -> tuple[Tree, Tally]:
     """The tree in a place: where torchvision has it, else wherever it is. Raises `OSError`, `DataError`."""
     for inside in INSIDE:
         if place.joinpath(*inside).is_dir():
-            search = _Search(place.joinpath(*inside), depth=1)
-            tree = choose_tree({(): search.found.get((), {})})
+            seen = _look_around(place.joinpath(*inside), depth=1)
+            tree = choose_tree({(): seen.found.get((), {})})
             if tree is not None and len(tree.class_names) >= 2:
-                return replace(tree, root=inside), search.others_in(tree)
-    search = _Search(place, _MAX_DEPTH)
-    tree = choose_tree(search.found)
+                return replace(tree, root=inside), seen.others_in(tree)
+    seen = _look_around(place, _MAX_DEPTH)
+    tree = choose_tree(seen.found)
     if tree is None:
+        archive = f" It holds the archive {seen.archive}: name that, or unpack it." if seen.archive else ""
         raise DataError(
-            f"No pictures were found under {place}.{search.instead} It should hold one subfolder per class with "
-            "pictures in it, such as Forest/Forest_1.jpg, or eurosat/2750/Forest/Forest_1.jpg."
+            f"No pictures were found under {place}.{archive or seen.others} It should hold one subfolder per class "
+            "with pictures in it, such as Forest/Forest_1.jpg, or eurosat/2750/Forest/Forest_1.jpg."
         )
-    return tree, Tally([*outside(search.found, tree, search.loose), *search.others_in(tree)])
+    return tree, Tally([*seen.outside(tree), *seen.others_in(tree)])
 
 
-def outside(found: ClassFolders, tree: Tree, loose: int) -> Tally:
-    """The pictures that are not in a tree, and so are left out. loose: those in no folder."""
-    elsewhere = [classes for above, classes in found.items() if tree.part_of(above) is None]
-    total = loose + sum(one.pictures for classes in elsewhere for one in classes.values())
-    kind = LeftOut(f"{'picture' if total == 1 else 'pictures'} outside of {tree.name}", total, unreadable=False)
-    return Tally([kind] if total else [])
+class Seen:
+    """What lies in a folder or an archive: the class folders with their pictures, and all other files by kind.
 
-
-class _Search:
-    """A walk through a folder and those in it, the higher ones first, within bounds.
-
-    found: folders with pictures. loose: pictures that lie in the place itself. Raises `OSError` for a folder near the
-    top that may not be read; deeper ones are passed over.
+    archive: the first archive among the others; empty when there is none.
     """
 
-    def __init__(self, place: Path, depth: int) -> None:
+    def __init__(self) -> None:
         self.found: ClassFolders = {}
-        self.loose = 0
+        self.archive = ""
+        self._loose = 0  # pictures that are in no folder
         self._others: Counter[tuple[tuple[str, ...], str]] = Counter()  # by the folder that class folders stand in
-        self._archive = ""
-        self._seen = 0
-        visited = set()
-        folders: list[tuple[str, ...]] = [()]
-        for number, words in enumerate(folders):  # it grows meanwhile
-            path = place.joinpath(*words)
-            try:
-                status = path.stat()
-                if (status.st_dev, status.st_ino) in visited:  # a link to where we were
-                    continue
-                inner = self._look_into(path, words)
-            except OSError:
-                if len(words) <= 1:
-                    raise
-                continue
-            visited.add((status.st_dev, status.st_ino))
-            if len(words) < depth:
-                folders += inner
-            if number >= _MAX_FOLDERS or self._seen > _MAX_SEEN:
-                break
 
-    def _look_into(self, path: Path, words: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Count what lies in one folder; the folders in it, by name."""
-        own = ClassFolder()
-        folders = []
-        with os.scandir(path) as entries:
-            for each in entries:
-                self._seen += 1
-                if is_hidden(each.name):
-                    continue
-                if each.is_dir():
-                    folders.append((*words, each.name))
-                elif _is_picture(each.name):
-                    if each.is_file():
-                        own.count(each.name)
-                else:
-                    self._others[words[:-1] if words else (".",), skipped_kind(each.name)] += 1
-                    if _suffix(each.name) in ARCHIVE_SUFFIXES:
-                        self._archive = self._archive or each.name
-        if not words:
-            self.loose = own.pictures
-        elif own.pictures:
-            self.found.setdefault(words[:-1], {})[words[-1]] = own
-        return sorted(folders)
+    def add(self, folder: tuple[str, ...], name: str) -> bool:
+        """Count a file that is not hidden. Gives whether it is a picture."""
+        if not _is_picture(name):
+            suffix = printable(_suffix(name), 80)
+            self._others[folder[:-1] if folder else (".",), f"of {suffix}" if suffix else "without an ending"] += 1
+            if suffix in _ARCHIVE_SUFFIXES:
+                self.archive = self.archive or name
+            return False
+        if folder:
+            self.found.setdefault(folder[:-1], {}).setdefault(folder[-1], ClassFolder()).count(name)
+        else:
+            self._loose += 1
+        return True
 
     @property
-    def instead(self) -> str:
+    def others(self) -> str:
         """What was seen where no pictures were, as a sentence; empty for nothing."""
-        if self._archive:
-            return f" It holds the archive {self._archive}: name that, or unpack it."
         seen = Tally(LeftOut(kind, count, unreadable=False) for (_, kind), count in self._others.items())
         return f" Other files were left out: {left_out_text(seen, ', ')}." if seen.count else ""
 
@@ -343,3 +298,49 @@ class _Search:
             for (above, kind), count in self._others.items()
             if tree.part_of(above) is not None
         )
+
+    def outside(self, tree: Tree) -> Tally:
+        """The pictures that are not in a tree, and so are left out."""
+        elsewhere = [classes for above, classes in self.found.items() if tree.part_of(above) is None]
+        total = self._loose + sum(one.pictures for classes in elsewhere for one in classes.values())
+        kind = LeftOut(f"{'picture' if total == 1 else 'pictures'} outside of {tree.name}", total, unreadable=False)
+        return Tally([kind] if total else [])
+
+
+def _look_around(place: Path, depth: int) -> Seen:
+    """Walk through a folder and those in it, the higher ones first, within bounds.
+
+    Raises `OSError` for a folder near the top that may not be read; deeper ones are passed over.
+    """
+    seen = Seen()
+    files = 0
+    visited = set()
+    folders: list[tuple[str, ...]] = [()]
+    for number, words in enumerate(folders):  # it grows meanwhile
+        path = place.joinpath(*words)
+        inner, names = [], []
+        try:
+            status = path.stat()
+            if (status.st_dev, status.st_ino) in visited:  # a link to where we were
+                continue
+            with os.scandir(path) as entries:
+                for each in entries:
+                    files += 1
+                    if is_hidden(each.name):
+                        continue
+                    if each.is_dir():
+                        inner.append((*words, each.name))
+                    elif not _is_picture(each.name) or each.is_file():
+                        names.append(each.name)
+        except OSError:
+            if len(words) <= 1:
+                raise
+            continue
+        for name in names:
+            seen.add(words, name)
+        visited.add((status.st_dev, status.st_ino))
+        if len(words) < depth:
+            folders += sorted(inner)
+        if number >= _MAX_FOLDERS or files > _MAX_SEEN:
+            break
+    return seen

@@ -155,7 +155,7 @@ def import_lists(place: Path, cache: Path) -> None:
 
     Raises `DataError` when they are not there, or are not the published ones.
     """
-    folder = _folder_with_lists(place)
+    folder = folder_with_lists(place)
     if folder is None:
         names = ", ".join(remote.name for remote in PLACE_LISTS.values())
         raise DataError(
@@ -169,9 +169,9 @@ def import_lists(place: Path, cache: Path) -> None:
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror or error}. Give yourself permission.") from error
         found = hashlib.md5(contents[remote.name], usedforsecurity=False).hexdigest()
-        if found != remote.md5:
+        if found != remote.checksum:
             raise DataError(
-                f"{path} is not the published list (MD5 {found}, expected {remote.md5}). Fetch it again with "
+                f"{path} is not the published list (MD5 {found}, expected {remote.checksum}). Fetch it again with "
                 "`prepare`, or copy it from where it is right."
             )
     partial = cache / _FOLDER / f"{secrets.token_hex(4)}.new"  # its own name: another process may be at it too
@@ -186,17 +186,12 @@ def import_lists(place: Path, cache: Path) -> None:
         raise DataError(not_kept("The lists", cache / _FOLDER, error)) from error
 
 
-def holds_lists(place: Path) -> bool:
-    """Whether the three lists lie in a folder, or in the usual places in it."""
-    return _folder_with_lists(place) is not None
-
-
 def adopt_lists(place: Path, cache: Path) -> str:
     """Take over lists that lie beside the tiles, if there are any and the cache has none.
 
     Returns what is wrong with them, as a sentence; empty when nothing is.
     """
-    if has_lists(cache) or _folder_with_lists(place) is None:
+    if has_lists(cache) or folder_with_lists(place) is None:
         return ""
     try:
         import_lists(place, cache)
@@ -205,11 +200,9 @@ def adopt_lists(place: Path, cache: Path) -> str:
     return ""
 
 
-def _folder_with_lists(place: Path) -> Path | None:
-    for inside in _INSIDE:
-        if _lie_in(place / inside):
-            return place / inside
-    return None
+def folder_with_lists(place: Path) -> Path | None:
+    """The folder that holds the three lists: this one, or one of the usual places in it; None when there is none."""
+    return next((place / inside for inside in _INSIDE if _lie_in(place / inside)), None)
 
 
 def _lie_in(folder: Path) -> bool:

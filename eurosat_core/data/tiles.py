@@ -7,13 +7,7 @@ from pathlib import Path
 from eurosat_core.data.acquire import acquired_place, left_out, unpacked_place
 from eurosat_core.data.listing import has_tiles, list_pictures
 from eurosat_core.data.splits import adopt_lists
-from eurosat_core.data.tile_cache import (
-    Progress,
-    TileSet,
-    open_listing,
-    open_synthetic,
-    with_statistics,
-)
+from eurosat_core.data.tile_cache import Progress, TileSet, open_listing, open_synthetic, with_statistics
 from eurosat_core.errors import DataError
 from eurosat_core.settings import Settings
 

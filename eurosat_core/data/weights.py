@@ -4,7 +4,6 @@ Files are recognised by their published SHA-256 and opened with `weights_only=Tr
 """
 
 import hashlib
-import os
 import pickle
 import shutil
 import threading
@@ -43,12 +42,7 @@ class Weights:
 WEIGHTS = {
     each.name: each
     for each in (
-        Weights(
-            "vgg11_bn",
-            "VGG11-BN, ImageNet",
-            507,
-            url="https://download.pytorch.org/models/vgg11_bn-6002323d.pth",
-        ),
+        Weights("vgg11_bn", "VGG11-BN, ImageNet", 507, url="https://download.pytorch.org/models/vgg11_bn-6002323d.pth"),
         Weights(
             "efficientnet_lite0",
             "EfficientNet-Lite0, ImageNet",
@@ -72,7 +66,7 @@ def published(name: str) -> Remote:
     """Address and checksum of weights that are downloaded; the checksum's first digits stand in the file's name."""
     url = _entry(name).url
     file = url.rpartition("/")[2]
-    return Remote(url, "", file, sha256=file.rpartition("-")[2].partition(".")[0])
+    return Remote(url, file.rpartition("-")[2].partition(".")[0], file, "sha256")
 
 
 def find_weights(name: str, cache: Path) -> Path | None:
@@ -174,7 +168,12 @@ def load_weights(name: str, cache: Path) -> dict[str, Tensor]:
 
 def _tensors_in(path: Path) -> dict[str, Tensor]:
     try:
-        values: Any = _opened(path)
+        try:
+            values: Any = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):  # files of PyTorch before 1.6 cannot be mapped
+                raise
+            values = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, OSError) as error:
         raise DataError(
             f"{path} holds no weights that can be opened safely ({type(error).__name__}). Get the published file."
@@ -182,12 +181,3 @@ def _tensors_in(path: Path) -> dict[str, Tensor]:
     if not isinstance(values, dict) or not all(isinstance(each, Tensor) for each in values.values()):
         raise DataError(f"{path} holds something else than weights. Get the published file.")
     return dict(values)
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):  # files of PyTorch before 1.6 cannot be mapped
-            raise
-        return torch.load(os.fspath(path), weights_only=True, map_location="cpu")

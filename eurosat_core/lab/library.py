@@ -16,7 +16,7 @@ from eurosat_core.data import acquire, splits
 from eurosat_core.data.acquire import Stage, acquired_place, download_pictures, import_pictures
 from eurosat_core.data.download import Stopped, eurosat_archive
 from eurosat_core.data.listing import has_tiles
-from eurosat_core.data.splits import adopt_lists, download_lists, has_lists, holds_lists, import_lists
+from eurosat_core.data.splits import adopt_lists, download_lists, folder_with_lists, has_lists, import_lists
 from eurosat_core.data.tile_cache import Progress, TileSet
 from eurosat_core.data.tiles import Opened, find_place, open_tiles, open_usable, worded
 from eurosat_core.data.weights import download_weights, import_weights
@@ -286,7 +286,7 @@ def prepare_weights(settings: Settings, name: str, file: Path | None, say: Say) 
 
 def _take_over(source: Path, settings: Settings, say: Say) -> None:
     """Import tiles, lists or both, whatever `source` holds. Raises `DataError`."""
-    lists = source.is_dir() and holds_lists(source)
+    lists = source.is_dir() and folder_with_lists(source) is not None
     if lists:
         import_lists(source, settings.cache)
         say(f"imported the lists of the split by place from {source}")

@@ -1,8 +1,11 @@
-"""A local web server to download from, and short waits; a cache, and sets of pictures to be acquired in it."""
+"""A local web server to download from, and short waits; a cache, and sets of pictures to be acquired in it, and what
+is noted whenever a cache entry is made.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acquired_sets import contents
@@ -10,7 +13,7 @@ from bad_archives import GOOD
 from file_server import FileServer, file_server
 from zip_makers import tree_entries, write_zip
 
-from eurosat_core.data import download
+from eurosat_core.data import download, tile_cache
 from eurosat_core.data.acquire import import_pictures
 
 
@@ -45,3 +48,23 @@ def earlier(cache: Path, tmp_path: Path) -> dict[str, bytes]:
     """A set that was imported before; what lies in it."""
     import_pictures(write_zip(tmp_path / "earlier.zip", tree_entries(("Ash", "Beech", "Oak"))), cache)
     return contents(cache / "pictures")
+
+
+@pytest.fixture
+def place(small_folder: Callable[..., Path], tmp_path: Path) -> Path:
+    """A small folder of tiles."""
+    return small_folder(tmp_path / "place")
+
+
+@pytest.fixture
+def decodings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every cache entry that is made from now on."""
+    made: list[Path] = []
+    write = tile_cache._write_entry
+
+    def note(target: Path, *rest: Any) -> None:
+        made.append(target)
+        write(target, *rest)
+
+    monkeypatch.setattr(tile_cache, "_write_entry", note)
+    return made

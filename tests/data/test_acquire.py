@@ -1,33 +1,45 @@
-"""Pictures downloaded, whole or not at all: cut, stopped, on a full disk, twice at once, over an earlier set."""
+"""Pictures downloaded, whole or not at all: cut, stopped, on a full disk, twice at once, over an earlier set; work that
+was interrupted or killed; and zips that stay where they are, unpacked once into the cache.
+"""
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acquired_sets import EUROSAT, ZIP, contents, half_made
-from file_server import FileServer, Serve, cut_after, silent_after
+from bad_archives import GOOD, fail_for
+from file_server import FileServer, Serve, silent_after
 from filelock import FileLock
 from torchvision.datasets import EuroSAT
-from zip_makers import Entry, tree_entries, zip_bytes
+from zip_makers import Entry, tree_entries, write_zip, zip_bytes
 
-from eurosat_core.data import archive, download
+from eurosat_core.data import acquire, archive, download
 from eurosat_core.data.acquire import (
     Stage,
     acquired_place,
+    clean_up,
     download_pictures,
     import_pictures,
     left_out,
     partly_downloaded,
+    unpacked_place,
 )
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.data.download import Stopped
 from eurosat_core.data.listing import list_pictures
 from eurosat_core.errors import DataError
 
+SmallFolder = Callable[..., Path]
 Patch = pytest.MonkeyPatch
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -52,13 +64,6 @@ def test_eurosat_is_downloaded_as_torchvision_lays_it_out(server: FileServer, ca
     assert half_made(cache) == []
 
 
-def test_own_classes_stand_at_the_top(serve: Serve, cache: Path) -> None:
-    server = serve({ZIP: zip_bytes(tree_entries(("A", "B", "C"), inside="deep/down/"))})
-    place = download_pictures(server.remote(), cache)
-    assert sorted(each.name for each in place.iterdir()) == [".source.json", "A", "B", "C"]
-    assert list_pictures(place).class_names == ("A", "B", "C")
-
-
 def test_enough_space_for_archive_pictures_and_pixels_is_asked_for(
     server: FileServer, cache: Path, monkeypatch: Patch
 ) -> None:
@@ -70,26 +75,18 @@ def test_enough_space_for_archive_pictures_and_pixels_is_asked_for(
     assert half_made(cache) == []
 
 
-def test_a_cut_download_is_resumed_by_the_next_call(server: FileServer, cache: Path) -> None:
-    server.answers = [cut_after(5000), *([cut_after(0)] * 3)]
-    with pytest.raises(DataError, match="the connection broke off"):
-        download_pictures(server.remote(), cache)
-    assert partly_downloaded(cache) == 5000
-    assert (acquired_place(cache), half_made(cache)) == (None, [])
-    server.answers.clear()
-    download_pictures(server.remote(), cache)
-    assert server.ranges[-1] == "bytes=5000-"
-    assert partly_downloaded(cache) == 0
-    assert acquired_place(cache) is not None
-
-
-def test_stop_while_downloading_keeps_the_part(server: FileServer, cache: Path) -> None:
+def test_stop_while_downloading_keeps_the_part_which_the_next_call_resumes(server: FileServer, cache: Path) -> None:
     stop = threading.Event()
     server.answers = [silent_after(5000)]
     with pytest.raises(Stopped):
         download_pictures(server.remote(), cache, lambda _stage: stop.set(), stop)
-    assert partly_downloaded(cache) > 0
+    kept = partly_downloaded(cache)
+    assert kept > 0
     assert (acquired_place(cache), half_made(cache)) == (None, [])
+    download_pictures(server.remote(), cache)
+    assert server.ranges[-1] == f"bytes={kept}-"
+    assert partly_downloaded(cache) == 0
+    assert acquired_place(cache) is not None
 
 
 def test_stop_while_unpacking_keeps_the_archive(server: FileServer, cache: Path, monkeypatch: Patch) -> None:
@@ -212,3 +209,183 @@ def test_a_source_that_is_the_set_itself(inside: str, server: FileServer, cache:
     before = contents(place)
     assert import_pictures(cache / inside, cache) == place
     assert contents(place) == before
+
+
+# --- interrupted or killed: an earlier set stands, and what was half made is removed ---
+
+
+def test_an_interruption_between_the_renamings_loses_nothing(
+    own_zip: Path, cache: Path, earlier: dict[str, bytes], monkeypatch: Patch
+) -> None:
+    fail_for(monkeypatch, Path, "rename", KeyboardInterrupt(), lambda each: each.name.startswith("acquiring-"))
+    with pytest.raises(KeyboardInterrupt):
+        import_pictures(own_zip, cache)
+    monkeypatch.undo()
+    assert contents(cache / "pictures") == earlier
+    assert half_made(cache) == []
+    import_pictures(own_zip, cache)  # the lock was given back
+
+
+@pytest.mark.parametrize("next_one", [clean_up, lambda cache: unpacked_place(cache.with_name("own.zip"), cache)])
+def test_killed_between_the_renamings(
+    next_one: Callable[[Path], object], own_zip: Path, cache: Path, earlier: dict[str, bytes]
+) -> None:
+    """The old set was moved away, the new one not yet put in its place."""
+    (cache / "pictures").rename(cache / "replaced-0123abcd")
+    shutil.copytree(cache / "replaced-0123abcd", cache / "replaced-older")
+    (cache / "replaced-older" / ".source.json").write_text('{"origin": "", "acquired": 1, "left_out": []}')
+    (cache / "acquiring-0123abcd" / "Forest").mkdir(parents=True)
+    next_one(cache)
+    assert contents(cache / "pictures") == earlier
+    assert half_made(cache) == []
+
+
+def test_killed_after_the_renamings(cache: Path, earlier: dict[str, bytes]) -> None:
+    """The new set stands, the old one was being removed."""
+    shutil.copytree(cache / "pictures", cache / "replaced-0123abcd")
+    clean_up(cache)
+    assert contents(cache / "pictures") == earlier
+    assert half_made(cache) == []
+
+
+WORKER = """
+import sys, threading
+from pathlib import Path
+
+from eurosat_core.data import acquire, archive
+from eurosat_core.data.download import Remote
+
+archive._REPORT_EVERY = acquire._REPORT_EVERY = 1
+
+
+def report(stage):
+    if stage.name == sys.argv[1] and stage.done >= int(sys.argv[2]):
+        print("at work", flush=True)
+        threading.Event().wait(60)
+
+
+cache = Path(sys.argv[3])
+if sys.argv[1] == "downloading":
+    acquire.download_pictures(Remote(*sys.argv[4:]), cache, report)
+else:
+    acquire.import_pictures(Path(sys.argv[4]), cache, report)
+"""
+
+
+@contextmanager
+def at_work(stage: str, done: int, cache: Path, *arguments: object) -> Iterator[None]:
+    """Another process that stands still in the middle of its work; it is killed at the end."""
+    command = [sys.executable, "-c", WORKER, stage, done, cache, *arguments]
+    process = subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_killed_while_unpacking(own_zip: Path, cache: Path, earlier: dict[str, bytes]) -> None:
+    with at_work("unpacking", 3, cache, own_zip):
+        clean_up(cache)
+        assert len(half_made(cache)) == 1, "what another process is making is not ours to remove"
+        stop = threading.Event()
+        stages: list[Stage] = []
+
+        def report(stage: Stage) -> None:
+            stages.append(stage)
+            stop.set()
+
+        with pytest.raises(Stopped):
+            import_pictures(own_zip, cache, report, stop)
+        assert stages == [Stage("waiting")]
+    (left,) = half_made(cache)
+    assert len(list(left.rglob("*.jpg"))) == 3
+    assert contents(cache / "pictures") == earlier
+    clean_up(cache)
+    assert half_made(cache) == []
+    assert contents(cache / "pictures") == earlier
+    assert list_pictures(import_pictures(own_zip, cache)).class_names == ("Forest", "River")
+
+
+def test_killed_while_copying(small_folder: SmallFolder, tmp_path: Path, cache: Path) -> None:
+    source = small_folder(tmp_path / "source")
+    with at_work("copying", 3, cache, source):
+        pass
+    assert (acquired_place(cache), len(half_made(cache))) == (None, 1)
+    assert len(list_pictures(import_pictures(source, cache)).names) == 7
+    assert half_made(cache) == []
+
+
+def test_killed_while_downloading(serve: Serve, cache: Path) -> None:
+    server = serve({ZIP: zip_bytes([*EUROSAT, Entry("filler", os.urandom(300_000))])})
+    remote = server.remote()
+    server.answers = [silent_after(200_000)]
+    with at_work("downloading", 100_000, cache, remote.url, remote.checksum, remote.name):
+        pass
+    kept = partly_downloaded(cache)
+    assert 0 < kept <= 200_000
+    assert acquired_place(cache) is None
+    place = download_pictures(remote, cache)
+    assert server.ranges == ["", f"bytes={kept}-"]
+    assert list_pictures(place).is_eurosat
+    assert half_made(cache) == []
+
+
+def test_cleaning_up_never_raises(own_zip: Path, cache: Path, monkeypatch: Patch) -> None:
+    clean_up(cache)
+    assert not cache.exists()
+    (cache / "replaced-0").mkdir(parents=True)
+    (cache / "replaced-0" / ".source.json").write_text("{}")
+    fail_for(monkeypatch, Path, "rename", PermissionError(errno.EACCES, "Permission denied"), lambda _path: True)
+    clean_up(cache)
+    assert (cache / "replaced-0").exists(), "what cannot be put back must not be thrown away"
+    with pytest.raises(DataError, match=r"could not be kept in .*: Permission denied"):
+        import_pictures(own_zip, cache)
+
+
+# --- a zip that stays where it is ---
+
+
+def test_a_zip_is_unpacked_once(own_zip: Path, cache: Path, monkeypatch: Patch) -> None:
+    unpacked: list[Path] = []
+    honest = acquire.unpack_pictures
+
+    def note(archive: Path, *arguments: Any, **options: Any) -> Any:
+        unpacked.append(archive)
+        return honest(archive, *arguments, **options)
+
+    monkeypatch.setattr(acquire, "unpack_pictures", note)
+    place = unpacked_place(own_zip, cache)
+    assert unpacked_place(own_zip, cache) == place
+    assert len(unpacked) == 1
+    assert own_zip.exists()
+    assert list_pictures(place).class_names == ("Forest", "River")
+    assert acquired_place(cache) is None, "it is not the set that was acquired"
+    write_zip(own_zip, tree_entries(("A", "B")))
+    other = unpacked_place(own_zip, cache)
+    assert other != place
+    assert list_pictures(other).class_names == ("A", "B")
+    shutil.rmtree(other / "A")  # by hand: it is made anew, not given away as it is
+    assert list_pictures(unpacked_place(own_zip, cache)).class_names == ("A", "B")
+    assert len(unpacked) == 3
+    assert half_made(cache) == []
+
+
+def test_few_unpacked_zips_are_kept(tmp_path: Path, cache: Path) -> None:
+    archives = [write_zip(tmp_path / f"{number}.zip", GOOD) for number in range(5)]
+    places = [unpacked_place(each, cache) for each in archives]
+    kept = {each for each in places if each.exists()}
+    assert kept == set(places[-acquire._UNPACKED_KEPT :])
+
+
+def test_a_bad_zip_leaves_nothing(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "bad.zip").write_text("no archive")
+    with pytest.raises(DataError, match="is not a zip archive"):
+        unpacked_place(tmp_path / "bad.zip", cache)
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        unpacked_place(tmp_path / "missing.zip", cache)
+    with pytest.raises(DataError, match="is a folder"):
+        unpacked_place(tmp_path, cache)
+    assert list(cache.glob("*")) == [cache / "pictures.lock"]

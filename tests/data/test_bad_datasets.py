@@ -1,154 +1,81 @@
-"""A table of folders that cannot be used, and pictures that cannot be read, each with the words of its sentence."""
+"""Folders that cannot be used, and pictures that cannot be read, each with the words of its sentence."""
 
+import builtins
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bad_archives import fail_for
+from zip_makers import jpeg
 
 from eurosat_core.data import decoding, listing
+from eurosat_core.data.decoding import LeftOut, Tally, left_out_text
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 
 Patch = pytest.MonkeyPatch
+SavePicture = Callable[..., Path]
+DENIED = PermissionError(13, "Permission denied")
+NONE_FOUND = "No pictures were found"
 
 
-@pytest.fixture
-def save(save_picture: Callable[..., Path]) -> Callable[..., Path]:
-    return save_picture
+def two(*names: str, content: bytes | None = None) -> dict[str, bytes]:
+    """Files of these names in each of two classes."""
+    return {
+        f"{folder}/{name}": jpeg() if content is None else content for folder in ("Forest", "River") for name in names
+    }
 
 
-def _file(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    place.write_text("no folder")
-    return place
+# The files of each folder, and the words of its sentence.
+FOLDERS: dict[str, tuple[dict[str, bytes], list[str]]] = {
+    "empty": ({}, [NONE_FOUND, "one subfolder per class"]),
+    "loose pictures": ({"a.jpg": jpeg(), "b.jpg": jpeg()}, [NONE_FOUND, "Forest/Forest_1.jpg"]),
+    "no pictures": (two("notes.txt", content=b"no picture"), [NONE_FOUND]),
+    "one class": ({"Forest/a.jpg": jpeg(), "River/.keep": b""}, ["Only one class folder", "Forest", "at least two"]),
+    "one class deep": ({"eurosat/2750/Forest/a.jpg": jpeg()}, ["Only one class folder", "2750"]),
+    "pictures too deep": (
+        {f"a/b/c/d/e/f/g/h/{name}": content for name, content in two("a.jpg").items()},
+        [NONE_FOUND, "one subfolder per class"],
+    ),
+    "only an archive": ({"EuroSAT.zip": b"PK"}, [NONE_FOUND, "EuroSAT.zip: name that, or unpack it"]),
+    "only other pictures": (two("1.gif", "2.gif", "3.gif", content=b"GIF89a"), [NONE_FOUND, "left out: 6 of .gif"]),
+    "too many classes": (
+        {f"class{number}/a.jpg": jpeg() for number in range(101)},
+        ["101 folders", "at most 100 classes"],
+    ),
+    "too many pictures": (two("a.jpg", "b.jpg"), ["4 pictures", "at most 3"]),
+    "nothing readable": (
+        two("a.jpg", content=b"<html>not found</html>"),
+        ["None of the 2 pictures", "2 × not a picture", "Forest/a.jpg"],
+    ),
+    "only broken links": (two("a.jpg"), [NONE_FOUND]),
+    "forbidden": (two("a.jpg"), ["may not be read", "permission"]),
+    "a file": ({"": b"no folder"}, ["is not a zip archive", "one subfolder of pictures per class"]),
+    "missing": ({}, ["There is no folder", "typo", "Check the path"]),
+    "endless name": ({}, ["There is no folder"]),
+}
+INSIDE = {"missing": "typo", "endless name": "x" * 300}  # what is named of such a folder
 
 
-def _missing(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    return place / "typo"
-
-
-def _endless_name(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    return place / ("x" * 300)
-
-
-def _empty(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    place.mkdir()
-    return place
-
-
-def _loose_pictures(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    save(place / "a.jpg")
-    save(place / "b.jpg")
-    return place
-
-
-def _no_pictures(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for name in ("Forest", "River"):
-        (place / name).mkdir(parents=True)
-        (place / name / "notes.txt").write_text("no picture")
-    return place
-
-
-def _one_class(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    save(place / "Forest" / "a.jpg")
-    (place / "River").mkdir()
-    return place
-
-
-def _one_class_deep(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    save(place / "eurosat" / "2750" / "Forest" / "a.jpg")
-    return place
-
-
-def _pictures_too_deep(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for name in ("Forest", "River"):
-        save(place.joinpath(*"abcdefgh", name, "a.jpg"))
-    return place
-
-
-def _only_an_archive(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    place.mkdir()
-    (place / "EuroSAT.zip").write_bytes(b"PK")
-    return place
-
-
-def _only_other_pictures(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for name in ("Forest", "River"):
-        (place / name).mkdir(parents=True)
-        for number in range(3):
-            (place / name / f"{number}.gif").write_bytes(b"GIF89a")
-    return place
-
-
-def _too_many_classes(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for number in range(101):
-        save(place / f"class{number}" / "a.jpg", size=(1, 1))
-    return place
-
-
-def _too_many_pictures(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    patch.setattr(listing, "_MAX_PICTURES", 3)
-    for name in ("Forest", "River"):
-        save(place / name / "a.jpg")
-        save(place / name / "b.jpg")
-    return place
-
-
-def _nothing_readable(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for name in ("Forest", "River"):
-        (place / name).mkdir(parents=True)
-        (place / name / "a.jpg").write_text("<html>not found</html>")
-    return place
-
-
-def _only_broken_links(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    for name in ("Forest", "River"):
-        (place / name).mkdir(parents=True)
-        (place / name / "a.jpg").symlink_to(place / "moved away.jpg")
-    return place
-
-
-def _forbidden(place: Path, save: Callable[..., Path], patch: Patch) -> Path:
-    save(place / "Forest" / "a.jpg")
-
-    def deny(path: Path) -> None:  # root may read everything, so the refusal is played
-        raise PermissionError(13, "Permission denied", str(path))
-
-    patch.setattr(os, "scandir", deny)
-    return place
-
-
-FOLDERS = [
-    (_file, ["is not a zip archive", "one subfolder of pictures per class"]),
-    (_missing, ["There is no folder", "typo", "Check the path"]),
-    (_endless_name, ["There is no folder"]),
-    (_empty, ["No pictures were found", "one subfolder per class"]),
-    (_loose_pictures, ["No pictures were found", "Forest/Forest_1.jpg"]),
-    (_no_pictures, ["No pictures were found"]),
-    (_one_class, ["Only one class folder", "Forest", "at least two"]),
-    (_one_class_deep, ["Only one class folder", "2750"]),
-    (_pictures_too_deep, ["No pictures were found", "one subfolder per class"]),
-    (_only_an_archive, ["No pictures were found", "EuroSAT.zip: name that, or unpack it"]),
-    (_only_other_pictures, ["No pictures were found", "left out: 6 of .gif"]),
-    (_too_many_classes, ["101 folders", "at most 100 classes"]),
-    (_too_many_pictures, ["4 pictures", "at most 3"]),
-    (_nothing_readable, ["None of the 2 pictures", "2 × not a picture", "Forest/a.jpg"]),
-    (_only_broken_links, ["No pictures were found"]),
-    (_forbidden, ["may not be read", "permission"]),
-]
-
-
-@pytest.mark.parametrize(("make", "words"), FOLDERS, ids=lambda value: getattr(value, "__name__", ""))
-def test_bad_folder_gets_a_sentence(
-    make: Callable[..., Path],
-    words: list[str],
-    save: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: Patch,
-) -> None:
-    place = make(tmp_path / "place", save, monkeypatch)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_bad_folder_gets_a_sentence(name: str, tmp_path: Path, monkeypatch: Patch) -> None:
+    files, words = FOLDERS[name]
+    place = tmp_path / "place"
+    if "" not in files:
+        place.mkdir()
+    for file, content in files.items():
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        if "links" in name:
+            (place / file).symlink_to(place / "moved away.jpg")
+        else:
+            (place / file).write_bytes(content)
+    if name == "too many pictures":
+        monkeypatch.setattr(listing, "_MAX_PICTURES", 3)
+    if name == "forbidden":
+        fail_for(monkeypatch, os, "scandir", DENIED, lambda _path: True)
     with pytest.raises(DataError) as caught:
-        open_tiles(place, tmp_path / "cache")
+        open_tiles(place / INSIDE.get(name, ""), tmp_path / "cache")
     monkeypatch.undo()
     sentence = str(caught.value)
     assert [word for word in words if word not in sentence] == []
@@ -157,64 +84,67 @@ def test_bad_folder_gets_a_sentence(
     assert list(tmp_path.glob("cache/making-*")) == []
 
 
-def _empty_file(path: Path, patch: Patch) -> None:
-    path.write_bytes(b"")
+PICTURES: dict[str, tuple[Callable[[Path, Patch], object], str]] = {
+    "empty": (lambda path, _patch: path.write_bytes(b""), "an empty file"),
+    "text": (lambda path, _patch: path.write_text("<html>not found</html>"), "not a picture"),
+    "cut short": (lambda path, _patch: path.write_bytes(path.read_bytes()[:800]), "cut short"),
+    "only a header": (
+        lambda path, _patch: path.write_bytes(path.read_bytes()[:20]),
+        "damaged or cut short|not a picture",
+    ),
+    "too large": (
+        lambda _path, patch: patch.setattr(decoding, "_MAX_PIXELS", 64 * 64 - 1),
+        r"too large \(64×64 pixels\)",
+    ),
+    "a bomb": (
+        lambda _path, patch: patch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1),
+        "too large to be a tile",
+    ),
+    "forbidden": (
+        lambda path, patch: fail_for(patch, builtins, "open", DENIED, lambda each: each == path),
+        "no permission",
+    ),
+    "gone": (lambda path, _patch: path.unlink(), "gone"),
+}
 
 
-def _text(path: Path, patch: Patch) -> None:
-    path.write_text("<html>not found</html>")
-
-
-def _cut_short(path: Path, patch: Patch) -> None:
-    path.write_bytes(path.read_bytes()[:800])
-
-
-def _only_a_header(path: Path, patch: Patch) -> None:
-    path.write_bytes(path.read_bytes()[:20])
-
-
-def _too_large(path: Path, patch: Patch) -> None:
-    patch.setattr(decoding, "_MAX_PIXELS", 64 * 64 - 1)
-
-
-def _bomb(path: Path, patch: Patch) -> None:
-    patch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)
-
-
-def _unreadable(path: Path, patch: Patch) -> None:
-    def deny(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    patch.setattr("builtins.open", deny)
-
-
-def _gone(path: Path, patch: Patch) -> None:
-    path.unlink()
-
-
-PICTURES = [
-    (_empty_file, "an empty file"),
-    (_text, "not a picture"),
-    (_cut_short, "cut short"),
-    (_only_a_header, "damaged or cut short|not a picture"),
-    (_too_large, r"too large \(64×64 pixels\)"),
-    (_bomb, "too large to be a tile"),
-    (_unreadable, "no permission"),
-    (_gone, "gone"),
-]
-
-
-@pytest.mark.parametrize(("spoil", "words"), PICTURES, ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("name", PICTURES)
 def test_bad_picture_gets_a_reason(
-    spoil: Callable[[Path, Patch], None],
-    words: str,
-    suffix: str,
-    save: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: Patch,
+    name: str, suffix: str, save_picture: SavePicture, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    path = save(tmp_path / f"tile.{suffix}")
+    spoil, words = PICTURES[name]
+    path = save_picture(tmp_path / f"tile.{suffix}")
     spoil(path, monkeypatch)
     with pytest.raises(DataError, match=words):
         decoding.decode_picture(path)
+
+
+# --- what a set does without: one line for each kind ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (LeftOut("damaged", 1, "A/1.jpg", " (cut)"), "A/1.jpg: damaged (cut)"),
+        (LeftOut("damaged", 12_000, "A/1.jpg", " (cut)"), "12,000 × damaged, such as A/1.jpg (cut)"),
+        (LeftOut("of .gif", 12, unreadable=False), "12 of .gif"),
+    ],
+)
+def test_one_and_many_are_worded(kind: LeftOut, text: str) -> None:
+    assert str(kind) == text
+
+
+def test_those_of_a_kind_are_counted_and_the_first_is_the_example() -> None:
+    tally = Tally(LeftOut("damaged", 1, f"A/{number}.jpg", f" ({number})") for number in range(27_000))
+    for number in (2, 3):
+        tally.add(LeftOut("of .gif", number, unreadable=False))
+    found = [LeftOut("damaged", 27_000, "A/0.jpg", " (0)"), LeftOut("of .gif", 5, unreadable=False)]
+    assert list(tally) == found
+    assert tally.count == 27_005
+
+
+def test_the_most_frequent_come_first_and_the_text_is_short() -> None:
+    tally = Tally(LeftOut(f"of .{letter}", number, unreadable=False) for number, letter in enumerate("abcdefgh", 1))
+    assert left_out_text(tally, ", ") == "8 of .h, 7 of .g, 6 of .f, 15 for other reasons"
+    assert left_out_text([]) == ""

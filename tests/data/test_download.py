@@ -1,28 +1,86 @@
-"""Downloads from a real server on this machine: the whole file, one that is cut and resumed, checksums."""
+"""Downloads from a real server on this machine: whole, cut and resumed, stopped, refused, onto a full disk."""
 
+import datetime
+import errno
+import gzip
+import ipaddress
+import re
+import shutil
+import ssl
 import threading
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import httpx
 import pytest
+from bad_archives import fail_for
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from fake_engine import eventually
 from file_server import (
     Answer,
     FileServer,
     Serve,
     cut_after,
+    endless,
+    file_server,
+    plain,
     redirect,
     silent_after,
     without_length,
     without_ranges,
     wrong_part,
 )
-from served_archive import CONTENT, NAME, folder, keep_part, part, sentence_of, server
+from torchvision.datasets import EuroSAT, eurosat
 
 from eurosat_core.data import download as module
-from eurosat_core.data.download import Remote, Stopped, checksum_of, download
+from eurosat_core.data.download import PLACE_LISTS, Remote, Stopped, checksum_of, download, eurosat_archive
+from eurosat_core.errors import DataError
+from eurosat_core.settings import Settings
 
-__all__ = ["folder", "part", "server"]  # fixtures of served_archive, used here
+Patch = pytest.MonkeyPatch
+NAME = "EuroSAT.zip"
+CONTENT = Random(0).randbytes(300_000)
+
+
+@pytest.fixture
+def server(serve: Serve) -> FileServer:
+    return serve({NAME: CONTENT})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "downloads"
+
+
+@pytest.fixture
+def part(folder: Path) -> Path:
+    return folder / f"{NAME}.part"
+
+
+@pytest.fixture
+def stop() -> threading.Event:
+    return threading.Event()
+
+
+def refused(words: str | list[str], remote: Remote, folder: Path, **options: Any) -> None:
+    """A download that fails says these words in one line, and never the name of an exception."""
+    with pytest.raises(DataError) as caught:
+        download(remote, folder, **options)
+    sentence = str(caught.value)
+    assert [word for word in ([words] if isinstance(words, str) else words) if word not in sentence] == []
+    assert "\n" not in sentence
+    assert "Error" not in sentence
+    assert not (folder / remote.name).exists()
+
+
+def keep_part(part: Path, content: bytes) -> None:
+    part.parent.mkdir(parents=True)
+    part.write_bytes(content)
 
 
 # --- the whole file ---
@@ -38,13 +96,64 @@ def test_the_whole_file_with_its_progress(server: FileServer, folder: Path, part
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert {total for _, total in told} == {len(CONTENT)}
     assert len(told) > 1
+    download(server.remote(), folder)  # it is there already
     assert server.ranges == [""]
 
 
-def test_what_is_there_already_is_not_fetched_again(server: FileServer, folder: Path) -> None:
-    download(server.remote(), folder)
-    download(server.remote(), folder)
-    assert len(server.asked) == 1
+def first_bytes(count: int) -> Answer:
+    """Sends the beginning, whatever part it is asked for."""
+
+    def answer(handler: Any, content: bytes) -> None:
+        handler.start(200, Content_Length=len(content))
+        handler.wfile.write(content[:count])
+        handler.hang_up()
+
+    return answer
+
+
+# Answers to the first requests, the usual answer, and which ranges were asked for until the file was there.
+ARRIVES: dict[str, tuple[list[Answer], Answer | None, list[str]]] = {
+    "cut twice": ([cut_after(100_000), cut_after(50_000)], None, ["", "bytes=100000-", "bytes=150000-"]),
+    # A line so bad that each connection brings little: whatever came is not fetched again.
+    "small pieces": (
+        [cut_after(size) for size in (10, 7, 20_000, 1)],
+        None,
+        ["", "bytes=10-", "bytes=17-", "bytes=20017-", "bytes=20018-"],
+    ),
+    "no ranges": ([cut_after(100_000)], without_ranges, ["", "bytes=100000-"]),
+    "another part than asked for": ([cut_after(1000), wrong_part], None, ["", "bytes=1000-", ""]),
+    **{f"busy: {status}": ([plain(status)] * 2, None, [""] * 3) for status in (408, 429, 500, 502, 503, 504)},
+}
+
+
+@pytest.mark.parametrize("name", ARRIVES)
+def test_it_arrives_all_the_same(name: str, server: FileServer, folder: Path) -> None:
+    answers, usual, ranges = ARRIVES[name]
+    server.answers = list(answers)
+    server.usual = usual or server.usual
+    told: list[int] = []
+    assert download(server.remote(), folder, told=lambda done, _total: told.append(done)).read_bytes() == CONTENT
+    assert server.ranges == ranges
+    assert told == sorted(told) or usual is not None or wrong_part in answers
+
+
+@pytest.mark.parametrize(
+    "answer", [without_length, plain(200, gzip.compress(CONTENT), Content_Encoding="gzip")], ids=["none", "packed"]
+)
+def test_a_server_that_does_not_say_how_much(answer: Answer, server: FileServer, folder: Path) -> None:
+    """Or that packs although it was told not to: its length is not that of the file."""
+    server.usual = answer
+    told: list[tuple[int, int | None]] = []
+    path = download(server.remote(), folder, told=lambda done, total: told.append((done, total)))
+    assert path.read_bytes() == CONTENT
+    assert told[-1] == (len(CONTENT), None)
+
+
+def test_an_empty_file_and_an_honest_redirect(serve: Serve, folder: Path) -> None:
+    server = serve({NAME: b""})
+    server.answers = [redirect(server.url(NAME))]
+    assert download(server.remote(), folder).read_bytes() == b""
+    assert len(server.asked) == 2
 
 
 def test_a_damaged_file_is_fetched_again(server: FileServer, folder: Path) -> None:
@@ -53,25 +162,9 @@ def test_a_damaged_file_is_fetched_again(server: FileServer, folder: Path) -> No
     assert download(server.remote(), folder).read_bytes() == CONTENT
 
 
-def test_a_server_that_does_not_say_how_much(server: FileServer, folder: Path) -> None:
-    server.usual = without_length
-    told: list[tuple[int, int | None]] = []
-    path = download(server.remote(), folder, told=lambda done, total: told.append((done, total)))
-    assert path.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), None)
-
-
-def test_an_empty_file(serve: Serve, folder: Path) -> None:
-    server = serve({NAME: b""})
-    assert download(server.remote(), folder).read_bytes() == b""
-
-
-def test_an_honest_redirect_is_followed(server: FileServer, folder: Path) -> None:
-    server.answers = [redirect(server.url(NAME))]
-    assert download(server.remote(), folder).read_bytes() == CONTENT
-
-
-def test_downloads_of_one_file_take_turns(server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_of_one_file_take_turns(
+    server: FileServer, folder: Path, stop: threading.Event, monkeypatch: Patch
+) -> None:
     """Else both would write into the same part."""
     monkeypatch.setattr(module, "STALL_SECONDS", 30.0)
     server.answers = [silent_after(1000)]
@@ -79,7 +172,6 @@ def test_downloads_of_one_file_take_turns(server: FileServer, folder: Path, monk
     threads = [threading.Thread(target=lambda: got.append(download(server.remote(), folder))) for _ in range(3)]
     threads[0].start()
     assert server.reached.wait(20)
-    stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):  # Stop is heard while another one is at it
         download(server.remote(), folder, stop=stop)
@@ -92,29 +184,15 @@ def test_downloads_of_one_file_take_turns(server: FileServer, folder: Path, monk
     assert len(server.asked) == 1
 
 
-# --- cut and resumed ---
-
-
-def test_a_cut_connection_is_resumed_at_once(server: FileServer, folder: Path) -> None:
-    server.answers = [cut_after(100_000), cut_after(50_000)]
-    told: list[int] = []
-    assert download(server.remote(), folder, told=lambda done, _total: told.append(done)).read_bytes() == CONTENT
-    assert server.ranges == ["", "bytes=100000-", "bytes=150000-"]
-    assert told == sorted(told)
-
-
-def test_small_pieces_are_kept_too(server: FileServer, folder: Path) -> None:
-    """A line so bad that each connection brings little: whatever came is not fetched again."""
-    server.answers = [cut_after(size) for size in (10, 7, 20_000, 1)]
-    assert download(server.remote(), folder).read_bytes() == CONTENT
-    assert server.ranges == ["", "bytes=10-", "bytes=17-", "bytes=20017-", "bytes=20018-"]
+# --- resumed by the next call ---
 
 
 def test_the_next_call_resumes(server: FileServer, folder: Path, part: Path) -> None:
     server.answers = [cut_after(100_000), cut_after(0), cut_after(0), cut_after(0)]
-    sentence = sentence_of(server.remote(), folder)
-    assert "the connection broke off. 0.1 MB are kept: the next try goes on from there" in sentence
-    assert "try again" in sentence
+    words = (
+        "the connection broke off. 0.1 MB are kept: the next try goes on from there. Check the connection and try again"
+    )
+    refused(words, server.remote(), folder)
     assert part.read_bytes() == CONTENT[:100_000]
     server.asked.clear()
     server.answers.clear()
@@ -122,73 +200,402 @@ def test_the_next_call_resumes(server: FileServer, folder: Path, part: Path) -> 
     assert server.ranges == ["bytes=100000-"]
 
 
-def test_a_server_without_ranges_sends_it_all_again(server: FileServer, folder: Path) -> None:
-    server.usual = without_ranges
-    server.answers = [cut_after(100_000)]
-    assert download(server.remote(), folder).read_bytes() == CONTENT
-    assert server.ranges == ["", "bytes=100000-"]
-
-
-def test_a_server_without_ranges_that_is_always_cut_is_given_up(
-    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_ranges_that_is_always_cut_is_given_up(server: FileServer, folder: Path) -> None:
     """Now less, now more, but never more than before: that is no progress."""
-
-    def first_bytes(count: int) -> Answer:
-        def answer(handler: Any, content: bytes) -> None:
-            handler.start(200, Content_Length=len(content))
-            handler.wfile.write(content[:count])
-            handler.hang_up()
-
-        return answer
-
     server.answers = [first_bytes(each) for each in (9000, 5000, 9000) * 20]
-    assert "the connection broke off" in sentence_of(server.remote(), folder)
+    refused("the connection broke off", server.remote(), folder)
     assert len(server.asked) == 3
 
 
-def test_a_part_from_elsewhere_in_the_file_is_not_mixed_in(server: FileServer, folder: Path) -> None:
-    server.answers = [cut_after(1000), wrong_part]
-    assert download(server.remote(), folder).read_bytes() == CONTENT
-    assert server.ranges == ["", "bytes=1000-", ""]
-
-
-def test_a_part_that_is_whole_already(server: FileServer, folder: Path, part: Path) -> None:
-    """Killed between the last byte and the renaming: the server answers 416."""
-    keep_part(part, CONTENT)
-    assert download(server.remote(), folder).read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={len(CONTENT)}-"]
-
-
 @pytest.mark.parametrize(
-    "stale",
-    [b"x" * 1000, b"x" * len(CONTENT), b"x" * (len(CONTENT) + 1), CONTENT + b"more"],
-    ids=["shorter", "as long", "longer", "too much"],
+    ("kept", "again"),
+    [
+        (CONTENT, []),  # killed between the last byte and the renaming: the server answers 416
+        (b"x" * 1000, [""]),
+        (b"x" * len(CONTENT), [""]),
+        (b"x" * (len(CONTENT) + 1), [""]),
+        (CONTENT + b"more", [""]),
+    ],
+    ids=["whole already", "another's, shorter", "another's, as long", "another's, longer", "too much"],
 )
-def test_a_part_of_another_file_starts_anew(stale: bytes, server: FileServer, folder: Path, part: Path) -> None:
-    keep_part(part, stale)
+def test_a_part_is_whole_or_of_another_file(
+    kept: bytes, again: list[str], server: FileServer, folder: Path, part: Path
+) -> None:
+    keep_part(part, kept)
     assert download(server.remote(), folder).read_bytes() == CONTENT
-    assert server.ranges == [f"bytes={len(stale)}-", ""]
+    assert server.ranges == [f"bytes={len(kept)}-", *again]
 
 
-def test_a_part_of_another_file_starts_anew_only_once(server: FileServer, folder: Path, part: Path) -> None:
-    keep_part(part, b"x" * 1000)
-    wrong = replace(server.remote(), md5="0" * 32)
-    assert "is not the published file" in sentence_of(wrong, folder)
-    assert server.ranges == ["bytes=1000-", ""]
+@pytest.mark.parametrize(("kept", "ranges"), [(b"", [""]), (b"x" * 1000, ["bytes=1000-", ""])], ids=["none", "part"])
+def test_a_wrong_checksum_is_thrown_away(
+    kept: bytes, ranges: list[str], server: FileServer, folder: Path, part: Path
+) -> None:
+    """And a part of another file starts anew only once."""
+    keep_part(part, kept)
+    words = [
+        "127.0.0.1 sent as EuroSAT.zip is not the published file",
+        server.remote().checksum,
+        "thrown away. Try again",
+    ]
+    refused(words, replace(server.remote(), checksum="0" * 32), folder)
+    assert server.ranges == ranges
     assert not part.exists()
 
 
-# --- checksums ---
+# --- servers that are busy, wrong, or not to be trusted ---
 
 
-def test_md5(tmp_path: Path) -> None:
+WEB_PAGE = plain(200, b"<html>Please log in</html>", Content_Type="text/html; charset=utf-8")
+ANSWERS = [
+    (WEB_PAGE, ["a web page in place of EuroSAT.zip", "log in", "try again"]),
+    (plain(200, b"<html/>", Content_Type="Text/HTML"), ["a web page"]),
+    (plain(511, b"<html/>", Content_Type="text/html"), ["a web page", "log in"]),
+    (plain(404, b"<html>not found</html>", Content_Type="text/html"), ["has no EuroSAT.zip (status 404)", "browser"]),
+    (plain(410), ["has no EuroSAT.zip (status 410)", "prepare --from"]),
+    (plain(403), ["refuses to send EuroSAT.zip (status 403)", "prepare --from"]),
+    (plain(401), ["refuses to send EuroSAT.zip (status 401)"]),
+    (plain(204), ["has no EuroSAT.zip (status 204)"]),
+    (plain(304), ["has no EuroSAT.zip (status 304)"]),
+    (plain(300), ["has no EuroSAT.zip (status 300)"]),
+    (redirect("ftp://127.0.0.1/EuroSAT.zip"), ["is no address to download from"]),
+    (redirect("/EuroSAT.zip"), ["leads in circles", "prepare --from"]),
+]
+
+
+@pytest.mark.parametrize(("answer", "words"), ANSWERS, ids=[" ".join(words) for _, words in ANSWERS])
+def test_a_wrong_answer_is_not_tried_again(
+    answer: Answer, words: list[str], server: FileServer, folder: Path, part: Path
+) -> None:
+    keep_part(part, CONTENT[:1000])
+    server.usual = answer
+    refused(words, server.remote(), folder)
+    assert part.read_bytes() == CONTENT[:1000], "what was downloaded before must stay"
+    assert len(server.asked) == 1 or "circles" in words[0]
+
+
+def test_tries_come_further_and_further_apart(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
+    """But as close as at first after each one that brought something."""
+    monkeypatch.setattr(module, "_TRIES", 4)
+    waits: list[float | None] = []
+
+    class Noting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return False
+
+    server.answers = [plain(503), plain(503), cut_after(10), plain(503), plain(503)]
+    assert download(server.remote(), folder, stop=Noting()).read_bytes() == CONTENT
+    assert waits == [0.01, 0.02, 0.01, 0.02, 0.04]
+
+
+def test_a_server_that_stays_busy(server: FileServer, folder: Path) -> None:
+    server.usual = plain(503)
+    refused("the server is busy (status 503). Check the connection and try again", server.remote(), folder)
+    assert len(server.asked) == 3
+
+
+def test_an_endless_answer(server: FileServer, folder: Path, part: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
+    server.usual = endless
+    refused("127.0.0.1 sends without an end", server.remote(), folder)
+    assert part.stat().st_size < 100_000, "a megabyte of nothing must not stay"
+
+
+def test_far_too_large_an_offer(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
+    server.usual = lambda handler, _content: handler.start(200, Content_Length=900 * 1024**3)
+    refused("127.0.0.1 offers 900.0 GB as EuroSAT.zip: that is not the file", server.remote(), folder)
+
+
+def test_from_an_address_with_tls_to_one_without() -> None:
+    """Made-up answers: a real server with a certificate that is trusted cannot be had here."""
+    remote = Remote("https://example.test/EuroSAT.zip", "0" * 32, NAME)
+
+    def answer(url: str, *before: str) -> httpx.Response:
+        history = [httpx.Response(302, request=httpx.Request("GET", each)) for each in before]
+        return httpx.Response(200, request=httpx.Request("GET", url), history=history)
+
+    for url, before in (
+        ("http://example.test/b", ["https://example.test/a"]),
+        ("http://c.test", ["http://a.test", "https://b.test"]),
+    ):
+        with pytest.raises(DataError, match="leads to an address without TLS, so nothing was downloaded"):
+            module._check_answer(answer(url, *before), remote)
+    for url, before in (
+        ("https://c.test", ["https://a.test"]),
+        ("https://c.test", ["http://a.test"]),
+        ("http://a.test", []),
+    ):
+        module._check_answer(answer(url, *before), remote)
+
+
+ADDRESSES = ["foo", "ftp://127.0.0.1/a.zip", "http://", "http://a..b/", "http://[::1/a.zip", "http://xn--/a.zip"]
+
+
+@pytest.mark.parametrize("url", ADDRESSES)
+@pytest.mark.usefixtures("serve")
+def test_what_is_no_address(url: str, folder: Path) -> None:
+    words = f"'{url}' is no address to download from. Put EUROSAT_ARCHIVE right."
+    refused(words, Remote(url, "0" * 32, NAME), folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem"),
+        ("ALL_PROXY", "gopher://127.0.0.1:9"),
+        ("HTTPS_PROXY", "http://proxy:port"),
+    ],
+)
+def test_network_settings_that_cannot_be_used(
+    name: str, value: str, server: FileServer, folder: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DataError, match="network settings cannot be used") as caught:
+        download(server.remote(), folder)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# --- TLS ---
+
+
+def certificate_of_nobody(place: Path) -> ssl.SSLContext:
+    """A certificate for 127.0.0.1 that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    place.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate.public_bytes(pem)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place)
+    return context
+
+
+@pytest.mark.usefixtures("serve")
+def test_a_certificate_that_cannot_be_verified(folder: Path, part: Path, tmp_path: Path) -> None:
+    with file_server({NAME: CONTENT}, certificate_of_nobody(tmp_path / "key.pem")) as server:
+        words = "The certificate of 127.0.0.1 could not be verified, so nothing was downloaded"
+        refused([words, "ask who runs the network"], server.remote(), folder)
+        assert (server.asked, part.exists()) == ([], False)
+        # The server is sound: who trusts its certificate gets the file.
+        trusting = ssl.create_default_context(cafile=tmp_path / "key.pem")
+        assert httpx.get(server.url(NAME), verify=trusting).content == CONTENT
+
+
+# --- gone, silent, stopped ---
+
+
+@pytest.mark.usefixtures("serve")
+def test_a_server_that_is_not_there(folder: Path) -> None:
+    with file_server({NAME: CONTENT}) as gone:
+        remote = gone.remote()
+    words = "could not be downloaded from 127.0.0.1: it cannot be reached. Check the connection"
+    refused([words, "prepare --from"], remote, folder)
+
+
+def test_a_server_that_goes_midway(serve: Serve, folder: Path, part: Path) -> None:
+    with file_server({NAME: CONTENT}) as server:
+        remote = server.remote()
+        server.answers = [cut_after(100_000)]
+
+        def go(done: int, _total: int | None) -> None:
+            if done >= 100_000:
+                server.socket.close()
+
+        refused("it cannot be reached. 0.1 MB are kept: the next try goes on from there", remote, folder, told=go)
+        assert len(server.asked) == 1
+    assert part.read_bytes() == CONTENT[:100_000]
+    back = serve({NAME: CONTENT})
+    assert download(back.remote(), folder).read_bytes() == CONTENT
+    assert back.ranges == ["bytes=100000-"]
+
+
+def test_a_silent_server_is_given_up_and_asked_again(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
+    server.answers = [silent_after(100_000), silent_after(0)]
+    assert download(server.remote(), folder).read_bytes() == CONTENT
+    assert server.ranges == ["", "bytes=100000-", "bytes=100000-"]
+
+
+def test_a_server_that_stays_silent(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.1)
+    server.usual = silent_after(0)
+    refused("the server did not answer in time. Check", server.remote(), folder)
+    eventually(lambda: len(server.asked) == 3)  # the server may note what it was asked after it was given up
+
+
+def test_stop_is_heard_while_a_server_is_silent(
+    server: FileServer, folder: Path, part: Path, stop: threading.Event, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
+    server.usual = silent_after(1000)
+
+    def stop_it() -> None:
+        assert server.reached.wait(20)
+        stop.set()
+
+    stopper = threading.Thread(target=stop_it)
+    stopper.start()
+    with pytest.raises(Stopped):
+        download(server.remote(), folder, stop=stop)
+    stopper.join()
+    assert len(server.asked) == 1
+    assert part.read_bytes() == CONTENT[:1000]
+
+
+def test_stop_is_heard_while_bytes_trickle(server: FileServer, folder: Path, part: Path, stop: threading.Event) -> None:
+    """One byte after the other, never silent for long: collecting them first would leave no chance to stop."""
+    trickled = threading.Event()
+
+    def trickle(handler: Any, content: bytes) -> None:
+        handler.start(200, Content_Length=len(content))
+        for number in range(0, 3000, 10):
+            handler.wfile.write(content[number : number + 10])
+            handler.wfile.flush()
+            if number == 50:
+                stop.set()
+            if trickled.wait(0.02):
+                return
+
+    server.usual = trickle
+    with pytest.raises(Stopped):
+        download(server.remote(), folder, stop=stop)
+    trickled.set()
+    assert 0 < part.stat().st_size < 3000
+
+
+def test_stop_keeps_what_came(server: FileServer, folder: Path, part: Path, stop: threading.Event) -> None:
+
+    def stop_midway(done: int, _total: int | None) -> None:
+        if done > 100_000:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        download(server.remote(), folder, stop=stop, told=stop_midway)
+    kept = part.read_bytes()
+    assert 100_000 < len(kept) < len(CONTENT)
+    assert kept == CONTENT[: len(kept)]
+    assert not (folder / NAME).exists()
+    download(server.remote(), folder, stop=threading.Event())
+    assert server.ranges == ["", f"bytes={len(kept)}-"]
+
+
+def test_stop_before_the_start(server: FileServer, folder: Path, stop: threading.Event) -> None:
+    stop.set()
+    with pytest.raises(Stopped):
+        download(server.remote(), folder, stop=stop)
+    assert server.asked == []
+
+
+def test_stop_while_waiting_for_the_next_try(
+    server: FileServer, folder: Path, stop: threading.Event, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(module, "_WAIT_SECONDS", 60.0)
+
+    def busy(handler: Any, content: bytes) -> None:
+        plain(503)(handler, content)
+        stop.set()
+
+    server.usual = busy
+    with pytest.raises(Stopped):
+        download(server.remote(), folder, stop=stop)
+    assert len(server.asked) == 1
+
+
+# --- onto a disk that is full, or that cannot be written ---
+
+
+def test_no_space_is_said_before_the_first_byte(
+    server: FileServer, folder: Path, part: Path, monkeypatch: Patch
+) -> None:
+    usage = shutil.disk_usage(folder.anchor)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=3 * len(CONTENT) - 1))
+    words = f"need 0.9 MB; {folder} has 0.9 MB free. Free some disk space, or name another folder"
+    refused(words, server.remote(), folder, told=pytest.fail, space_for=lambda size: 3 * size)
+    assert not part.exists()
+    part.write_bytes(CONTENT[:200_000])  # what is there already needs no more space
+    monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=100_000))
+    assert download(server.remote(), folder).read_bytes() == CONTENT
+
+
+def test_a_disk_that_fills_midway(server: FileServer, folder: Path, part: Path) -> None:
+    def full(done: int, _total: int | None) -> None:
+        if done > 100_000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    words = f"EuroSAT.zip could not be kept in {folder}: No space left on device. Free some disk space"
+    refused(words, server.remote(), folder, told=full)
+    kept = part.stat().st_size
+    assert kept > 100_000
+    download(server.remote(), folder)
+    assert server.ranges == ["", f"bytes={kept}-"]
+
+
+def test_a_folder_that_cannot_be_made(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"could not be kept in .*cache/downloads: Not a directory.*EUROSAT_CACHE"):
+        download(server.remote(), tmp_path / "cache" / "downloads")
+
+
+def test_a_folder_that_cannot_be_written(server: FileServer, folder: Path, part: Path, monkeypatch: Patch) -> None:
+    refusal = PermissionError(errno.EACCES, "Permission denied", str(part))
+    fail_for(monkeypatch, Path, "open", refusal, lambda path: path == part)
+    refused([f"could not be kept in {folder}: Permission denied", "EUROSAT_CACHE"], server.remote(), folder)
+
+
+# --- the published addresses and checksums ---
+
+
+def test_md5(tmp_path: Path, stop: threading.Event) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     md5 = Remote("http://127.0.0.1/a", "0" * 32, "a")
     assert checksum_of(tmp_path / "a", md5) == "900150983cd24fb0d6963f7d28e17f72"  # RFC 1321
-    sha = Remote("http://127.0.0.1/a", "", "a", sha256="0" * 8)
+    sha = Remote("http://127.0.0.1/a", "0" * 8, "a", "sha256")
     assert checksum_of(tmp_path / "a", sha) == "ba7816bf"  # the first digits of FIPS 180-2's example
-    stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
         checksum_of(tmp_path / "a", md5, stop)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: Patch) -> tuple[str, str]:
+    """Address and MD5 that torchvision's own download passes on."""
+    calls: list[tuple[str, str]] = []
+
+    def note(url: str, download_root: str, md5: str, **_: object) -> None:
+        calls.append((url, md5))
+
+    monkeypatch.setattr(eurosat, "download_and_extract_archive", note)
+    with pytest.raises(RuntimeError, match="Dataset not found"):  # for nothing was downloaded
+        EuroSAT(str(tmp_path / "root"), download=True)
+    assert len(calls) == 1
+    return calls[0]
+
+
+@pytest.mark.parametrize("url", ["", "http://mirror/e.zip"])
+@pytest.mark.parametrize("md5", ["", "0" * 32])
+def test_the_archive_is_torchvisions_or_the_settings(
+    url: str, md5: str, tmp_path: Path, published: tuple[str, str]
+) -> None:
+    remote = eurosat_archive(Settings(tmp_path, tmp_path, archive_url=url, archive_md5=md5))
+    assert remote == Remote(url or published[0], md5 or published[1], "EuroSAT.zip")
+
+
+def test_the_lists_have_addresses_and_checksums() -> None:
+    assert list(PLACE_LISTS) == ["train", "val", "test"]
+    for part, remote in PLACE_LISTS.items():
+        assert remote.url.startswith("https://")
+        assert remote.url.endswith(f"/eurosat-spatial-{part}.txt")
+        assert remote.name == f"eurosat-spatial-{part}.txt"
+        assert re.fullmatch("[0-9a-f]{32}", remote.checksum)
+    assert len({remote.checksum for remote in PLACE_LISTS.values()}) == 3

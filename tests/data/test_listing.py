@@ -1,8 +1,10 @@
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bad_archives import fail_for
 from torchvision.datasets import ImageFolder
 
 from eurosat_core.data.classes import CLASS_NAMES
@@ -12,22 +14,22 @@ from eurosat_core.errors import DataError
 SmallFolder = Callable[..., Path]
 
 
+def check_order(place: Path) -> None:
+    listing = list_pictures(place)
+    oracle = ImageFolder(str(listing.folder))
+    assert list(listing.class_names) == oracle.classes
+    assert [str(listing.folder / name) for name in listing.names] == [path for path, _ in oracle.samples]
+    assert list(listing.labels) == oracle.targets
+
+
 def test_order_is_torchvisions(small_folder: SmallFolder, tmp_path: Path) -> None:
     # Twelve pictures: by name, 10 comes before 2; capitals come before small letters.
-    place = small_folder(tmp_path, {"River": 12, "forest": 3, "Beach": 2})
-    oracle = ImageFolder(str(place))
-    listing = list_pictures(place)
-    assert list(listing.class_names) == oracle.classes
-    assert [str(place / name) for name in listing.names] == [path for path, _ in oracle.samples]
-    assert list(listing.labels) == oracle.targets
+    check_order(small_folder(tmp_path, {"River": 12, "forest": 3, "Beach": 2}))
 
 
 def test_order_of_real_tiles_is_torchvisions(eurosat_root: Path) -> None:
-    listing = list_pictures(eurosat_root)
-    oracle = ImageFolder(str(listing.folder))
-    assert listing.is_eurosat
-    assert [str(listing.folder / name) for name in listing.names] == [path for path, _ in oracle.samples]
-    assert list(listing.labels) == oracle.targets
+    check_order(eurosat_root)
+    assert list_pictures(eurosat_root).is_eurosat
 
 
 @pytest.mark.parametrize("inside", ["eurosat/2750", "2750", "EuroSAT_RGB", ""])
@@ -78,33 +80,27 @@ def test_eurosat_is_known_by_its_classes(small_folder: SmallFolder, tmp_path: Pa
     assert not list_pictures(small_folder(tmp_path / "nine", dict.fromkeys(CLASS_NAMES[1:], 1))).is_eurosat
 
 
-def _add(place: Path) -> None:
-    (place / "River" / "new.jpg").write_bytes((place / "River" / "River_1.jpg").read_bytes())
+RIVER = Path("River", "River_1.jpg")
 
 
-def _rewrite(place: Path) -> None:  # same size, another time
-    os.utime(place / "River" / "River_1.jpg", ns=(1, 1))
+def _grow(place: Path) -> None:
+    """Another size, the same time."""
+    times = ((place / RIVER).stat().st_atime_ns, (place / RIVER).stat().st_mtime_ns)
+    (place / RIVER).write_bytes((place / RIVER).read_bytes() + b"0")
+    os.utime(place / RIVER, ns=times)
 
 
-def _grow(place: Path) -> None:  # another size, same time
-    path = place / "River" / "River_1.jpg"
-    times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
-    path.write_bytes(path.read_bytes() + b"0")
-    os.utime(path, ns=times)
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "added": lambda place: shutil.copy(place / RIVER, place / "River" / "new.jpg"),
+    "rewritten": lambda place: os.utime(place / RIVER, ns=(1, 1)),
+    "grown": _grow,
+    "removed": lambda place: (place / RIVER).unlink(),
+    "renamed": lambda place: (place / RIVER).rename(place / "River" / "River_0.jpg"),
+    "class renamed": lambda place: (place / "River").rename(place / "Stream"),
+}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        _add,
-        _rewrite,
-        _grow,
-        lambda place: (place / "River" / "River_1.jpg").unlink(),
-        lambda place: (place / "River" / "River_1.jpg").rename(place / "River" / "River_0.jpg"),
-        lambda place: (place / "River").rename(place / "Stream"),
-    ],
-    ids=["added", "rewritten", "grown", "removed", "renamed", "class renamed"],
-)
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_key_tells_any_change(change: Callable[[Path], object], small_folder: SmallFolder, tmp_path: Path) -> None:
     place = small_folder(tmp_path)
     before = list_pictures(place).key
@@ -127,15 +123,14 @@ def test_a_class_folder_that_may_not_be_read(
     small_folder: SmallFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = small_folder(tmp_path)
-    scan, seen = os.scandir, []
+    seen = []
+    denied = PermissionError(13, "Permission denied", str(place / "River"))
 
-    def deny_second_look(path: Path) -> object:  # found first, then listed
+    def second_look(path: Path) -> bool:  # found first, then listed
         seen.append(Path(path).name)
-        if seen.count("River") == 2:
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
+        return seen.count("River") == 2
 
-    monkeypatch.setattr(os, "scandir", deny_second_look)
+    fail_for(monkeypatch, os, "scandir", denied, second_look)
     with pytest.raises(DataError, match="River may not be read"):
         list_pictures(place)
 
@@ -143,9 +138,5 @@ def test_a_class_folder_that_may_not_be_read(
 def test_has_tiles_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not has_tiles(tmp_path)
     assert not has_tiles(tmp_path / "missing")
-
-    def deny(path: Path) -> object:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", deny)
+    fail_for(monkeypatch, os, "scandir", PermissionError(13, "Permission denied"), lambda _path: True)
     assert not has_tiles(tmp_path)

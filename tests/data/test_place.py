@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from file_server import FileServer, cut_after, plain
+from bad_archives import fail_for
+from file_server import FileServer, plain
 
 from eurosat_core.data import splits as module
 from eurosat_core.data.download import PLACE_LISTS, Remote, Stopped
@@ -20,8 +21,8 @@ from eurosat_core.data.splits import (
     PARTS,
     adopt_lists,
     download_lists,
+    folder_with_lists,
     has_lists,
-    holds_lists,
     import_lists,
     parts_of,
 )
@@ -64,6 +65,11 @@ def write_lists(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    return write_lists(tmp_path / "lists")
+
+
 def sentence_of(work: Callable[[], object]) -> str:
     with pytest.raises(DataError) as caught:
         work()
@@ -102,8 +108,8 @@ def test_the_real_tiles_are_in_the_lists(eurosat_root: Path, cache: Path) -> Non
 
 
 @pytest.mark.usefixtures("small")
-def test_parts_of_tiles_by_their_names(tmp_path: Path, cache: Path) -> None:
-    import_lists(write_lists(tmp_path), cache)
+def test_parts_of_tiles_by_their_names(lists: Path, cache: Path) -> None:
+    import_lists(lists, cache)
     assert parts_of(NAMES, cache).tolist() == [0, 1, 2, ABSENT, 0]
     png = tuple(name.replace(".jpg", ".png") for name in NAMES)  # the same tiles, kept in another format
     assert parts_of(png, cache).tolist() == [0, 1, 2, ABSENT, 0]
@@ -113,29 +119,25 @@ def test_parts_of_tiles_by_their_names(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.parametrize(
     "names", [("Forest/mine.jpg", "River/mine.jpg"), (), NAMES[:1], NAMES[1:3], ("Forest_1/Forest_3/a.jpg",)]
 )
-def test_other_tiles_get_a_sentence(names: tuple[str, ...], tmp_path: Path, cache: Path) -> None:
-    import_lists(write_lists(tmp_path), cache)
-    assert "knows EuroSAT’s own tiles by their names" in sentence_of(lambda: parts_of(names, cache))
-    assert "Choose the random split" in sentence_of(lambda: parts_of(names, cache))
+def test_other_tiles_get_a_sentence(names: tuple[str, ...], lists: Path, cache: Path) -> None:
+    import_lists(lists, cache)
+    sentence = sentence_of(lambda: parts_of(names, cache))
+    assert "knows EuroSAT’s own tiles by their names" in sentence and "Choose the random split" in sentence
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("missing", [*LISTS, None])
-def test_no_lists_get_a_sentence(missing: str | None, tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("missing", [*LISTS, None, "damaged"])
+def test_no_lists_get_a_sentence(missing: str | None, lists: Path, cache: Path) -> None:
     if missing is not None:
-        import_lists(write_lists(tmp_path), cache)
+        import_lists(lists, cache)
+    if missing == "damaged":
+        (cache / "spatial" / "val.txt").write_bytes(b"\xff\xfe\x00")
+    elif missing is not None:
         (cache / "spatial" / missing).unlink()
-    assert not has_lists(cache)
+    assert has_lists(cache) == (missing == "damaged")
     sentence = sentence_of(lambda: parts_of(NAMES, cache))
     assert "are not on this machine. Fetch them on the Tiles page or with `python -m eurosat_core prepare`" in sentence
     assert "or choose the random split" in sentence
-
-
-@pytest.mark.usefixtures("small")
-def test_a_damaged_list_gets_a_sentence(tmp_path: Path, cache: Path) -> None:
-    import_lists(write_lists(tmp_path), cache)
-    (cache / "spatial" / "val.txt").write_bytes(b"\xff\xfe\x00")
-    assert "Fetch them" in sentence_of(lambda: parts_of(NAMES, cache))
 
 
 # --- imported ---
@@ -145,55 +147,18 @@ def test_a_damaged_list_gets_a_sentence(tmp_path: Path, cache: Path) -> None:
 @pytest.mark.parametrize("inside", ["", "spatial", "eurosat/spatial"])
 def test_lists_are_found_in_the_usual_places(inside: str, tmp_path: Path, cache: Path) -> None:
     write_lists(tmp_path / "place" / inside)
-    assert holds_lists(tmp_path / "place")
+    assert folder_with_lists(tmp_path / "place") == tmp_path / "place" / inside
     import_lists(tmp_path / "place", cache)
     assert has_lists(cache)
     assert {path.name: path.read_bytes() for path in (cache / "spatial").iterdir()} == LISTS
 
 
 @pytest.mark.usefixtures("small")
-def test_lists_come_into_a_cache_that_has_others(tmp_path: Path, cache: Path) -> None:
+def test_lists_come_into_a_cache_that_has_others(lists: Path, cache: Path) -> None:
     (cache / "spatial").mkdir(parents=True)
     (cache / "spatial" / "val.txt").write_text("other")
-    import_lists(write_lists(tmp_path), cache)
+    import_lists(lists, cache)
     assert (cache / "spatial" / "val.txt").read_bytes() == LISTS["val.txt"]
-
-
-def _nothing_there(folder: Path, patch: Patch) -> None:
-    shutil.rmtree(folder)
-
-
-def _a_file(folder: Path, patch: Patch) -> None:
-    shutil.rmtree(folder)
-    folder.write_text("no folder")
-
-
-def _one_missing(folder: Path, patch: Patch) -> None:
-    (folder / "val.txt").unlink()
-
-
-def _a_folder_of_this_name(folder: Path, patch: Patch) -> None:
-    (folder / "val.txt").unlink()
-    (folder / "val.txt").mkdir()
-
-
-def _another_content(folder: Path, patch: Patch) -> None:
-    (folder / "val.txt").write_bytes(LISTS["val.txt"].replace(b"\r\n", b"\n"))  # as some editors do
-
-
-def _cut_short(folder: Path, patch: Patch) -> None:
-    (folder / "train.txt").write_bytes(LISTS["train.txt"][:-5])
-
-
-def _forbidden(folder: Path, patch: Patch) -> None:
-    read = Path.read_bytes
-
-    def refuse(path: Path) -> bytes:  # root may read everything, so the refusal is played
-        if path.name == "val.txt":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return read(path)
-
-    patch.setattr(Path, "read_bytes", refuse)
 
 
 def _disk_full(folder: Path, patch: Patch) -> None:
@@ -206,35 +171,50 @@ def _disk_full(folder: Path, patch: Patch) -> None:
     patch.setattr(Path, "write_bytes", full)
 
 
-BAD_LISTS = [
-    (_nothing_there, ["were not found under", "Name the folder that holds train.txt, val.txt, test.txt"]),
-    (_a_file, ["were not found under", "Name the folder"]),
-    (_one_missing, ["were not found under", "val.txt"]),
-    (_a_folder_of_this_name, ["were not found under", "val.txt"]),
-    (_another_content, ["val.txt is not the published list (MD5", "Fetch it again with `prepare`, or copy it"]),
-    (_cut_short, ["train.txt is not the published list", md5(LISTS["train.txt"]).hexdigest()]),
-    (_forbidden, ["val.txt cannot be read: Permission denied. Give yourself permission"]),
-    (_disk_full, ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"]),
-]
+DENIED = PermissionError(errno.EACCES, "Permission denied")
+NOT_FOUND = ["were not found under", "Name the folder that holds train.txt, val.txt, test.txt"]
+BAD_LISTS: dict[str, tuple[Callable[[Path, Patch], object], list[str]]] = {
+    "nothing there": (lambda folder, _patch: shutil.rmtree(folder), NOT_FOUND),
+    "a file": (lambda folder, _patch: (folder.rename(folder.with_name("x")) / "val.txt").rename(folder), NOT_FOUND),
+    "one missing": (lambda folder, _patch: (folder / "val.txt").unlink(), NOT_FOUND),
+    "a folder of this name": (
+        lambda folder, _patch: (folder / "val.txt").rename(folder / "x") and (folder / "val.txt").mkdir(),
+        NOT_FOUND,
+    ),
+    "another content": (  # as some editors make it
+        lambda folder, _patch: (folder / "val.txt").write_bytes(LISTS["val.txt"].replace(b"\r\n", b"\n")),
+        ["val.txt is not the published list (MD5", "Fetch it again with `prepare`, or copy it"],
+    ),
+    "cut short": (
+        lambda folder, _patch: (folder / "train.txt").write_bytes(LISTS["train.txt"][:-5]),
+        ["train.txt is not the published list", md5(LISTS["train.txt"]).hexdigest()],
+    ),
+    "forbidden": (
+        lambda _folder, patch: fail_for(patch, Path, "read_bytes", DENIED, lambda path: path.name == "val.txt"),
+        ["val.txt cannot be read: Permission denied. Give yourself permission"],
+    ),
+    "disk full": (
+        _disk_full,
+        ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"],
+    ),
+}
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(("spoil", "words"), BAD_LISTS, ids=lambda value: getattr(value, "__name__", ""))
-def test_bad_lists_get_a_sentence(
-    spoil: Callable[[Path, Patch], None], words: list[str], tmp_path: Path, cache: Path, monkeypatch: Patch
-) -> None:
-    folder = write_lists(tmp_path / "lists")
-    spoil(folder, monkeypatch)
-    sentence = sentence_of(lambda: import_lists(folder, cache))
-    adopted = adopt_lists(folder, cache)
-    assert adopted == ("" if "were not found" in sentence else sentence), "no lists beside the tiles is no fault"
+@pytest.mark.parametrize("name", BAD_LISTS)
+def test_bad_lists_get_a_sentence(name: str, lists: Path, cache: Path, monkeypatch: Patch) -> None:
+    spoil, words = BAD_LISTS[name]
+    spoil(lists, monkeypatch)
+    sentence = sentence_of(lambda: import_lists(lists, cache))
+    adopted = adopt_lists(lists, cache)
+    assert adopted == ("" if words is NOT_FOUND else sentence), "no lists beside the tiles is no fault"
     monkeypatch.undo()
     assert [word for word in words if word not in sentence] == []
     assert list(cache.rglob("*.*")) == []
 
 
 def test_a_place_whose_name_is_too_long_holds_none(cache: Path) -> None:
-    assert not holds_lists(Path("/" + "x" * 300))
+    assert folder_with_lists(Path("/" + "x" * 300)) is None
     assert adopt_lists(Path("/" + "x" * 300), cache) == ""
 
 
@@ -249,14 +229,13 @@ def test_lists_beside_the_tiles_are_adopted_once(tmp_path: Path, cache: Path) ->
 
 
 @pytest.mark.usefixtures("small")
-def test_many_may_adopt_them_at_once(tmp_path: Path, cache: Path) -> None:
-    folder = write_lists(tmp_path / "lists")
+def test_many_may_adopt_them_at_once(lists: Path, cache: Path) -> None:
     for _ in range(10):
         start = threading.Barrier(4)
 
         def adopt(_number: int, start: threading.Barrier = start) -> str:
             start.wait()
-            return adopt_lists(folder, cache)
+            return adopt_lists(lists, cache)
 
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(adopt, range(4))) == [""] * 4
@@ -278,7 +257,9 @@ def test_lists_are_downloaded(server: FileServer, cache: Path) -> None:
 
 
 def test_a_mirror_has_them_beside_its_archive(server: FileServer, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = {part: Remote("http://127.0.0.1:9/gone", each.md5, each.name) for part, each in module.PLACE_LISTS.items()}
+    gone = {
+        part: Remote("http://127.0.0.1:9/gone", each.checksum, each.name) for part, each in module.PLACE_LISTS.items()
+    }
     monkeypatch.setattr(module, "PLACE_LISTS", gone)
     download_lists(cache, beside=server.url("EuroSAT.zip"))
     assert has_lists(cache)
@@ -292,13 +273,6 @@ def test_only_what_is_missing_or_damaged_is_downloaded(server: FileServer, cache
     download_lists(cache)
     assert [name for name, _ in server.asked] == ["train.txt", "val.txt"]
     assert parts_of(NAMES, cache).tolist() == [0, 1, 2, ABSENT, 0]
-
-
-def test_a_cut_download_is_resumed(server: FileServer, cache: Path) -> None:
-    server.answers = [cut_after(10)]
-    download_lists(cache)
-    assert server.ranges == ["", "bytes=10-", "", ""]
-    assert (cache / "spatial" / "train.txt").read_bytes() == LISTS["train.txt"]
 
 
 def test_lists_that_cannot_be_had_get_a_sentence(server: FileServer, cache: Path) -> None:
