@@ -1,6 +1,7 @@
 """Which tiles to open: found on disk, unpacked first where they lie in a zip, and others where these cannot be used."""
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def open_tiles(place: Path | None, cache: Path, progress: Progress | None = None
     """
     if place is None:
         return open_synthetic(cache)
-    if place.is_file():
+    if os.path.isfile(place):  # noqa: PTH113 (Path.is_file raises for a name that is too long)
         place = unpacked_place(place, cache)
     listing = list_pictures(place)
     tile_set = open_listing(listing, cache, progress)
