@@ -1,6 +1,7 @@
 """Findings as sentences: the templates of `assets/words`, filled in with figures.
 
 A figure is shown through a filter: `{accuracy:percent}`, `{epochs:count epoch}`, `{guesses:count guess|guesses}`.
+What a topic has under `phrase` is no sentence but stands within one, as a figure of its finding.
 """
 
 import string
