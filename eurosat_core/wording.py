@@ -1,7 +1,10 @@
 """Figures as people read them: durations, counts, rates and sizes, worded in one place for all pages."""
 
 import math
+import tomllib
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -111,3 +114,8 @@ def listed(words: list[str], last: str = "and") -> str:
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def sentences(name: str) -> dict[str, Any]:
+    """The sentences that lie in `assets/NAME.toml`."""
+    return tomllib.loads((Path(__file__).parents[1] / "assets" / f"{name}.toml").read_text(encoding="utf-8"))

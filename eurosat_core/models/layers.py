@@ -11,20 +11,17 @@ are plain arithmetic: importing this module does not import torch, so networks c
 
 import math
 import re
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.wording import sentences
 
 Value = int | float | str
 OUT = "out"  # as many units as there are classes
 SAME = "same"  # as much padding as keeps the picture's size
 
 
-ABOUT: dict[str, dict[str, str]] = tomllib.loads(
-    (Path(__file__).parents[2] / "assets" / "networks.toml").read_text(encoding="utf-8")
-)
+ABOUT: dict[str, dict[str, str]] = sentences("networks")
 """A sentence about each kind of layer, each network to start from, and each model."""
 
 

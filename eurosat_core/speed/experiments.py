@@ -3,10 +3,8 @@
 The sentences of `assets/experiments.toml` say what an outcome means; which it is, only the measurement decides.
 """
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from eurosat_core.errors import ConfigError
@@ -15,6 +13,7 @@ from eurosat_core.models.layers import format_network
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.wording import sentences
 
 Figure = Literal["tiles", "work"]
 
@@ -61,7 +60,7 @@ def wider_baseline(times: int) -> dict[str, Any]:
 
 _MEMORY = {"source": "memory"}
 
-_TEXTS = tomllib.loads((Path(__file__).parents[2] / "assets" / "experiments.toml").read_text(encoding="utf-8"))
+_TEXTS = sentences("experiments")
 
 
 def _experiment(name: str, **settings: Any) -> Experiment:

@@ -8,10 +8,8 @@ Importing this module does not import torch, so configs can be checked before it
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
-from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -415,7 +413,7 @@ class TrainConfig:
         return self
 
 
-_TEXTS = tomllib.loads((Path(__file__).parents[2] / "assets" / "settings.toml").read_text(encoding="utf-8"))
+_TEXTS = wording.sentences("settings")
 
 
 def declared_setting(each: Field[Any]) -> Setting:
