@@ -36,7 +36,7 @@ from eurosat_core.training.frozen import BATCH
 from eurosat_core.training.network import preprocessing_for, stand_in
 from eurosat_core.training.precision import FORMS, form_key, resolved
 from eurosat_core.training.step import Trainer
-from eurosat_core.training.threads import ThreadGovernor
+from eurosat_core.training.threads import ThreadGovernor, keep_freed_memory
 
 _SECONDS = 0.45  # of steps, warm-up included
 _STEP_SECONDS = (0.02, 0.1)  # about so long is a step, so that a run that wants the device need not wait
@@ -184,6 +184,7 @@ def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | No
     """Seconds per training tile after warm-up; None when it was given up before there were any."""
     device = torch.device(config.device)
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
+    keep_freed_memory()  # as trainings do, whose steps are estimated
     trainer = Trainer(config, None, stand_in(config, device))
     trainer.mode(training=True)
 
