@@ -4,7 +4,6 @@ import streamlit as st
 
 from eurosat_core.analysis import guesses, prediction
 from eurosat_core.data.pictures import MADE_UP
-from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.runs.record import RunRecord
@@ -68,26 +67,20 @@ def _runs() -> tuple[list[RunRecord], str]:
 
 
 def _tile(run_id: str) -> None:
-    tiles = session.lab().tiles().tile_set
+    """The answer beside what the tile is."""
+    lab = session.lab()
+    tiles = lab.tiles().tile_set
     if tiles is None:
         room.no_tiles("to ask about", "They can be chosen here")
         return
     number = picture.choose_tile(tiles, run_id)
-    if session.lab().predictor.is_sealed(run_id, tiles, number):
+    if lab.predictor.is_sealed(run_id, tiles, number):
         st.info(lesson.text("predict")["sealed"], icon=":material/mail_lock:")
         return
-    _known_tile(run_id, tiles, number)
-
-
-def _known_tile(run_id: str, tiles: TileSet, number: int) -> None:
-    """The answer beside what the tile is."""
-    lab = session.lab()
-    true_class = tiles.class_names[int(tiles.labels[number])]
-    tile = tiles.array[number]
-    names = lab.inspector.class_names(run_id)
+    tile, true_class = tiles.array[number], tiles.class_names[int(tiles.labels[number])]
     probabilities = answer.draw_answer(run_id, tile, f"Tile {number}, {true_class}", scaled=tiles.source != "folder")
     answer.draw_change(run_id, tile, probabilities)
-    part = lab.predictor.part_of(run_id, tiles, number)
+    names, part = lab.inspector.class_names(run_id), lab.predictor.part_of(run_id, tiles, number)
     truth = prediction.truth_finding(probabilities, names, true_class, part)
     lesson.saw(lesson.plain(" ".join(say_each([prediction.answer_finding(probabilities, names), truth]))))
 

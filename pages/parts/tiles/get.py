@@ -33,22 +33,18 @@ def draw() -> None:
             st.markdown(lesson.text("get_tiles")["offer"])
         st.fragment(_progress, run_every=_REFRESH_SECONDS if active else None)(active, _TILES)
         if offered and not active:
-            _start(fetch)
+            label = "Download EuroSAT"
+            if kept := library.partly_downloaded():
+                label = f"Go on with the download ({bytes_text(kept)} are here)"
+            elif fetch is not None and fetch.stage in ("failed", "stopped"):
+                label = "Try again"
+            _button(label, _TILES, primary=True)
             with st.expander("No internet here?", icon=":material/wifi_off:", type="compact"):
                 st.markdown(lesson.text("get_tiles")["offline"])
 
 
-def lists_button() -> None:
-    """Fetch only the lists of the split by place, with what became of it."""
-    _one_button("lists", "Fetch the lists (0.6 MB)")
-
-
-def weights_button(megabytes: int) -> None:
-    """Fetch the pretrained weights, with what became of it."""
-    _one_button("weights", f"Download the weights ({megabytes} MB)")
-
-
-def _one_button(what: What, label: str) -> None:
+def button(what: What, label: str) -> None:
+    """Fetch only this, such as the pretrained weights, with what became of it."""
     own = (what,)
     fetch = _fetch_of(own)
     active = fetch is not None and fetch.is_active
@@ -87,15 +83,6 @@ def _fetch(what: What) -> None:
 def _stop() -> None:
     with session.attempt("fetch"):
         session.lab().library.stop_fetch(session.nickname())
-
-
-def _start(fetch: Fetch | None) -> None:
-    label = "Download EuroSAT"
-    if kept := session.lab().library.partly_downloaded():
-        label = f"Go on with the download ({bytes_text(kept)} are here)"
-    elif fetch is not None and fetch.stage in ("failed", "stopped"):
-        label = "Try again"
-    _button(label, _TILES, primary=True)
 
 
 def _progress(followed: bool, whats: tuple[What, ...]) -> None:

@@ -184,7 +184,7 @@ def draw_split(tiles: TileSet) -> None:
         text = words["synthetic"] if tiles.source == "synthetic" else lesson.plain(problem)
         st.info(text, title="Not on these tiles yet", icon=":material/wrong_location:")
         if tiles.source == "eurosat" and not library.has_place_lists():
-            get.lists_button()
+            get.button("lists", "Fetch the lists (0.6 MB)")
     else:
         _parts(tiles, chosen)
     st.markdown(words["sealed"])

@@ -24,7 +24,8 @@ def draw_missing_weights(config: TrainConfig) -> bool:
         return False
     with st.container(border=True):
         st.warning(lesson.plain(problem), title="Pretrained weights are missing", icon=":material/inventory_2:")
-        get.weights_button(WEIGHTS[CATALOG[config.model].weights].megabytes)
+        megabytes = WEIGHTS[CATALOG[config.model].weights].megabytes
+        get.button("weights", f"Download the weights ({megabytes} MB)")
         with st.container(horizontal=True):
             if config.model != _BUNDLED:
                 st.button(
