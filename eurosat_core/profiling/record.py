@@ -115,9 +115,12 @@ class _Recorder:
         self._cycles: list[CycleRecorded] = []
         self._closing = False
         self._failure: Exception | None = None  # of keeping a trace
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Profiler won't be using warmup")  # asked for, to see its effect
+            made = schedule(wait=plan.wait, warmup=plan.warmup, active=plan.active, repeat=plan.repeat)
         self._profile = profile(
             activities=activities_for(self._trainer.device),
-            schedule=_schedule(plan),
+            schedule=made,
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
         )
@@ -176,15 +179,6 @@ def activities_for(device: torch.device) -> list[ProfilerActivity]:
     """The CPU, and the device where the profiler can see it; Apple's GPUs it cannot."""
     seen = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
     return [ProfilerActivity.CPU] + ([seen[device.type]] if device.type in seen else [])
-
-
-def _schedule(plan: ProfilePlan) -> Callable[[int], Any]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Profiler won't be using warmup")  # asked for, to see what it does
-        made: Callable[[int], Any] = schedule(
-            wait=plan.wait, warmup=plan.warmup, active=plan.active, repeat=plan.repeat
-        )
-    return made
 
 
 def _exported(finished: "profile") -> bytes:
