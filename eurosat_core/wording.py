@@ -1,6 +1,7 @@
 """Figures as people read them: durations, counts, rates and sizes, worded in one place for all pages."""
 
 import math
+import time
 import tomllib
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,11 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def clock(seconds: float | None) -> str:
+    """`2026-11-29 22:05:07 UTC`, of seconds since 1970; a dash where there is no such moment."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "–"
 
 
 def count(number: int, one: str, many: str = "") -> str:

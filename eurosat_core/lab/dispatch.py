@@ -1,7 +1,7 @@
 """From the queue to a worker and back: starts the next run when a device is idle, records what workers report,
 and notes how runs end.
 
-One thread takes the workers' messages and starts runs, one after the other; pages leave it a word, under one lock.
+One thread takes the workers' messages and starts runs, one after the other; pages ask it under one lock.
 """
 
 import logging

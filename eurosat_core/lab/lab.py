@@ -26,7 +26,7 @@ from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.game import evaluate_guesses
-from eurosat_core.runs.guesses import GuessBook, LessonGuesses
+from eurosat_core.runs.guesses import GameGuesses, LessonGuesses
 from eurosat_core.runs.history import History, HistoryReader, seconds_left
 from eurosat_core.runs.profiles import Profiles
 from eurosat_core.runs.record import RunRecord, TilesUsed
@@ -53,7 +53,7 @@ class Results:
     def __init__(self, store: RunStore, library: TileLibrary) -> None:
         self._store = store
         self._library = library
-        self._guess_book = GuessBook(store.folder / "guesses.jsonl")
+        self._guess_book = GameGuesses(store.folder / "guesses.jsonl")
         self._readers: LRUCache[str, HistoryReader] = LRUCache(_READERS_KEPT)
         self._lock = threading.Lock()
 

@@ -103,7 +103,7 @@ class Guess:
     at: Figure
 
 
-class GuessBook(_Book):
+class GameGuesses(_Book):
     """The game's guesses in one file."""
 
     _line = Guess

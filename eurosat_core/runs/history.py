@@ -61,7 +61,7 @@ def read_event(line: bytes) -> tuple[RunEvent, float | None]:
     """The event in a line of `events.jsonl`, and when it was written, if the line says so.
 
     Raises:
-        RunError: The line holds no event of a run. Figures that are no numbers are none, either.
+        RunError: The line is not an event of a run, or one of its figures is not a number.
     """
     try:
         return _decode_event(line), _decode_line(line).at

@@ -104,7 +104,9 @@ def breakdown(turns: Sequence[Turn]) -> dict[str, float] | None:
     whole_step = spread_of(known, "step_seconds")
     if whole_step is None:
         return None
-    shares = [statistics.median(each.parts[at] / each.seconds for each in known if each.parts) for at in range(5)]
+    shares = [
+        statistics.median(each.parts[at] / each.seconds for each in known if each.parts) for at in range(len(PARTS))
+    ]
     total = sum(shares) or 1.0
     return {part: share / total * whole_step.median for part, share in zip(PARTS, shares, strict=True)}
 

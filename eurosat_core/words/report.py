@@ -150,15 +150,11 @@ def _facts(record: RunRecord) -> list[tuple[str, str]]:
         "Participant": record.owner,
         "State": f"{record.state}. {record.message}".strip(". "),
         "Tiles": f"{record.tiles.count:,} ({record.tiles.source}, fingerprint {record.tiles.fingerprint[:12]})",
-        "Started": _clock(record.started),
-        "Ended": _clock(record.ended),
+        "Started": wording.clock(record.started),
+        "Ended": wording.clock(record.ended),
         "Ran beside it": wording.listed(list(record.company)) or "nothing",
         **machine_table(record.machine),
     }
     if record.recorded_on:
         facts["Recorded on"] = record.recorded_on
     return list(facts.items())
-
-
-def _clock(seconds: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "–"

@@ -12,7 +12,7 @@ import pytest
 
 from eurosat_core.profiling.plan import ProfileDone, ProfilePlan, ProfileStarted, ProfileStep, TraceDone
 from eurosat_core.runs.bundles import import_bundle
-from eurosat_core.runs.guesses import Guess, GuessBook, LessonGuesses
+from eurosat_core.runs.guesses import GameGuesses, Guess, LessonGuesses
 from eurosat_core.runs.history import HistoryReader
 from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
@@ -244,6 +244,6 @@ def test_guesses_are_read_as_before(tmp_path: Path) -> None:
     path = tmp_path / "guesses.jsonl"
     line = '{"owner": "ada \\ud83c", "fingerprint": "f", "tile": 7, "true": 0, "guessed": 1, "seconds": 1, "at": 2.5}\n'
     path.write_text(line)
-    assert GuessBook(path).of("ada \ud83c", "f") == (Guess("ada \ud83c", "f", 7, 0, 1, 1.0, 2.5),)
+    assert GameGuesses(path).of("ada \ud83c", "f") == (Guess("ada \ud83c", "f", 7, 0, 1, 1.0, 2.5),)
     path.write_text('\n{"owner": "ada", "key": "gpu", "guess": "10", "at": 2.5}\n\n{"owner": "ada", "key": 1}\n')
     assert LessonGuesses(path).of("ada") == {"gpu": "10"}

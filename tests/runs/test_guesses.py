@@ -15,7 +15,7 @@ from fake_engine import ROOT, OpenFake
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.runs import guesses
-from eurosat_core.runs.guesses import KEPT, Guess, GuessBook, LessonGuesses
+from eurosat_core.runs.guesses import KEPT, GameGuesses, Guess, LessonGuesses
 
 # --- on disk
 
@@ -25,21 +25,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "guesses.jsonl"
 
 
-def add(book: GuessBook, tile: int = 1, owner: str = "ada", fingerprint: str = "f") -> None:
+def add(book: GameGuesses, tile: int = 1, owner: str = "ada", fingerprint: str = "f") -> None:
     book.add(owner, fingerprint, tile, 2, 3, 1.234)
 
 
-def tiles_in(book: GuessBook, owner: str = "ada", fingerprint: str = "f") -> list[int]:
+def tiles_in(book: GameGuesses, owner: str = "ada", fingerprint: str = "f") -> list[int]:
     return [each.tile for each in book.of(owner, fingerprint)]
 
 
 def test_guesses_are_kept_per_participant_and_tile_set(path: Path) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     assert book.of("ada", "f") == ()
     add(book, 1)
     add(book, 2, owner="bob *x* \ud800\n")
     add(book, 3, fingerprint="g")
-    for each in (book, GuessBook(path)):
+    for each in (book, GameGuesses(path)):
         assert tiles_in(each) == [1]
         assert tiles_in(each, owner="bob *x* \ud800\n") == [2]
         assert tiles_in(each, fingerprint="g") == [3]
@@ -77,7 +77,7 @@ NO_GUESSES = [
     ],
 )
 def test_damaged_lines_are_passed_over(line: bytes, path: Path) -> None:
-    book, answers = GuessBook(path), LessonGuesses(path.with_name("lesson.jsonl"))
+    book, answers = GameGuesses(path), LessonGuesses(path.with_name("lesson.jsonl"))
     add(book, 1)
     answers.put("ada", "size", "small")
     for each in path.parent.iterdir():
@@ -85,14 +85,14 @@ def test_damaged_lines_are_passed_over(line: bytes, path: Path) -> None:
             file.write(line + b"\n")
     add(book, 2)
     answers.put("ada", "speed", "2×")
-    assert tiles_in(book) == tiles_in(GuessBook(path)) == [1, 2]
+    assert tiles_in(book) == tiles_in(GameGuesses(path)) == [1, 2]
     assert (
         answers.of("ada") == LessonGuesses(path.with_name("lesson.jsonl")).of("ada") == {"size": "small", "speed": "2×"}
     )
 
 
 def test_a_torn_last_line_waits_or_is_cut_off(path: Path) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     add(book, 1)
     whole = json.dumps(GOOD).encode()
     with path.open("ab") as file:
@@ -109,7 +109,7 @@ def test_a_torn_last_line_waits_or_is_cut_off(path: Path) -> None:
 
 
 def test_only_what_was_added_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     taken: list[Guess] = []
     take = book._take
     monkeypatch.setattr(book, "_take", lambda guess: taken.append(guess) or take(guess))
@@ -121,7 +121,7 @@ def test_only_what_was_added_is_read(path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_file_begun_anew_is_read_anew(path: Path) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     add(book, 1)
     add(book, 2)
     assert tiles_in(book) == [1, 2]
@@ -131,15 +131,15 @@ def test_a_file_begun_anew_is_read_anew(path: Path) -> None:
 
 
 def test_memory_and_reading_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     for tile in range(KEPT + 5):
         add(book, tile)
     assert tiles_in(book) == list(range(5, KEPT + 5))
     monkeypatch.setattr(guesses, "_MOST_BYTES", 1000)
-    newest = tiles_in(GuessBook(path))
+    newest = tiles_in(GameGuesses(path))
     assert 5 <= len(newest) <= 10 and newest[-1] == KEPT + 4  # what is older was passed over
     monkeypatch.setattr(guesses, "_PLAYERS", 2)
-    book = GuessBook(path)
+    book = GameGuesses(path)
     for owner in ("bob", "cy", "di"):
         add(book, 1, owner=owner)
     assert tiles_in(book) == [] and tiles_in(book, "cy") == tiles_in(book, "di") == [1]
@@ -147,7 +147,7 @@ def test_memory_and_reading_are_bounded(path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_a_huge_line_is_not_read_again_and_again(path: Path) -> None:
     path.write_bytes(b"x" * 10_000)
-    book = GuessBook(path)
+    book = GameGuesses(path)
     assert book.of("ada", "f") == ()
     assert book._offset == 10_000
     add(book, 1)
@@ -157,12 +157,12 @@ def test_a_huge_line_is_not_read_again_and_again(path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no O_APPEND that several processes can rely on")
 def test_threads_and_processes_write_at_once(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from eurosat_core.runs.guesses import GuessBook\n"
-        f"book = GuessBook(Path({str(path)!r}))\n"
+        "import sys; from pathlib import Path; from eurosat_core.runs.guesses import GameGuesses\n"
+        f"book = GameGuesses(Path({str(path)!r}))\n"
         "for tile in range(150): book.add(sys.argv[1], 'f', tile, 2, 3, 1.0)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in ("bob", "cy")]
-    book = GuessBook(path)
+    book = GameGuesses(path)
 
     def work(owner: str) -> None:
         for tile in range(150):
@@ -176,17 +176,17 @@ def test_threads_and_processes_write_at_once(path: Path) -> None:
         each.join()
     assert [each.wait(timeout=60) for each in writers] == [0, 0]
     for owner in ("ada", "bob", "cy", "di"):
-        assert tiles_in(book, owner) == tiles_in(GuessBook(path), owner) == list(range(150))
+        assert tiles_in(book, owner) == tiles_in(GameGuesses(path), owner) == list(range(150))
 
 
 @pytest.mark.parametrize("broken", ["no folder", "full", "half full"])
 def test_a_disk_that_takes_nothing_does_not_break_the_game(
     broken: str, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = GuessBook(path)
+    book = GameGuesses(path)
     add(book, 1)
     if broken == "no folder":
-        book = GuessBook(path.parent / "gone" / "guesses.jsonl")
+        book = GameGuesses(path.parent / "gone" / "guesses.jsonl")
         add(book, 1)
     else:
         monkeypatch.setattr(book, "_write", _writer(path, broken))

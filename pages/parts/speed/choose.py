@@ -69,7 +69,7 @@ def keep_in_address(name: str, record: RunRecord | None) -> None:
 
 
 def choose(name: str) -> None:
-    """Look at an experiment, and at one's newest run of it. For callbacks, or before the widgets."""
+    """Look at an experiment, and at the newest run of it. For callbacks, or before the widgets."""
     st.session_state[CHOSEN] = name
     runs = own_runs(name)
     look_at(runs[0].id if runs else None)
@@ -284,7 +284,6 @@ def _setup(network: str = "network = {net}", optimizer: str = _SGD, source: str 
 
 
 _SETUPS = {
-    "batch_size": _setup(),
     "model_size": _setup(network="network = {net}                                 # ← eight times the filters"),
     "workers": _setup(source=_LOADER.format(more=", num_workers={workers}") + "    # ← instead of {fewer}"),
     "optimizer": _setup(optimizer="optimizer = torch.optim.Adam(network.parameters(), lr=0.001)   # ← instead of SGD"),
@@ -293,7 +292,6 @@ _SETUPS = {
     "channels_last": _setup(
         network="network = {net}.to(memory_format=torch.channels_last)   # ← and the pictures, too"
     ),
-    "precision": _setup(),
 }
 
 
@@ -323,7 +321,7 @@ def _filled(name: str, kind: str) -> str:
     if name == "channels_last":
         move.append("    pictures = pictures.to(memory_format=torch.channels_last)\n")
     return _STEPS.format(
-        setup=_SETUPS[name].format(
+        setup=_SETUPS.get(name, _setup()).format(
             batch=batch, net=f'{net}.to("cuda")' if gpu else net, workers=focus.workers, fewer=reference.workers
         ),
         move="".join(move),

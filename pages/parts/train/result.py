@@ -1,7 +1,6 @@
 """A training while it runs, and what it found: its outcome, its weights, and its sealed test part."""
 
 import math
-import time
 
 import streamlit as st
 
@@ -23,7 +22,7 @@ from eurosat_core.runs.sealed import (
 )
 from eurosat_core.training import choices
 from eurosat_core.training.evaluation import Evaluation
-from eurosat_core.wording import bytes_text, count, device_name, duration, listed, percent
+from eurosat_core.wording import bytes_text, clock, count, device_name, duration, listed, percent
 from eurosat_core.words.say import say, say_each
 from pages.parts import lesson, run_widget, session
 from pages.parts.train import start, state
@@ -354,8 +353,8 @@ def _made_with(record: RunRecord) -> None:
             "Run": record.id,
             "Participant": record.owner,
             "Tiles": f"{record.tiles.count:,} ({record.tiles.source})",
-            "Started": _clock(record.started),
-            "Ended": _clock(record.ended),
+            "Started": clock(record.started),
+            "Ended": clock(record.ended),
         }
         if seconds := record.summary.get("seconds"):
             words["Time taken"] = duration(seconds)
@@ -365,10 +364,6 @@ def _made_with(record: RunRecord) -> None:
         words["Ran beside it"] = listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
         right.table(cells, border="horizontal", alt="Machine, versions and times of this run")
-
-
-def _clock(seconds: float | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds)) if seconds else "–"
 
 
 def _again(record: RunRecord) -> None:

@@ -54,7 +54,7 @@ _TILE_CHOICES = (1500, 6000, 12000)
 
 
 def draw_settings() -> None:
-    """All settings; Train stands below them (`train_start`)."""
+    """All settings; the Train button stands below them."""
     tiles = session.lab().tiles().tile_set
     there = len(tiles) if tiles else None
     _recipe()
