@@ -155,7 +155,7 @@ def precision_checks(devices: Sequence[Device], chosen: Callable[[str], str]) ->
 
 
 def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> Iterator[Check]:
-    """A line for each GPU: whether a profile shows what runs on it. problem_of: `profiling.kernels_seen` asked."""
+    """A line for each GPU: whether a profile shows what runs on it, as `profiling.record.kernels_problem` tells."""
     for device in devices:
         if not (device.is_gpu and device.available):
             continue
