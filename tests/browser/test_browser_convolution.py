@@ -73,7 +73,7 @@ def test_a_filter_is_stepped_and_its_numbers_are_torchs(page, vertical):
 def test_relu_pooling_and_a_learned_filter(page):
     go_to(page, "Convolution")
     choose(page, "2 · ReLU")
-    page.get_by_text(re.compile("of these values zero")).wait_for()
+    page.get_by_text(re.compile("of these values into zero")).wait_for()
     choose(page, "3 · Pooling")
     page.get_by_text(re.compile("3,844 values became 961")).wait_for()
     choose(page, "1 · Convolution")
