@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eurosat_core.data.tiles import find_place
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.settings import Settings
 
@@ -45,6 +44,8 @@ def lab_answer(command: str, *options: object) -> dict[str, Any]:
 
 def real_place(settings: Settings, bench: str) -> Path:
     """Where the real tiles are. Raises `DataError` without any."""
+    from eurosat_core.data.tiles import find_place  # brings torch, whose memory `bench trace` must not count
+
     place = find_place(None, settings)
     if place is None:
         raise DataError(f"bench {bench} needs real tiles: name them with --data or EUROSAT_DATA.")
