@@ -13,20 +13,31 @@ import psutil
 
 from eurosat_core.cores import available_cores
 
+AMPERE = (8, 0)
+"""The compute capability from which on NVIDIA's cards multiply bfloat16 and TF32; older ones emulate bfloat16."""
+
 
 @dataclass(frozen=True)
 class Device:
-    """One device as torch names it (`cpu`, `cuda:0`, `mps`); `reason` says why it is not available."""
+    """One device as torch names it (`cpu`, `cuda:0`, `mps`); `reason` says why it is not available.
+
+    capability: compute capability of an NVIDIA card; None for all else.
+    """
 
     id: str
     name: str
     memory_bytes: int | None
     available: bool = True
     reason: str = ""
+    capability: tuple[int, int] | None = None
 
     @property
     def is_gpu(self) -> bool:
         return self.id != "cpu"
+
+    @property
+    def has_tf32(self) -> bool:
+        return self.capability is not None and self.capability >= AMPERE
 
 
 def cpu_name() -> str:
@@ -110,7 +121,8 @@ def probe_devices() -> tuple[Device, ...]:
         reason = ""
         if not supported:
             reason = gpu_problem(built_for="cuda", driver_present=True, init_error="", unsupported=(str(card.name),))
-        found.append(Device(f"cuda:{index}", card.name, card.total_memory, supported, reason))
+        capability = None if torch.version.hip else (card.major, card.minor)
+        found.append(Device(f"cuda:{index}", card.name, card.total_memory, supported, reason, capability))
     return cpu_device(), *found
 
 

@@ -25,9 +25,20 @@ class Cards:
     count: int = 2
     name: str = "Played GPU"
     capability: tuple[int, int] = (9, 0)
+    capabilities: tuple[tuple[int, int], ...] = ()
+    """Of each card, where they differ."""
     total_memory: int = 80 * 2**30
     calls: list[str] = field(default_factory=list)
     """`synchronize`, `empty_cache` and others, in their order."""
+    current: int = 0
+
+    def number(self, device: Any = None) -> int:
+        """The number of a card, of the current one where none is named."""
+        named = torch.device(device).index if isinstance(device, str | torch.device) else device
+        return self.current if named is None else int(named)
+
+    def capability_of(self, device: Any = None) -> tuple[int, int]:
+        return self.capabilities[self.number(device)] if self.capabilities else self.capability
 
 
 class _OnTheCpu(TorchFunctionMode):
@@ -100,28 +111,38 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
 
         return call
 
-    properties = SimpleNamespace(
-        name=cards.name,
-        major=cards.capability[0],
-        minor=cards.capability[1],
-        total_memory=cards.total_memory,
-        multi_processor_count=132,
-        warp_size=32,
-    )
+    def properties(device: Any = None) -> SimpleNamespace:
+        major, minor = cards.capability_of(device)
+        return SimpleNamespace(
+            name=cards.name,
+            major=major,
+            minor=minor,
+            total_memory=cards.total_memory,
+            multi_processor_count=132,
+            warp_size=32,
+        )
+
+    @contextmanager
+    def on_card(device: Any) -> Iterator[None]:
+        before, cards.current = cards.current, cards.number(device)
+        try:
+            yield
+        finally:
+            cards.current = before
+
     patched: dict[str, Any] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
         "_lazy_init": lambda: None,
         "init": lambda: None,
         "device_count": lambda: cards.count,
-        "current_device": lambda: 0,
+        "current_device": lambda: cards.current,
         "set_device": called("set_device"),
-        "device": lambda _device: nullcontext(),
+        "device": on_card,
         "get_device_name": lambda _device=None: cards.name,
-        "get_device_properties": lambda _device=None: properties,
-        "get_device_capability": lambda _device=None: cards.capability,
+        "get_device_properties": properties,
+        "get_device_capability": cards.capability_of,
         "get_arch_list": lambda: ["sm_{}{}".format(*cards.capability)],
-        "is_bf16_supported": lambda including_emulation=True: cards.capability >= (8, 0) or including_emulation,
         "Event": _Event,
         "Stream": _Stream,
         "stream": lambda _stream: nullcontext(),

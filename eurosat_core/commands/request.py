@@ -69,6 +69,13 @@ def check_device(name: str) -> None:
     raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())
 
 
+def tf32_devices() -> list[str]:
+    """The devices of this machine that multiply TF32."""
+    from eurosat_core.devices import probe_devices
+
+    return [each.id for each in probe_devices() if each.has_tf32]
+
+
 def say_decoding(done: int, total: int) -> None:
     """Progress of decoding on stderr, a line every 5,000 tiles."""
     if done % 5120 < 256 or done == total:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
 
-from eurosat_core.commands.request import Result, add_settings, given, how_it_ended, say, tiles_for_run
+from eurosat_core.commands.request import Result, add_settings, given, how_it_ended, say, tf32_devices, tiles_for_run
 from eurosat_core.errors import ConfigError
 from eurosat_core.settings import Settings
 from eurosat_core.speed.experiments import EXPERIMENTS, home_device, plan_experiment
@@ -71,7 +71,8 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
     if options.setting is None and (options.values is not None or options.accuracy is not None):
         raise ConfigError("--values and --accuracy belong to --setting. Name the setting to be varied.")
     if options.experiment:
-        config, plan = plan_experiment(options.experiment, devices, options.model)
+        tf32 = tf32_devices() if options.experiment == "precision" and set(devices) != {"cpu"} else []
+        config, plan = plan_experiment(options.experiment, devices, options.model, tf32)
     elif options.race:
         from eurosat_core.analysis.race import plan_race
 

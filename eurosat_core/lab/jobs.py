@@ -35,7 +35,7 @@ from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import FormChosen
-from eurosat_core.training.network import missing_weights
+from eurosat_core.training.network import float32_flags, missing_weights, multiply_float32
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError
 from eurosat_core.training.sources import split_for
@@ -173,6 +173,9 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         if choice is not None:
             machine["form"] = choice.to_dict()
             tell(FormChosen(**choice.to_dict()))
+        if config.device.startswith("cuda"):
+            multiply_float32(config.precision)
+            machine["float32"] = float32_flags()
         work = kind_of(replace(job, config=config))
         complete = _pull(work, work.events(tiles, job.threads), control, tell)
         return ended("finished") if complete else ended("cancelled", work.how_far())

@@ -230,10 +230,12 @@ class Lab:
         """Whether a device may be measured now: all is open, and no run is at work or waits."""
         return self._ready and self.library.tile_set is not None and self.dispatcher.is_idle()
 
-    def _device_problem(self, name: str) -> str:
-        """Why a run cannot have this device; empty when it can."""
+    def _device_problem(self, name: str, precision: str = "") -> str:
+        """Why a run cannot have this device, or not in this precision; empty when it can."""
         device = next((each for each in self.devices() if each.id == name), None)
         if device is not None and device.available:
+            if precision == "tf32" and not device.has_tf32:
+                return f"The {device.name} does not multiply TF32. Choose float32."
             return ""
         reason = device.reason if device else f"This machine has no device '{name}'."
         return f"{reason} Choose another device."
@@ -317,7 +319,7 @@ class Lab:
         if self._workers_problem:
             raise RunError(self._workers_problem)
         for each in kind.configs:
-            if problem := self._device_problem(each.device) or self.library.missing_weights(each):
+            if problem := self._device_problem(each.device, each.precision) or self.library.missing_weights(each):
                 raise ConfigError(problem)
         # Where a cluster trains, its machines look for themselves.
         if problem := kind.problem(None if self.settings.scheduler else len(tile_set)):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from eurosat_core.devices import AMPERE
 from eurosat_core.finding import Finding
 from eurosat_core.profiling.operators import kernel_table, operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
@@ -34,8 +35,6 @@ UNUSED_TENSOR_CORES = 0.05
 WAITS = 3
 WAIT_SHARE = 0.05
 BUSY = 0.80
-# bfloat16 on tensor cores came with compute capability 8.0 (Ampere); 7.x knows float16 only.
-BFLOAT16_SINCE = (8, 0)
 TENSOR_CORES_SINCE = (7, 0)
 # At which batch size more stops to help much here: the networks of this lab fill a GPU by then.
 LARGE_BATCH = 1024
@@ -186,7 +185,7 @@ def _tensor_cores(overview: Overview, known: Mapping[str, Any]) -> Advice | None
         return None
     if facts.matrix_share < MATRIX_SHARE or facts.tensor_core_share > UNUSED_TENSOR_CORES:
         return None
-    able = facts.compute_capability >= BFLOAT16_SINCE
+    able = facts.compute_capability >= AMPERE
     figures = {"matrix": facts.matrix_share, "tensor_cores": facts.tensor_core_share}
     share = _share(overview, "Kernel") * facts.matrix_share / 2
     change = {"precision": "bfloat16"} if able else {}

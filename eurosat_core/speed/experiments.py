@@ -3,7 +3,7 @@
 The sentences of `assets/experiments.toml` say what an outcome means; which it is, only the measurement decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -164,6 +164,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             setting="precision",
             options=(
                 Cell("float32", {"precision": "float32"}),
+                Cell("TF32", {"precision": "tf32"}),
                 Cell("bfloat16", {"precision": "bfloat16"}),
             ),
             reference="float32",
@@ -190,10 +191,13 @@ def experiment_problem(one: Experiment, devices: Sequence[str]) -> str:
     return ""
 
 
-def plan_experiment(name: str, devices: Sequence[str], model: str | None = None) -> tuple[TrainConfig, SweepPlan]:
+def plan_experiment(
+    name: str, devices: Sequence[str], model: str | None = None, tf32: Collection[str] = ()
+) -> tuple[TrainConfig, SweepPlan]:
     """What an experiment measures on these devices: the config that all share, and the plan.
 
-    model: another one than the experiment's own. Raises `ConfigError` when it cannot be made so.
+    model: another one than the experiment's own. tf32: devices that multiply it. Raises `ConfigError` when it cannot be
+    made so.
     """
     one = experiment(name)
     if problem := experiment_problem(one, devices):
@@ -205,7 +209,10 @@ def plan_experiment(name: str, devices: Sequence[str], model: str | None = None)
         raise ConfigError("This experiment compares models, so it has none of its own. Leave the model out.")
     config = recipe_config(model or one.model, "tutorial", device=home_device(used), **one.base)
     cells = tuple(
-        replace(option, changes={**option.changes, "device": device}) for device in used for option in one.options
+        replace(option, changes={**option.changes, "device": device})
+        for device in used
+        for option in one.options
+        if option.changes.get("precision") != "tf32" or device in tf32
     )
     plan = SweepPlan(
         cells,

@@ -14,6 +14,8 @@ from torch.nn import functional
 from eurosat_core.data.batches import Preprocessing, normalize
 from eurosat_core.speed.result import Limits
 from eurosat_core.training.evaluation import wait_for
+from eurosat_core.training.network import multiply_float32
+from eurosat_core.training.precision import multiplies_bfloat16, multiplies_tf32
 from eurosat_core.training.threads import keep_freed_memory
 
 Pairs = tuple[tuple[float, float], ...]
@@ -64,6 +66,8 @@ def measure_limits(device: str) -> Limits:
     began = time.perf_counter()
     keep_freed_memory()  # as trainings do, whose steps are predicted
     bench = _Bench(torch.device(device))
+    if bench.device.type == "cuda":
+        multiply_float32("float32")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         found = [_once(bench) for _ in range(_PASSES)]
     best = {name: (min if name.endswith("seconds") else _best)([each[name] for each in found]) for name in found[0]}
@@ -78,7 +82,7 @@ def _once(bench: _Bench) -> dict[str, Any]:
     with torch.enable_grad():
         rates = {**_convolutions(bench), **_with_gradients(bench)}
     return {
-        "matmul": {name: _matmul(bench, kind) for name, kind in _PRECISIONS.items()},
+        "matmul": {name: _matmul(bench, name) for name in _precisions(bench.device)},
         "bandwidth": tuple((mb * 2**20, _bandwidth(bench, mb)) for mb in _BANDWIDTH_MB[bench.kind]),
         "host_to_device": {} if bench.is_cpu else _copies(bench),
         "launch_seconds": _launch(bench),
@@ -97,13 +101,25 @@ def _best(values: Sequence[Any]) -> Any:
     return max(values)
 
 
-_PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+def _precisions(device: torch.device) -> list[str]:
+    """What is multiplied in: of a card's only those that it has, for what is emulated is no limit of its own."""
+    if device.type != "cuda":
+        return ["float32", "bfloat16"]
+    has = {"tf32": multiplies_tf32(device), "bfloat16": multiplies_bfloat16(device)}
+    return ["float32", *(name for name, there in has.items() if there)]
 
 
-def _matmul(bench: _Bench, precision: torch.dtype) -> float:
+def _matmul(bench: _Bench, precision: str) -> float:
     side = _MATRIX[bench.kind]
-    one, other = (bench.normal(side, side).to(precision) for _ in range(2))
-    return 2 * side**3 / bench.best(lambda: one @ other, 2)
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    one, other = (bench.normal(side, side).to(kind) for _ in range(2))
+    if bench.device.type != "cuda":
+        return 2 * side**3 / bench.best(lambda: one @ other, 2)
+    try:
+        multiply_float32(precision)
+        return 2 * side**3 / bench.best(lambda: one @ other, 2)
+    finally:
+        multiply_float32("float32")
 
 
 def _bandwidth(bench: _Bench, megabytes: float) -> float:

@@ -156,9 +156,9 @@ class TrainConfig:
 
     What their titles and the forms' help do not say: `source` "features" computes the frozen part of a pretrained model
     once per tile and trains on its outputs. `split` "place" takes torchgeo's published parts. `precision` "auto" and
-    `channels_last` None: as the device does it faster (`training.precision`). `network`: the layers of the model
-    `custom`, as `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for
-    all.
+    `channels_last` None: as the device does it faster (`training.precision`); "float32" is IEEE's on every device, for
+    "tf32" a card rounds its factors to ten bits behind the point. `network`: the layers of the model `custom`, as
+    `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for all.
     """
 
     model: str = setting_field(
@@ -293,7 +293,7 @@ class TrainConfig:
         "Precision",
         "step",
         speed="much",
-        choices={AUTO: "automatic", "float32": "float32", "bfloat16": "bfloat16"},
+        choices={AUTO: "automatic", "float32": "float32", "tf32": "TF32", "bfloat16": "bfloat16"},
         offered=("float32", "bfloat16"),
     )
     stratified: bool = setting_field(
@@ -365,6 +365,8 @@ class TrainConfig:
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
         if self.pin_memory and not self.device.startswith("cuda"):
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
+        if self.precision == "tf32" and not self.device.startswith("cuda"):
+            raise ConfigError("TF32 is arithmetic of NVIDIA’s cards. Choose float32, or such a GPU.")
         if not isinstance(self.network, str):
             raise ConfigError(f"The layers of a network must be a text, not {self.network!r}.")
         if self.network and self.model != "custom":

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -98,9 +99,27 @@ def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context in which layers compute in `precision`. Raises `ValueError` while it is left to the device."""
-    if precision not in ("float32", "bfloat16"):
+    if precision not in ("float32", "tf32", "bfloat16"):
         raise ValueError(f"the precision is still '{precision}': training.precision fills in what it is here")
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def multiply_float32(precision: str) -> None:
+    """Have this process's GPUs multiply float32 as IEEE says, or rounded to TF32 where that is the `precision`.
+
+    It holds until the next call, so in the backward pass as well.
+    PyTorch by itself takes TF32 in convolutions and IEEE in matrix products, so neither is what a CPU computes.
+    """
+    how = "tf32" if precision == "tf32" else "ieee"
+    backends: Any = torch.backends
+    for each in (backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn):
+        each.fp32_precision = how
+
+
+def float32_flags() -> dict[str, str]:
+    """How this process's GPUs multiply float32 now, in matrix products and in convolutions: `ieee` or `tf32`."""
+    backends: Any = torch.backends
+    return {"matmul": backends.cuda.matmul.fp32_precision, "convolution": backends.cudnn.conv.fp32_precision}
 
 
 def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> Iterator[Batch]:

@@ -8,19 +8,19 @@ its instruction flags promise is not enough. On two cores with AVX2 only, bfloat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from eurosat_core.data.decoding import TILE_SIDE
+from eurosat_core.devices import AMPERE
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.check import breaks_channels_last, checked_network
 from eurosat_core.training.config import AUTO, TrainConfig
 from eurosat_core.training.evaluation import wait_for
-from eurosat_core.training.network import autocast, stand_in
+from eurosat_core.training.network import autocast, multiply_float32, stand_in
 
 Why = Literal["faster", "slower", "no_instructions", "emulated", "not_tried"]
 """Why float32 or bfloat16: bfloat16 was faster, or was not; the device has no instructions for it, or only emulates it;
@@ -180,6 +180,8 @@ class _Trial:
     def __init__(self, config: TrainConfig, give_up: Callable[[], bool]) -> None:
         self._device = torch.device(config.device)
         self._trained = not model_entry(config.model).is_pretrained
+        if self._device.type == "cuda":
+            multiply_float32("float32")
         # Of VGG the convolutions: its linear layers are half a gigabyte, and a small part of the work.
         self._network = stand_in(config, self._device, convolutions_only=not self._trained).train(self._trained)
         self._give_up = give_up
@@ -233,12 +235,23 @@ def _clock_of(device: torch.device) -> Callable[[], float]:
     return time.thread_time if device.type == "cpu" and fine else time.perf_counter
 
 
-@lru_cache(maxsize=32)
+def multiplies_tf32(device: torch.device) -> bool:
+    """Whether this card has TF32, which came to NVIDIA's with bfloat16."""
+    if device.type != "cuda" or torch.version.hip:
+        return False
+    return torch.cuda.get_device_capability(device) >= AMPERE
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether this card has bfloat16 of its own: PyTorch's usual answer counts what it emulates as support."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def _no_bfloat16(device: str) -> Why | None:
     """Why bfloat16 need not be tried on a device; None when only a trial tells."""
     if device.startswith("cuda"):
-        with torch.cuda.device(device):
-            return None if torch.cuda.is_bf16_supported(including_emulation=False) else "emulated"
+        return None if multiplies_bfloat16(torch.device(device)) else "emulated"
     if device != "cpu":
         return None
     return "no_instructions" if _surely_without_instructions() else None

@@ -9,10 +9,12 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import TrainingError
 from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig, rate_share
 from eurosat_core.training.evaluation import Tally
-from eurosat_core.training.network import make_network, scores_of, set_mode
+from eurosat_core.training.network import make_network, multiply_float32, scores_of, set_mode
+from eurosat_core.training.precision import multiplies_tf32
 from eurosat_core.training.threads import keep_freed_memory
 
 Mark = Callable[[str], AbstractContextManager[object]]
@@ -47,6 +49,8 @@ class Trainer:
     ) -> None:
         self.config = config
         self.device = torch.device(config.device)
+        if config.precision == "tf32" and not multiplies_tf32(self.device):
+            raise TrainingError(f"The card {config.device} does not multiply TF32. Choose float32.")
         if network is None:
             assert tiles is not None
             keep_freed_memory()
@@ -65,7 +69,9 @@ class Trainer:
         return sum(count for count, _ in counts), sum(count for count, trained in counts if trained)
 
     def mode(self, *, training: bool) -> None:
-        """Training or evaluation mode; see `set_mode`."""
+        """Training or evaluation mode (see `set_mode`), and float32 multiplied as the config says."""
+        if self.device.type == "cuda":
+            multiply_float32(self.config.precision)
         set_mode(self.network, self.config, training=training)
 
     def step(self, batches: Iterator[Batch], mark: Mark = unmarked, tally: Tally | None = None) -> int:

@@ -9,7 +9,7 @@ import streamlit as st
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.training.config import AUTO, SETTINGS, TrainConfig
 from eurosat_core.training.recipes import RECIPE_NAMES, recipes_of
-from pages.parts import lesson
+from pages.parts import lesson, session
 
 ALL_TILES = 0
 _NONE_AS = {"tiles": ALL_TILES, "channels_last": AUTO}  # a widget's option cannot be None
@@ -38,7 +38,9 @@ def draw_setting(name: str, key: Callable[[str], str], config: TrainConfig, **ow
     elif setting.kind in (int, float):
         st.number_input(step=setting.step, format="%g" if setting.kind is float else None, **about)
     else:
-        options = tuple(setting.choices) or (AUTO, False, True)
+        options: tuple[str | bool, ...] = tuple(setting.choices) or (AUTO, False, True)
+        if name == "precision" and config.precision != "tf32" and not session.tf32_devices():
+            options = tuple(each for each in options if each != "tf32")
         st.selectbox(**{"options": options, "format_func": setting.in_words, **about})
 
 

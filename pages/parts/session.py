@@ -86,6 +86,11 @@ def chosen_gpu() -> str:
     return chosen if chosen in there else next(iter(there), "")
 
 
+def tf32_devices() -> list[str]:
+    """The devices that multiply TF32."""
+    return [each.id for each in lab().devices() if each.has_tf32]
+
+
 def own_runs(kind: str) -> list[RunRecord]:
     """This participant's runs of one kind, the newest first."""
     return [each for each in lab().store.all()[0] if each.kind == kind and each.owner == nickname()]

@@ -80,7 +80,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"pin_memory": "yes"}, ["Pin memory must be on or off"]),
     ({"pin_memory": True}, ["Pinned memory", "CUDA GPU"]),
     ({"channels_last": "yes"}, ["Channels last must be on or off"]),
-    ({"precision": "float16"}, ["no precision 'float16'", "float32 or bfloat16"]),
+    ({"precision": "float16"}, ["no precision 'float16'", "float32, tf32 or bfloat16"]),
     ({"learnin_rate": 0.1}, ["no setting called 'learnin_rate'", "learning_rate"]),
 ]
 

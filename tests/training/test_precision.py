@@ -249,28 +249,6 @@ def test_an_older_pytorch_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch, sh
     assert precision._surely_without_instructions() == sure
 
 
-@pytest.mark.parametrize(("native", "why"), [(True, None), (False, "emulated")])
-def test_a_gpu_must_have_bfloat16_of_its_own(monkeypatch: pytest.MonkeyPatch, native: bool, why: str | None) -> None:
-    asked: list[tuple[str, bool]] = []
-
-    class On:
-        def __init__(self, device: str) -> None:
-            self.device = device
-
-        def __enter__(self) -> None:
-            asked.append((self.device, False))
-
-        def __exit__(self, *_: object) -> None: ...
-
-    def supported(including_emulation: bool = True) -> bool:
-        return native or including_emulation
-
-    monkeypatch.setattr(torch.cuda, "device", On)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert precision._no_bfloat16.__wrapped__("cuda:1") == why
-    assert asked == [("cuda:1", False)], "the run's own device is asked"
-
-
 def test_a_training_settles_what_was_left_open(small_tiles: TileSet) -> None:
     events = list(train(replace(FAST, epochs=1, batch_size=20), small_tiles))
     assert isinstance(events[-1], Finished)

@@ -152,10 +152,14 @@ def _label(name: str, on: list[str]) -> str:
     one = EXPERIMENTS[name]
     number = f"{one.tip} · " if one.tip else ""
     try:
-        seconds = session.lab().estimates.sweep(*plan_experiment(name, on)).seconds
+        seconds = session.lab().estimates.sweep(*_plan(name, on)).seconds
     except LabError:
         return f"{number}{one.title}"
     return f"{number}{one.title} · {duration(seconds)}"
+
+
+def _plan(name: str, on: list[str]) -> tuple[TrainConfig, SweepPlan]:
+    return plan_experiment(name, on, tf32=session.tf32_devices())
 
 
 def devices_switch() -> None:
@@ -178,7 +182,7 @@ def run_button(name: str, on: list[str]) -> None:
     """Run, with its seconds; or why it cannot be run."""
     lab = session.lab()
     try:
-        config, plan = plan_experiment(name, on)
+        config, plan = _plan(name, on)
         estimate = lab.estimates.sweep(config, plan)
     except LabError as error:
         st.button("Run", icon=":material/play_arrow:", type="primary", disabled=True, key="speed_start")

@@ -159,7 +159,7 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
 
 
 _CODE = """
-network = {network}
+{float32}network = {network}
 optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
 batches = DataLoader(tiles, batch_size=40, shuffle=True, num_workers=2{pinned})
 
@@ -189,6 +189,11 @@ _TO_GPU = """\
 _JUDGED_TO_GPU = """\
             pictures, labels = pictures.to("cuda"), labels.to("cuda")
 """
+_FLOAT32 = """\
+torch.backends.cuda.matmul.fp32_precision = "{how}"  # {remark}
+torch.backends.cudnn.conv.fp32_precision = "{how}"
+
+"""
 _LAYOUT = "memory_format=torch.channels_last"
 
 
@@ -205,7 +210,9 @@ def _code(config: TrainConfig, device: str) -> str:
     else:
         moved = f"        pictures = pictures.to({_LAYOUT})\n" if config.channels_last else ""
     autocast = f'torch.autocast("{device}", dtype=torch.bfloat16)' if config.precision == "bfloat16" else ""
+    how, remark = ("tf32", "rounds") if config.precision == "tf32" else ("ieee", "as a CPU")
     return _CODE.format(
+        float32=_FLOAT32.format(how=how, remark=remark) if on_gpu else "",
         network=f"Net().to({', '.join(to)})" if to else "Net()",
         pinned=",\n                     pin_memory=True" if on_gpu else "",
         to_device=moved,
