@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -166,5 +167,8 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         patch.setattr(torch.accelerator, "current_stream", _Stream)
         real = torch.autocast.__init__
         patch.setattr(torch.autocast, "__init__", lambda self, kind, *a, **k: real(self, "cpu", *a, **k))
+        # What PyTorch chooses by the device of the parameters, it chooses as for a card.
+        optimizers = import_module("torch.optim.optimizer")
+        patch.setattr(optimizers, "_get_foreach_kernels_supported_devices", lambda: ["cpu"])
         with _OnTheCpu(cards):
             yield cards

@@ -143,8 +143,20 @@ def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     return tiles.sub_(_per_channel(mean, tiles.device)).div_(_per_channel(std, tiles.device))
 
 
+def normalize_in_one(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """As `normalize`, equal up to rounding, in one operation: a GPU takes longer to be told of five than to do them."""
+    mean, std = preprocessing.mean, preprocessing.std
+    factor = tuple(1 / (255 * each) for each in std)
+    offset = tuple(-middle / each for middle, each in zip(mean, std, strict=True))
+    tiles = pixels.permute(0, 3, 1, 2)
+    layout = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
+    result = torch.empty(tiles.shape, device=pixels.device, memory_format=layout)
+    here = pixels.device
+    return torch.addcmul(_per_channel(offset, here), tiles, _per_channel(factor, here), out=result)
+
+
 @lru_cache(maxsize=32)
-def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     """The values [1, 3, 1, 1] on a device, brought there once: with every batch, the copy would wait for its queue."""
     return torch.tensor(values).view(1, 3, 1, 1).to(device)
 
@@ -196,8 +208,11 @@ class MemorySource:
         if self._resident:
             order = order.to(self._device)
         for chosen in order.split(size):
-            picked = pixels[chosen] if self._resident else pixels[part[chosen]]
-            yield Batch(normalize(picked, self._preprocessing), labels[chosen])
+            if self._resident:
+                tiles = normalize_in_one(pixels[chosen], self._preprocessing)
+            else:
+                tiles = normalize(pixels[part[chosen]], self._preprocessing)
+            yield Batch(tiles, labels[chosen])
 
     def close(self) -> None:
         self._pixels.clear()

@@ -6,6 +6,7 @@ turned or mirrored it is as likely to be seen, and its class is the same.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -32,11 +33,7 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
     Args:
         generator: on the CPU, whatever the tiles' device.
     """
-    side = tiles.shape[-1]
-    offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
-    lines = torch.arange(side) + offsets  # [8, 2, S]: which rows and columns of a tile are seen, in their order
-    lines = (side - 1) - ((side - 1) - lines.abs()).abs()
-    lines = _brought(lines, tiles.device)
+    lines = _brought(_seen_lines(tiles.shape[-1], shift, generator), tiles.device)
     views = torch.empty_like(tiles)
     for symmetry, (part, view) in enumerate(zip(tiles.chunk(SYMMETRIES), views.chunk(SYMMETRIES), strict=True)):
         rows, columns = lines[symmetry]
@@ -44,6 +41,55 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
         seen = seen.index_select(3, columns.flip(0) if symmetry & 2 else columns)
         view.copy_(seen.transpose(2, 3) if symmetry & 4 else seen)
     return views
+
+
+def in_symmetries_at_once(tiles: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+    """As `in_symmetries`, to the bit, in four operations instead of 33: for a GPU.
+
+    A CPU is quicker with eighths, of which it copies whole lines.
+    """
+    count, channels, side = tiles.shape[:3]
+    lines = _seen_lines(side, shift, generator)
+    lines[:, 0] *= side
+    # [8, 1, S * S]: at which place of a tile lies what is seen at each place of its view.
+    places = _brought(lines, tiles.device).take(_lines_of_places(side, tiles.device)).sum(0)[:, None]
+    number, channel = _tiles_and_channels(count, channels, tiles.device)
+    if tiles.is_contiguous(memory_format=torch.channels_last):
+        pixels = tiles.permute(0, 2, 3, 1).flatten(1, 2)  # a view [B, S * S, C]
+        return pixels[number, places].view(-1, side, side, channels)[:count].permute(0, 3, 1, 2)
+    pixels = tiles.flatten(2)
+    return pixels[number[..., None], channel, places[:, None]].view(-1, channels, side, side)[:count]
+
+
+@lru_cache(maxsize=32)
+def _lines_of_places(side: int, device: torch.device) -> Tensor:
+    """[2, 8, S * S]: which entries of the lines [8, 2, S] make up the place that is seen at each place of a view.
+
+    The first one is of its rows, the second one of its columns.
+    """
+    down, right = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    entries = []
+    for symmetry in range(SYMMETRIES):
+        row, column = (right, down) if symmetry & 4 else (down, right)
+        row = side - 1 - row if symmetry & 1 else row
+        column = side - 1 - column if symmetry & 2 else column
+        entries.append(torch.stack([row, side + column]) + 2 * side * symmetry)
+    return torch.stack(entries, 1).flatten(2).to(device)
+
+
+@lru_cache(maxsize=32)
+def _tiles_and_channels(count: int, channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tiles' numbers, an eighth of the batch in each row [8, n, 1], the last one again and again; channels [C, 1]."""
+    eighth = -(-count // SYMMETRIES)
+    numbers = torch.arange(eighth * SYMMETRIES).clamp(max=count - 1).view(SYMMETRIES, eighth, 1)
+    return numbers.to(device), torch.arange(channels)[:, None].to(device)
+
+
+def _seen_lines(side: int, shift: int, generator: torch.Generator) -> Tensor:
+    """[8, 2, S]: which rows and columns of a tile are seen in each symmetry, in their order."""
+    offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
+    lines = torch.arange(side) + offsets
+    return (side - 1) - ((side - 1) - lines.abs()).abs()
 
 
 def in_every_symmetry(tiles: Tensor) -> Iterator[Tensor]:
@@ -94,6 +140,7 @@ class Augmentation:
         """steps: of the whole training, over which sizes grow; None where no end is known, so that they are whole."""
         self._config = config
         self._steps = steps if config.progressive_resizing else None
+        self._in_symmetries = in_symmetries if config.device == "cpu" else in_symmetries_at_once
         # Of all tiles' channels, in the units that this model's tiles come in.
         self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 
@@ -109,7 +156,7 @@ class Augmentation:
             return Batch(tiles, batch.labels)
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
         if self._config.symmetries:
-            tiles = in_symmetries(tiles, shift, generator)
+            tiles = self._in_symmetries(tiles, shift, generator)
         if self._config.colour_jitter:
             tiles = in_other_colours(tiles, self._config.colour_jitter, self._deviation, generator)
         return Batch(tiles, batch.labels)

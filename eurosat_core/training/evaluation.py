@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -153,13 +153,21 @@ def predictions_from_bytes(content: bytes) -> Predictions:
         raise RunError("The run's predictions are damaged. Train again to see them.") from error
 
 
+_COUNTED_AT_ONCE = 64  # batches
+
+
 @dataclass
 class Tally:
-    """Sums over one phase, kept on the device so that adding to them does not wait for it."""
+    """Sums over one phase, kept on the device so that adding to them does not wait for it.
+
+    Batches of one size are counted many at a time: a GPU takes longer to be told of an operation on so few numbers
+    than to do it, and with every batch it would be six.
+    """
 
     loss: Tensor
     right: Tensor
     tiles: int = 0
+    _waiting: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     @classmethod
     def on(cls, device: torch.device) -> "Tally":
@@ -167,13 +175,22 @@ class Tally:
         return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
 
     def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        """One batch more: its mean loss, scores [B, classes] and labels [B]."""
-        self.loss += loss.detach() * len(labels)
-        self.right += (scores.detach().argmax(1) == labels).sum()
+        """One batch more: its mean loss, scores [B, classes] and labels [B], which stay as they are now."""
+        if (self._waiting and len(self._waiting[0][2]) != len(labels)) or len(self._waiting) == _COUNTED_AT_ONCE:
+            self._count()
+        self._waiting.append((loss.detach(), scores.detach(), labels))
         self.tiles += len(labels)
+
+    def _count(self) -> None:
+        losses, scores, labels = (list(each) for each in zip(*self._waiting, strict=True))
+        self.loss += torch.stack(losses).sum() * len(labels[0])
+        self.right += (torch.cat(scores).argmax(1) == torch.cat(labels)).sum()
+        self._waiting.clear()
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy per tile; waits for the device."""
+        if self._waiting:
+            self._count()
         return self.loss.item() / self.tiles, self.right.item() / self.tiles
 
 

@@ -273,11 +273,13 @@ class FeatureSource:
     def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
         part, labels = self._parts[name], self._labels[name]
         resident = self._device.type != "cpu"  # on a GPU; on a CPU they are indexed where they are
-        if resident and name not in self._on_device:
-            self._on_device[name] = self._all[part].to(self._device)
+        if resident:
+            if name not in self._on_device:
+                self._on_device[name] = self._all[part].to(self._device)
+            order = order.to(self._device)
         for chosen in order.split(size):
-            at = chosen.to(self._device)
-            yield Batch(self._on_device[name][at] if resident else self._all[part[chosen]], labels[at])
+            features = self._on_device[name][chosen] if resident else self._all[part[chosen]]
+            yield Batch(features, labels[chosen])
 
     def close(self) -> None:
         self._on_device.clear()

@@ -61,6 +61,7 @@ class Trainer:
         self._schedule = make_schedule(config, self._optimizer, steps) if steps else None
         self._augmentation = Augmentation(config, steps)
         self._dropout = DropoutState(config.seed, self.device)
+        self._one = torch.ones((), device=self.device)  # the loss's gradient by itself, not made anew in every step
         self._steps_taken = 0
 
     def parameters(self) -> tuple[int, int]:
@@ -88,12 +89,11 @@ class Trainer:
         with mark("forward"):
             batch = self._augmentation.view(batch, self._steps_taken)
             with self._dropout.drawing():
-                scores, loss = loss_of(self.train_network, batch, self.config)
+                scores, loss, lowered = loss_of(self.train_network, batch, self.config, self.config.label_smoothing)
             if tally is not None:
                 tally.add(loss, scores, batch.labels)
-            loss_value = training_loss(scores, loss, batch.labels, self.config)
         with mark("backward"):
-            loss_value.backward()
+            lowered.backward(self._one)
         with mark("update"):
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)  # gradients take no memory while nobody needs them
@@ -105,7 +105,7 @@ class Trainer:
     def validate(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
         """Scores [B, classes] and loss of a batch that is on the device; nothing is learned from it."""
         with torch.no_grad():
-            scores, loss = loss_of(self.eval_network, batch, self.config)
+            scores, loss, _ = loss_of(self.eval_network, batch, self.config)
         tally.add(loss, scores, batch.labels)
         return scores, loss
 
@@ -123,11 +123,16 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
     """The optimizer asked for, over the parameters that are trained."""
     trained = [each for each in network.parameters() if each.requires_grad]
     rate, decay = config.learning_rate, config.weight_decay
+    # One kernel for all parameters. There is none of Adagrad, of which PyTorch then takes a few for all of them. On a
+    # CPU PyTorch's loop over the parameters is no slower by what can be measured: 1.8 of tilenet's 260 ms.
+    fused = True if config.device.startswith("cuda") and config.optimizer != "adagrad" else None
     if config.optimizer == "sgd":
-        return torch.optim.SGD(trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov)
+        return torch.optim.SGD(
+            trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov, fused=fused
+        )
     kinds: dict[str, Callable[..., torch.optim.Optimizer]]
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}
-    return kinds[config.optimizer](trained, lr=rate, weight_decay=decay)
+    return kinds[config.optimizer](trained, lr=rate, weight_decay=decay, fused=fused)
 
 
 def make_schedule(
@@ -139,20 +144,20 @@ def make_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config.schedule, step, steps))
 
 
-def loss_of(network: nn.Module, batch: Batch, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Scores [B, classes] and the mean cross-entropy of one batch."""
-    scores = scores_of(network, batch.tiles, config.precision)
-    return scores, functional.cross_entropy(scores, batch.labels)
+def loss_of(
+    network: nn.Module, batch: Batch, config: TrainConfig, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores [B, classes], the mean cross-entropy, and what the optimizer lowers: the same, or of smoothed labels.
 
-
-def training_loss(scores: Tensor, loss: Tensor, labels: Tensor, config: TrainConfig) -> Tensor:
-    """What the optimizer lowers: the loss itself, or with smoothed labels another one.
-
-    What is shown stays the plain cross-entropy, so that training and validation can be compared.
+    What is shown stays the plain one, so that training and validation can be compared. Both are made of one logarithm
+    of the softmax; PyTorch's own smoothing, equal up to the order of its sums, takes another one.
     """
-    if not config.label_smoothing:
-        return loss
-    return functional.cross_entropy(scores, labels, label_smoothing=config.label_smoothing)
+    scores = scores_of(network, batch.tiles, config.precision)
+    chances = scores.log_softmax(1)
+    loss = functional.nll_loss(chances, batch.labels)
+    if not smoothing:
+        return scores, loss, loss
+    return scores, loss, torch.sub(loss * (1 - smoothing), chances.mean(), alpha=smoothing)
 
 
 def drop_singleton_batch(batches: Iterator[Batch], network: nn.Module, config: TrainConfig) -> Iterator[Batch]:

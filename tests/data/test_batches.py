@@ -29,6 +29,7 @@ from eurosat_core.data.batches import (
     Preprocessing,
     epoch_order,
     normalize,
+    normalize_in_one,
     warm_loader_workers,
     worker_context,
 )
@@ -210,6 +211,16 @@ def test_normalize_leaves_the_pixels_alone(small_tiles: TileSet) -> None:
     for preprocessing in (HALF, IMAGENET, replace(HALF, channels_last=True)):
         normalize(pixels, preprocessing)
     assert torch.equal(pixels, small_tiles.pixels[:3])
+
+
+@pytest.mark.parametrize("preprocessing", [HALF, IMAGENET, replace(IMAGENET, channels_last=True)])
+def test_in_one_operation_tiles_are_normalised_up_to_rounding(
+    small_tiles: TileSet, preprocessing: Preprocessing
+) -> None:
+    pixels = small_tiles.pixels[:3].clone()
+    expected, found = normalize(pixels, preprocessing), normalize_in_one(pixels, preprocessing)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert found.stride() == expected.stride() and torch.equal(pixels, small_tiles.pixels[:3])
 
 
 def test_memory_source_copies_the_split_to_another_device_once(

@@ -178,9 +178,9 @@ def test_it_trains_as_it_records(small_tiles: TileSet, monkeypatch: pytest.Monke
     real = step_module.loss_of
 
     def noting(*arguments: Any) -> Any:
-        scores, loss = real(*arguments)
+        scores, loss, lowered = real(*arguments)
         losses.append(loss.item())
-        return scores, loss
+        return scores, loss, lowered
 
     monkeypatch.setattr(step_module, "loss_of", noting)
     recorded(small_tiles, profile_config("baseline", "fast"), ProfilePlan(active=5, memory=False))

@@ -18,6 +18,7 @@ from eurosat_core.training.augmentation import (
     in_every_symmetry,
     in_other_colours,
     in_symmetries,
+    in_symmetries_at_once,
     side_at,
 )
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -65,6 +66,16 @@ def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
         assert any(torch.equal(after, view) for view in views_of(before))
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 15, 40])
+@pytest.mark.parametrize("shift", [0, 3])
+def test_all_symmetries_at_once_are_the_same(count: int, shift: int, memory_format: torch.memory_format) -> None:
+    tiles = tiles_of(count).contiguous(memory_format=memory_format)
+    one = in_symmetries(tiles, shift, torch.Generator().manual_seed(7))
+    other = in_symmetries_at_once(tiles, shift, torch.Generator().manual_seed(7))
+    assert torch.equal(one, other) and other.is_contiguous(memory_format=memory_format)
+
+
 def test_what_is_drawn_is_still_there_while_it_is_copied() -> None:
     """Other devices than CUDA may read a source that is not pinned after a copy that nobody waits for has returned."""
 
@@ -80,8 +91,9 @@ def test_what_is_drawn_is_still_there_while_it_is_copied() -> None:
     tiles = torch.empty(16, 3, 12, 12, device="meta")  # stands for a device that has no memory in common with the CPU
     with Copies():
         in_symmetries(tiles, 2, torch.Generator().manual_seed(0))
+        in_symmetries_at_once(tiles, 2, torch.Generator().manual_seed(0))
         in_other_colours(tiles, 0.4, torch.ones(3, 1, 1), torch.Generator().manual_seed(0))
-    assert waited_for == [True, True]
+    assert waited_for and all(waited_for)
 
 
 def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from eurosat_core.training.evaluation import evaluate_predictions
+from eurosat_core.training.evaluation import Tally, evaluate_predictions
 
 NAMES = ("Forest", "River", "SeaLake")
 
@@ -21,6 +21,24 @@ def test_rows_are_true_classes() -> None:
     assert found.per_class == {"Forest": 0, "River": 1, "SeaLake": None}
     assert found.most_confused() == ("Forest", "River", 2)
     assert evaluate_predictions(torch.tensor([0, 1]), torch.tensor([0, 1]), NAMES).most_confused() is None
+
+
+@pytest.mark.parametrize("sizes", [[8], [8] * 3, [8] * 70, [8, 8, 3], [4, 8, 8, 1, 1]])
+def test_a_tally_is_the_sum_over_its_tiles(sizes: list[int]) -> None:
+    """Whenever it is asked, and in whichever order its sums are taken."""
+    generator = torch.Generator().manual_seed(0)
+    tally, loss, right = Tally.on(torch.device("cpu")), 0.0, 0
+    for number, size in enumerate(sizes):
+        scores = torch.randn(size, 4, generator=generator, requires_grad=True)
+        labels = torch.randint(4, (size,), generator=generator)
+        mean = torch.nn.functional.cross_entropy(scores, labels)
+        tally.add(mean, scores, labels)
+        loss += mean.item() * size
+        right += int((scores.argmax(1) == labels).sum())
+        if number % 5 == 0:
+            assert tally.means() == (pytest.approx(loss / tally.tiles), right / tally.tiles)
+    assert tally.tiles == sum(sizes) and not tally.loss.requires_grad
+    assert tally.means() == tally.means() == (pytest.approx(loss / tally.tiles), right / tally.tiles)
 
 
 def test_goes_to_json() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
@@ -13,7 +14,7 @@ from eurosat_core.speed.verdict import PARTS
 from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.evaluation import Tally
 from eurosat_core.training.network import make_network
-from eurosat_core.training.step import Trainer, loss_of, make_optimizer, make_schedule, training_loss
+from eurosat_core.training.step import Trainer, loss_of, make_optimizer, make_schedule
 
 CONFIG = TrainConfig(source="memory", epochs=1)
 
@@ -60,6 +61,31 @@ def test_every_optimizer_is_torchs(optimizer: str) -> None:
     assert type(made).__name__.lower() == optimizer
     assert (made.defaults["lr"], made.defaults["weight_decay"]) == (0.001, 0.1)
     assert made.defaults.get("momentum", 0.5) == 0.5
+
+
+def test_a_card_updates_all_parameters_at_once_where_pytorch_can() -> None:
+    fused = {}
+    for optimizer in SETTINGS["optimizer"].choices:
+        for device in ("cpu", "cuda:0", "mps"):
+            config = replace(CONFIG, optimizer=optimizer, device=device)
+            fused[optimizer, device] = make_optimizer(config, make_network(config, 4)).defaults["fused"]
+    assert {which for which, on in fused.items() if on} == {(name, "cuda:0") for name in ("sgd", "adam", "adamw")}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_all_at_once_is_the_same_update(optimizer: str) -> None:
+    """Up to rounding, over several steps; on the CPU, whose kernel for all is another one than a card's."""
+    config = replace(CONFIG, optimizer=optimizer, learning_rate=0.01, weight_decay=0.1, nesterov=True)
+    network, other = (make_network(config, 4) for _ in range(2))
+    updates = make_optimizer(config, network), make_optimizer(replace(config, device="cuda:0"), other)
+    for _ in range(4):
+        for one, same in zip(network.parameters(), other.parameters(), strict=True):
+            one.grad = torch.rand_like(one)
+            same.grad = one.grad.clone()
+        for update in updates:
+            update.step()
+    for one, same in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, same, atol=1e-6, rtol=1e-5)
 
 
 def test_frozen_weights_are_not_given_to_the_optimizer() -> None:
@@ -109,16 +135,20 @@ def test_the_shortest_one_cycle_still_learns(steps: int) -> None:
 def test_smoothed_labels_are_lowered_and_the_plain_loss_is_shown() -> None:
     config = replace(CONFIG, label_smoothing=0.2)
     network, labels = make_network(config, 4), torch.tensor([0, 1, 2, 3, 0])
-    scores, loss = loss_of(network, Batch(torch.rand(5, 3, 64, 64), labels), config)
+    batch = Batch(torch.rand(5, 3, 64, 64), labels)
+    scores, loss, lowered = loss_of(network, batch, config, config.label_smoothing)
+    torch.testing.assert_close(lowered, functional.cross_entropy(scores, labels, label_smoothing=0.2))
+    assert torch.equal(loss, functional.cross_entropy(scores, labels))
     chances = scores.log_softmax(1)
     targets = torch.full((5, 4), 0.2 / 4).scatter_(1, labels[:, None], 0.8 + 0.2 / 4)
-    torch.testing.assert_close(training_loss(scores, loss, labels, config), -(targets * chances).sum(1).mean())
-    assert training_loss(scores, loss, labels, CONFIG) is loss
+    torch.testing.assert_close(lowered, -(targets * chances).sum(1).mean())
+    _, plain, lowered = loss_of(network, batch, CONFIG)
+    assert lowered is plain
 
 
 def test_loss_is_the_mean_cross_entropy() -> None:
     network, tiles, labels = make_network(CONFIG, 4), torch.rand(5, 3, 64, 64), torch.tensor([0, 1, 2, 3, 0])
-    scores, loss = loss_of(network, Batch(tiles, labels), CONFIG)
+    scores, loss, _ = loss_of(network, Batch(tiles, labels), CONFIG)
     assert torch.equal(scores, network(tiles))
     by_hand = -scores.log_softmax(1)[torch.arange(5), labels].mean()
     torch.testing.assert_close(loss, by_hand)
