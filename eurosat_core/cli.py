@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "frozen", "accuracy", "trace")
+BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "resident", "frozen", "accuracy", "trace")
 LONG_BENCHES = ("sweep",)  # run only when they are named: it takes an hour
 
 

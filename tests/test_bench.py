@@ -13,7 +13,7 @@ from google.protobuf.json_format import ParseDict
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from bench import busy, first, precision, rates
+from bench import busy, first, precision, rates, resident
 from bench.busy import busy_processes, measured
 from bench.rates import PulledTraining, computed_on
 from bench.server import TrainPage
@@ -129,6 +129,31 @@ def test_what_was_resolved_is_held_against_the_better_precision(
     assert (resolved["ratio"], resolved["promise"], len(resolved["values"])) == (0.97, "≥ 0.95", 6)
     assert "bfloat16 (faster) in 2 of 3; float32 (slower) in 1 of 3" in resolved["name"]
     assert torch.backends.cpu.get_cpu_capability() in found["about"]
+
+
+@pytest.mark.parametrize(("network", "same"), [("baseline", True), ("tilenet", False)])
+def test_the_plain_step_and_the_labs_learn_the_same(network: str, same: bool, small_tiles: TileSet) -> None:
+    """On a CPU to the bit, but for smoothed labels, whose sums are taken in another order."""
+    form = {"precision": "float32", "channels_last": True, "epochs": 1, "batch_size": 40, "learning_rate": 0.001}
+    config = recipe_config(network, "fast", **form)
+    sides = [resident.Side(config, small_tiles, plain=plain) for plain in (True, False)]
+    assert all((side.rate(2) or 0) > 0 and side.rate(9) and side.rate(1) is None for side in sides)
+    for one, other in zip(*(side.trainer.network.state_dict().values() for side in sides), strict=True):
+        torch.testing.assert_close(one, other, **({"atol": 0, "rtol": 0} if same else {"atol": 1e-5, "rtol": 1e-3}))
+    assert sides[0].accuracy() == pytest.approx(sides[1].accuracy(), abs=0.05)
+
+
+def test_the_labs_step_is_held_against_the_plain_one(
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    form = {"precision": "float32", "channels_last": True}
+    found = resident.measured(small_tiles, recipe_config("baseline", "fast", epochs=2, batch_size=40, **form), 2)
+    assert {name: len(values) for name, values in found["rates"].items()} == {"plain": 3, "lab": 3}
+    found["rates"] = {"plain": [100.0, 100.0], "lab": [99.0, 120.0]}
+    monkeypatch.setattr(resident, "answer_of", lambda *_side: json.loads(json.dumps(found)))
+    rows = resident.run(Settings(tmp_path / "runs", tmp_path / "cache", threads=2), lambda _line: None)["rows"]
+    assert [each["ratio"] for each in rows] == [None, pytest.approx(1.095)] * 2
+    assert rows[1]["promise"] == resident.PROMISE and "cpu" in rows[1]["name"]
 
 
 class Server:
