@@ -205,14 +205,12 @@ class MemorySource:
 
     def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
         part, pixels, labels = self._parts[name], self._pixels[name], self._labels[name]
+        normalized = normalize_in_one if self._device.type == "cuda" else normalize
         if self._resident:
             order = order.to(self._device)
         for chosen in order.split(size):
-            if self._resident:
-                tiles = normalize_in_one(pixels[chosen], self._preprocessing)
-            else:
-                tiles = normalize(pixels[part[chosen]], self._preprocessing)
-            yield Batch(tiles, labels[chosen])
+            picked = pixels[chosen] if self._resident else pixels[part[chosen]]
+            yield Batch(normalized(picked, self._preprocessing), labels[chosen])
 
     def close(self) -> None:
         self._pixels.clear()
