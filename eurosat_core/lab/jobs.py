@@ -34,10 +34,11 @@ from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import release_memory
 from eurosat_core.training.events import FormChosen
 from eurosat_core.training.network import float32_flags, missing_weights, multiply_float32
 from eurosat_core.training.precision import resolved
-from eurosat_core.training.problems import DeviceError
+from eurosat_core.training.problems import DeviceError, explained
 from eurosat_core.training.sources import split_for
 
 logger = logging.getLogger(__name__)
@@ -168,6 +169,7 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         return JobResult(state, message, files, summary, machine, told, restart)
 
     try:
+        _make_current(job.config)
         tiles = _tiles_for(job.fingerprint, job.cache)
         config, choice = resolved(job.config, machine_notes(tiles.cache.parent, job.threads), lambda: control.stopped)
         if choice is not None:
@@ -191,6 +193,18 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         return ended("failed", message, restart=job.config.device != "cpu")
     finally:
         _controls.pop(job.run_id, None)
+        if job.config.device != "cpu":
+            release_memory(torch.device(job.config.device))  # other runs, and other programs, want it
+
+
+def _make_current(config: TrainConfig) -> None:
+    """Have this thread compute on the config's GPU also what names none; else that makes a context on the first one.
+
+    Raises `DeviceError` where there is no such GPU.
+    """
+    if config.device.startswith("cuda"):
+        with explained(config):
+            torch.cuda.set_device(torch.device(config.device))
 
 
 def at_work() -> bool:

@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Preprocessing, normalize
 from eurosat_core.speed.result import Limits
-from eurosat_core.training.evaluation import wait_for
+from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import release_memory, wait_for
 from eurosat_core.training.network import multiply_float32
 from eurosat_core.training.precision import multiplies_bfloat16, multiplies_tf32
+from eurosat_core.training.problems import explained
 from eurosat_core.training.threads import keep_freed_memory
 
 Pairs = tuple[tuple[float, float], ...]
@@ -62,14 +64,23 @@ def measure_limits(device: str) -> Limits:
     """The limits of a device, measured in this process with as many threads as torch uses now.
 
     Everything is measured several times over, so that what holds the machine up for a moment spoils no figure.
+
+    Raises `TrainingError` with a sentence when the device's memory is full, or it fails.
     """
     began = time.perf_counter()
     keep_freed_memory()  # as trainings do, whose steps are predicted
     bench = _Bench(torch.device(device))
     if bench.device.type == "cuda":
         multiply_float32("float32")
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        found = [_once(bench) for _ in range(_PASSES)]
+    full = (
+        f"The memory of {device} has no room for what its limits are measured with. Wait until other runs on this "
+        "device have ended, then measure again."
+    )
+    try:
+        with explained(TrainConfig(device=device), full), torch.random.fork_rng(devices=[]), torch.no_grad():
+            found = [_once(bench) for _ in range(_PASSES)]
+    finally:
+        release_memory(bench.device)
     best = {name: (min if name.endswith("seconds") else _best)([each[name] for each in found]) for name in found[0]}
     return Limits(device, torch.get_num_threads(), **best, seconds=time.perf_counter() - began)
 

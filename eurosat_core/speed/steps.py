@@ -9,7 +9,6 @@ part in which it waited, and what it did beside something else counts nowhere tw
 is timed.
 """
 
-import gc
 import time
 import warnings
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.speed.verdict import PARTS, Turn
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import Tally, wait_for
+from eurosat_core.training.evaluation import Tally, release_memory, wait_for
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import full_batches, source_to_copy_from, split_for
 from eurosat_core.training.step import Trainer
@@ -253,6 +252,4 @@ class TimedSteps:
         if self._feed is not None:
             self._feed.close()
         self._trainer, self._feed = None, None
-        gc.collect()  # a network of half a gigabyte must be gone before the next one comes
-        if self._config.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        release_memory(self._clock.device)  # a network of half a gigabyte must be gone before the next one comes

@@ -1,7 +1,9 @@
 """Figures of a network on tiles: predictions, accuracy, precision, recall and confusion; and sums of a phase."""
 
+import gc
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -200,6 +202,20 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type != "cpu":
         torch.accelerator.synchronize()
+
+
+def release_memory(device: torch.device) -> None:
+    """Give the device's other users what this process holds there and nobody here needs any more.
+
+    Never raises: it stands behind work that may have failed, whose own error is the one to tell. A device that has
+    failed says so again to whoever asks it next.
+    """
+    gc.collect()  # networks lie in circles of references
+    with suppress(RuntimeError):
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif device.type == "mps":
+            torch.mps.empty_cache()
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -95,8 +95,11 @@ def shared_memory_problem(config: TrainConfig, tiles: int) -> str:
 
 
 @contextmanager
-def explained(config: TrainConfig) -> Iterator[None]:
-    """Turn torch's errors into a `TrainingError` with a sentence; the original stays its cause."""
+def explained(config: TrainConfig, full: str = "") -> Iterator[None]:
+    """Turn torch's errors into a `TrainingError` with a sentence; the original stays its cause.
+
+    full: the sentence for a device whose memory is full, where no training filled it.
+    """
     try:
         yield
     except LabError as error:
@@ -104,7 +107,7 @@ def explained(config: TrainConfig) -> Iterator[None]:
             raise TrainingError(str(error).strip().splitlines()[-1].partition(": ")[2]) from error
         raise
     except torch.OutOfMemoryError as error:
-        raise TrainingError(_full(config)) from error
+        raise TrainingError(full or _full(config)) from error
     except MemoryError as error:
         raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
     except OSError as error:
@@ -118,7 +121,7 @@ def explained(config: TrainConfig) -> Iterator[None]:
             full = "The shared memory of this machine is full, so a loader worker could not hand over its batch."
             raise TrainingError(f"{full} {_LESS_SHARED}") from error
         if config.device != "cpu" and "out of memory" in text.lower():  # as CUDA's and Apple's drivers say it
-            raise TrainingError(_full(config)) from error
+            raise TrainingError(full or _full(config)) from error
         if "can't allocate memory" in text or "not enough memory" in text:
             raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
         if "DataLoader worker (pid" in text:
