@@ -83,6 +83,9 @@ def _arguments(placed: _Placed, classes: int) -> tuple[str, tuple[int | float, .
             return {"relu": "ReLU", "sigmoid": "Sigmoid", "gelu": "GELU", "flatten": "Flatten"}[layer.kind], (), {}
 
 
+_OURS = ("ResidualBlock", "AdaptiveAvgPool2d")
+
+
 def build_network(text: str, classes: int = 10) -> "nn.Module":
     """A freshly initialised network: tiles [B, 3, 64, 64] in, scores [B, classes] out.
 
@@ -90,12 +93,12 @@ def build_network(text: str, classes: int = 10) -> "nn.Module":
     """
     from torch import nn
 
-    from eurosat_core.models.networks import ResidualBlock
+    from eurosat_core.models import networks
 
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for placed in _placed(checked_network(text, classes), classes):
         kind, arguments, options = _arguments(placed, classes)
-        make: Callable[..., nn.Module] = ResidualBlock if kind == "ResidualBlock" else getattr(nn, kind)
+        make: Callable[..., nn.Module] = getattr(networks if kind in _OURS else nn, kind)
         modules[placed.name] = make(*arguments, **options)
     return nn.Sequential(modules)
 

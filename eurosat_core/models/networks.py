@@ -118,6 +118,34 @@ class MeanOverPlaces(nn.Module):
         return functional.avg_pool2d(features, features.shape[-2:])
 
 
+class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
+    """PyTorch's, also on Apple GPUs, where one of input and output has to be a multiple of the other.
+
+    VGG's from 2×2 to 7×7 pixels is none. There it is computed as two products of matrices.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._size = size
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, C, H, W] to [B, C, size, size]."""
+        sides, size = features.shape[-2:], self._size
+        if features.device.type != "mps" or not any(max(side, size) % min(side, size) for side in sides):
+            return super().forward(features)
+        rows, columns = (window_shares(side, size).to(features) for side in sides)
+        return rows @ features @ columns.T
+
+
+def window_shares(inside: int, outside: int) -> Tensor:
+    """Which share of each of `inside` pixels is in each of `outside` means: [outside, inside], as PyTorch divides."""
+    shares = torch.zeros(outside, inside)
+    for at in range(outside):
+        first, end = at * inside // outside, -(-(at + 1) * inside // outside)
+        shares[at, first:end] = 1 / (end - first)
+    return shares
+
+
 def _convolution(channels: int, filters: int, size: int, stride: int) -> nn.Sequential:
     """Convolution without a bias (the BatchNorm has one), BatchNorm, ReLU."""
     return nn.Sequential(

@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import ModelEntry, build_model
+from eurosat_core.models.networks import AdaptiveAvgPool2d
 
 # Of each stage: blocks, filter size, stride of its first block, expansion, channels in, channels out.
 _STAGES = (
@@ -113,6 +114,7 @@ def build_vgg11_bn(classes: int = 10) -> nn.Module:
     from torchvision.models import vgg11_bn  # here, for it takes a second to load
 
     network: nn.Module = vgg11_bn(weights=None)
+    network.avgpool = AdaptiveAvgPool2d(7)
     return with_new_last_layer(network, "classifier.6", classes)
 
 

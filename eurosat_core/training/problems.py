@@ -17,7 +17,7 @@ from PIL import UnidentifiedImageError
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.errors import LabError, TrainingError
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.wording import bytes_text, count
+from eurosat_core.wording import bytes_text, count, device_name
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -60,6 +60,7 @@ _DEVICE_FAILURE = re.compile(
     "invalid device ordinal|MPS backend|support for mps|CUBLAS",
     re.IGNORECASE,
 )
+_NO_PROGRAM = re.compile(r"operator '([^']+)' is not currently implemented for the (\w+) device")
 # How PyTorch says that it ended, in a worker or here.
 _SHARED_MEMORY_SIGNS = ("shared memory", "Bus error", "</torch_", "/torch_shm")
 
@@ -124,6 +125,11 @@ def explained(config: TrainConfig, full: str = "") -> Iterator[None]:
             raise TrainingError(full or _full(config)) from error
         if "can't allocate memory" in text or "not enough memory" in text:
             raise TrainingError(f"This machine's memory is full. {_smaller(config)}.") from error
+        if missing := _NO_PROGRAM.search(text):
+            raise TrainingError(
+                f"The {device_name(missing[2].lower())} has no program for one of the operations of this network "
+                f"({missing[1]}) in this version of PyTorch. Train on the CPU, or choose another network."
+            ) from error
         if "DataLoader worker (pid" in text:
             raise TrainingError(
                 "A loader worker died, most likely because memory ran out. Try fewer loader workers, or the "

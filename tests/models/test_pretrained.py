@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import build_model, model_entry
+from eurosat_core.models.networks import AdaptiveAvgPool2d, window_shares
 from eurosat_core.models.pretrained import (
     EfficientNetLite0,
     folded_frozen_part,
@@ -124,3 +126,32 @@ def test_weights_of_another_network_get_a_sentence(change: object) -> None:
     change(weights)  # type: ignore[operator]
     with pytest.raises(DataError, match=r"weights do not fit EfficientNet-Lite0.*Import the published file"):
         from_weights(model_entry("efficientnet_lite0"), 10, weights)
+
+
+@pytest.mark.parametrize(("inside", "outside"), [(2, 7), (7, 2), (13, 5), (5, 5), (3, 6)])
+def test_windows_are_those_of_pytorch(inside: int, outside: int) -> None:
+    features = torch.randn(2, 3, inside, inside, dtype=torch.float64)
+    shares = window_shares(inside, outside).double()
+    assert shares.sum(1).tolist() == pytest.approx([1.0] * outside)
+    expected = nn.functional.adaptive_avg_pool2d(features, outside)
+    assert torch.allclose(shares @ features @ shares.T, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_an_apple_gpu_pools_what_its_own_program_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its program refuses sizes of which none is a multiple of the other: VGG's from 2×2 to 7×7."""
+
+    def of_apple(pool: nn.AdaptiveAvgPool2d, features: torch.Tensor) -> torch.Tensor:
+        for inside in features.shape[-2:]:
+            size = pool.output_size
+            assert isinstance(size, int)
+            if max(inside, size) % min(inside, size):
+                raise RuntimeError("Adaptive pool MPS: input sizes must be divisible by output sizes.")
+        return nn.functional.adaptive_avg_pool2d(features, size)
+
+    monkeypatch.setattr(nn.AdaptiveAvgPool2d, "forward", of_apple)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for inside, size in ((2, 7), (16, 7), (2, 1), (2, 4), (5, 5)):
+            pooled = AdaptiveAvgPool2d(size)(torch.empty(2, 3, inside, inside, device="mps"))
+            assert (pooled.device.type, pooled.shape) == ("mps", (2, 3, size, size))
+        pool = build_model("vgg11_bn", 10).get_submodule("avgpool")
+        assert pool(torch.empty(2, 512, 2, 2, device="mps")).shape == (2, 512, 7, 7)

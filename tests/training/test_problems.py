@@ -58,6 +58,13 @@ def sentence(error: BaseException, config: TrainConfig = CPU) -> str:
     ("error", "config", "words"),
     [
         (torch.OutOfMemoryError("CUDA out of memory."), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
+        (
+            NotImplementedError(
+                "The operator 'aten::_some_op' is not currently implemented for the MPS device. If you want this op…"
+            ),
+            TrainConfig(device="mps"),
+            ["Apple GPU", "aten::_some_op", "Train on the CPU"],
+        ),
         (torch.OutOfMemoryError("full"), TrainConfig(device="cuda:0", batch_size=8), ["smaller model"]),
         (RuntimeError("CUDA error: out of memory\nmore"), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
         (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), TrainConfig(device="mps"), ["memory of mps"]),
