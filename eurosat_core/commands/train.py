@@ -12,7 +12,10 @@ from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from eurosat_core.data.tile_cache import TileSet
+    from eurosat_core.runs.record import RunRecord
     from eurosat_core.runs.store import RunStore
 
 
@@ -107,11 +110,33 @@ def _judge(store: "RunStore", run_id: str, tiles: "TileSet", threads: int, *, sy
     predicted, _confidence = predict(network, batches, config, symmetries=symmetries)
     evaluation = evaluate_predictions(tiles.labels[numbers], predicted, tiles.class_names)
     part = "validation part" if own else "every tile"
-    return {"run_id": run_id, "part": part, "symmetries": symmetries, **evaluation.to_dict()}
+    told = {"run_id": run_id, "part": part, "symmetries": symmetries, **evaluation.to_dict()}
+    if own and not symmetries and config.device != "cpu":
+        told |= _other_answers(store, record, numbers, predicted)
+    return told
+
+
+def _other_answers(store: "RunStore", record: "RunRecord", numbers: "Tensor", predicted: "Tensor") -> dict[str, Any]:
+    """How many tiles get another answer here than on the GPU that validated the run; empty when that is not known."""
+    import torch
+
+    from eurosat_core.finding import Finding
+    from eurosat_core.training.evaluation import predictions_from_bytes
+    from eurosat_core.words.say import say
+
+    try:
+        there = predictions_from_bytes(store.load(record.id, "predictions.npz"))
+    except RunError:
+        return {}
+    if not torch.equal(there.tiles, numbers):
+        return {}
+    other = int((there.predicted != predicted).sum())
+    figures = {"other": other, "tiles": len(numbers), "device": record.config.device}
+    return {"other_answers": other, "note": say(Finding(f"accuracy.elsewhere.{'other' if other else 'same'}", figures))}
 
 
 def _show_evaluation(result: dict[str, Any]) -> str:
     lines = [f"{result['accuracy']:.2%} of {result['tiles']:,} tiles ({result['part']})"]
     for name, share in result["per_class"].items():
         lines.append(f"  {name:<22}" + ("no tiles" if share is None else f"{share:7.2%}"))
-    return "\n".join(lines)
+    return "\n".join([*lines, *filter(None, [result.get("note")])])

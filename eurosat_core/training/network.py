@@ -125,7 +125,10 @@ def float32_flags() -> dict[str, str]:
 def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> Iterator[Batch]:
     """The tiles with these numbers, on the CPU, in batches of the size in which the run validated.
 
-    The same batches give the same scores to the last bit, so a run's accuracy can be confirmed exactly.
+    The same batches give the same scores to the last bit on the processor that the run validated on, so its accuracy
+    can be confirmed exactly there. What was validated on a GPU cannot: that adds up in another order, and rounds to 24
+    bits (float32), 11 (TF32) or 8 (bfloat16), so tiles whose best two classes are that close get another answer.
+    `evaluate` counts them.
     """
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     size = config.batch_size if config.source == "loader" else max(config.batch_size, VALIDATION_BATCH)

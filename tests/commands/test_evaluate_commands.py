@@ -5,9 +5,11 @@ import os
 import pytest
 import torch
 from command_line import ask, folder, places, trained
+from cuda_alias import played_cuda
 
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training import loop
+from eurosat_core.training.evaluation import predictions_from_bytes, predictions_to_bytes
 
 __all__ = ["ask", "folder", "places", "trained"]  # fixtures of command_line; `places` is for every test here
 
@@ -30,6 +32,27 @@ def test_train_and_evaluate_agree_to_the_last_tile(ask, folder, places, options)
     assert sum(map(sum, judged["confusion"])) == 18
     status, in_all, _ = ask("evaluate", result["run_id"], "--data", data, "--symmetries")
     assert (status, in_all["tiles"], judged["symmetries"], in_all["symmetries"]) == (0, 18, False, True)
+
+
+def test_what_a_gpu_validated_is_judged_on_the_cpu_and_how_far_both_agree_is_counted(ask, folder, places):
+    data = folder(Forest=24, River=24)
+    form = ("--precision", "float32", "--no-channels-last", "--recipe", "fast")
+    with played_cuda():
+        status, result, _ = ask(
+            "train", "--model", "baseline", "--epochs", "1", "--data", data, "--device", "cuda", *form
+        )
+        assert (status, result["state"]) == (0, "finished")
+    run = result["run_id"]
+    _, judged, _ = ask("evaluate", run, "--data", data)
+    assert (judged["other_answers"], judged["accuracy"]) == (0, result["val_accuracy"])
+    path = places / "runs" / run / "predictions.npz"
+    there = predictions_from_bytes(path.read_bytes())
+    there.predicted[:2] = 1 - there.predicted[:2]  # as if two tiles had lain between two classes
+    path.write_bytes(predictions_to_bytes(there))
+    _, judged, _ = ask("evaluate", run, "--data", data)
+    assert judged["other_answers"] == 2 and "2" in judged["note"] and "GPU 0" in judged["note"]
+    path.unlink()
+    assert "other_answers" not in ask("evaluate", run, "--data", data)[1]
 
 
 def test_every_tile_of_another_set_counts_and_what_does_not_fit_is_refused(ask, trained, folder, places):
