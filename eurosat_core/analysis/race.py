@@ -148,13 +148,6 @@ def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
     )
 
 
-def _device_name(record: RunRecord, device: str) -> str:
-    """The name of the device that a cell ran on; the record's machine is that of the run's own device."""
-    if device == record.config.device:
-        return str(record.machine.get("device_name") or wording.device_name(device))
-    return str(record.machine.get("cpu_name") or wording.device_name(device))
-
-
 def _measured_text(record: RunRecord, cell: CellResult) -> str:
     steps, threads = cell.step_seconds, record.machine.get("threads")
     if steps is None:
@@ -162,7 +155,7 @@ def _measured_text(record: RunRecord, cell: CellResult) -> str:
     threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""
     spread = f"half of the rounds within {wording.share(steps.share)}"
     rounds = wording.count(steps.rounds, "round")
-    return f"{_device_name(record, cell.device)}{threaded}; {steps.steps:,} timed steps in {rounds}, {spread}"
+    return f"{record.name_of(cell.device)}{threaded}; {steps.steps:,} timed steps in {rounds}, {spread}"
 
 
 # -- full form

@@ -161,12 +161,10 @@ def measured_how(record: RunRecord, result: SweepResult) -> Finding:
     used = [each for each in result.cells if each.turns]
     if not used:
         return Finding("sweep.nothing")
-    machine = record.machine
-    names = [machine.get("device_name") or wording.device_name(record.config.device)]
-    if any(each.device == "cpu" for each in used) and machine.get("cpu_name"):
-        names.append(machine["cpu_name"])
+    devices = dict.fromkeys((record.config.device, *(each.device for each in used)))
+    names = [record.name_of(each) for each in devices]
     steps = sum(turn.steps for each in used for turn in each.turns)
-    figures = {"machine": names, "threads": machine.get("threads"), "steps": steps, "rounds": result.rounds}
+    figures = {"machine": names, "threads": record.machine.get("threads"), "steps": steps, "rounds": result.rounds}
     then = [] if result.complete else [Finding("sweep.stopped")]
     if record.company:
         then.append(Finding("sweep.company", {"company": record.company}))

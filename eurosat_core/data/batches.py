@@ -18,6 +18,7 @@ from functools import lru_cache
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import torch
 from PIL import Image
@@ -120,6 +121,14 @@ class BatchSource(Protocol):
         """How many batches that pass has: a source may take larger ones than the training's."""
         ...
 
+    def park(self) -> None:
+        """Leave the device's memory to others; no batch is asked for before `unpark`, which may find it full."""
+        ...
+
+    def unpark(self) -> None:
+        """Bring back to the device what `park` took from it."""
+        ...
+
     def close(self) -> None:
         """Let go of what the source holds: loader workers, device memory."""
         ...
@@ -161,8 +170,23 @@ def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     return torch.tensor(values).view(1, 3, 1, 1).to(device)
 
 
+_SHARED_BYTES = 2**30  # all of EuroSAT's pixels are a third of this; of a larger set only what is needed is brought
+_resident: WeakValueDictionary[tuple[str, torch.device], Tensor] = WeakValueDictionary()
+_bringing = threading.Lock()
+
+
+def resident_pixels(tiles: TileSet, device: torch.device) -> Tensor:
+    """The pixels of all tiles on a GPU: one copy for all of this process, there as long as somebody holds it."""
+    with _bringing:
+        pixels = _resident.get((tiles.fingerprint, device))
+        if pixels is None:
+            pixels = tiles.pixels.to(device, copy=True)
+            _resident[tiles.fingerprint, device] = pixels
+        return pixels
+
+
 class MemorySource:
-    """Decoded tiles, indexed in memory. On a GPU the split's tiles are copied to the device once."""
+    """Decoded tiles, indexed in memory; for a GPU, in its memory, where all that use the same set share it."""
 
     def __init__(
         self,
@@ -179,41 +203,52 @@ class MemorySource:
         self._batch_size = batch_size
         self._validation_batch = max(batch_size, VALIDATION_BATCH)
         self._seed = seed
-        self._resident = device.type != "cpu"
-        self._parts = {"train": split.train, "validation": split.validation, "test": split.test}
-        self._pixels = dict.fromkeys(self._parts, tiles.pixels)
-        self._labels = {name: tiles.labels[part].to(device) for name, part in self._parts.items()}
-        if self._resident:
-            self._pixels = {name: tiles.pixels[part].to(device) for name, part in self._parts.items()}
+        self._tiles = tiles
+        # By part, in which rows of labels and pixels its tiles are.
+        self._rows = {"train": split.train, "validation": split.validation, "test": split.test}
+        self._taken: Tensor | None = None  # of which tiles these rows are; None: all
+        if device.type != "cpu" and tiles.pixels.nbytes > _SHARED_BYTES:
+            self._taken, rows = torch.cat([*self._rows.values()]).unique(return_inverse=True)
+            parts = rows.split([len(part) for part in self._rows.values()])
+            self._rows = dict(zip(self._rows, parts, strict=True))
+        self._labels = (tiles.labels if self._taken is None else tiles.labels[self._taken]).to(device)
+        self._pixels = self._brought()
+
+    def _brought(self) -> Tensor:
+        """The pixels on the device."""
+        if self._device.type == "cpu":
+            return self._tiles.pixels
+        if self._taken is None:
+            return resident_pixels(self._tiles, self._device)
+        return self._tiles.pixels[self._taken].to(self._device)
 
     def train(self, epoch: int) -> Iterator[Batch]:
-        order = epoch_order(len(self._parts["train"]), self._seed, epoch)
-        return self._batches("train", order, self._batch_size)
+        rows = self._rows["train"]
+        return self._batches(rows[epoch_order(len(rows), self._seed, epoch)], self._batch_size)
 
     def validation(self) -> Iterator[Batch]:
-        return self._in_order("validation")
+        return self._batches(self._rows["validation"], self._validation_batch)
 
     def test(self) -> Iterator[Batch]:
-        return self._in_order("test")
-
-    def _in_order(self, name: str) -> Iterator[Batch]:
-        return self._batches(name, torch.arange(len(self._parts[name])), self._validation_batch)
+        return self._batches(self._rows["test"], self._validation_batch)
 
     @property
     def validation_steps(self) -> int:
-        return -(-len(self._parts["validation"]) // self._validation_batch)
+        return -(-len(self._rows["validation"]) // self._validation_batch)
 
-    def _batches(self, name: str, order: Tensor, size: int) -> Iterator[Batch]:
-        part, pixels, labels = self._parts[name], self._pixels[name], self._labels[name]
+    def _batches(self, rows: Tensor, size: int) -> Iterator[Batch]:
         normalized = normalize_in_one if self._device.type == "cuda" else normalize
-        if self._resident:
-            order = order.to(self._device)
-        for chosen in order.split(size):
-            picked = pixels[chosen] if self._resident else pixels[part[chosen]]
-            yield Batch(normalized(picked, self._preprocessing), labels[chosen])
+        for chosen in rows.to(self._device).split(size):
+            yield Batch(normalized(self._pixels[chosen], self._preprocessing), self._labels[chosen])
+
+    def park(self) -> None:
+        self._pixels = torch.empty(0)
+
+    def unpark(self) -> None:
+        self._pixels = self._brought()
 
     def close(self) -> None:
-        self._pixels.clear()
+        self.park()
 
 
 def picture_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], Tensor]:
@@ -328,6 +363,10 @@ class LoaderSource:
                 tiles.to(self._device, non_blocking=self._non_blocking, memory_format=self._memory_format),
                 labels.to(self._device, non_blocking=self._non_blocking),
             )
+
+    def park(self) -> None: ...  # what is prepared ahead lies in the processor's memory
+
+    def unpark(self) -> None: ...
 
     def close(self) -> None:
         self._loaders.clear()  # dropping the loaders ends their persistent workers

@@ -283,11 +283,14 @@ class Dispatcher:
                 self._end(job.run_id, "failed", message)
 
     def _park_long_paused(self) -> None:
-        """A run paused for long gives its device to others; it keeps its state in the worker's memory."""
+        """A run paused for long gives its device to others; it keeps its state in the worker's memory, off the GPU."""
         with self._lock:
-            too_many = self._running.park(self._settings.pause_minutes * 60)
+            new, too_many = self._running.park(self._settings.pause_minutes * 60)
             for running in too_many:
                 running.stopping = True
+        for running in new:
+            if running.waiting.device != "cpu" and running not in too_many:
+                self._engine.command(running.waiting.run_id, "park")
         for running in too_many:
             self._engine.command(running.waiting.run_id, "stop")
 

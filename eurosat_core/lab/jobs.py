@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 OWNER = "command line"
 """Whose runs they are that were made without the app."""
-Command = Literal["pause", "resume", "step", "stop"]
+Command = Literal["pause", "resume", "step", "stop", "park"]
 Report = Callable[[list[RunEvent]], None]
 Pull = Generator[Any, float | None, None]
 
@@ -97,6 +97,7 @@ class Control:
         self._paused = False
         self._steps = 0
         self._stopped = False
+        self._parked = False
 
     def command(self, name: Command) -> None:
         """Obeyed at the next step of the work."""
@@ -104,8 +105,10 @@ class Control:
             match name:
                 case "pause":
                     self._paused = True
+                case "park":
+                    self._parked = self._paused
                 case "resume":
-                    self._paused, self._steps = False, 0
+                    self._paused, self._steps, self._parked = False, 0, False
                 case "step":
                     self._paused = True
                     self._steps += 1
@@ -118,16 +121,30 @@ class Control:
         """Whether the run shall end now."""
         return self._stopped
 
-    def wait(self) -> float:
-        """Block while paused, until a step is granted, the run resumes or stops. Returns the seconds waited."""
+    def wait(self, work: Kind) -> float:
+        """Block while paused, until a step is granted, the run resumes or stops. Returns the seconds waited.
+
+        Told to park, the work leaves its device meanwhile. Raises what it raises when it comes back.
+        """
         if not self._paused:  # the usual case must cost nothing
             return 0.0
         began = time.perf_counter()
         with self._changed:
-            self._changed.wait_for(lambda: not self._paused or self._steps or self._stopped)
+            self._changed.wait_for(lambda: self._goes_on() or self._parked)
+            parked = self._parked and not self._goes_on()
+        if parked:
+            work.park()
+            with self._changed:
+                self._changed.wait_for(self._goes_on)
+            if not self._stopped:
+                work.unpark()
+        with self._changed:
             if self._paused and self._steps:
                 self._steps -= 1
         return time.perf_counter() - began
+
+    def _goes_on(self) -> bool:
+        return not self._paused or self._steps > 0 or self._stopped
 
 
 _controls: dict[str, Control] = {}
@@ -179,6 +196,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
             multiply_float32(config.precision)
             machine["float32"] = float32_flags()
         work = kind_of(replace(job, config=config))
+        if others := sorted({each.device for each in work.configs} - {"cpu", config.device}):
+            machine["other_devices"] = {each: _name_of(each) for each in others}
         complete = _pull(work, work.events(tiles, job.threads), control, tell)
         return ended("finished") if complete else ended("cancelled", work.how_far())
     except LabError as error:
@@ -223,7 +242,7 @@ def _pull(work: Kind, events: Pull, control: Control, tell: Callable[[RunEvent],
                 return True
             if (told := work.note(event)) is not None:
                 tell(told)
-            paused_seconds = control.wait() if work.may_pause(event) else None
+            paused_seconds = control.wait(work) if work.may_pause(event) else None
         return False
     finally:
         events.close()
@@ -247,12 +266,8 @@ def _tiles_for(fingerprint: str, cache: str) -> TileSet:
 
 def _machine(device: str, threads: int) -> dict[str, Any]:
     """What a run was done on; versions included, since figures depend on them."""
-    name = cpu_device().name if device == "cpu" else device
-    if device.startswith("cuda") and torch.cuda.is_available():
-        with suppress(RuntimeError, AssertionError):  # it has vanished: training says so in a sentence
-            name = torch.cuda.get_device_name(device)
     return {
-        "device_name": name,
+        "device_name": _name_of(device),
         **({} if device == "cpu" else {"cpu_name": cpu_device().name}),
         "threads": threads,
         "torch": torch.__version__,
@@ -260,6 +275,14 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "eurosat_lab": __version__,
     }
+
+
+def _name_of(device: str) -> str:
+    name = cpu_device().name if device == "cpu" else device
+    if device.startswith("cuda") and torch.cuda.is_available():
+        with suppress(RuntimeError, AssertionError):  # it has vanished: training says so in a sentence
+            name = torch.cuda.get_device_name(device)
+    return name
 
 
 # -- without a lab: the command line works in its own process, in the same run store

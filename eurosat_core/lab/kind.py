@@ -145,6 +145,12 @@ class Kind(ABC):
         """Whether the work may stand still after this event. Not where steps are timed: the pause would count."""
         return False
 
+    def park(self) -> None:  # noqa: B027 (most kinds never stand still)
+        """Leave the device's memory to others; nothing is pulled before `unpark`."""
+
+    def unpark(self) -> None:  # noqa: B027
+        """Bring back what `park` took from the device. Raises `TrainingError` when there is no room any more."""
+
     @abstractmethod
     def how_far(self) -> str:
         """What the work leaves behind when it was stopped here, as a sentence."""

@@ -205,11 +205,14 @@ class RunningRuns(dict[str, Running]):
         waiting = [each for each in self.values() if each.parked and each.resumed is not None]
         return sorted(waiting, key=lambda each: each.resumed or 0.0)
 
-    def park(self, paused_seconds: float) -> list[Running]:
-        """Give away the place of runs paused for longer than this. Answers with those that are too many to keep."""
+    def park(self, paused_seconds: float) -> tuple[list[Running], list[Running]]:
+        """Give away the place of runs paused for longer than this: those, and those that are too many to keep."""
         now = time.monotonic()
+        new = []
         for running in self.values():
-            if running.paused_since is not None and now - running.paused_since > paused_seconds:
+            long = running.paused_since is not None and now - running.paused_since > paused_seconds
+            if long and not running.parked:
                 running.parked = True
+                new.append(running)
         parked = [each for each in self.values() if each.parked and not each.stopping]
-        return parked[:-_MOST_PARKED]
+        return new, parked[:-_MOST_PARKED]

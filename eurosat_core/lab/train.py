@@ -32,7 +32,7 @@ from eurosat_core.training.events import (
     Started,
     StepDone,
 )
-from eurosat_core.training.loop import Checkpoint, Pull, train
+from eurosat_core.training.loop import Checkpoint, Parking, Pull, train
 from eurosat_core.training.problems import shared_memory_problem
 from eurosat_core.training.sources import split_for
 from eurosat_core.training.threads import ThreadGovernor
@@ -59,6 +59,7 @@ class Training(Kind):
         self._figures: dict[str, Any] = {}
         self._rates: list[float] = []
         self._sizes: dict[str, int] = {}
+        self._parking = Parking()
 
     @classmethod
     def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Training":
@@ -74,7 +75,13 @@ class Training(Kind):
     def events(self, tiles: TileSet, threads: int) -> Pull:
         # Only trainings that nobody measures change their CPU threads while they run.
         free = self.config.device == "cpu" and not self._plan.get("alone")
-        return train(self.config, tiles, self._keep, ThreadGovernor(threads) if free else None)
+        return train(self.config, tiles, self._keep, ThreadGovernor(threads) if free else None, self._parking)
+
+    def park(self) -> None:
+        self._parking.park()
+
+    def unpark(self) -> None:
+        self._parking.unpark()
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         """Take what stands at the end of an epoch."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
+from eurosat_core import wording
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.records import decoded
@@ -100,6 +101,16 @@ class RunRecord:
         if self.config.device == "cpu" and not self.recorded_on and not self.config.is_open:
             return self.config
         return replace(self.config, precision="float32", channels_last=bool(self.config.channels_last))
+
+    def name_of(self, device: str) -> str:
+        """The name of a device that it computed on: its own, the CPU, or another GPU."""
+        others = self.machine.get("other_devices")
+        names = {
+            **(others if isinstance(others, dict) else {}),
+            "cpu": self.machine.get("cpu_name"),
+            self.config.device: self.machine.get("device_name"),
+        }
+        return str(names.get(device) or wording.device_name(device))
 
     @property
     def busy_elsewhere(self) -> float:

@@ -2,7 +2,7 @@
 
 import gc
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -216,6 +216,12 @@ def release_memory(device: torch.device) -> None:
             torch.cuda.empty_cache()
         elif device.type == "mps":
             torch.mps.empty_cache()
+
+
+def move(tensors: Iterable[Tensor], device: torch.device) -> None:
+    """Bring tensors to a device in place: whoever refers to one, as an optimizer does to parameters, still does."""
+    for each in tensors:
+        each.data = each.data.to(device)
 
 
 def memory_bytes(device: torch.device) -> int:

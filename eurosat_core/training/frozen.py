@@ -27,6 +27,7 @@ from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.pretrained import folded_frozen_part
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.evaluation import move
 from eurosat_core.training.network import autocast
 
 # Tiles computed at a time, channels-last. Milliseconds per tile on two cores, against batches of 256 in the usual
@@ -274,12 +275,19 @@ class FeatureSource:
         part, labels = self._parts[name], self._labels[name]
         resident = self._device.type != "cpu"  # on a GPU; on a CPU they are indexed where they are
         if resident:
-            if name not in self._on_device:
-                self._on_device[name] = self._all[part].to(self._device)
             order = order.to(self._device)
         for chosen in order.split(size):
+            if resident and name not in self._on_device:
+                self._on_device[name] = self._all[part].to(self._device)
             features = self._on_device[name][chosen] if resident else self._all[part[chosen]]
             yield Batch(features, labels[chosen])
+
+    def park(self) -> None:
+        self._on_device.clear()
+        move([each.tiles for each in self._validation], torch.device("cpu"))
+
+    def unpark(self) -> None:
+        move([each.tiles for each in self._validation], self._device)
 
     def close(self) -> None:
         self._on_device.clear()

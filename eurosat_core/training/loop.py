@@ -18,7 +18,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.models.pretrained import learning_layer, trained_part
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import Predictions, Tally, memory_bytes
+from eurosat_core.training.evaluation import Predictions, Tally, memory_bytes, move, release_memory
 from eurosat_core.training.events import (
     EpochDone,
     Event,
@@ -95,7 +95,7 @@ class _Loop:
             self.source = tile_source(config, tiles, self.split, self.device)
         self._last_report = (0.0, 0)  # seconds, tiles since the training began
         self._tiles_done = 0
-        self._scores: list[Tensor] = []
+        self.scores: list[Tensor] = []
 
     def _feature_source(self, tiles: TileSet) -> BatchSource:
         """Batches of the frozen part's outputs; from now on the trainer computes what comes after it."""
@@ -173,7 +173,7 @@ class _Loop:
                 loss = trainer.learn(batch, tally=tally)
             else:
                 scores, loss = trainer.validate(batch, tally)
-                self._scores.append(scores)
+                self.scores.append(scores)
             self._tiles_done += len(batch.labels)
             self.clock.skip((yield self.step_done(name, epoch, step, loss, tally)))
             yield from self.other_threads()
@@ -192,8 +192,8 @@ class _Loop:
 
     def predictions(self) -> Predictions:
         """What the last validation said, for every validation tile."""
-        scores = torch.cat(self._scores)
-        self._scores.clear()
+        scores = torch.cat(self.scores)
+        self.scores.clear()
         return self._answers(self.split.validation, scores)
 
     def test_predictions(self) -> Predictions | None:
@@ -218,6 +218,41 @@ class _Loop:
         }
 
 
+class Parking:
+    """Takes a training that stands still off its device's memory, and brings it back. Asked between two events.
+
+    What one batch takes may stay there; on the CPU nothing is moved.
+    """
+
+    def __init__(self) -> None:
+        self._loop: _Loop | None = None
+
+    def take(self, loop: _Loop | None) -> None:
+        """The training begins; None: it has ended."""
+        self._loop = loop
+
+    def park(self) -> None:
+        """Leave the device's memory to others until `unpark`."""
+        loop = self._loop
+        if loop is None or loop.device.type == "cpu":
+            return
+        with explained(loop.config):
+            loop.trainer.park()
+            loop.source.park()
+            move(loop.scores, torch.device("cpu"))
+        release_memory(loop.device)
+
+    def unpark(self) -> None:
+        """Bring everything back. Raises `TrainingError` with a sentence when there is no room any more."""
+        loop = self._loop
+        if loop is None or loop.device.type == "cpu":
+            return
+        with explained(loop.config):
+            loop.trainer.unpark()
+            loop.source.unpark()
+            move(loop.scores, loop.device)
+
+
 def finite(loss: float, epoch: int, step: int) -> float:
     """`loss` itself, if it is a number that can be learned from. Raises `TrainingError` with what to try."""
     if loss != loss or loss in (float("inf"), float("-inf")):
@@ -233,6 +268,7 @@ def train(
     tiles: TileSet,
     keep: Callable[[Checkpoint], None] | None = None,
     governor: ThreadGovernor | None = None,
+    parking: Parking | None = None,
 ) -> Pull:
     """Train as `config` says, telling every step, epoch and the end as events.
 
@@ -241,6 +277,7 @@ def train(
     Args:
         keep: called at the end of every epoch with its checkpoint, before the epoch's event.
         governor: chooses the CPU threads while it trains; without one they stay as they are.
+        parking: can take it off its device's memory while it stands still.
 
     Raises:
         TrainingError: with what to try when memory runs out, the loss is no number, or the device fails.
@@ -250,10 +287,14 @@ def train(
     with explained(config):
         config = resolved(config)[0]
         loop = _Loop(config, tiles, governor)
+    if parking is not None:
+        parking.take(loop)
     # `explained` would be open across a yield if it wrapped the loop; `_guarded` wraps each pull instead.
     try:
         yield from _guarded(_epochs(loop, keep), config)
     finally:
+        if parking is not None:
+            parking.take(None)
         loop.source.close()
         if loop.features is not None:
             loop.features.release()

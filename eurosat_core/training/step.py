@@ -12,7 +12,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig, rate_share
-from eurosat_core.training.evaluation import Tally
+from eurosat_core.training.evaluation import Tally, move
 from eurosat_core.training.network import make_network, multiply_float32, scores_of, set_mode
 from eurosat_core.training.precision import multiplies_tf32
 from eurosat_core.training.threads import keep_freed_memory
@@ -63,6 +63,7 @@ class Trainer:
         self._dropout = DropoutState(config.seed, self.device)
         self._one = torch.ones((), device=self.device)  # the loss's gradient by itself, not made anew in every step
         self._steps_taken = 0
+        self._parked: list[tuple[Tensor, torch.device]] = []  # and where each belongs
 
     def parameters(self) -> tuple[int, int]:
         """How many numbers the network has, and how many of them are trained."""
@@ -74,6 +75,19 @@ class Trainer:
         if self.device.type == "cuda":
             multiply_float32(self.config.precision)
         set_mode(self.network, self.config, training=training)
+
+    def park(self) -> None:
+        """Leave the device's memory to others: network and optimizer go to the processor's memory until `unpark`."""
+        states = (each for state in self._optimizer.state.values() for each in state.values())
+        ours = (*self.network.parameters(), *self.network.buffers(), *states)
+        self._parked = [(each, each.device) for each in ours if isinstance(each, Tensor)]
+        move([each for each, _ in self._parked], torch.device("cpu"))
+
+    def unpark(self) -> None:
+        """Bring back what `park` took from the device, which may find its memory full."""
+        for each, device in self._parked:  # some optimizers count in the processor's memory anyway
+            move([each], device)
+        self._parked = []
 
     def step(self, batches: Iterator[Batch], mark: Mark = unmarked, tally: Tally | None = None) -> int:
         """Load a batch, copy it to the device, and learn from it; how many tiles it had."""

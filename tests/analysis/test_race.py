@@ -19,6 +19,7 @@ from eurosat_core.analysis.race import (
     read_race,
     start_full_race,
 )
+from eurosat_core.analysis.sweep import measured_how
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.result import SweepResult
@@ -80,6 +81,19 @@ def test_what_the_bars_say() -> None:
     verdict = race.model_verdict("baseline", "efficientnet_lite0", "cpu")
     assert verdict.outcome == "faster" and verdict.factor == pytest.approx(10.0)
     assert race.device_verdict("baseline", "cuda:0").outcome == "unknown"
+
+
+def test_every_bar_names_its_own_device() -> None:
+    devices = ["cpu", "cuda:0", "cuda:1"]
+    config, plan = plan_race(MODELS[:1], devices)
+    cells = [cell_of("Baseline", [0.01] * 6, each) for each in plan.configs(config)]
+    machine = {"device_name": "H100", "cpu_name": "Test CPU", "threads": 2, "other_devices": {"cuda:1": "L4"}}
+    record, result = raced(config=config, machine=machine, plan=plan.to_dict())[0], result_of(*cells)
+    texts = [each.text.partition(";")[0] for each in read_race(record, result).bars]
+    assert texts == ["Test CPU, 2 threads", "H100", "L4"]
+    assert measured_how(record, result).figures["machine"] == ["H100", "Test CPU", "L4"]
+    of_before = replace(record, machine={"device_name": "H100", "cpu_name": "Test CPU"})
+    assert [each.text.partition(";")[0] for each in read_race(of_before, result).bars] == ["Test CPU", "H100", "GPU 1"]
 
 
 def test_the_full_form_has_the_machine_to_itself(open_fake: OpenFake) -> None:

@@ -18,6 +18,7 @@ from eurosat_core.errors import ConfigError, TrainingError
 from eurosat_core.lab import jobs
 from eurosat_core.lab import train as train_job
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.train import MAX_BYTES, epoch_file, kept_bytes, kept_problem
 from eurosat_core.models.catalog import build_model
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -45,10 +46,10 @@ class Watched(Control):
 
     still = False
 
-    def wait(self) -> float:
+    def wait(self, work: Kind) -> float:
         self.still = self._paused and not self._steps
         try:
-            return super().wait()
+            return super().wait(work)
         finally:
             self.still = False
 

@@ -229,7 +229,7 @@ def having(tmp_path: Path, *names: str, paused: float | None = None) -> RunningR
 def test_a_run_paused_for_long_is_parked_and_returns_in_the_order_of_the_clicks(tmp_path: Path) -> None:
     book = having(tmp_path, "first", "second", paused=61.0) | having(tmp_path, "third", paused=59.0)
     book = RunningRuns(book)
-    assert book.park(paused_seconds=60.0) == []
+    assert [[each.waiting.run_id for each in found] for found in book.park(60.0)] == [["first", "second"], []]
     assert book.at_work() == [book["third"]] and book.returning() == []
     book["second"].resumed, book["first"].resumed = 1.0, 2.0
     assert book.returning() == [book["second"], book["first"]]
@@ -239,9 +239,9 @@ def test_a_run_paused_for_long_is_parked_and_returns_in_the_order_of_the_clicks(
 
 def test_only_so_many_parked_runs_are_kept_and_the_oldest_go_first(tmp_path: Path) -> None:
     book = having(tmp_path, *(f"run {number}" for number in range(10)), paused=61.0)
-    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)] == ["run 0", "run 1"]
+    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)[1]] == ["run 0", "run 1"]
     book["run 0"].stopping = True
-    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)] == ["run 1"]
+    assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)[1]] == ["run 1"]
 
 
 def test_what_a_run_still_needs(tmp_path: Path) -> None:
