@@ -3,15 +3,22 @@
 `probe_devices` initialises CUDA: call it in a worker or on the command line, never in the server process.
 """
 
+import os
 import platform
 import re
 import shutil
-from dataclasses import dataclass
+import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from eurosat_core.cores import available_cores
+from eurosat_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 AMPERE = (8, 0)
 """The compute capability from which on NVIDIA's cards multiply bfloat16 and TF32; older ones emulate bfloat16."""
@@ -21,7 +28,8 @@ AMPERE = (8, 0)
 class Device:
     """One device as torch names it (`cpu`, `cuda:0`, `mps`); `reason` says why it is not available.
 
-    capability: compute capability of an NVIDIA card; None for all else.
+    capability: compute capability of an NVIDIA card; None for all else. visible: on a machine with sliced GPUs (MIG),
+    what `CUDA_VISIBLE_DEVICES` has to be in its worker's process; empty on others.
     """
 
     id: str
@@ -30,6 +38,7 @@ class Device:
     available: bool = True
     reason: str = ""
     capability: tuple[int, int] | None = None
+    visible: str = ""
 
     @property
     def is_gpu(self) -> bool:
@@ -114,24 +123,41 @@ def probe_devices() -> tuple[Device, ...]:
         reason = f"The lab does not know this kind of accelerator yet ({accelerator.type})."
         return cpu_device(), Device(accelerator.type, "Accelerator", None, available=False, reason=reason)
     built = tuple(torch.cuda.get_arch_list())
-    found = []
-    for index in range(torch.cuda.device_count()):
+    if slices := gpu_slices():
+        one = _card(0, built)  # the only one that CUDA shows to a process
+        return cpu_device(), *(
+            replace(one, id=f"cuda:{index}", name=name, memory_bytes=None, visible=uuid)
+            for index, (uuid, name) in enumerate(slices)
+        )
+    return cpu_device(), *(_card(index, built) for index in range(torch.cuda.device_count()))
+
+
+def _card(index: int, built: tuple[str, ...]) -> Device:
+    import torch
+
+    try:
         card = torch.cuda.get_device_properties(index)
-        supported = _has_programs_for(card.major, card.minor, built)
-        reason = ""
-        if not supported:
-            reason = gpu_problem(built_for="cuda", driver_present=True, init_error="", unsupported=(str(card.name),))
-        capability = None if torch.version.hip else (card.major, card.minor)
-        found.append(Device(f"cuda:{index}", card.name, card.total_memory, supported, reason, capability))
-    return cpu_device(), *found
+    except RuntimeError as error:  # this one is broken; others need not be
+        reason = gpu_problem(built_for="cuda", driver_present=True, init_error=str(error))
+        return Device(f"cuda:{index}", "GPU", None, available=False, reason=reason)
+    amd = str(getattr(card, "gcnArchName", "")).partition(":")[0]  # gfx90a:sramecc+:xnack-
+    supported = _has_programs_for(card.major, card.minor, built, amd)
+    reason = ""
+    if not supported:
+        reason = gpu_problem(built_for="cuda", driver_present=True, init_error="", unsupported=(str(card.name),))
+    capability = None if torch.version.hip else (card.major, card.minor)
+    return Device(f"cuda:{index}", card.name, card.total_memory, supported, reason, capability)
 
 
-def _has_programs_for(major: int, minor: int, built: tuple[str, ...]) -> bool:
+def _has_programs_for(major: int, minor: int, built: tuple[str, ...], amd: str = "") -> bool:
     """Whether a build for these architectures runs on a card of compute capability `major`.`minor`.
 
-    `sm_86` runs on cards of the same major number from 8.6 on; `compute_90` can be compiled for any newer card. Names
-    of another form (AMD's) have no such order: nothing is said against these.
+    `sm_86` runs on cards of the same major number from 8.6 on; `compute_90` can be compiled for any newer card. AMD's
+    names (`amd`, such as `gfx1100`) have no such order: a card's own must be there. Where it is not known, nothing is
+    said against it.
     """
+    if programs_of_amd := [name.partition(":")[0] for name in built if name.startswith("gfx")]:
+        return not amd or amd in programs_of_amd
     card = 10 * major + minor
     names = [match for name in built if (match := re.fullmatch(r"(sm|compute)_(\d+)[af]?", name))]
     programs = [int(match[2]) for match in names if match[1] == "sm"]
@@ -139,6 +165,76 @@ def _has_programs_for(major: int, minor: int, built: tuple[str, ...]) -> bool:
     if not programs and not compilable:
         return True
     return any(each // 10 == major and each <= card for each in programs) or any(each <= card for each in compilable)
+
+
+_LIST_SECONDS = 20
+
+
+def gpu_slices() -> tuple[tuple[str, str], ...]:
+    """The parts that this machine's GPUs are cut into (NVIDIA's MIG), as (UUID, name), with those that are whole.
+
+    Empty where none is cut: then PyTorch lists them itself. Of those that `CUDA_VISIBLE_DEVICES` names, if it is set.
+    """
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return ()
+    try:
+        told = subprocess.run([command, "-L"], capture_output=True, text=True, timeout=_LIST_SECONDS, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    found = _listed_slices(told)
+    return tuple(each for each in found if wanted == [""] or each[0] in wanted)
+
+
+def _listed_slices(told: str) -> list[tuple[str, str]]:
+    """What `nvidia-smi -L` says: a line for every card, below it one for every slice of it."""
+    cards: list[tuple[str, str, list[tuple[str, str]]]] = []
+    for line in told.splitlines():
+        if card := re.match(r"GPU \d+: (.+) \(UUID: (GPU-\S+)\)", line):
+            cards.append((card[2], card[1], []))
+        elif cards and (part := re.match(r"\s+MIG (\S+)\s.*\(UUID: (MIG-\S+)\)", line)):
+            cards[-1][2].append((part[2], f"{cards[-1][1]} MIG {part[1]}"))
+    if not any(parts for _, _, parts in cards):
+        return []
+    return [each for uuid, name, parts in cards for each in (parts or [(uuid, name)])]
+
+
+SLICE = "EUROSAT_SLICE"
+"""Environment variable of a worker that sees one slice of a GPU and no other: the slice's name in the lab."""
+
+
+def torch_device(name: str) -> "torch.device":
+    """What PyTorch calls a device in this process: to one that sees a single slice of a GPU, that is `cuda:0`.
+
+    Raises `ConfigError` for another slice.
+    """
+    import torch
+
+    own = os.environ.get(SLICE)
+    if own is None or not name.startswith("cuda"):
+        return torch.device(name)
+    if name != own:
+        raise ConfigError("Parts of a GPU cannot be measured in one run. Measure each of them in a run of its own.")
+    return torch.device("cuda:0")
+
+
+def first_kernel_problem(name: str) -> str:
+    """Compute something on a GPU; a sentence when that fails, empty when it can. It keeps a context in this process.
+
+    A card whose memory is full is none that fails.
+    """
+    import torch
+
+    try:
+        if torch.ones(8, device=torch_device(name)).cumsum(0)[-1].item() == 8:
+            return ""
+        error = "it computed a wrong result"
+    except torch.OutOfMemoryError:
+        return ""
+    except (RuntimeError, AssertionError) as raised:
+        error = str(raised)
+    return gpu_problem(built_for="", driver_present=True, init_error=error)
 
 
 def _missing_gpu() -> Device:

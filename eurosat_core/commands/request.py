@@ -63,7 +63,12 @@ def check_device(name: str) -> None:
     from eurosat_core.devices import probe_devices
 
     devices = probe_devices()
-    if any(each.id == name and each.available for each in devices):
+    if device := next((each for each in devices if each.id == name and each.available), None):
+        if device.visible and name != "cuda:0":  # CUDA shows a process the first part of a GPU and no other
+            raise ConfigError(
+                f"This process sees one part of the GPU. For {device.name} start it with "
+                f"CUDA_VISIBLE_DEVICES={device.visible}, and name the device cuda:0."
+            )
         return
     reason = next((each.reason for each in devices if each.id == name or not each.available), "")
     raise ConfigError(f"This machine cannot train on '{name}'. {reason}".strip())

@@ -24,6 +24,7 @@ from eurosat_core import wording
 from eurosat_core.cores import CoreMeter, usable_cores
 from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
 from eurosat_core.data.decoding import TILE_SIDE
+from eurosat_core.devices import torch_device
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
@@ -182,7 +183,7 @@ def _undisturbed(config: TrainConfig, threads: int, wanted: Callable[[], bool]) 
 
 def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | None:
     """Seconds per training tile after warm-up; None when it was given up before there were any."""
-    device = torch.device(config.device)
+    device = torch_device(config.device)
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     keep_freed_memory()  # as trainings do, whose steps are estimated
     trainer = Trainer(config, None, stand_in(config, device))

@@ -6,8 +6,10 @@ The only room that knows Dask. It starts what it is told to start; what comes ne
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +21,7 @@ from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster,
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.batches import warm_loader_workers
-from eurosat_core.devices import Device, probe_devices
+from eurosat_core.devices import SLICE, Device, cpu_device, first_kernel_problem, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.folders import not_kept
 from eurosat_core.lab import calibration, jobs
@@ -39,6 +41,11 @@ _TOPIC = "eurosat-events"
 # A worker holds its running job, those that were paused for long, and short questions such as the probe.
 _THREADS_PER_WORKER = 16
 _MEASURING_SECONDS = 6.0  # a measurement takes one, after the worker's start; whoever hangs is left alone
+_PROBE_SECONDS = 90.0  # a GPU's new worker loads torch first: seconds, on a busy machine many
+_NO_ANSWER = (
+    "It did not answer in time. Other devices can be used meanwhile. Restart the app once nothing else keeps it busy; "
+    "if that does not help, restart the machine."
+)
 _DASK_SETTINGS: dict[str, Any] = {
     "distributed.worker.daemon": False,  # else a DataLoader cannot start its own workers
     "distributed.scheduler.allowed-failures": 0,  # a job that kills its worker is not tried on the next one
@@ -154,7 +161,9 @@ class DaskEngine:
             self._client = Client(self._cluster, security=security, set_as_default=False)
         self._client.subscribe_topic(_TOPIC, self._on_event)
 
-    def _worker_spec(self, security: Security) -> dict[str, Any]:
+    def _worker_spec(self, security: Security, device: Device | None = None) -> dict[str, Any]:
+        """How to start a device's worker; None: the CPU's."""
+        part = {"CUDA_VISIBLE_DEVICES": device.visible, SLICE: device.id} if device and device.visible else {}
         return {
             "cls": Nanny,
             "options": {
@@ -165,6 +174,7 @@ class DaskEngine:
                 "host": "127.0.0.1",
                 "protocol": "tls://",
                 "security": security,
+                "env": part,
                 **_NO_PAGES,
             },
         }
@@ -210,19 +220,49 @@ class DaskEngine:
         if self._cluster is None:
             return self._probe_cluster()
         self._prepare("cpu")
-        devices: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result()
-        added = [each.id for each in devices if each.is_gpu and each.available]
-        for device in added:
-            self._cluster.worker_spec[device] = self._worker_spec(self._cluster.security)
+        deadline = time.monotonic() + _PROBE_SECONDS
+        try:
+            devices: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result(timeout=_PROBE_SECONDS)
+        except TimeoutError:  # a driver that hangs; the worker hangs with it
+            with suppress(TimeoutError):
+                self.restart("cpu")
+            return cpu_device(), Device("gpu", "GPU", None, available=False, reason=_NO_ANSWER)
+        added = {each.id: each for each in devices if each.is_gpu and each.available}
+        for device in added.values():
+            self._cluster.worker_spec[device.id] = self._worker_spec(self._cluster.security, device)
         self._cluster.scale(len(self._cluster.worker_spec))
-        for device in added:
-            self._prepare(device)
-        return devices
+        asked = {}
+        for name in added:
+            self._prepare(name)
+            with suppress(RunError):  # its worker did not come
+                asked[name] = self._submit(first_kernel_problem, name, device=name)
+        problems = self._answers(asked, deadline)
+        return tuple(
+            replace(each, available=False, reason=problem)
+            if each.id in added and (problem := problems.get(each.id, _NO_ANSWER))
+            else each
+            for each in devices
+        )
+
+    def _answers(self, asked: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+        """What workers answered in time; whoever hangs, dies or fails is left out, and holds nobody else up."""
+        answers = {}
+        for name, future in asked.items():
+            try:
+                answers[name] = future.result(timeout=max(deadline - time.monotonic(), 0.1))
+            except Exception:
+                logger.exception("%s did not answer", name)
+        return answers
 
     def _probe_cluster(self) -> tuple[Device, ...]:
         """The devices of a running cluster; of those with the same name the first worker's is used."""
         found: dict[str, Device] = {}
-        for address, devices in self._open_client.run(probe_devices).items():
+        client = self._open_client
+        asked = {
+            address: client.submit(probe_devices, workers=[address], pure=False, priority=10)
+            for address in client.scheduler_info(n_workers=-1)["workers"]
+        }
+        for address, devices in self._answers(asked, time.monotonic() + _PROBE_SECONDS).items():
             for device in devices:
                 if device.id not in found or (device.available and not found[device.id].available):
                     found[device.id] = device

@@ -22,7 +22,7 @@ from eurosat_core.cores import MeanLoad
 from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
-from eurosat_core.devices import Device, cpu_device
+from eurosat_core.devices import Device, cpu_device, torch_device
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.profile import Profile
@@ -213,7 +213,7 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     finally:
         _controls.pop(job.run_id, None)
         if job.config.device != "cpu":
-            release_memory(torch.device(job.config.device))  # other runs, and other programs, want it
+            release_memory(torch_device(job.config.device))  # other runs, and other programs, want it
 
 
 def _make_current(config: TrainConfig) -> None:
@@ -223,7 +223,7 @@ def _make_current(config: TrainConfig) -> None:
     """
     if config.device.startswith("cuda"):
         with explained(config):
-            torch.cuda.set_device(torch.device(config.device))
+            torch.cuda.set_device(torch_device(config.device))
 
 
 def at_work() -> bool:
@@ -280,8 +280,8 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
 def _name_of(device: str) -> str:
     name = cpu_device().name if device == "cpu" else device
     if device.startswith("cuda") and torch.cuda.is_available():
-        with suppress(RuntimeError, AssertionError):  # it has vanished: training says so in a sentence
-            name = torch.cuda.get_device_name(device)
+        with suppress(RuntimeError, AssertionError, ConfigError):  # it has vanished: training says so in a sentence
+            name = torch.cuda.get_device_name(torch_device(device))
     return name
 
 

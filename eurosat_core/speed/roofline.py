@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from eurosat_core.data.batches import Preprocessing, normalize
+from eurosat_core.devices import torch_device
 from eurosat_core.speed.result import Limits
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import release_memory, wait_for
@@ -69,7 +70,7 @@ def measure_limits(device: str) -> Limits:
     """
     began = time.perf_counter()
     keep_freed_memory()  # as trainings do, whose steps are predicted
-    bench = _Bench(torch.device(device))
+    bench = _Bench(torch_device(device))
     if bench.device.type == "cuda":
         multiply_float32("float32")
     full = (

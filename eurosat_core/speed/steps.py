@@ -21,6 +21,7 @@ from torch import Tensor
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, BatchSource
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.devices import torch_device
 from eurosat_core.speed.verdict import PARTS, Turn
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Tally, release_memory, wait_for
@@ -163,7 +164,7 @@ class TimedSteps:
     def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
         self._config = config
         self._tiles = tiles
-        self._clock = Clock(torch.device(config.device))
+        self._clock = Clock(torch_device(config.device))
         self._trainer: Trainer | None = None
         self._feed: Feed | None = None
         self._counts = (1, 0)

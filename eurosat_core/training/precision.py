@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from eurosat_core.data.decoding import TILE_SIDE
-from eurosat_core.devices import AMPERE
+from eurosat_core.devices import AMPERE, torch_device
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.check import breaks_channels_last, checked_network
@@ -178,7 +178,7 @@ class _Trial:
     """A network with made-up weights on the device, and a deadline."""
 
     def __init__(self, config: TrainConfig, give_up: Callable[[], bool]) -> None:
-        self._device = torch.device(config.device)
+        self._device = torch_device(config.device)
         self._trained = not model_entry(config.model).is_pretrained
         if self._device.type == "cuda":
             multiply_float32("float32")
@@ -251,7 +251,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 def _no_bfloat16(device: str) -> Why | None:
     """Why bfloat16 need not be tried on a device; None when only a trial tells."""
     if device.startswith("cuda"):
-        return None if multiplies_bfloat16(torch.device(device)) else "emulated"
+        return None if multiplies_bfloat16(torch_device(device)) else "emulated"
     if device != "cpu":
         return None
     return "no_instructions" if _surely_without_instructions() else None

@@ -9,6 +9,7 @@ import torch
 from eurosat_core.data.batches import Batch, BatchSource, LoaderSource, MemorySource
 from eurosat_core.data.splits import Split, make_place_split, make_split, parts_of
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.devices import torch_device
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.network import preprocessing_for
@@ -62,7 +63,7 @@ def source_to_copy_from(config: TrainConfig, tiles: TileSet, split: Split) -> Ba
     """
     if config.source == "loader":
         return tile_source(replace(config, channels_last=False), tiles, split, torch.device("cpu"))
-    return tile_source(config, tiles, split, torch.device(config.device))
+    return tile_source(config, tiles, split, torch_device(config.device))
 
 
 def full_batches(source: BatchSource, size: int) -> Generator[Batch, None, None]:

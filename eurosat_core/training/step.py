@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.devices import torch_device
 from eurosat_core.errors import TrainingError
 from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig, rate_share
@@ -48,7 +49,7 @@ class Trainer:
         self, config: TrainConfig, tiles: TileSet | None, network: nn.Module | None = None, *, steps: int | None = None
     ) -> None:
         self.config = config
-        self.device = torch.device(config.device)
+        self.device = torch_device(config.device)
         if config.precision == "tf32" and not multiplies_tf32(self.device):
             raise TrainingError(f"The card {config.device} does not multiply TF32. Choose float32.")
         if network is None:
