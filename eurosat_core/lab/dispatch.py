@@ -12,10 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
+from eurosat_core.cores import available_cores
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobResult, Message
-from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim
+from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
@@ -52,7 +53,7 @@ class Dispatcher:
         self._threads = threads
         self._available = available
         self._seconds_left = seconds_left
-        self._queue = FairQueue(settings.queue_limit)
+        self._queue = FairQueue(settings.queue_limit, available_cores())
         self._running = RunningRuns()
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
@@ -87,9 +88,7 @@ class Dispatcher:
         """Put a stored run in the line; seconds: how long it will take, None if unknown."""
         with self._lock:
             if record.id not in self._queue and record.id not in self._running:
-                # What takes the time of single steps must have the machine alone, and so must a race of trainings.
-                measured = record.kind != "train" or bool(record.plan.get("alone"))
-                self._queue.add(Waiting(record.id, record.owner, record.config.device, seconds, measured))
+                self._queue.add(waiting_run(record, seconds, self._threads()))
         self.look()
 
     def is_idle(self) -> bool:

@@ -20,7 +20,7 @@ from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profile import Profile
-from eurosat_core.lab.queue import Place
+from eurosat_core.lab.queue import Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
@@ -386,8 +386,10 @@ class Lab:
         if ahead.state == "paused":
             return f"{ahead.owner}’s {what} is paused and keeps its place for a while."
         device = wording.device_name(ahead.config.device)
-        alone = ahead.kind != "train" or ahead.plan.get("alone")
-        return f"{ahead.owner}’s {what} has {'the machine to itself' if alone else f'the {device}'}."
+        has = waiting_run(ahead, None, self.estimates.threads)
+        if has.is_alone:
+            return f"{ahead.owner}’s {what} has the machine to itself."
+        return f"{ahead.owner}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
 
 
 def open_lab(settings: Settings) -> Lab:

@@ -1,7 +1,8 @@
 """The queue: whose turn it is, a claim on a place in it, and what runs now.
 
-Fair between participants, one run per device at a time, and nothing beside a measured run. The queue and the book of
-running runs have no threads, no clock and no lock: the dispatcher asks them under its own.
+Fair between participants, one run per device at a time, and nothing that disturbs a measured run. What is measured on
+the CPU has the machine alone; on a GPU, that GPU and the cores it needs. The queue and the book of running runs have no
+threads, no clock and no lock: the dispatcher asks them under its own.
 """
 
 import time
@@ -13,19 +14,46 @@ from filelock import FileLock
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.jobs import Command, Job
+from eurosat_core.lab.jobs import Command, Job, kind_of
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
+from eurosat_core.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """One run in the line. seconds: how long it will take, None if unknown. measured: it needs the machine alone."""
+    """One run in the line. seconds: how long it will take, None if unknown. measured: nothing may disturb it.
+
+    cores: of the CPU, that it keeps busy; None: all there are.
+    """
 
     run_id: str
     owner: str
     device: str
     seconds: float | None = None
     measured: bool = False
+    cores: int | None = None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it needs the machine alone."""
+        return self.measured and self.cores is None
+
+
+def waiting_run(record: RunRecord, seconds: float | None, threads: int) -> Waiting:
+    """A stored run as it stands in the line. threads: of a training on the CPU."""
+    # What takes the time of single steps must not be disturbed, and neither must a race of trainings.
+    measured = record.kind != "train" or bool(record.plan.get("alone"))
+    configs: tuple[TrainConfig, ...] = (record.config,)
+    with suppress(LabError):  # another version's: it will say so when it is to begin
+        configs += kind_of(record).configs
+    if measured and (record.kind == "train" or not all(each.device.startswith("cuda") for each in configs)):
+        cores = None
+    elif record.config.device == "cpu":
+        cores = threads
+    else:  # one thread feeds the GPU and never rests
+        cores = 1 + max(each.workers if each.source == "loader" else 0 for each in configs)
+    return Waiting(record.id, record.owner, record.config.device, seconds, measured, cores)
 
 
 @dataclass(frozen=True)
@@ -42,10 +70,11 @@ class Place:
 
 
 class FairQueue:
-    """Participants take turns; within one participant's runs the oldest comes first."""
+    """Participants take turns; within one participant's runs the oldest comes first. cores: of the machine's CPU."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, cores: int = 1) -> None:
         self._limit = limit
+        self._cores = cores
         self._line: list[Waiting] = []
         self._served: dict[str, int] = {}  # by owner: the turn in which one of theirs was last started
         self._turn = 0
@@ -91,16 +120,21 @@ class FairQueue:
         """The run for one of the `idle` devices beside the `running` ones: one that returns, or the line's next.
 
         returning: those that gave their place away while they were paused; they had begun before, so they come first.
-        What comes from the line is taken out of it. A measured run waits until nothing runs, and nothing overtakes it
-        then, or it would never start.
+        What comes from the line is taken out of it. A measured run waits until nothing runs that would disturb it, and
+        nothing overtakes it then, or it would never start.
         """
-        if any(each.measured for each in running):
+        if any(each.is_alone for each in running):
             return None
         for run in (*returning, *self.in_order()):
-            if run.measured:
-                if running or run.device not in idle:
+            if run.is_alone and running:
+                return None
+            if run.device not in idle:
+                if run.is_alone:
                     return None
-            elif run.device not in idle:
+                continue
+            if not self._have_cores(run, *running):
+                if run.measured:
+                    return None
                 continue
             if run.run_id in self:  # to return is no new turn
                 self.remove(run.run_id)
@@ -108,6 +142,12 @@ class FairQueue:
                 self._served[run.owner] = self._turn
             return run
         return None
+
+    def _have_cores(self, *runs: Waiting) -> bool:
+        """Whether nobody takes from a measured one of these runs the cores it needs."""
+        if not any(each.measured for each in runs):
+            return True
+        return sum(each.cores or self._cores for each in runs) <= self._cores or len(runs) == 1
 
     def place(self, run_id: str, running: Iterable[Waiting]) -> Place | None:
         """Where a run stands; None if not in line.
@@ -121,8 +161,8 @@ class FairQueue:
         position = numbers.index(run_id)
         own = order[position]
         ahead = [*running, *order[:position]]
-        if not own.measured:  # other devices do not hold it up, measured runs do
-            ahead = [each for each in ahead if each.device == own.device or each.measured]
+        if not own.measured:  # other devices do not hold it up, what is measured on them may
+            ahead = [each for each in ahead if each.device == own.device or not self._have_cores(own, each)]
         known = [each.seconds for each in ahead if each.seconds is not None]
         behind = ahead[0].run_id if ahead else None
         return Place(position + 1, len(order), sum(known) if len(known) == len(ahead) else None, behind)

@@ -29,6 +29,7 @@ from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab import dispatch
 from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.lab import Lab
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.store import RunStore
 
 
@@ -309,6 +310,26 @@ def test_the_place_of_a_run_that_is_being_resumed_is_not_given_away(
     told(lab, engine, run, started())
     assert engine.order == [run.id] and not lab.dispatcher.parked(run.id)
     assert lab.store.get(run.id).state == "running"
+
+
+def test_others_run_on_beside_what_is_measured_on_a_card(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "available_cores", lambda: 2)
+    lab, engine = open_fake(FakeEngine((CPU, GPU)))
+    measured = lab.submit_profile(replace(profile_config("baseline"), device=GPU.id, workers=0), ProfilePlan(), "ada")
+    engine.wait_for(measured.id)
+    beside = running(lab, engine, "bob")
+    loaded = lab.submit_profile(replace(profile_config("baseline"), device=GPU.id, workers=2), ProfilePlan(), "cleo")
+    place = lab.place(loaded.id)
+    assert place and "has the GPU 0 and the cores it needs" in lab.holds_up(place)
+    for each in (measured, beside):
+        assert not lab.dispatcher.is_idle()
+        engine.end(each.id)
+    engine.wait_for(loaded.id)
+    waiting = lab.submit(CONFIG, "bob")
+    told(lab, engine, loaded, started())
+    assert engine.order[-1] == loaded.id, "its loader workers have all cores"
+    engine.end(loaded.id)
+    engine.wait_for(waiting.id)
 
 
 def test_a_parked_run_does_not_return_beside_a_measurement(open_fake: OpenFake) -> None:

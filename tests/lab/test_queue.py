@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ from hypothesis import strategies as st
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import Job
-from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim
-from eurosat_core.runs.record import TilesUsed
+from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim, waiting_run
+from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
+from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.training.config import TrainConfig
 
 CPU = {"cpu"}
 
 
-def queue_of(*runs: Waiting, limit: int = 100) -> FairQueue:
-    queue = FairQueue(limit)
+def queue_of(*runs: Waiting, limit: int = 100, cores: int = 8) -> FairQueue:
+    queue = FairQueue(limit, cores)
     for each in runs:
         queue.add(each)
     return queue
@@ -29,6 +32,10 @@ def queue_of(*runs: Waiting, limit: int = 100) -> FairQueue:
 
 def run(name: str, owner: str = "ada", device: str = "cpu", seconds: float | None = None, measured: bool = False):
     return Waiting(name, owner, device, seconds, measured)
+
+
+def on_card(name: str, cores: int, device: str = "cuda:0", *, measured: bool = True) -> Waiting:
+    return Waiting(name, f"{name}s", device, None, measured, cores)
 
 
 def names(queue: FairQueue) -> list[str]:
@@ -141,6 +148,54 @@ def test_what_is_next_on_a_machine_with_a_gpu(
 ) -> None:
     idle = {"cpu", "cuda:0"} - {each.device for each in running}
     assert queue_of(*line).next_for(idle, running, returning) == following
+
+
+SIX, SEVEN = on_card("c6", 6, "cpu", measured=False), on_card("c7", 7, "cpu", measured=False)
+TIMED, OTHER_CARD = on_card("t", 2), on_card("o", 1, "cuda:1", measured=False)
+
+
+@pytest.mark.parametrize(
+    ("line", "running", "following"),
+    [
+        pytest.param([SIX], [TIMED], SIX, id="others run on, on the cores that are left"),
+        pytest.param([SEVEN, OTHER_CARD], [TIMED], OTHER_CARD, id="one that needs more of them waits"),
+        pytest.param([TIMED], [SIX], TIMED, id="it starts beside others"),
+        pytest.param([TIMED, OTHER_CARD], [SEVEN], None, id="or waits for its cores, and is not overtaken"),
+        pytest.param([TIMED, SIX], [on_card("y", 1, measured=False)], SIX, id="who waits for a card holds up no other"),
+        pytest.param([MEASURED, SIX], [TIMED], None, id="what is measured on the CPU has the machine alone"),
+        pytest.param([on_card("t", 20)], [], on_card("t", 20), id="a small machine does what it can"),
+    ],
+)
+def test_what_is_measured_on_a_card_reserves_that_and_its_cores(
+    line: list[Waiting], running: list[Waiting], following: Waiting | None
+) -> None:
+    idle = {"cpu", "cuda:0", "cuda:1"} - {each.device for each in running}
+    assert queue_of(*line).next_for(idle, running) == following
+
+
+def test_a_place_counts_only_what_holds_it_up() -> None:
+    queue = queue_of(SIX, SEVEN)
+    assert queue.place("c6", [TIMED]) == Place(1, 2, 0)
+    assert queue_of(SEVEN).place("c7", [TIMED]) == Place(1, 1, None, "t")
+
+
+def test_what_a_run_needs() -> None:
+    tiles = TilesUsed("f", "eurosat", "", 100, ("a", "b"))
+    loader, card = replace(CONFIG, source="loader", workers=3), replace(CONFIG, device="cuda:0")
+
+    def needs(config: TrainConfig, kind: str = "train", **plan: object) -> tuple[bool, int | None]:
+        waiting = waiting_run(RunRecord("r", "ada", "queued", config, tiles, 1.0, kind, plan=plan), None, threads=6)
+        return waiting.measured, waiting.cores
+
+    assert needs(CONFIG) == needs(loader) == (False, 6)
+    assert needs(card) == (False, 1) and needs(replace(loader, device="cuda:0")) == (False, 4)
+    assert needs(card, alone=True) == needs(CONFIG, alone=True) == (True, None)
+    cells = tuple(Cell(str(each), {"workers": each, "source": "loader"}) for each in (1, 5))
+    assert needs(card, "sweep", **SweepPlan(cells).to_dict()) == (True, 6)
+    assert needs(CONFIG, "sweep", **SweepPlan(cells).to_dict()) == (True, None)
+    both = (*cells, Cell("1", {"device": "cpu"}))
+    assert needs(card, "sweep", **SweepPlan(both).to_dict()) == (True, None)
+    assert needs(card, "of another version") == (True, 1)
 
 
 @pytest.mark.parametrize(
