@@ -4,12 +4,16 @@ Device objects stay CUDA's, so every branch on a device's type is taken; tensors
 that entered it. What only a card can show (order of streams, time, memory) is made up, plainly.
 """
 
+import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,8 +34,27 @@ class Cards:
     """Of each card, where they differ."""
     total_memory: int = 80 * 2**30
     calls: list[str] = field(default_factory=list)
-    """`synchronize`, `empty_cache` and others, in their order."""
+    """`synchronize`, `empty_cache`, `profile` (with the cards' activities) and others, in their order."""
     current: int = 0
+    broken: str = ""
+    """What every call says from now on, as after a kernel that failed."""
+    counted: bool = False
+    """Time is counted in calls of torch, `CALL_SECONDS` each, and not taken from a clock."""
+    events_drift: float = 1.0
+    """How many times as long as a clock on the wall the events say that something took."""
+    pinned_gain: float = 2.0
+    """How many times as long a copy takes that is not asynchronous."""
+    kernels_on: int | None = None
+    """The card on which a profile shows a kernel for every operator; None: it shows none, as where CUPTI is blocked."""
+    unmatched: float = 0.0
+    """Of these kernels, the share whose launch the profile does not show."""
+    leak: int = 0
+    """Bytes more that are held whenever the memory that is held is asked for."""
+    contexts: set[int] = field(default_factory=set)
+    """Cards on which this process holds a context."""
+    held: int = 2**21
+    elapsed: float = 0.0
+    waiting: str = "default"
 
     def number(self, device: Any = None) -> int:
         """The number of a card, of the current one where none is named."""
@@ -40,6 +63,15 @@ class Cards:
 
     def capability_of(self, device: Any = None) -> tuple[int, int]:
         return self.capabilities[self.number(device)] if self.capabilities else self.capability
+
+    def now(self) -> float:
+        """Seconds on the clock that is played."""
+        return self.elapsed if self.counted else time.perf_counter()
+
+
+CALL_SECONDS = 1e-4
+_WAITS = ("item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__")
+_MAKES_ROOM = ("empty", "zeros", "ones", "full")
 
 
 class _OnTheCpu(TorchFunctionMode):
@@ -55,7 +87,25 @@ class _OnTheCpu(TorchFunctionMode):
             return args[0]
         if name == "record_stream":
             return None
-        return func(*tree_map(_on_the_cpu, tuple(args)), **tree_map(_on_the_cpu, kwargs or {}))
+        kwargs = kwargs or {}
+        self._refuse(name, args, kwargs)
+        blocking = name == "to" and not kwargs.get("non_blocking")
+        self._cards.elapsed += CALL_SECONDS * (self._cards.pinned_gain if blocking else 1)
+        try:
+            return func(*tree_map(_on_the_cpu, tuple(args)), **tree_map(_on_the_cpu, kwargs))
+        except IndexError:  # what the CPU refuses, a card notices in its kernel
+            self._cards.broken = "CUDA error: device-side assert triggered"
+            raise RuntimeError(self._cards.broken) from None
+
+    def _refuse(self, name: str, args: Any, kwargs: Any) -> None:
+        if self._cards.broken:
+            raise RuntimeError(self._cards.broken)
+        # PyTorch's own optimizers ask for numbers that lie on the CPU.
+        if self._cards.waiting == "error" and name in _WAITS and "/torch/" not in sys._getframe(2).f_code.co_filename:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        asked = args[0] if args and isinstance(args[0], int) else 0
+        if name in _MAKES_ROOM and asked > self._cards.total_memory and "cuda" in str(kwargs.get("device")):
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {asked / 2**30:.2f} GiB.")
 
 
 def _on_the_cpu(value: Any) -> Any:
@@ -69,14 +119,15 @@ def _on_the_cpu(value: Any) -> Any:
 class _Event:
     """A CUDA event: on the CPU, what was asked for before it is done when it is recorded."""
 
-    def __init__(self, enable_timing: bool = False, **_more: Any) -> None:
+    def __init__(self, cards: Cards, enable_timing: bool = False, **_more: Any) -> None:
+        self._cards = cards
         self._at = 0.0
 
     def record(self, _stream: Any = None) -> None:
-        self._at = time.perf_counter()
+        self._at = self._cards.now()
 
     def elapsed_time(self, after: "_Event") -> float:
-        return (after._at - self._at) * 1000
+        return (after._at - self._at) * 1000 * self._cards.events_drift
 
     def synchronize(self) -> None: ...
 
@@ -98,6 +149,20 @@ class _Stream:
 
     def is_capturing(self) -> bool:
         return False
+
+
+def _add_kernels(path: Path, cards: Cards) -> None:
+    """Add to a trace, for every operator, a call that launches a kernel, and the kernel."""
+    trace = json.loads(path.read_text())
+    operators = [each for each in trace["traceEvents"] if each.get("cat") == "cpu_op"]
+    shown = round(len(operators) * (1 - cards.unmatched))
+    for number, each in enumerate(operators, 1):
+        common = {"ph": "X", "ts": each["ts"], "dur": each["dur"], "args": {"correlation": number}}
+        launch = {**common, "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": each["pid"], "tid": each["tid"]}
+        card = {"device": cards.kernels_on, "stream": 7, "correlation": number}
+        work = {**common, "cat": "kernel", "name": "played", "pid": cards.kernels_on, "tid": 7, "args": card}
+        trace["traceEvents"] += [launch, work] if number <= shown else [work]
+    path.write_text(json.dumps(trace))
 
 
 @contextmanager
@@ -131,6 +196,22 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         finally:
             cards.current = before
 
+    def held(_device: Any = None) -> int:
+        cards.held += cards.leak
+        return cards.held
+
+    def export(recorded: Any, path: str) -> None:
+        real_export(recorded, path)
+        if cards.kernels_on is not None:
+            _add_kernels(Path(path), cards)
+
+    def watch(recorded: Any, *, activities: Any = None, **how: Any) -> None:
+        # For the cards' activities, every call would print a trace of CUDA's failure, which takes 30 ms.
+        if torch.profiler.ProfilerActivity.CUDA in (activities or ()):
+            cards.calls.append("profile")
+        real_watch(recorded, activities=[torch.profiler.ProfilerActivity.CPU] if activities else None, **how)
+
+    real_watch, real_export = torch.profiler.profile.__init__, torch.profiler.profile.export_chrome_trace
     patched: dict[str, Any] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -144,22 +225,27 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         "get_device_properties": properties,
         "get_device_capability": cards.capability_of,
         "get_arch_list": lambda: ["sm_{}{}".format(*cards.capability)],
-        "Event": _Event,
+        "Event": partial(_Event, cards),
         "Stream": _Stream,
         "stream": lambda _stream: nullcontext(),
         "current_stream": lambda _device=None: _Stream(_device),
         "synchronize": called("synchronize"),
         "empty_cache": called("empty_cache"),
+        "memory_reserved": held,
+        "set_sync_debug_mode": lambda mode: setattr(cards, "waiting", mode),
         "memory_allocated": lambda _device=None: 2**20,
         "max_memory_allocated": lambda _device=None: 2**21,
         "reset_peak_memory_stats": called("reset_peak_memory_stats"),
         "mem_get_info": lambda _device=None: (cards.total_memory // 2, cards.total_memory),
         "is_current_stream_capturing": lambda: False,
-        "default_generators": tuple(torch.Generator() for _ in range(cards.count)),
+        "default_generators": (torch.default_generator,) * cards.count,  # which what runs on the CPU draws from
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in patched.items():
             patch.setattr(torch.cuda, name, value)
+        patch.setattr(torch._C, "_cuda_hasPrimaryContext", cards.contexts.__contains__)
+        patch.setattr(torch.profiler.profile, "__init__", watch)
+        patch.setattr(torch.profiler.profile, "export_chrome_trace", export)
         accelerator = torch.device("cuda")
         patch.setattr(torch.accelerator, "is_available", lambda: True)
         patch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: accelerator)

@@ -63,8 +63,8 @@ def gpu_trace(busy: float = 90, memory_told: bool = True) -> bytes:
     return text(events, deviceProperties=devices)
 
 
-def reading(content: bytes) -> Reading:
-    return Reading(read_trace(content))
+def reading(content: bytes, device: str = "") -> Reading:
+    return Reading(read_trace(content), device)
 
 
 def put_profile(

@@ -68,11 +68,12 @@ def plan_finding(plan: ProfilePlan) -> Finding:
     return Finding(f"plan.cycles.{'several' if plan.repeat > 1 else 'one'}", figures)
 
 
-def seen_and_unseen(reading: Reading) -> list[Finding]:
-    """What a trace without GPU work shows, and what it cannot."""
+def seen_and_unseen(reading: Reading, reason: str = "") -> list[Finding]:
+    """What a trace without GPU work shows, and what it cannot. reason: why not, if that is known."""
     found = [Finding("profile.seen"), Finding("profile.unseen")]
     if reading.overview.unseen_device:
-        found.insert(0, Finding("profile.unseen_work"))
+        why = (Finding("profile.unseen_why", {"reason": reason}),) if reason else ()
+        found.insert(0, Finding("profile.unseen_work", then=why))
     if reading.loads_elsewhere:
         found.append(Finding("profile.unseen_workers"))
     return found

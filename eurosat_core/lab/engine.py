@@ -108,8 +108,8 @@ def _in_own_thread(work: Callable[[], _Result]) -> _Result:
         return one.submit(work).result()
 
 
-def _prepare_worker() -> None:
-    """Runs in a new worker: load what the first run needs, so that it starts at once.
+def _prepare_worker(device: str = "cpu") -> None:
+    """Runs in a new worker: load what the first run needs, so that it starts at once; and see what a profile shows.
 
     That is torch, the fork server of loader workers, and what PyTorch loads when a process makes its first optimizer
     (its compiler: 1.5 to 2 s on a slow processor, of the 3.2 s until a run's first point).
@@ -117,6 +117,7 @@ def _prepare_worker() -> None:
     warm_loader_workers()
     torch.optim.SGD([torch.zeros(1)])
     warm_loader_workers(wait=True)
+    jobs.unseen_kernels(device)
 
 
 class DaskEngine:
@@ -212,7 +213,7 @@ class DaskEngine:
     def _prepare(self, device: str) -> None:
         """Have a device's new worker load what its first run needs."""
         try:
-            self._preparing[device] = self._submit(_prepare_worker, device=device)
+            self._preparing[device] = self._submit(_prepare_worker, device, device=device)
         except Exception as error:  # then its first run takes longer; or the lab is closed
             logger.info("the worker for %s was not prepared: %s", device, error)
 

@@ -25,12 +25,14 @@ from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.devices import Device, cpu_device, torch_device
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.kind import Kind
+from eurosat_core.lab.own_process import NoAnswerError, ask
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.sweep import Measurement
 from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import Note, machine_notes
+from eurosat_core.profiling.record import explained_kernels_problem, kernels_problem
 from eurosat_core.runs.history import RunEvent
-from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
@@ -43,6 +45,7 @@ from eurosat_core.training.sources import split_for
 
 logger = logging.getLogger(__name__)
 
+_PROBE_SECONDS = 30.0
 OWNER = "command line"
 """Whose runs they are that were made without the app."""
 Command = Literal["pause", "resume", "step", "stop", "park"]
@@ -189,6 +192,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         _make_current(job.config)
         tiles = _tiles_for(job.fingerprint, job.cache)
         config, choice = resolved(job.config, machine_notes(tiles.cache.parent, job.threads), lambda: control.stopped)
+        if job.kind == Profile.name and (reason := unseen_kernels(config.device)):
+            machine[UNSEEN_KERNELS] = reason
         if choice is not None:
             machine["form"] = choice.to_dict()
             tell(FormChosen(**choice.to_dict()))
@@ -283,6 +288,20 @@ def _name_of(device: str) -> str:
         with suppress(RuntimeError, AssertionError, ConfigError):  # it has vanished: training says so in a sentence
             name = torch.cuda.get_device_name(torch_device(device))
     return name
+
+
+@lru_cache(maxsize=16)
+def unseen_kernels(device: str) -> str:
+    """Why a profile shows nothing of what a device does, as a sentence; empty when it does, or it is the CPU.
+
+    Tried once for each GPU, in a process of its own: a profile may slow down what its process does afterwards.
+    """
+    if not device.startswith("cuda"):
+        return "" if device == "cpu" else kernels_problem(device)
+    try:
+        return str(ask(explained_kernels_problem, device, seconds=_PROBE_SECONDS))
+    except NoAnswerError as error:
+        return f"Nobody knows why: a profile that was tried on {device} gave no answer ({error.why})."
 
 
 # -- without a lab: the command line works in its own process, in the same run store

@@ -21,7 +21,7 @@ from eurosat_core.profiling.plan import (
 from eurosat_core.profiling.record import CycleRecorded, Pull, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs.history import RunEvent
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.problems import shared_memory_problem
@@ -155,8 +155,11 @@ class Profile(Kind):
         folder = store.folder_of(record.id).absolute()
         traces = [folder / trace_file(cycle + 1) for cycle in range(self._plan.traces)]
         traces = [each for each in traces if each.exists()]
+        overview = report_of(read_trace(traces[-1]), self.config.to_dict()) if traces else None
+        if overview and not overview["devices"] and (reason := record.machine.get(UNSEEN_KERNELS)):
+            overview["notes"].append(reason)
         return {
             "device": self.config.device,
-            "overview": report_of(read_trace(traces[-1]), self.config.to_dict()) if traces else None,
+            "overview": overview,
             "trace_files": [str(each) for each in traces],
         }

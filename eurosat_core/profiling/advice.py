@@ -219,7 +219,7 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
 
     settings: those of the training that was recorded, if known; advice then names only what is not set yet.
     """
-    overview = overview_of(trace)
+    overview = overview_of(trace, str((settings or {}).get("device") or ""))
     return {
         "steps": [{"step": each.step, "start_us": each.start_us, **each.role_us} for each in overview.steps],
         "mean_step_us": overview.mean_step_us,

@@ -17,7 +17,7 @@ import numpy as np
 from eurosat_core.profiling.columns import Floats, Ints, Kind
 from eurosat_core.profiling.steps import Steps, find_steps
 from eurosat_core.profiling.trace import Trace, outermost
-from eurosat_core.wording import count
+from eurosat_core.wording import count, device_name
 
 # Starts and ends of intervals, of equal length.
 Spans = tuple[Ints, Ints]
@@ -358,14 +358,14 @@ class Overview:
     """What was repaired, left out or is missing, a sentence each."""
 
 
-def overview_of(trace: Trace) -> Overview:
-    """Compute all figures of a trace."""
+def overview_of(trace: Trace, device: str = "") -> Overview:
+    """Compute all figures of a trace. device: on which its steps were computed; empty where nobody knows."""
     steps = find_steps(trace)
     windows = (steps.start_ns, steps.end_ns)
     times = shares(_layers(trace), windows) / 1000
     table = np.column_stack([times, (steps.end_ns - steps.start_ns) / 1000])
     names = (*ROLES, "Total")
-    unseen = _unseen_note(trace)
+    unseen = _unseen_note(trace, device)
     peaks = _peaks(trace)
     return Overview(
         steps=tuple(
@@ -382,8 +382,10 @@ def overview_of(trace: Trace) -> Overview:
     )
 
 
-def _unseen_note(trace: Trace) -> tuple[str, ...]:
-    """That a device had work and the trace holds none of it: by calls, its memory, or its library's names."""
+def _unseen_note(trace: Trace, device: str) -> tuple[str, ...]:
+    """That a device had work and the trace holds none of it: by calls, its memory, its library's names, or its own."""
+    if device not in ("", "cpu") and not len(trace.rows(Kind.KERNEL)) and not trace.device_events_missing:
+        return (f"The steps were computed on the {device_name(device)}, and the trace holds nothing of what it did.",)
     if len(trace.device_rows) or trace.device_events_missing:  # of missing ones it is told already
         return ()
     calls = trace.rows(Kind.RUNTIME)

@@ -6,11 +6,13 @@ profiler may be recording: it is started, stepped and stopped by its methods, an
 """
 
 import gzip
+import os
+import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function, schedule
 
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.devices import torch_device
 from eurosat_core.errors import ConfigError, TrainingError
 from eurosat_core.profiling.overview import MARK
 from eurosat_core.profiling.plan import (
@@ -221,12 +224,50 @@ def kernels_problem(device: str) -> str:
     if device == "mps":
         return "PyTorch’s profiler has no eyes on Apple’s GPUs: a profile shows the CPU’s side only."
     try:
-        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(10)).to(device)
-        tiles = torch.zeros(4, 3, 64, 64, device=device)
+        here = torch_device(device)
+        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.LazyLinear(10)).to(here)
+        tiles = torch.zeros(4, 3, 64, 64, device=here)
         network(tiles)  # loads the libraries, which need not stand in the trace
-        with profile(activities=activities_for(torch.device(device))) as recorded:  # waits for the device at its end
+        with profile(activities=activities_for(here)) as recorded:  # waits for the device at its end
             network(tiles).sum().backward()
         seen = sum(each.self_device_time_total for each in recorded.key_averages())
     except (RuntimeError, AssertionError) as error:
         return f"A step could not be profiled on {device}: {str(error).strip().splitlines()[0]}"
     return "" if seen > 0 else f"PyTorch’s profiler recorded no GPU kernel of a step on {device}."
+
+
+def explained_kernels_problem(device: str) -> str:
+    """The same, with what the profiler's library (Kineto, over CUPTI) says about it.
+
+    Only for a process of its own: what this one writes to stderr meanwhile is read here, and that library is told to
+    talk, which it asks for once.
+    """
+    os.environ["KINETO_LOG_LEVEL"] = _TALKS
+    with tempfile.TemporaryFile() as file:
+        with _stderr_to(file.fileno()):
+            problem = kernels_problem(device)
+        file.seek(0)
+        said = library_reason(file.read().decode(errors="replace"))
+    return f"{problem} It says: {said}." if problem and said else problem
+
+
+_TALKS = "1"  # of warnings and errors
+_LOGGED = re.compile(r"^(?:WARN|ERROR)[^\]]*\]\s*(\S.*)$", re.MULTILINE)
+
+
+def library_reason(log: str) -> str:
+    """What Kineto's log gives as the reason: its first line about CUPTI, else its first one; empty for none."""
+    lines = [each.strip().rstrip(".") for each in _LOGGED.findall(log)]
+    return next((each for each in lines if "cupti" in each.lower()), lines[0] if lines else "")
+
+
+@contextmanager
+def _stderr_to(descriptor: int) -> Iterator[None]:
+    """While open, all that this process writes to stderr goes elsewhere."""
+    before = os.dup(2)
+    os.dup2(descriptor, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)

@@ -35,7 +35,7 @@ from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline
 from eurosat_core.profiling.trace import Trace, read_trace
-from eurosat_core.runs.record import RunRecord
+from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import load_settings
 from eurosat_core.training.config import TrainConfig
@@ -73,15 +73,23 @@ class Profile:
     tiles: str = ""
     recorded_on: str = ""
 
+    @property
+    def unseen_reason(self) -> str:
+        """Why its traces hold nothing of what a GPU did, as its worker found; empty where nobody knows."""
+        return str(self.machine.get(UNSEEN_KERNELS, ""))
+
 
 class Reading:
-    """All that one trace says. Computed once; the timeline of a step when it is asked for."""
+    """All that one trace says. Computed once; the timeline of a step when it is asked for.
 
-    def __init__(self, trace: Trace) -> None:
+    device: on which the steps were computed; empty where nobody knows.
+    """
+
+    def __init__(self, trace: Trace, device: str = "") -> None:
         self._trace = trace
         self._timelines: LRUCache[tuple[Any, ...], Timeline] = LRUCache(40)
         self._lock = threading.Lock()
-        self.overview = overview_of(trace)
+        self.overview = overview_of(trace, device)
         self.operators = tuple(operator_table(trace))
         self.kernels = tuple(kernel_table(trace))
         self.memory = tuple(memory_curve(trace, _POINTS))
@@ -165,7 +173,8 @@ class Profiles:
     def reading(self, profile: Profile, cycle: int) -> Reading:
         """What a cycle's trace says. Raises `TraceError`, or `RunError` when the run has none."""
         size = self._size(profile.key, cycle) if profile.origin == "run" else None
-        return self._read(self._key(profile, cycle), size or 0, lambda: self.trace_file(profile, cycle))
+        device = profile.config.device if profile.config else ""
+        return self._read(self._key(profile, cycle), size or 0, lambda: self.trace_file(profile, cycle), device)
 
     def readings(self, profile: Profile) -> list[Reading]:
         """Of all cycles that can be read."""
@@ -194,10 +203,10 @@ class Profiles:
         return (profile.key, 1)
 
     @cachedmethod(lambda self: self._readings, key=lambda _self, key, *_: key, condition=lambda self: self._changed)
-    def _read(self, key: tuple[Any, ...], size: int, content: Callable[[], bytes]) -> Reading:
+    def _read(self, key: tuple[Any, ...], size: int, content: Callable[[], bytes], device: str = "") -> Reading:
         """What a trace says. Others who ask for it meanwhile wait for this reading."""
         with self._turn(size):
-            return Reading(read_trace(content()))
+            return Reading(read_trace(content()), device)
 
     @contextmanager
     def _turn(self, size: int) -> Iterator[None]:

@@ -25,6 +25,9 @@ _FORMAT = 1
 COMPANY_CORES = 0.5
 """From so many busy cores on, other programs are company: a browser that shows the charts takes less."""
 
+UNSEEN_KERNELS = "unseen_kernels"
+"""Of a profile on a GPU, in `machine`: why its traces hold nothing of what the GPU did, as a sentence."""
+
 Moment = Annotated[float, Meta(ge=0, lt=4e9)]
 """Seconds since 1970 (UTC); a time beyond the year 2096 is a slip."""
 

@@ -13,7 +13,7 @@ from eurosat_core.analysis.profile import (
     seen_and_unseen,
     utilization,
 )
-from eurosat_core.profiling.plan import ProfilePlan
+from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.profiles import Profile
 from eurosat_core.words.say import say
 
@@ -80,3 +80,15 @@ def test_what_a_table_covers():
 def test_what_a_trace_of_the_processor_shows():
     assert [each.kind for each in seen_and_unseen(reading(cpu_trace()))] == ["seen", "unseen", "unseen_workers"]
     assert [each.kind for each in seen_and_unseen(reading(text([host("aten::mm", 0, 10)])))] == ["seen", "unseen"]
+
+
+def test_a_profile_of_a_gpu_without_kernels_says_what_the_host_did_and_no_more():
+    """CUPTI is blocked, or an Apple GPU: in the trace stands the CPU alone, launching."""
+    for device in ("cuda:0", "mps"):
+        seen = reading(cpu_trace(times=(10, 10, 500, 100, 50)), device)
+        assert told(outcome(seen)) == ["step.several", "part", "unseen_device"]
+        assert seen_and_unseen(seen)[0].kind == "unseen_work" and len(seen.overview.notes) == 1
+        assert say(seen_and_unseen(seen, "For a reason.")[0]).endswith(" For a reason.")
+        assert [each.key for each in seen.advice(profile_config("baseline", device=device))] == []
+    busy = reading(gpu_trace(600), "cuda:0")
+    assert not busy.overview.unseen_device and busy.overview.notes == ()

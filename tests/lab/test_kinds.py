@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from bundle_makers import bundle_of
+from cuda_alias import played_cuda
 from experiment_makers import measured as measured_for
 from experiment_makers import put_result
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, SPEEDS, FakeEngine, OpenFake, refused, running, wait_for_state
@@ -19,10 +20,12 @@ from sweep_makers import MEMORY, cell_of, plan_of, result_of
 from eurosat_core.charts.speed import live_frame
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.lab import jobs
 from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
 from eurosat_core.lab.kind import Estimate, Known
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.own_process import NoAnswerError
 from eurosat_core.lab.profile import OPERATORS_FILE, Profile
 from eurosat_core.lab.sweep import Measurement, least_seconds
 from eurosat_core.profiling.plan import (
@@ -43,7 +46,8 @@ from eurosat_core.runs.history import (
     read_event,
     seconds_left,
 )
-from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.runs.profiles import Profiles
+from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed import steps as steps_module
 from eurosat_core.speed.experiments import plan_experiment
@@ -100,6 +104,41 @@ def test_a_profile_brings_back_its_traces(small_tiles: TileSet) -> None:
     assert (table["cycle"], table["cycles"], table["first_step"], table["last_step"]) == (2, 2, 5, 6)
     assert [each["calls"] for each in table["rows"] if each["name"] == "ProfilerStep*"] == [2]
     assert result.events == len(events)
+
+
+def test_a_profile_of_a_gpu_keeps_why_it_shows_no_kernel(
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, store: RunStore
+) -> None:
+    monkeypatch.setattr(jobs, "unseen_kernels", lambda device: f"CUPTI is blocked on {device}.")
+    config = replace(REQUESTS["profile"][0], device="cuda:1", precision="float32")
+    with played_cuda():
+        result = done(small_tiles, "profile", config=config)
+    assert result.state == "finished", result.message
+    assert result.machine[UNSEEN_KERNELS] == "CUPTI is blocked on cuda:1."
+    plan = ProfilePlan.from_dict(REQUESTS["profile"][1].to_dict())
+    record = store.create(config, "ada", TilesUsed.of(small_tiles), "profile", plan.to_dict())
+    store.save(record.id, result.files)
+    record = store.update(record.id, state="finished", machine=result.machine)
+    told = Profile(config, plan).report(record, store)["overview"]
+    assert told["notes"][-1] == result.machine[UNSEEN_KERNELS] and told["advice"] == []
+    assert Profiles(store).of_run(record).unseen_reason == result.machine[UNSEEN_KERNELS]
+
+
+def test_whether_a_gpu_shows_its_kernels_is_asked_once_and_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def ask(*what: Any, seconds: float) -> str:
+        asked.append(what)
+        if what[1] == "cuda:7":
+            raise NoAnswerError("died", status=-11)
+        return "No kernel."
+
+    monkeypatch.setattr(jobs, "ask", ask)
+    jobs.unseen_kernels.cache_clear()
+    assert [jobs.unseen_kernels(each) for each in ("cpu", "cuda:6", "cuda:6")] == ["", "No kernel.", "No kernel."]
+    assert "cuda:7" in jobs.unseen_kernels("cuda:7") and "Apple" in jobs.unseen_kernels("mps")
+    assert [each[1] for each in asked] == ["cuda:6", "cuda:7"]
+    jobs.unseen_kernels.cache_clear()
 
 
 def test_nothing_is_told_while_steps_are_recorded(small_tiles: TileSet) -> None:

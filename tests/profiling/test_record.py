@@ -4,6 +4,7 @@ import gc
 import gzip
 import json
 import multiprocessing
+import os
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from eurosat_core import profiling
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, DataError, TrainingError
+from eurosat_core.lab.own_process import ask
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.overview import MARK, overview_of
@@ -28,7 +31,14 @@ from eurosat_core.profiling.plan import (
     profile_config,
     trace_file,
 )
-from eurosat_core.profiling.record import CycleRecorded, Pull, kernels_problem, record
+from eurosat_core.profiling.record import (
+    CycleRecorded,
+    Pull,
+    explained_kernels_problem,
+    kernels_problem,
+    library_reason,
+    record,
+)
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.speed.verdict import PARTS as STEP_PARTS
 from eurosat_core.training import step as step_module
@@ -315,3 +325,25 @@ def test_whether_kernels_are_seen(
         monkeypatch.setattr(torch.profiler.profile, "key_averages", lambda _self: rows)
     problem = kernels_problem(device)
     assert told in problem and bool(problem) == bool(told)
+
+
+CUPTI_LOG = """USDT:2026-05-03 12:00:00 1:1 ActivityProfiler.cpp:1] start
+WARN:2026-05-03 12:00:00 1:1 Other.cpp:9] something else
+ERROR:2026-05-03 12:00:00 1:1 CuptiActivityApi.cpp:234] CUPTI_ERROR_INSUFFICIENT_PRIVILEGES (35).
+"""
+
+
+def test_the_librarys_own_reason_is_found_in_its_log() -> None:
+    assert library_reason(CUPTI_LOG) == "CUPTI_ERROR_INSUFFICIENT_PRIVILEGES (35)"
+    assert library_reason("WARN:2026 1:1 a.cpp:9] first\nERROR:2026 1:1 a.cpp:9] second") == "first"
+    assert library_reason("no log\n") == ""
+
+
+def blocked_profile() -> str:
+    """In a process of its own: a profile during which the library logs that it is refused."""
+    profiling.record.kernels_problem = lambda _device: os.write(2, CUPTI_LOG.encode()) and "No kernel."
+    return explained_kernels_problem("cuda:0")
+
+
+def test_a_blocked_profiler_is_told_with_the_librarys_reason() -> None:
+    assert ask(blocked_profile, seconds=60) == "No kernel. It says: CUPTI_ERROR_INSUFFICIENT_PRIVILEGES (35)."

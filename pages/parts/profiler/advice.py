@@ -22,7 +22,8 @@ def draw_advice(profile: Profile, reading: Reading) -> None:
     words = lesson.text("profiler")
     found = reading.advice(profile.config)
     if not found and reading.overview.unseen_device:
-        st.info(words["no advice unseen"], icon=":material/visibility_off:")
+        reason = lesson.plain(profile.unseen_reason) or words["no advice unseen remedy"]
+        st.info(f"{words['no advice unseen']} {reason}", icon=":material/visibility_off:")
         return
     if not found:
         st.success(words["no advice"], icon=":material/thumb_up:")

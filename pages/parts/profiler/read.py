@@ -35,8 +35,8 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
         _gpu(reading)
     elif reading.has_host_events:
         with st.expander("No GPU work in this trace: what is seen, and what is not", icon=":material/visibility:"):
-            for line in say_each(seen_and_unseen(reading)):
-                st.markdown(f"- {line}")
+            for line in say_each(seen_and_unseen(reading, profile.unseen_reason)):
+                st.markdown(f"- {lesson.plain(line)}")
     part = longest_part(reading.overview) if profile.origin == "run" else None
     judged = guesses.judge("profile_part", guess, part or None)
     lesson.saw("\n\n".join(say_each([outcome(reading), judged])))
