@@ -24,6 +24,7 @@ from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.devices import Device, cpu_device, torch_device
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
+from eurosat_core.lab.gpu_state import gpu_notes, gpu_state, libraries
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.own_process import NoAnswerError, ask
 from eurosat_core.lab.profile import Profile
@@ -166,6 +167,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     """Do a run from beginning to end. Never raises for what a participant can cause: it says so in the result."""
     torch.set_num_threads(job.threads)
     machine = _machine(job.config.device, job.threads)
+    on_cuda = job.config.device.startswith("cuda")
+    before = gpu_state(job.config.device) if on_cuda else {}
     load = MeanLoad()
     control = control or Control()
     _controls[job.run_id] = control
@@ -185,6 +188,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         load.look(last=True)
         if (mean := load.mean) is not None:
             machine["busy_elsewhere"] = round(mean.others, 2)
+        if on_cuda and (notes := gpu_notes(before, gpu_state(job.config.device))):
+            machine["gpu"] = notes
         files, summary = (work.files(tiles), work.summary()) if work is not None else ({}, {})
         return JobResult(state, message, files, summary, machine, told, restart)
 
@@ -273,7 +278,7 @@ def _machine(device: str, threads: int) -> dict[str, Any]:
     """What a run was done on; versions included, since figures depend on them."""
     return {
         "device_name": _name_of(device),
-        **({} if device == "cpu" else {"cpu_name": cpu_device().name}),
+        **({} if device == "cpu" else {"cpu_name": cpu_device().name, **libraries()}),
         "threads": threads,
         "torch": torch.__version__,
         "python": platform.python_version(),

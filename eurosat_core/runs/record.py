@@ -14,6 +14,7 @@ from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.records import decoded
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.wording import count
 
 if TYPE_CHECKING:
     from eurosat_core.data.tile_cache import TileSet
@@ -124,9 +125,14 @@ class RunRecord:
     @property
     def company(self) -> tuple[str, ...]:
         """What computed beside it, so that its times say little: other runs, and other programs if they did much."""
-        if self.busy_elsewhere < COMPANY_CORES:
-            return self.concurrent_runs
-        return *self.concurrent_runs, f"other programs (on {self.busy_elsewhere:.1f} cores)"
+        found = [*self.concurrent_runs]
+        if self.busy_elsewhere >= COMPANY_CORES:
+            found.append(f"other programs (on {self.busy_elsewhere:.1f} cores)")
+        gpu = self.machine.get("gpu")
+        others = gpu.get("other_processes") if isinstance(gpu, dict) else None
+        if _is_number(others) and others:
+            found.append(f"{count(int(others), 'other program')} on its GPU")
+        return tuple(found)
 
     @property
     def features_taken(self) -> bool:
