@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = add("doctor", "What is ready, what is missing, how to get it.", _doctor, _show_doctor)
     doctor.add_argument("--data", type=Path, metavar="DIR", help="look for tiles here")
+    doctor.add_argument("--gpu", action="store_true", help="check what the lab asks of a GPU, in a minute at most")
     prepare = add(
         "prepare", "Fetch or import tiles ahead of time, verify and decode them; then doctor.", _prepare, _show_doctor
     )
@@ -110,6 +112,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> Result:
+    if getattr(options, "gpu", False):
+        return _gpu_checks(settings)
     from eurosat_core.data.tiles import open_usable
 
     return _checks(settings, open_usable(settings, say_decoding, getattr(options, "data", None)))
@@ -131,6 +135,39 @@ def _checks(settings: Settings, tiles: "Opened") -> Result:
     )
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED
+
+
+def _gpu_checks(settings: Settings) -> Result:
+    """Raises `RunError` where there is no GPU of CUDA's."""
+    from eurosat_core.data.tile_cache import open_synthetic
+    from eurosat_core.lab.gpu_check import ALL_SECONDS, check_gpus, cuda_devices
+    from eurosat_core.words.say import say as in_words
+
+    began = time.perf_counter()
+    devices = cuda_devices()
+    spent = time.perf_counter() - began
+    say(f"checking {wording.listed([each.name for each in devices])}, {ALL_SECONDS:.0f} s at most …")
+    checks = [
+        {
+            "check": each.check,
+            "device": each.device,
+            "passed": each.passed,
+            "text": in_words(each.finding),
+            "figures": dict(each.finding.figures),
+            "seconds": each.seconds,
+        }
+        for each in check_gpus(devices, open_synthetic(settings.cache).cache, spent=spent)
+    ]
+    ready = all(each["passed"] for each in checks)
+    return {"ready": ready, "gpu_checks": checks}, OK if ready else FAILED
+
+
+def _show_gpu_checks(checks: list[dict[str, Any]]) -> str:
+    lines = []
+    for each in checks:
+        sign = "✓" if each["passed"] else "✗"
+        lines.append(f"{sign} {each['check']:<14} {each['device']:<8}{each['seconds']:>5.1f} s  {each['text']}")
+    return "\n".join(lines)
 
 
 def _chosen_precision(device: str, settings: Settings) -> str:
@@ -159,6 +196,8 @@ def _prepare(options: argparse.Namespace, settings: Settings) -> Result:
 
 
 def _show_doctor(result: dict[str, Any]) -> str:
+    if "gpu_checks" in result:
+        return _show_gpu_checks(result["gpu_checks"])
     signs = {"ready": "✓", "missing": "–", "problem": "✗", "checking": "…"}
     lines = []
     for check in result["checks"]:

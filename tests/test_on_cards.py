@@ -73,7 +73,7 @@ def test_a_profile_asks_for_the_cards_activities(small_tiles: TileSet, cards: Ca
     kept: list[CycleRecorded] = []
     config = replace(profile_config("baseline"), device="cuda:0", workers=0, batch_size=8)
     events = list(record(config, ProfilePlan(repeat=1), small_tiles, kept.append))
-    assert len(kept) == 1 and kept[0].trace and "synchronize" in cards.calls
+    assert len(kept) == 1 and kept[0].trace and "profile" in cards.calls
     assert [each for each in events if type(each).__name__ == "TraceDone"]
 
 
