@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -55,6 +55,7 @@ class Cards:
     held: int = 2**21
     elapsed: float = 0.0
     waiting: str = "default"
+    stream: Any = field(default_factory=lambda: _Stream(name="computing"))
 
     def number(self, device: Any = None) -> int:
         """The number of a card, of the current one where none is named."""
@@ -85,12 +86,12 @@ class _OnTheCpu(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         if name == "pin_memory":
             return args[0]
-        if name == "record_stream":
-            return None
         kwargs = kwargs or {}
         self._refuse(name, args, kwargs)
         blocking = name == "to" and not kwargs.get("non_blocking")
         self._cards.elapsed += CALL_SECONDS * (self._cards.pinned_gain if blocking else 1)
+        if name == "to" and any(isinstance(each, torch.device) and each.type == "cuda" for each in args[1:]):
+            self._cards.calls.append(f"copy in {self._cards.stream.name}")
         try:
             return func(*tree_map(_on_the_cpu, tuple(args)), **tree_map(_on_the_cpu, kwargs))
         except IndexError:  # what the CPU refuses, a card notices in its kernel
@@ -138,10 +139,16 @@ class _Event:
 
 
 class _Stream:
-    def __init__(self, device: Any = None, **_more: Any) -> None:
-        self.device = device
+    """A stream by its name: `computing` is the current one, `side` any other."""
 
-    def wait_stream(self, _other: Any) -> None: ...
+    def __init__(self, device: Any = None, cards: Cards | None = None, name: str = "side", **_more: Any) -> None:
+        self.device = device
+        self.cards = cards
+        self.name = name
+
+    def wait_stream(self, other: Any) -> None:
+        if self.cards is not None:
+            self.cards.calls.append(f"{self.name} waits for {other.name}")
 
     def wait_event(self, _event: Any) -> None: ...
 
@@ -212,6 +219,16 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         real_watch(recorded, activities=[torch.profiler.ProfilerActivity.CPU] if activities else None, **how)
 
     real_watch, real_export = torch.profiler.profile.__init__, torch.profiler.profile.export_chrome_trace
+    cards.stream.cards = cards
+
+    @contextmanager
+    def in_stream(stream: Any) -> Iterator[None]:
+        before, cards.stream = cards.stream, stream
+        try:
+            yield
+        finally:
+            cards.stream = before
+
     patched: dict[str, Any] = {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -226,9 +243,9 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         "get_device_capability": cards.capability_of,
         "get_arch_list": lambda: ["sm_{}{}".format(*cards.capability)],
         "Event": partial(_Event, cards),
-        "Stream": _Stream,
-        "stream": lambda _stream: nullcontext(),
-        "current_stream": lambda _device=None: _Stream(_device),
+        "Stream": lambda device=None, **_more: _Stream(device, cards),
+        "stream": in_stream,
+        "current_stream": lambda _device=None: cards.stream,
         "synchronize": called("synchronize"),
         "empty_cache": called("empty_cache"),
         "memory_reserved": held,
@@ -250,7 +267,10 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         patch.setattr(torch.accelerator, "is_available", lambda: True)
         patch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: accelerator)
         patch.setattr(torch.accelerator, "synchronize", called("synchronize"))
-        patch.setattr(torch.accelerator, "current_stream", _Stream)
+        patch.setattr(torch.accelerator, "current_stream", lambda _device=None: cards.stream)
+        patch.setattr(
+            torch.Tensor, "record_stream", lambda _tensor, stream: cards.calls.append(f"record {stream.name}")
+        )
         real = torch.autocast.__init__
         patch.setattr(torch.autocast, "__init__", lambda self, kind, *a, **k: real(self, "cpu", *a, **k))
         # What PyTorch chooses by the device of the parameters, it chooses as for a card.

@@ -1,9 +1,11 @@
 """Code for GPUs, run on cards that are played (`cuda_alias`): the same figures as on the CPU."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import cuda_alias
 import pytest
 import torch
 from cuda_alias import Cards, played_cuda
@@ -15,13 +17,16 @@ from eurosat_core.lab.jobs import Job, run_job
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.record import CycleRecorded, record
 from eurosat_core.speed import roofline
+from eurosat_core.speed import steps as steps_module
 from eurosat_core.speed.experiments import plan_experiment
-from eurosat_core.speed.steps import TimedSteps
+from eurosat_core.speed.steps import Feed, TimedSteps
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import Finished
 from eurosat_core.training.loop import train
 from eurosat_core.training.network import float32_flags
 from eurosat_core.training.precision import _no_bfloat16
+from eurosat_core.training.sources import split_for, tile_source
+from eurosat_core.training.step import Trainer
 
 CARD = recipe_config(
     "baseline", "fast", epochs=2, batch_size=20, device="cuda:1", precision="float32", channels_last=True
@@ -59,14 +64,43 @@ def test_a_training_on_a_card_is_that_of_the_cpu(small_tiles: TileSet, config: T
     assert found.val_accuracy == pytest.approx(expected.val_accuracy, abs=0.03)
 
 
-def test_timed_steps_add_up_and_give_memory_back(small_tiles: TileSet, cards: Cards) -> None:
+def test_timed_steps_add_up_and_give_memory_back(
+    small_tiles: TileSet, cards: Cards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps_module, "_DISTURBED", 1e6)  # on a busy machine any step may be a slow one
     steps = TimedSteps(CARD, small_tiles)
     assert steps.prepare() > 0
     steps.plan(3, 2)
     turn, validation = steps.turn(1), steps.validation_turn()
     steps.close()
     assert turn.parts is not None and sum(turn.parts) == pytest.approx(turn.seconds, rel=1e-6)
+    assert turn.launching is not None and turn.launching > 0
     assert validation.parts is None and cards.calls[-1] == "empty_cache"
+
+
+@pytest.mark.parametrize("source", ["memory", "loader"])
+def test_events_that_cost_time_neither_count_nor_tell_the_parts(
+    small_tiles: TileSet, cards: Cards, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    """A step whose parts end with events is another than the one that is timed, and must not be slower."""
+    record, at_work = cuda_alias._Event.record, [0.0]
+
+    def slow(self: Any, stream: Any = None) -> None:
+        record(self, stream)
+        time.sleep(0.1)
+        at_work[0] += 0.1
+
+    steps = TimedSteps(replace(CARD, source=source, workers=0), small_tiles)
+    steps.prepare()
+    steps.plan(2, 0)
+    undisturbed = steps.turn(1)
+    monkeypatch.setattr(cuda_alias._Event, "record", slow)
+    turn = steps.turn(2)
+    steps.close()
+    assert undisturbed.parts is None or sum(undisturbed.parts) == pytest.approx(undisturbed.seconds)
+    assert at_work[0] >= 3 * 5 * 0.1, "some steps have events between their parts"
+    assert turn.parts is None and turn.steps == 2 and turn.seconds < 2 * 5 * 0.1 + 10 * undisturbed.seconds
+    assert turn.launching is not None and turn.launching > 0.2
 
 
 def test_a_profile_asks_for_the_cards_activities(small_tiles: TileSet, cards: Cards) -> None:
@@ -164,3 +198,33 @@ def test_a_run_on_a_card_says_how_float32_was_multiplied(small_tiles: TileSet) -
     there = replace(config, device="cpu", precision="float32")
     result = run_job(Job("run", there, small_tiles.fingerprint, str(small_tiles.cache), 1), lambda _events: None)
     assert "float32" not in result.machine
+
+
+PINNED = replace(CARD, source="loader", workers=0, pin_memory=True, epochs=1)
+BESIDE = ["copy in side", "copy in side", "computing waits for side", "record computing", "record computing"]
+
+
+def about_copies(cards: Cards) -> list[str]:
+    return [each for each in cards.calls if each.startswith(("copy", "computing", "record "))]
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_pinned_batches_are_copied_beside_the_computing(small_tiles: TileSet, pinned: bool) -> None:
+    """In training, and where steps are timed: in a stream of their own, for which the computing waits."""
+    config = replace(PINNED, pin_memory=pinned)
+    split = split_for(config, small_tiles)
+    with played_cuda() as cards:
+        source = tile_source(config, small_tiles, split, torch.device(config.device))
+        cards.calls.clear()
+        batch = next(source.train(1))
+        assert about_copies(cards) == (BESIDE if pinned else ["copy in computing"] * 2)
+        assert batch.tiles.is_contiguous(memory_format=torch.channels_last)
+        trainer = Trainer(config, small_tiles)
+        feed = Feed(config, small_tiles)
+        feed.open(1, 0)
+        batches = feed.train(0)
+        cards.calls.clear()
+        trainer.step(batches)
+        assert about_copies(cards)[: len(BESIDE)] == (BESIDE if pinned else ["copy in computing"] * 2)
+        feed.close()
+        source.close()

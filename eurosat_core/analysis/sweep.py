@@ -92,7 +92,7 @@ def experiment_finding(result: SweepResult, device: str) -> Finding:
     if verdict.outcome == "unknown" or focus is None or reference is None:
         return Finding("sweep.unknown")
     known = EXPERIMENTS.get(result.name)
-    meaning = known.outcomes.get(verdict.outcome, "") if known else ""
+    meaning = known.meaning(verdict.outcome, device, focus.limit) if known else ""
     figures = {
         "focus": _named(result, focus),
         "reference": _named(result, reference),
@@ -149,7 +149,12 @@ def learning_finding(result: SweepResult, device: str) -> Finding | None:
 
 
 def device_finding(result: SweepResult, label: str, device: str) -> Finding | None:
-    """A setting on a device against the CPU; None where one of them was not measured."""
+    """A setting on a device against the CPU, or that they did `other_work`; None where one of them was not measured."""
+    one, other = result.cell(label, device), result.cell(label, "cpu")
+    if one is not None and other is not None and one.config.batch_size != other.config.batch_size:
+        return Finding(
+            "sweep.other_work", {"device": device, "tiles": one.config.batch_size, "cpu_tiles": other.config.batch_size}
+        )
     verdict = result.verdict(label, device, against=label, on="cpu")
     if verdict.outcome == "unknown":
         return None

@@ -101,6 +101,38 @@ class Preprocessing:
     channels_last: bool = False
 
 
+class DeviceCopy:
+    """Brings batches to a device; from pinned memory in a stream of their own, beside what the GPU computes.
+
+    In the stream that computes, even a copy out of pinned memory would wait for all that was launched before it. In
+    its own it begins at once, for the processor is ahead of the GPU; the computing waits for it where it needs it.
+    """
+
+    def __init__(self, device: torch.device, *, pinned: bool, channels_last: bool) -> None:
+        self._device = device
+        self._pinned = pinned
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._stream = torch.cuda.Stream(device) if pinned and device.type == "cuda" else None
+
+    def __call__(self, batch: Batch) -> Batch:
+        """The batch on the device; what lies there already stays where it is."""
+        if self._stream is None or batch.tiles.device == self._device:
+            return self._copied(batch)
+        computing = torch.cuda.current_stream(self._device)
+        with torch.cuda.stream(self._stream):
+            copied = self._copied(batch)
+        computing.wait_stream(self._stream)
+        for each in (copied.tiles, copied.labels):  # else its memory could be given to the next copy too early
+            each.record_stream(computing)
+        return copied
+
+    def _copied(self, batch: Batch) -> Batch:
+        return Batch(
+            batch.tiles.to(self._device, non_blocking=self._pinned, memory_format=self._layout),
+            batch.labels.to(self._device, non_blocking=self._pinned),
+        )
+
+
 class BatchSource(Protocol):
     """What the training loop asks of a source of batches."""
 
@@ -316,9 +348,7 @@ class LoaderSource:
         prefetch: int = 2,
         pin_memory: bool = False,
     ) -> None:
-        self._device = device
-        self._non_blocking = pin_memory  # only from pinned memory does a copy run beside the computation
-        self._memory_format = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
+        self._to_device = DeviceCopy(device, pinned=pin_memory, channels_last=preprocessing.channels_last)
         self._seed = seed
         self._order = list(range(len(split.train)))  # of the epoch; a DataLoader with persistent workers keeps the list
         if workers:
@@ -359,10 +389,7 @@ class LoaderSource:
 
     def _batches(self, loader: DataLoader[tuple[Tensor, int]]) -> Iterator[Batch]:
         for tiles, labels in loader:
-            yield Batch(
-                tiles.to(self._device, non_blocking=self._non_blocking, memory_format=self._memory_format),
-                labels.to(self._device, non_blocking=self._non_blocking),
-            )
+            yield self._to_device(Batch(tiles, labels))
 
     def park(self) -> None: ...  # what is prepared ahead lies in the processor's memory
 

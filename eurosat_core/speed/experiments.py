@@ -11,6 +11,7 @@ from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import changed_baseline
 from eurosat_core.models.layers import format_network
 from eurosat_core.speed.plan import Cell, SweepPlan
+from eurosat_core.speed.result import GpuLimit
 from eurosat_core.speed.verdict import Outcome
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.wording import sentences
@@ -24,8 +25,10 @@ class Experiment:
 
     question: a guess about `focus` against `reference` (labels of `options`). figure: what is compared: tiles per
     second, or for networks of different sizes the arithmetic per second (`work`). base: settings that all options
-    share. seconds: of timed steps per device, in so many `rounds`. outcomes: what it means if the focus is faster, the
-    same, slower. misconception: what it puts right. needs_gpu: why it says nothing without one; empty where it does.
+    share; gpu_base: what differs from them on a GPU, as work that keeps one busy. seconds: of timed steps per device,
+    in so many `rounds`. outcomes: what it means if the focus is faster, the same, slower; on_gpu: where that is another
+    on a GPU, by what its steps wait for (`GpuLimit`, or `any`). misconception: what it puts right. needs_gpu: why it
+    says nothing without one; empty where it does.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Experiment:
     reference: str
     focus: str
     base: dict[str, Any] = field(default_factory=dict)
+    gpu_base: dict[str, Any] = field(default_factory=dict)
     model: str = "baseline"
     figure: Figure = "tiles"
     seconds: float = 25.0
@@ -46,6 +50,12 @@ class Experiment:
     target_accuracy: float | None = None
     accuracy_seconds: float = 12.0
     needs_gpu: str = ""
+    on_gpu: dict[GpuLimit | Literal["any"], dict[Outcome, str]] = field(default_factory=dict)
+
+    def meaning(self, outcome: Outcome, device: str, limit: GpuLimit | None) -> str:
+        """The sentence about an outcome on a device, whose steps are limited so; empty where there is none."""
+        cases = [self.on_gpu.get(limit or "any", {}), self.on_gpu.get("any", {})] if device != "cpu" else []
+        return next((each[outcome] for each in (*cases, self.outcomes) if outcome in each), "")
 
 
 def home_device(devices: Sequence[str]) -> str:
@@ -59,6 +69,8 @@ def wider_baseline(times: int) -> dict[str, Any]:
 
 
 _MEMORY = {"source": "memory"}
+# A step of tilenet makes 141 operations, however many tiles it has: with few a fast GPU waits for their launches.
+_LARGE_WORK = {"batch_size": 1024}
 
 _TEXTS = sentences("experiments")
 
@@ -157,6 +169,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             focus="on",
             model="tilenet",
             base={**_MEMORY, "batch_size": 128},
+            gpu_base=_LARGE_WORK,
         ),
         _experiment(
             "precision",
@@ -171,6 +184,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             focus="bfloat16",
             model="tilenet",
             base={**_MEMORY, "batch_size": 128},
+            gpu_base=_LARGE_WORK,
         ),
     )
 }
@@ -209,7 +223,7 @@ def plan_experiment(
         raise ConfigError("This experiment compares models, so it has none of its own. Leave the model out.")
     config = recipe_config(model or one.model, "tutorial", device=home_device(used), **one.base)
     cells = tuple(
-        replace(option, changes={**option.changes, "device": device})
+        replace(option, changes={**(one.gpu_base if device != "cpu" else {}), **option.changes, "device": device})
         for device in used
         for option in one.options
         if option.changes.get("precision") != "tf32" or device in tf32

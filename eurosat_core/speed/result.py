@@ -7,6 +7,7 @@ steps of either phase, as often as there are epochs; pages label it so. No torch
 
 import json
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -113,6 +114,11 @@ _FORMAT = 1
 _LONGEST_TEXT = 1000  # what went wrong, as a sentence
 
 
+GpuLimit = Literal["loading", "launches", "busy"]
+"""What a GPU's steps take their time for: waiting for batches or for launches; or else it computes all the time."""
+_LAUNCH_BOUND = 0.8  # so much of the time in which a GPU computes, launching it takes
+
+
 @dataclass(frozen=True)
 class CellResult:
     """One cell and what was measured of it: its turns, round by round.
@@ -162,6 +168,20 @@ class CellResult:
     def parts(self) -> dict[str, float] | None:
         """Seconds of a training step by part (`verdict.PARTS`), adding up to it; None where they are not known."""
         return breakdown(self.turns)
+
+    @property
+    def limit(self) -> GpuLimit | None:
+        """What a GPU's steps wait for most; None on other devices, and where it was not measured."""
+        launching = [each.launching for each in self.turns if each.launching is not None]
+        step, parts = self.step_seconds, self.parts
+        if not launching or step is None:
+            return None
+        computing = step.median
+        if parts is not None:
+            computing -= parts["load"] + parts["copy"]
+            if computing < step.median / 2:
+                return "loading"
+        return "launches" if statistics.median(launching) >= _LAUNCH_BOUND * computing else "busy"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ A turn is a whole pass over just as many tiles as it takes: a DataLoader's worke
 the last one that was asked for, while another setting is timed.
 
 Clocks never make a device wait while it is timed. On a CPU the time is read between the parts. On a CUDA GPU events
-are put into its stream between them and read when the turn is over: what the GPU was waiting for then counts to the
-part in which it waited, and what it did beside something else counts nowhere twice. On other devices only a whole turn
-is timed.
+are put into its stream between them and read afterwards: what the GPU was waiting for then counts to the part in which
+it waited, and what it did beside something else counts nowhere twice. Events are launched, too, so the steps that tell
+the parts apart are others than those that tell the pace, and must keep that pace. On other devices only a whole turn is
+timed.
 """
 
 import time
@@ -27,7 +28,7 @@ from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Tally, release_memory, wait_for
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import full_batches, source_to_copy_from, split_for
-from eurosat_core.training.step import Trainer
+from eurosat_core.training.step import Trainer, unmarked
 
 # More loader workers than cores are measured on purpose.
 warnings.filterwarnings("ignore", message="This DataLoader will create")
@@ -109,16 +110,19 @@ class Clock:
         self.device = device
         self._has_marks = device.type in ("cpu", "cuda")
         self._marks: list[Any] = []
+        self._told: list[float] = []  # when the processor came by
 
     def start(self) -> None:
         """Wait for the device, forget earlier marks, and set the first one."""
         wait_for(self.device)
         self._marks = [self._now()]
+        self._told = [time.perf_counter()]
 
     def mark(self) -> None:
         """A part ends here, and the next one begins."""
         if self._has_marks:
             self._marks.append(self._now())
+            self._told.append(time.perf_counter())
 
     def stop(self) -> tuple[float, list[float] | None]:
         """Wait for the device; seconds from the first mark to the last, and of every stretch between two.
@@ -130,6 +134,14 @@ class Clock:
             return self._now() - self._marks[0], None
         stretches = [self._between(before, after) for before, after in pairwise(self._marks)]
         return sum(stretches), stretches
+
+    def launching(self) -> float:
+        """Seconds that the processor took for forward, backward and update of the first step, whose device was idle.
+
+        On a GPU that is how long launching them takes; later the processor may have to wait for it.
+        """
+        first, last = PARTS.index("forward"), PARTS.index("update") + 1
+        return self._told[last] - self._told[first]
 
     def _now(self) -> Any:
         if self.device.type != "cuda":  # what is computed on a CPU is done when its call returns
@@ -155,7 +167,14 @@ _IN_TURN = 2  # untimed steps at the beginning of a turn: caches hold what anoth
 _SLOW_STEP = 0.25  # seconds: one of these is enough to fill caches many times over
 _WARM_SECONDS = 0.2  # in the beginning memory is taken and kernels are chosen
 _WARM_STEPS = 20
+_MARKED_SECONDS, _FEWEST_MARKED, _MOST_MARKED = 0.05, 3, 20  # of a turn's steps whose parts are told apart by events
+_DISTURBED = 1.1  # so many times as long as without events they take when these get in the way
 _LOADER_STEPS = 3
+
+
+def _parts(stretches: list[float] | None) -> tuple[float, ...] | None:
+    """Seconds of each of `PARTS`, all steps together."""
+    return None if stretches is None else tuple(sum(stretches[at :: len(PARTS)]) for at in range(len(PARTS)))
 
 
 class TimedSteps:
@@ -169,6 +188,7 @@ class TimedSteps:
         self._feed: Feed | None = None
         self._counts = (1, 0)
         self._in_turn = _IN_TURN
+        self._marked = 0
 
     def prepare(self) -> float:
         """Make everything ready and warm; about the seconds of one step."""
@@ -186,6 +206,8 @@ class TimedSteps:
             pace = self._warm_from_memory(feed)
         if pace > _SLOW_STEP:
             self._in_turn = 1
+        if self._clock.device.type == "cuda":
+            self._marked = min(max(round(_MARKED_SECONDS / pace), _FEWEST_MARKED), _MOST_MARKED)
         return pace
 
     def _warm_from_memory(self, feed: Feed) -> float:
@@ -197,16 +219,21 @@ class TimedSteps:
         return min(taken[1:])
 
     def untimed(self) -> int:
-        """Steps of a turn that are made and not timed."""
+        """Steps of a turn that are made and do not count."""
+        return self._warm_steps + self._marked
+
+    @property
+    def _warm_steps(self) -> int:
         # Before a loader's pace is its usual one, as many batches pass as are prepared ahead; as many are left over.
         return self._in_turn + 2 * (self._feed.ahead if self._feed else 0)
 
     def plan(self, steps: int, validation_steps: int) -> None:
         """From now on a turn has so many timed steps of either kind."""
-        feed, warm = self._parts()[1], self.untimed()
+        feed, warm = self._parts()[1], self._warm_steps
         self._counts = (steps, validation_steps)
+        train, validation = steps + warm + self._marked, validation_steps + warm
         with explained(self._config):
-            feed.open(steps + warm - feed.ahead, validation_steps + warm - feed.ahead if validation_steps else 0)
+            feed.open(train - feed.ahead, validation - feed.ahead if validation_steps else 0)
 
     def turn(self, number: int) -> Turn:
         """Time training steps. number: of the round, so that every round sees other tiles."""
@@ -219,13 +246,34 @@ class TimedSteps:
         batches, tally, tiles = feed.train(number), Tally.on(trainer.device), 0
         for _ in range(self._in_turn + feed.ahead if warm is None else warm):
             trainer.step(batches, tally=tally)
+        by_events = self._clock.device.type == "cuda"
         self._clock.start()
         for _ in range(self._counts[0]):
-            tiles = trainer.step(batches, self._clock, tally)
+            tiles = trainer.step(batches, unmarked if by_events else self._clock, tally)
+        if by_events:
+            self._clock.mark()
         seconds, stretches = self._clock.stop()
+        parts, launching = (self._apart(batches, tally, seconds)) if by_events else (_parts(stretches), None)
         feed.finish(batches)
-        parts = None if stretches is None else tuple(sum(stretches[at :: len(PARTS)]) for at in range(len(PARTS)))
-        return Turn(self._counts[0], tiles, seconds, parts)
+        return Turn(self._counts[0], tiles, seconds, parts, launching)
+
+    def _apart(
+        self, batches: Iterator[Batch], tally: Tally, seconds: float
+    ) -> tuple[tuple[float, ...] | None, float | None]:
+        """A turn's seconds by part, as some more steps share theirs out, and how long launching one of them took.
+
+        No parts where these steps are slower than the turn's: then the events themselves are what is seen.
+        """
+        if not self._marked:
+            return None, None
+        self._clock.start()
+        for _ in range(self._marked):
+            self._parts()[0].step(batches, self._clock, tally)
+        marked, stretches = self._clock.stop()
+        parts = _parts(stretches)
+        if parts is None or marked / self._marked > _DISTURBED * seconds / self._counts[0]:
+            return None, self._clock.launching()
+        return tuple(each / marked * seconds for each in parts), self._clock.launching()
 
     def validation_turn(self) -> Turn:
         """Time validation steps."""

@@ -24,13 +24,15 @@ class Turn(Struct, frozen=True, array_like=True):
     """Timed steps of one cell in one round: how many, of how many tiles each, and the seconds of all together.
 
     parts: seconds of each of `PARTS`, which add up to all of them; None where they could not be told apart without
-    making the device wait.
+    making the device wait, or the step slower. launching: seconds in which the processor launched a step on an idle
+    GPU, forward to update; None where that was not measured.
     """
 
     steps: CountFromOne
     tiles: CountFromOne
     seconds: PositiveFigure
     parts: Annotated[tuple[Figure, ...], Meta(min_length=len(PARTS), max_length=len(PARTS))] | None = None
+    launching: Figure | None = None
 
     @property
     def step_seconds(self) -> float:

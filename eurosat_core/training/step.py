@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eurosat_core.data.batches import Batch
+from eurosat_core.data.batches import Batch, DeviceCopy
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import torch_device
 from eurosat_core.errors import TrainingError
@@ -60,6 +60,7 @@ class Trainer:
         self.train_network = self.eval_network = self.network
         self._optimizer = make_optimizer(config, self.network)
         self._schedule = make_schedule(config, self._optimizer, steps) if steps else None
+        self._to_device = DeviceCopy(self.device, pinned=config.pin_memory, channels_last=bool(config.channels_last))
         self._augmentation = Augmentation(config, steps)
         self._dropout = DropoutState(config.seed, self.device)
         self._one = torch.ones((), device=self.device)  # the loss's gradient by itself, not made anew in every step
@@ -126,12 +127,7 @@ class Trainer:
 
     def on_device(self, batch: Batch) -> Batch:
         """As the training's loader brings it there; tiles that lie on the device already stay where they are."""
-        non_blocking = self.config.pin_memory
-        layout = torch.channels_last if self.config.channels_last else torch.contiguous_format
-        return Batch(
-            batch.tiles.to(self.device, non_blocking=non_blocking, memory_format=layout),
-            batch.labels.to(self.device, non_blocking=non_blocking),
-        )
+        return self._to_device(batch)
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:

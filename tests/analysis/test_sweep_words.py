@@ -3,7 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
+from experiment_makers import measured
 from run_makers import make_record, told
 from sweep_makers import MEMORY, cell_of, result_of
 
@@ -20,9 +22,9 @@ from eurosat_core.analysis.sweep import (
 from eurosat_core.charts.speed import learning_frame
 from eurosat_core.commands.sweep import verdict_on
 from eurosat_core.finding import Finding
-from eurosat_core.speed.experiments import EXPERIMENTS
-from eurosat_core.speed.result import Prediction, SweepResult
-from eurosat_core.speed.verdict import Learning
+from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
+from eurosat_core.speed.result import GpuLimit, Prediction, SweepResult
+from eurosat_core.speed.verdict import Learning, Outcome, Turn
 from eurosat_core.words.say import say
 
 GPU = replace(MEMORY, device="cuda:0")
@@ -147,3 +149,73 @@ def test_the_command_line_says_what_the_pages_say() -> None:
     assert (found["figure"], found["outcome"], found["focus"]) == ("work", "faster", "8× filters")
     assert found["factor"] == pytest.approx(4.0)
     assert found["text"] == say(experiment_finding(result, "cpu"))
+
+
+LIMITS: dict[str, tuple[tuple[float, ...], float]] = {  # shares of a step by part, and of launching it
+    "loading": ((0.7, 0.1, 0.1, 0.05, 0.05), 0.2),
+    "launches": ((0.05, 0.0, 0.3, 0.5, 0.15), 0.94),
+    "busy": ((0.05, 0.0, 0.3, 0.5, 0.15), 0.3),
+}
+
+
+def on_gpu(name: str, factor: float, limit: str | None) -> SweepResult:
+    """An experiment's focus so many times as fast as its reference on a GPU, whose steps wait for that."""
+    one = EXPERIMENTS[name]
+    cells = []
+    for label, seconds in ((one.reference, 0.01), (one.focus, 0.01 / factor)):
+        cell = cell_of(label, [seconds] * 8, GPU)
+        if limit is not None:
+            shares, launching = LIMITS[limit]
+            turns = [
+                Turn(each.steps, each.tiles, each.seconds, tuple(share * each.seconds for share in shares), None)
+                for each in cell.turns
+            ]
+            turns = [msgspec.structs.replace(each, launching=launching * each.step_seconds) for each in turns]
+            cell = replace(cell, turns=tuple(turns))
+        cells.append(cell)
+    return replace(result_of(*cells, name=name), reference=one.reference, focus=one.focus)
+
+
+def meaning(name: str, factor: float, limit: str | None) -> str:
+    finding = experiment_finding(on_gpu(name, factor, limit), "cuda:0")
+    return str(finding.then[0].figures["meaning"])
+
+
+@pytest.mark.parametrize("limit", [None, *LIMITS])
+def test_what_a_gpus_steps_wait_for(limit: str | None) -> None:
+    result = on_gpu("precision", 1.0, limit)
+    assert {each.limit for each in result.cells} == {limit}
+    assert {each.limit for each in SweepResult.from_json(result.to_json()).cells} == {limit}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(("factor", "outcome"), [(2.0, "faster"), (1.0, "same"), (0.5, "slower")])
+@pytest.mark.parametrize("limit", [None, *LIMITS])
+def test_an_outcome_is_explained_by_device_and_limit(
+    name: str, factor: float, outcome: Outcome, limit: GpuLimit | None
+) -> None:
+    one = EXPERIMENTS[name]
+    said = one.meaning(outcome, "cuda:0", limit)
+    assert said.endswith(".")
+    if one.figure == "tiles":
+        assert meaning(name, factor, limit) == said
+    assert one.meaning(outcome, "cpu", None) == one.outcomes[outcome]
+    assert set(one.on_gpu) <= {"any", *LIMITS}
+
+
+@pytest.mark.parametrize("limit", [None, "launches"])
+def test_a_gpu_that_waits_for_launches_is_not_told_that_it_has_no_bfloat16(limit: str | None) -> None:
+    for factor in (1.0, 0.5):
+        assert "no fast arithmetic" not in meaning("precision", factor, limit)
+    assert "cache" not in meaning("batch_size", 0.5, limit)
+    assert meaning("precision", 0.5, "launches") != meaning("precision", 0.5, "busy")
+
+
+@pytest.mark.parametrize("name", ["precision", "channels_last"])
+def test_a_gpu_gets_enough_work_and_is_not_held_against_the_cpus_smaller_batches(name: str) -> None:
+    config, plan = plan_experiment(name, ["cpu", "cuda:0"])
+    sizes = {each.device: each.batch_size for each in plan.configs(config)}
+    assert sizes == {"cpu": 128, "cuda:0": 1024}
+    result = measured(config, plan)
+    finding = device_finding(result, result.focus, "cuda:0")
+    assert finding is not None and finding.kind == "other_work" and "1,024" in say(finding)

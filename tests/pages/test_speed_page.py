@@ -1,5 +1,6 @@
 """The Speed page before there is a result: nothing yet, asked for, queued, running, ended early; with a GPU, too."""
 
+import ast
 import re
 from typing import Any
 
@@ -49,9 +50,11 @@ def test_every_experiment_can_be_looked_at(lab: Lab, app: App, name: str) -> Non
 @pytest.mark.parametrize("one", EXPERIMENTS.values(), ids=lambda one: one.name)
 def test_the_pytorch_shown_is_what_is_measured(one: Experiment) -> None:
     config, plan = plan_experiment(one.name, ["cpu", "cuda:0"])
-    made = dict(zip([each.label for each in plan.cells], plan.configs(config), strict=True))
-    focus, reference = made[one.focus], made[one.reference]
-    for shown in code(one.name):
+    made = {(cell.label, its.device): its for cell, its in zip(plan.cells, plan.configs(config), strict=True)}
+    for device, shown in zip(("cpu", "cuda:0"), code(one.name), strict=True):
+        at = device if (one.focus, device) in made else "cuda:0"
+        focus, reference = made[one.focus, at], made[one.reference, at]
+        ast.parse(shown)
         assert re.findall(r"batch_size = (\d+)", shown) == [str(focus.batch_size)]
         assert (f"instead of {reference.batch_size}" in shown) == (focus.batch_size != reference.batch_size)
         assert re.findall(r"num_workers=(\d+)", shown) == [str(focus.workers)] * (focus.source == "loader")

@@ -273,6 +273,16 @@ for _ in range(30):
     step()
 {wait}print(30 * batch_size / (time.perf_counter() - began), "tiles per second")
 """
+_MOVE = '    pictures, labels = pictures.to("cuda"), labels.to("cuda")\n'
+_BESIDE = """\
+    with torch.cuda.stream(copying):            # ← beside what the GPU computes
+        pictures = pictures.to("cuda", non_blocking=True)
+        labels = labels.to("cuda", non_blocking=True)
+    computing = torch.cuda.current_stream()
+    computing.wait_stream(copying)              # ← until they are there
+    pictures.record_stream(computing)           # ← their memory is still in use
+    labels.record_stream(computing)
+"""
 _FORWARD = "    loss = torch.nn.functional.cross_entropy(network(pictures), labels)"
 _SGD = "optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)"
 _LOADER = "batches = iter(DataLoader(tiles, batch_size=batch_size, shuffle=True{more}))"
@@ -304,30 +314,31 @@ def code(name: str) -> tuple[str, str]:
     return _filled(name, "cpu"), _filled(name, "cuda")
 
 
-def _settings(name: str, label: str) -> TrainConfig:
+def _settings(name: str, label: str, gpu: bool) -> TrainConfig:
     """What is measured under this label, unchecked: the code is shown without the GPU that some need, too."""
     one = EXPERIMENTS[name]
     changes = next(each.changes for each in one.options if each.label == label)
-    return TrainConfig(**{"model": one.model, **one.base, **changes})
+    return TrainConfig(**{"model": one.model, **one.base, **(one.gpu_base if gpu else {}), **changes})
 
 
 def _filled(name: str, kind: str) -> str:
     gpu = kind == "cuda"
-    focus, reference = (_settings(name, each) for each in (EXPERIMENTS[name].focus, EXPERIMENTS[name].reference))
+    focus, reference = (_settings(name, each, gpu) for each in (EXPERIMENTS[name].focus, EXPERIMENTS[name].reference))
     batch = f"batch_size = {focus.batch_size}"
     if focus.batch_size != reference.batch_size:
         batch = f"{batch:<48}# ← instead of {reference.batch_size}"
     net = {"custom": "WideNet()", "tilenet": "TileNet()"}.get(focus.model, "Net()")
     move = []
     if gpu:
-        ahead = ", non_blocking=True" if name == "pin_memory" else ""
-        move.append(f'    pictures, labels = pictures.to("cuda"{ahead}), labels.to("cuda"{ahead})\n')
+        move.append(_BESIDE if name == "pin_memory" else _MOVE)
     if name == "channels_last":
         move.append("    pictures = pictures.to(memory_format=torch.channels_last)\n")
+    copying = "\ncopying = torch.cuda.Stream()                   # ←" if gpu and name == "pin_memory" else ""
     return _STEPS.format(
         setup=_SETUPS.get(name, _setup()).format(
             batch=batch, net=f'{net}.to("cuda")' if gpu else net, workers=focus.workers, fewer=reference.workers
-        ),
+        )
+        + copying,
         move="".join(move),
         forward=_AUTOCAST.format(kind=kind) if name == "precision" else _FORWARD,
         wait="torch.cuda.synchronize()                        # a GPU is only told what to do\n" if gpu else "",
