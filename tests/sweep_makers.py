@@ -53,9 +53,11 @@ class PlayedSteps:
         self.counts = (0, 0)
         self.turns: list[int] = []
         self.closed = False
+        self.threads: int | None = None
 
-    def prepare(self) -> float:
+    def prepare(self, *, fit_threads: bool = False) -> float:
         self._spend(5)
+        self.threads = 4 if fit_threads else None
         if self._fails_at == 0:
             raise TrainingError("The memory is full. Try a smaller batch.")
         return self._pace

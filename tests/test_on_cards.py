@@ -69,12 +69,13 @@ def test_timed_steps_add_up_and_give_memory_back(
 ) -> None:
     monkeypatch.setattr(steps_module, "_DISTURBED", 1e6)  # on a busy machine any step may be a slow one
     steps = TimedSteps(CARD, small_tiles)
-    assert steps.prepare() > 0
+    pace = steps.prepare()
     steps.plan(3, 2)
     turn, validation = steps.turn(1), steps.validation_turn()
     steps.close()
     assert turn.parts is not None and sum(turn.parts) == pytest.approx(turn.seconds, rel=1e-6)
     assert turn.launching is not None and turn.launching > 0
+    assert steps._in_turn * pace >= 0.1, "its clock has time to come up again"
     assert validation.parts is None and cards.calls[-1] == "empty_cache"
 
 
@@ -212,12 +213,13 @@ def about_copies(cards: Cards) -> list[str]:
 def test_pinned_batches_are_copied_beside_the_computing(small_tiles: TileSet, pinned: bool) -> None:
     """In training, and where steps are timed: in a stream of their own, for which the computing waits."""
     config = replace(PINNED, pin_memory=pinned)
+    expected = BESIDE if pinned else ["copy in computing"] * 2
     split = split_for(config, small_tiles)
     with played_cuda() as cards:
         source = tile_source(config, small_tiles, split, torch.device(config.device))
         cards.calls.clear()
         batch = next(source.train(1))
-        assert about_copies(cards) == (BESIDE if pinned else ["copy in computing"] * 2)
+        assert about_copies(cards) == expected
         assert batch.tiles.is_contiguous(memory_format=torch.channels_last)
         trainer = Trainer(config, small_tiles)
         feed = Feed(config, small_tiles)
@@ -225,6 +227,6 @@ def test_pinned_batches_are_copied_beside_the_computing(small_tiles: TileSet, pi
         batches = feed.train(0)
         cards.calls.clear()
         trainer.step(batches)
-        assert about_copies(cards)[: len(BESIDE)] == (BESIDE if pinned else ["copy in computing"] * 2)
+        assert about_copies(cards)[: len(expected)] == expected
         feed.close()
         source.close()

@@ -149,7 +149,7 @@ def _bar(record: RunRecord, cell: CellResult, train_tiles: int) -> Bar:
 
 
 def _measured_text(record: RunRecord, cell: CellResult) -> str:
-    steps, threads = cell.step_seconds, record.machine.get("threads")
+    steps, threads = cell.step_seconds, cell.threads or record.machine.get("threads")
     if steps is None:
         return cell.problem
     threaded = f", {threads} threads" if cell.device == "cpu" and threads else ""

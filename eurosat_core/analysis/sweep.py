@@ -169,13 +169,21 @@ def measured_how(record: RunRecord, result: SweepResult) -> Finding:
     devices = dict.fromkeys((record.config.device, *(each.device for each in used)))
     names = [record.name_of(each) for each in devices]
     steps = sum(turn.steps for each in used for turn in each.turns)
+    fitted = [each.threads for each in used if each.threads is not None]
     figures = {"machine": names, "threads": record.machine.get("threads"), "steps": steps, "rounds": result.rounds}
     then = [] if result.complete else [Finding("sweep.stopped")]
     if record.company:
         then.append(Finding("sweep.company", {"company": record.company}))
     if record.recorded_on:
         then.append(Finding("sweep.recorded", {"recorded_on": record.recorded_on}))
-    return Finding(f"sweep.measured.{'threads' if figures['threads'] else 'device'}", figures, tuple(then))
+    kind = "fitted" if fitted else "threads" if figures["threads"] else "device"
+    return Finding(f"sweep.measured.{kind}", figures | ({"fitted": _threads(fitted)} if fitted else {}), tuple(then))
+
+
+def _threads(numbers: Sequence[int]) -> str:
+    """`8 CPU threads`, `8 to 32 CPU threads`."""
+    low, high = min(numbers), max(numbers)
+    return wording.count(low, "CPU thread") if low == high else f"{low} to {high} CPU threads"
 
 
 BOTTLENECKS = {

@@ -38,7 +38,7 @@ from eurosat_core.profiling.trace import Trace, read_trace
 from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import load_settings
-from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.wording import count, device_name
 
 RECORDED = "recorded"
@@ -292,7 +292,7 @@ def _settings(config: TrainConfig) -> str:
     elif config.workers != 2:
         words.append(count(config.workers, "worker"))
     if config.precision != "float32":
-        words.append(config.precision)
+        words.append(SETTINGS["precision"].in_words(config.precision))
     if config.channels_last:
         words.append("channels last")
     return " · ".join(words)

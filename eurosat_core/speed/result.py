@@ -124,7 +124,8 @@ class CellResult:
     """One cell and what was measured of it: its turns, round by round.
 
     start_seconds: until its first steps were done and warm. operations: arithmetic of a training step, a multiplication
-    and its addition being two. problem: why it could not be measured, or not to the end.
+    and its addition being two. problem: why it could not be measured, or not to the end. threads: with how many CPU
+    threads it was timed, where that was fitted to it.
     """
 
     label: str
@@ -136,6 +137,7 @@ class CellResult:
     learning: Learning | None = None
     prediction: Prediction | None = None
     problem: str = ""
+    threads: CountFromOne | None = None
 
     @property
     def device(self) -> str:

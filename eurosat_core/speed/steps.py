@@ -10,9 +10,11 @@ the parts apart are others than those that tell the pace, and must keep that pac
 timed.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -167,6 +169,8 @@ _IN_TURN = 2  # untimed steps at the beginning of a turn: caches hold what anoth
 _SLOW_STEP = 0.25  # seconds: one of these is enough to fill caches many times over
 _WARM_SECONDS = 0.2  # in the beginning memory is taken and kernels are chosen
 _WARM_STEPS = 20
+_GPU_WARM_SECONDS = 0.1  # of a GPU's turn: while another one is timed it may slow its clock down
+_WORSE = 1.2  # with half the threads: fewer still need not be tried
 _MARKED_SECONDS, _FEWEST_MARKED, _MOST_MARKED = 0.05, 3, 20  # of a turn's steps whose parts are told apart by events
 _DISTURBED = 1.1  # so many times as long as without events they take when these get in the way
 _LOADER_STEPS = 3
@@ -178,7 +182,12 @@ def _parts(stretches: list[float] | None) -> tuple[float, ...] | None:
 
 
 class TimedSteps:
-    """The steps of `config`. From `prepare` on it raises `DataError` and `TrainingError` with a sentence."""
+    """The steps of `config`. From `prepare` on it raises `DataError` and `TrainingError` with a sentence.
+
+    threads: with how many CPU threads it is timed, where the best number was looked for; else None.
+    """
+
+    threads: int | None = None
 
     def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
         self._config = config
@@ -190,25 +199,55 @@ class TimedSteps:
         self._in_turn = _IN_TURN
         self._marked = 0
 
-    def prepare(self) -> float:
-        """Make everything ready and warm; about the seconds of one step."""
+    def prepare(self, *, fit_threads: bool = False) -> float:
+        """Make everything ready and warm; about the seconds of one step.
+
+        fit_threads: look for the number of CPU threads that is fastest, from now on halving it, while that helps: all
+        of many logical cores are seldom the best, and a GPU held against them would look faster than it is.
+        """
         with explained(self._config):
             self._feed = Feed(self._config, self._tiles)
             self._trainer = Trainer(self._config, self._tiles)
-            return self._warm_up(self._feed)
+            pace = self._warm_up(self._feed)
+            if fit_threads:
+                pace = self._fit_threads(pace, self._feed)
+        if pace > _SLOW_STEP:
+            self._in_turn = 1
+        if self._clock.device.type == "cuda":
+            self._marked = min(max(round(_MARKED_SECONDS / pace), _FEWEST_MARKED), _MOST_MARKED)
+            self._in_turn = max(self._in_turn, math.ceil(_GPU_WARM_SECONDS / pace))
+        return pace
+
+    def _fit_threads(self, pace: float, feed: Feed) -> float:
+        threads = self.threads = torch.get_num_threads()
+        while threads > 1:
+            threads //= 2
+            with self._computing(threads):
+                other = self._warm_up(feed)
+            if other < pace:
+                pace, self.threads = other, threads
+            elif other > _WORSE * pace:
+                break
+        return pace
+
+    @contextmanager
+    def _computing(self, threads: int | None = None) -> Iterator[None]:
+        """Compute with so many CPU threads: by default with those that were found to be the best."""
+        wanted, before = threads or self.threads, torch.get_num_threads()
+        if wanted is not None:
+            torch.set_num_threads(wanted)
+        try:
+            yield
+        finally:
+            if wanted is not None:
+                torch.set_num_threads(before)
 
     def _warm_up(self, feed: Feed) -> float:
         if feed.ahead or self._config.source == "loader":
             self._counts = (max(_LOADER_STEPS, self._config.workers), 0)
             feed.open(self._counts[0] + self.untimed() - feed.ahead, 0)
-            pace = self._timed(0).step_seconds
-        else:
-            pace = self._warm_from_memory(feed)
-        if pace > _SLOW_STEP:
-            self._in_turn = 1
-        if self._clock.device.type == "cuda":
-            self._marked = min(max(round(_MARKED_SECONDS / pace), _FEWEST_MARKED), _MOST_MARKED)
-        return pace
+            return self._timed(0).step_seconds
+        return self._warm_from_memory(feed)
 
     def _warm_from_memory(self, feed: Feed) -> float:
         feed.open(1, 0)
@@ -237,7 +276,7 @@ class TimedSteps:
 
     def turn(self, number: int) -> Turn:
         """Time training steps. number: of the round, so that every round sees other tiles."""
-        with explained(self._config):
+        with explained(self._config), self._computing():
             return self._timed(number)
 
     def _timed(self, number: int, warm: int | None = None) -> Turn:
@@ -278,7 +317,7 @@ class TimedSteps:
     def validation_turn(self) -> Turn:
         """Time validation steps."""
         trainer, feed = self._parts()
-        with explained(self._config):
+        with explained(self._config), self._computing():
             trainer.mode(training=False)
             batches, tally = feed.validation(), Tally.on(trainer.device)
             for _ in range(self._in_turn + feed.ahead):

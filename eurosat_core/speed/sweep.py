@@ -9,6 +9,7 @@ Validation does not count, and comes after a number of tiles, not of seconds: so
 enough after the same step every time, and only how long its steps take differs.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
@@ -107,7 +108,8 @@ Pull = Generator[SweepEvent, float | None, None]
 
 _Answer = TypeVar("_Answer")
 
-_MOST_STEPS = 500  # of a turn
+_MOST_STEPS = 500  # of a turn, unless more are the least
+_GPU_TURN_SECONDS = 0.3
 _MORE_ROUNDS = 2  # times as many as planned are made at most, where time is left
 _OVERTIME_SECONDS = 10.0  # or as long as was planned: so much later than planned a needed round may begin
 _FEW_ROUNDS = 2  # even if a machine is so slow that the seconds are long over
@@ -215,17 +217,27 @@ class Sweep:
         self._steppers = {at: self._make(config, self._tiles) for at, config in enumerate(self._configs)}
         for at, config in enumerate(self._configs):
             began = self._clock()
-            pace = self._tried(at, self._steppers[at].prepare)
+            # A ratio of two devices is told of the CPU at its best.
+            prepare = self._steppers[at].prepare
+            fit = config.device == "cpu" and len(self._plan.devices(self._config)) > 1
+            pace = self._tried(at, partial(prepare, fit_threads=True) if fit else prepare)
             if pace is not None:
                 paces[at] = pace
                 operations = sum(each.operations for each in step_operations(config, self._classes))
-                self._note(at, start_seconds=self._clock() - began, operations=operations)
+                threads = self._steppers[at].threads
+                self._note(at, start_seconds=self._clock() - began, operations=operations, threads=threads)
                 yield TurnDone("prepare", at, 0, self._seconds(), config.batch_size / pace)
         round_seconds = (deadline - self._clock()) / self._plan.rounds
         untimed = {at: self._steppers[at].untimed() for at in paces}
         phases = 2 if self._plan.validation else 1  # a validation step costs no more than one of training
-        for at, steps in steps_per_turn(paces, untimed, round_seconds / phases, self._plan.steps).items():
+        least = {at: self._least_steps(at, pace) for at, pace in paces.items()}
+        for at, steps in steps_per_turn(paces, untimed, round_seconds / phases, least).items():
             self._tried(at, partial(self._steppers[at].plan, steps, steps if self._plan.validation else 0))
+
+    def _least_steps(self, at: int, pace: float) -> int:
+        """Of a turn: on a GPU, where a step can take less than a millisecond, enough to fill some time."""
+        gpu = self._configs[at].device != "cpu"
+        return max(self._plan.steps, math.ceil(_GPU_TURN_SECONDS / pace) if gpu else 0)
 
     def _rounds(self, deadline: float) -> Pull:
         for number in range(1, _MORE_ROUNDS * self._plan.rounds + 1):
@@ -279,7 +291,7 @@ class Sweep:
 
 
 def steps_per_turn(
-    paces: Mapping[int, float], untimed: Mapping[int, int], round_seconds: float, least: int
+    paces: Mapping[int, float], untimed: Mapping[int, int], round_seconds: float, least: Mapping[int, int]
 ) -> dict[int, int]:
     """How many timed steps each cell's turn has, so that a round takes `round_seconds`, or the least that is possible.
 
@@ -290,9 +302,9 @@ def steps_per_turn(
         untimed: how many steps each turn makes besides.
     """
     left, steps = round_seconds, {}
-    slowest_first = sorted(paces, key=lambda at: -paces[at] * (least + untimed[at]))
+    slowest_first = sorted(paces, key=lambda at: -paces[at] * (least[at] + untimed[at]))
     for done, at in enumerate(slowest_first):
         share = left / (len(slowest_first) - done)
-        steps[at] = min(max(int(share / paces[at]) - untimed[at], least), _MOST_STEPS)
+        steps[at] = max(min(int(share / paces[at]) - untimed[at], _MOST_STEPS), least[at])
         left -= paces[at] * (steps[at] + untimed[at])
     return steps

@@ -113,7 +113,7 @@ def form_text(choice: Choice) -> str:
 def precision_text(config: TrainConfig, choice: Choice | None) -> str:
     """The precision of a recipe as far as it is known: `float32 (this processor has no fast bfloat16)`."""
     if config.precision != AUTO:
-        return config.precision
+        return SETTINGS["precision"].in_words(config.precision)
     if choice is None:
         return "float32 or bfloat16, whichever is faster here"
     return f"{choice.form.precision} ({_reason(choice)})"

@@ -219,3 +219,11 @@ def test_a_gpu_gets_enough_work_and_is_not_held_against_the_cpus_smaller_batches
     result = measured(config, plan)
     finding = device_finding(result, result.focus, "cuda:0")
     assert finding is not None and finding.kind == "other_work" and "1,024" in say(finding)
+
+
+@pytest.mark.parametrize(("threads", "words"), [((8, 8), "8 CPU threads"), ((8, 32), "8 to 32 CPU threads")])
+def test_fitted_threads_are_told(threads: tuple[int, int], words: str) -> None:
+    cells = [cell_of(label, [0.01] * 8, threads=each) for label, each in zip("ab", threads, strict=True)]
+    cells.append(cell_of("a", [0.001] * 8, GPU))
+    record = make_record(kind="sweep", machine={"device_name": "Some GPU", "cpu_name": "Some CPU", "threads": 128})
+    assert words in say(measured_how(record, result_of(*cells)))

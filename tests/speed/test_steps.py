@@ -69,6 +69,37 @@ def test_batches_larger_than_the_tiles_there_are(small_tiles: TileSet) -> None:
     steps.close()
 
 
+@pytest.mark.parametrize(
+    ("paces", "best", "tried"),
+    [
+        ({8: 1.0, 4: 0.5, 2: 0.4, 1: 0.6}, 2, [8, 4, 2, 1]),
+        ({8: 0.4, 4: 0.5, 2: 0.2, 1: 0.1}, 8, [8, 4]),
+        ({8: 0.4, 4: 0.41, 2: 0.3, 1: 0.4}, 2, [8, 4, 2, 1]),
+    ],
+)
+def test_the_best_number_of_threads_is_looked_for(
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, paces: dict[int, float], best: int, tried: list[int]
+) -> None:
+    """On a played processor of eight cores."""
+    threads, seen = [8], []
+
+    def pace(_steps: TimedSteps, _feed: Feed) -> float:
+        seen.append(threads[0])
+        return paces[threads[0]]
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: threads.__setitem__(0, count))
+    monkeypatch.setattr(TimedSteps, "_warm_up", pace)
+    timed_with = []
+    steps = TimedSteps(replace(MEMORY, batch_size=8), small_tiles)
+    assert steps.prepare(fit_threads=True) == paces[best]
+    assert (steps.threads, seen, threads) == (best, tried, [8])
+    monkeypatch.setattr(steps, "_timed", lambda _number: timed_with.append(threads[0]))
+    steps.turn(1)
+    assert (timed_with, threads) == ([best], [8])
+    steps.close()
+
+
 def test_loader_workers_come_to_an_end_with_every_turn(small_tiles: TileSet) -> None:
     """Every batch that was prepared in a turn is taken in it: the pass is over, and nothing waits for the next one."""
     feed = Feed(LOADER, small_tiles)

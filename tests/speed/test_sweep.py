@@ -168,11 +168,20 @@ def test_limits_come_first_and_predict(small_tiles: TileSet, monkeypatch: pytest
 )
 def test_steps_fill_a_round_as_far_as_they_may(paces: dict[int, float], seconds: float, least: int) -> None:
     untimed = dict.fromkeys(paces, 2)
-    steps = steps_per_turn(paces, untimed, seconds, least)
+    steps = steps_per_turn(paces, untimed, seconds, dict.fromkeys(paces, least))
     spent = sum(paces[at] * (steps[at] + 2) for at in paces)
     fewest = sum(pace * (least + 2) for pace in paces.values())
     assert all(least <= each <= 500 for each in steps.values())
     assert spent <= max(seconds, fewest) * 1.0001 + 1e-9
+
+
+def test_a_gpus_turns_fill_some_time_and_the_cpu_beside_it_is_at_its_best(small_tiles: TileSet) -> None:
+    cells = tuple(Cell("a", {"device": device}) for device in ("cpu", "cuda:0"))
+    played = Played(small_tiles, 0.01, 0.0001, cells=cells, reference="a", focus="a", seconds=2.0)
+    result = played.run()
+    assert [each.threads for each in result.cells] == [4, None]
+    assert all(turn.seconds >= 0.299 for turn in result.cells[1].turns)
+    assert [each.threads for each in Played(small_tiles, 0.01, 0.0001).run().cells] == [None, None]
 
 
 CONFIG = replace(MEMORY, optimizer="adam", learning_rate=0.002, batch_size=16)
