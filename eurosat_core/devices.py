@@ -200,8 +200,8 @@ def _listed_slices(told: str) -> list[tuple[str, str]]:
     return [each for uuid, name, parts in cards for each in (parts or [(uuid, name)])]
 
 
-SLICE = "EUROSAT_SLICE"
-"""Environment variable of a worker that sees one slice of a GPU and no other: the slice's name in the lab."""
+SLICE = "_EUROSAT_SLICE"
+"""Environment variable that the lab gives a worker that sees one slice of a GPU and no other: the name of the slice."""
 
 
 def torch_device(name: str) -> "torch.device":
