@@ -105,11 +105,11 @@ class Trainer:
         with mark("forward"):
             batch = self._augmentation.view(batch, self._steps_taken)
             with self._dropout.drawing():
-                scores, loss, lowered = loss_of(self.train_network, batch, self.config, self.config.label_smoothing)
+                scores, loss, objective = loss_of(self.train_network, batch, self.config, self.config.label_smoothing)
             if tally is not None:
                 tally.add(loss, scores, batch.labels)
         with mark("backward"):
-            lowered.backward(self._one)
+            objective.backward(self._one)
         with mark("update"):
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)  # gradients take no memory while nobody needs them
