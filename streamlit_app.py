@@ -5,7 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from eurosat_core.settings import load_settings  # noqa: E402
 from eurosat_core.tensorboard.process import Forwarder, TensorBoard, paths_below  # noqa: E402
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from eurosat_core.lab.lab import Lab
 
 log = logging.getLogger("eurosat_lab")
@@ -52,19 +54,19 @@ def opened() -> "Lab":
         raise
 
 
-def warm_up() -> None:
+def warm_up(opening: "Future[Lab]") -> None:
     """Once the lab is open, import what pages need (pandas, Altair, our charts) before somebody waits for it."""
-    with suppress(Exception):
-        current_lab()
-        for path in sorted((ROOT / "pages" / "parts").rglob("*.py")):
-            importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    if opening.exception() is not None:  # it was told already
+        return
+    for path in sorted((ROOT / "pages" / "parts").rglob("*.py")):
+        importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """One lab per server process, opened while the first browsers come."""
     opening = open_current_lab(opened)
-    warming = asyncio.create_task(asyncio.to_thread(warm_up))
+    warming = asyncio.create_task(asyncio.to_thread(warm_up, opening))
     try:
         yield {}
     finally:
@@ -94,10 +96,13 @@ def on_script_error(error: Exception) -> bool:
 
 
 async def health(_: Request) -> JSONResponse:
-    """For scripts that wait for the app: whether the lab is open, and whether its tiles are."""
+    """For scripts that wait for the app: whether the lab is open, and whether its tiles are; 503 when it cannot be."""
     if is_opening():
         return JSONResponse({"status": "opening", "tiles_ready": False})
-    state = await asyncio.to_thread(lambda: current_lab().tiles())
+    try:
+        state = await asyncio.to_thread(lambda: current_lab().tiles())
+    except LabError as error:
+        return JSONResponse({"status": "failed", "tiles_ready": False, "reason": str(error)}, 503)
     return JSONResponse({"status": "ok", "tiles_ready": state.tile_set is not None})
 
 

@@ -229,12 +229,11 @@ class Parking:
 
     def take(self, loop: _Loop | None) -> None:
         """The training begins; None: it has ended."""
-        self._loop = loop
+        self._loop = loop if loop is not None and loop.device.type != "cpu" else None
 
     def park(self) -> None:
         """Leave the device's memory to others until `unpark`."""
-        loop = self._loop
-        if loop is None or loop.device.type == "cpu":
+        if (loop := self._loop) is None:
             return
         with explained(loop.config):
             loop.trainer.park()
@@ -244,8 +243,7 @@ class Parking:
 
     def unpark(self) -> None:
         """Bring everything back. Raises `TrainingError` with a sentence when there is no room any more."""
-        loop = self._loop
-        if loop is None or loop.device.type == "cpu":
+        if (loop := self._loop) is None:
             return
         with explained(loop.config):
             loop.trainer.unpark()

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 import streamlit as st
-from fake_engine import FakeEngine, eventually
+from fake_engine import FakeEngine, eventually, refused
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.classes import CLASS_COLOURS
 from eurosat_core.errors import RunError
-from eurosat_core.lab.current import current_lab, open_current_lab
+from eurosat_core.lab.current import current_lab, open_current_lab, set_current_lab
 from eurosat_core.lab.jobs import OWNER
 from eurosat_core.lab.lab import Lab
 from eurosat_core.training.config import workshop_config
@@ -234,6 +234,8 @@ def test_health_answers_json_below_whatever_path_the_app_is_served(
     go.set()
     opening.result(20)
     assert ask(paths[0]) == {"status": "ok", "tiles_ready": True}
+    set_current_lab(None)
+    assert ask(paths[0]) == {"status": "failed", "tiles_ready": False, "reason": refused(current_lab)}
 
 
 # Configuration
