@@ -6,20 +6,14 @@ if __name__ == "__main__":
 
     import streamlit as st
 
-    from eurosat_core.lab.current import current_lab, is_opening
+    from pages.parts import lesson, session, sidebar
+
+    LESSON = 9  # what goes beyond it stands behind it
 
     # Pictures of our own: an icon by name would be fetched from the internet for the browser's tab.
     assets = Path(__file__).parents[1] / "assets"
     st.set_page_config(page_title="EuroSAT Lab", page_icon=str(assets / "icon.svg"), layout="wide")
     st.logo(str(assets / "logo.svg"), size="large")
-    if is_opening():
-        with st.spinner("Opening the lab: loading PyTorch, looking for devices and tiles …"):
-            current_lab()
-
-    from pages.parts import lesson, session, sidebar  # once PyTorch is there, which they need
-
-    LESSON = 9  # what goes beyond it stands behind it
-
     told = lesson.pages()
     pages = [
         st.Page(

@@ -392,6 +392,21 @@ class Lab:
         return f"{ahead.owner}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
 
 
+_current: list[Lab] = []
+
+
 def open_lab(settings: Settings) -> Lab:
     """A lab with workers of its own (or those of the cluster in `settings`), opened."""
     return Lab(settings, DaskEngine(settings)).open()
+
+
+def set_current_lab(lab: Lab | None) -> None:
+    """Make `lab` the one that pages find; None when it is closed."""
+    _current[:] = [lab] if lab is not None else []
+
+
+def current_lab() -> Lab:
+    """The server's lab. Raises `RunError` when none is open."""
+    if not _current:
+        raise RunError("The lab is not open. Start the app with: streamlit run streamlit_app.py")
+    return _current[0]

@@ -14,9 +14,8 @@ from typing import TypeVar
 import streamlit as st
 
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.current import current_lab
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
-from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.runs.record import RunRecord
 
 T = TypeVar("T")

@@ -28,9 +28,8 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import DataError
 from eurosat_core.lab import lab as module
-from eurosat_core.lab.current import current_lab, set_current_lab
 from eurosat_core.lab.doctor import TilesState
-from eurosat_core.lab.lab import Lab, open_lab
+from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
 from eurosat_core.training.config import Architecture
 
 

@@ -15,8 +15,7 @@ from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, new_lab,
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.lab.current import set_current_lab
-from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.lab import Lab, set_current_lab
 from eurosat_core.models import recorded
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
