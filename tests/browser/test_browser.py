@@ -11,6 +11,9 @@ from eurosat_core.runs.store import RunStore
 
 pytestmark = pytest.mark.browser
 
+LONG = 200
+"""Epochs of a training that a test stops: the most there may be, for a fast machine must not be done before."""
+
 
 def go_to(page, name: str) -> None:
     page.wait_for_load_state("networkidle")  # Streamlit forgets the pictures of a page that is left
@@ -84,7 +87,7 @@ def test_synthetic_tiles_are_labelled(page):
 
 def test_small_run_trains_and_its_charts_move(page):
     go_to(page, "Train")
-    set_epochs(page, 30)
+    set_epochs(page, LONG)
     start_training(page)
     badge(page, "Training").wait_for()
     chart = page.locator("[data-testid=stVegaLiteChart]").first
@@ -100,7 +103,7 @@ def test_small_run_trains_and_its_charts_move(page):
 
 def test_refresh_and_second_tab_find_the_run(page, app):
     go_to(page, "Train")
-    set_epochs(page, 60)
+    set_epochs(page, LONG)
     run_id = start_training(page)
     badge(page, "Training").wait_for()
     page.reload()
@@ -118,7 +121,7 @@ def test_refresh_and_second_tab_find_the_run(page, app):
 
 def test_pause_one_step_resume_stop(page):
     go_to(page, "Train")
-    set_epochs(page, 60)
+    set_epochs(page, LONG)
     start_training(page)
     badge(page, "Training").wait_for()
     page.get_by_role("button", name="Pause").click()

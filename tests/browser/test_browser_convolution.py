@@ -11,7 +11,7 @@ from torch.nn import functional
 from eurosat_core.data import pictures
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.models.convolution import FILTERS
-from tests.browser.test_browser import badge, go_to, set_epochs, start_training, stop
+from tests.browser.test_browser import LONG, badge, go_to, set_epochs, start_training, stop
 from tests.browser.waiting import drawn, settled_box
 
 pytestmark = pytest.mark.browser
@@ -85,7 +85,7 @@ def test_relu_pooling_and_a_learned_filter(page):
 
 def test_a_step_while_a_training_runs_and_its_network_afterwards(page, app_folder):
     go_to(page, "Train")
-    set_epochs(page, 60)
+    set_epochs(page, LONG)
     run_id = start_training(page)
     badge(page, "Training").wait_for()
     go_to(page, "Convolution")
