@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -177,8 +178,14 @@ class FeatureCache:
 
 
 def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> _Files:
-    cache = tiles.cache.parent
-    weights = find_weights(model_entry(config.model).weights, cache)
+    of = _depend_on(config, tiles, preprocessing, width)
+    key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
+    return _Files(tiles.cache.parent / _FOLDER / f"{config.model}-{key}")
+
+
+def _depend_on(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> dict[str, Any]:
+    """What features depend on, to the last bit."""
+    weights = find_weights(model_entry(config.model).weights, tiles.cache.parent)
     status = weights.stat() if weights is not None else None
     of = {
         "model": config.model,
@@ -189,10 +196,11 @@ def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
         "width": width,
         "device": config.device.partition(":")[0],  # rounding differs
     }
-    if config.precision != "float32":  # as does that of short numbers
+    # As does that of short numbers. On a card also float32 is named: what was kept without a name there was multiplied
+    # in TF32, for that is how PyTorch by itself takes convolutions.
+    if config.precision != "float32" or config.device.startswith("cuda"):
         of["precision"] = config.precision
-    key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
-    return _Files(cache / _FOLDER / f"{config.model}-{key}")
+    return of
 
 
 def _prune(keep: Path) -> None:

@@ -125,6 +125,19 @@ def test_the_values_are_what_the_network_says(tiles: TileSet) -> None:
     later.release()
 
 
+def test_features_of_a_card_name_how_they_were_multiplied(tiles: TileSet) -> None:
+    """Earlier versions named no precision for a card's float32, which they multiplied in TF32."""
+
+    def kept_by(config: TrainConfig) -> dict[str, object]:
+        return frozen._depend_on(config, tiles, preprocessing_for(config.model), 1280)
+
+    card = replace(LITE, device="cuda:0")
+    kinds = [replace(card, precision=each) for each in ("float32", "tf32", "bfloat16")]
+    assert [kept_by(each)["precision"] for each in kinds] == ["float32", "tf32", "bfloat16"]
+    assert "precision" not in kept_by(LITE), "what a CPU kept stays known"
+    assert kept_by(replace(card, device="cuda:1")) == kept_by(card)
+
+
 def folder_of(tiles: TileSet) -> Path:
     (found,) = [each for each in (tiles.cache.parent / "features").iterdir() if each.is_dir()]
     return found
