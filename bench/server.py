@@ -6,10 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -17,6 +17,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from bench.processes import ROOT
 from eurosat_core.errors import RunError
@@ -34,6 +35,15 @@ def _free_port() -> int:
 @contextmanager
 def app_server(settings: Settings, runs: Path) -> Iterator[str]:
     """Start `streamlit run` with a run store of its own, and stop it at the end. Yields its address at once."""
+    with app_process(settings, runs) as (address, _process):
+        yield address
+
+
+@contextmanager
+def app_process(
+    settings: Settings, runs: Path, log: IO[bytes] | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """As `app_server`, with the server's process. log: takes what it writes, which is else thrown away."""
     port = _free_port()
     environ = {**os.environ, "EUROSAT_RUNS": str(runs), "EUROSAT_CACHE": str(settings.cache)}
     environ.pop("EUROSAT_DATA", None)  # these settings count, not what this process was started with
@@ -47,10 +57,10 @@ def app_server(settings: Settings, runs: Path) -> Iterator[str]:
         cwd=ROOT,
         env=environ,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=log or subprocess.DEVNULL,
     )
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
         try:
@@ -77,51 +87,60 @@ def wait_for_tiles(address: str, seconds: float = 60) -> None:
 @asynccontextmanager
 async def followed_page(address: str, deadline: float, query: str) -> AsyncIterator["TrainPage"]:
     """The Train page of the app at `address`, opened with this query as soon as the server takes connections."""
-    async with await _connected(address, deadline) as socket:
+    async with connection(address, deadline) as socket:
         page = TrainPage(socket, query)
-        following = asyncio.create_task(page.follow())
-        try:
+        async with following(page):
             yield page
-        finally:
-            page.close()
-            following.cancel()
-            with suppress(asyncio.CancelledError, websockets.ConnectionClosed):
-                await following
 
 
-async def _connected(address: str, deadline: float) -> websockets.ClientConnection:
-    """A connection to the page, as soon as the server takes one."""
+@asynccontextmanager
+async def connection(address: str, deadline: float) -> AsyncIterator[websockets.ClientConnection]:
+    """A connection to a page, as soon as the server takes one. Raises `RunError` after the deadline."""
     url = address.replace("http", "ws") + "/_stcore/stream"
     while True:
         try:
-            return await websockets.connect(url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None)
+            socket = await websockets.connect(url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None)
+            break
         except (OSError, websockets.InvalidHandshake, websockets.InvalidMessage) as error:
             if time.monotonic() > deadline:
                 raise RunError(f"The app at {address} did not start.") from error
             await asyncio.sleep(0.02)
+    async with socket:
+        yield socket
 
 
-class TrainPage:
-    """The Train page as a browser holds it: it asks again for the parts that refresh themselves, and draws nothing.
+@asynccontextmanager
+async def following(page: "Page") -> AsyncIterator[None]:
+    """While open, the page takes what the server sends."""
+    task = asyncio.create_task(page.follow())
+    try:
+        yield
+    finally:
+        page.close()
+        task.cancel()
+        with suppress(asyncio.CancelledError, websockets.ConnectionClosed):
+            await task
 
-    received, refreshes: how many messages came, and how often a part was asked for again. button: the id of the Train
-    button while it can be pressed, else empty; button_since: when it could be first. seen: when the page first had a
-    training's pace. Times are seconds since 1970, as in the run store.
+
+class Page:
+    """The app as a browser holds it: it asks again for the parts that refresh themselves, and draws nothing.
+
+    received, refreshes: how many messages came, and how often a part was asked for again. query: of its address, as
+    the server last set it.
     """
 
-    def __init__(self, socket: Any, query: str) -> None:
+    def __init__(self, socket: Any, query: str, first: str = "") -> None:
+        """first: the name of the page that is opened first, as in its address."""
         self.received = self.refreshes = 0
-        self.button = ""
-        self.button_since = 0.0
-        self.seen: float | None = None
+        self.query = query
         self._socket = socket
-        self._query = query
+        self._first = first
         self._page = ""
         self._refreshing: dict[str, tuple[float, asyncio.Task[None]]] = {}
         self._ended = False
 
     async def follow(self) -> None:
-        """Take what the server sends until the connection ends."""
+        """Open the first page, and take what the server sends until the connection ends."""
         try:
             await self._socket.send(self._wish())
             async for data in self._socket:
@@ -139,30 +158,25 @@ class TrainPage:
                 raise RunError(f"{problem}: the benchmark must be looked at.")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def press(self) -> float:
-        """Press Train; when that was."""
-        pressed = time.time()
-        await self._socket.send(self._wish(pressed=self.button))
-        return pressed
+    async def ask(self, *widgets: WidgetState) -> None:
+        """Ask for the whole page, with these widgets as the participant has set or pressed them."""
+        await self._socket.send(self._wish(widgets=widgets))
 
     def close(self) -> None:
         """Ask for nothing any more."""
         for fragment in list(self._refreshing):
             self._stop(fragment)
 
-    def _wish(self, fragment: str = "", pressed: str = "") -> bytes:
-        """A message that asks for the page or a part of it, with a button pressed or none."""
+    def _wish(self, fragment: str = "", widgets: Iterable[WidgetState] = ()) -> bytes:
+        """A message that asks for the page or a part of it."""
         message = BackMsg()
         wish = message.rerun_script
-        wish.query_string = self._query
+        wish.query_string = self.query
         wish.page_script_hash = self._page
-        wish.page_name = "" if self._page else "train"
+        wish.page_name = "" if self._page else self._first
         wish.fragment_id = fragment
         wish.is_auto_rerun = bool(fragment)
-        if pressed:
-            widget = wish.widget_states.widgets.add()
-            widget.id = pressed
-            widget.trigger_value = True
+        wish.widget_states.widgets.extend(widgets)
         content: bytes = message.SerializeToString()
         return content
 
@@ -173,7 +187,7 @@ class TrainPage:
             case "navigation":
                 self._page = message.navigation.page_script_hash
             case "page_info_changed":
-                self._query = message.page_info_changed.query_string
+                self.query = message.page_info_changed.query_string
             case "auto_rerun":
                 self._keep_asking(message.auto_rerun.fragment_id, message.auto_rerun.interval)
             case "stop_auto_rerun":
@@ -183,13 +197,7 @@ class TrainPage:
                 self._draw(message.delta)
 
     def _draw(self, delta: Delta) -> None:
-        element = delta.new_element
-        if element.WhichOneof("type") == "button" and element.button.id.endswith("-train_start"):
-            self.button = "" if element.button.disabled else element.button.id
-            self.button_since = self.button_since or (time.time() if self.button else 0.0)
-        elif element.WhichOneof("type") == "metric" and self.seen is None:
-            has_pace = element.metric.label == "Tiles per second" and any(map(str.isdigit, element.metric.body))
-            self.seen = time.time() if has_pace else None
+        """Take one element or block of the page."""
 
     def _keep_asking(self, fragment: str, interval: float) -> None:
         known = self._refreshing.get(fragment)
@@ -207,3 +215,32 @@ class TrainPage:
     def _stop(self, fragment: str) -> None:
         if (known := self._refreshing.pop(fragment, None)) is not None:
             known[1].cancel()
+
+
+class TrainPage(Page):
+    """The Train page.
+
+    button: the id of the Train button while it can be pressed, else empty; button_since: when it could be first. seen:
+    when the page first had a training's pace. Times are seconds since 1970, as in the run store.
+    """
+
+    def __init__(self, socket: Any, query: str) -> None:
+        super().__init__(socket, query, "train")
+        self.button = ""
+        self.button_since = 0.0
+        self.seen: float | None = None
+
+    async def press(self) -> float:
+        """Press Train; when that was."""
+        pressed = time.time()
+        await self.ask(WidgetState(id=self.button, trigger_value=True))
+        return pressed
+
+    def _draw(self, delta: Delta) -> None:
+        element = delta.new_element
+        if element.WhichOneof("type") == "button" and element.button.id.endswith("-train_start"):
+            self.button = "" if element.button.disabled else element.button.id
+            self.button_since = self.button_since or (time.time() if self.button else 0.0)
+        elif element.WhichOneof("type") == "metric" and self.seen is None:
+            has_pace = element.metric.label == "Tiles per second" and any(map(str.isdigit, element.metric.body))
+            self.seen = time.time() if has_pace else None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
 BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "resident", "frozen", "accuracy", "trace")
-LONG_BENCHES = ("sweep",)  # run only when they are named: it takes an hour
+LONG_BENCHES = ("sweep", "classroom")  # run only when they are named: an hour; minutes on all cores
 
 
 class _Parser(argparse.ArgumentParser):
@@ -105,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)
     bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHES, *LONG_BENCHES)))
     bench.add_argument("--data", type=Path, metavar="DIR", help="tiles to measure with")
+    bench.add_argument("--participants", type=int, metavar="N", help="how many take part in bench classroom")
+    bench.add_argument("--seconds", type=float, metavar="S", help="how long they do")
     return parser
 
 
@@ -245,11 +247,17 @@ def _bench(options: argparse.Namespace, settings: Settings) -> Result:
         raise ConfigError(f"There is no benchmark '{min(unknown)}'. Benchmarks are: {', '.join(known)}.")
     if options.data is not None:
         settings = replace(settings, data=options.data.absolute())
+    sized = {"participants": options.participants, "seconds": options.seconds}
+    sized = {name: value for name, value in sized.items() if value is not None}
+    if sized and options.names != ["classroom"]:
+        raise ConfigError("--participants and --seconds are of one benchmark: bench classroom.")
+    if min(sized.values(), default=1) <= 0:
+        raise ConfigError("--participants and --seconds are numbers above 0.")
     results = {}
     for name in options.names or BENCHES:
         say(f"bench {name} …")
         try:
-            results[name] = importlib.import_module(f"bench.{name}").run(settings, say)
+            results[name] = importlib.import_module(f"bench.{name}").run(settings, say, **sized)
         except (LabError, ImportError) as error:  # the others may still run
             results[name] = {"about": f"not measured: {error}", "rows": []}
     measured = any(result["rows"] for result in results.values())
