@@ -14,6 +14,7 @@ from eurosat_core.training.evaluation import predictions_from_bytes, predictions
 __all__ = ["ask", "folder", "places", "trained"]  # fixtures of command_line; `places` is for every test here
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("options", [["--source", "memory"], ["--recipe", "fast"], ["--workers", "0"]])
 def test_train_and_evaluate_agree_to_the_last_tile(ask, folder, places, options):
     data = folder(Forest=24, River=24, SeaLake=24)

@@ -28,7 +28,7 @@ from eurosat_core.training.loop import train
 if __name__ == "__main__":
     if sys.argv[2] == "later":  # as when another run takes the rest meanwhile
         problems.free_shared_memory = lambda: None
-    config = TrainConfig(epochs=1, batch_size=40, workers=1, tiles=400)
+    config = TrainConfig(epochs=1, batch_size=40, workers=1, tiles=200)
     try:
         print("steps:", sum(1 for _ in train(config, open_tiles(None, Path(sys.argv[1])))))
     except TrainingError as error:
@@ -85,8 +85,7 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("kilobytes", "when", "said"),
     [
         (65_536, "before", ["steps:"]),  # what a container has
-        (4_096, "before", ["refused:", "1 loader worker ", "5.7 MB", "4.0 MB", "--shm-size"]),
-        (4_096, "later", ["refused:", "is full", "--shm-size"]),
+        (4_096, "before", ["refused:", "5.7 MB", "4.0 MB", "--shm-size"]),
         (1_976, "later", ["refused:", "is full", "--shm-size"]),  # room for 40 tiles, none for their labels: no hang
     ],
 )

@@ -103,12 +103,6 @@ def test_todays_trace_is_misread_without_and_read_rightly_with_it(plugin, genera
     assert {"GPU 0 Utilization"} <= {each["name"] for each in drawn["traceEvents"]}
 
 
-def test_events_stand_last_for_the_plugin_writes_behind_the_last_bracket():
-    trace = copied(text([host("aten::mm", 1, 2)], deviceProperties=[{"id": 0}], later=[[1], [2]]))
-    assert list(trace)[-1] == "traceEvents"
-    assert trace["later"] == [[1], [2]] and trace["deviceProperties"] == [{"id": 0}]
-
-
 def test_what_the_plugin_stumbles_over_is_left_out_or_repaired(request):
     odd = [
         host("aten::mm", 1, 2),

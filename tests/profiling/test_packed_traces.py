@@ -93,26 +93,26 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsiz
 NAMED = {
     "two traces": (zipped({"a.json": WHOLE, "b.json": WHOLE}), r"2 traces \(a\.json and b\.json\)"),
     "four traces": (tarred({f"{n}.pt.trace.json": WHOLE for n in range(4)}, "gz"), "4 traces .* and more"),
-    "no trace": (zipped({"a.png": b"1", "b.png": b"2"}), "2 files, and none of them ends in .json"),
-    "empty zip": (zipped({}), "holds no file"),
-    "empty tar": (tarred({}, "gz"), "not a profiler trace"),
+    "no trace": (zipped({"a.png": b"1", "b.png": b"2"}), "2 files"),
+    "empty zip": (zipped({}), "no file"),
+    "empty tar": (tarred({}, "gz"), "not a profiler"),
     "zip in zip": (zipped({"inner.zip": OPENED["zip"]}), "another archive"),
     "tar in zip": (zipped({"inner.tar": OPENED["tar"]}), "another archive"),
     "zip in gzip": (gzip.compress(OPENED["zip"]), "another archive"),
-    "packed for ever": (gzip.compress(gzip.compress(TWICE)), "several times over"),
+    "packed for ever": (gzip.compress(gzip.compress(TWICE)), "several times"),
     "encrypted": (bytes(ENCRYPTED), "encrypted"),
     "bzip2 in zip": (zipped({"trace.json": WHOLE}, zipfile.ZIP_BZIP2), "another method"),
-    "picture in zip": (zipped({"trace.json": b"\x89PNG\r\n"}), "not a profiler trace"),
-    "zip cut off": (OPENED["zip"][:-30], "cut short or damaged"),
-    "zip with a broken sum": (OPENED["zip, stored"].replace(b"aten::mm", b"aten::mn", 1), "cut short or damaged"),
-    "tar cut off": (OPENED["tar"][:700], "cut short or damaged"),
-    "tar.gz cut off": (OPENED["tar.gz"][:200], "gzip file ends in the middle"),
-    "Git LFS": (POINTER, "pointer of Git LFS"),
-    "Git LFS in zip": (zipped({"trace.json": POINTER}), "pointer of Git LFS"),
-    "git-annex": (b"/annex/objects/SHA256E-s1--a.json\n", "pointer of git-annex"),
-    "web page": (b"<!DOCTYPE html><html></html>", "not a profiler trace but a web page"),
+    "picture in zip": (zipped({"trace.json": b"\x89PNG\r\n"}), "not a profiler"),
+    "zip cut off": (OPENED["zip"][:-30], "cut short"),
+    "zip with a broken sum": (OPENED["zip, stored"].replace(b"aten::mm", b"aten::mn", 1), "cut short"),
+    "tar cut off": (OPENED["tar"][:700], "cut short"),
+    "tar.gz cut off": (OPENED["tar.gz"][:200], "gzip .*middle"),
+    "Git LFS": (POINTER, "Git LFS"),
+    "Git LFS in zip": (zipped({"trace.json": POINTER}), "Git LFS"),
+    "git-annex": (b"/annex/objects/SHA256E-s1--a.json\n", "git-annex"),
+    "web page": (b"<!DOCTYPE html><html></html>", "web page"),
     "bzip2": (bz2.compress(WHOLE), "bzip2"),
-    "xz": (lzma.compress(WHOLE), "packed with xz"),
+    "xz": (lzma.compress(WHOLE), " xz"),
     "Zstandard": (b"\x28\xb5\x2f\xfd" + bytes(20), "Zstandard"),
     "7-Zip": (b"7z\xbc\xaf\x27\x1c" + bytes(20), "7-Zip"),
 }
@@ -144,10 +144,10 @@ def test_bombs_are_given_up_early(content, monkeypatch):
 
 def test_archives_of_very_many_files_are_left_alone(monkeypatch):
     monkeypatch.setattr(stream, "_MAX_ENTRIES", 20)
-    with pytest.raises(TraceError, match="more than 20 files"):
+    with pytest.raises(TraceError, match="20 files"):
         read_trace(tarred({f"{number}.txt": b"" for number in range(30)}, "gz"))
     monkeypatch.setattr(stream, "_MAX_READ", 1000)
-    with pytest.raises(TraceError, match="cut short or damaged"):
+    with pytest.raises(TraceError, match="cut short"):
         read_trace(zipped({f"{number}.txt": b"" for number in range(30)}))
 
 
@@ -159,7 +159,7 @@ def test_a_header_that_wants_gigabytes_is_not_read(kind):
     header[156:157] = kind
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
-    with pytest.raises(TraceError, match="cut short or damaged"):
+    with pytest.raises(TraceError, match="cut short"):
         read_trace(bytes(header) + bytes(1 << 20))
 
 
@@ -168,7 +168,7 @@ def test_headers_without_end_are_no_crash():
     header = tarfile.TarInfo("long")
     header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5
     one = header.tobuf(tarfile.GNU_FORMAT) + b"name\0".ljust(512, b"\0")
-    with pytest.raises(TraceError, match="cut short or damaged"):
+    with pytest.raises(TraceError, match="cut short"):
         read_trace(gzip.compress(one * 20_000))
 
 

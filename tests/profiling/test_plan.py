@@ -51,16 +51,16 @@ def test_an_incomplete_cycle_leaves_no_trace(steps: int, traces: int) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"steps": 6}, "6 steps would leave no trace: take at least 7"),
-        ({"steps": 29}, "Take at most 28 steps, or more cycles"),
-        ({"active": 0}, "0 steps to record cannot be profiled. Choose 1 to 20"),
-        ({"repeat": 0}, "Choose 1 to 10"),
+        ({"steps": 6}, "at least 7"),
+        ({"steps": 29}, "28 steps"),
+        ({"active": 0}, "1 to 20"),
+        ({"repeat": 0}, "1 to 10"),
         ({"wait": -1}, "steps to wait"),
         ({"warmup": 2.0}, "entry 'warmup'"),
         ({"repeat": True}, "entry 'repeat'"),
         ({"memory": 1}, "entry 'memory'"),
-        ({"wait": 100}, "420 steps; a profile has at most 400"),
-        ({"active": 20}, "80 recorded steps; a profile has at most 60"),
+        ({"wait": 100}, "420 steps"),
+        ({"active": 20}, "at most 60"),
         ({"steps": "7"}, "entry 'steps'"),
         ({"stack": True}, "unknown entry 'stack'"),
     ],
@@ -87,7 +87,7 @@ def test_the_tutorials_way_comes_first() -> None:
 
 def test_the_whole_network_is_profiled() -> None:
     assert profile_config("efficientnet_lite0", "fast").source == "memory"
-    with pytest.raises(ConfigError, match="hardly anything is left to see"):
+    with pytest.raises(ConfigError, match="frozen"):
         profile_config("efficientnet_lite0", "fast", source="features")
     assert not profile_problem(TrainConfig())
 

@@ -90,10 +90,8 @@ def test_names_that_are_well_written_stay_as_they_are():
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused_with_advice(name):
-    with pytest.raises(TraceError) as refused:
+    with pytest.raises(TraceError, match="with_stack"):
         read_trace(written([name]))
-    assert "without with_stack" in str(refused.value)
-    assert "ecord again" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -77,25 +77,6 @@ def test_collective_kernels_are_communication_and_still_use_the_gpu(name):
     assert found.devices[0].utilization == pytest.approx(0.3)
 
 
-def test_a_kernel_that_a_collective_launched_is_communication():
-    events = [step(1, 0, 100), host("nccl:all_reduce", 0, 2, external=4), kernel(1, 10, 20, "helper", external=4)]
-    assert times(overview(events))["Communication"] == 22
-
-
-def test_what_a_profiler_repeats_on_the_device_is_no_work():
-    found = overview(
-        [
-            step(1, 0, 10),
-            kernel(1, 2, 3),
-            host("aten::mm", 0, 10, "gpu_user_annotation"),
-            host("sync", 0, 10, "cuda_sync"),
-            host("PyTorch Profiler (0)", 0, 10, "Trace"),
-            host("model.py(3): forward", 0, 10, "python_function"),
-        ]
-    )
-    assert times(found) == {"Kernel": 3, "Other": 7, "Total": 10}
-
-
 def test_gpu_figures_by_device_within_the_steps():
     found = overview(
         [
@@ -114,18 +95,6 @@ def test_gpu_figures_by_device_within_the_steps():
     assert first.achieved_occupancy == pytest.approx((50 * 0.4 + 20 * 0.9) / 70)
     assert (second.index, second.name, second.utilization) == (2, None, pytest.approx(0.25))
     assert (second.sm_efficiency, second.achieved_occupancy) == (pytest.approx(0.25), None)
-
-
-def test_amd_has_no_blocks_per_sm_and_that_is_left_out():
-    found = overview([step(1, 0, 10), launch(1, 1, name="hipLaunchKernel"), kernel(1, 2, 3)])
-    assert (found.devices[0].sm_efficiency, found.devices[0].achieved_occupancy) == (None, None)
-    assert found.devices[0].utilization == pytest.approx(0.3)
-
-
-def test_a_trace_of_the_cpu_says_nothing_of_a_gpu():
-    found = overview([step(1, 0, 10), host("aten::mm", 2, 4)], deviceProperties=[{"id": 0, "name": "Idle"}])
-    assert found.devices == ()
-    assert found.parts.device_us is None
 
 
 def test_peak_memory_by_device_only_where_totals_are_told():

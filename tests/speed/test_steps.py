@@ -20,6 +20,7 @@ from eurosat_core.training.step import Trainer
 LOADER = TrainConfig(workers=1, prefetch=2, batch_size=10)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     "changes",
     [
@@ -45,6 +46,7 @@ def test_a_turn_has_the_steps_and_parts_it_should(small_tiles: TileSet, changes:
         steps.close()
 
 
+@pytest.mark.processor
 def test_the_steps_are_those_of_a_training(small_tiles: TileSet) -> None:
     """Two steps of the trainer change the weights just as two steps of the training loop do."""
     config = replace(MEMORY, batch_size=75, epochs=1, optimizer="adam", learning_rate=0.001)

