@@ -20,6 +20,7 @@ from eurosat_core import wording
 from eurosat_core.commands import compare, profile, record_demo, sweep, train
 from eurosat_core.commands.request import Result, say, say_decoding
 from eurosat_core.errors import ConfigError, LabError
+from eurosat_core.folders import APP
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.settings import Settings, load_settings
@@ -45,7 +46,12 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, streamlit = parser.parse_known_args(arguments)
+    if options.command is _app:
+        options.streamlit = streamlit
+    elif streamlit:
+        parser.error(f"unrecognized arguments: {' '.join(streamlit)}")
     os.environ.update(QUIET_PROFILER)  # before a command loads torch
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -65,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m eurosat_core", description="EuroSAT Lab without a browser.")
+    installed = Path(sys.argv[0]).stem == "eurosat-lab"
+    prog = "eurosat-lab" if installed else "python -m eurosat_core"
+    parser = _Parser(prog=prog, description="EuroSAT Lab without a browser.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, about: str, command: Any, show: Any) -> argparse.ArgumentParser:
@@ -74,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         one.set_defaults(command=command, show=show)
         return one
 
+    about = "Start the app, with any options of `streamlit run`, such as --server.port=8080."
+    app = commands.add_parser("app", help=about, description=about)
+    app.set_defaults(command=_app, show=None)
     doctor = add("doctor", "What is ready, what is missing, how to get it.", _doctor, _show_doctor)
     doctor.add_argument("--data", type=Path, metavar="DIR", help="look for tiles here")
     doctor.add_argument("--gpu", action="store_true", help="check what the lab asks of a GPU, in a minute at most")
@@ -111,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 # Commands: each imports what it needs, so that a typo is answered without loading torch.
+
+
+def _app(options: argparse.Namespace, settings: Settings) -> NoReturn:
+    """In place of this process, so that a signal reaches the server and nobody else."""
+    command = [sys.executable, "-m", "streamlit", "run", str(APP / "streamlit_app.py"), *options.streamlit]
+    os.execv(sys.executable, command)
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> Result:

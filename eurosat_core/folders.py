@@ -1,4 +1,4 @@
-"""Folders that are written to: what a refusal means, said once, and files that are there whole or not at all.
+"""Where assets lie; folders that are written to: what a refusal means, and files that are there whole or not at all.
 
 A cache that somebody else prepared is used as it is: the folder in its place holds links to what was prepared, and
 everything that is written lies beside them.
@@ -16,6 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
+
+_INSTALLED = Path(__file__).parent / "app"  # where the wheel has them (pyproject.toml)
+APP = _INSTALLED if _INSTALLED.exists() else Path(__file__).parents[1]
+"""The folder with `streamlit_app.py`, `pages` and `assets`."""
+ASSETS = APP / "assets"
 
 # What is read from a cache, whoever prepared it; the rest is scratch. Each is a folder, and its parts are replaced by
 # writing new ones, so links to the parts serve everybody.

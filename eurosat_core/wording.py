@@ -4,8 +4,9 @@ import math
 import time
 import tomllib
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
+
+from eurosat_core.folders import ASSETS
 
 
 def duration(seconds: float) -> str:
@@ -124,4 +125,4 @@ def listed(words: list[str], last: str = "and") -> str:
 
 def sentences(name: str) -> dict[str, Any]:
     """The sentences that lie in `assets/NAME.toml`."""
-    return tomllib.loads((Path(__file__).parents[1] / "assets" / f"{name}.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((ASSETS / f"{name}.toml").read_text(encoding="utf-8"))

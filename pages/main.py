@@ -2,18 +2,16 @@
 
 # Under this guard with its imports inside: a restarted worker process imports the main script as `__mp_main__`.
 if __name__ == "__main__":
-    from pathlib import Path
-
     import streamlit as st
 
+    from eurosat_core.folders import ASSETS
     from pages.parts import lesson, session, sidebar
 
     LESSON = 9  # what goes beyond it stands behind it
 
     # Pictures of our own: an icon by name would be fetched from the internet for the browser's tab.
-    assets = Path(__file__).parents[1] / "assets"
-    st.set_page_config(page_title="EuroSAT Lab", page_icon=str(assets / "icon.svg"), layout="wide")
-    st.logo(str(assets / "logo.svg"), size="large")
+    st.set_page_config(page_title="EuroSAT Lab", page_icon=str(ASSETS / "icon.svg"), layout="wide")
+    st.logo(str(ASSETS / "logo.svg"), size="large")
     told = lesson.pages()
     pages = [
         st.Page(

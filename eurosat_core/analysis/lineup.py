@@ -42,6 +42,7 @@ from eurosat_core.analysis.contenders import (
 from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies, speed_verdict
 from eurosat_core.errors import RunError
 from eurosat_core.finding import Finding, distinct
+from eurosat_core.folders import ASSETS
 from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
@@ -56,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 RECORDED_OWNER = "recorded"
 """To whom the bundled runs belong, so that nobody deletes them."""
-_BUNDLE = Path(__file__).parents[2] / "assets" / "recorded" / "runs.zip"
+_BUNDLE = ASSETS / "recorded" / "runs.zip"
 _AS_LONG = 1.1  # times of different work closer than this are called alike
 
 

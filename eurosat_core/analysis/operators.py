@@ -6,14 +6,14 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 
+from eurosat_core.folders import ASSETS
 from eurosat_core.profiling.operators import OperatorRow
 
 NAME = "Name"
-_MEANINGS = Path(__file__).parents[2] / "assets" / "operators.toml"
+_MEANINGS = ASSETS / "operators.toml"
 
 
 def time_text(microseconds: float) -> str:

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -16,12 +15,13 @@ from eurosat_core.analysis.profile import utilization
 from eurosat_core.analysis.race import EPOCHS, RACE, TUTORIAL_RATIO
 from eurosat_core.analysis.wrapup import Evidence
 from eurosat_core.finding import Finding
+from eurosat_core.folders import ASSETS
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.profiles import Reading
 from eurosat_core.speed.experiments import home_device
 from eurosat_core.speed.verdict import verdict_text
 
-_FILE = Path(__file__).parents[2] / "assets" / "recorded" / "tutorial_profile.json"
+_FILE = ASSETS / "recorded" / "tutorial_profile.json"
 UNKNOWN = "–"
 
 

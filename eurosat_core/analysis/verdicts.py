@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,13 @@ from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.finding import Finding
+from eurosat_core.folders import ASSETS
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import DEVICE_SETTINGS, SETTINGS, settings_of
 from eurosat_core.training.evaluation import Evaluation
 
 PART_NAMES = ("Training", "Validation", "Sealed test")
-_RECORDED = Path(__file__).parents[2] / "assets" / "recorded" / "splits.json"
+_RECORDED = ASSETS / "recorded" / "splits.json"
 _NO_RESULT = frozenset(name for name, each in SETTINGS.items() if not each.result)
 # What may differ between two runs of one recipe: how the tiles were divided, and what makes no difference.
 _APART = _NO_RESULT | set(settings_of("tiles")) - {"tiles"}

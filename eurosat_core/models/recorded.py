@@ -8,16 +8,16 @@ import io
 import pickle
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from eurosat_core.errors import RunError
+from eurosat_core.folders import ASSETS
 from eurosat_core.models.catalog import build_model
 from eurosat_core.records import decoded
 
-_FOLDER = Path(__file__).parents[2] / "assets" / "recorded"
+_FOLDER = ASSETS / "recorded"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ recording stands in it under `eurosat_lab`. Made from a run of this lab, best on
 a note says so):
 
     python -m eurosat_core profile --model baseline
-    python -c "from eurosat_core.runs.profiles import keep_as_recorded; keep_as_recorded('RUN')"
+    python -c "from eurosat_core.folders import ASSETS
+from eurosat_core.runs.profiles import keep_as_recorded; keep_as_recorded('RUN')"
 """
 
 import gzip
@@ -27,6 +28,7 @@ from typing import Any, Literal
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core.errors import ConfigError, LabError, RunError, TraceError
+from eurosat_core.folders import ASSETS
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
@@ -220,7 +222,7 @@ class Profiles:
             turn.release()
 
 
-_RECORDED_FILE = Path(__file__).parents[2] / "assets" / "recorded" / "profile.json.gz"
+_RECORDED_FILE = ASSETS / "recorded" / "profile.json.gz"
 _ABOUT = "eurosat_lab"
 
 

@@ -7,7 +7,6 @@ for what. The page is `assets/report.html.j2`; here stand its figures.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -25,6 +24,7 @@ from eurosat_core.analysis.contenders import (
 )
 from eurosat_core.charts.palette import GREY, SERIES
 from eurosat_core.data.pictures import class_titles
+from eurosat_core.folders import ASSETS
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.choices import machine_table, settings_table
 from eurosat_core.training.evaluation import Evaluation
@@ -36,7 +36,7 @@ CITATION = (
 )
 _MATRIX_CLASSES = 30  # a larger table cannot be read any more
 _PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parents[2] / "assets"),
+    loader=FileSystemLoader(ASSETS),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

@@ -8,14 +8,14 @@ import string
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.finding import Finding, distinct
+from eurosat_core.folders import ASSETS
 from eurosat_core.speed.verdict import verdict_text
 
-FOLDER = Path(__file__).parents[2] / "assets" / "words"
+FOLDER = ASSETS / "words"
 
 
 def _count(number: int | None, nouns: str) -> str:

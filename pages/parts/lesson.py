@@ -9,7 +9,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -17,12 +16,12 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from eurosat_core.errors import RunError
+from eurosat_core.folders import ASSETS
 from pages.parts import session
 
 Option = TypeVar("Option")
 
 _COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
-_ASSETS = Path(__file__).parents[2] / "assets"
 
 
 def parse_sections(markdown: str) -> dict[str, str]:
@@ -49,13 +48,13 @@ def parse_sections(markdown: str) -> dict[str, str]:
 @st.cache_data(show_spinner=False, max_entries=50)
 def text(name: str) -> dict[str, str]:
     """The sections of `assets/lessons/<name>.md`, by heading."""
-    return parse_sections((_ASSETS / "lessons" / f"{name}.md").read_text(encoding="utf-8"))
+    return parse_sections((ASSETS / "lessons" / f"{name}.md").read_text(encoding="utf-8"))
 
 
 @st.cache_data(show_spinner=False)
 def pages() -> dict[str, dict[str, str]]:
     """The pages in their order, by the name of their script: title, icon, question, about."""
-    return tomllib.loads((_ASSETS / "pages.toml").read_text(encoding="utf-8"))
+    return tomllib.loads((ASSETS / "pages.toml").read_text(encoding="utf-8"))
 
 
 def plain(words: str) -> str:
@@ -231,7 +230,7 @@ def show_listing(name: str) -> None:
 
 @st.cache_data(show_spinner=False, max_entries=50)
 def _listing(name: str) -> str:
-    return (_ASSETS / "pytorch" / f"{name}.diff").read_text(encoding="utf-8").rstrip()
+    return (ASSETS / "pytorch" / f"{name}.diff").read_text(encoding="utf-8").rstrip()
 
 
 def show_pytorch(cpu_code: str, gpu_code: str | None = None) -> None:
