@@ -4,18 +4,29 @@ Some lie in files that only grow, a line each.
 """
 
 import json
+import logging
 import re
+import threading
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from contextlib import suppress
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import msgspec
+from cachetools import LRUCache
 from msgspec import Meta
 
 from eurosat_core.errors import LabError, RunError
 
+logger = logging.getLogger(__name__)
+
 _Record = TypeVar("_Record")
+
+# Of a book.
+_MOST_KNOWN = 1000  # entries in memory, a participant's each (in the game times tile sets)
+_MOST_BYTES = 8 * 2**20  # read at once, about 40,000 lines: what is older is passed over
+_LONGEST = 4096  # bytes of a line
 
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 CountFromOne = Annotated[int, Meta(ge=1, lt=2**53)]
@@ -78,6 +89,63 @@ def lines_after(path: Path, offset: int, most_bytes: int = -1, longest: int = 2*
         return b""
     whole = added.rfind(b"\n") + 1
     return added if not whole and len(added) >= longest else added[:whole]
+
+
+class Book:
+    """Records in one file that only grows, a line each. Safe to use from several threads and processes."""
+
+    _line: ClassVar[type[Any]]  # what a line holds
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._inode = 0
+        self._offset = 0
+        self._known: LRUCache[Any, Any] = LRUCache(_MOST_KNOWN)
+
+    def _take(self, record: Any) -> None:
+        """Keep a record that was read, in `_known`."""
+        raise NotImplementedError
+
+    def _note(self, record: Any) -> None:
+        """Add a record. One that the disk does not take is kept in memory for as long as the server lives."""
+        try:
+            self._write(f"{json.dumps(asdict(record))}\n".encode())
+        except OSError as error:
+            logger.warning("a line could not be kept in %s: %s", self._path, error.strerror or error)
+            with self._lock:
+                self._follow()
+                self._take(record)
+
+    def _write(self, line: bytes) -> None:
+        """Append in one call, so that lines of several writers never mix."""
+        with self._path.open("ab+", buffering=0) as file:
+            if file.tell():
+                file.seek(-1, 2)
+                if file.read(1) != b"\n":  # somebody's line was torn: it must not take this one with it
+                    line = b"\n" + line
+            if file.write(line) != len(line):
+                raise OSError("the disk is full")
+
+    def _follow(self) -> None:
+        """Take in what was added to the file since the last time; a torn last line waits for its rest."""
+        try:
+            status = self._path.stat()
+        except OSError:  # not there yet, or not to be read
+            return
+        if status.st_ino != self._inode or status.st_size < self._offset:  # another file, or one begun anew
+            if self._inode:
+                self._known.clear()
+            self._inode, self._offset = status.st_ino, 0
+        if status.st_size == self._offset:
+            return
+        start = max(self._offset, status.st_size - _MOST_BYTES)
+        added = lines_after(self._path, start, _MOST_BYTES, _LONGEST)
+        self._offset = start + len(added)
+        for line in added.splitlines():
+            if len(line) <= _LONGEST:
+                with suppress(RunError):  # a line that is no record
+                    self._take(decoded(self._line, line, "This is no record.", known_only=True))
 
 
 def texts(values: Any) -> Iterator[str]:

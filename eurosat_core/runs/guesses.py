@@ -5,86 +5,17 @@ it. They are followed like a run's events. Of the game's guesses only the newest
 the newest line of a participant and a question counts.
 """
 
-import json
-import logging
-import threading
 import time
 from collections import deque
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
-from cachetools import LRUCache
 from msgspec import Meta
 
-from eurosat_core.errors import RunError
-from eurosat_core.records import Count, Figure, decoded, lines_after
-
-logger = logging.getLogger(__name__)
+from eurosat_core.records import Book, Count, Figure
 
 KEPT = 200  # newest guesses per participant and tile set
-_PLAYERS = 1000  # in memory: participants, in the game times tile sets
-_MOST_BYTES = 8 * 2**20  # read at once, about 40,000 guesses: what is older is passed over
-_LONGEST = 4096  # bytes of a line
 _MOST_KEYS = 100  # of a participant
-
-
-class _Book:
-    """The records in one file. Safe to use from several threads and processes."""
-
-    _line: ClassVar[type[Any]]  # what a line holds
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._inode = 0
-        self._offset = 0
-        self._known: LRUCache[Any, Any] = LRUCache(_PLAYERS)
-
-    def _take(self, record: Any) -> None:
-        """Keep a record that was read, in `_known`."""
-        raise NotImplementedError
-
-    def _note(self, record: Any) -> None:
-        """Add a record. One that the disk does not take is kept in memory for as long as the server lives."""
-        try:
-            self._write(f"{json.dumps(asdict(record))}\n".encode())
-        except OSError as error:
-            logger.warning("a guess could not be kept in %s: %s", self._path, error.strerror or error)
-            with self._lock:
-                self._follow()
-                self._take(record)
-
-    def _write(self, line: bytes) -> None:
-        """Append in one call, so that lines of several writers never mix."""
-        with self._path.open("ab+", buffering=0) as file:
-            if file.tell():
-                file.seek(-1, 2)
-                if file.read(1) != b"\n":  # somebody's line was torn: it must not take this one with it
-                    line = b"\n" + line
-            if file.write(line) != len(line):
-                raise OSError("the disk is full")
-
-    def _follow(self) -> None:
-        """Take in what was added to the file since the last time; a torn last line waits for its rest."""
-        try:
-            status = self._path.stat()
-        except OSError:  # not there yet, or not to be read
-            return
-        if status.st_ino != self._inode or status.st_size < self._offset:  # another file, or one begun anew
-            if self._inode:
-                self._known.clear()
-            self._inode, self._offset = status.st_ino, 0
-        if status.st_size == self._offset:
-            return
-        start = max(self._offset, status.st_size - _MOST_BYTES)
-        added = lines_after(self._path, start, _MOST_BYTES, _LONGEST)
-        self._offset = start + len(added)
-        for line in added.splitlines():
-            if len(line) <= _LONGEST:
-                with suppress(RunError):  # a line that is no guess
-                    self._take(decoded(self._line, line, "This is not a guess.", known_only=True))
 
 
 @dataclass(frozen=True)
@@ -103,7 +34,7 @@ class Guess:
     at: Figure
 
 
-class GameGuesses(_Book):
+class GameGuesses(Book):
     """The game's guesses in one file."""
 
     _line = Guess
@@ -135,7 +66,7 @@ class _Answer:
     at: Figure
 
 
-class LessonGuesses(_Book):
+class LessonGuesses(Book):
     """The lesson's guesses in one file."""
 
     _line = _Answer

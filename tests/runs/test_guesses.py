@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from fake_engine import ROOT, OpenFake
 
+from eurosat_core import records
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.runs import guesses
 from eurosat_core.runs.guesses import KEPT, GameGuesses, Guess, LessonGuesses
 
 # --- on disk
@@ -135,10 +135,10 @@ def test_memory_and_reading_are_bounded(path: Path, monkeypatch: pytest.MonkeyPa
     for tile in range(KEPT + 5):
         add(book, tile)
     assert tiles_in(book) == list(range(5, KEPT + 5))
-    monkeypatch.setattr(guesses, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(records, "_MOST_BYTES", 1000)
     newest = tiles_in(GameGuesses(path))
     assert 5 <= len(newest) <= 10 and newest[-1] == KEPT + 4  # what is older was passed over
-    monkeypatch.setattr(guesses, "_PLAYERS", 2)
+    monkeypatch.setattr(records, "_MOST_KNOWN", 2)
     book = GameGuesses(path)
     for owner in ("bob", "cy", "di"):
         add(book, 1, owner=owner)
@@ -192,7 +192,7 @@ def test_a_disk_that_takes_nothing_does_not_break_the_game(
         monkeypatch.setattr(book, "_write", _writer(path, broken))
     with caplog.at_level(logging.WARNING):
         add(book, 2)
-    assert "a guess could not be kept" in caplog.text
+    assert "a line could not be kept" in caplog.text
     assert tiles_in(book) == [1, 2]
     assert tiles_in(book) == [1, 2]
 
