@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
+from eurosat_core.classroom.cookie import SecretCookie  # noqa: E402
 from eurosat_core.errors import LabError  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
@@ -80,6 +82,7 @@ async def health(_: Request) -> JSONResponse:
 app = st.App(
     ROOT / "pages" / "main.py",
     lifespan=lifespan,
+    middleware=[Middleware(SecretCookie, path=f"/{base.strip('/')}")],
     routes=[*(Route(path, health) for path in paths_below(base, "/api/health")), *forwarder.routes],
     on_script_error=on_script_error,
 )

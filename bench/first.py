@@ -101,7 +101,7 @@ def _once(settings: Settings, busy: int) -> tuple[dict[str, float], RunRecord]:
 async def _press_and_follow(address: str, store: RunStore) -> tuple[float, float, float, RunRecord]:
     """When Train could be pressed, was pressed, and showed its first figures; and the run when it has ended."""
     deadline = time.monotonic() + _START_SECONDS
-    async with followed_page(address, deadline, "who=bench") as page:
+    async with followed_page(address, deadline, "") as page:
         await page.until(lambda: bool(page.button), deadline, "Train could not be pressed")
         pressable = page.button_since
         pressed = await page.press()

@@ -72,7 +72,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
 async def _follow(address: str, run_id: str, store: RunStore) -> int:
     """Open the Train page on a run and follow it like a browser. Returns how many messages came."""
     deadline = time.monotonic() + 600
-    async with followed_page(address, deadline, f"run={run_id}&who=bench") as page:
+    async with followed_page(address, deadline, f"run={run_id}") as page:
         await page.until(lambda: not store.get(run_id).is_active, deadline, "The watched run did not end")
     if page.refreshes < EPOCHS:
         raise RunError("The page did not refresh itself, so nothing was watched: the benchmark must be looked at.")

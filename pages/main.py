@@ -27,6 +27,7 @@ if __name__ == "__main__":
     session.keep_in_url()
     with st.sidebar:
         sidebar.draw()
-    question = next(each["question"] for each in told.values() if each["title"] == page.title)
+    name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
+    session.here(name)
     st.title(f"{page.title}: {question}", anchor=False)
     page.run()

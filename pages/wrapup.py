@@ -12,7 +12,7 @@ WORDS = lesson.text("wrapup")
 lesson.header(WORDS["goal"], 6, WORDS["task"])
 guessed = lesson.guess("wrapup_held", WORDS["guess"], choices("wrapup_held"))
 
-lab, me = session.lab(), session.nickname()
+lab, me = session.lab(), session.me()
 with st.spinner("Putting your figures together…"):
     evidence = gather(lab, me, lesson.guesses())
     outcomes = guess_outcomes(lab, evidence)

@@ -19,7 +19,7 @@ FLOORS = (
     {"training"},
     {"profiling", "speed"},
     {"runs"},
-    {"tensorboard"},
+    {"tensorboard", "classroom"},
     {"lab"},
     {"analysis"},
     {"charts"},

@@ -25,7 +25,9 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     bundle.add_argument("names", nargs="+", metavar="RUN|FILE", help="runs to export, or the one file to import")
     bundle.add_argument("--to", type=Path, metavar="FILE", help="export into this file")
     bundle.add_argument("--weights", action="store_true", help="export the trained networks, too")
-    bundle.add_argument("--owner", help="import them for this participant; by default they stay whose they were")
+    bundle.add_argument(
+        "--owner", help="import them for the participant with this nickname; by default they stay whose they were"
+    )
 
 
 def _compare(options: argparse.Namespace, settings: Settings) -> Result:
@@ -109,6 +111,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _bundle(options: argparse.Namespace, settings: Settings) -> Result:
+    from eurosat_core.classroom.participants import Participants
     from eurosat_core.runs.bundles import export_bundle, import_bundle
     from eurosat_core.runs.store import RunStore
 
@@ -121,8 +124,12 @@ def _bundle(options: argparse.Namespace, settings: Settings) -> Result:
         return {"file": str(options.to), "bytes": options.to.stat().st_size, "exported": runs}, 0
     if len(options.names) != 1 or options.to is not None or options.weights:
         raise ConfigError("Name the one file to import: bundle import FILE.")
-    result = import_bundle(store, Path(options.names[0]), owner=options.owner)
-    added = [{"run_id": each.id, "owner": each.owner, "recorded_on": each.recorded_on} for each in result.added]
+    people = Participants(settings.runs / "participants.jsonl")
+    owner = options.owner and (people.id_of(options.owner) or options.owner)
+    result = import_bundle(store, Path(options.names[0]), owner=owner)
+    added = [
+        {"run_id": each.id, "owner": people.name(each.owner), "recorded_on": each.recorded_on} for each in result.added
+    ]
     return {"text": result.text, "added": added, "known": [each.id for each in result.known]}, 0
 
 

@@ -6,6 +6,7 @@ import threading
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core import wording
+from eurosat_core.classroom.participants import Participants
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
@@ -15,7 +16,7 @@ from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates
 from eurosat_core.lab.inspection import Inspector
-from eurosat_core.lab.jobs import KINDS, Command, Engine, kind_of
+from eurosat_core.lab.jobs import KINDS, OWNER, Command, Engine, kind_of
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
@@ -42,6 +43,7 @@ from eurosat_core.training.problems import shared_memory_problem
 logger = logging.getLogger(__name__)
 
 _READERS_KEPT = 200
+_RESERVED = (OWNER, "recorded", "somebody", "instructor")  # names of owners that are nobody, and of who leads
 
 
 class Results:
@@ -120,6 +122,7 @@ class Lab:
 
     Attributes:
         store: All runs, on disk.
+        participants: Everybody who came; the owner of a run is a participant's id.
         library: Its tiles, and how they are downloaded.
         results: What runs have left behind, and how far they are.
         dispatcher: The line and what workers have; whether a run is stopping, parked, or returning.
@@ -138,6 +141,7 @@ class Lab:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.settings = settings
         self.store = RunStore(settings.runs)
+        self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
         self.sweeps = Sweeps(self.store)
@@ -336,7 +340,8 @@ class Lab:
         """A run of the asker's. Raises `RunError` when it belongs to another."""
         record = self.store.get(run_id)
         if record.owner != owner:
-            raise RunError(f"This run belongs to {record.owner}; only {record.owner} can stop or delete it.")
+            name = self.participants.name(record.owner)
+            raise RunError(f"This run belongs to {name}; only {name} can stop or delete it.")
         return record
 
     def control(self, run_id: str, owner: str, command: Command) -> None:
@@ -380,16 +385,17 @@ class Lab:
             ahead = self.store.get(place.behind)
         except RunError:  # it was deleted this very moment
             return ""
+        name = self.participants.name(ahead.owner)
         if ahead.state == "queued":
-            return f"{ahead.owner}’s run comes first."
+            return f"{name}’s run comes first."
         what = {"profile": "profile", "sweep": "measurement"}.get(ahead.kind, "training")
         if ahead.state == "paused":
-            return f"{ahead.owner}’s {what} is paused and keeps its place for a while."
+            return f"{name}’s {what} is paused and keeps its place for a while."
         device = wording.device_name(ahead.config.device)
         has = waiting_run(ahead, None, self.estimates.threads)
         if has.is_alone:
-            return f"{ahead.owner}’s {what} has the machine to itself."
-        return f"{ahead.owner}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
+            return f"{name}’s {what} has the machine to itself."
+        return f"{name}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
 
 
 _current: list[Lab] = []

@@ -184,7 +184,7 @@ class TileLibrary:
         if fetch is None or not fetch.is_active:
             return
         if fetch.owner != owner:
-            raise RunError(f"{fetch.owner} started this download; only {fetch.owner} can stop it.")
+            raise RunError("Somebody else started this download; only they can stop it.")
         self._tell(stopping=True)
         self._stop.set()
 

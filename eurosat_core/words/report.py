@@ -147,7 +147,6 @@ def _share(figure: float | None) -> str:
 def _facts(record: RunRecord) -> list[tuple[str, str]]:
     facts = {
         "Run": record.id,
-        "Participant": record.owner,
         "State": f"{record.state}. {record.message}".strip(". "),
         "Tiles": f"{record.tiles.count:,} ({record.tiles.source}, fingerprint {record.tiles.fingerprint[:12]})",
         "Started": wording.clock(record.started),

@@ -22,6 +22,9 @@ from pages.parts import session
 Option = TypeVar("Option")
 
 _COMMAND = re.compile(r"(`[\w ./=-]+`)")  # in a sentence of ours; nothing in it could be markup
+_HEBREW_TO_ARABIC = "[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]+"
+_FROM_THE_RIGHT = re.compile(f"{_HEBREW_TO_ARABIC}(?: {_HEBREW_TO_ARABIC})*")
+_DIRECTIONS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def parse_sections(markdown: str) -> dict[str, str]:
@@ -61,13 +64,15 @@ def plain(words: str) -> str:
     """Words from outside (a name, a folder, a message that may hold one) with everything escaped that is markup.
 
     In one line, for a line of its own can be markup too. Raw, `![](//a.co/x)` in a nickname would make the browsers
-    of all others fetch it. A command that a sentence names in backticks is drawn as code.
+    of all others fetch it. A command that a sentence names in backticks is drawn as code. Signs that turn the direction
+    of what follows are left out, and letters that are read from the right turn nothing but themselves.
     """
-    in_a_line = re.sub(r"\s*[\r\n]+\s*", " ", words).strip(" \t")
-    return "".join(
+    in_a_line = _DIRECTIONS.sub("", re.sub(r"\s*[\r\n]+\s*", " ", words)).strip(" \t")
+    escaped = "".join(
         part if _COMMAND.fullmatch(part) else re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=^])", r"\\\1", part)
         for part in _COMMAND.split(in_a_line)
     )
+    return _FROM_THE_RIGHT.sub("\u2068\\g<0>\u2069", escaped)
 
 
 def plain_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -116,14 +121,14 @@ def guesses() -> dict[str, str]:
 
 def _kept_guesses() -> dict[str, str]:
     try:
-        return session.lab().lesson_guesses.of(session.nickname())
+        return session.lab().lesson_guesses.of(session.me())
     except RunError:  # no lab is open: then nothing is kept
         return {}
 
 
 def _keep_guess(key: str) -> None:
     with suppress(RunError):
-        session.lab().lesson_guesses.put(session.nickname(), key, st.session_state.get(_guess_key(key)))
+        session.lab().lesson_guesses.put(session.me(), key, st.session_state.get(_guess_key(key)))
 
 
 def _guess_key(key: str) -> str:

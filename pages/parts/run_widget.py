@@ -34,7 +34,7 @@ _ASKED_SECONDS = 3.0
 
 def is_own(record: RunRecord) -> bool:
     """Whether this participant may steer and delete the run."""
-    return record.owner == session.nickname()
+    return record.owner == session.me()
 
 
 def network_title(record: RunRecord) -> str:
@@ -154,7 +154,7 @@ def _status(record: RunRecord, working: str) -> None:
     label = working if record.state == "running" else label
     names = {each.id: each.name for each in session.lab().devices()}
     name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")
-    owner = "" if is_own(record) else f"{record.owner}’s run · "
+    owner = "" if is_own(record) else f"{session.name_of(record)}’s run · "
     st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]
     device = f"{device_name(record.config.device)}{name and f' · {name}'}"
     st.caption(lesson.plain(f"{owner}{device}"), width="stretch")
@@ -163,7 +163,7 @@ def _status(record: RunRecord, working: str) -> None:
 def ask(run_id: str, command: Command) -> None:
     """Send a command; for callbacks. What stands against it is shown instead of what was asked."""
     try:
-        session.lab().control(run_id, session.nickname(), command)
+        session.lab().control(run_id, session.me(), command)
         st.session_state["asked"] = (run_id, command, time.monotonic())
     except RunError as error:
         st.session_state["asked"] = (run_id, str(error), time.monotonic())
@@ -290,7 +290,7 @@ def delete(record: RunRecord, key: str, label: str, lost: str, then: Callable[[s
 
 def _delete(run_id: str, where: str, then: Callable[[str], None] | None) -> None:
     with session.attempt(where):
-        session.lab().delete(run_id, session.nickname())
+        session.lab().delete(run_id, session.me())
         then(run_id) if then else session.open_run(None)
 
 

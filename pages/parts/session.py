@@ -1,11 +1,10 @@
-"""What one participant's session knows: nickname, chosen device, current run.
+"""What one participant's session knows: whose it is, chosen device, current run.
 
-Nickname and run also stand in the URL (`?who=…&run=…`), so a refresh, a second tab and a page switch find them again:
-a refresh starts a new session that reads them from the URL, a page switch drops them from the URL and
-`keep_in_url` puts them back from the session.
+Who it is says the browser's cookie, and nothing that somebody could write into an address. The run also stands in the
+URL (`?run=…`), so a refresh, a second tab and a page switch find it again: a refresh starts a new session that reads it
+from the URL, a page switch drops it from the URL and `keep_in_url` puts it back from the session.
 """
 
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,21 +12,17 @@ from typing import TypeVar
 
 import streamlit as st
 
+from eurosat_core.classroom.cookie import new_secret, secret_in
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.runs.record import RunRecord
 
 T = TypeVar("T")
 
-MAX_NICKNAME = 24
-_NICKNAME = "nickname"
+_SECRET = "secret"
 _RUN = "run"
 _LAST = "last_runs"  # by kind of run, which one was looked at last
 _DEVICE = "device"  # also the key of the device switch in the sidebar
-
-_ADJECTIVES = ("amber", "brave", "calm", "clever", "eager", "gentle", "keen", "lucky", "merry", "quick", "sunny")
-_ANIMALS = ("badger", "crane", "dolphin", "falcon", "heron", "ibis", "lynx", "marten", "otter", "puffin", "robin")
 
 
 def lab() -> Lab:
@@ -35,40 +30,59 @@ def lab() -> Lab:
     return current_lab()
 
 
+def secret() -> str:
+    """What this browser proves who it is with: its cookie; where it keeps none, a secret of this session alone."""
+    kept: str = secret_in(st.context.cookies) or st.session_state.setdefault(_SECRET, new_secret())
+    return kept
+
+
+def keeps_cookies() -> bool:
+    """Whether a reload of the page, or another tab, is the same participant."""
+    return bool(secret_in(st.context.cookies))
+
+
+def me() -> str:
+    """Id of the participant: owner of the own runs, guesses and networks."""
+    return lab().participants.enter(secret()).id
+
+
 def nickname() -> str:
-    """The participant's nickname: the session's, else the URL's, else a friendly random one."""
-    if not st.session_state.get(_NICKNAME):
-        st.session_state[_NICKNAME] = _clean(st.query_params.get("who", "")) or _random_nickname()
-    name: str = st.session_state[_NICKNAME]
-    return name
+    """How this participant is called, by everybody."""
+    return lab().participants.enter(secret()).nickname
 
 
-def rename(name: str) -> str:
-    """Take another nickname; an empty or a reserved one is not taken. Returns the nickname as it is now."""
-    cleaned = _clean(name)
-    if cleaned:
-        st.session_state[_NICKNAME] = cleaned
-    return nickname()
+def rename(name: str) -> None:
+    """Take another nickname. Raises `RunError` for one that cannot be had."""
+    lab().participants.rename(me(), name)
 
 
-def is_reserved(name: str) -> bool:
-    """Whether nobody may take this nickname: it owns the runs of the command line."""
-    return _tidy(name).casefold() == COMMAND_LINE.casefold()
+def recovery_code() -> str:
+    """What brings this participant back in another browser."""
+    return lab().participants.code(secret())
 
 
-def _clean(name: str) -> str:
-    """The nickname that comes of what was typed or stood in the URL; empty when it cannot be one."""
-    return "" if is_reserved(name) else _tidy(name)
+def new_recovery_code() -> None:
+    """Make the code so far worthless, and another one."""
+    lab().participants.new_code(secret())
 
 
-def _tidy(name: str) -> str:
-    """Printable, single-spaced and short, for it is shown to everybody."""
-    return " ".join("".join(each for each in name if each.isprintable()).split())[:MAX_NICKNAME].strip()
+def recover(code: str) -> None:
+    """This browser belongs to whom the code belongs to from now on. Raises `RunError` for a wrong one."""
+    lab().participants.recover(secret(), code)
+    kept = secret()
+    st.session_state.clear()  # what was chosen and looked at was another's
+    leave_run()
+    st.session_state[_SECRET] = kept
 
 
-def _random_nickname() -> str:
-    # Two digits make a clash among 30 participants unlikely: owners are told apart by nickname.
-    return f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_ANIMALS)}-{secrets.randbelow(90) + 10}"
+def here(page: str) -> None:
+    """Note that this participant is there now. page: the name of its script."""
+    lab().participants.enter(secret(), page)
+
+
+def name_of(record: RunRecord) -> str:
+    """How the owner of a run is called."""
+    return lab().participants.name(record.owner)
 
 
 def chosen_device() -> str:
@@ -92,7 +106,8 @@ def tf32_devices() -> list[str]:
 
 def own_runs(kind: str) -> list[RunRecord]:
     """This participant's runs of one kind, the newest first."""
-    return [each for each in lab().store.all()[0] if each.kind == kind and each.owner == nickname()]
+    own = me()
+    return [each for each in lab().store.all()[0] if each.kind == kind and each.owner == own]
 
 
 def current_run() -> str | None:
@@ -155,15 +170,13 @@ def leave_last(kind: str) -> None:
 
 def url_parameters(run_id: str | None = None) -> dict[str, str]:
     """Query parameters for a link to another page; `run_id`: the run it should open, else the current one."""
-    parameters = {"who": nickname()}
     run = run_id or current_run()
-    if run:
-        parameters["run"] = run
-    return parameters
+    return {"run": run} if run else {}
 
 
 def keep_in_url() -> None:
-    """Write nickname and current run into the URL where they are missing or others."""
+    """Write the current run into the URL where it is missing or another; who that is stands in no URL."""
+    st.query_params.pop("who", None)  # older links
     for name, value in url_parameters().items():
         if st.query_params.get(name) != value:
             st.query_params[name] = value
@@ -212,9 +225,9 @@ def submit(where: str, ask: Callable[[], T]) -> T | None:
 
 
 def start_over() -> None:
-    """Forget everything but the nickname: it owns the participant's runs, which would be locked to them otherwise."""
-    name = nickname()
-    lab().lesson_guesses.forget(name)
+    """Forget everything but who that is: the participant's runs would be locked to them otherwise."""
+    lab().lesson_guesses.forget(me())
+    kept = secret()
     st.session_state.clear()
     st.query_params.clear()
-    st.session_state[_NICKNAME] = name
+    st.session_state[_SECRET] = kept

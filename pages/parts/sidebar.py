@@ -1,8 +1,11 @@
 """The sidebar: nickname, device switch, dataset badge, runs, glossary, start over."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from eurosat_core.analysis.race import RACE
+from eurosat_core.classroom.participants import MAX_NICKNAME
 from eurosat_core.devices import Device
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.record import RunRecord
@@ -56,27 +59,46 @@ def draw() -> None:
 
 
 def _nickname() -> None:
-    name = session.nickname()
+    words, name = lesson.text("classroom"), session.nickname()
     key = "nickname_input"
-    if key not in st.session_state:
+    if st.session_state.get(key) != name:  # it may have changed in another tab
         st.session_state[key] = name
-
-    def rename() -> None:
-        st.session_state["nickname_reserved"] = session.is_reserved(st.session_state[key])
-        st.session_state[key] = session.rename(st.session_state[key])
-        session.keep_in_url()
-
     st.text_input(
         "Nickname",
         key=key,
-        max_chars=session.MAX_NICKNAME,
-        on_change=rename,
+        max_chars=MAX_NICKNAME,
+        on_change=_rename,
+        args=(key,),
         icon=":material/person:",
-        help="Your runs are stored under this name; only while you use it can you stop or delete them. It is part of "
-        "the page’s address.",
+        help=words["nickname help"],
     )
-    if st.session_state.get("nickname_reserved"):
-        st.caption("That nickname belongs to the runs of the command line. Choose another one.")
+    lesson.problem("nickname")
+    if not session.keeps_cookies():
+        st.caption(f":orange[:material/cookie_off:] {words['no cookies']}")
+    with st.expander("On another computer?", icon=":material/devices:", type="compact"):
+        _recovery(words)
+
+
+def _rename(key: str) -> None:
+    with session.attempt("nickname"):
+        session.rename(st.session_state[key])
+    st.session_state[key] = session.nickname()
+
+
+def _recovery(words: Mapping[str, str]) -> None:
+    """The code that brings this participant back elsewhere, and where another one's is entered."""
+    st.markdown(words["code"].format(code=session.recovery_code()))
+    lesson.button("Make a new code", "refresh", "code_anew", session.new_recovery_code, type="tertiary")
+    st.text_input("Code from your other computer", key="code_input", max_chars=20, placeholder="ABCD-EFGH")
+    st.caption(words["code entered"])
+    lesson.button("Enter", "login", "code_enter", _recover)
+    lesson.problem("code")
+
+
+def _recover() -> None:
+    with session.attempt("code"):
+        session.recover(st.session_state["code_input"])
+        st.session_state["code_input"] = ""
 
 
 def _device_switch() -> None:
@@ -153,7 +175,7 @@ def _runs(followed: bool) -> None:
     records, problems = lab.store.all()
     if followed and not any(each.is_active for each in records):
         st.rerun()  # the last one ended: draw the page once more, without polling
-    me, open_now = session.nickname(), session.current_run()
+    me, open_now = session.me(), session.current_run()
     mine = [each for each in records if each.owner == me]
     others = sum(each.owner != me and each.state == "running" for each in records)
     st.markdown("**My runs**")

@@ -66,7 +66,7 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
 
     def made() -> bytes:
         page = report_html(
-            evidence.owner,
+            session.nickname(),
             chosen,
             guesses=guesses,
             tile_guesses=evidence.tile_guesses,
@@ -75,7 +75,7 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
         )
         return page.encode()
 
-    name = re.sub(r"[^A-Za-z0-9-]+", "-", evidence.owner).strip("-") or "participant"
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", session.nickname()).strip("-") or "participant"
     st.download_button(
         "Download the report",
         made,

@@ -90,7 +90,7 @@ def assert_nothing_else_listens(app):
 
 def test_the_page_leads_there_and_its_curves_are_drawn(runs, app, browser):
     training, _ = runs
-    with watched_window(browser, f"{app}/?who=ada") as window:
+    with watched_window(browser, app) as window:
         go_to(window, "Profiler")
         window.get_by_text("The same in TensorBoard").click()
         with window.expect_popup() as opened:

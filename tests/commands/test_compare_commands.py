@@ -7,6 +7,7 @@ import pytest
 from bundle_makers import stored_run
 from command_line import ask, places
 
+from eurosat_core.classroom.participants import Participants
 from eurosat_core.cli import main
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
@@ -40,24 +41,24 @@ def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore, capsys: pyt
     runs = [stored_run(store, config=CPU).id, stored_run(store, config=replace(CPU, batch_size=256)).id]
     _, result, _ = ask("compare", *runs)
     assert result["runs"][1]["speed_up"] is None
-    assert "batch size" in result["runs"][1]["speed_up_reason"]
+    assert "another batch size" in result["runs"][1]["speed_up_reason"]
     assert main(["compare", *runs]) == 0
     text = capsys.readouterr().out
-    assert all(each in text for each in ("Batch size", "50.00%", result["runs"][1]["speed_up_reason"]))
+    assert "Batch size" in text and "50.00%" in text and "another batch size" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["compare"], "RUN"),
-        (["compare", "{run}"], "two"),
-        (["compare", "{run}", "{run}"], "two"),
-        (["compare", "{run}", "20200101-000000-baseline-abcd"], "20200101"),
-        (["compare", "{run}", "../../etc"], "../../etc"),
-        (["bundle", "export", "{run}"], "file"),
-        (["bundle", "export", "20200101-000000-baseline-abcd", "--to", "x.zip"], "20200101"),
+        (["compare", "{run}"], "two different runs"),
+        (["compare", "{run}", "{run}"], "two different runs"),
+        (["compare", "{run}", "20200101-000000-baseline-abcd"], "There is no run"),
+        (["compare", "{run}", "../../etc"], "not the name of a run"),
+        (["bundle", "export", "{run}"], "Name the file to export into"),
+        (["bundle", "export", "20200101-000000-baseline-abcd", "--to", "x.zip"], "There is no run"),
         (["bundle", "import", "a.zip", "b.zip"], "one file"),
-        (["bundle", "import", "no.zip"], "no.zip"),
+        (["bundle", "import", "no.zip"], "There is no file"),
         (["bundle", "send", "a.zip"], "invalid choice"),
     ],
 )
@@ -75,16 +76,22 @@ def test_a_bundle_goes_from_one_lab_to_another(ask, store, tmp_path: Path, monke
     status, exported, _ = ask("bundle", "export", *runs, "--to", str(target), "--weights")
     assert (status, exported) == (0, {"file": str(target), "bytes": target.stat().st_size, "exported": runs})
     before = ask("compare", *runs)[1]["runs"]
-    monkeypatch.setenv("EUROSAT_RUNS", str(tmp_path / "elsewhere"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    people = Participants(elsewhere / "participants.jsonl")
+    grace = people.rename(people.enter("g" * 43).id, "Grace")
+    monkeypatch.setenv("EUROSAT_RUNS", str(elsewhere))
     status, imported, _ = ask("bundle", "import", str(target), "--owner", "grace")
     assert status == 0
     assert imported["added"] == [
-        {"run_id": run, "owner": "grace", "recorded_on": "Test GPU, 1 January 1970"} for run in runs
+        {"run_id": run, "owner": "Grace", "recorded_on": "Test GPU, 1 January 1970"} for run in runs
     ]
+    assert {RunStore(elsewhere).get(run).owner for run in runs} == {grace.id}
     after = ask("compare", *runs)[1]["runs"]
     for name in ("accuracy", "macro_f1", "seconds", "tiles_per_second", "speed_up", "validation_tiles"):
         assert [each[name] for each in before] == [each[name] for each in after]
     capsys.readouterr()
     assert main(["bundle", "import", str(target)]) == main(["compare", *runs]) == 0
     text = capsys.readouterr().out
-    assert "2 runs" in text and "Test GPU" in text
+    assert text.startswith("Nothing to import: 2 runs of this bundle were here already.\n")
+    assert "recorded on Test GPU" in text

@@ -14,8 +14,10 @@ import torch
 from fake_engine import CPU, GPU, FakeEngine, eventually, lab_settings, new_lab, tiles_used
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.classroom import participants
+from eurosat_core.classroom.participants import Participants
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.lab.lab import Lab, set_current_lab
+from eurosat_core.lab.lab import Lab, current_lab, set_current_lab
 from eurosat_core.models import recorded
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
@@ -98,8 +100,7 @@ def app() -> App:
     """Function: the app, opened at a page ("tiles.py") with query parameters; a lab must be open."""
 
     def run(page: str = "start.py", **parameters: str) -> AppTest:
-        test = AppTest.from_file(str(MAIN), default_timeout=60)
-        test.query_params["who"] = parameters.pop("who", ME)
+        test = as_participant(AppTest.from_file(str(MAIN), default_timeout=60), parameters.pop("who", ME))
         for name, value in parameters.items():
             test.query_params[name] = value
         return checked(test.switch_page(page).run())
@@ -107,10 +108,19 @@ def app() -> App:
     return run
 
 
+def as_participant(test: AppTest, who: str = ME) -> AppTest:
+    """The session of somebody whose id is the nickname, too."""
+    test.session_state["secret"] = f"of {who}"  # AppTest has no cookies
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(participants, "_new_id", lambda: who)
+        patch.setattr(Participants, "_free_name", lambda _self: who)
+        current_lab().participants.enter(f"of {who}")
+    return test
+
+
 def alone(script: Callable[[], None], who: str = ME, **parameters: str) -> AppTest:
     """A part of a page, or a page by itself: nothing is drawn around it."""
-    test = AppTest.from_function(script, default_timeout=60)
-    test.query_params["who"] = who
+    test = as_participant(AppTest.from_function(script, default_timeout=60), who)
     for name, value in parameters.items():
         test.query_params[name] = value
     return checked(test.run())

@@ -1,7 +1,8 @@
-"""The shell: nickname, device switch, dataset badge, my runs, start over; and that the session survives in the URL."""
+"""The shell: nickname, device switch, dataset badge, my runs, start over; and that the run survives in the URL."""
 
 import asyncio
 import json
+import re
 import runpy
 import tomllib
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from eurosat_core.lab.jobs import OWNER
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
-from pages.parts import lesson
+from pages.parts import lesson, session
 from tests.charts.test_specs import contrast
 from tests.pages.conftest import MAIN, ME, App, checked, click, pills, shown, unescaped
 
@@ -40,37 +41,66 @@ def test_a_friendly_nickname_at_first(lab: Lab) -> None:
     name = test.text_input(key="nickname_input").value
     assert name
     assert len(name.split("-")) == 3
-    assert test.query_params["who"] == name
     test.run()
     assert test.text_input(key="nickname_input").value == name
 
 
-@pytest.mark.parametrize(("asked", "taken"), [("ada", "ada"), ("x" * 500 + "\n<script>", "x" * 24)])
-def test_the_nickname_of_the_url_is_taken_and_made_harmless(lab: Lab, app: App, asked: str, taken: str) -> None:
-    assert app(who=asked).text_input(key="nickname_input").value == taken
+def test_nobody_becomes_another_by_an_address(lab: Lab, app: App) -> None:
+    app(who="ada")
+    test = app()
+    test.query_params["who"] = "ada"
+    checked(test.run())
+    assert test.text_input(key="nickname_input").value == ME
+    assert dict(test.query_params) == {}
 
 
-def test_renaming_reaches_the_url_and_other_pages_but_nobody_is_without_a_name(lab: Lab, app: App) -> None:
+def test_renaming_reaches_other_pages_but_nobody_is_without_a_name(lab: Lab, app: App) -> None:
     test = app()
     test.text_input(key="nickname_input").set_value("  Grace   H.\t").run()
     for empty in ("", "   ", "\u200b\x00"):
         test.text_input(key="nickname_input").set_value(empty).run()
-        assert test.text_input(key="nickname_input").value == test.query_params["who"] == "Grace H."
+        assert test.text_input(key="nickname_input").value == "Grace H."
+        assert len(test.error) == 1
     test.switch_page("tiles.py").run()
     assert test.text_input(key="nickname_input").value == "Grace H."
 
 
-@pytest.mark.parametrize("name", ["command line", " Command   LINE "])
-def test_the_command_lines_name_is_not_to_be_had(lab: Lab, app: App, name: str) -> None:
+@pytest.mark.parametrize("name", [OWNER, " Command   LINE ", "ADA"])
+def test_the_command_lines_name_and_anothers_are_not_to_be_had(lab: Lab, app: App, name: str) -> None:
+    app(who="ada")
     test = app()
-    test.text_input(key="nickname_input").set_value(name[:24]).run()
+    test.text_input(key="nickname_input").set_value(name).run()
     assert test.text_input(key="nickname_input").value == ME
-    assert test.query_params["who"] == ME
-    assert "belongs to the runs of the command line" in shown(test)
-    from_url = app(who=name).text_input(key="nickname_input").value
-    assert from_url.casefold() != OWNER
-    test.text_input(key="nickname_input").set_value("ada").run()
-    assert "belongs to the runs of the command line" not in shown(test)
+    assert len(test.error) == 1
+    test.text_input(key="nickname_input").set_value("bob").run()
+    assert not test.error
+
+
+def test_a_recovery_code_brings_a_participant_and_the_runs_back(lab: Lab, app: App) -> None:
+    run_id = submit(lab, "ada")
+    ada, test = app(who="ada"), app()
+    assert links(test) == []
+    test.text_input(key="code_input").set_value("AAAA-BBBB")
+    click(test, "code_enter")
+    assert test.text_input(key="nickname_input").value == ME and len(test.error) == 1
+    code = re.search(r"[A-Z2-7]{4}-[A-Z2-7]{4}", shown(ada))
+    assert code is not None
+    test.text_input(key="code_input").set_value(code[0].lower())
+    click(test, "code_enter")
+    assert test.text_input(key="nickname_input").value == "ada" and not test.error
+    assert len(links(test)) == 1
+    lab.control(run_id, lab.participants.enter(f"of {ME}").id, "stop")
+    click(test, "code_anew")
+    assert code[0] not in shown(test)
+
+
+def test_a_session_without_cookies_is_told_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = lesson.text("classroom")["no cookies"]
+    assert words in shown(app())
+    monkeypatch.setattr(session, "secret_in", lambda _cookies: "s" * 43)
+    one, other = (AppTest.from_file(str(MAIN), default_timeout=60).run() for _tab in range(2))
+    assert words not in shown(one)
+    assert one.text_input(key="nickname_input").value == other.text_input(key="nickname_input").value
 
 
 # Devices
@@ -133,7 +163,7 @@ def test_the_run_in_the_url_survives_a_page_switch_and_a_refresh(lab: Lab, app: 
     run_id = submit(lab)
     test = app("train.py", run=run_id)
     query = test.page_link[0].proto.query_string
-    assert f"run={run_id}" in query and f"who={ME}" in query
+    assert query == f"run={run_id}"
     del test.query_params["run"]  # as the navigation's links do
     test.switch_page("tiles.py").run()
     assert test.query_params["run"] == run_id
@@ -186,7 +216,7 @@ def test_the_glossary_opens_and_start_over_forgets_all_but_the_nickname(lab: Lab
     test.session_state["tiles_class"] = "damaged"
     click(test, "start_over")
     assert test.title[0].value.startswith("Start: ")
-    assert dict(test.query_params) == {"who": ME}
+    assert dict(test.query_params) == {} and test.text_input(key="nickname_input").value == ME
     assert test.session_state.get("guess_colour_alone") is None
     assert links(test) in (["Baseline CNN · CPU · running"], ["Baseline CNN · CPU · queued"])
 

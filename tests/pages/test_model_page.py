@@ -11,7 +11,7 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.models.catalog import BASELINE, PRESETS
 from eurosat_core.models.check import check_network, first_problem
 from eurosat_core.models.layers import parse_network, url_text
-from tests.pages.conftest import ME, App, address, charts, checked, choose, click, keys, shown
+from tests.pages.conftest import App, address, as_participant, charts, checked, choose, click, keys, shown
 
 PAGE = Path(__file__).parents[2] / "pages" / "model.py"
 BROKEN = PRESETS["broken"].text
@@ -20,8 +20,7 @@ SMALL = "conv 8 3, relu, flatten, linear out"
 
 def page(text: str = "", **parameters: str) -> AppTest:
     """The page alone; `text`: a network in its address, which opens the builder."""
-    test = AppTest.from_file(str(PAGE), default_timeout=60)
-    test.query_params["who"] = ME
+    test = as_participant(AppTest.from_file(str(PAGE), default_timeout=60))
     if text:
         test.query_params["net"] = url_text(parse_network(text))
     for name, value in parameters.items():

@@ -129,7 +129,7 @@ def own(side: SideBySide) -> Evaluation | None:
     lab = session.lab()
     if any(lab.results.tiles_of(each.record) is None for each in side.runs):
         return None
-    return lab.results.guesses(session.nickname())
+    return lab.results.guesses(session.me())
 
 
 def against_best(side: SideBySide) -> Finding | None:
@@ -147,7 +147,7 @@ def note(side: SideBySide) -> None:
     guesses = own(side)
     if guesses is not None:
         st.caption(words["you"].format(tiles=count(guesses.tiles, "guess", "guesses")))
-    elif session.lab().results.guesses(session.nickname()) is None:
+    elif session.lab().results.guesses(session.me()) is None:
         st.caption(words["you absent"])
     else:
         st.caption(words["you elsewhere"])
@@ -256,7 +256,7 @@ def _cell(side: SideBySide, judged: dict[str, Evaluation], titles: tuple[str, ..
         return
     record = side.runs[0].record
     if whose == "You":
-        tiles = session.lab().results.guessed_tiles(session.nickname(), row, column)
+        tiles = session.lab().results.guessed_tiles(session.me(), row, column)
         if len(tiles) < number:
             st.caption("A tile that you guessed more than once is shown once.")
     else:

@@ -24,7 +24,7 @@ def chosen() -> tuple[list[str], list[RunRecord], list[str]]:
 
     Until somebody chooses, it is the lineup's own choice, which follows the newest runs.
     """
-    state, lineup, me = st.session_state, lineup_of(session.lab()), session.nickname()
+    state, lineup, me = st.session_state, lineup_of(session.lab()), session.me()
     if asked := [each for each in session.asked(_IN_URL)[:600].split(",") if each][:MOST_RUNS]:
         state[KEY], state[_BY_HAND] = asked, True
     wanted = list(state.get(KEY) or []) if state.get(_BY_HAND) else []
@@ -72,7 +72,7 @@ def title(record: RunRecord) -> str:
         parts.append(record.state)
     if record.recorded_on:
         return " · ".join([*parts, f"recorded on {record.recorded_on}"])
-    whose = [] if record.owner == session.nickname() else [record.owner]
+    whose = [] if record.owner == session.me() else [session.name_of(record)]
     return " · ".join([*parts, *whose, run_widget.made_at(record)])
 
 
@@ -105,7 +105,7 @@ def draw_choice() -> list[str]:
             names = lesson.plain(listed(missing))
             st.warning(f"No longer here, or without a result: {names}.", icon=":material/search_off:")
         _under_way()
-        own = [each for each in choices if each.owner == session.nickname() and not each.recorded_on]
+        own = [each for each in choices if each.owner == session.me() and not each.recorded_on]
         if not choices:
             st.info(words["nothing at all"], icon=":material/compare_arrows:")
             _train(None)
@@ -203,7 +203,7 @@ def _import() -> None:
         st.session_state[_SAID] = ""
         with session.attempt("compare_bundle"), st.spinner("Checking the bundle…", show_time=True):
             bundle = io.BytesIO(file.getvalue())
-            st.session_state[_SAID] = lineup_of(session.lab()).taken_in(bundle, session.nickname()).text
+            st.session_state[_SAID] = lineup_of(session.lab()).taken_in(bundle, session.me()).text
         st.rerun()  # what came is in the lists above, too
     if said := st.session_state.get(_SAID):
         st.success(lesson.plain(said), icon=":material/inventory_2:")

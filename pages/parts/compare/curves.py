@@ -160,7 +160,7 @@ def split() -> None:
     """The participant's own recipe on both splits, else what was recorded elsewhere."""
     words = lesson.text("compare")
     st.markdown(words["split"])
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     own = [each.id for each in lineup_of(lab).choices(me) if each.owner == me]
     side = choose.current(own)
     found = split_verdict(side.runs if side else ())
@@ -181,7 +181,7 @@ def split() -> None:
 def devices() -> None:
     """The same training on the CPU and on another device: did the other device make the network smarter?"""
     lab = session.lab()
-    side = choose.current(lineup_of(lab).device_runs(session.nickname()))
+    side = choose.current(lineup_of(lab).device_runs(session.me()))
     pairs = device_pairs(side.runs)[:2] if side else []
     for cpu, other in pairs:
         found = device_verdict(cpu, other, lineup_of(lab).repeated(cpu.record))

@@ -67,7 +67,7 @@ def _newest() -> tuple[RunRecord, ...]:
 
 
 def _submit_run(models: tuple[str, ...], devices: tuple[str, ...]) -> None:
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     configs = race.full_race_configs(models, devices, st.session_state[_EPOCHS])
     session.submit("compare_full", lambda: race.start_full_race(lab, configs, me))
 
@@ -196,7 +196,7 @@ def _start(racing: Entrants, devices: list[str]) -> None:
 
 def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -> None:
     """seconds: of timed steps, as the button said: what was measured since then must not change them."""
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     record = session.submit(
         "compare_race",
         lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.estimates.tile_seconds, seconds), me),

@@ -82,7 +82,7 @@ def _own() -> pictures.Values:
 
 def choose_network(key: str) -> str:
     """Draw the choice of a network: the recorded one, or one of the participant's runs that kept its weights."""
-    runs = session.lab().inspector.trained(session.nickname())
+    runs = session.lab().inspector.trained(session.me())
     return run_widget.choose_network(key, runs, recorded_first=True)
 
 

@@ -35,7 +35,7 @@ def _start_from() -> None:
         wrap=True,
         help="  \n".join(f"**{each.title}**: {each.about}" for each in PRESETS.values()),
     )
-    mine = session.lab().designs.of(session.nickname())
+    mine = session.lab().designs.of(session.me())
     if not mine:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -72,7 +72,7 @@ def _open(text: str) -> None:
 
 def _delete(name: str) -> None:
     with session.attempt("model_shelf"):
-        session.lab().designs.delete(session.nickname(), name)
+        session.lab().designs.delete(session.me(), name)
 
 
 def _keep_and_share(valid: bool) -> None:
@@ -122,7 +122,7 @@ def _save() -> None:
     _forget()
     with session.attempt("model_shelf"):
         st.session_state[_SAVED] = session.lab().designs.save(
-            session.nickname(), st.session_state["model_name"], state.text()
+            session.me(), st.session_state["model_name"], state.text()
         )
 
 

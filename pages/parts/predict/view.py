@@ -55,7 +55,7 @@ def _choose() -> str:
 
 def _runs() -> tuple[list[RunRecord], str]:
     """Runs that can be asked; and why the one that the address names cannot."""
-    predictor, me = session.lab().predictor, session.nickname()
+    predictor, me = session.lab().predictor, session.me()
     named = st.session_state.get(_KEY) or st.query_params.get(_IN_URL, "")[:80]
     try:
         runs = predictor.networks(me, named)

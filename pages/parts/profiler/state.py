@@ -110,7 +110,7 @@ def submit(configs: list[TrainConfig]) -> None:
     before: Profile | None = None
     with suppress(LabError):  # the run in the address may be gone
         before = current()[1]
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     made = session.submit("profiler", lambda: [lab.submit_profile(each, plan(), me) for each in configs])
     if not made:
         return

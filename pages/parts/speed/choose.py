@@ -122,7 +122,7 @@ def devices() -> list[str]:
 
 def submit(config: TrainConfig, plan: SweepPlan, where: str) -> None:
     """Put a measurement in the queue and look at it. where: of `session.submit`. For callbacks."""
-    record = session.submit(where, lambda: session.lab().submit_sweep(config, plan, session.nickname()))
+    record = session.submit(where, lambda: session.lab().submit_sweep(config, plan, session.me()))
     if record is not None:
         look_at(record.id)
 

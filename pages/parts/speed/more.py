@@ -178,7 +178,7 @@ def _limits(record: RunRecord, found: SweepResult) -> None:
 
 def _overtakings(record: RunRecord, limits: SweepResult) -> list[Overtaking]:
     """Where a GPU overtakes the CPU; a line that says so where none was measured."""
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
 
     def newest(name: str) -> SweepResult | None:
         with suppress(LabError):

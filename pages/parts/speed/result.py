@@ -88,7 +88,7 @@ def ended(record: RunRecord) -> None:
     """How it ended, if not at its end; what else ran meanwhile."""
     run_widget.recorded(record.recorded_on)
     if not run_widget.is_own(record):
-        st.caption(f"{lesson.plain(record.owner)}’s measurement")
+        st.caption(f"{lesson.plain(session.name_of(record))}’s measurement")
     run_widget.ended(record, "So these figures say little; measure again when it is free.")
 
 

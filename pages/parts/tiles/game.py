@@ -62,7 +62,7 @@ def _answer(tiles: TileSet, at: int, label: int | None) -> None:
     after = played.answered(at, label, time.monotonic())
     if after is not played and label is not None:
         seconds = after.turned - played.turned
-        session.lab().results.add_guess(session.nickname(), tiles, played.tiles[at], label, seconds)
+        session.lab().results.add_guess(session.me(), tiles, played.tiles[at], label, seconds)
     st.session_state[_GAME] = after
 
 
@@ -174,7 +174,7 @@ def _mistakes(tiles: TileSet, played: Game) -> None:
 
 def _confusions(tiles: TileSet) -> None:
     """What was taken for what, over all of the participant's guesses on these tiles."""
-    evaluation = session.lab().results.guesses(session.nickname(), tiles)
+    evaluation = session.lab().results.guesses(session.me(), tiles)
     if evaluation is None:
         return
     st.markdown("**Your mix-ups in all your games on these tiles**")

@@ -77,12 +77,12 @@ def _fetch_of(whats: tuple[What, ...]) -> Fetch | None:
 
 def _fetch(what: What) -> None:
     session.forget_problem("fetch")
-    session.lab().library.fetch(what, session.nickname())
+    session.lab().library.fetch(what, session.me())
 
 
 def _stop() -> None:
     with session.attempt("fetch"):
-        session.lab().library.stop_fetch(session.nickname())
+        session.lab().library.stop_fetch(session.me())
 
 
 def _progress(followed: bool, whats: tuple[What, ...]) -> None:
@@ -110,11 +110,11 @@ def _bar(fetch: Fetch) -> None:
     if fetch.seconds_left is not None:
         text += f", about {duration(fetch.seconds_left)} left"
     share = fetch.done / fetch.total if fetch.total else 0.0
-    mine = fetch.owner == session.nickname()
+    mine = fetch.owner == session.me()
     with st.container(horizontal=True, vertical_alignment="center"):
         st.progress(min(share, 1.0), text=text, width="stretch")
         if mine:
             label = "Stopping…" if fetch.stopping else "Stop"
             st.button(label, icon=":material/stop:", key="fetch_stop", on_click=_stop, disabled=fetch.stopping)
     if not mine:
-        st.caption(f"Started by {lesson.plain(fetch.owner)}, for everybody.")
+        st.caption(f"Started by {lesson.plain(session.lab().participants.name(fetch.owner))}, for everybody.")

@@ -212,7 +212,7 @@ def _parts(tiles: TileSet, chosen: str) -> None:
 
 def _both(tiles: TileSet) -> None:
     """The two accuracies: the participant's own, else those recorded elsewhere; and how to get one's own."""
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     own = verdicts.both_splits(each for each in lab.store.all()[0] if each.owner == me)
     if own is not None:
         lesson.saw(say(verdicts.compare_splits(own)))

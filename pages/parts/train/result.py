@@ -240,7 +240,7 @@ def _closed(record: RunRecord) -> None:
 
 def _open(run_id: str) -> None:
     with session.attempt("sealed"):
-        session.lab().open_test(run_id, session.nickname())
+        session.lab().open_test(run_id, session.me())
 
 
 _MISTAKES = 6  # whole rows of two and of three
@@ -351,7 +351,7 @@ def _made_with(record: RunRecord) -> None:
         left.table(choices.settings_table(record.config), border="horizontal", alt="Settings of this run")
         words = {
             "Run": record.id,
-            "Participant": record.owner,
+            "Participant": session.name_of(record),
             "Tiles": f"{record.tiles.count:,} ({record.tiles.source})",
             "Started": clock(record.started),
             "Ended": clock(record.ended),

@@ -55,7 +55,7 @@ def submit(config: TrainConfig | None = None) -> None:
     Args:
         config: What to train; by default the settings as they stand.
     """
-    lab, me = session.lab(), session.nickname()
+    lab, me = session.lab(), session.me()
     record = session.submit("train", lambda: lab.submit(config or state.draft(), me))
     if record is not None:
         session.open_run(record.id)

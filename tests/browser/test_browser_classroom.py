@@ -1,0 +1,96 @@
+"""The room in real browsers: a cookie that scripts cannot read, runs that are nobody else's, a name that comes back."""
+
+import json
+import re
+import urllib.request
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from eurosat_core.classroom.cookie import NAME, secret_in
+from eurosat_core.runs.store import RunStore
+from tests.browser.conftest import watched_window
+from tests.browser.test_browser import LONG, badge, go_to, set_epochs, start_training, stop
+from tests.browser.waiting import drawn
+
+pytestmark = pytest.mark.browser
+
+
+def nickname(page) -> str:
+    drawn(page)
+    return page.get_by_label("Nickname", exact=True).input_value()
+
+
+def secret(page) -> str:
+    (found,) = [each for each in page.context.cookies() if each["name"] == NAME]
+    assert found["httpOnly"] and found["sameSite"] == "Lax"
+    assert NAME not in page.evaluate("document.cookie")
+    return found["value"]
+
+
+def open_codes(page):
+    box = page.get_by_label("Code from your other computer", exact=True)
+    if not box.is_visible():
+        page.get_by_text("On another computer?").click()
+    box.wait_for()
+    return box
+
+
+def test_a_run_is_its_browsers_and_a_code_moves_the_name(page, browser, app, app_folder):
+    ada, kept = nickname(page), secret(page)
+    go_to(page, "Train")
+    set_epochs(page, LONG)
+    run_id = start_training(page)
+    badge(page, "Training").wait_for()
+    page.reload()
+    badge(page, "Training").wait_for()
+    assert (nickname(page), secret(page)) == (ada, kept)
+    assert set(parse_qs(urlsplit(page.url).query)) == {"run"}
+    tab = page.context.new_page()
+    tab.goto(page.url)
+    badge(tab, "Training").wait_for()
+    assert nickname(tab) == ada
+    tab.close()
+
+    # Another browser looks at the run, with everything that stands in the first one's address, and with its name.
+    with watched_window(browser, f"{page.url}&who={ada}") as other:
+        badge(other, "Training").wait_for()
+        assert nickname(other) != ada and secret(other) != kept
+        assert "who" not in parse_qs(urlsplit(other.url).query)
+        other.locator("[data-testid=stMain]").get_by_text(ada).first.wait_for()  # whose run it is
+        assert other.locator("[data-testid=stMain]").get_by_role("button", name="Stop").count() == 0
+        box = other.get_by_label("Nickname", exact=True)
+        box.fill(ada.upper())
+        box.press("Enter")
+        other.locator("[data-testid=stSidebar] [data-testid=stAlert]").wait_for()
+        assert nickname(other) != ada
+    assert RunStore(app_folder / "runs").get(run_id).state == "running"
+
+    open_codes(page)
+    code = re.search(r"[A-Z2-7]{4}-[A-Z2-7]{4}", page.locator("[data-testid=stSidebar]").inner_text())
+    with watched_window(browser, f"{app}/train?run={run_id}") as third:
+        badge(third, "Training").wait_for()
+        box = open_codes(third)
+        box.fill(code[0])
+        box.press("Enter")
+        third.get_by_role("button", name="Enter", exact=True).click()
+        third.wait_for_function(
+            "name => document.querySelector('[aria-label=Nickname]')?.value === name", arg=ada, timeout=60_000
+        )
+        third.goto(f"{app}/train?run={run_id}")
+        badge(third, "Training").wait_for()
+        stop(third)
+    badge(page, "Stopped").wait_for()
+
+
+def test_the_server_keeps_no_secret(page, app_folder):
+    value = secret(page)
+    assert secret_in({NAME: value}) == value
+    lines = (app_folder / "runs" / "participants.jsonl").read_text(encoding="utf-8")
+    assert value not in lines
+    assert all(json.loads(each)["id"] for each in lines.splitlines())
+
+
+def test_scripts_and_pictures_get_no_cookie(app):
+    with urllib.request.urlopen(f"{app}/api/health", timeout=60) as answer:
+        assert answer.headers.get("set-cookie") is None
