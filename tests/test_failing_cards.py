@@ -4,6 +4,7 @@ import gc
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from eurosat_core.data import batches
 from eurosat_core.data.batches import MemorySource
 from eurosat_core.data.splits import make_split
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.devices import SLICE
 from eurosat_core.errors import TrainingError
 from eurosat_core.lab.jobs import Command, Control, Job, JobResult, run_job
 from eurosat_core.speed import roofline
@@ -24,7 +26,7 @@ from eurosat_core.training import loop, step
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import Finished
 from eurosat_core.training.loop import Parking, finite, train
-from eurosat_core.training.network import preprocessing_for
+from eurosat_core.training.network import float32_flags, preprocessing_for
 from eurosat_core.training.step import Trainer
 
 CARD = recipe_config(
@@ -144,7 +146,7 @@ def test_of_a_large_set_only_what_is_needed_is_brought(small_tiles: TileSet, mon
     assert torch.equal(next(source.train(2)).tiles, expected[0].tiles)
 
 
-def parked_once(config: TrainConfig, tiles: TileSet, at: int, look: Callable[[], None]) -> list[Any]:
+def parked_once(config: TrainConfig, tiles: TileSet, at: int, look: Callable[[], object]) -> list[Any]:
     """A training's events; after the event with this number it leaves its card, `look` is called, and it comes back."""
     parking, events = Parking(), []
     for number, event in enumerate(train(config, tiles, parking=parking)):
@@ -193,6 +195,28 @@ def test_a_parked_training_leaves_its_card_and_goes_on_as_if_nothing_had_been(
     last = parked_once(config, small_tiles, at, look)[-1]
     assert isinstance(last, Finished) and isinstance(expected, Finished)
     assert (last.val_loss, last.val_accuracy) == (expected.val_loss, expected.val_accuracy)
+
+
+@pytest.mark.usefixtures("cards")
+def test_a_training_that_comes_back_multiplies_as_before(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How float32 is multiplied is the process's, and another run may have wanted TF32 meanwhile."""
+    seen: list[str] = []
+    backward = torch.Tensor.backward
+
+    def noted(*arguments: Any, **named: Any) -> None:
+        seen.append(float32_flags()["matmul"])
+        backward(*arguments, **named)
+
+    monkeypatch.setattr(torch.Tensor, "backward", noted)
+    another = replace(CARD, device="cuda:0", epochs=1, precision="tf32")
+    parked_once(replace(CARD, epochs=1), small_tiles, 2, lambda: list(train(another, small_tiles)))
+    assert [how for how, _ in groupby(seen)] == ["ieee", "tf32", "ieee"]
+
+
+def test_a_run_on_another_slice_ends_with_a_sentence(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SLICE, "cuda:0")
+    result = done(small_tiles)
+    assert (result.state, result.restart_worker) == ("failed", False) and "Parts of a GPU" in result.message
 
 
 class _Away:

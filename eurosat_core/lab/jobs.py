@@ -223,7 +223,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     finally:
         _controls.pop(job.run_id, None)
         if job.config.device != "cpu":
-            release_memory(torch_device(job.config.device))  # other runs, and other programs, want it
+            with suppress(ConfigError):  # of another slice of a GPU nothing is held here
+                release_memory(torch_device(job.config.device))  # other runs, and other programs, want it
 
 
 def _make_current(config: TrainConfig) -> None:

@@ -74,9 +74,12 @@ class Trainer:
 
     def mode(self, *, training: bool) -> None:
         """Training or evaluation mode (see `set_mode`), and float32 multiplied as the config says."""
+        self._multiply_as_asked()
+        set_mode(self.network, self.config, training=training)
+
+    def _multiply_as_asked(self) -> None:
         if self.device.type == "cuda":
             multiply_float32(self.config.precision)
-        set_mode(self.network, self.config, training=training)
 
     def park(self) -> None:
         """Leave the device's memory to others: network and optimizer go to the processor's memory until `unpark`."""
@@ -90,6 +93,7 @@ class Trainer:
         for each, device in self._parked:  # some optimizers count in the processor's memory anyway
             move([each], device)
         self._parked = []
+        self._multiply_as_asked()  # whoever had the device meanwhile may have wanted it otherwise
 
     def step(self, batches: Iterator[Batch], mark: Mark = unmarked, tally: Tally | None = None) -> int:
         """Load a batch, copy it to the device, and learn from it; how many tiles it had."""
