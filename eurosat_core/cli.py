@@ -147,10 +147,11 @@ def _checks(settings: Settings, tiles: "Opened") -> Result:
     devices = probe_devices()
     state = TilesState(tiles.tile_set, problem=tiles.problem, remedy=tiles.remedy)
     checks = room_check(settings, state, devices, devices_known=True)
+    here = [each for each in devices if each.is_seen]
     checks += (
         *build_checks(needless_gpu_build()),
-        *precision_checks(devices, lambda device: _chosen_precision(device, settings)),
-        *profiler_checks(devices, kernels_problem),
+        *precision_checks(here, lambda device: _chosen_precision(device, settings)),
+        *profiler_checks(here, kernels_problem),
     )
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED

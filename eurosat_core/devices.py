@@ -45,6 +45,11 @@ class Device:
         return self.id != "cpu"
 
     @property
+    def is_seen(self) -> bool:
+        """Whether CUDA shows it to a process that asked for no slice: of all slices, that is the first one only."""
+        return not self.visible or self.id == "cuda:0"
+
+    @property
     def has_tf32(self) -> bool:
         return self.capability is not None and self.capability >= AMPERE
 

@@ -101,6 +101,7 @@ def fake_accelerator(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             [True, False, True],
         ),
         ("cuda", [("RTX 5090", 12, 0), ("A10", 8, 6), ("A100", 8, 0)], ["sm_75", "sm_86"], [False, True, False]),
+        ("cuda", [("H100", 9, 0)], ["of a kind that nobody knows"], [True]),  # nothing is said against it
         ("cuda", [("MI250", 9, 0)], ["gfx90a", "gfx942"], [True]),  # AMD's are not judged by number
         ("xpu", [], [], [False]),
         ("mps", [], [], [True]),
@@ -245,6 +246,18 @@ def test_whole_cards_are_listed_by_pytorch(nvidia_smi: Callable[[str], None]) ->
         assert [each.visible for each in probe_devices()] == ["", "", ""]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+@pytest.mark.parametrize("ends", ["exit 9", "exec sleep 20"])
+def test_a_program_that_lists_no_slices_is_done_without(
+    nvidia_smi: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    nvidia_smi("")
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{ends}\n")
+    monkeypatch.setattr(devices, "_LIST_SECONDS", 0.2)
+    with played_cuda(Cards(count=2)):
+        assert [each.id for each in probe_devices()] == ["cpu", "cuda:0", "cuda:1"]
+
+
 def test_to_its_own_process_a_slice_is_the_first_card(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch_device("cuda:3") == torch.device("cuda:3")
     monkeypatch.setenv(SLICE, "cuda:3")
@@ -273,6 +286,12 @@ def test_a_card_whose_first_kernel_fails_is_told_apart(
 
 def test_the_command_line_says_how_to_get_another_part_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [Device(f"cuda:{at}", f"A100 MIG {at}", None, visible=f"MIG-{at}") for at in range(2)]
+    assert [each.is_seen for each in (cpu_device(), *parts, Device("cuda:1", "A100", None))] == [
+        True,
+        True,
+        False,
+        True,
+    ]
     monkeypatch.setattr(devices, "probe_devices", lambda: (cpu_device(), *parts))
     check_device("cuda:0")
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES=MIG-1"):

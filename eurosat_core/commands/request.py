@@ -64,7 +64,7 @@ def check_device(name: str) -> None:
 
     devices = probe_devices()
     if device := next((each for each in devices if each.id == name and each.available), None):
-        if device.visible and name != "cuda:0":  # CUDA shows a process the first part of a GPU and no other
+        if not device.is_seen:
             raise ConfigError(
                 f"This process sees one part of the GPU. For {device.name} start it with "
                 f"CUDA_VISIBLE_DEVICES={device.visible}, and name the device cuda:0."

@@ -9,6 +9,7 @@ A limit that is not explained is the tolerance that was agreed on for that check
 import copy
 import gc
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +43,7 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.evaluation import Tally, wait_for
 from eurosat_core.training.events import Finished, StepDone
 from eurosat_core.training.loop import train
-from eurosat_core.training.precision import resolved
+from eurosat_core.training.precision import multiplies_tf32, resolved
 from eurosat_core.training.problems import DeviceError, explained
 from eurosat_core.training.sources import full_batches, split_for, tile_source
 from eurosat_core.training.step import Trainer, loss_of
@@ -72,11 +73,15 @@ _COPIED_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Card:
-    """The card that is checked, the other ones, and the cache entry of the tiles."""
+    """The card that is checked, the others that its process sees, and the cache entry of the tiles.
+
+    visible: of a slice of a card, whose process sees nothing else, as `Device` has it; empty of a whole one.
+    """
 
     device: str
     others: tuple[str, ...]
     tiles: Path
+    visible: str = ""
 
     @property
     def index(self) -> int:
@@ -130,8 +135,10 @@ def check_gpus(
     """
     run = run or in_process
     began = time.perf_counter() - spent
-    names = [each.id for each in devices]
-    cards = [Card(each, tuple(other for other in names if other != each), tiles) for each in names]
+    cards = [
+        Card(one.id, tuple(each.id for each in devices if each is not one and not one.visible), tiles, one.visible)
+        for one in devices
+    ]
 
     def outcome(name: str, card: Card) -> Outcome:
         start = time.perf_counter()
@@ -149,13 +156,21 @@ def check_gpus(
     if not working:
         return
     for name in CHECKS:
-        if name != "kernel" and not (name == "context" and len(cards) == 1):
+        if name != "kernel" and not (name == "context" and not working[-1].others):
             yield outcome(name, working[-1])
 
 
 def in_process(check: Check, card: Card, seconds: float, *, anew: bool = False) -> Finding:
     """Do a check in a process of its own; see `own_process.ask`."""
-    return finding_of(lambda: ask(check, card, seconds=seconds, anew=anew))
+    return finding_of(lambda: ask(seen_alone, check, card, seconds=seconds, anew=anew))
+
+
+def seen_alone(check: Check, card: Card) -> Finding:
+    """Do a check in this process, which uses no GPU yet; of a sliced card it is to see this slice only."""
+    if card.visible:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card.visible
+        card = replace(card, device="cuda:0")
+    return check(card)
 
 
 def finding_of(work: Callable[[], Finding]) -> Finding:
@@ -170,6 +185,8 @@ def finding_of(work: Callable[[], Finding]) -> Finding:
 
 # -- what the checks share
 
+_wall = time.perf_counter
+
 
 def _config(card: Card, **changes: Any) -> TrainConfig:
     """A training on resident tiles, of the baseline with dropout before its last layer: chance has to agree, too."""
@@ -180,10 +197,6 @@ def _config(card: Card, **changes: Any) -> TrainConfig:
 
 def _tiles(card: Card) -> TileSet:
     return open_cached(card.tiles)
-
-
-def _wall() -> float:
-    return time.perf_counter()
 
 
 def _warm(card: Card, steps: int) -> tuple[Trainer, Iterator[Batch], Tally]:
@@ -252,16 +265,18 @@ def kernel(card: Card) -> Finding:
 
 
 def step(card: Card) -> Finding:
-    """The loss and the gradients of one step, compared with the CPU's: in float32, and in TF32."""
+    """The loss and the gradients of one step, compared with the CPU's: in float32, and in TF32 where there is any."""
     loss, gradients = _one_step(replace(_config(card), device="cpu"), card)
+    has_tf32 = multiplies_tf32(torch.device(card.device))
     figures = {}
-    for name, kind in (("", "float32"), ("tf32_", "tf32")):
+    for name, kind in (("", "float32"), *([("tf32_", "tf32")] if has_tf32 else [])):
         found_loss, found_gradients = _one_step(_config(card, precision=kind), card)
         figures[f"{name}loss"] = abs(found_loss - loss) / abs(loss)
         figures[f"{name}gradients"] = _relative(found_gradients, gradients)
     exact = figures["loss"] <= LOSS_ERROR and figures["gradients"] <= GRADIENT_ERROR
-    rounded = max(figures["tf32_loss"], figures["tf32_gradients"]) <= TF32_ERROR
-    return Finding("gpu.step.passed" if exact and rounded else "gpu.step.failed", figures)
+    rounded = not has_tf32 or max(figures["tf32_loss"], figures["tf32_gradients"]) <= TF32_ERROR
+    then = (Finding("gpu.step.tf32", figures),) if has_tf32 else ()
+    return Finding("gpu.step.passed" if exact and rounded else "gpu.step.failed", figures, then)
 
 
 def _one_step(config: TrainConfig, card: Card) -> tuple[float, Tensor]:

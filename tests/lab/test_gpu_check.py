@@ -1,6 +1,7 @@
 """`doctor --gpu`: every check on cards that are played, each with a fault that it has to find."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from torch import nn
 from eurosat_core import training
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
+from eurosat_core.errors import RunError
 from eurosat_core.finding import Finding
 from eurosat_core.lab import gpu_check
 from eurosat_core.lab.gpu_check import CHECKS, Card, Outcome, check_gpus, finding_of
@@ -125,6 +127,14 @@ def test_a_wrong_step_is_found(play: Callable[..., Finding], monkeypatch: pytest
     assert found.variant == "failed" and found.figures["gradients"] == pytest.approx(0.002, rel=0.01)
 
 
+@pytest.mark.parametrize("card", [{"capability": (7, 5)}, {"capability": (8, 0)}], ids=["T4", "A100"])
+def test_a_card_is_not_asked_for_tf32_that_it_has_not(play: Callable[..., Finding], card: dict[str, Any]) -> None:
+    found = play(gpu_check.step, **card)
+    has_it = card["capability"] >= (8, 0)
+    assert found.variant == "passed" and say(found)
+    assert ("tf32_loss" in found.figures) == has_it == bool(found.then)
+
+
 def test_a_step_that_waits_is_found(play: Callable[..., Finding], monkeypatch: pytest.MonkeyPatch) -> None:
     add = gpu_check.Tally.add
 
@@ -177,6 +187,21 @@ def test_a_request_that_is_not_refused_is_found(play: Callable[..., Finding], mo
         torch, "empty", lambda *size, **how: right(*(1 if each == 160 * 2**30 else each for each in size), **how)
     )
     assert play(gpu_check.memory).variant == "unlimited"
+
+
+def test_a_card_that_fails_where_its_memory_should_run_out_is_found(
+    play: Callable[..., Finding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = torch.empty
+
+    def fails(*size: Any, **how: Any) -> Any:
+        if size[0] == 160 * 2**30:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return right(*size, **how)
+
+    monkeypatch.setattr(torch, "empty", fails)
+    found = play(gpu_check.memory)
+    assert found.name == "gpu.raised.failed" and found.figures["kind"] == "DeviceError"
 
 
 def test_a_paused_training_that_is_disturbed_is_found(
@@ -240,6 +265,49 @@ def test_cards_without_a_kernel_are_not_checked_further(small_tiles: TileSet) ->
     found = list(check_gpus(TWO, small_tiles.cache, run))
     assert {each.device for each in found[2:]} == {"cuda:0"} and not found[1].passed
     assert len(list(check_gpus(TWO[1:], small_tiles.cache, run))) == 1
+
+
+def test_of_a_sliced_card_each_slice_is_checked_alone(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices = [Device(f"cuda:{at}", "A100 MIG 1g.5gb", None, visible=f"MIG-{at}") for at in range(2)]
+    seen: list[tuple[str, Card]] = []
+
+    def noted(card: Card) -> Finding:
+        seen.append((os.environ["CUDA_VISIBLE_DEVICES"], card))
+        return Finding("gpu.kernel.passed")
+
+    def run(check: Callable[[Card], Finding], card: Card, _seconds: float) -> Finding:
+        with _one_at_a_time, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CUDA_VISIBLE_DEVICES", "")
+            return gpu_check.seen_alone(noted, card)
+
+    found = list(check_gpus(slices, small_tiles.cache, run))
+    assert {each.device for each in found[2:]} == {"cuda:1"} and "context" not in [each.check for each in found]
+    assert {(visible, card.device, card.others) for visible, card in seen} == {
+        ("MIG-0", "cuda:0", ()),
+        ("MIG-1", "cuda:0", ()),
+    }
+
+
+def test_cards_are_listed_or_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lists(answer: Any) -> None:
+        def asked(*_what: Any, **_how: Any) -> Any:
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(gpu_check, "ask", asked)
+
+    lists((Device("cpu", "CPU", None), *TWO, Device("cuda:2", "GPU", None, available=False, reason="It failed.")))
+    assert gpu_check.cuda_devices() == tuple(TWO)
+    lists((Device("cpu", "CPU", None), Device("gpu", "GPU", None, available=False, reason="No GPU was found.")))
+    with pytest.raises(RunError, match="No GPU was found"):
+        gpu_check.cuda_devices()
+    lists((Device("cpu", "CPU", None), Device("mps", "Apple GPU", None)))
+    with pytest.raises(RunError, match="NVIDIA or AMD"):
+        gpu_check.cuda_devices()
+    lists(NoAnswerError("late", seconds=30.0))
+    with pytest.raises(RunError, match="driver"):
+        gpu_check.cuda_devices()
 
 
 # -- processes

@@ -97,6 +97,11 @@ def test_a_library_that_fails_says_nothing(nvml: PlayedLibrary, monkeypatch: pyt
     assert gpu_state("cuda:0") == {}
 
 
+def test_of_a_slice_of_a_card_nothing_is_said(nvml: PlayedLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: SimpleNamespace(uuid="a MIG's"))
+    assert gpu_state("cuda:0") == {}
+
+
 def test_the_worse_state_counts(nvml: PlayedLibrary) -> None:
     before = gpu_state("cuda:0")
     nvml.clock, nvml.reasons, nvml.pids = 1200, 8, []
