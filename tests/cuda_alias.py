@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -21,6 +21,9 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
+
+from eurosat_core.data import batches
+from eurosat_core.training import augmentation
 
 
 @dataclass
@@ -110,9 +113,9 @@ class _OnTheCpu(TorchFunctionMode):
 
 
 def _on_the_cpu(value: Any) -> Any:
-    if isinstance(value, torch.device) and value.type == "cuda":
+    if isinstance(value, torch.device) and value.type in ("cuda", "mps"):
         return torch.device("cpu")
-    if isinstance(value, str) and re.fullmatch(r"cuda(:\d+)?", value):
+    if isinstance(value, str) and re.fullmatch(r"mps|cuda(:\d+)?", value):
         return "cpu"
     return value
 
@@ -173,8 +176,11 @@ def _add_kernels(path: Path, cards: Cards) -> None:
 
 
 @contextmanager
-def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
-    """Cards in place of CUDA's; they are gone again behind it."""
+def played_cuda(cards: Cards | None = None, *, tensors: bool = True) -> Iterator[Cards]:
+    """Cards in place of CUDA's; they are gone again behind it.
+
+    tensors: put the CPU's in place of the cards'; else only what is asked of `torch.cuda` is played.
+    """
     cards = cards or Cards()
 
     def called(name: str, answer: Any = None) -> Any:
@@ -276,5 +282,36 @@ def played_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         # What PyTorch chooses by the device of the parameters, it chooses as for a card.
         optimizers = import_module("torch.optim.optimizer")
         patch.setattr(optimizers, "_get_foreach_kernels_supported_devices", lambda: ["cpu"])
-        with _OnTheCpu(cards):
-            yield cards
+        _forget_tensors()
+        try:
+            with _OnTheCpu(cards) if tensors else nullcontext():
+                yield cards
+        finally:
+            _forget_tensors()
+
+
+def _forget_tensors() -> None:
+    """What was brought to a device once is kept by the device's name, and this card's is none of another's."""
+    batches._per_channel.cache_clear()
+    augmentation._lines_of_places.cache_clear()
+
+
+@contextmanager
+def played_mps() -> Iterator[Cards]:
+    """An Apple GPU in the same way; `calls` has what was asked of it."""
+    cards = Cards(count=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.mps, "_get_default_mps_generator", lambda: torch.default_generator)
+        patch.setattr(torch.mps, "current_allocated_memory", lambda: 2**20)
+        patch.setattr(torch.mps, "empty_cache", lambda: cards.calls.append("empty_cache"))
+        patch.setattr(torch.accelerator, "is_available", lambda: True)
+        patch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: torch.device("mps"))
+        patch.setattr(torch.accelerator, "synchronize", lambda: cards.calls.append("synchronize"))
+        real = torch.autocast.__init__
+        patch.setattr(torch.autocast, "__init__", lambda self, kind, *a, **k: real(self, "cpu", *a, **k))
+        _forget_tensors()
+        try:
+            with _OnTheCpu(cards):
+                yield cards
+        finally:
+            _forget_tensors()
