@@ -71,5 +71,6 @@ def test_nothing_imports_them_later_either() -> None:
 
 @pytest.mark.parametrize("file", ["requirements.txt", "tests/requirements.txt"])
 def test_no_requirement_asks_for_them(file: str) -> None:
+    """CUDA's own packages, gigabytes of them; `nvidia-ml-py` is one file that asks a driver, if there is one."""
     asked = [line.partition("#")[0] for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
-    assert not [line for line in asked if re.search(r"nvidia|triton|cuda|\+cu\d", line)]
+    assert not [line for line in asked if re.search(r"nvidia-(?!ml-py\b)|triton|cuda|\+cu\d", line)]

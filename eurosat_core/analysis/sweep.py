@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from eurosat_core import wording
+from eurosat_core.analysis.card import card_findings
 from eurosat_core.errors import ConfigError
 from eurosat_core.finding import Finding
 from eurosat_core.runs.record import RunRecord
@@ -174,6 +175,7 @@ def measured_how(record: RunRecord, result: SweepResult) -> Finding:
     then = [] if result.complete else [Finding("sweep.stopped")]
     if record.company:
         then.append(Finding("sweep.company", {"company": record.company}))
+    then += card_findings(record)
     if record.recorded_on:
         then.append(Finding("sweep.recorded", {"recorded_on": record.recorded_on}))
     kind = "fitted" if fitted else "threads" if figures["threads"] else "device"

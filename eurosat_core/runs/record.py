@@ -123,13 +123,18 @@ class RunRecord:
         return float(busy) if _is_number(busy) else 0.0
 
     @property
+    def gpu(self) -> dict[str, Any]:
+        """What it notes of its NVIDIA card (`lab.gpu_state`); empty on other devices."""
+        noted = self.machine.get("gpu")
+        return noted if isinstance(noted, dict) else {}
+
+    @property
     def company(self) -> tuple[str, ...]:
         """What computed beside it, so that its times say little: other runs, and other programs if they did much."""
         found = [*self.concurrent_runs]
         if self.busy_elsewhere >= COMPANY_CORES:
             found.append(f"other programs (on {self.busy_elsewhere:.1f} cores)")
-        gpu = self.machine.get("gpu")
-        others = gpu.get("other_processes") if isinstance(gpu, dict) else None
+        others = self.gpu.get("other_processes")
         if _is_number(others) and others:
             found.append(f"{count(int(others), 'other program')} on its GPU")
         return tuple(found)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -131,9 +132,16 @@ def choice_of(noted: Any) -> Choice | None:
 
 def machine_table(machine: dict[str, Any]) -> dict[str, str]:
     """What a run notes of the machine, in words: what it is → how it is."""
-    words = {name.replace("_", " ").capitalize(): str(value) for name, value in machine.items() if name not in _SPECIAL}
+    plain = {name: value for name, value in machine.items() if not isinstance(value, dict) and name not in _SPECIAL}
+    words = {name.replace("_", " ").capitalize(): str(value) for name, value in plain.items()}
     if (choice := choice_of(machine.get("form"))) is not None:
         words["Chosen here"] = form_text(choice)
+    if isinstance(flags := machine.get("float32"), dict):
+        words["Float32 multiplied"] = ", ".join(f"{what}: {how}" for what, how in flags.items())
+    if isinstance(others := machine.get("other_devices"), dict):
+        words |= {wording.device_name(str(device)): str(name) for device, name in others.items()}
+    if isinstance(gpu := machine.get("gpu"), dict):
+        words |= _gpu_table(gpu)
     busy = machine.get("busy_elsewhere")
     if isinstance(busy, int | float):
         words["Other programs"] = f"kept {busy:.1f} cores busy"
@@ -141,6 +149,26 @@ def machine_table(machine: dict[str, Any]) -> dict[str, str]:
 
 
 _SPECIAL = ("form", "busy_elsewhere")
+
+
+def _gpu_table(gpu: dict[str, Any]) -> dict[str, str]:
+    """The same of what it notes of its card."""
+    told = {
+        "GPU driver": "{driver}",
+        "The driver’s CUDA": "{driver_cuda}",
+        "GPU clock after the run": "{clock_mhz} of {max_clock_mhz} MHz",
+        "GPU power limit": "{power_limit_watts:g} W",
+        "GPU slice": "{slice}",
+        "Other programs on the GPU": "{other_processes}",
+        "State of the GPU": "unknown: {unread}",
+    }
+    words = {}
+    for name, template in told.items():
+        with suppress(KeyError, ValueError):  # this was not noted, or not as this version does it
+            words[name] = template.format(**gpu)
+    if isinstance(throttled := gpu.get("throttled"), str):
+        words["GPU clock held down"] = throttled or "no"
+    return words
 
 
 def _reason(choice: Choice) -> str:
