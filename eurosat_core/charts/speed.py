@@ -15,6 +15,7 @@ from eurosat_core.analysis.sweep import BOTTLENECKS, prediction_frame, speed_by_
 from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, colour_and_shape, heading, legend, tooltips, up_to
 from eurosat_core.charts.palette import GREY
 from eurosat_core.charts.profile import stacked_frame
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.history import SweepHistory
 from eurosat_core.speed.experiments import Figure
 from eurosat_core.speed.plan import SweepPlan
@@ -252,6 +253,10 @@ def limits_table(limits: Sequence[Limits]) -> pd.DataFrame:
             rows.append((f"Copy to the GPU, {name} memory", values))
     launches = [f"{1e6 * each.launch_seconds:.1f} µs" if each.launch_seconds else "–" for each in limits]
     rows.append(("Starting one operation", launches))
+    for model in dict.fromkeys(name for each in limits for name in each.step_launch_seconds):
+        steps = [each.step_launch_seconds.get(model) for each in limits]
+        words = ["–" if each is None else milliseconds(1000 * each) for each in steps]
+        rows.append((f"Starting a step of {CATALOG[model].title if model in CATALOG else model}", words))
     names = [device_name(each.device) for each in limits]
     return pd.DataFrame([(what, *values) for what, values in rows], columns=["Limit", *names])
 

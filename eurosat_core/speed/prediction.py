@@ -3,8 +3,9 @@
 The operations of a step are traced on shapes alone, so nothing is computed, and also what is no layer of its own is
 seen: activations that are functions, gradients, the update. An operation takes as long as its arithmetic or as its
 traffic with memory, whichever is longer (the roofline), at the rates that were calibrated for its kind of layer;
-besides, every one has to be launched. On a CPU that happens one after the other; a GPU computes while the processor
-launches what follows, so there the slower of the two counts.
+besides, every one has to be launched. On a CPU that happens one after the other, and takes as long for each. A GPU
+computes while the processor launches what follows, so there the slower of the two counts; and as PyTorch launches there
+otherwise than operations are counted here (one kernel updates all parameters), launching was measured of whole steps.
 
 Where a GPU overtakes the CPU is told from measured cells where both devices have them; else from the limits of both,
 which were measured, too.
@@ -28,6 +29,7 @@ from eurosat_core.speed.experiments import wider_baseline
 from eurosat_core.speed.result import Bottleneck, CellResult, Limits, Portion, Prediction, SweepResult, between
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.step import Trainer
+from eurosat_core.wording import device_name
 
 
 @dataclass(frozen=True)
@@ -167,26 +169,47 @@ _TITLES = {
 }
 
 
-def prediction_problem(config: TrainConfig) -> str:
-    """Why a step of these settings is not predicted, as a sentence; empty when it is."""
+def prediction_problem(config: TrainConfig, limits: Limits | None = None) -> str:
+    """Why a step of these settings is not predicted (from these limits), as a sentence; empty when it is."""
     if config.source != "memory":
         return "Only steps that take their tiles from memory are predicted: how fast files are opened is another limit."
     if config.precision != "float32" or config.channels_last:
         return (
             "Only steps in float32 and in the usual memory layout are predicted: the limits are calibrated for these."
         )
+    if limits is not None and limits.device != "cpu" and _launched_as(config) not in limits.step_launch_seconds:
+        return (
+            f"A step on {device_name(limits.device)} is predicted only of models whose launching was measured there. "
+            "Measure the limits again."
+        )
     return ""
+
+
+def _launched_as(config: TrainConfig) -> str:
+    """The model whose steps are launched by the same calls: more filters in a layer change none of them."""
+    wider = config.model == "custom" and config.network in {wider_baseline(each)["network"] for each in _FILTERS}
+    return "baseline" if wider else config.model
 
 
 def predict_step(config: TrainConfig, limits: Limits, classes: int = 10) -> Prediction | None:
     """The step of `config` on the device of `limits`; None where it cannot be predicted (`prediction_problem`)."""
-    if prediction_problem(config) or not limits.rates:
+    if prediction_problem(config, limits) or not limits.rates:
         return None
-    return predict_operations(step_operations(config, classes), limits, config.batch_size)
+    return _predicted(step_operations(config, classes), limits, config)
 
 
-def predict_operations(operations: list[Operation], limits: Limits, tiles: int) -> Prediction:
-    """The same from the operations of a step with so many tiles."""
+def _predicted(operations: list[Operation], limits: Limits, config: TrainConfig) -> Prediction:
+    launching = None if limits.device == "cpu" else limits.step_launch_seconds[_launched_as(config)]
+    return predict_operations(operations, limits, config.batch_size, launching)
+
+
+def predict_operations(
+    operations: list[Operation], limits: Limits, tiles: int, launching: float | None = None
+) -> Prediction:
+    """The same from the operations of a step with so many tiles.
+
+    launching: seconds to launch all of them; by default each takes the limits' `launch_seconds`, as on a CPU.
+    """
     by: dict[str, float] = defaultdict(float)
     parts: dict[str, float] = defaultdict(float)
     seconds: dict[str, float] = defaultdict(float)
@@ -205,7 +228,7 @@ def predict_operations(operations: list[Operation], limits: Limits, tiles: int) 
         for at, amount in enumerate((each.operations, each.read + each.written, 1)):
             sums[kind][at] += amount
     loading = tiles * limits.load_seconds
-    launching = len(operations) * limits.launch_seconds
+    launching = len(operations) * limits.launch_seconds if launching is None else launching
     if limits.device == "cpu":
         by["overhead"] += launching
         total = computing + launching + loading
@@ -317,10 +340,12 @@ def overtaking_predicted(cpu: Limits | None, gpu: Limits | None, by: By, config:
     of_batches = [{"batch_size": size} for size in _BATCHES]
     sizes = of_batches if by == "batch_size" else [wider_baseline(times) for times in _FILTERS]
     points = []
-    for changes in sizes if cpu.rates and gpu.rates and not prediction_problem(config) else ():
-        each = replace(config, **changes)
+    configs = [replace(config, **changes) for changes in sizes]
+    if problem := next(filter(None, (prediction_problem(each, gpu) for each in configs)), ""):
+        return Overtaking("unknown", by, "predicted", reason=problem)
+    for each in configs if cpu.rates and gpu.rates else ():
         operations = step_operations(each, 10)
-        one, other = (predict_operations(operations, limits, each.batch_size) for limits in (cpu, gpu))
+        one, other = (_predicted(operations, limits, each) for limits in (cpu, gpu))
         size = each.batch_size if by == "batch_size" else sum(x.operations for x in operations) / each.batch_size
         points.append((float(size), one.seconds / other.seconds))
-    return _found(points, by, "predicted", "Only steps in float32 that take their tiles from memory are predicted.")
+    return _found(points, by, "predicted", "The limits of both devices must have been measured to their end.")

@@ -42,7 +42,8 @@ class Limits:
     per second from `pageable` and from `pinned` memory to a GPU, empty on a CPU. launch_seconds: what one operation
     costs before it computes anything. fresh_seconds: per byte of memory that the system has to give anew. load_seconds:
     to take one decoded tile from memory and normalise it. rates: for each kind of layer what was calibrated, as
-    (size, operations or bytes per second) pairs; `prediction` says what the sizes are.
+    (size, operations or bytes per second) pairs; `prediction` says what the sizes are. step_launch_seconds: on a GPU,
+    what the processor takes to launch a training step of a model while the GPU is idle, whatever the batch's size.
     """
 
     device: str
@@ -55,6 +56,7 @@ class Limits:
     load_seconds: Figure = 0.0
     rates: dict[str, Rates] = field(default_factory=dict)
     seconds: Figure = 0.0
+    step_launch_seconds: dict[str, PositiveFigure] = field(default_factory=dict)
 
     @property
     def memory_bandwidth(self) -> float | None:

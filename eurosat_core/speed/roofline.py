@@ -11,14 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eurosat_core.data.batches import Preprocessing, normalize
+from eurosat_core.data.batches import Batch, Preprocessing, normalize
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.devices import torch_device
+from eurosat_core.speed.plan import LIMITS_MODELS
 from eurosat_core.speed.result import Limits
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.evaluation import release_memory, wait_for
-from eurosat_core.training.network import multiply_float32
+from eurosat_core.training.evaluation import Tally, release_memory, wait_for
+from eurosat_core.training.network import multiply_float32, stand_in
 from eurosat_core.training.precision import multiplies_bfloat16, multiplies_tf32
 from eurosat_core.training.problems import explained
+from eurosat_core.training.step import Trainer
 from eurosat_core.training.threads import keep_freed_memory
 
 Pairs = tuple[tuple[float, float], ...]
@@ -80,10 +83,12 @@ def measure_limits(device: str) -> Limits:
     try:
         with explained(TrainConfig(device=device), full), torch.random.fork_rng(devices=[]), torch.no_grad():
             found = [_once(bench) for _ in range(_PASSES)]
+            launching = {} if bench.is_cpu else {each: _step_launch(bench, device, each) for each in LIMITS_MODELS}
     finally:
         release_memory(bench.device)
     best = {name: (min if name.endswith("seconds") else _best)([each[name] for each in found]) for name in found[0]}
-    return Limits(device, torch.get_num_threads(), **best, seconds=time.perf_counter() - began)
+    spent = time.perf_counter() - began
+    return Limits(device, torch.get_num_threads(), **best, seconds=spent, step_launch_seconds=launching)
 
 
 _PASSES = 3
@@ -149,6 +154,33 @@ def _launch(bench: _Bench) -> float:
             small.add_(1.0)
 
     return bench.best(many) / 100
+
+
+def _step_launch(bench: _Bench, device: str, model: str) -> float:
+    """Seconds that the processor takes to launch a training step of this model on an idle GPU: the least of several.
+
+    As trainings do it, from the batch on the GPU to the update: PyTorch may launch many operations by one call, or
+    several kernels for one operation, so nothing is counted.
+    """
+    config = TrainConfig(model=model, device=device, source="memory", batch_size=_FEW_TILES, pretrained=False)
+    trainer = Trainer(config, None, stand_in(config, bench.device))
+    tiles = torch.zeros(_FEW_TILES, 3, TILE_SIDE, TILE_SIDE, device=bench.device)
+    batch = Batch(tiles, torch.zeros(_FEW_TILES, dtype=torch.int64, device=bench.device))
+    tally, least = Tally.on(bench.device), float("inf")
+    trainer.mode(training=True)
+    with torch.enable_grad():
+        for step in range(_LAUNCHED_STEPS):
+            wait_for(bench.device)
+            at = time.perf_counter()
+            trainer.learn(batch, tally=tally)
+            if step >= _UNTIMED_STEPS:  # kernels are chosen, and the optimizer makes what it keeps
+                least = min(least, time.perf_counter() - at)
+    wait_for(bench.device)
+    return least
+
+
+_FEW_TILES = 2  # BatchNorm compares them
+_UNTIMED_STEPS, _LAUNCHED_STEPS = 5, 30
 
 
 def _fresh(bench: _Bench) -> float:

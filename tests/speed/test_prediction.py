@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from cuda_alias import played_cuda
 from sweep_makers import MEMORY, cell_of, result_of, turns_of
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -14,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import summarize
 from eurosat_core.speed import roofline
+from eurosat_core.speed.experiments import wider_baseline
 from eurosat_core.speed.prediction import (
     FRESH_FROM,
     Operation,
@@ -28,6 +30,7 @@ from eurosat_core.speed.prediction import (
 from eurosat_core.speed.result import Limits, project
 from eurosat_core.speed.roofline import measure_limits
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.step import Trainer
 
 FLAT = Limits(
     "cpu",
@@ -104,13 +107,49 @@ def test_the_roofline_by_hand() -> None:
 
 def test_on_a_gpu_the_launches_run_beside_the_computing() -> None:
     gpu = replace(FLAT, device="cuda:0", launch_seconds=1e-5, load_seconds=0.0)
-    small = [one("linear", operations=1e5)] * 100  # 0.1 ms to compute, 1 ms to launch
-    found = predict_operations(small, gpu, 40)
-    assert found.seconds == pytest.approx(1e-3) and found.bottleneck == "overhead"
+    small = [one("linear", operations=1e5)] * 100  # 0.1 ms to compute
+    found = predict_operations(small, gpu, 40, launching=4e-4)
+    assert found.seconds == pytest.approx(4e-4) and found.bottleneck == "overhead"
     assert sum(found.parts.values()) == pytest.approx(found.seconds)
     large = [one("linear", operations=1e9)] * 10
-    found = predict_operations(large, gpu, 40)
+    found = predict_operations(large, gpu, 40, launching=4e-4)
     assert found.seconds == pytest.approx(0.1) and found.bottleneck == "compute"
+
+
+def test_a_gpus_launches_are_those_that_were_measured_of_whole_steps() -> None:
+    """Counted, they would be one for each parameter that the optimizer updates, where a GPU gets one for all."""
+    fast = dict.fromkeys(FLAT.rates, ((1.0, 1e18),))
+    nothing_else = {"bandwidth": ((1.0, 1e18),), "rates": fast, "load_seconds": 0.0, "fresh_seconds": 0.0}
+    gpu = replace(FLAT, device="cuda:0", launch_seconds=1e-5, **nothing_else)  # type: ignore[arg-type]
+    assert predict_step(GPU, gpu) is None and "launching" in prediction_problem(GPU, gpu)
+    assert prediction_problem(MEMORY, FLAT) == ""
+    measured = replace(gpu, step_launch_seconds={"baseline": 3e-4})
+    for size in (1, 256):
+        found = predict_step(replace(GPU, batch_size=size), measured)
+        assert found is not None and found.seconds == pytest.approx(3e-4) and found.bottleneck == "overhead"
+    assert predict_step(replace(GPU, model="tilenet"), measured) is None
+    wider = predict_step(replace(GPU, **wider_baseline(4)), measured)
+    assert wider is not None and wider.seconds == pytest.approx(3e-4)
+
+
+def test_how_long_a_cards_steps_take_to_launch_is_among_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the training's own step and optimizer, each step begun when the card has nothing else to do."""
+    monkeypatch.setattr(roofline, "_once", lambda _bench: {"launch_seconds": 1e-6, "rates": {}})
+    monkeypatch.setattr(roofline, "LIMITS_MODELS", ("baseline", "tilenet"))
+    taken: list[str] = []
+    learn = Trainer.learn
+
+    def noted(trainer: Trainer, *arguments: Any, **named: Any) -> Any:
+        assert cards.calls[-1] == "synchronize" and torch.is_grad_enabled()
+        taken.append(trainer.config.model)
+        return learn(trainer, *arguments, **named)
+
+    monkeypatch.setattr(Trainer, "learn", noted)
+    with played_cuda() as cards:
+        limits = measure_limits("cuda:1")
+    assert set(taken) == {"baseline", "tilenet"}
+    assert set(limits.step_launch_seconds) == set(taken) and min(limits.step_launch_seconds.values()) > 0
+    assert measure_limits("cpu").step_launch_seconds == {}
 
 
 @pytest.mark.parametrize("changes", [{"source": "loader"}, {"precision": "bfloat16"}, {"channels_last": True}])
@@ -176,7 +215,8 @@ def test_from_limits() -> None:
     rates = dict.fromkeys(("convolution", "convolution_backward", "linear"), ((1.0, 1e11),))
     cpu = Limits("cpu", 2, {}, ((1.0, 1e11),), {}, 1e-6, 0.0, 0.0, rates)
     fast = dict.fromkeys(rates, ((1.0, 1e13),))
-    gpu = Limits("cuda:0", 2, {}, ((1.0, 1e13),), {}, 5e-5, 0.0, 0.0, fast)
+    launching = {"baseline": 1e-3}
+    gpu = Limits("cuda:0", 2, {}, ((1.0, 1e13),), {}, 5e-5, 0.0, 0.0, fast, step_launch_seconds=launching)
     for by in ("batch_size", "model_size"):
         found = overtaking_predicted(cpu, gpu, by, replace(MEMORY, batch_size=1))  # type: ignore[arg-type]
         assert (found.kind, found.basis) == ("at", "predicted")
@@ -184,3 +224,5 @@ def test_from_limits() -> None:
     missing = overtaking_predicted(cpu, None, "batch_size", MEMORY)
     assert missing.kind == "unknown" and "GPU" in missing.reason
     assert overtaking_predicted(cpu, gpu, "batch_size", replace(MEMORY, source="loader")).kind == "unknown"
+    before = overtaking_predicted(cpu, replace(gpu, step_launch_seconds={}), "batch_size", MEMORY)
+    assert before.kind == "unknown" and before.reason.endswith("again."), "an earlier version measured no whole steps"
