@@ -21,7 +21,7 @@ from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster,
 from distributed.scheduler import KilledWorker
 
 from eurosat_core.data.batches import warm_loader_workers
-from eurosat_core.devices import SLICE, Device, cpu_device, first_kernel_problem, probe_devices
+from eurosat_core.devices import SLICE, Device, cpu_device, cublas_environment, first_kernel_problem, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.folders import not_kept
 from eurosat_core.lab import calibration, jobs
@@ -164,7 +164,9 @@ class DaskEngine:
 
     def _worker_spec(self, security: Security, device: Device | None = None) -> dict[str, Any]:
         """How to start a device's worker; None: the CPU's."""
-        part = {"CUDA_VISIBLE_DEVICES": device.visible, SLICE: device.id} if device and device.visible else {}
+        own = cublas_environment() if device else {}
+        if device and device.visible:
+            own |= {"CUDA_VISIBLE_DEVICES": device.visible, SLICE: device.id}
         return {
             "cls": Nanny,
             "options": {
@@ -175,7 +177,7 @@ class DaskEngine:
                 "host": "127.0.0.1",
                 "protocol": "tls://",
                 "security": security,
-                "env": part,
+                "env": own,
                 **_NO_PAGES,
             },
         }

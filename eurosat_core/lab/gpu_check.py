@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
 from eurosat_core.data.tile_cache import TileSet, open_cached
-from eurosat_core.devices import AMPERE, Device, probe_devices
+from eurosat_core.devices import AMPERE, Device, cublas_environment, probe_devices
 from eurosat_core.errors import RunError, TrainingError
 from eurosat_core.finding import Finding
 from eurosat_core.lab.jobs import Job, run_job
@@ -43,6 +43,7 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.evaluation import Tally, wait_for
 from eurosat_core.training.events import Finished, StepDone
 from eurosat_core.training.loop import train
+from eurosat_core.training.network import deterministic_kernels
 from eurosat_core.training.precision import multiplies_tf32, resolved
 from eurosat_core.training.problems import DeviceError, explained
 from eurosat_core.training.sources import full_batches, split_for, tile_source
@@ -407,9 +408,8 @@ def _held(card: Card) -> int:
 
 def parked(card: Card) -> Finding:
     """A training that stands still while another one is made ends like one that never did."""
-    config, tiles = _config(card), _tiles(card)
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True  # else gradients vary by themselves
+    os.environ.update(cublas_environment())
+    config, tiles = _config(card, deterministic=True), _tiles(card)  # else gradients vary by themselves
     try:
         whole = _last_loss(config, tiles)
         run = train(config, tiles)
@@ -418,7 +418,7 @@ def parked(card: Card) -> Finding:
         _last_loss(replace(config, seed=config.seed + 1), tiles)
         *_, last = run
     finally:
-        torch.backends.cudnn.deterministic = before
+        deterministic_kernels(False)
     assert isinstance(last, Finished)
     error = abs(last.val_loss - whole) / whole
     return Finding("gpu.parked.passed" if error <= PARKED_ERROR else "gpu.parked.failed", {"error": error})

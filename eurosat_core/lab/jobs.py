@@ -4,6 +4,7 @@ Pulled to its end, obeying pause, step and stop. Nothing here knows Dask or the 
 """
 
 import logging
+import os
 import platform
 import signal
 import threading
@@ -22,7 +23,7 @@ from eurosat_core.cores import MeanLoad
 from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.data.tiles import find_place, open_tiles
-from eurosat_core.devices import Device, cpu_device, torch_device
+from eurosat_core.devices import Device, cpu_device, cublas_environment, torch_device
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.gpu_state import gpu_notes, gpu_state, libraries
 from eurosat_core.lab.kind import Kind
@@ -39,7 +40,7 @@ from eurosat_core.settings import Settings, load_settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import release_memory
 from eurosat_core.training.events import FormChosen
-from eurosat_core.training.network import float32_flags, missing_weights, multiply_float32
+from eurosat_core.training.network import choose_kernels, deterministic_kernels, float32_flags, missing_weights
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError, explained
 from eurosat_core.training.sources import split_for
@@ -188,8 +189,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         load.look(last=True)
         if (mean := load.mean) is not None:
             machine["busy_elsewhere"] = round(mean.others, 2)
-        if on_cuda and (notes := gpu_notes(before, gpu_state(job.config.device))):
-            machine["gpu"] = notes
+        if on_cuda:
+            machine["gpu"] = gpu_notes(before, gpu_state(job.config.device))
         files, summary = (work.files(tiles), work.summary()) if work is not None else ({}, {})
         return JobResult(state, message, files, summary, machine, told, restart)
 
@@ -202,14 +203,17 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         if choice is not None:
             machine["form"] = choice.to_dict()
             tell(FormChosen(**choice.to_dict()))
-        if config.device.startswith("cuda"):
-            multiply_float32(config.precision)
+        if on_cuda:
+            choose_kernels(config)
             machine["float32"] = float32_flags()
         work = kind_of(replace(job, config=config))
         if others := sorted({each.device for each in work.configs} - {"cpu", config.device}):
             machine["other_devices"] = {each: _name_of(each) for each in others}
         complete = _pull(work, work.events(tiles, job.threads), control, tell)
-        return ended("finished") if complete else ended("cancelled", work.how_far())
+        if not complete:
+            return ended("cancelled", work.how_far())
+        # A new process would end runs that stand still in this one.
+        return ended("finished", restart=work.slows_process and len(_controls) == 1)
     except LabError as error:
         return ended("failed", str(error), restart=isinstance(error, DeviceError))
     except Exception as error:
@@ -222,6 +226,8 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         return ended("failed", message, restart=job.config.device != "cpu")
     finally:
         _controls.pop(job.run_id, None)
+        if on_cuda and not at_work():  # a run that goes on here says itself what it wants
+            deterministic_kernels(False)
         if job.config.device != "cpu":
             with suppress(ConfigError):  # of another slice of a GPU nothing is held here
                 release_memory(torch_device(job.config.device))  # other runs, and other programs, want it
@@ -233,6 +239,7 @@ def _make_current(config: TrainConfig) -> None:
     Raises `DeviceError` where there is no such GPU.
     """
     if config.device.startswith("cuda"):
+        os.environ.update(cublas_environment())  # for the command line; workers of the lab start with it
         with explained(config):
             torch.cuda.set_device(torch_device(config.device))
 

@@ -151,6 +151,11 @@ class Kind(ABC):
     def unpark(self) -> None:  # noqa: B027
         """Bring back what `park` took from the device. Raises `TrainingError` when there is no room any more."""
 
+    @property
+    def slows_process(self) -> bool:
+        """Whether later work in this process would be slower than in a fresh one."""
+        return False
+
     @abstractmethod
     def how_far(self) -> str:
         """What the work leaves behind when it was stopped here, as a sentence."""

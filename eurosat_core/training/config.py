@@ -296,6 +296,14 @@ class TrainConfig:
         choices={AUTO: "automatic", "float32": "float32", "tf32": "TF32", "bfloat16": "bfloat16"},
         offered=("float32", "bfloat16"),
     )
+    deterministic: bool = setting_field(
+        False,
+        "Deterministic GPU kernels",
+        "step",
+        speed="much",
+        result=False,
+        applies=lambda config: config.device.startswith("cuda"),
+    )
     stratified: bool = setting_field(
         False, "Same share of each class", "tiles", applies=lambda config: config.split == "random"
     )
@@ -441,8 +449,8 @@ SPEED_SETTINGS = tuple(name for name, each in SETTINGS.items() if each.speed == 
 """Settings that a training's speed hangs on: with another value of one, it says nothing about another training's."""
 
 
-DEVICE_SETTINGS = frozenset({"device", "pin_memory"})
-"""Settings that only say where a run is computed: pinned memory has no meaning on a CPU."""
+DEVICE_SETTINGS = frozenset({"device", "pin_memory", "deterministic"})
+"""Settings that only say where a run is computed, and by which of a GPU's means: the latter mean nothing on a CPU."""
 
 SWEPT = settings_of("network", "feed", "step")
 """Settings that can be varied in a sweep: those that change what happens in a step, or what it learns from."""

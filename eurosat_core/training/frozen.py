@@ -200,6 +200,8 @@ def _depend_on(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
     # in TF32, for that is how PyTorch by itself takes convolutions.
     if config.precision != "float32" or config.device.startswith("cuda"):
         of["precision"] = config.precision
+    if config.deterministic and config.device.startswith("cuda"):
+        of["deterministic"] = True
     return of
 
 

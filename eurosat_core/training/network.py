@@ -104,6 +104,23 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[obj
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
+def choose_kernels(config: TrainConfig) -> None:
+    """Have this process's GPUs compute as `config` says from now on: in float32 or TF32, deterministic or not."""
+    multiply_float32(config.precision)
+    deterministic_kernels(config.deterministic)
+
+
+def deterministic_kernels(wanted: bool) -> None:
+    """Have this process's GPUs add up in the same order every time, or as they like; it holds until the next call.
+
+    Where PyTorch has no such kernel, it then raises a `RuntimeError` that names the operation.
+    """
+    if torch.are_deterministic_algorithms_enabled() != wanted:  # the call loads PyTorch's compiler, which takes seconds
+        torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = False  # which kernel is the fastest may change from one time to the next
+
+
 def multiply_float32(precision: str) -> None:
     """Have this process's GPUs multiply float32 as IEEE says, or rounded to TF32 where that is the `precision`.
 

@@ -60,6 +60,10 @@ _DEVICE_FAILURE = re.compile(
     "invalid device ordinal|MPS backend|support for mps|CUBLAS",
     re.IGNORECASE,
 )
+# How it speaks of an operation that has no deterministic kernel; of cuBLAS, whose environment is not as it must be.
+_NOT_DETERMINISTIC = re.compile(
+    r"(\S+) does not have a deterministic implementation|not deterministic because it uses (CuBLAS)"
+)
 _NO_PROGRAM = re.compile(r"operator '([^']+)' is not currently implemented for the (\w+) device")
 # How PyTorch says that it ended, in a worker or here.
 _SHARED_MEMORY_SIGNS = ("shared memory", "Bus error", "</torch_", "/torch_shm")
@@ -121,6 +125,11 @@ def explained(config: TrainConfig, full: str = "") -> Iterator[None]:
         if "DataLoader worker" in text and any(sign in text for sign in _SHARED_MEMORY_SIGNS):
             full = "The shared memory of this machine is full, so a loader worker could not hand over its batch."
             raise TrainingError(f"{full} {_LESS_SHARED}") from error
+        if found := _NOT_DETERMINISTIC.search(text):
+            raise TrainingError(
+                f"PyTorch has no deterministic kernel for {found[1] or found[2]} on {device_name(config.device)}. "
+                "Switch deterministic kernels off, or train on the CPU."
+            ) from error
         if config.device != "cpu" and "out of memory" in text.lower():  # as CUDA's and Apple's drivers say it
             raise TrainingError(full or _full(config)) from error
         if "can't allocate memory" in text or "not enough memory" in text:

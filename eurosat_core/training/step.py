@@ -14,7 +14,7 @@ from eurosat_core.errors import TrainingError
 from eurosat_core.training.augmentation import Augmentation, DropoutState
 from eurosat_core.training.config import TrainConfig, rate_share
 from eurosat_core.training.evaluation import Tally, move
-from eurosat_core.training.network import make_network, multiply_float32, scores_of, set_mode
+from eurosat_core.training.network import choose_kernels, make_network, scores_of, set_mode
 from eurosat_core.training.precision import multiplies_tf32
 from eurosat_core.training.threads import keep_freed_memory
 
@@ -73,13 +73,13 @@ class Trainer:
         return sum(count for count, _ in counts), sum(count for count, trained in counts if trained)
 
     def mode(self, *, training: bool) -> None:
-        """Training or evaluation mode (see `set_mode`), and float32 multiplied as the config says."""
-        self._multiply_as_asked()
+        """Training or evaluation mode (see `set_mode`), and the GPU's kernels as the config says."""
+        self._choose_kernels()
         set_mode(self.network, self.config, training=training)
 
-    def _multiply_as_asked(self) -> None:
+    def _choose_kernels(self) -> None:
         if self.device.type == "cuda":
-            multiply_float32(self.config.precision)
+            choose_kernels(self.config)
 
     def park(self) -> None:
         """Leave the device's memory to others: network and optimizer go to the processor's memory until `unpark`."""
@@ -90,10 +90,10 @@ class Trainer:
 
     def unpark(self) -> None:
         """Bring back what `park` took from the device, which may find its memory full."""
+        self._choose_kernels()  # another run was here meanwhile
         for each, device in self._parked:  # some optimizers count in the processor's memory anyway
             move([each], device)
         self._parked = []
-        self._multiply_as_asked()  # whoever had the device meanwhile may have wanted it otherwise
 
     def step(self, batches: Iterator[Batch], mark: Mark = unmarked, tally: Tally | None = None) -> int:
         """Load a batch, copy it to the device, and learn from it; how many tiles it had."""

@@ -90,7 +90,11 @@ def test_a_worker_that_hangs_does_not_hide_a_cluster(tmp_path: Path, small_tiles
     assert [each.id for each in engine.probe()] == ["cpu", "cuda:0"] and engine._hosts["cuda:0"] == "far"
 
 
-def test_a_slice_of_a_card_gets_a_process_that_sees_nothing_else(tmp_path: Path, small_tiles: TileSet) -> None:
+def test_a_slice_of_a_card_gets_a_process_that_sees_nothing_else(
+    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And every card's process, before it computes anything, what deterministic products need."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     part = Device("cuda:1", "A100 MIG 1g.5gb", None, visible="MIG-1")
     workers = Workers(
         {(probe_devices, "cpu"): lambda: (CPU, CARDS[0], part), (first_kernel_problem, "cuda:0"): lambda: ""}
@@ -98,4 +102,5 @@ def test_a_slice_of_a_card_gets_a_process_that_sees_nothing_else(tmp_path: Path,
     )
     opened(tmp_path, small_tiles, workers).probe()
     environments = {name: spec["options"]["env"] for name, spec in workers.worker_spec.items() if spec}
-    assert environments == {"cuda:0": {}, "cuda:1": {"CUDA_VISIBLE_DEVICES": "MIG-1", SLICE: "cuda:1"}}
+    own = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    assert environments == {"cuda:0": own, "cuda:1": own | {"CUDA_VISIBLE_DEVICES": "MIG-1", SLICE: "cuda:1"}}
