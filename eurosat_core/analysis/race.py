@@ -1,6 +1,8 @@
 """The race of two networks on two devices: its runs, its verdict, and the replay of recorded runs.
 
-Short form: one measurement (`sweep`) whose cells take turns, timed step by step, with the whole trainings projected.
+Short form: one measurement (`sweep`) whose cells take turns, timed step by step, with the whole trainings projected. It
+is raced the tutorial's way, where pictures are decoded and batches are small, or with resident tiles: decoded already,
+in the device's own memory, in large batches, which times the computing and little else.
 Full form: ordinary trainings, one after the other, each with the machine to itself. Where a device is missing nothing
 is invented: its place says why it is empty. What the tutorial reports was measured elsewhere on other networks' devices
 and is never mixed with what was measured here.
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
 
 RACE = "race"
+RESIDENT_RACE = "race_resident"
+RACES = (RACE, RESIDENT_RACE)
+"""Names of the measurements that are races: the tutorial's way, and with resident tiles."""
+_RESIDENT = {"source": "memory", "batch_size": 256}
 EPOCHS = 10
 TUTORIAL_RATIO = 6.0
 """How many times as fast the tutorial reports VGG11-BN on its GPU as on its CPU. Not measured here."""
@@ -72,20 +78,22 @@ def plan_race(
     devices: Sequence[str],
     tile_seconds: Callable[[TrainConfig], float | None] = lambda _config: None,
     seconds: float | None = None,
+    name: str = RACE,
 ) -> tuple[TrainConfig, SweepPlan]:
-    """What the short form measures: the config that all share (the tutorial's way), and the plan.
+    """What the short form measures: the config that all share (the tutorial's, but for its tiles), and the plan.
 
     tile_seconds: of a training tile with some settings, so that a slow machine gets the time it needs. seconds: for
-    all timed steps, else as many as that takes. Raises `ConfigError` when nothing can race.
+    all timed steps, else as many as that takes. name: which of `RACES`. Raises `ConfigError` when nothing can race.
     """
     if not models or not devices:
         raise ConfigError("Choose at least one model and one device for the race.")
-    config = recipe_config(models[0], "tutorial", device=home_device(devices))
+    tiles = _RESIDENT if name == RESIDENT_RACE else {}
+    config = recipe_config(models[0], "tutorial", device=home_device(devices), **tiles)
     cells = tuple(
         Cell(model_entry(model).title, {"model": model, "device": device}) for device in devices for model in models
     )
     first = cells[0].label
-    plan = SweepPlan(cells, RACE, "model", first, cells[-1].label, rounds=_ROUNDS, steps=_STEPS, validation=True)
+    plan = SweepPlan(cells, name, "model", first, cells[-1].label, rounds=_ROUNDS, steps=_STEPS, validation=True)
     if seconds is None:
         needed = least_seconds(config, plan, tile_seconds)
         seconds = float(round(min(max(_SECONDS * len(cells), 1.1 * needed), _LONGEST)))

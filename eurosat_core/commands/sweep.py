@@ -26,7 +26,14 @@ def register(add: Callable[..., argparse.ArgumentParser]) -> None:
     what = sweep.add_mutually_exclusive_group(required=True)
     what.add_argument("--setting", help=f"vary this one: {', '.join(SWEPT)}")
     what.add_argument("--experiment", help=f"one of the lab's: {', '.join(EXPERIMENTS)}")
-    what.add_argument("--race", action="store_true", help="the small model against the pretrained one")
+    what.add_argument(
+        "--race",
+        nargs="?",
+        const="tutorial",
+        choices=("tutorial", "resident"),
+        help="the small model against the pretrained one: the tutorial's way, which decodes pictures, or with resident "
+        "tiles, decoded already, in large batches in the device's memory",
+    )
     what.add_argument("--limits", action="store_true", help="what the devices can do at most, and predicted steps")
     sweep.add_argument("--values", help="of the setting, separated by commas (networks by semicolons)")
     sweep.add_argument("--devices", default="cpu", help="measure on all of these, separated by commas; cpu by default")
@@ -74,9 +81,10 @@ def _request(options: argparse.Namespace, devices: list[str], settings: Settings
         tf32 = tf32_devices() if options.experiment == "precision" and set(devices) != {"cpu"} else []
         config, plan = plan_experiment(options.experiment, devices, options.model, tf32)
     elif options.race:
-        from eurosat_core.analysis.race import plan_race
+        from eurosat_core.analysis.race import RACE, RESIDENT_RACE, plan_race
 
-        config, plan = plan_race(racing_models(settings), devices)
+        name = RESIDENT_RACE if options.race == "resident" else RACE
+        config, plan = plan_race(racing_models(settings), devices, name=name)
     elif options.limits:
         config = recipe_config("baseline", "tutorial", device=home_device(devices), source="memory")
         plan = plan_limits(devices)

@@ -48,8 +48,9 @@ class Cell:
 class SweepPlan:
     """A measurement. Its cells take turns in every round, so that whatever disturbs the machine disturbs all alike.
 
-    name: the experiment's, or `free`, `race`, `limits`. setting: what varies, a name of `TrainConfig`; empty for
-    several. reference, focus: labels of the cell that others are held against, and of the one the verdict is about.
+    name: the experiment's, or `free`, `limits` or a race's (`analysis.race`). setting: what varies, a name of
+    `TrainConfig`; empty for several. reference, focus: labels of the cell that others are held against, and of the one
+    the verdict is about.
     seconds: for all timed steps with their preparation; as many steps as fit are made, at least `steps` in a round, in
     `rounds` rounds (a few more where time is left). validation: time validation steps, too. target_accuracy: train
     every cell that learns until it names this share of the validation tiles correctly, for at most `accuracy_seconds`

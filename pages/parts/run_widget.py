@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import streamlit as st
 
-from eurosat_core.analysis.race import RACE
+from eurosat_core.analysis.card import card_findings
+from eurosat_core.analysis.race import RACE, RESIDENT_RACE
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.jobs import Command
@@ -15,6 +16,7 @@ from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import device_name, duration, listed, percent
+from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
@@ -88,7 +90,8 @@ def made_at(record: RunRecord) -> str:
 
 def sweep_title(name: str) -> str:
     """What a measurement of this name is called."""
-    others = {"free": "Free sweep", "limits": "Limits of the devices", RACE: "The race"}
+    races = {RACE: "The race", RESIDENT_RACE: "The race with resident tiles"}
+    others = {"free": "Free sweep", "limits": "Limits of the devices", **races}
     return EXPERIMENTS[name].title if name in EXPERIMENTS else others.get(name, name)
 
 
@@ -253,10 +256,12 @@ def ended(record: RunRecord, so: str = "") -> None:
 
 
 def company(record: RunRecord, so: str) -> None:
-    """What else the machine computed meanwhile, if anything. so: what that means for the figures."""
+    """What else the machine computed meanwhile, if anything, and how its GPU was. so: what company means."""
     if record.company:
         others = lesson.plain(listed(list(record.company)))
         st.warning(f"Meanwhile this machine also computed: {others}. {so}", icon=":material/groups:")
+    if told := say_each(card_findings(record)):
+        st.warning(lesson.plain(" ".join(told)), icon=":material/speed:")
 
 
 def recorded(where: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from eurosat_core.analysis.race import RACE
+from eurosat_core.analysis.race import RACES
 from eurosat_core.classroom.participants import MAX_NICKNAME
 from eurosat_core.devices import Device
 from eurosat_core.models.catalog import CATALOG
@@ -200,7 +200,7 @@ def _run_link(record: RunRecord, is_open: bool) -> None:
     device = device_name(record.config.device)
     if record.kind == "sweep":  # of several models, often
         name = str(record.plan.get("name", ""))
-        page, what = ("compare.py", "Race") if name == RACE else (page, _SWEEPS.get(name, what))
+        page, what = ("compare.py", "Race") if name in RACES else (page, _SWEEPS.get(name, what))
         label = f"{what} · {device}"
     else:
         entry = CATALOG.get(record.config.model)

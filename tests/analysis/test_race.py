@@ -12,6 +12,7 @@ from sweep_makers import cell_of, result_of, turns_of
 from eurosat_core.analysis import race as analysis
 from eurosat_core.analysis.race import (
     EPOCHS,
+    RESIDENT_RACE,
     estimate_full_race,
     full_race_configs,
     group_of,
@@ -57,6 +58,13 @@ def test_the_plan_is_the_tutorials_way_on_every_device() -> None:
     assert 120 < slow.seconds <= 150, "a slow machine gets the time it needs, within bounds"
     with pytest.raises(ConfigError):
         plan_race((), ["cpu"])
+
+
+def test_resident_tiles_race_from_memory_in_large_batches() -> None:
+    config, plan = plan_race(MODELS, ["cpu", "cuda:0"], name=RESIDENT_RACE)
+    configs = plan.configs(config)
+    assert {(each.recipe, each.source, each.batch_size) for each in configs} == {("tutorial", "memory", 256)}
+    assert len(configs) == 4 and plan.validation and plan.name == RESIDENT_RACE != plan_race(MODELS, ["cpu"])[1].name
 
 
 def raced(**changes: Any) -> tuple[RunRecord, SweepResult]:

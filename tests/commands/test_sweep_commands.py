@@ -9,6 +9,7 @@ import pytest
 from command_line import Ask, ask, places
 from sweep_makers import Clock, PlayedSteps
 
+from eurosat_core.analysis import race
 from eurosat_core.cli import main
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import probe_devices
@@ -92,6 +93,14 @@ def test_an_experiment_and_the_race(ask: Ask, folder: str) -> None:
     status, result, said = ask("sweep", "--race", "--data", folder)
     assert status == 0 and result["name"] == "race" and result["cells"][0]["validation_step_ms"] > 0
     assert "VGG11-BN" in said or len(result["cells"]) == 2
+
+
+def test_a_race_of_resident_tiles(ask: Ask, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(race._RESIDENT, "batch_size", 4)
+    status, result, _ = ask("sweep", "--race", "resident", "--seconds", "1", "--data", folder)
+    assert status == 0 and result["name"] == race.RESIDENT_RACE and len(result["cells"]) == 2
+    assert min(each["tiles_per_second"] for each in result["cells"]) > 0
+    assert ask("sweep", "--race", "other", "--data", folder)[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 import streamlit as st
 
 from eurosat_core.analysis import guesses, race
+from eurosat_core.analysis.card import card_findings
 from eurosat_core.analysis.lineup import lineup_of
 from eurosat_core.analysis.race import Entrants, Race
 from eurosat_core.charts import comparison as charts
@@ -119,32 +120,54 @@ def _one(record: RunRecord) -> None:
             )
 
 
-_CHOSEN = "compare_race"  # id of the race that is looked at
-_FORMS = {"short": "Short: timed steps", "full": "Full: whole trainings"}
+_FORMS = {
+    "short": "Short: timed steps",
+    "resident": "Short: tiles in memory",
+    "full": "Full: whole trainings",
+}
+_FORM, _FOLLOWED = "compare_form", "compare_followed"
+_NAMES = {"short": race.RACE, "resident": race.RESIDENT_RACE, "full": race.RACE}
 
 
 def draw_race() -> None:
-    """A guess, the two forms, and what the newest race showed."""
+    """A guess, the forms, and what the newest race of the chosen one showed."""
     words, lab = lesson.text("compare"), session.lab()
     racing = race.entrants(lab.settings.cache)
     st.markdown(words["race"])
     guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
-    form = lesson.one_of("Form of the race", _FORMS, "compare_form", default="short", hidden=True)
+    _follow_address()
+    form = lesson.one_of("Form of the race", _FORMS, _FORM, default="short", hidden=True)
+    name = _NAMES[form]
     if racing.note:
         st.caption(lesson.plain(say(racing.note)))
     devices = raced_devices()
     if form == "full":
         draw_runs(racing, devices)
     else:
-        _start(racing, devices)
+        st.caption(words[f"race {form}"])
+        _start(racing, devices, name)
     _missing(devices)
-    record = _looked_at()
+    record = _looked_at(name)
     found = None
     if record is not None and record.is_active:
         run_widget.follow(record, _live, key="compare_race", working="Racing")
     elif record is not None:
         found = _result(record, guessed)
-    _reported(found)
+    if name == race.RACE:  # what the tutorial reports is never held against another feed
+        _reported(found)
+
+
+def _follow_address() -> None:
+    """Open the form of the race that the address names, once: another form may be chosen then."""
+    state, named = st.session_state, session.current_run()
+    if named is None or named == state.get(_FOLLOWED):
+        return
+    for form, name in _NAMES.items():
+        if named in {each.id for each in _races(name)}:
+            state[_FOLLOWED] = named
+            if _NAMES.get(state.get(_FORM, "short")) != name:
+                state[_FORM] = form
+            return
 
 
 def raced_devices() -> list[str]:
@@ -163,11 +186,11 @@ def _missing(devices: list[str]) -> None:
 # -- the short form
 
 
-def _start(racing: Entrants, devices: list[str]) -> None:
+def _start(racing: Entrants, devices: list[str], name: str) -> None:
     lab = session.lab()
     names = listed([device_name(each) for each in devices])
     try:
-        config, plan = race.plan_race(racing.models, devices, lab.estimates.tile_seconds)
+        config, plan = race.plan_race(racing.models, devices, lab.estimates.tile_seconds, name=name)
         seconds = lab.estimates.sweep(config, plan).seconds
     except LabError as error:
         st.error(lesson.plain(str(error)), icon=":material/error:")
@@ -181,8 +204,8 @@ def _start(racing: Entrants, devices: list[str]) -> None:
         type="primary",
         key="compare_race_start",
         on_click=_submit,
-        args=(racing.models, tuple(devices), plan.seconds),
-        disabled=refused or tiles is None or _own_active() is not None,
+        args=(racing.models, tuple(devices), plan.seconds, name),
+        disabled=refused or tiles is None or any(_own_active(each) for each in race.RACES),
         help=f"At least {plan.rounds * plan.steps} timed steps of every network on every device; warm-up does not "
         "count. From them the times of whole trainings are projected, and labelled so.",
     )
@@ -194,52 +217,56 @@ def _start(racing: Entrants, devices: list[str]) -> None:
     lesson.problem("compare_race")
 
 
-def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float) -> None:
+def _submit(models: tuple[str, ...], devices: tuple[str, ...], seconds: float, name: str) -> None:
     """seconds: of timed steps, as the button said: what was measured since then must not change them."""
     lab, me = session.lab(), session.me()
     record = session.submit(
         "compare_race",
-        lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.estimates.tile_seconds, seconds), me),
+        lambda: lab.submit_sweep(*race.plan_race(models, devices, lab.estimates.tile_seconds, seconds, name), me),
     )
     if record is not None:
-        _choose(record.id)
+        _choose(record.id, name)
 
 
-def _choose(run_id: str) -> None:
+def _choose(run_id: str, name: str) -> None:
     """Look at a race. An address that names one follows; one that names another run stays. For callbacks."""
-    if session.current_run() in {each.id for each in _races()}:
+    if session.current_run() in {each.id for kind in race.RACES for each in _races(kind)}:
         session.open_run(run_id)
-    st.session_state[_CHOSEN] = run_id
+    st.session_state[_chosen(name)] = run_id
 
 
-def _own_active() -> RunRecord | None:
-    return next((each for each in _races() if each.is_active and run_widget.is_own(each)), None)
+def _chosen(name: str) -> str:
+    """Where the id of the race of this name that is looked at stands in the session."""
+    return f"compare_{name}"
 
 
-def _races() -> list[RunRecord]:
-    return [
-        each for each in session.lab().store.all()[0] if each.kind == "sweep" and each.plan.get("name") == race.RACE
-    ]
+def _own_active(name: str) -> RunRecord | None:
+    return next((each for each in _races(name) if each.is_active and run_widget.is_own(each)), None)
 
 
-def _looked_at() -> RunRecord | None:
+def _races(name: str) -> list[RunRecord]:
+    return [each for each in session.lab().store.all()[0] if each.kind == "sweep" and each.plan.get("name") == name]
+
+
+def _looked_at(name: str) -> RunRecord | None:
     """The race on screen: one's own that runs, else that in the address, the chosen one, the newest own, a recorded."""
-    if (active := _own_active()) is not None:
+    if (active := _own_active(name)) is not None:
         return active
-    measured = {each.id: each for each in session.lab().sweeps.runs(name=race.RACE)}
-    own = [each for each in _races() if run_widget.is_own(each) and not each.recorded_on]
+    measured = {each.id: each for each in session.lab().sweeps.runs(name=name)}
+    own = [each for each in _races(name) if run_widget.is_own(each) and not each.recorded_on]
     shown = {each.id: each for each in (*own, *(each for each in measured.values() if each.recorded_on))}
     if not shown:
         return None
     state, asked = st.session_state, session.current_run()
+    key = _chosen(name)
     if asked in shown:
-        state[_CHOSEN] = asked
-    elif state.get(_CHOSEN) not in shown:
-        state[_CHOSEN] = next((each for each in shown if each in measured), next(iter(shown)))
-    chosen: str = state[_CHOSEN]
+        state[key] = asked
+    elif state.get(key) not in shown:
+        state[key] = next((each for each in shown if each in measured), next(iter(shown)))
+    chosen: str = state[key]
     if len(shown) > 1:
         titles = {each: _title(record) for each, record in shown.items()}
-        run_widget.choose("Race", titles, chosen, key="compare_race_choice", take=_choose)
+        run_widget.choose("Race", titles, chosen, key="compare_race_choice", take=lambda run_id: _choose(run_id, name))
     return shown[chosen]
 
 
@@ -276,12 +303,13 @@ def _result(record: RunRecord, guessed: str | None) -> Race | None:
             st.error(lesson.plain(str(error)), icon=":material/broken_image:")
         return None
     run_widget.recorded(found.recorded_on)
-    as_long = race.as_long(found)
+    as_long = race.as_long(found) if result.name == race.RACE else None  # what was guessed is the tutorial's way
     judged = guesses.judge("compare_race", guessed, as_long.figures["ratio"] if as_long else None)
     sentences = say_each([*race.race_findings(found), judged and as_long, judged])
     if found.company:
         others = listed(list(found.company))
         sentences.append(f"Beside it ran {others}, so these times say little: race again on a free machine.")
+    sentences += say_each(card_findings(record))
     lesson.saw_each(sentences)
     frame = charts.race_frame(found)
     if not frame.empty:

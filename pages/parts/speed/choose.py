@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from eurosat_core.analysis.race import RACE
+from eurosat_core.analysis.race import RACES
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
@@ -51,13 +51,13 @@ def follow_address() -> tuple[bool, str]:
         name = name_of(session.lab().store.get(run_id))
     except RunError as error:
         return False, str(error)
-    if name != RACE and state.get(_FOLLOWED) != run_id:
+    if name not in RACES and state.get(_FOLLOWED) != run_id:
         state[_FOLLOWED] = run_id
         if name in EXPERIMENTS:
             state[CHOSEN] = name
         elif name in (FREE, LIMITS):
             state[MORE] = name
-    return name == RACE, ""
+    return name in RACES, ""
 
 
 def keep_in_address(name: str, record: RunRecord | None) -> None:
@@ -94,7 +94,7 @@ def take_more() -> None:
 
 def own_runs(name: str = "") -> list[RunRecord]:
     """One's own measurements (of one name), newest first, whatever became of them; races are left out."""
-    records = [each for each in session.own_runs("sweep") if name_of(each) != RACE]
+    records = [each for each in session.own_runs("sweep") if name_of(each) not in RACES]
     return [each for each in records if name in ("", name_of(each))]
 
 
