@@ -3,7 +3,7 @@
 from eurosat_core.finding import Finding
 from eurosat_core.profiling.overview import Overview
 from eurosat_core.profiling.plan import ProfilePlan
-from eurosat_core.runs.profiles import Profile, Reading
+from eurosat_core.runs.profiles import SLOWER, Profile, Reading
 
 _BUSY = 0.5  # of the time; above it the GPU works more than it waits
 _UNEVEN = 1.5  # the slowest step took this many times as long as the fastest
@@ -66,6 +66,13 @@ def plan_finding(plan: ProfilePlan) -> Finding:
     each = [Finding(f"plan.phrase.{name}", {"steps": steps}) for name, steps in numbers.items() if steps]
     figures = {"steps": plan.total_steps, "cycles": plan.repeat, "each": each, "traces": plan.traces}
     return Finding(f"plan.cycles.{'several' if plan.repeat > 1 else 'one'}", figures)
+
+
+def after_finding(profile: Profile) -> Finding | None:
+    """Whether steps took longer in the profile's process right after it; None where they were not timed."""
+    if profile.after is None:
+        return None
+    return Finding(f"profile.after.{'slower' if profile.after > SLOWER else 'same'}", {"ratio": profile.after})
 
 
 def seen_and_unseen(reading: Reading, reason: str = "") -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from eurosat_core.data.tile_cache import TileSet
@@ -21,8 +22,10 @@ from eurosat_core.profiling.plan import (
 from eurosat_core.profiling.record import CycleRecorded, Pull, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs.history import RunEvent
+from eurosat_core.runs.profiles import AFTER, SLOWER
 from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
+from eurosat_core.speed.steps import TimedSteps
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.problems import shared_memory_problem
 from eurosat_core.wording import count
@@ -34,11 +37,27 @@ _REPORT_SECONDS = 0.1
 # Until the first step is done, from a warm worker: loader workers deliver their first batch after about a second.
 _START_SECONDS = {"loader": 1.5, "memory": 0.5}
 _TRACE_SECONDS = 0.15  # to write one and to sum up its operators (baseline, two cores: 0.04 to 0.3)
+_TURNS, _TURN_SECONDS = 3, 0.3  # of the steps that are timed before and after a profile on a GPU
+_TIMED_SECONDS = 3.0  # for both of them, with the network made twice
 _ALMOST_ALL = 0.95  # of the tiles, so that an epoch is training and hardly anything else
 
 
+def _step_seconds(config: TrainConfig, tiles: TileSet) -> float:
+    """Seconds of a training step on tiles in memory: the median of a few turns."""
+    steps = TimedSteps(replace(config, source="memory"), tiles)
+    try:
+        steps.plan(max(_TURNS, round(_TURN_SECONDS / max(steps.prepare(), 1e-5))), 0)
+        return median(steps.turn(number).step_seconds for number in range(1, _TURNS + 1))
+    finally:
+        steps.close()
+
+
 class Profile(Kind):
-    """Keeps every cycle's trace, and the last cycle's table of operators."""
+    """Keeps every cycle's trace, and the last cycle's table of operators.
+
+    On a CUDA GPU the library behind the profiler (CUPTI) may leave its process slower than it was, and whatever is
+    timed there later: steps are timed right before and after.
+    """
 
     name = "profile"
 
@@ -50,6 +69,7 @@ class Profile(Kind):
         self._steps = 0
         self._seconds = 0.0
         self._told = float("-inf")
+        self._after: float | None = None  # how many times as long as before the profile a step takes
 
     @classmethod
     def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Profile":
@@ -63,7 +83,19 @@ class Profile(Kind):
         return profile_problem(self.config) or (shared_memory_problem(self.config, tiles) if tiles is not None else "")
 
     def events(self, tiles: TileSet, threads: int) -> Pull:
-        return record(self.config, self._plan, tiles, self._keep)
+        before = _step_seconds(self.config, tiles) if self._is_timed else None
+        yield from record(self.config, self._plan, tiles, self._keep)
+        if before is not None:
+            self._after = _step_seconds(self.config, tiles) / before
+
+    @property
+    def _is_timed(self) -> bool:
+        # Who asks for the very first steps shall see them as they are: kernels are chosen, memory is taken.
+        return self.config.device.startswith("cuda") and self._plan.wait + self._plan.warmup > 0
+
+    @property
+    def slows_process(self) -> bool:
+        return self._after is not None and self._after > SLOWER
 
     def _keep(self, cycle: CycleRecorded) -> None:
         """Take what a cycle leaves."""
@@ -97,6 +129,7 @@ class Profile(Kind):
             "traces": len(self._traces),
             "recorded_steps": len(self._traces) * self._plan.active,
             "seconds": self._seconds,
+            **({} if self._after is None else {AFTER: self._after}),
         }
 
     def how_far(self) -> str:
@@ -140,7 +173,8 @@ class Profile(Kind):
         tile_seconds = found.seconds / max(1, int(min(config.tiles or tiles, tiles) * _ALMOST_ALL))
         seconds = steps * min(config.batch_size, tiles) * tile_seconds
         start = _START_SECONDS["loader" if config.source == "loader" and config.workers else "memory"]
-        return replace(found, seconds=start + seconds + self._plan.traces * _TRACE_SECONDS)
+        timed = _TIMED_SECONDS if self._is_timed else 0.0
+        return replace(found, seconds=start + seconds + self._plan.traces * _TRACE_SECONDS + timed)
 
     def line(self, event: RunEvent) -> str:
         match event:

@@ -55,13 +55,19 @@ _LARGE_FILE = 2 * 1024**2  # bytes; a smaller trace is read in a moment
 _WAIT_SECONDS = 180.0
 
 
+AFTER = "after_profile"
+"""Of a profile on a GPU, in `summary`: how many times as long a step took in its process right after as before."""
+SLOWER = 1.03
+"""From so many times on, later timings in that process would not be what they are elsewhere."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Something to look at. key: a run's id, `recorded`, or a digest of the uploaded file.
 
     cycles: those that left a trace, counted from 1. config, plan: None where nobody knows them, as of an uploaded
     trace. machine, company: as in `RunRecord`. tiles: which ones, in words. recorded_on: of what was not measured here:
-    where and when.
+    where and when. after: as `AFTER`; None where it was not timed.
     """
 
     key: str
@@ -74,6 +80,7 @@ class Profile:
     company: tuple[str, ...] = ()
     tiles: str = ""
     recorded_on: str = ""
+    after: float | None = None
 
     @property
     def unseen_reason(self) -> str:
@@ -145,6 +152,7 @@ class Profiles:
             record.company,
             f"{count(record.tiles.count, 'tile')} ({record.tiles.source})",
             record.recorded_on,
+            record.summary.get(AFTER),
         )
 
     def add_upload(self, name: str, content: bytes) -> Profile:

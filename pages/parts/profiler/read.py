@@ -7,7 +7,7 @@ import streamlit as st
 
 from eurosat_core.analysis import guesses
 from eurosat_core.analysis.operators import share_text, time_text
-from eurosat_core.analysis.profile import longest_part, outcome, seen_and_unseen
+from eurosat_core.analysis.profile import after_finding, longest_part, outcome, seen_and_unseen
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
 from eurosat_core.profiling.overview import PARTS, ROLES
@@ -40,6 +40,8 @@ def draw_parts(profile: Profile, reading: Reading, guess: str | None) -> None:
     part = longest_part(reading.overview) if profile.origin == "run" else None
     judged = guesses.judge("profile_part", guess, part or None)
     lesson.saw("\n\n".join(say_each([outcome(reading), judged])))
+    for line in say_each([after_finding(profile)]):
+        st.caption(f":material/info: {lesson.plain(line)}")
 
 
 def _origin(profile: Profile) -> None:
