@@ -1,1 +1,1 @@
-"""The room: who is in it."""
+"""The room: who is in it, and who may lead it."""

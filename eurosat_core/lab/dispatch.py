@@ -16,7 +16,7 @@ from eurosat_core.cores import available_cores
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobResult, Message
-from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, claim, waiting_run
+from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
@@ -83,6 +83,38 @@ class Dispatcher:
         """Raises `RunError` when `owner` has as many runs waiting as one participant may have."""
         with self._lock:
             self._queue.check_room(owner)
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing that waits starts, until it is told to."""
+        return self._queue.held
+
+    def hold(self, held: bool) -> None:
+        """Let nothing that waits start, or let it start again; what has begun goes on."""
+        with self._lock:
+            self._queue.held = held
+        self.look()
+
+    @property
+    def limit(self) -> int:
+        """How many runs one participant may have waiting."""
+        return self._queue.limit
+
+    def set_limit(self, runs: int) -> None:
+        """Let one participant have so many runs waiting; what waits already may wait."""
+        with self._lock:
+            self._queue.limit = runs
+
+    def waiting(self) -> list[Waiting]:
+        """The line as it will be served."""
+        with self._lock:
+            return self._queue.in_order()
+
+    def move(self, run_id: str, to: Move) -> None:
+        """Let a waiting run change places in the line."""
+        with self._lock:
+            self._queue.move(run_id, to)
+        self.look()
 
     def add(self, record: RunRecord, seconds: float | None) -> None:
         """Put a stored run in the line; seconds: how long it will take, None if unknown."""

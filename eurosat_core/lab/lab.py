@@ -7,6 +7,7 @@ from cachetools import LRUCache, cachedmethod
 
 from eurosat_core import wording
 from eurosat_core.classroom.participants import Participants
+from eurosat_core.classroom.passcode import Passcode
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
@@ -21,7 +22,7 @@ from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.predict import Predictor
 from eurosat_core.lab.profile import Profile
-from eurosat_core.lab.queue import Place, waiting_run
+from eurosat_core.lab.queue import Move, Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
@@ -123,6 +124,7 @@ class Lab:
     Attributes:
         store: All runs, on disk.
         participants: Everybody who came; the owner of a run is a participant's id.
+        passcode: Who leads the room; whoever opens the lab for pages sets it.
         library: Its tiles, and how they are downloaded.
         results: What runs have left behind, and how far they are.
         dispatcher: The line and what workers have; whether a run is stopping, parked, or returning.
@@ -142,6 +144,7 @@ class Lab:
         self.settings = settings
         self.store = RunStore(settings.runs)
         self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
+        self.passcode = Passcode()
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
         self.sweeps = Sweeps(self.store)
@@ -358,6 +361,12 @@ class Lab:
         self.store.delete(run_id)
         self.results.forget(run_id)
 
+    def instructor(self, secret: str) -> "Instructor":
+        """What may be done by whoever leads the room. Raises `RunError` when the browser with this secret does not."""
+        if not self.passcode.leads(secret):
+            raise RunError("Only the instructor may do this. Give the passcode first.")
+        return Instructor(self)
+
     def open_test(self, run_id: str, owner: str) -> Evaluation:
         """Look at a run's sealed test part. Raises `RunError` when it is not the asker's or has none."""
         return open_test(self.store, self._owned(run_id, owner).id)
@@ -379,6 +388,8 @@ class Lab:
         state = self.library.state
         if state.tile_set is None:
             return state.problem or "The tiles are still being opened."
+        if self.dispatcher.held:
+            return "The instructor holds the queue."
         if place.behind is None:
             return ""
         try:
@@ -396,6 +407,33 @@ class Lab:
         if has.is_alone:
             return f"{name}’s {what} has the machine to itself."
         return f"{name}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
+
+
+class Instructor:
+    """Whoever leads the room: the lab gives it to nobody else, so nothing here asks again. Do not keep it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+
+    def stop(self, run_id: str) -> None:
+        """Stop anybody's run. Raises `RunError` when it has ended."""
+        self._lab.dispatcher.control(self._lab.store.get(run_id), "stop")
+
+    def delete(self, run_id: str) -> None:
+        """Remove anybody's run, also one that is nobody's. Raises `RunError` when it is still active."""
+        self._lab.delete(run_id, self._lab.store.get(run_id).owner)
+
+    def move(self, run_id: str, to: Move) -> None:
+        """Let a waiting run change places in the queue."""
+        self._lab.dispatcher.move(run_id, to)
+
+    def hold(self, held: bool) -> None:
+        """Hold the queue, or let it go on."""
+        self._lab.dispatcher.hold(held)
+
+    def limit(self, waiting: int) -> None:
+        """Let one participant have so many runs waiting, 1 to 100."""
+        self._lab.dispatcher.set_limit(max(1, min(waiting, 100)))
 
 
 _current: list[Lab] = []

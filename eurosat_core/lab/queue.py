@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from filelock import FileLock
 
@@ -18,6 +19,8 @@ from eurosat_core.lab.jobs import Command, Job, kind_of
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
+
+Move = Literal["first", "up", "down"]
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,18 @@ class Place:
 
 
 class FairQueue:
-    """Participants take turns; within one participant's runs the oldest comes first. cores: of the machine's CPU."""
+    """Participants take turns; within one participant's runs the oldest comes first. cores: of the machine's CPU.
+
+    What was moved comes before the rest, in the order it was moved to. held: whether nothing of the line starts. limit:
+    how many runs one participant may have waiting.
+    """
 
     def __init__(self, limit: int, cores: int = 1) -> None:
-        self._limit = limit
+        self.limit = limit
         self._cores = cores
         self._line: list[Waiting] = []
+        self._moved: list[str] = []  # runs, in this order before the others
+        self.held = False
         self._served: dict[str, int] = {}  # by owner: the turn in which one of theirs was last started
         self._turn = 0
 
@@ -88,9 +97,9 @@ class FairQueue:
     def check_room(self, owner: str) -> None:
         """Raises `RunError` when `owner` has as many runs waiting as one participant may have."""
         own = sum(each.owner == owner for each in self._line)
-        if own >= self._limit:
+        if own >= self.limit:
             raise RunError(
-                f"You have {own} runs waiting, and {self._limit} is the most one participant may have. Wait for one "
+                f"You have {own} runs waiting, and {self.limit} is the most one participant may have. Wait for one "
                 "to start, or stop one of them."
             )
 
@@ -101,13 +110,33 @@ class FairQueue:
     def remove(self, run_id: str) -> None:
         """Take a run out of the line; nothing happens if it is not in it."""
         self._line = [each for each in self._line if each.run_id != run_id]
+        self._moved = [each for each in self._moved if each != run_id]
+
+    def move(self, run_id: str, to: Move) -> None:
+        """Let a run change places. Nothing happens if it is not in the line, or is there already."""
+        order = [each.run_id for each in self.in_order()]
+        if run_id not in order:
+            return
+        at = order.index(run_id)
+        new = {"first": 0, "up": at - 1, "down": at + 1}[to]
+        if new == at or not 0 <= new < len(order):
+            return
+        if to == "first":
+            self._moved = [run_id, *(each for each in self._moved if each != run_id)]
+        else:  # those that it stays behind keep their places, too
+            order.insert(new, order.pop(at))
+            self._moved = order[: max(at, new, len(self._moved) - 1) + 1]
 
     def in_order(self) -> list[Waiting]:
-        """The line as it will be served: the owner who was served longest ago comes next."""
+        """The line as it will be served: what was moved, then the owner who was served longest ago comes next."""
         served, turn = dict(self._served), self._turn
-        left, order = list(self._line), []
+        left, order, moved = list(self._line), [], list(self._moved)
         while left:
-            following = min(left, key=lambda each: served.get(each.owner, 0))  # stable: the oldest of equals
+            if moved:
+                first = moved.pop(0)
+                following = next(each for each in left if each.run_id == first)
+            else:
+                following = min(left, key=lambda each: served.get(each.owner, 0))  # stable: the oldest of equals
             left.remove(following)
             order.append(following)
             turn += 1
@@ -125,7 +154,7 @@ class FairQueue:
         """
         if any(each.is_alone for each in running):
             return None
-        for run in (*returning, *self.in_order()):
+        for run in (*returning, *([] if self.held else self.in_order())):
             if run.is_alone and running:
                 return None
             if run.device not in idle:
@@ -165,7 +194,8 @@ class FairQueue:
             ahead = [each for each in ahead if each.device == own.device or not self._have_cores(own, each)]
         known = [each.seconds for each in ahead if each.seconds is not None]
         behind = ahead[0].run_id if ahead else None
-        return Place(position + 1, len(order), sum(known) if len(known) == len(ahead) else None, behind)
+        starts = sum(known) if len(known) == len(ahead) and not self.held else None
+        return Place(position + 1, len(order), starts, behind)
 
 
 def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tuple[Job, FileLock] | None:

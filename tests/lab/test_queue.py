@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.jobs import Job
-from eurosat_core.lab.queue import FairQueue, Place, Running, RunningRuns, Waiting, claim, waiting_run
+from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.plan import Cell, SweepPlan
@@ -105,6 +105,47 @@ def test_the_order_shown_is_the_order_served(owners: list[str]) -> None:
     places = [queue.place(each, []) for each in shown]
     assert [each.position for each in places if each] == list(range(1, len(owners) + 1))
     assert served(queue) == shown
+
+
+def test_what_is_moved_comes_first_and_the_rest_stays_fair() -> None:
+    queue = queue_of(run("a1"), run("a2"), run("b1", "bob"), run("c1", "cleo"))
+    assert names(queue) == ["a1", "b1", "c1", "a2"]
+    queue.move("a2", "first")
+    assert names(queue) == ["a2", "b1", "c1", "a1"]  # ada's turn is taken
+    queue.move("c1", "up")
+    assert names(queue) == ["a2", "c1", "b1", "a1"]
+    queue.move("a2", "down")
+    assert names(queue) == ["c1", "a2", "b1", "a1"]
+    queue.add(run("d1", "dora"))
+    assert names(queue) == ["c1", "a2", "b1", "d1", "a1"]
+    for name, to in (("c1", "up"), ("a1", "down"), ("c1", "first"), ("nobody", "first")):
+        queue.move(name, to)  # type: ignore[arg-type]
+    assert names(queue)[:2] == ["c1", "a2"]
+    queue.remove("a2")
+    assert served(queue) == ["c1", "b1", "a1", "d1"]
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["first", "up", "down"])), max_size=12))
+def test_a_move_changes_the_order_as_it_says(moves: list[tuple[int, Move]]) -> None:
+    queue = queue_of(*(run(f"{owner}{number}", owner) for owner in "abc" for number in (1, 2)))
+    for at, to in moves:
+        before = names(queue)
+        queue.move(before[at], to)
+        assert names(queue).index(before[at]) == {"first": 0, "up": max(at - 1, 0), "down": min(at + 1, 5)}[to]
+        assert sorted(names(queue)) == sorted(before)
+    order = names(queue)
+    assert served(queue) == order
+
+
+def test_a_held_line_starts_nothing_but_lets_return_what_had_begun() -> None:
+    queue = queue_of(run("a"), run("b", "bob"))
+    queue.held = True
+    assert queue.next_for(CPU, []) is None
+    assert queue.place("b", []) == Place(2, 2, None, "a")
+    returning = run("r", "cleo")
+    assert queue.next_for(CPU, [], [returning]) == returning
+    queue.held = False
+    assert served(queue) == ["a", "b"]
 
 
 def test_a_participant_has_a_limit() -> None:

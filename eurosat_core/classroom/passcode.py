@@ -1,0 +1,66 @@
+"""Who leads the room: whoever gave the passcode of `.streamlit/secrets.toml`, in that browser, for a day of teaching.
+
+That is kept in the server's memory by the hash of the browser's secret: no address carries it, another browser of the
+same participant does not have it, and a restart ends it. The passcode itself is nowhere written or logged.
+"""
+
+import hashlib
+import hmac
+import math
+import threading
+import time
+from collections.abc import Callable
+
+from eurosat_core.classroom.attempts import Attempts
+from eurosat_core.errors import RunError
+
+LASTS_SECONDS = 12 * 3600.0
+
+
+class Passcode:
+    """Signs instructors in and out. May be asked from any thread."""
+
+    def __init__(self, passcode: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._passcode = _digest(passcode) if passcode else b""
+        self._clock = clock
+        self._until: dict[str, float] = {}  # by hash of the browser's secret
+        self._attempts = Attempts(clock=clock)
+        self._lock = threading.Lock()
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a passcode; without one nobody leads."""
+        return bool(self._passcode)
+
+    def sign_in(self, secret: str, who: str, typed: str) -> None:
+        """Whoever has this secret leads from now on. Raises `RunError` for a wrong passcode, or after too many.
+
+        who: id of the participant, by which wrong ones are counted: to clear cookies is then worth no more tries than
+        all have together.
+        """
+        if not self.is_set:
+            raise RunError("No passcode is set on this server, so nobody can lead the room.")
+        if not self._attempts.attempt(who, lambda: hmac.compare_digest(_digest(typed), self._passcode)):
+            raise RunError("That is not the passcode.")
+        with self._lock:
+            now = self._clock()
+            self._until = {each: until for each, until in self._until.items() if until > now}
+            self._until[_key(secret)] = now + LASTS_SECONDS
+
+    def sign_out(self, secret: str) -> None:
+        """Whoever has this secret leads no longer."""
+        with self._lock:
+            self._until.pop(_key(secret), None)
+
+    def leads(self, secret: str) -> bool:
+        """Whether the browser with this secret has given the passcode, and not too long ago."""
+        with self._lock:
+            return self._until.get(_key(secret), -math.inf) > self._clock()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()  # of one length, whatever was typed
+
+
+def _key(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
