@@ -21,6 +21,7 @@ if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
 from eurosat_core.classroom.cookie import SecretCookie  # noqa: E402
+from eurosat_core.classroom.passcode import Passcode  # noqa: E402
 from eurosat_core.errors import LabError  # noqa: E402
 from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
@@ -38,6 +39,18 @@ def warm_up() -> None:
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
 
 
+def passcode() -> str:
+    """The instructor's, from `.streamlit/secrets.toml`; empty where there is none."""
+    try:
+        found = st.secrets.get("classroom", {}).get("passcode", "")
+    except FileNotFoundError:
+        return ""
+    except (AttributeError, OSError, ValueError):  # without what stands there: it may be the passcode
+        log.error("The passcode cannot be read: .streamlit/secrets.toml needs [classroom] and, below it, passcode.")
+        return ""
+    return str(found)
+
+
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """One lab per server process. Opened in a thread, for the event loop must stay free."""
@@ -46,6 +59,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     except LabError as error:
         log.error("The lab could not be opened: %s", error)
         raise
+    lab.passcode = Passcode(passcode())
     set_current_lab(lab)
     warming = asyncio.create_task(asyncio.to_thread(warm_up))
     try:

@@ -21,7 +21,7 @@ from pages.parts import lesson, session
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
 _POLL_SECONDS = 0.7
-_BADGES: dict[State, tuple[str, str, str]] = {
+BADGES: dict[State, tuple[str, str, str]] = {
     "queued": ("Waiting", ":material/hourglass_top:", "gray"),
     "running": ("", ":material/play_circle:", "blue"),  # what it is doing
     "paused": ("Paused", ":material/pause_circle:", "orange"),
@@ -153,7 +153,7 @@ def _follow(
 
 def _status(record: RunRecord, working: str) -> None:
     """State, owner and device."""
-    label, icon, colour = _BADGES[record.state]
+    label, icon, colour = BADGES[record.state]
     label = working if record.state == "running" else label
     names = {each.id: each.name for each in session.lab().devices()}
     name = str(record.machine.get("device_name") or "") or names.get(record.config.device, "")

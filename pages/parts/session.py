@@ -75,6 +75,21 @@ def recover(code: str) -> None:
     st.session_state[_SECRET] = kept
 
 
+def leads() -> bool:
+    """Whether this browser leads the room."""
+    return lab().passcode.leads(secret())
+
+
+def sign_in(passcode: str) -> None:
+    """Lead the room from now on. Raises `RunError` for a wrong passcode."""
+    lab().passcode.sign_in(secret(), me(), passcode)
+
+
+def sign_out() -> None:
+    """Lead it no longer."""
+    lab().passcode.sign_out(secret())
+
+
 def here(page: str) -> None:
     """Note that this participant is there now. page: the name of its script."""
     lab().participants.enter(secret(), page)

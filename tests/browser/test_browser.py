@@ -70,6 +70,7 @@ def test_every_page_opens_from_the_navigation(page):
         "Compare",
         "Wrap-up",
         "Predict",
+        "Classroom",
         "Start",
     ):
         go_to(page, name)

@@ -3,17 +3,36 @@
 import json
 import re
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from bench.server import app_server, wait_for_tiles
 from eurosat_core.classroom.cookie import NAME, secret_in
 from eurosat_core.runs.store import RunStore
+from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
 from tests.browser.test_browser import LONG, badge, go_to, set_epochs, start_training, stop
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
+
+WORD = "open sesame"
+
+
+@pytest.fixture(scope="module")
+def app(app_folder: Path) -> Iterator[str]:
+    """As everywhere, with a passcode."""
+    file = app_folder / "secrets.toml"
+    file.write_text(f'[classroom]\npasscode = "{WORD}"\n', encoding="utf-8")
+    settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STREAMLIT_SECRETS_FILES", str(file))
+        with app_server(settings, settings.runs) as address:
+            wait_for_tiles(address, seconds=120)
+            yield address
 
 
 def nickname(page) -> str:
@@ -81,6 +100,36 @@ def test_a_run_is_its_browsers_and_a_code_moves_the_name(page, browser, app, app
         badge(third, "Training").wait_for()
         stop(third)
     badge(page, "Stopped").wait_for()
+
+
+def test_the_instructor_sees_everybody_and_stops_a_run(page, browser, app, app_folder):
+    ada = nickname(page)
+    go_to(page, "Train")
+    set_epochs(page, LONG)
+    run_id = start_training(page)
+    badge(page, "Training").wait_for()
+    with watched_window(browser, f"{app}/classroom") as desk:
+        main = desk.locator("[data-testid=stMain]")
+        box = main.get_by_label("Passcode", exact=True)
+        box.fill("sesame")
+        box.press("Enter")
+        main.locator("[data-testid=stAlert]").wait_for()
+        box.fill(WORD)
+        box.press("Enter")
+        main.get_by_role("button", name="Hold the queue").wait_for()
+        main.locator("[data-testid=stTable]").get_by_text(ada).wait_for()
+        assert WORD not in desk.url and WORD not in desk.content()
+        with watched_window(browser, desk.url) as eve:
+            eve.locator("[data-testid=stMain]").get_by_label("Passcode", exact=True).wait_for()
+            drawn(eve)
+            assert eve.get_by_role("button", name="Hold the queue").count() == 0
+        desk.reload()
+        main.get_by_role("button", name="Hold the queue").wait_for()
+        main.locator(f".st-key-stop_{run_id}").get_by_role("button").click()
+        badge(page, "Stopped").wait_for()
+        assert RunStore(app_folder / "runs").get(run_id).state == "cancelled"
+        main.get_by_role("button", name="Sign out").click()
+        main.get_by_label("Passcode", exact=True).wait_for()
 
 
 def test_the_server_keeps_no_secret(page, app_folder):

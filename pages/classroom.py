@@ -1,0 +1,20 @@
+"""Classroom: for whoever leads the workshop. Who is here, the queue, and whether all is ready."""
+
+import streamlit as st
+
+from pages.parts import lesson, room, session
+from pages.parts.classroom import door, dry_run, people, queue
+
+words = lesson.text("classroom")
+
+if door.draw(words):
+    st.header("Who is here", anchor=False)
+    people.draw(words)
+
+    st.header("The queue", anchor=False)
+    queue.draw(words)
+
+    st.header("Before the workshop", anchor=False)
+    st.markdown(words["checklist"])
+    st.fragment(lambda: room.draw(session.lab().room()), run_every=5.0)()
+    dry_run.draw(words)

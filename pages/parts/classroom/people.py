@@ -1,0 +1,63 @@
+"""Who is here, on which page, and when they were last seen."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import streamlit as st
+
+from eurosat_core.wording import count
+from pages.parts import lesson, session
+
+_EVERY = 3.0
+_HERE_SECONDS = 60.0  # a page that watches a run asks every few seconds; one that is only read asks for nothing
+_FADED_SECONDS = 600.0
+_LISTED_SECONDS = 12 * 3600.0
+_MOST = 60
+
+
+def draw(words: Mapping[str, str]) -> None:
+    """A line for each, again and again."""
+    st.fragment(_people, run_every=_EVERY)(words)
+
+
+def _people(words: Mapping[str, str]) -> None:
+    if not session.leads():
+        st.rerun()  # the day of teaching has ended, or another tab signed out
+    now, me = time.time(), session.me()
+    there = [each for each in session.lab().participants.all() if now - each.last_seen < _LISTED_SECONDS]
+    others = [each for each in there if each.id != me]
+    if not others:
+        st.info(words["nobody"], icon=":material/group_off:")
+        return
+    runs = Counter(each.owner for each in session.lab().store.all()[0])
+    here = sum(now - each.last_seen < _FADED_SECONDS for each in others)
+    st.caption(f"{count(here, 'participant')} seen in the last {_FADED_SECONDS / 60:.0f} minutes, you not counted.")
+    titles = {name: each["title"] for name, each in lesson.pages().items()}
+    # By name, for lines that change places cannot be read; those who went away below the others.
+    shown = sorted(others[:_MOST], key=lambda each: (now - each.last_seen >= _FADED_SECONDS, each.nickname.casefold()))
+    faded = [now - each.last_seen >= _FADED_SECONDS for each in shown]
+
+    def cells(values: list[str]) -> list[str]:
+        return [
+            f":gray[{lesson.plain(text)}]" if old else lesson.plain(text)
+            for text, old in zip(values, faded, strict=True)
+        ]
+
+    table = {
+        "Name": cells([each.nickname for each in shown]),
+        "Page": cells([titles.get(each.page, "") for each in shown]),
+        "Last seen": cells([_ago(now - each.last_seen) for each in shown]),
+        "Runs": cells([str(runs[each.id]) for each in shown]),
+    }
+    st.table(
+        table, border="horizontal", alt="Participants, the pages they are on, when they were last seen, their runs"
+    )
+    if len(others) > _MOST:
+        st.caption(f"And {len(others) - _MOST:,} more, who were seen longer ago.")
+
+
+def _ago(seconds: float) -> str:
+    if seconds < _HERE_SECONDS:
+        return "now"
+    return f"{seconds // 60:.0f} min ago" if seconds < 3600.0 else f"{seconds // 3600:.0f} h ago"
