@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import door, dry_run, people, queue
+from pages.parts.classroom import door, dry_run, guide, people, queue
 
 words = lesson.text("classroom")
 
@@ -13,6 +13,9 @@ if door.draw(words):
 
     st.header("The queue", anchor=False)
     queue.draw(words)
+
+    st.header("For everybody", anchor=False)
+    guide.draw(words)
 
     st.header("Before the workshop", anchor=False)
     st.markdown(words["checklist"])

@@ -6,6 +6,7 @@ if __name__ == "__main__":
 
     from eurosat_core.folders import ASSETS
     from pages.parts import lesson, session, sidebar
+    from pages.parts.classroom import guide
 
     LESSON = 9  # what goes beyond it stands behind it
 
@@ -30,4 +31,5 @@ if __name__ == "__main__":
     name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
     session.here(name)
     st.title(f"{page.title}: {question}", anchor=False)
-    page.run()
+    if not guide.is_closed(name):
+        page.run()

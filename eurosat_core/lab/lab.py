@@ -2,10 +2,12 @@
 
 import logging
 import threading
+from collections.abc import Iterable
 
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core import wording
+from eurosat_core.classroom.guide import GuideFile
 from eurosat_core.classroom.participants import Participants
 from eurosat_core.classroom.passcode import Passcode
 from eurosat_core.data.tile_cache import TileSet
@@ -125,6 +127,7 @@ class Lab:
         store: All runs, on disk.
         participants: Everybody who came; the owner of a run is a participant's id.
         passcode: Who leads the room; whoever opens the lab for pages sets it.
+        guide: What the instructor has set for everybody.
         library: Its tiles, and how they are downloaded.
         results: What runs have left behind, and how far they are.
         dispatcher: The line and what workers have; whether a run is stopping, parked, or returning.
@@ -145,6 +148,7 @@ class Lab:
         self.store = RunStore(settings.runs)
         self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
         self.passcode = Passcode()
+        self.guide = GuideFile(settings.runs / "classroom.json")
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
         self.sweeps = Sweeps(self.store)
@@ -434,6 +438,14 @@ class Instructor:
     def limit(self, waiting: int) -> None:
         """Let one participant have so many runs waiting, 1 to 100."""
         self._lab.dispatcher.set_limit(max(1, min(waiting, 100)))
+
+    def close_pages(self, pages: Iterable[str]) -> None:
+        """Close these pages for everybody who does not lead, and open all others."""
+        self._lab.guide.close(tuple(pages))
+
+    def preset(self, config: TrainConfig | None) -> None:
+        """Let everybody's Train page begin with these settings, or with the lesson's (None)."""
+        self._lab.guide.give(config)
 
 
 _current: list[Lab] = []

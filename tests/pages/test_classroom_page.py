@@ -138,6 +138,35 @@ def test_a_dry_run_is_timed(lab: Lab, engine: FakeEngine, led: AppTest) -> None:
     assert "42 s" in shown(checked(led.run()))
 
 
+def test_a_closed_page_is_closed_for_all_but_who_leads(lab: Lab, app: App, led: AppTest) -> None:
+    ada = app("tiles.py", who="ada")
+    choose(led, "closed_pages", ["tiles", "speed"])
+    for page, closed in (("tiles.py", True), ("speed.py", True), ("train.py", False), ("start.py", False)):
+        checked(ada.switch_page(page).run())
+        assert (lesson.text("classroom")["closed"] in shown(ada)) == closed, page
+        checked(led.switch_page(page).run())
+        assert lesson.text("classroom")["closed"] not in shown(led)
+    checked(led.switch_page(PAGE).run())
+    assert led.get_by_key("closed_pages").value == ["tiles", "speed"]
+    choose(led, "closed_pages", [])
+    assert lesson.text("classroom")["closed"] not in shown(checked(ada.switch_page("tiles.py").run()))
+
+
+def test_the_instructors_settings_become_everybodys_once(lab: Lab, app: App, led: AppTest) -> None:
+    ada = app("train.py", who="ada")
+    before = ada.session_state["train_batch_size"]
+    checked(led.switch_page("train.py").run())
+    choose(led, "train_batch_size", 64)
+    choose(led, "train_epochs", 7)
+    click(checked(led.switch_page(PAGE).run()), "preset_give")
+    checked(ada.run())
+    assert [ada.session_state[f"train_{name}"] for name in ("batch_size", "epochs")] == [64, 7]
+    choose(ada, "train_batch_size", 128)
+    assert checked(ada.run()).session_state["train_batch_size"] == 128  # one's own, from then on
+    click(checked(led.run()), "preset_drop")
+    assert checked(ada.run()).session_state["train_batch_size"] == before
+
+
 def test_what_was_drawn_for_a_leader_does_nothing_after_signing_out(lab: Lab, led: AppTest) -> None:
     lab.passcode.sign_out(f"of {ME}")
     click(led, "queue_hold")  # drawn while it led

@@ -15,6 +15,7 @@ from pages.parts import forms, session
 EDITED = [name for name in SETTINGS if name not in ("device", "train_fraction")]
 _BY_LAB = "train_by_lab"  # session state: epochs and tiles as the lab has chosen them; None when somebody else did
 _FITTED = "train_fitted"  # session state: these, by model, recipe and device
+_PRESETS = "train_presets"  # session state: how many the instructor had given when these were filled in
 _WHOLE_TRAINING = "train_whole"  # session state: the recipe brought its own number of epochs
 
 
@@ -42,7 +43,8 @@ def set_up(config: TrainConfig) -> None:
 
 
 def lesson_config() -> TrainConfig:
-    return workshop_config("baseline")
+    """What everybody begins with: what the instructor gave, else the lesson's."""
+    return session.lab().guide.now.preset or workshop_config("baseline")
 
 
 def chosen_by_lab() -> bool:
@@ -135,10 +137,16 @@ def in_short() -> str:
 
 
 def prepare() -> None:
-    """Fill in the lesson's settings where there are none yet, as long as they fit. Call it before the others."""
-    if key("epochs") not in st.session_state:
+    """Fill in what everybody begins with, where nothing stands yet or the instructor has given other settings.
+
+    The lesson's are made to fit this machine. Call it before the others.
+    """
+    guide = session.lab().guide.now
+    if key("epochs") not in st.session_state or st.session_state.get(_PRESETS, 0) != guide.presets:
+        st.session_state[_PRESETS] = guide.presets
         refill(lesson_config())
-        st.session_state[_BY_LAB] = _amount()
+        if guide.preset is None:
+            st.session_state[_BY_LAB] = _amount()
     _fit()
 
 

@@ -1,0 +1,61 @@
+"""What the instructor has set for everybody: pages that are closed for now, and what the Train page begins with."""
+
+import json
+import logging
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eurosat_core.errors import ConfigError, RunError
+from eurosat_core.folders import write_whole
+from eurosat_core.records import Count, decoded
+from eurosat_core.training.config import TrainConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Guide:
+    """closed: names of pages. preset: settings of the Train page, None: the lesson's. presets: how many there were."""
+
+    closed: tuple[str, ...] = ()
+    preset: TrainConfig | None = None
+    presets: Count = 0
+
+
+class GuideFile:
+    """The guide in one small file, written whole; it survives a restart. May be asked from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self.now = self._read()
+
+    def close(self, pages: tuple[str, ...]) -> None:
+        """Close these pages, and open all others."""
+        self._change(closed=pages)
+
+    def give(self, preset: TrainConfig | None) -> None:
+        """Let everybody's Train page begin with these settings, or with the lesson's (None)."""
+        self._change(preset=preset, presets=self.now.presets + 1)
+
+    def _change(self, **changes: Any) -> None:
+        with self._lock:
+            self.now = replace(self.now, **changes)
+            try:
+                write_whole(self._path, json.dumps(asdict(self.now)).encode())
+            except OSError as error:
+                logger.warning("%s cannot be written, so it holds until the server ends: %s", self._path, error)
+
+    def _read(self) -> Guide:
+        try:
+            values = decoded(dict[str, Any], self._path.read_bytes(), "{problem}")
+            if values.get("preset") is not None:
+                values["preset"] = TrainConfig.from_dict(values["preset"])
+            return decoded(Guide, values, "{problem}", known_only=True)
+        except FileNotFoundError:
+            return Guide()
+        except (OSError, RunError, ConfigError) as error:
+            logger.warning("%s cannot be used, so all pages are open: %s", self._path, error)
+            return Guide()

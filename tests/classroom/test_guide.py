@@ -1,0 +1,38 @@
+"""What the instructor set for all: kept over a restart, and harmless when its file is not."""
+
+from pathlib import Path
+
+import pytest
+
+from eurosat_core.classroom.guide import Guide, GuideFile
+from eurosat_core.training.config import workshop_config
+
+
+def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "classroom.json")
+    assert guide.now == Guide()
+    guide.close(("tiles", "speed"))
+    guide.give(workshop_config("tilenet"))
+    guide.give(workshop_config("baseline"))
+    again = GuideFile(tmp_path / "classroom.json").now
+    assert again == guide.now == Guide(("tiles", "speed"), workshop_config("baseline"), 2)
+    guide.give(None)
+    assert GuideFile(tmp_path / "classroom.json").now == Guide(("tiles", "speed"), None, 3)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"closed": 3}', b'{"preset": {"epochs": -1}}', b'{"presets": -1}', b'{"x": 1}']
+)
+def test_a_file_that_cannot_be_used_closes_nothing(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "classroom.json"
+    path.write_bytes(content)
+    guide = GuideFile(path)
+    assert guide.now == Guide()
+    guide.close(("tiles",))
+    assert GuideFile(path).now.closed == ("tiles",)
+
+
+def test_without_a_disk_it_holds_until_the_server_ends(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "gone" / "classroom.json")
+    guide.close(("tiles",))
+    assert guide.now.closed == ("tiles",)
