@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,9 +24,10 @@ if str(ROOT) not in sys.path:
 from eurosat_core.classroom.cookie import SecretCookie  # noqa: E402
 from eurosat_core.classroom.passcode import Passcode  # noqa: E402
 from eurosat_core.errors import LabError  # noqa: E402
-from eurosat_core.lab.lab import current_lab, open_lab, set_current_lab  # noqa: E402
+from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab  # noqa: E402
 from eurosat_core.settings import load_settings  # noqa: E402
 from eurosat_core.tensorboard.process import Forwarder, paths_below  # noqa: E402
+from eurosat_core.training.config import Architecture  # noqa: E402
 from pages.parts import lesson  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
@@ -33,10 +35,15 @@ base = st.get_option("server.baseUrlPath") or ""
 forwarder = Forwarder(lambda: current_lab().tensorboard, base)
 
 
-def warm_up() -> None:
-    """Import what pages need (pandas, Altair, our charts) before the first participant waits for it."""
+def warm_up(lab: Lab, closing: threading.Event) -> None:
+    """Load what other pages than the first need (PyTorch, pandas, Altair, our charts) before anybody waits for it."""
     for path in sorted((ROOT / "pages" / "parts").rglob("*.py")):
+        lab.calm.wait()
+        if closing.is_set():
+            return
         importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    lab.calm.wait()
+    lab.estimates.model_summary(Architecture("vgg11_bn"))  # the first large one has PyTorch load its compiler: a second
 
 
 def passcode() -> str:
@@ -61,10 +68,13 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         raise
     lab.passcode = Passcode(passcode())
     set_current_lab(lab)
-    warming = asyncio.create_task(asyncio.to_thread(warm_up))
+    closing = threading.Event()
+    warming = asyncio.create_task(asyncio.to_thread(warm_up, lab, closing))
     try:
         yield {}
     finally:
+        closing.set()
+        lab.calm.set()
         await asyncio.wait([warming])
         set_current_lab(None)
         await forwarder.close()

@@ -45,8 +45,8 @@ def training_part(tiles: TileSet) -> TileSet:
     names = tuple(tiles.names[each] for each in kept.tolist())
     return replace(
         tiles,
-        pixels=tiles.pixels[kept],
-        labels=tiles.labels[kept],
+        array=tiles.array[kept.numpy()],
+        label_array=tiles.label_array[kept.numpy()],
         names=names,
         fingerprint=f"{tiles.fingerprint}-part",
     )

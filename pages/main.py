@@ -31,5 +31,10 @@ if __name__ == "__main__":
     name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
     session.here(name)
     st.title(f"{page.title}: {question}", anchor=False)
-    if not guide.is_closed(name):
-        page.run()
+    calm = session.lab().calm
+    calm.clear()
+    try:
+        if not guide.is_closed(name):
+            page.run()
+    finally:
+        calm.set()

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eurosat_core.analysis.guesses import choices, guess_outcomes, judge_score, score
+from eurosat_core.analysis.answers import guess_outcomes
+from eurosat_core.analysis.guesses import choices, judge_score, score
 from eurosat_core.analysis.wrapup import gather, sentences
 from pages.parts import lesson, session, wrapup
 

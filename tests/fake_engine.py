@@ -22,9 +22,9 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
-from eurosat_core.lab.calibration import Speed, speed_note
-from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.messages import Command, EventsTold, Job, JobEnded, JobResult, Message
+from eurosat_core.lab.speeds import Speed, speed_note
 from eurosat_core.machine_notes import Note
 from eurosat_core.runs.history import encoded_event
 from eurosat_core.runs.record import RunRecord, TilesUsed
@@ -32,7 +32,7 @@ from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
-from eurosat_core.training.precision import FORMS, form_key
+from eurosat_core.training.forms import FORMS, form_key
 
 ROOT = Path(__file__).parent.parent
 CPU = Device("cpu", "Test CPU, 2 cores", 8 * 1024**3)

@@ -11,7 +11,8 @@ from cuda_alias import Cards, played_cuda
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
-from eurosat_core.lab.jobs import Job, JobResult, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job, JobResult
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.loop import Parking, train

@@ -18,7 +18,8 @@ from eurosat_core.data.splits import make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import SLICE
 from eurosat_core.errors import TrainingError
-from eurosat_core.lab.jobs import Command, Control, Job, JobResult, run_job
+from eurosat_core.lab.jobs import Control, run_job
+from eurosat_core.lab.messages import Command, Job, JobResult
 from eurosat_core.speed import roofline
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.speed.roofline import measure_limits

@@ -9,7 +9,8 @@ from cuda_alias import played_mps
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import first_kernel_problem, probe_devices
-from eurosat_core.lab.jobs import Job, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.profiling.record import CycleRecorded, record
 from eurosat_core.speed import roofline

@@ -13,7 +13,8 @@ from cuda_alias import Cards, played_cuda
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import probe_devices
 from eurosat_core.errors import ConfigError, TrainingError
-from eurosat_core.lab.jobs import Job, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.profiling.record import CycleRecorded, record
 from eurosat_core.speed import roofline

@@ -21,10 +21,11 @@ from eurosat_core.speed.steps import TimedSteps
 from eurosat_core.training import augmentation, loop, precision
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.evaluation import Tally
+from eurosat_core.training.forms import Form
 from eurosat_core.training.frozen import BATCH
 from eurosat_core.training.loop import _Loop
 from eurosat_core.training.network import predict, preprocessing_for
-from eurosat_core.training.precision import Form, _Trial
+from eurosat_core.training.precision import _Trial
 from eurosat_core.training.step import Trainer
 
 CARD = torch.device("cuda:1")

@@ -283,3 +283,16 @@ def test_what_starts_light_loads_nothing_heavy(module: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_the_first_page_does_not_wait_for_torch() -> None:
+    """What the server imports until the Start page is drawn; the rest is loaded behind it (`streamlit_app.warm_up`)."""
+    files = (ROOT / "streamlit_app.py", ROOT / "pages" / "main.py", ROOT / "pages" / "start.py")
+    named = {name for file in files for name in imports(file, ROOT) if name.startswith(("eurosat_core", "pages"))}
+    modules = sorted(name for name in named if ROOT.joinpath(*name.split(".")).with_suffix(".py").exists())
+    assert "eurosat_core.lab.lab" in modules and "pages.parts.sidebar" in modules
+    code = (
+        f"import sys, {', '.join(modules)}; print(*{{'torch', 'torchvision', 'pandas', 'altair'}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == ""

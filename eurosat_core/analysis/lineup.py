@@ -43,7 +43,7 @@ from eurosat_core.analysis.verdicts import accuracy_verdict, repeated_accuracies
 from eurosat_core.errors import RunError
 from eurosat_core.finding import Finding, distinct
 from eurosat_core.folders import ASSETS
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
+from eurosat_core.lab.messages import OWNER as COMMAND_LINE
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.bundles import Imported, export_bundle, import_bundle
 from eurosat_core.runs.history import History, HistoryReader

@@ -11,20 +11,25 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from eurosat_core.data.download import PLACE_LISTS, download
 from eurosat_core.errors import DataError
 from eurosat_core.folders import not_kept
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 TEST_FRACTION = 0.2  # of all tiles, when a random split seals a test part; torchgeo's split by place has as much
 
 
-def _none() -> Tensor:
+def _none() -> "Tensor":
+    import torch
+
     return torch.zeros(0, dtype=torch.int64)
 
 
@@ -35,13 +40,15 @@ class Split:
     The test part is empty unless one was asked for.
     """
 
-    train: Tensor
-    validation: Tensor
-    test: Tensor = field(default_factory=_none)
+    train: "Tensor"
+    validation: "Tensor"
+    test: "Tensor" = field(default_factory=_none)
 
 
-def _per_class(labels: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _per_class(labels: "Tensor", generator: "torch.Generator") -> "list[Tensor]":
     """The tile numbers of each class that has any, each shuffled."""
+    import torch
+
     members = [torch.nonzero(labels == label).flatten() for label in labels.unique().tolist()]
     return [each[torch.randperm(len(each), generator=generator)] for each in members]
 
@@ -55,8 +62,10 @@ def _rounded(exact: list[float], total: int) -> list[int]:
     return shares
 
 
-def _balanced_subset(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def _balanced_subset(labels: "Tensor", size: int, generator: "torch.Generator") -> "Tensor":
     """`size` positions in `labels`, in the proportions of the classes, rounded so that the sum is exact."""
+    import torch
+
     members = _per_class(labels, generator)
     shares = _rounded([size * len(each) / len(labels) for each in members], size)
     return torch.cat([each[:share] for each, share in zip(members, shares, strict=True)]).sort().values
@@ -72,7 +81,7 @@ def _checked(split: Split, there: int) -> Split:
 
 
 def make_split(
-    labels: Tensor,
+    labels: "Tensor",
     *,
     seed: int,
     train_fraction: float = 0.75,
@@ -87,6 +96,8 @@ def make_split(
     sealed_test: first take a fifth of every class away, the same whatever `tiles` is, for `Split.test`.
     Raises `DataError` when the training or the validation part would be empty.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     numbers, test = torch.arange(len(labels)), _none()
     if sealed_test:
@@ -107,7 +118,7 @@ def make_split(
 
 
 def make_place_split(
-    labels: Tensor, parts: Tensor, *, seed: int, tiles: int | None = None, sealed_test: bool = False
+    labels: "Tensor", parts: "Tensor", *, seed: int, tiles: int | None = None, sealed_test: bool = False
 ) -> Split:
     """Divide tiles with `labels` [N] by where they lie: `parts` [N] holds 0 train, 1 validation, 2 test, -1 neither.
 
@@ -115,6 +126,8 @@ def make_place_split(
     their proportion and drawn evenly from the classes: this is what the seed decides. Raises `DataError` when the
     training or the validation part would be empty.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     train, validation, test = (torch.nonzero(parts == number).flatten() for number in range(3))
     there = len(train) + len(validation)

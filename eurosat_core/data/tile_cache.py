@@ -6,6 +6,7 @@ The cache is shared by all processes and never lies beside the user's data, whic
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -15,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from filelock import FileLock
 
 from eurosat_core.cores import available_cores
@@ -31,6 +32,9 @@ from eurosat_core.data.statistics import PartStatistics, Statistics, join_statis
 from eurosat_core.errors import DataError
 from eurosat_core.folders import not_kept
 from eurosat_core.wording import listed
+
+if TYPE_CHECKING:
+    import torch
 
 _FORMAT = 3  # of a cache entry; entries of another format are decoded anew
 _SYNTHETIC_VERSION = 1  # of what `synthetic` draws: raise it when its pictures change
@@ -45,9 +49,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class TileSet:
-    """All tiles of one place.
+    """All tiles of one place, as NumPy arrays: the server shows them before it has loaded PyTorch.
 
-    pixels: uint8 [N, 64, 64, 3], memory-mapped; treat as read-only. labels: int64 [N].
+    array: their pixels, uint8 [N, 64, 64, 3], memory-mapped; treat as read-only. label_array: int64 [N].
     names: `Class/picture.jpg`. place: the folder that holds the class folders ("" when synthetic).
     fingerprint: of pixels, labels and class names, so a copy of the same tiles elsewhere has the same one.
     problems: what was left out, kind by kind. resized: how many pictures were not 64×64. cache: the folder that keeps
@@ -55,8 +59,8 @@ class TileSet:
     than 8 bits.
     """
 
-    pixels: torch.Tensor
-    labels: torch.Tensor
+    array: Pixels
+    label_array: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     names: tuple[str, ...]
     source: Literal["eurosat", "folder", "synthetic"]
@@ -74,14 +78,22 @@ class TileSet:
     @cached_property
     def counts(self) -> dict[str, int]:
         """Tiles per class."""
-        found = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        found = np.bincount(self.label_array, minlength=len(self.class_names)).tolist()
         return dict(zip(self.class_names, found, strict=True))
 
     @cached_property
-    def array(self) -> Pixels:
-        """The pixels as a NumPy array [N, 64, 64, 3], for drawing; shares the memory map."""
-        array: Pixels = self.pixels.numpy()
-        return array
+    def pixels(self) -> "torch.Tensor":
+        """The pixels as a tensor [N, 64, 64, 3], for computing; shares the memory map."""
+        import torch
+
+        return torch.from_numpy(self.array)
+
+    @cached_property
+    def labels(self) -> "torch.Tensor":
+        """The labels as a tensor [N]."""
+        import torch
+
+        return torch.from_numpy(self.label_array)
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -180,20 +192,18 @@ def open_cached(entry: Path) -> TileSet:
         if index["format"] != _FORMAT:
             raise DataError(f"The cache entry {entry} was written by another version of the lab.")
         names = tuple(index["names"])
-        size = len(names) * TILE_SIDE * TILE_SIDE * 3
-        if (entry / "pixels.u8").stat().st_size != size:
+        shape = len(names), TILE_SIDE, TILE_SIDE, 3
+        if (entry / "pixels.u8").stat().st_size != math.prod(shape):
             raise DataError(f"The cache entry {entry} is incomplete.")
         (entry / _STATISTICS).stat()
         # A private map: pages are shared by all processes and read when touched.
-        pixels = torch.from_file(str(entry / "pixels.u8"), shared=False, size=size, dtype=torch.uint8)
-        labels = torch.repeat_interleave(
-            torch.arange(len(index["counts"])), torch.tensor(index["counts"], dtype=torch.int64)
-        )
+        pixels = np.memmap(entry / "pixels.u8", dtype=np.uint8, mode="c", shape=shape)
+        labels = np.repeat(np.arange(len(index["counts"])), np.array(index["counts"], dtype=np.int64))
         if len(labels) != len(names) or len(index["counts"]) != len(index["class_names"]):
             raise DataError(f"The cache entry {entry} contradicts itself.")
         return TileSet(
-            pixels=pixels.view(len(names), TILE_SIDE, TILE_SIDE, 3),
-            labels=labels,
+            array=np.asarray(pixels),
+            label_array=labels,
             class_names=tuple(index["class_names"]),
             names=names,
             source=index["source"],

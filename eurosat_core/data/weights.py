@@ -10,14 +10,14 @@ import threading
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.data.download import Remote, Transferred, checksum_of, download
 from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.folders import not_kept
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FOLDER = "weights"
 
@@ -153,7 +153,7 @@ def _keep(file: Path, name: str, cache: Path, *, move: bool) -> Path:
     return target
 
 
-def load_weights(name: str, cache: Path) -> dict[str, Tensor]:
+def load_weights(name: str, cache: Path) -> "dict[str, Tensor]":
     """The tensors by name, on the CPU, memory-mapped. Raises `DataError` with what to do when they are missing."""
     entry = _entry(name)
     path = find_weights(name, cache)
@@ -166,7 +166,9 @@ def load_weights(name: str, cache: Path) -> dict[str, Tensor]:
     return _tensors_in(path)
 
 
-def _tensors_in(path: Path) -> dict[str, Tensor]:
+def _tensors_in(path: Path) -> "dict[str, Tensor]":
+    import torch
+
     try:
         try:
             values: Any = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
@@ -178,6 +180,6 @@ def _tensors_in(path: Path) -> dict[str, Tensor]:
         raise DataError(
             f"{path} holds no weights that can be opened safely ({type(error).__name__}). Get the published file."
         ) from error
-    if not isinstance(values, dict) or not all(isinstance(each, Tensor) for each in values.values()):
+    if not isinstance(values, dict) or not all(isinstance(each, torch.Tensor) for each in values.values()):
         raise DataError(f"{path} holds something else than weights. Get the published file.")
     return dict(values)

@@ -9,33 +9,28 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
 
-import msgspec
 import torch
 from PIL import Image
 
-from eurosat_core import wording
 from eurosat_core.cores import CoreMeter, usable_cores
 from eurosat_core.data.batches import Batch, Preprocessing, normalize, picture_transform
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.devices import torch_device
+from eurosat_core.lab.speeds import Speed, speed_note
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.convolution import LayerWork
-from eurosat_core.models.summary import ModelSummary
-from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.config import Architecture, TrainConfig
+from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import wait_for
 from eurosat_core.training.events import FORWARD_SHARE
+from eurosat_core.training.forms import FORMS, form_key
 from eurosat_core.training.frozen import BATCH
 from eurosat_core.training.network import preprocessing_for, stand_in
-from eurosat_core.training.precision import FORMS, form_key, resolved
+from eurosat_core.training.precision import resolved
 from eurosat_core.training.step import Trainer
 from eurosat_core.training.threads import ThreadGovernor, keep_freed_memory
 
@@ -46,39 +41,6 @@ _LEAST_STEPS = 4
 _PICTURES = 40
 _DISTURBED = 0.15  # of a core
 _GIVE_WAY_SECONDS = 0.5
-SPEEDS = "speeds"
-"""The topic of `MachineNotes` under which speeds are kept."""
-
-
-_Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e6)]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """Measured on one device for one network: seconds per training tile, decoded tiles in memory.
-
-    Of a model whose frozen part only goes forward: as if all of it were trained, which is three times as much.
-    picture_seconds: to open one picture file and prepare it on one core, what a loader worker does per tile.
-    cores: that the steps could have; fewer than the machine has beside other work.
-    """
-
-    device: str
-    model: str
-    batch_size: int
-    precision: str
-    channels_last: bool
-    tile_seconds: _Positive
-    picture_seconds: _Positive
-    stem_pool: bool = True
-    network: str = ""
-    cores: _Positive = 1.0
-
-    @property
-    def architecture(self) -> Architecture:
-        """The network that was measured."""
-        return Architecture(self.model, self.network, self.stem_pool)
-
-
 # One measurement at a time in a process, and nobody waits for one that hangs.
 _one = threading.Lock()
 _wanted = threading.Event()
@@ -141,22 +103,6 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
         found.append(Note(FORMS, config.device, form_key(config), trial))
     for each in found:
         notes.put(each)
-    return found
-
-
-def speed_note(speed: Speed, source: str = "memory") -> Note:
-    """How a speed is noted; source: of the tiles, for which it was measured."""
-    part = "features" if source == "features" else ""
-    key = "|".join((*map(str, speed.architecture), speed.precision, str(speed.channels_last), part))
-    return Note(SPEEDS, speed.device, key, asdict(speed))
-
-
-def known_speeds(device: str, notes: MachineNotes) -> list[Speed]:
-    """All that is noted of a device; a note that is damaged or of another version is passed over."""
-    found = []
-    for each in notes.all(SPEEDS, device).values():
-        with suppress(msgspec.ValidationError):
-            found.append(msgspec.convert(each, Speed))
     return found
 
 
@@ -249,73 +195,3 @@ def _picture_seconds() -> float:
                 prepare(picture.convert("RGB"))
             taken.append(time.perf_counter() - began)
     return statistics.median(taken)
-
-
-# Backward computes two gradients, of the layer's input and of its weights, each about as much work as forward.
-TRAINING_SHARE = 3
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Multiplications (with their additions) per second of a device, and a sentence that says what this rests on."""
-
-    per_second: float
-    basis: str
-
-
-def measured_rate(
-    device: str,
-    speeds: Sequence[Speed],
-    runs: Iterable[RunRecord],
-    summary: Callable[[Architecture], ModelSummary],
-    machine: dict[str, Any],
-) -> Rate | None:
-    """The highest rate that was measured on a device; None while nothing was.
-
-    Of runs only finished ones count that were alone on this machine, took whole tiles from memory (else the rate may
-    be the loader's, or of smaller pictures) and trained the whole network. summary: costs of a network, per whole
-    tile. machine: as runs note it.
-    """
-    found: list[Rate] = []
-    for speed in speeds:
-        if speed.device == device and not model_entry(speed.model).is_pretrained:
-            macs = summary(speed.architecture).macs
-            title = model_entry(speed.model).title
-            how = f"{title} trained for a moment (batches of {speed.batch_size}"
-            found.append(_rate(macs / speed.tile_seconds, how, speed.precision))
-    for run in runs:
-        rate = run.summary.get("tiles_per_second")
-        alone = run.state == "finished" and run.kind == "train" and not run.company and not run.recorded_on
-        here = all(run.machine.get(name) == value for name, value in machine.items()) and run.config.device == device
-        if not (alone and here and rate and run.config.source == "memory") or run.config.progressive_resizing:
-            continue
-        costs = summary(run.config.architecture)
-        if costs.trainable_params == costs.total_params:
-            how = f"your lab’s run {run.id} (batches of {run.config.batch_size}"
-            found.append(_rate(costs.macs * rate, how, run.config.precision))
-    return max(found, key=lambda each: each.per_second, default=None)
-
-
-def _rate(forward_per_second: float, how: str, precision: str) -> Rate:
-    rate = TRAINING_SHARE * forward_per_second
-    billions = wording.rounded(rate / 1e9, 3)
-    return Rate(rate, f"{billions} billion multiplications a second, measured on this device: {how}, {precision}).")
-
-
-def short_time(seconds: float) -> str:
-    """`0.3 µs`, `4.2 ms`, and from a second on as durations are worded everywhere."""
-    if seconds >= 0.9995:
-        return wording.duration(seconds)
-    if seconds >= 0.995e-3:  # what two digits of µs would round to 1,000
-        return f"{wording.rounded(seconds * 1e3, 3)} ms"
-    return f"{wording.rounded(seconds * 1e6, 2)} µs"
-
-
-def tutorials_slip(layer: LayerWork) -> str:
-    """A word on the figures that the written tutorial prints for its example; empty for any other layer."""
-    if layer != LayerWork():
-        return ""
-    return (
-        "The written tutorial prints 1,746,696 for one filter and 111,788,544 for all 64; multiplied out, it is "
-        "1,741,932 and 111,483,648."
-    )

@@ -15,7 +15,7 @@ from typing import Literal
 from eurosat_core.cores import available_cores
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.jobs import Command, Engine, EventsTold, Job, JobResult, Message
+from eurosat_core.lab.messages import Command, Engine, EventsTold, Job, JobResult, Message
 from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore

@@ -1,6 +1,7 @@
 """The workers: one process per device, run by Dask distributed, on this machine or on a cluster.
 
-The only room that knows Dask. It starts what it is told to start; what comes next is the queue's business.
+The only room that knows Dask. It starts what it is told to start; what comes next is the queue's business. Functions
+that run in a worker import there what computes: the server would load PyTorch before its first page.
 """
 
 import logging
@@ -16,16 +17,13 @@ from typing import Any, TypeVar
 
 import dask.config
 import psutil
-import torch
 from distributed import Client, Future, Nanny, Scheduler, Security, SpecCluster, get_worker
 from distributed.scheduler import KilledWorker
 
-from eurosat_core.data.batches import warm_loader_workers
 from eurosat_core.devices import SLICE, Device, cpu_device, cublas_environment, first_kernel_problem, probe_devices
 from eurosat_core.errors import RunError
 from eurosat_core.folders import not_kept
-from eurosat_core.lab import calibration, jobs
-from eurosat_core.lab.jobs import Command, EventsTold, Job, JobEnded, JobResult, Message
+from eurosat_core.lab.messages import Command, EventsTold, Job, JobEnded, JobResult, Message
 from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.profiling.plan import QUIET_PROFILER
 from eurosat_core.runs.history import RunEvent, encoded_event
@@ -68,6 +66,8 @@ _NO_PAGES: dict[str, Any] = {"dashboard": False, "dashboard_address": "127.0.0.1
 
 def _work_in_worker(job: Job) -> JobResult:
     """Runs in the worker: do the job, report over the event topic."""
+    from eurosat_core.lab import calibration, jobs
+
     worker = get_worker()
 
     def report(events: list[RunEvent]) -> None:
@@ -82,6 +82,8 @@ def _work_in_worker(job: Job) -> JobResult:
 
 def _measure_in_worker(config: TrainConfig, threads: int, cache: str | None) -> list[Note] | None:
     """Runs in the worker: how fast it trains. None beside a run, and for one that came meanwhile."""
+    from eurosat_core.lab import calibration, jobs
+
     if jobs.at_work():
         return None
     notes = machine_notes(Path(cache) if cache else load_settings().cache, threads)
@@ -93,6 +95,8 @@ def _measure_in_worker(config: TrainConfig, threads: int, cache: str | None) -> 
 
 def _stop_measuring() -> None:
     """Runs in the worker."""
+    from eurosat_core.lab import calibration
+
     calibration.give_way(0.0)
 
 
@@ -114,10 +118,22 @@ def _prepare_worker(device: str = "cpu") -> None:
     That is torch, the fork server of loader workers, and what PyTorch loads when a process makes its first optimizer
     (its compiler: 1.5 to 2 s on a slow processor, of the 3.2 s until a run's first point).
     """
+    import torch
+
+    from eurosat_core.data.batches import warm_loader_workers
+    from eurosat_core.lab import jobs
+
     warm_loader_workers()
     torch.optim.SGD([torch.zeros(1)])
     warm_loader_workers(wait=True)
     jobs.unseen_kernels(device)
+
+
+def _command_in_worker(run_id: str, name: Command) -> bool:
+    """Runs in the worker: pass a command to its run; False when it does not have it."""
+    from eurosat_core.lab import jobs
+
+    return jobs.command(run_id, name)
 
 
 class DaskEngine:
@@ -222,7 +238,6 @@ class DaskEngine:
     def probe(self) -> tuple[Device, ...]:
         if self._cluster is None:
             return self._probe_cluster()
-        self._prepare("cpu")
         deadline = time.monotonic() + _PROBE_SECONDS
         try:
             devices: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result(timeout=_PROBE_SECONDS)
@@ -230,6 +245,7 @@ class DaskEngine:
             with suppress(TimeoutError):
                 self.restart("cpu")
             return cpu_device(), Device("gpu", "GPU", None, available=False, reason=_NO_ANSWER)
+        self._prepare("cpu")  # now: pages wait for the devices, and on few cores for the loading beside them
         added = {each.id: each for each in devices if each.is_gpu and each.available}
         for device in added.values():
             self._cluster.worker_spec[device.id] = self._worker_spec(self._cluster.security, device)
@@ -324,7 +340,7 @@ class DaskEngine:
             return False
         # Straight to the worker's process, past the scheduler's queue: obeyed within one step.
         try:
-            answers = self._open_client.run(jobs.command, run_id, name, workers=[entry[1]])
+            answers = self._open_client.run(_command_in_worker, run_id, name, workers=[entry[1]])
         except Exception:  # the worker died this very moment; its end arrives as a message
             logger.warning("run %s: command %s did not arrive", run_id, name, exc_info=True)
             return False

@@ -13,11 +13,11 @@ from typing import Any
 from eurosat_core.cores import LoadNow
 from eurosat_core.devices import Device, cpu_device
 from eurosat_core.errors import RunError
-from eurosat_core.lab.calibration import Rate, known_speeds, measured_rate
-from eurosat_core.lab.jobs import Engine
 from eurosat_core.lab.kind import Estimate, Kind, Known, Pace, network_summary
 from eurosat_core.lab.library import TileLibrary
+from eurosat_core.lab.messages import Engine
 from eurosat_core.lab.profile import Profile
+from eurosat_core.lab.speeds import Rate, known_speeds, measured_rate
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.machine_notes import Note, machine_notes
@@ -28,7 +28,7 @@ from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
-from eurosat_core.training.precision import Choice, filled, known_choice
+from eurosat_core.training.forms import Choice, filled, known_choice
 
 logger = logging.getLogger(__name__)
 

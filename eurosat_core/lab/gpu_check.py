@@ -29,7 +29,8 @@ from eurosat_core.data.tile_cache import TileSet, open_cached
 from eurosat_core.devices import AMPERE, Device, cublas_environment, probe_devices
 from eurosat_core.errors import RunError, TrainingError
 from eurosat_core.finding import Finding
-from eurosat_core.lab.jobs import Job, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job
 from eurosat_core.lab.own_process import NoAnswerError, ask, first_line
 from eurosat_core.models.catalog import changed_baseline
 from eurosat_core.models.layers import format_network

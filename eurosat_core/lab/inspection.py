@@ -20,14 +20,11 @@ from eurosat_core.data.pictures import Pixels, Values
 from eurosat_core.errors import RunError
 from eurosat_core.lab.train import epoch_file
 from eurosat_core.lab.trained_weights import load_network
-from eurosat_core.models.recorded import recorded_baseline, recorded_network
+from eurosat_core.models.recorded import RECORDED, recorded_baseline, recorded_network
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.network import make_network, preprocessing_for
-
-RECORDED = "recorded"
-"""Stands for the bundled network where a run's id is asked for."""
 
 BEFORE, AFTER = 0, -1
 """Stages of a training: as it was initialised, as it ended; any other is the number of an epoch."""

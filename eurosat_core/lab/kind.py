@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 
-import torch
-
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.lab.calibration import Speed
+from eurosat_core.lab.speeds import Speed
 from eurosat_core.models.catalog import build_model
 from eurosat_core.models.summary import ModelSummary, summarize
 from eurosat_core.runs.history import RunEvent
@@ -43,11 +41,18 @@ class Pace:
     run_id: str
 
 
+_FEW_PARAMETERS = 1_500_000
+
+
 @lru_cache(maxsize=32)
 def network_summary(network: Architecture, classes: int = 10) -> ModelSummary:
     """Layers, parameters and costs of a network at 64×64."""
+    import torch
+
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
         made = build_model(network.model, classes, network.network, stem_pool=network.stem_pool)
+    if sum(each.numel() for each in made.parameters()) < _FEW_PARAMETERS:
+        made = made.to_empty(device="cpu")  # on shapes PyTorch computes with its compiler, which takes a second to load
     return summarize(made)
 
 

@@ -3,6 +3,8 @@
 import logging
 import threading
 from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache, cachedmethod
 
@@ -18,11 +20,9 @@ from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates
-from eurosat_core.lab.inspection import Inspector
-from eurosat_core.lab.jobs import KINDS, OWNER, Command, Engine, kind_of
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
-from eurosat_core.lab.predict import Predictor
+from eurosat_core.lab.messages import KINDS, OWNER, Command, Engine, kind_of
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Move, Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
@@ -42,6 +42,10 @@ from eurosat_core.tensorboard.process import TensorBoard
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.problems import shared_memory_problem
+
+if TYPE_CHECKING:
+    from eurosat_core.lab.inspection import Inspector
+    from eurosat_core.lab.predict import Predictor
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +143,8 @@ class Lab:
         predictor: Asks trained networks.
         lesson_guesses: What participants guessed on the pages.
         tensorboard: Starts when it is asked for.
+        calm: Set while no page is being drawn, first when one has been or the workers are there: what nobody asked
+            for waits for that.
         runs_problem: Why nothing can be stored, so that nothing can be trained or measured; what is stored can be
             looked at.
     """
@@ -154,8 +160,6 @@ class Lab:
         self.sweeps = Sweeps(self.store)
         self.estimates = Estimates(settings, self.store, self.library, self.sweeps, engine, self._is_idle)
         self.designs = DesignStore(settings.runs / "designs")
-        self.inspector = Inspector(self.store)
-        self.predictor = Predictor(self.store, self.inspector)
         self.profiles = Profiles(self.store)
         self.lesson_guesses = LessonGuesses(settings.runs / "lesson_guesses.jsonl")
         self.tensorboard = TensorBoard(settings)
@@ -165,6 +169,7 @@ class Lab:
         self._workers_problem = ""
         self._runs_refused = ""  # the reason alone; tried once, for it writes a file
         self.runs_problem = ""
+        self.calm = threading.Event()
         self._closed = threading.Event()
         self._starting = threading.Thread(target=self._start_workers, name="eurosat-workers", daemon=True)
         self.dispatcher = Dispatcher(
@@ -176,6 +181,18 @@ class Lab:
             available=lambda: {each.id for each in self.devices() if each.available} if self._ready else set(),
             seconds_left=self.seconds_left,
         )
+
+    @cached_property
+    def inspector(self) -> "Inspector":
+        from eurosat_core.lab.inspection import Inspector  # here, for PyTorch takes seconds to load
+
+        return Inspector(self.store)
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        from eurosat_core.lab.predict import Predictor
+
+        return Predictor(self.store, self.inspector)
 
     # -- opening and closing
 
@@ -231,6 +248,7 @@ class Lab:
         self._devices_known = True
         self._refuse_lost_devices()
         self.dispatcher.look()
+        self.calm.set()
 
     @property
     def _ready(self) -> bool:

@@ -24,7 +24,7 @@ from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.network import missing_weights
+from eurosat_core.training.problems import missing_weights
 from eurosat_core.wording import bytes_text, duration
 
 logger = logging.getLogger(__name__)

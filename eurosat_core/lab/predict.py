@@ -22,8 +22,9 @@ from eurosat_core.data.pictures import METRES_PER_PIXEL, Pixels, Values
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.uploads import STRETCHES, Cut, cut, read_picture
 from eurosat_core.errors import RunError
-from eurosat_core.lab.inspection import RECORDED, Inspector
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
+from eurosat_core.lab.inspection import Inspector
+from eurosat_core.lab.messages import OWNER as COMMAND_LINE
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.models.saliency import Saliency, where_looked
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.sealed import has_sealed_test

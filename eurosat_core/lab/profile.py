@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.kind import Estimate, Kind, Machine
@@ -19,16 +19,17 @@ from eurosat_core.profiling.plan import (
     profile_problem,
     trace_file,
 )
-from eurosat_core.profiling.record import CycleRecorded, Pull, record
 from eurosat_core.profiling.trace import read_trace
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.profiles import AFTER, SLOWER
 from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.speed.steps import TimedSteps
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.problems import shared_memory_problem
 from eurosat_core.wording import count
+
+if TYPE_CHECKING:
+    from eurosat_core.profiling.record import CycleRecorded, Pull
 
 OPERATORS_FILE = "operators.json"
 """torch's own table of operators: `cycle` and `cycles` (it covers the last one), `steps`, `first_step`, `rows`."""
@@ -44,6 +45,8 @@ _ALMOST_ALL = 0.95  # of the tiles, so that an epoch is training and hardly anyt
 
 def _step_seconds(config: TrainConfig, tiles: TileSet) -> float:
     """Seconds of a training step on tiles in memory: the median of a few turns."""
+    from eurosat_core.speed.steps import TimedSteps
+
     steps = TimedSteps(replace(config, source="memory"), tiles)
     try:
         steps.plan(max(_TURNS, round(_TURN_SECONDS / max(steps.prepare(), 1e-5))), 0)
@@ -82,7 +85,9 @@ class Profile(Kind):
     def problem(self, tiles: int | None) -> str:
         return profile_problem(self.config) or (shared_memory_problem(self.config, tiles) if tiles is not None else "")
 
-    def events(self, tiles: TileSet, threads: int) -> Pull:
+    def events(self, tiles: TileSet, threads: int) -> "Pull":
+        from eurosat_core.profiling.record import record
+
         before = _step_seconds(self.config, tiles) if self._is_timed else None
         yield from record(self.config, self._plan, tiles, self._keep)
         if before is not None:
@@ -97,7 +102,7 @@ class Profile(Kind):
     def slows_process(self) -> bool:
         return self._after is not None and self._after > SLOWER
 
-    def _keep(self, cycle: CycleRecorded) -> None:
+    def _keep(self, cycle: "CycleRecorded") -> None:
         """Take what a cycle leaves."""
         self._traces[trace_file(cycle.cycle)] = cycle.trace
         self._last = cycle

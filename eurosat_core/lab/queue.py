@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.jobs import Command, Job, kind_of
+from eurosat_core.lab.messages import Command, Job, kind_of
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache, cachedmethod
 
@@ -14,9 +14,11 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.plan import LEAST_ROUNDS, Learned, LimitsDone, SweepEvent, SweepPlan, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
-from eurosat_core.speed.sweep import Pull, Sweep
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import count, duration
+
+if TYPE_CHECKING:
+    from eurosat_core.speed.sweep import Pull, Sweep
 
 _UNTIMED = 2  # steps at the beginning of a turn
 _WARM_STEPS = 3
@@ -51,7 +53,9 @@ class Measurement(Kind):
     def problem(self, tiles: int | None) -> str:
         return ""  # a setting that turns out not to work is told beside the others' figures
 
-    def events(self, tiles: TileSet, threads: int) -> Pull:
+    def events(self, tiles: TileSet, threads: int) -> "Pull":
+        from eurosat_core.speed.sweep import Sweep
+
         self._sweep = Sweep(self.config, self._plan, tiles)
         return self._sweep.events()
 

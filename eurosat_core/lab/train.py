@@ -3,20 +3,18 @@
 import io
 import json
 import math
+import statistics
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.cores import usable_cores
 from eurosat_core.data.splits import TEST_FRACTION
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError
-from eurosat_core.lab.calibration import Speed
 from eurosat_core.lab.kind import Estimate, Kind, Known, Machine, Pace, network_summary, same_speed
+from eurosat_core.lab.speeds import Speed
 from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.runs.history import HistoryReader, RunEvent
 from eurosat_core.runs.record import RunRecord
@@ -32,11 +30,11 @@ from eurosat_core.training.events import (
     Started,
     StepDone,
 )
-from eurosat_core.training.loop import Checkpoint, Parking, Pull, train
 from eurosat_core.training.problems import shared_memory_problem
-from eurosat_core.training.sources import split_for
-from eurosat_core.training.threads import ThreadGovernor
 from eurosat_core.wording import bytes_text, count
+
+if TYPE_CHECKING:
+    from eurosat_core.training.loop import Checkpoint, Parking, Pull
 
 MAX_BYTES = 512 * 1024**2
 """Of one run's weights; until it ends, they lie in its worker's memory. The baseline's 200 epochs take 258 MB."""
@@ -59,7 +57,7 @@ class Training(Kind):
         self._figures: dict[str, Any] = {}
         self._rates: list[float] = []
         self._sizes: dict[str, int] = {}
-        self._parking = Parking()
+        self._parking: Parking | None = None  # while it trains
 
     @classmethod
     def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Training":
@@ -72,18 +70,24 @@ class Training(Kind):
     def problem(self, tiles: int | None) -> str:
         return kept_problem(self.config) or (shared_memory_problem(self.config, tiles) if tiles is not None else "")
 
-    def events(self, tiles: TileSet, threads: int) -> Pull:
+    def events(self, tiles: TileSet, threads: int) -> "Pull":
+        from eurosat_core.training.loop import Parking, train
+        from eurosat_core.training.threads import ThreadGovernor
+
         # Only trainings that nobody measures change their CPU threads while they run.
         free = self.config.device == "cpu" and not self._plan.get("alone")
+        self._parking = Parking()
         return train(self.config, tiles, self._keep, ThreadGovernor(threads) if free else None, self._parking)
 
     def park(self) -> None:
-        self._parking.park()
+        if self._parking is not None:
+            self._parking.park()
 
     def unpark(self) -> None:
-        self._parking.unpark()
+        if self._parking is not None:
+            self._parking.unpark()
 
-    def _keep(self, checkpoint: Checkpoint) -> None:
+    def _keep(self, checkpoint: "Checkpoint") -> None:
         """Take what stands at the end of an epoch."""
         self._checkpoint = checkpoint
         if self.config.keep_epochs:
@@ -105,7 +109,7 @@ class Training(Kind):
                 "val_loss": event.val_loss,
                 "val_accuracy": event.val_accuracy,
                 "seconds": event.elapsed_seconds,
-                "tiles_per_second": float(np.median(self._rates)),
+                "tiles_per_second": statistics.median(self._rates),
                 **self._sizes,
             }
         elif isinstance(event, Finished):
@@ -133,6 +137,8 @@ class Training(Kind):
             if self._checkpoint.test is not None:
                 files["test.npz"] = predictions_to_bytes(self._checkpoint.test)
         if tiles is not None:
+            from eurosat_core.training.sources import split_for
+
             with suppress(DataError):  # tiles that cannot be split so: the run has failed with that sentence
                 split = split_for(self.config, tiles)
                 parts = {name: getattr(split, name).tolist() for name in ("train", "validation", "test")}
@@ -163,7 +169,9 @@ class Training(Kind):
 # -- the weights it leaves behind
 
 
-def _weights_to_bytes(checkpoint: Checkpoint) -> bytes:
+def _weights_to_bytes(checkpoint: "Checkpoint") -> bytes:
+    import torch
+
     buffer = io.BytesIO()
     torch.save(checkpoint.weights, buffer)
     return buffer.getvalue()

@@ -8,14 +8,18 @@ import io
 import pickle
 from dataclasses import dataclass
 from functools import lru_cache
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from eurosat_core.errors import RunError
 from eurosat_core.folders import ASSETS
 from eurosat_core.models.catalog import build_model
 from eurosat_core.records import decoded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RECORDED = "recorded"
+"""Stands for the bundled network where a run's id is asked for."""
 
 _FOLDER = ASSETS / "recorded"
 
@@ -51,11 +55,13 @@ def recorded_baseline() -> Recorded:
         raise RunError(problem) from error
 
 
-def recorded_network() -> nn.Module:
+def recorded_network() -> "nn.Module":
     """The bundled network with its weights, on the CPU, in evaluation mode, in float32.
 
     Raises `RunError` when its file is missing, or is not the one that was recorded (SHA-256).
     """
+    import torch
+
     record = recorded_baseline()
     try:
         content = (_FOLDER / "baseline.pt").read_bytes()

@@ -5,9 +5,10 @@ every listed output counted twice (once forward, once for its gradient).
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _MB = 1024**2
 _BYTES_PER_NUMBER = 4
@@ -37,8 +38,10 @@ class ModelSummary:
     total_mb: float
 
 
-def _layer_macs(layer: nn.Module, output: Tensor) -> int:
+def _layer_macs(layer: "nn.Module", output: "Tensor") -> int:
     """Multiply-accumulates of one tile: each output of a convolution or linear layer is a dot product."""
+    from torch import nn
+
     if isinstance(layer, nn.Conv2d):
         rows, columns = layer.kernel_size
         return output[0].numel() * (layer.in_channels // layer.groups) * int(rows) * int(columns)
@@ -47,14 +50,17 @@ def _layer_macs(layer: nn.Module, output: Tensor) -> int:
     return 0
 
 
-def summarize(model: nn.Module, input_shape: tuple[int, int, int] = (3, 64, 64)) -> ModelSummary:
+def summarize(model: "nn.Module", input_shape: tuple[int, int, int] = (3, 64, 64)) -> ModelSummary:
     """Run one zero tile through `model` on the CPU and list its layers in the order they were used.
 
     input_shape: channels, height, width. The model is left as it was (mode included).
     """
+    import torch
+    from torch import nn
+
     rows: list[LayerRow] = []
 
-    def note(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def note(layer: "nn.Module", _inputs: "tuple[Tensor, ...]", output: "Tensor") -> None:
         params = sum(parameter.numel() for parameter in layer.parameters(recurse=False))
         rows.append(
             LayerRow(

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import torch
 
 from eurosat_core import wording
 from eurosat_core.data.pictures import class_titles
@@ -16,6 +15,9 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.guesses import KEPT, Guess
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.evaluation import Evaluation, evaluate_predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TILES = 10  # in one game
 _DOUBLE_CLICK = 0.2  # seconds: nobody has looked at a tile by then
@@ -131,15 +133,19 @@ def evaluate_guesses(guesses: Sequence[Guess], class_names: Sequence[str]) -> Ev
     rows = [(each.true, each.guessed) for each in guesses if each.true in labels and each.guessed in labels]
     if not rows:
         return None
+    import torch
+
     true, guessed = torch.tensor(rows).T
     return evaluate_predictions(true, guessed, class_names)
 
 
-def confusion_frame(evaluation: Evaluation) -> pd.DataFrame:
+def confusion_frame(evaluation: Evaluation) -> "pd.DataFrame":
     """Every pair of the classes that occur in the guesses: true, guessed (in words), tiles, kind.
 
     kind: `right`, `wrong`, or `none` for a pair that did not occur.
     """
+    import pandas as pd
+
     counts = np.array(evaluation.confusion)
     occurring = np.flatnonzero(counts.sum(0) + counts.sum(1)).tolist()
     titles = class_titles(evaluation.class_names)
@@ -181,8 +187,10 @@ def mix_ups(evaluation: Evaluation) -> Finding:
     return Finding("game.mix_ups.some", figures | about)
 
 
-def mix_up_table(evaluation: Evaluation, most: int = 10) -> pd.DataFrame:
+def mix_up_table(evaluation: Evaluation, most: int = 10) -> "pd.DataFrame":
     """The most frequent mix-ups in words, for classes too many to be drawn as a chart."""
+    import pandas as pd
+
     titles = [class_titles(evaluation.class_names)[name] for name in evaluation.class_names]
     counts = np.array(evaluation.confusion)
     np.fill_diagonal(counts, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.training.config import AUTO, SETTINGS, Setting, TrainConfig
-from eurosat_core.training.precision import Choice, Form, Why
+from eurosat_core.training.forms import Choice, Form, Why
 
 LONG_SECONDS = 120.0
 # How long the lesson's own training shall take. On a fast GPU that would be hundreds of epochs: there it is enough that

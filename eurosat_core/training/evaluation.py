@@ -5,14 +5,16 @@ import io
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
-import torch
-from torch import Tensor
 
 from eurosat_core.errors import RunError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,10 @@ class Predictions:
     confidence: softmax probability of the predicted class, 0…1.
     """
 
-    tiles: Tensor
-    true: Tensor
-    predicted: Tensor
-    confidence: Tensor
+    tiles: "Tensor"
+    true: "Tensor"
+    predicted: "Tensor"
+    confidence: "Tensor"
 
     def __len__(self) -> int:
         return len(self.tiles)
@@ -121,8 +123,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def evaluate_predictions(true: Tensor, predicted: Tensor, class_names: Sequence[str]) -> Evaluation:
+def evaluate_predictions(true: "Tensor", predicted: "Tensor", class_names: Sequence[str]) -> Evaluation:
     """Count right and wrong answers; true, predicted: labels [n], n ≥ 1."""
+    import torch
+
     classes = len(class_names)
     confusion = torch.bincount(true * classes + predicted, minlength=classes * classes).view(classes, classes)
     totals = confusion.sum(1).tolist()
@@ -148,6 +152,8 @@ def predictions_to_bytes(predictions: Predictions) -> bytes:
 
 def predictions_from_bytes(content: bytes) -> Predictions:
     """What a run stored as `predictions.npz`. Raises `RunError` when it is damaged."""
+    import torch
+
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return Predictions(**{each.name: torch.from_numpy(arrays[each.name]) for each in fields(Predictions)})
@@ -166,17 +172,19 @@ class Tally:
     than to do it, and with every batch it would be six.
     """
 
-    loss: Tensor
-    right: Tensor
+    loss: "Tensor"
+    right: "Tensor"
     tiles: int = 0
-    _waiting: list[tuple[Tensor, Tensor, Tensor]] = field(default_factory=list)
+    _waiting: "list[tuple[Tensor, Tensor, Tensor]]" = field(default_factory=list)
 
     @classmethod
-    def on(cls, device: torch.device) -> "Tally":
+    def on(cls, device: "torch.device") -> "Tally":
         """Nothing yet."""
+        import torch
+
         return cls(torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device))
 
-    def add(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+    def add(self, loss: "Tensor", scores: "Tensor", labels: "Tensor") -> None:
         """One batch more: its mean loss, scores [B, classes] and labels [B], which stay as they are now."""
         if (self._waiting and len(self._waiting[0][2]) != len(labels)) or len(self._waiting) == _COUNTED_AT_ONCE:
             self._count()
@@ -184,6 +192,8 @@ class Tally:
         self.tiles += len(labels)
 
     def _count(self) -> None:
+        import torch
+
         losses, scores, labels = (list(each) for each in zip(*self._waiting, strict=True))
         self.loss += torch.stack(losses).sum() * len(labels[0])
         self.right += (torch.cat(scores).argmax(1) == torch.cat(labels)).sum()
@@ -196,20 +206,24 @@ class Tally:
         return self.loss.item() / self.tiles, self.right.item() / self.tiles
 
 
-def wait_for(device: torch.device) -> None:
+def wait_for(device: "torch.device") -> None:
     """Until the device has done all it was told to."""
+    import torch
+
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type != "cpu":
         torch.accelerator.synchronize()
 
 
-def release_memory(device: torch.device) -> None:
+def release_memory(device: "torch.device") -> None:
     """Give the device's other users what this process holds there and nobody here needs any more.
 
     Never raises: it stands behind work that may have failed, whose own error is the one to tell. A device that has
     failed says so again to whoever asks it next.
     """
+    import torch
+
     gc.collect()  # networks lie in circles of references
     with suppress(RuntimeError):
         if device.type == "cuda":
@@ -218,14 +232,16 @@ def release_memory(device: torch.device) -> None:
             torch.mps.empty_cache()
 
 
-def move(tensors: Iterable[Tensor], device: torch.device) -> None:
+def move(tensors: "Iterable[Tensor]", device: "torch.device") -> None:
     """Bring tensors to a device in place: whoever refers to one, as an optimizer does to parameters, still does."""
     for each in tensors:
         each.data = each.data.to(device)
 
 
-def memory_bytes(device: torch.device) -> int:
+def memory_bytes(device: "torch.device") -> int:
     """Bytes held on the device; for a CPU, of this process."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     if device.type == "mps":

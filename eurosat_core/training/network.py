@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.data.weights import load_weights, weights_problem
+from eurosat_core.data.weights import load_weights
 from eurosat_core.models.catalog import build_model, model_entry
 from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mode
 from eurosat_core.settings import load_settings
@@ -62,12 +62,6 @@ def stand_in(config: TrainConfig, device: torch.device, *, convolutions_only: bo
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             layer.reset_running_stats()
     return network
-
-
-def missing_weights(config: TrainConfig, cache: Path) -> str:
-    """Why a training cannot start from the pretrained weights it asks for, in a sentence; empty when it can."""
-    entry = model_entry(config.model)
-    return weights_problem(entry.weights, cache) if entry.is_pretrained and config.pretrained else ""
 
 
 def set_mode(network: nn.Module, config: TrainConfig, *, training: bool) -> None:

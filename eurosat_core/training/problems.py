@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from PIL import UnidentifiedImageError
 
 from eurosat_core.data.decoding import TILE_SIDE
+from eurosat_core.data.weights import weights_problem
 from eurosat_core.errors import LabError, TrainingError
+from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.wording import bytes_text, count, device_name
 
@@ -44,6 +45,12 @@ def loader_bytes(batch_size: int, workers: int, prefetch: int, tiles: int) -> in
         return 0
     batches = min(workers * prefetch + 1, -(-tiles // batch_size))
     return min(batches * batch_size, tiles) * _TILE_BYTES + batches * _BATCH_BYTES
+
+
+def missing_weights(config: TrainConfig, cache: Path) -> str:
+    """Why a training cannot start from the pretrained weights it asks for, in a sentence; empty when it can."""
+    entry = model_entry(config.model)
+    return weights_problem(entry.weights, cache) if entry.is_pretrained and config.pretrained else ""
 
 
 class DeviceError(TrainingError):
@@ -105,6 +112,8 @@ def explained(config: TrainConfig, full: str = "") -> Iterator[None]:
 
     full: the sentence for a device whose memory is full, where no training filled it.
     """
+    import torch
+
     try:
         yield
     except LabError as error:

@@ -20,8 +20,6 @@ import math
 import time
 from collections.abc import Callable
 
-import torch
-
 from eurosat_core.cores import CoreMeter, Load, usable_cores
 
 _LOOK_SECONDS = 1.0
@@ -50,7 +48,7 @@ class ThreadGovernor:
         self._look = look or CoreMeter().look
         self._clock = clock
         self._next_look = 0.0
-        torch.set_num_threads(most)
+        self._tell_torch()
 
     def look(self) -> bool:
         """Look at the machine when that is due; whether the number of threads has changed."""
@@ -66,8 +64,13 @@ class ThreadGovernor:
         if threads == self.threads:
             return False
         self.threads = threads
-        torch.set_num_threads(threads)
+        self._tell_torch()
         return True
+
+    def _tell_torch(self) -> None:
+        import torch
+
+        torch.set_num_threads(self.threads)
 
     def settle(self) -> None:
         """Look at the machine now, if it takes a moment."""

@@ -9,15 +9,17 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from eurosat_core.errors import RunError
 from eurosat_core.folders import ASSETS
 from pages.parts import session
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Option = TypeVar("Option")
 
@@ -75,7 +77,7 @@ def plain(words: str) -> str:
     return _FROM_THE_RIGHT.sub("\u2068\\g<0>\u2069", escaped)
 
 
-def plain_table(table: pd.DataFrame) -> pd.DataFrame:
+def plain_table(table: "pd.DataFrame") -> "pd.DataFrame":
     """A table with all its words escaped: a table draws Markdown, and an imported run brings its own."""
     return table.map(plain).rename(columns=plain)
 

@@ -8,10 +8,9 @@ import streamlit as st
 from eurosat_core.analysis.card import card_findings
 from eurosat_core.analysis.race import RACE, RESIDENT_RACE
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.inspection import RECORDED
-from eurosat_core.lab.jobs import Command
+from eurosat_core.lab.messages import Command
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.recorded import recorded_baseline
+from eurosat_core.models.recorded import RECORDED, recorded_baseline
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.speed.experiments import EXPERIMENTS

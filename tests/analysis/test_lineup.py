@@ -13,7 +13,7 @@ from run_makers import begun, epoch
 from eurosat_core.analysis import lineup as lineups
 from eurosat_core.analysis.lineup import RECORDED_OWNER, Lineup, RecordedRuns
 from eurosat_core.errors import RunError
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
+from eurosat_core.lab.messages import OWNER as COMMAND_LINE
 from eurosat_core.runs.history import History, HistoryReader
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore

@@ -9,7 +9,7 @@ from fake_engine import CPU, GPU, NO_GPU
 from msgspec import structs
 from run_makers import USED, compared, epoch, make_record, said, through, told
 
-from eurosat_core.analysis.guesses import guess_outcomes
+from eurosat_core.analysis.answers import guess_outcomes
 from eurosat_core.analysis.race import RACE, plan_race
 from eurosat_core.analysis.tutorial import beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, Measurement, next_steps

@@ -8,8 +8,9 @@ from PIL import Image
 
 from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.lab.inspection import RECORDED, Inspector
+from eurosat_core.lab.inspection import Inspector
 from eurosat_core.lab.predict import Predictor
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.store import RunStore
 from eurosat_core.words.say import say
 from tests.browser.test_browser import badge, go_to, set_epochs, start_training

@@ -17,7 +17,7 @@ from eurosat_core.classroom.attempts import Attempts
 from eurosat_core.classroom.cookie import new_secret
 from eurosat_core.classroom.participants import MAX_NICKNAME, Participants, name_key, tidy_name
 from eurosat_core.errors import RunError
-from eurosat_core.lab.jobs import OWNER, Command
+from eurosat_core.lab.messages import OWNER, Command
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from eurosat_core.analysis.profile import after_finding
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab import jobs
 from eurosat_core.lab import profile as module
-from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.jobs import Control, run_job
+from eurosat_core.lab.messages import Job, JobResult
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.profiles import AFTER, Profile
 from eurosat_core.training.config import TrainConfig

@@ -27,8 +27,8 @@ from filelock import FileLock
 
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab import dispatch
-from eurosat_core.lab.jobs import Command
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.messages import Command
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.store import RunStore
 

@@ -177,8 +177,8 @@ def test_a_worker_can_be_replaced(lab: Lab) -> None:
 
 def test_a_prepared_worker_has_loaded_what_a_first_optimizer_needs() -> None:
     code = (
-        "import sys, torch; from eurosat_core.lab import engine; engine.warm_loader_workers = lambda **_: None;"
-        "engine._prepare_worker();"
+        "import sys, torch; from eurosat_core.data import batches; batches.warm_loader_workers = lambda **_: None;"
+        "from eurosat_core.lab import engine; engine._prepare_worker();"
         "known = {*sys.modules}; torch.optim.AdamW([torch.zeros(1)]).step(); print(*{*sys.modules} - known)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -8,11 +8,12 @@ import pytest
 from fake_engine import SPEEDS
 
 from eurosat_core.lab import train as rooms
-from eurosat_core.lab.calibration import Rate, Speed, measured_rate, short_time, tutorials_slip
 from eurosat_core.lab.kind import Estimate, Known, Pace, network_summary
+from eurosat_core.lab.speeds import Rate, Speed, measured_rate, short_time, tutorials_slip
 from eurosat_core.lab.train import estimate_seconds
-from eurosat_core.models.catalog import PRESETS
+from eurosat_core.models.catalog import PRESETS, build_model
 from eurosat_core.models.convolution import LayerWork
+from eurosat_core.models.summary import summarize
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from tests.run_makers import make_record
@@ -293,6 +294,11 @@ def test_the_fastest_that_was_measured_is_taken_and_named(
     rate = rate_of(*runs, speeds=speeds)
     assert rate is not None and basis in rate.basis
     assert rate.per_second == pytest.approx(3 * network_summary(network).macs * tiles_per_second)
+
+
+@pytest.mark.parametrize("model", ["baseline", "tilenet", "efficientnet_lite0"])
+def test_costs_are_those_of_a_network_that_was_really_made(model: str) -> None:
+    assert network_summary(Architecture(model)) == summarize(build_model(model, 10))
 
 
 def test_a_high_rate_is_written_out() -> None:

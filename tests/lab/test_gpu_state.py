@@ -16,7 +16,8 @@ from run_makers import make_record
 from eurosat_core.analysis.card import card_findings
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab.gpu_state import gpu_notes, gpu_state, libraries
-from eurosat_core.lab.jobs import Job, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job
 from eurosat_core.training.choices import machine_table
 from eurosat_core.training.config import recipe_config
 from eurosat_core.words.say import say_each

@@ -18,11 +18,11 @@ from eurosat_core.data.pictures import Pixels
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab import inspection, predict
-from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, Inspector
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
+from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, Inspector
+from eurosat_core.lab.messages import OWNER as COMMAND_LINE
 from eurosat_core.lab.predict import Predictor, Wanted
 from eurosat_core.lab.train import epoch_file
-from eurosat_core.models.recorded import recorded_network
+from eurosat_core.models.recorded import RECORDED, recorded_network
 from eurosat_core.models.saliency import where_looked
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore

@@ -16,11 +16,12 @@ from eurosat_core.data.batches import MemorySource
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, TrainingError
 from eurosat_core.lab import jobs
-from eurosat_core.lab import train as train_job
-from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.jobs import Control, run_job
 from eurosat_core.lab.kind import Kind
+from eurosat_core.lab.messages import Command, Job, JobResult
 from eurosat_core.lab.train import MAX_BYTES, epoch_file, kept_bytes, kept_problem
 from eurosat_core.models.catalog import build_model
+from eurosat_core.training import loop
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.evaluation import evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
@@ -68,7 +69,7 @@ class Session:
     def _work(self) -> None:
         self.result = run_job(self.job, self.events.extend, self.control)
 
-    def say(self, name: jobs.Command) -> None:
+    def say(self, name: Command) -> None:
         eventually(lambda: jobs.command(self.job.run_id, name))
 
     def steps(self) -> list[StepDone]:
@@ -290,7 +291,7 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
     words: str,
     restart: bool,
 ) -> None:
-    real = train_job.train
+    real = loop.train
 
     def failing(*arguments: Any) -> Any:
         for event in (training := real(*arguments)):
@@ -299,7 +300,7 @@ def test_a_failure_is_a_sentence_and_keeps_the_last_epoch(
                 training.close()
                 raise error
 
-    monkeypatch.setattr(train_job, "train", failing)
+    monkeypatch.setattr(loop, "train", failing)
     events: list[Event] = []
     result = run_job(job_for(small_tiles), events.extend)
     assert result.state == "failed" and words in result.message and result.restart_worker == restart

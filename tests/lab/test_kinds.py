@@ -21,12 +21,13 @@ from eurosat_core.charts.speed import live_frame
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab import jobs
-from eurosat_core.lab.calibration import Speed
-from eurosat_core.lab.jobs import Control, Job, JobResult, run_job
+from eurosat_core.lab.jobs import Control, run_job
 from eurosat_core.lab.kind import Estimate, Known
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.messages import Job, JobResult
 from eurosat_core.lab.own_process import NoAnswerError
 from eurosat_core.lab.profile import OPERATORS_FILE, Profile
+from eurosat_core.lab.speeds import Speed
 from eurosat_core.lab.sweep import Measurement, least_seconds
 from eurosat_core.profiling.plan import (
     ProfileDone,

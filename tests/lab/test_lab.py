@@ -44,6 +44,7 @@ def test_an_open_lab_knows_tiles_devices_and_speeds(open_fake: OpenFake, small_t
     assert not [each for each in lab.room() if each.state == "problem" and each.name != "Disk"]
     assert lab.estimates.model_summary(Architecture("baseline")).total_params > 0
     assert not engine.order
+    assert lab.calm.wait(20)
 
 
 def test_before_the_tiles_are_there(
@@ -100,7 +101,7 @@ def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> 
     lab, _ = open_fake(FakeEngine(probe_error=OSError("no process")))
     (workers,) = [each for each in lab.room() if each.name == "Workers"]
     assert workers.state == "problem" and "OSError" in workers.text
-    assert lab.devices()[0].id == "cpu" and lab.devices_known()
+    assert lab.devices()[0].id == "cpu" and lab.devices_known() and lab.calm.wait(20)
     assert lab.store.all() == ([], [])
 
 

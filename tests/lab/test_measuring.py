@@ -30,14 +30,15 @@ from fake_engine import (
 from eurosat_core.cores import Load
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
-from eurosat_core.lab import calibration, estimates
-from eurosat_core.lab.calibration import Speed, known_speeds, measure_speed
+from eurosat_core.lab import calibration, estimates, speeds
+from eurosat_core.lab.calibration import measure_speed
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.speeds import Speed, known_speeds
 from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig, recipe_config
-from eurosat_core.training.precision import FORMS
+from eurosat_core.training.forms import FORMS
 
 OpenKnown = Callable[[FakeEngine], Lab]
 OPEN = recipe_config("baseline", "fast", epochs=2)
@@ -299,7 +300,7 @@ def notes(tmp_path: Path) -> MachineNotes:
 def test_a_measurement_gives_plausible_figures(model: str, recipe: str, notes: MachineNotes) -> None:
     config = recipe_config(model, recipe)
     found = measure_speed(config, 1, notes)
-    assert found is not None and {each.topic for each in found} <= {FORMS, calibration.SPEEDS}
+    assert found is not None and {each.topic for each in found} <= {FORMS, speeds.SPEEDS}
     (speed,) = known_speeds("cpu", notes)
     assert speed.architecture == config.architecture and speed.precision in ("float32", "bfloat16")
     assert 1e-6 < speed.tile_seconds < 10 and 1e-6 < speed.picture_seconds < 1 and 0 < speed.cores <= 1
@@ -312,8 +313,8 @@ def test_a_measurement_gives_plausible_figures(model: str, recipe: str, notes: M
 
 @pytest.mark.parametrize("damaged", [None, 3, {}, {"device": "cpu"}])
 def test_a_damaged_note_is_no_speed(notes: MachineNotes, damaged: Any) -> None:
-    notes.put(Note(calibration.SPEEDS, "cpu", "x", damaged))
-    notes.put(Note(calibration.SPEEDS, "cpu", "y", {**vars(SPEEDS[0]), "tile_seconds": 0.0}))
+    notes.put(Note(speeds.SPEEDS, "cpu", "x", damaged))
+    notes.put(Note(speeds.SPEEDS, "cpu", "y", {**vars(SPEEDS[0]), "tile_seconds": 0.0}))
     assert known_speeds("cpu", notes) == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
-from eurosat_core.lab.jobs import Job
+from eurosat_core.lab.messages import Job
 from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore

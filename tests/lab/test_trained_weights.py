@@ -13,7 +13,8 @@ from fake_engine import CONFIG
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import weights_problem
-from eurosat_core.lab.jobs import Job, run_job
+from eurosat_core.lab.jobs import run_job
+from eurosat_core.lab.messages import Job
 from eurosat_core.lab.trained_weights import FILE, contents, load_network, loading_code, source
 from eurosat_core.models.catalog import CATALOG, build_model
 from eurosat_core.runs.record import TilesUsed

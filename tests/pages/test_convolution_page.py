@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from eurosat_core.data import pictures
 from eurosat_core.data.classes import CLASS_NAMES
-from eurosat_core.lab.inspection import BEFORE, RECORDED
+from eurosat_core.lab.inspection import BEFORE
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.train import epoch_file
 from eurosat_core.models.convolution import FILTERS
-from eurosat_core.models.recorded import recorded_network
+from eurosat_core.models.recorded import RECORDED, recorded_network
 from pages.parts import lesson
 from tests.pages.conftest import (
     App,

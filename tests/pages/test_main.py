@@ -16,8 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.data.classes import CLASS_COLOURS
 from eurosat_core.errors import RunError
-from eurosat_core.lab.jobs import OWNER
 from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.lab.messages import OWNER
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
 from pages.parts import lesson, session
@@ -31,6 +31,19 @@ def links(test: AppTest) -> list[str]:
 
 def submit(lab: Lab, owner: str = ME) -> str:
     return lab.submit(workshop_config(), owner).id
+
+
+def test_what_nobody_asked_for_waits_for_the_first_page(lab: Lab, app: App) -> None:
+    lab.calm.clear()  # as before the workers are there
+    app()
+    assert lab.calm.is_set()
+
+
+def test_it_goes_on_when_a_page_ends_otherwise(lab: Lab, app: App) -> None:
+    test = app()
+    lab.calm.clear()
+    test.button(key="next_page").click().run()
+    assert lab.calm.is_set()
 
 
 # Nickname

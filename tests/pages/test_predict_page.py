@@ -9,9 +9,9 @@ import pytest
 
 from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.lab.doctor import TilesState
-from eurosat_core.lab.inspection import RECORDED
-from eurosat_core.lab.jobs import OWNER as COMMAND_LINE
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.messages import OWNER as COMMAND_LINE
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.words.say import say
 from pages.parts import lesson

@@ -10,9 +10,9 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.data.pictures import png
-from eurosat_core.lab.inspection import RECORDED
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.predict import Answers
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.words.say import say
 from pages.parts import lesson
 from tests.data.test_uploads import BAD

@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from fake_engine import raising
 from streamlit.testing.v1 import AppTest
 
@@ -33,8 +33,8 @@ def exchange(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Exchange:
     def put_in_place(counts: list[int], names: Callable[[int], str] = "class {}".format) -> TileSet:
         other = replace(
             own,
-            pixels=own.pixels[: sum(counts)],
-            labels=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)),
+            array=own.array[: sum(counts)],
+            label_array=np.repeat(np.arange(len(counts)), counts),
             class_names=tuple(names(number) for number in range(len(counts))),
             names=tuple(f"{EVIL}/{number}" for number in range(sum(counts))),
             source="folder",

@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 from fake_engine import CONFIG, tiles_used
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ def tile_set(tiles: TileSet, *counts: int) -> TileSet:
     """A tile set with so many tiles per class; its pixels are not looked at."""
     return replace(
         tiles,
-        labels=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)),
+        label_array=np.repeat(np.arange(len(counts)), counts),
         class_names=tuple(f"class {number}" for number in range(len(counts))),
         names=tuple(f"tile {number}" for number in range(sum(counts))),
         fingerprint=f"of {counts}",

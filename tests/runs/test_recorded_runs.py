@@ -11,9 +11,9 @@ from fake_engine import CONFIG, OpenFake, refused
 from run_makers import USED, make_record
 
 from eurosat_core.analysis.pace import comparable_run
-from eurosat_core.lab.calibration import measured_rate
 from eurosat_core.lab.kind import Known
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.speeds import measured_rate
 from eurosat_core.lab.train import estimate_seconds
 from eurosat_core.runs.bundles import import_bundle
 from eurosat_core.runs.game import network_meanwhile

@@ -14,13 +14,14 @@ import pytest
 import torch
 
 from eurosat_core.data.tile_cache import TileSet
-from eurosat_core.machine_notes import MachineNotes, machine_notes
+from eurosat_core.machine_notes import MachineNotes, Note, machine_notes
 from eurosat_core.training import precision
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import Finished
+from eurosat_core.training.forms import FORMS, Choice, Form, Why, choose, filled, form_key, known_choice
 from eurosat_core.training.loop import train
 from eurosat_core.training.network import autocast, stand_in
-from eurosat_core.training.precision import Choice, Form, choose, filled, known_choice, resolved
+from eurosat_core.training.precision import resolved
 
 FAST = recipe_config("baseline", "fast")
 SECONDS = {
@@ -85,7 +86,7 @@ WITHOUT = {form: value for form, value in SECONDS.items() if form.precision == "
     ],
 )
 def test_the_fastest_form_that_is_left_open_is_chosen(
-    changes: dict[str, Any], seconds: dict[Form, float], why_not: precision.Why | None, choice: Choice
+    changes: dict[str, Any], seconds: dict[Form, float], why_not: Why | None, choice: Choice
 ) -> None:
     assert choose(replace(FAST, **changes), seconds, why_not) == choice
 
@@ -191,7 +192,7 @@ def test_a_trial_that_is_given_up_is_not_noted(notes: MachineNotes, steps: dict[
 
 @pytest.mark.parametrize("damaged", [3, {}, {"seconds": 3}, {"seconds": [[1]], "why_not": None}])
 def test_a_damaged_note_is_as_none(notes: MachineNotes, damaged: Any) -> None:
-    notes.put(precision.Note(precision.FORMS, "cpu", precision.form_key(FAST), damaged))
+    notes.put(Note(FORMS, "cpu", form_key(FAST), damaged))
     assert known_choice(FAST, notes) is None
 
 

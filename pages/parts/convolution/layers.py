@@ -7,7 +7,8 @@ from eurosat_core.analysis import features
 from eurosat_core.data import pictures
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
-from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, RECORDED, LayerSeen, NetworkSeen
+from eurosat_core.lab.inspection import AFTER, BEFORE, MAPS, LayerSeen, NetworkSeen
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.words.say import say_each
 from pages.parts import lesson, run_widget, session, tile_pictures
 from pages.parts.convolution.filters import choose_network

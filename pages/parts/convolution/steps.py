@@ -12,7 +12,7 @@ from eurosat_core.data import pictures
 from eurosat_core.data.pictures import Values, cell_colours, padded, signed
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError
-from eurosat_core.lab.calibration import TRAINING_SHARE, short_time, tutorials_slip
+from eurosat_core.lab.speeds import TRAINING_SHARE, short_time, tutorials_slip
 from eurosat_core.models.convolution import (
     POOL_SIDE,
     LayerWork,

@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core.analysis import guesses, prediction
 from eurosat_core.data.pictures import MADE_UP
 from eurosat_core.errors import LabError
-from eurosat_core.lab.inspection import RECORDED
+from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.words.say import say_each
 from pages.parts import lesson, room, run_widget, session
