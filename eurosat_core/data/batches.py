@@ -91,6 +91,34 @@ class Batch:
     tiles: Tensor
     labels: Tensor
 
+    @property
+    def shape(self) -> torch.Size:
+        """Of its tiles."""
+        return self.tiles.shape
+
+
+class ResidentBatch(Batch):
+    """A batch whose tiles still lie among all others on the device: it gathers them each time they are asked for.
+
+    So whoever copies `rows` [B], which of them it has, and `labels` to one place can launch the same gathering again.
+    """
+
+    def __init__(self, rows: Tensor, labels: Tensor, gather: Callable[[Tensor], Tensor]) -> None:
+        for name, value in {"rows": rows, "labels": labels, "gather": gather}.items():
+            object.__setattr__(self, name, value)
+
+    rows: Tensor
+    gather: Callable[[Tensor], Tensor]
+
+    @property
+    def tiles(self) -> Tensor:
+        """The normalised tiles [B, 3, 64, 64]."""
+        return self.gather(self.rows)
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self.rows), 3, TILE_SIDE, TILE_SIDE))
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -218,7 +246,10 @@ def resident_pixels(tiles: TileSet, device: torch.device) -> Tensor:
 
 
 class MemorySource:
-    """Decoded tiles, indexed in memory; for a GPU, in its memory, where all that use the same set share it."""
+    """Decoded tiles, indexed in memory; for a GPU, in its memory, where all that use the same set share it.
+
+    gather_later: training batches are `ResidentBatch`es.
+    """
 
     def __init__(
         self,
@@ -229,8 +260,10 @@ class MemorySource:
         *,
         batch_size: int,
         seed: int,
+        gather_later: bool = False,
     ) -> None:
         self._device = device
+        self._gather_later = gather_later
         self._preprocessing = preprocessing
         self._batch_size = batch_size
         self._validation_batch = max(batch_size, VALIDATION_BATCH)
@@ -256,7 +289,8 @@ class MemorySource:
 
     def train(self, epoch: int) -> Iterator[Batch]:
         rows = self._rows["train"]
-        return self._batches(rows[epoch_order(len(rows), self._seed, epoch)], self._batch_size)
+        rows = rows[epoch_order(len(rows), self._seed, epoch)]
+        return self._batches(rows, self._batch_size, gather_later=self._gather_later)
 
     def validation(self) -> Iterator[Batch]:
         return self._batches(self._rows["validation"], self._validation_batch)
@@ -268,10 +302,18 @@ class MemorySource:
     def validation_steps(self) -> int:
         return -(-len(self._rows["validation"]) // self._validation_batch)
 
-    def _batches(self, rows: Tensor, size: int) -> Iterator[Batch]:
+    def _batches(self, rows: Tensor, size: int, *, gather_later: bool = False) -> Iterator[Batch]:
+        rows = rows.to(self._device)
+        labels = self._labels[rows]
+        for chosen, named in zip(rows.split(size), labels.split(size), strict=True):
+            if gather_later:
+                yield ResidentBatch(chosen, named, self._gathered)
+            else:
+                yield Batch(self._gathered(chosen), named)
+
+    def _gathered(self, rows: Tensor) -> Tensor:
         normalized = normalize_in_one if self._device.type == "cuda" else normalize
-        for chosen in rows.to(self._device).split(size):
-            yield Batch(normalized(self._pixels[chosen], self._preprocessing), self._labels[chosen])
+        return normalized(self._pixels[rows], self._preprocessing)
 
     def park(self) -> None:
         self._pixels = torch.empty(0)

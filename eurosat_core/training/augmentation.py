@@ -7,6 +7,7 @@ turned or mirrored it is as likely to be seen, and its class is the same.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,17 +24,17 @@ SYMMETRIES = 8
 _SMALLER_SIDES = ((0.5, 32), (0.75, 48))
 
 
-def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Tiles [B, C, S, S], each turned or mirrored, and shifted by up to `shift` pixels, the border reflected.
+def in_symmetries(tiles: Tensor, lines: Tensor) -> Tensor:
+    """Tiles [B, C, S, S], each turned or mirrored, and shifted, the border reflected.
 
     Every eighth of the batch is seen in one of the eight symmetries of the square and with one shift: batches are
     shuffled, so a tile's view still changes from epoch to epoch, and a whole eighth is copied at once. The result keeps
     the tiles' memory order.
 
     Args:
-        generator: on the CPU, whatever the tiles' device.
+        lines: what `seen_lines` drew, on any device.
     """
-    lines = _brought(_seen_lines(tiles.shape[-1], shift, generator), tiles.device)
+    lines = _brought(lines, tiles.device)
     views = torch.empty_like(tiles)
     for symmetry, (part, view) in enumerate(zip(tiles.chunk(SYMMETRIES), views.chunk(SYMMETRIES), strict=True)):
         rows, columns = lines[symmetry]
@@ -43,16 +44,15 @@ def in_symmetries(tiles: Tensor, shift: int, generator: torch.Generator) -> Tens
     return views
 
 
-def in_symmetries_at_once(tiles: Tensor, shift: int, generator: torch.Generator) -> Tensor:
+def in_symmetries_at_once(tiles: Tensor, lines: Tensor) -> Tensor:
     """As `in_symmetries`, to the bit, in four operations instead of 33 where eight divides the batch: for a GPU.
 
     A CPU is quicker with eighths, of which it copies whole lines.
     """
     count, channels, side = tiles.shape[:3]
     if count % SYMMETRIES:  # an epoch's last batch
-        return in_symmetries(tiles, shift, generator)
-    lines = _seen_lines(side, shift, generator)
-    lines[:, 0] *= side
+        return in_symmetries(tiles, lines)
+    lines = torch.stack([lines[:, 0] * side, lines[:, 1]], 1)
     # [8, S * S]: at which place of a tile lies what is seen at each place of its view.
     places = _brought(lines, tiles.device).flatten()[_lines_of_places(side, tiles.device)].sum(0)
     # `gather` takes one index for all tiles and channels as it is; indexing would first write it out for each.
@@ -80,8 +80,11 @@ def _lines_of_places(side: int, device: torch.device) -> Tensor:
     return torch.stack(entries, 1).flatten(2).to(device)
 
 
-def _seen_lines(side: int, shift: int, generator: torch.Generator) -> Tensor:
-    """[8, 2, S]: which rows and columns of a tile are seen in each symmetry, in their order."""
+def seen_lines(side: int, shift: int, generator: torch.Generator) -> Tensor:
+    """[8, 2, S]: which rows and columns of a tile are seen in each symmetry, in their order.
+
+    Shifted by up to `shift` pixels, as the generator draws. Like that it is on the CPU, whatever the tiles' device.
+    """
     offsets = torch.randint(-shift, shift + 1, (SYMMETRIES, 2, 1), generator=generator)
     lines = torch.arange(side) + offsets
     return (side - 1) - ((side - 1) - lines.abs()).abs()
@@ -95,27 +98,34 @@ def in_every_symmetry(tiles: Tensor) -> Iterator[Tensor]:
             yield torch.empty_like(tiles).copy_(view)
 
 
-def in_other_colours(tiles: Tensor, jitter: float, deviation: Tensor, generator: torch.Generator) -> Tensor:
-    """Tiles [B, C, S, S], each with a contrast and a brightness of its own, and each channel's a bit further.
+def other_colours(count: int, channels: int, jitter: float, deviation: Tensor, generator: torch.Generator) -> Tensor:
+    """[B, 2 + C, 1, 1]: what `in_other_colours` changes in each of so many tiles.
 
     Drawn evenly: the contrast about a channel's mean from 1 - jitter to 1 + jitter, the brightness by up to 1.5 jitter
     up or down, that of a channel by half as much besides, in standard deviations of all tiles (`deviation` [C, 1, 1]).
-    The proportions: `bench/tilenet.md`. The result keeps the tiles' memory order.
-
-    Args:
-        deviation: of all tiles' channels; like the generator on the CPU, whatever the tiles' device.
+    The proportions: `bench/tilenet.md`. On the CPU, as `seen_lines`.
     """
-    count, channels = tiles.shape[:2]
     drawn = jitter * (2 * torch.rand(count, 2 + channels, 1, 1, generator=generator) - 1)
     drawn[:, 2:] = (1.5 * drawn[:, 1:2] + 0.75 * drawn[:, 2:]) * deviation
-    drawn = _brought(drawn, tiles.device)
-    contrast, lighter = drawn[:, :1], drawn[:, 2:]
+    return drawn
+
+
+def in_other_colours(tiles: Tensor, colours: Tensor) -> Tensor:
+    """Tiles [B, C, S, S], each with a contrast and a brightness of its own, and each channel's a bit further.
+
+    The result keeps the tiles' memory order.
+
+    Args:
+        colours: what `other_colours` drew, on any device.
+    """
+    colours = _brought(colours, tiles.device)
+    contrast, lighter = colours[:, :1], colours[:, 2:]
     # (tile - mean) * (1 + contrast) + mean + lighter, with one pass over the pixels
     return torch.addcmul(lighter - contrast * tiles.mean((2, 3), keepdim=True), tiles, 1 + contrast)
 
 
 def _brought(drawn: Tensor, device: torch.device) -> Tensor:
-    """What was drawn on the CPU, on the tiles' device.
+    """What was drawn on the CPU, on the tiles' device; what is there already stays where it is.
 
     Only CUDA is not waited for: it takes its own copy of ordinary memory before the call returns. An Apple GPU may read
     that memory later, when it holds something else.
@@ -126,6 +136,22 @@ def _brought(drawn: Tensor, device: torch.device) -> Tensor:
 def side_at(share: float) -> int | None:
     """How many pixels a side tiles have after this share (0…1) of a training with growing sizes; None: all of them."""
     return next((side for until, side in _SMALLER_SIDES if share < until), None)
+
+
+class Drawn(NamedTuple):
+    """What chance decided for one batch, on the CPU until it is brought elsewhere; None where there is nothing to draw.
+
+    side: how many pixels a side its tiles are to have; None: all of them.
+    """
+
+    side: int | None = None
+    lines: Tensor | None = None
+    colours: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Drawn":
+        """The same on a device."""
+        lines, colours = (_brought(each, device) if each is not None else None for each in self[1:])
+        return Drawn(self.side, lines, colours)
 
 
 class Augmentation:
@@ -139,22 +165,34 @@ class Augmentation:
         # Of all tiles' channels, in the units that this model's tiles come in.
         self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 
-    def view(self, batch: Batch, step: int) -> Batch:
-        """The batch as the network shall see it at a step (counted from 0) of all the training's steps."""
-        tiles, shift = batch.tiles, self._config.shift
+    def draw(self, shape: torch.Size, step: int) -> Drawn:
+        """For tiles of this shape [B, C, S, S], at a step (counted from 0) of all the training's steps."""
+        jitter, shift, full = self._config.colour_jitter, self._config.shift, shape[-1]
         side = side_at(step / self._steps) if self._steps else None
-        if side is not None and side < tiles.shape[-1]:
-            shift = shift * side // tiles.shape[-1]
-            # Half a side is the mean of 2×2 pixels; 48 of 64 is near enough without a filter, in a quarter of its time.
-            tiles = functional.interpolate(tiles, size=(side, side), mode="bilinear", align_corners=False)
-        if not (self._config.symmetries or self._config.colour_jitter):
-            return Batch(tiles, batch.labels)
+        if side is not None and side >= full:
+            side = None
+        if not (self._config.symmetries or jitter):
+            return Drawn(side)
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + step)
-        if self._config.symmetries:
-            tiles = self._in_symmetries(tiles, shift, generator)
-        if self._config.colour_jitter:
-            tiles = in_other_colours(tiles, self._config.colour_jitter, self._deviation, generator)
-        return Batch(tiles, batch.labels)
+        seen = side or full
+        lines = seen_lines(seen, shift * seen // full, generator) if self._config.symmetries else None
+        colours = other_colours(shape[0], shape[1], jitter, self._deviation, generator) if jitter else None
+        return Drawn(side, lines, colours)
+
+    def seen(self, tiles: Tensor, drawn: Drawn) -> Tensor:
+        """Tiles [B, C, S, S] as the network shall see them."""
+        if drawn.side is not None:
+            # Half a side is the mean of 2×2 pixels; 48 of 64 is near enough without a filter, in a quarter of its time.
+            tiles = functional.interpolate(tiles, size=(drawn.side,) * 2, mode="bilinear", align_corners=False)
+        if drawn.lines is not None:
+            tiles = self._in_symmetries(tiles, drawn.lines)
+        if drawn.colours is not None:
+            tiles = in_other_colours(tiles, drawn.colours)
+        return tiles
+
+    def view(self, batch: Batch, step: int) -> Batch:
+        """The batch as the network shall see it at a step."""
+        return Batch(self.seen(batch.tiles, self.draw(batch.shape, step)), batch.labels)
 
 
 class DropoutState:
@@ -163,24 +201,27 @@ class DropoutState:
     Dropout can only draw from its device's global generator, so that one's state is exchanged around each step: a run
     that stands still in the meantime may share it with another one. On a GPU, too, the state lies in the processor's
     memory, so nothing waits for the GPU.
+
+    Attributes:
+        generator: the global one.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self._generator = _global_generator(device)
-        self._state = self._generator.get_state()
+        self.generator = _global_generator(device)
+        self._state = self.generator.get_state()
         with self.drawing():
-            self._generator.manual_seed(seed)
+            self.generator.manual_seed(seed)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """While open, what draws from the global generator draws from this one."""
-        outside = self._generator.get_state()
-        self._generator.set_state(self._state)
+        outside = self.generator.get_state()
+        self.generator.set_state(self._state)
         try:
             yield
         finally:
-            self._state = self._generator.get_state()
-            self._generator.set_state(outside)
+            self._state = self.generator.get_state()
+            self.generator.set_state(outside)
 
 
 def _global_generator(device: torch.device) -> torch.Generator:

@@ -19,6 +19,8 @@ from eurosat_core.training.augmentation import (
     in_other_colours,
     in_symmetries,
     in_symmetries_at_once,
+    other_colours,
+    seen_lines,
     side_at,
 )
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -37,11 +39,19 @@ def tiles_of(count: int, side: int = 12) -> Tensor:
     return torch.rand(count, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
+def lines_of(shift: int, seed: int) -> Tensor:
+    return seen_lines(12, shift, torch.Generator().manual_seed(seed))
+
+
+def colours_of(count: int, deviation: Tensor) -> Tensor:
+    return other_colours(count, 3, 0.4, deviation, torch.Generator().manual_seed(0))
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_batch_of_one_tile_shows_each_symmetry_equally_often(memory_format: torch.memory_format) -> None:
     tile = tiles_of(1)[0]
     batch = tile.repeat(24, 1, 1, 1).contiguous(memory_format=memory_format)
-    seen = in_symmetries(batch, 0, torch.Generator().manual_seed(0))
+    seen = in_symmetries(batch, lines_of(0, 0))
     assert seen.is_contiguous(memory_format=memory_format)
     counts = [sum(torch.equal(view, each) for each in seen) for view in views_of(tile)]
     assert counts == [3] * 8
@@ -50,7 +60,7 @@ def test_a_batch_of_one_tile_shows_each_symmetry_equally_often(memory_format: to
 def test_shifts_reflect_the_border() -> None:
     """Each view is a window of the tile padded by reflection, at most so many pixels away, then turned."""
     tile, shift = tiles_of(1)[0], 3
-    seen = in_symmetries(tile.repeat(8, 1, 1, 1), shift, torch.Generator().manual_seed(5))
+    seen = in_symmetries(tile.repeat(8, 1, 1, 1), lines_of(shift, 5))
     padded = functional.pad(tile[None], (shift,) * 4, mode="reflect")[0]
     windows = [padded[:, y : y + 12, x : x + 12] for y in range(2 * shift + 1) for x in range(2 * shift + 1)]
     possible = [view for window in windows for view in views_of(window)]
@@ -61,7 +71,7 @@ def test_shifts_reflect_the_border() -> None:
 @pytest.mark.parametrize("count", [1, 2, 7, 9, 15])
 def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
     tiles = tiles_of(count)
-    seen = in_symmetries(tiles, 0, torch.Generator().manual_seed(0))
+    seen = in_symmetries(tiles, lines_of(0, 0))
     for before, after in zip(tiles, seen, strict=True):
         assert any(torch.equal(after, view) for view in views_of(before))
 
@@ -71,8 +81,8 @@ def test_batches_of_any_size_keep_their_tiles(count: int) -> None:
 @pytest.mark.parametrize("shift", [0, 3])
 def test_all_symmetries_at_once_are_the_same(count: int, shift: int, memory_format: torch.memory_format) -> None:
     tiles = tiles_of(count).contiguous(memory_format=memory_format)
-    one = in_symmetries(tiles, shift, torch.Generator().manual_seed(7))
-    other = in_symmetries_at_once(tiles, shift, torch.Generator().manual_seed(7))
+    one = in_symmetries(tiles, lines_of(shift, 7))
+    other = in_symmetries_at_once(tiles, lines_of(shift, 7))
     assert torch.equal(one, other) and other.is_contiguous(memory_format=memory_format)
 
 
@@ -90,9 +100,9 @@ def test_what_is_drawn_is_still_there_while_it_is_copied() -> None:
     waited_for: list[bool] = []
     tiles = torch.empty(16, 3, 12, 12, device="meta")  # stands for a device that has no memory in common with the CPU
     with Copies():
-        in_symmetries(tiles, 2, torch.Generator().manual_seed(0))
-        in_symmetries_at_once(tiles, 2, torch.Generator().manual_seed(0))
-        in_other_colours(tiles, 0.4, torch.ones(3, 1, 1), torch.Generator().manual_seed(0))
+        in_symmetries(tiles, lines_of(2, 0))
+        in_symmetries_at_once(tiles, lines_of(2, 0))
+        in_other_colours(tiles, colours_of(16, torch.ones(3, 1, 1)))
     assert waited_for and all(waited_for)
 
 
@@ -100,7 +110,7 @@ def test_colours_change_each_tiles_contrast_and_brightness_and_nothing_else() ->
     """Every channel of a tile is still a straight line of what it was; its slope and height lie in their ranges."""
     tiles = tiles_of(400, side=4).contiguous(memory_format=torch.channels_last)
     deviation = torch.tensor([1.0, 0.5, 2.0]).view(3, 1, 1)
-    seen = in_other_colours(tiles, 0.4, deviation, torch.Generator().manual_seed(0))
+    seen = in_other_colours(tiles, colours_of(400, deviation))
     assert seen.is_contiguous(memory_format=torch.channels_last)
     before, after = tiles.flatten(2).double(), seen.flatten(2).double()
     mean, lighter = before.mean(2, keepdim=True), (after.mean(2) - before.mean(2))
