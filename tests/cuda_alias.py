@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_graphs import Capture, PlayedGraph
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
@@ -261,6 +262,8 @@ def played_cuda(cards: Cards | None = None, *, tensors: bool = True) -> Iterator
         "reset_peak_memory_stats": called("reset_peak_memory_stats"),
         "mem_get_info": lambda _device=None: (cards.total_memory // 2, cards.total_memory),
         "is_current_stream_capturing": lambda: False,
+        "CUDAGraph": lambda: PlayedGraph(cards),
+        "graph": partial(Capture, cards),
         "default_generators": (torch.default_generator,) * cards.count,  # which what runs on the CPU draws from
     }
     with pytest.MonkeyPatch.context() as patch:

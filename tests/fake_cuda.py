@@ -5,8 +5,9 @@ gives 1. PyTorch's engine for gradients wants a real card; they are made up, eac
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -25,6 +26,8 @@ def fake_cuda(cards: Cards | None = None) -> Iterator[Cards]:
         patch.setattr(Tensor, "item", lambda _tensor: 1)
         patch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(torch, "_fused_sgd_", _fused_sgd)
+        patch.setattr(torch.cuda, "CUDAGraph", MagicMock)
+        patch.setattr(torch.cuda, "graph", lambda _graph, **_how: nullcontext())  # nothing needs to be made again
         patch.setattr(FakeTensorMode, "avoid_device_init", True)  # though cards are played
         with FakeTensorMode(allow_non_fake_inputs=True):
             yield cards

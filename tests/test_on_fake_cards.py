@@ -39,6 +39,7 @@ ALL = {
     "adagrad": replace(BASELINE, optimizer="adagrad"),
     "tilenet": TILENET,
     "sprint": recipe_config("tilenet", "sprint", **FORM),
+    "graph": replace(TILENET, execution="graph", schedule="cosine"),
     "vgg": replace(FROZEN["vgg11_bn"], source="memory"),
 }
 

@@ -132,7 +132,8 @@ def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | No
     device = torch_device(config.device)
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     keep_freed_memory()  # as trainings do, whose steps are estimated
-    trainer = Trainer(config, None, stand_in(config, device))
+    # A short measurement is over before a network is compiled: what that saves is not counted on.
+    trainer = Trainer(replace(config, execution="eager"), None, stand_in(config, device))
     trainer.mode(training=True)
 
     def step(batches: Iterator[Batch]) -> float:

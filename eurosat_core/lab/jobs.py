@@ -36,6 +36,7 @@ from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import UNSEEN_KERNELS, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings, load_settings
+from eurosat_core.training.compilers import execution_problem
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import release_memory
 from eurosat_core.training.events import FormChosen
@@ -297,6 +298,8 @@ def run_here(kind: Kind, tiles: TileSet, settings: Settings, say: Callable[[str]
         split_for(each, tiles)  # what cannot be split makes no run
         if problem := missing_weights(each, settings.cache):
             raise DataError(problem)
+        if problem := execution_problem(each):
+            raise ConfigError(problem)
     if problem := kind.problem(len(tiles)):
         raise ConfigError(problem)
     if kind.name != "train" and any(each.source == "loader" and each.workers for each in kind.configs):

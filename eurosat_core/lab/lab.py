@@ -39,6 +39,7 @@ from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.tensorboard.process import TensorBoard
+from eurosat_core.training.compilers import execution_problem
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.problems import shared_memory_problem
@@ -350,7 +351,9 @@ class Lab:
         for each in kind.configs:
             if problem := self._device_problem(each.device, each.precision) or self.library.missing_weights(each):
                 raise ConfigError(problem)
-        # Where a cluster trains, its machines look for themselves.
+            # Where a cluster trains, its machines look for themselves.
+            if not self.settings.scheduler and (problem := execution_problem(each)):
+                raise ConfigError(problem)
         if problem := kind.problem(None if self.settings.scheduler else len(tile_set)):
             raise ConfigError(problem)
         if config.split == "place" and (problem := self.library.place_problem()):

@@ -19,10 +19,12 @@ from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.runs.history import HistoryReader, RunEvent
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
+from eurosat_core.speed.plan import COMPILE_SECONDS
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import predictions_to_bytes
 from eurosat_core.training.events import (
     FORWARD_SHARE,
+    Compiled,
     EpochDone,
     Event,
     FeaturesDone,
@@ -56,7 +58,7 @@ class Training(Kind):
         self._epochs: dict[str, bytes] = {}
         self._figures: dict[str, Any] = {}
         self._rates: list[float] = []
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[str, float] = {}
         self._parking: Parking | None = None  # while it trains
 
     @classmethod
@@ -100,6 +102,8 @@ class Training(Kind):
             self._sizes = {"train_tiles": event.train_tiles, "val_tiles": event.validation_tiles}
         elif isinstance(event, FeaturesDone):
             self._sizes["feature_tiles"] = event.done
+        elif isinstance(event, Compiled):
+            self._sizes["compile_seconds"] = self._sizes.get("compile_seconds", 0.0) + event.compile_seconds
         elif isinstance(event, EpochDone):
             self._rates.append(event.tiles_per_second)
             self._figures = {
@@ -150,6 +154,8 @@ class Training(Kind):
         return estimate_seconds(known) if known else None
 
     def line(self, event: RunEvent) -> str:
+        if isinstance(event, Compiled):
+            return f"compiled in {event.compile_seconds:.1f} s"
         if not isinstance(event, EpochDone):
             return ""
         return (
@@ -161,6 +167,7 @@ class Training(Kind):
         epochs = HistoryReader(store.folder_of(record.id) / "events.jsonl").read().epochs
         return {
             "device": self.config.device,
+            **{name: record.summary[name] for name in ("compile_seconds",) if name in record.summary},
             "epochs": [{name: getattr(each, name) for name in _EPOCH_FIGURES} for each in epochs],
             "val_accuracy": record.summary.get("val_accuracy"),
         }
@@ -267,7 +274,14 @@ def _work_done(known: Known, run: RunRecord) -> float:
 
 
 def estimate_seconds(known: Known) -> Estimate | None:
-    """How long a training takes; None when nothing was measured on its device yet."""
+    """How long a training takes, compiling included; None when nothing was measured on its device yet."""
+    found = _seconds_of_steps(known)
+    if found is None or known.config.execution != "compiled":
+        return found
+    return replace(found, seconds=found.seconds + COMPILE_SECONDS)
+
+
+def _seconds_of_steps(known: Known) -> Estimate | None:
     config = known.config
     threads = float(known.machine["threads"])
     now = threads if known.cores is None else min(known.cores, threads)
@@ -288,7 +302,8 @@ def estimate_seconds(known: Known) -> Estimate | None:
         size = f"{count(int(run.summary['epochs']), 'epoch')}, {count(used, 'tile')}"
         basis = f"Projected from this lab’s run {run.id} with the same settings ({size})."
         then = max(len(usable_cores()) - run.busy_elsewhere, 0.2)
-        return scaled(Estimate(run.summary["seconds"] * work / done, basis), then)
+        spent = run.summary["seconds"] - run.summary.get("compile_seconds", 0.0)
+        return scaled(Estimate(spent * work / done, basis), then)
     if (paced := _at_pace(config, train_tiles, validation_tiles, known.paces)) is not None:
         return scaled(paced, threads)
     return _from_speeds(known, train_tiles, validation_tiles, now, scaled)

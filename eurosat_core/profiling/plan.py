@@ -146,6 +146,10 @@ def profile_config(model: str, recipe: str | None = None, **changes: Any) -> Tra
 
 def profile_problem(config: TrainConfig) -> str:
     """Why a profile of these settings would show nothing, as a sentence; empty when it can be recorded."""
+    if config.execution == "graph":
+        return (
+            "A profile shows the operations of a step, which a CUDA graph starts all at once. Choose eager execution."
+        )
     if config.source != "features":
         return ""
     return (

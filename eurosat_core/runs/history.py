@@ -17,6 +17,7 @@ from eurosat_core.records import lines_after
 from eurosat_core.speed.plan import Learned, LimitsDone, SweepDone, SweepEvent, SweepStarted, TurnDone
 from eurosat_core.training.events import (
     FORWARD_SHARE,
+    Compiled,
     EpochDone,
     Event,
     FeaturesDone,
@@ -100,8 +101,8 @@ class History:
     """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
     features: how far the frozen part was computed, of a run that does so. profile, sweep: what a run of that kind told.
-    threads: every change of the CPU threads it computes with. latest: the newest reported step; updated: when the last
-    event was written (seconds since 1970), None for none.
+    threads: every change of the CPU threads it computes with. compile_seconds: what compiling took so far. latest: the
+    newest reported step; updated: when the last event was written (seconds since 1970), None for none.
     """
 
     started: Started | None = None
@@ -115,6 +116,7 @@ class History:
     profile: ProfileHistory = ProfileHistory()
     sweep: SweepHistory = SweepHistory()
     threads: tuple[ThreadsChanged, ...] = ()
+    compile_seconds: float = 0.0
 
     def threads_between(self, begin: float, end: float) -> tuple[int, int] | None:
         """Fewest and most CPU threads between two times (seconds since it began); None before it has started."""
@@ -189,6 +191,8 @@ def _news(history: History, event: RunEvent) -> dict[str, Any]:
             return {"finished": event}
         case ThreadsChanged():
             return {"threads": (*history.threads, event)[-_MOST_CHANGES:]}
+        case Compiled():
+            return {"compile_seconds": history.compile_seconds + event.compile_seconds}
         case ProfileStarted():
             return {"profile": replace(profile, started=event)}
         case ProfileStep():

@@ -16,6 +16,8 @@ LEAST_ROUNDS = 6
 """Rounds that are made whatever the time: with fewer a difference cannot be told from chance (`speed.verdict`)."""
 LIMITS_SECONDS = 15.0
 """What measuring the limits of one device takes, about."""
+COMPILE_SECONDS = 30.0
+"""What compiling a network takes, about: 19 to 26 seconds for the baseline and tilenet on one core."""
 LIMITS_MODELS = ("baseline", "tilenet", "vgg11_bn")
 """Models whose steps are predicted from the limits of a device, and measured beside that."""
 
@@ -92,7 +94,9 @@ class SweepPlan:
         """How long the measurement takes at most, within its tolerance: what is said before it begins."""
         learning = sum(each.learns for each in self.cells) if self.target_accuracy is not None else 0
         limits = LIMITS_SECONDS * len(self.devices(config)) if self.limits else 0.0
-        return (self.seconds if self.cells else 0.0) + learning * self.accuracy_seconds + limits
+        executions = [each.changes.get("execution", config.execution) for each in self.cells]
+        compiling = COMPILE_SECONDS * executions.count("compiled")
+        return (self.seconds if self.cells else 0.0) + learning * self.accuracy_seconds + limits + compiling
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -135,7 +135,7 @@ def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
         network = build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
         tiles = torch.empty(config.batch_size, 3, 64, 64)
         labels = torch.empty(config.batch_size, dtype=torch.int64)
-    plain = replace(config, device="cpu", precision="float32", channels_last=False)
+    plain = replace(config, device="cpu", precision="float32", channels_last=False, execution="eager")
     trainer = Trainer(plain, None, network)
     trainer.mode(training=True)
     recorder = _Recorder()

@@ -157,7 +157,8 @@ class TrainConfig:
     What their titles and the forms' help do not say: `source` "features" computes the frozen part of a pretrained model
     once per tile and trains on its outputs. `split` "place" takes torchgeo's published parts. `precision` "auto" and
     `channels_last` None: as the device does it faster (`training.precision`); "float32" is IEEE's on every device, for
-    "tf32" a card rounds its factors to ten bits behind the point. `network`: the layers of the model `custom`, as
+    "tf32" a card rounds its factors to ten bits behind the point. `execution` is that of training steps, and changes
+    nothing else (`training.execution`). `network`: the layers of the model `custom`, as
     `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for all.
     """
 
@@ -304,6 +305,15 @@ class TrainConfig:
         result=False,
         applies=lambda config: config.device.startswith("cuda"),
     )
+    execution: str = setting_field(
+        "eager",
+        "Execution",
+        "step",
+        speed="much",
+        result=False,
+        choices={"eager": "one operation at a time (eager)", "compiled": "compiled", "graph": "CUDA graph"},
+        offered=("eager", "compiled", "graph"),
+    )
     stratified: bool = setting_field(
         False, "Same share of each class", "tiles", applies=lambda config: config.split == "random"
     )
@@ -375,6 +385,15 @@ class TrainConfig:
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
         if self.precision == "tf32" and not self.device.startswith("cuda"):
             raise ConfigError("TF32 is arithmetic of NVIDIA’s cards. Choose float32, or such a GPU.")
+        if self.execution == "graph" and not self.device.startswith("cuda"):
+            raise ConfigError("A CUDA graph is recorded on a CUDA GPU. Choose eager execution, or such a GPU.")
+        if self.execution == "graph" and self.optimizer == "adagrad":
+            raise ConfigError(
+                "PyTorch’s Adagrad counts its steps on the processor, which a CUDA graph cannot do. Choose eager "
+                "execution, or another optimizer."
+            )
+        if self.execution == "compiled" and self.device == "mps":
+            raise ConfigError("Steps are compiled here for the CPU and for CUDA GPUs only. Choose eager execution.")
         if not isinstance(self.network, str):
             raise ConfigError(f"The layers of a network must be a text, not {self.network!r}.")
         if self.network and self.model != "custom":

@@ -2,7 +2,7 @@
 
 import gc
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -170,11 +170,14 @@ class Tally:
 
     Batches of one size are counted many at a time: a GPU takes longer to be told of an operation on so few numbers
     than to do it, and with every batch it would be six.
+
+    settle: called before the sums are read; adds what was counted elsewhere.
     """
 
     loss: "Tensor"
     right: "Tensor"
     tiles: int = 0
+    settle: Callable[[], None] = lambda: None
     _waiting: "list[tuple[Tensor, Tensor, Tensor]]" = field(default_factory=list)
 
     @classmethod
@@ -201,6 +204,7 @@ class Tally:
 
     def means(self) -> tuple[float, float]:
         """Loss and accuracy per tile; waits for the device."""
+        self.settle()
         if self._waiting:
             self._count()
         return self.loss.item() / self.tiles, self.right.item() / self.tiles

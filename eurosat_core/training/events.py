@@ -98,6 +98,16 @@ class ThreadsChanged(EventRecord, frozen=True, tag="threads"):
     seconds: float
 
 
+class Compiled(EventRecord, frozen=True, tag="compiled"):
+    """A step was the first of its kind, with its network compiled: it took `compile_seconds`, which count in its epoch.
+
+    `seconds` is the time since the training began.
+    """
+
+    compile_seconds: float
+    seconds: float
+
+
 class FormChosen(EventRecord, frozen=True, tag="form"):
     """What a config left to the device is settled: its precision and layout, and why (`training.precision.Choice`).
 
@@ -110,4 +120,4 @@ class FormChosen(EventRecord, frozen=True, tag="form"):
     ratio: float | None = None
 
 
-Event = Started | FeaturesDone | StepDone | EpochDone | Finished | ThreadsChanged | FormChosen
+Event = Started | FeaturesDone | StepDone | EpochDone | Finished | ThreadsChanged | FormChosen | Compiled

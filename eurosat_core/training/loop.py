@@ -20,6 +20,7 @@ from eurosat_core.models.pretrained import learning_layer, trained_part
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Predictions, Tally, memory_bytes, move, release_memory
 from eurosat_core.training.events import (
+    Compiled,
     EpochDone,
     Event,
     FeaturesDone,
@@ -82,7 +83,8 @@ class _Loop:
 
     def __init__(self, config: TrainConfig, tiles: TileSet, governor: ThreadGovernor | None) -> None:
         self.config = config
-        self.governor = governor
+        # Programs are compiled for a number of CPU threads: with another one they would be compiled anew.
+        self.governor = governor if config.execution != "compiled" else None
         self.clock = _Clock()
         self.split = split_for(config, tiles)
         self.labels = tiles.labels
@@ -160,7 +162,9 @@ class _Loop:
             threads=torch.get_num_threads(),
         )
 
-    def phase(self, name: Phase, epoch: int, tally: Tally) -> Generator[StepDone | ThreadsChanged, float | None, None]:
+    def phase(
+        self, name: Phase, epoch: int, tally: Tally
+    ) -> Generator[StepDone | Compiled | ThreadsChanged, float | None, None]:
         """One pass over one part of the split, an event for every step."""
         trainer, training = self.trainer, name == "train"
         trainer.mode(training=training)
@@ -171,6 +175,8 @@ class _Loop:
         for step, batch in enumerate(batches, 1):
             if training:
                 loss = trainer.learn(batch, tally=tally)
+                if compiling := trainer.take_compile_seconds():
+                    self.clock.skip((yield Compiled(compiling, self.clock.seconds())))
             else:
                 scores, loss = trainer.validate(batch, tally)
                 self.scores.append(scores)

@@ -1,6 +1,6 @@
 """A network made from a config, fed as the catalog says, and run in the precision asked for."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from eurosat_core.models.pretrained import from_weights, norms_in_evaluation_mod
 from eurosat_core.settings import load_settings
 from eurosat_core.training.augmentation import in_every_symmetry
 from eurosat_core.training.config import TrainConfig
+
+Network = Callable[[Tensor], Tensor]
+"""Normalised tiles [B, 3, 64, 64] (or a frozen part's outputs) → scores [B, classes]."""
 
 
 def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
@@ -84,7 +87,7 @@ def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name in trained | drifting}
 
 
-def scores_of(network: nn.Module, tiles: Tensor, precision: str) -> Tensor:
+def scores_of(network: Network, tiles: Tensor, precision: str) -> Tensor:
     """Scores [B, classes] in float32 for normalised tiles [B, 3, 64, 64], computed in `precision`."""
     with autocast(precision, tiles.device):
         scores: Tensor = network(tiles)

@@ -148,6 +148,11 @@ def explained(config: TrainConfig, full: str = "") -> Iterator[None]:
                 f"The {device_name(missing[2].lower())} has no program for one of the operations of this network "
                 f"({missing[1]}) in this version of PyTorch. Train on the CPU, or choose another network."
             ) from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise TrainingError(
+                f"This network could not be compiled here: {text.strip().splitlines()[0].rstrip('.')}. Choose eager "
+                "execution."
+            ) from error
         if "DataLoader worker (pid" in text:
             raise TrainingError(
                 "A loader worker died, most likely because memory ran out. Try fewer loader workers, or the "

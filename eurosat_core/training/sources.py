@@ -40,7 +40,15 @@ def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch
     """
     preprocessing = preprocessing_for(config.model, bool(config.channels_last))
     if config.source == "memory":
-        return MemorySource(tiles, split, device, preprocessing, batch_size=config.batch_size, seed=config.seed)
+        return MemorySource(
+            tiles,
+            split,
+            device,
+            preprocessing,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            gather_later=config.execution == "graph",
+        )
     if problem := shared_memory_problem(config, len(tiles)):
         raise TrainingError(problem)
     return LoaderSource(

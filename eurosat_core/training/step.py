@@ -1,22 +1,29 @@
 """One training step, as the training loop, the sweeps and the profiler take it: network, loss, optimizer, update."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from eurosat_core.data.batches import Batch, DeviceCopy
+from eurosat_core.data.batches import Batch, DeviceCopy, ResidentBatch
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import torch_device
 from eurosat_core.errors import TrainingError
-from eurosat_core.training.augmentation import Augmentation, DropoutState
+from eurosat_core.training.augmentation import Augmentation, Drawn, DropoutState
+from eurosat_core.training.compilers import execution_problem
 from eurosat_core.training.config import TrainConfig, rate_share
 from eurosat_core.training.evaluation import Tally, move
-from eurosat_core.training.network import choose_kernels, make_network, scores_of, set_mode
+from eurosat_core.training.execution import CompiledNetwork, StepGraph
+from eurosat_core.training.network import Network, choose_kernels, make_network, scores_of, set_mode
 from eurosat_core.training.precision import multiplies_tf32
 from eurosat_core.training.threads import keep_freed_memory
+
+# The first steps of a graph are made without it, and the last one of an epoch is.
+warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
 
 Mark = Callable[[str], AbstractContextManager[object]]
 """Called with the name of a part of the step (load, copy, forward, backward, update): open while it is computed."""
@@ -52,6 +59,8 @@ class Trainer:
         self.device = torch_device(config.device)
         if config.precision == "tf32" and not multiplies_tf32(self.device):
             raise TrainingError(f"The card {config.device} does not multiply TF32. Choose float32.")
+        if problem := execution_problem(config):
+            raise TrainingError(problem)
         if network is None:
             assert tiles is not None
             keep_freed_memory()
@@ -64,6 +73,10 @@ class Trainer:
         self._augmentation = Augmentation(config, steps)
         self._dropout = DropoutState(config.seed, self.device)
         self._one = torch.ones((), device=self.device)  # the loss's gradient by itself, not made anew in every step
+        self._compiled: CompiledNetwork | None = None
+        self._graph: StepGraph | None = None
+        if config.execution == "graph":
+            self._graph = StepGraph(self.device, self._whole_step, self._dropout)
         self._steps_taken = 0
         self._parked: list[tuple[Tensor, torch.device]] = []  # and where each belongs
 
@@ -87,6 +100,8 @@ class Trainer:
         ours = (*self.network.parameters(), *self.network.buffers(), *states)
         self._parked = [(each, each.device) for each in ours if isinstance(each, Tensor)]
         move([each for each, _ in self._parked], torch.device("cpu"))
+        if self._graph is not None:
+            self._graph.forget()
 
     def unpark(self) -> None:
         """Bring back what `park` took from the device, which may find its memory full."""
@@ -105,22 +120,56 @@ class Trainer:
         return len(batch.labels)
 
     def learn(self, batch: Batch, mark: Mark = unmarked, tally: Tally | None = None) -> Tensor:
-        """Learn from a batch that is on the device; its loss. Never waits for the device."""
-        with mark("forward"):
-            batch = self._augmentation.view(batch, self._steps_taken)
-            with self._dropout.drawing():
-                scores, loss, objective = loss_of(self.train_network, batch, self.config, self.config.label_smoothing)
-            if tally is not None:
-                tally.add(loss, scores, batch.labels)
-        with mark("backward"):
-            objective.backward(self._one)
-        with mark("update"):
-            self._optimizer.step()
-            self._optimizer.zero_grad(set_to_none=True)  # gradients take no memory while nobody needs them
-            if self._schedule is not None:
-                self._schedule.step()
+        """Learn from a batch that is on the device; its loss, until the next step. Never waits for the device."""
+        if self._graph is not None and len(batch.labels) == self.config.batch_size:
+            with mark("forward"):
+                loss = self._graph.learn(batch, self._augmentation.draw(batch.shape, self._steps_taken), tally)
+            with mark("backward"), mark("update"):
+                pass  # all of it was launched at once
+        else:
+            with mark("forward"):
+                batch = self._augmentation.view(batch, self._steps_taken)
+                network = self._network_for(batch)
+                with self._dropout.drawing():
+                    scores, loss, objective = loss_of(network, batch, self.config, self.config.label_smoothing)
+                if tally is not None:
+                    tally.add(loss, scores, batch.labels)
+            with mark("backward"):
+                objective.backward(self._one)
+                if self._compiled is not None:
+                    self._compiled.went_back()
+            with mark("update"):
+                self._update()
+        if self._schedule is not None:
+            self._schedule.step()
         self._steps_taken += 1
         return loss
+
+    def _update(self) -> None:
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)  # gradients take no memory while nobody needs them
+
+    def _whole_step(self, batch: Batch, drawn: Drawn, counted: Tally) -> Tensor:
+        """A step on the device, as a graph holds it: no number in it is the processor's, and nothing waits."""
+        batch = Batch(self._augmentation.seen(batch.tiles, drawn), batch.labels)
+        scores, loss, objective = loss_of(self.train_network, batch, self.config, self.config.label_smoothing)
+        counted.loss.add_(loss.detach(), alpha=len(batch.labels))
+        counted.right.add_((scores.detach().argmax(1) == batch.labels).sum())
+        objective.backward(self._one)
+        self._update()
+        return loss.detach()
+
+    def _network_for(self, batch: Batch) -> Network:
+        """What computes a training batch: the compiled network, if it is to be and the batch is as large as all."""
+        if self.config.execution != "compiled" or len(batch.labels) != self.config.batch_size:
+            return self.train_network
+        if self._compiled is None:
+            self._compiled = CompiledNetwork(self.train_network, self.device)
+        return self._compiled
+
+    def take_compile_seconds(self) -> float:
+        """Seconds that compiling took since this was asked last: of the first passes through the compiled network."""
+        return self._compiled.take_seconds() if self._compiled is not None else 0.0
 
     def validate(self, batch: Batch, tally: Tally) -> tuple[Tensor, Tensor]:
         """Scores [B, classes] and loss of a batch that is on the device; nothing is learned from it."""
@@ -131,7 +180,7 @@ class Trainer:
 
     def on_device(self, batch: Batch) -> Batch:
         """As the training's loader brings it there; tiles that lie on the device already stay where they are."""
-        return self._to_device(batch)
+        return batch if isinstance(batch, ResidentBatch) else self._to_device(batch)
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optimizer:
@@ -141,26 +190,52 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
     # One kernel for all parameters. There is none of Adagrad, of which PyTorch then takes a few for all of them. On a
     # CPU PyTorch's loop over the parameters is no slower by what can be measured: 1.8 of tilenet's 260 ms.
     fused = True if config.device.startswith("cuda") and config.optimizer != "adagrad" else None
+    graphed = config.execution == "graph"
+    optimizer: torch.optim.Optimizer
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             trained, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov, fused=fused
         )
-    kinds: dict[str, Callable[..., torch.optim.Optimizer]]
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "adagrad": torch.optim.Adagrad}
-    return kinds[config.optimizer](trained, lr=rate, weight_decay=decay, fused=fused)
+    elif config.optimizer == "adagrad":
+        optimizer = torch.optim.Adagrad(trained, lr=rate, weight_decay=decay, fused=fused)
+    else:
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+        optimizer = kind(trained, lr=rate, weight_decay=decay, fused=fused, capturable=graphed)
+    if graphed:  # a number would stay in a graph what it is now
+        optimizer.param_groups[0]["lr"] = torch.tensor(rate, device=torch_device(config.device))
+    return optimizer
 
 
-def make_schedule(
-    config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler | None:
+class Schedule(Protocol):
+    """What changes the learning rate after each step."""
+
+    def step(self) -> None: ...
+
+
+class RateOnDevice:
+    """The schedule of a learning rate that lies on the device, where PyTorch's own would read it with every step."""
+
+    def __init__(self, config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> None:
+        self._config, self._steps, self._taken = config, steps, -1
+        self._rate: Tensor = optimizer.param_groups[0]["lr"]
+        self.step()
+
+    def step(self) -> None:
+        self._taken += 1
+        self._rate.fill_(self._config.learning_rate * rate_share(self._config.schedule, self._taken, self._steps))
+
+
+def make_schedule(config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int) -> Schedule | None:
     """What changes the learning rate after each of so many steps; None when it stays."""
     if config.schedule == "constant":
         return None
+    if config.execution == "graph":
+        return RateOnDevice(config, optimizer, steps)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(config.schedule, step, steps))
 
 
 def loss_of(
-    network: nn.Module, batch: Batch, config: TrainConfig, smoothing: float = 0.0
+    network: Network, batch: Batch, config: TrainConfig, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scores [B, classes], the mean cross-entropy, and what the optimizer lowers: the same, or of smoothed labels.
 

@@ -15,6 +15,7 @@ from eurosat_core.models.catalog import PRESETS, build_model
 from eurosat_core.models.convolution import LayerWork
 from eurosat_core.models.summary import summarize
 from eurosat_core.runs.record import RunRecord, TilesUsed
+from eurosat_core.speed.plan import COMPILE_SECONDS
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from tests.run_makers import make_record
 
@@ -113,6 +114,15 @@ def test_a_run_is_scaled_to_the_work(changes: dict[str, Any], tiles: int, factor
 )
 def test_a_run_of_another_kind_is_no_basis(run: RunRecord) -> None:
     assert "measurement" in estimate(MEMORY, run).basis
+
+
+def test_compiling_is_counted_once_however_long_the_training() -> None:
+    compiled = replace(MEMORY, execution="compiled")
+    assert estimate(compiled).seconds == pytest.approx(estimate(MEMORY).seconds + COMPILE_SECONDS)
+    run = finished_run(compiled)
+    run = replace(run, summary={**run.summary, "seconds": run.summary["seconds"] + 21.0, "compile_seconds": 21.0})
+    steps = estimate(MEMORY, finished_run()).seconds
+    assert estimate(compiled, run).seconds == pytest.approx(steps + COMPILE_SECONDS)
 
 
 def test_a_run_that_took_its_frozen_part_from_an_earlier_one_is_no_basis() -> None:

@@ -26,7 +26,7 @@ from fake_engine import (
 from eurosat_core.data import tiles
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device, cpu_device
-from eurosat_core.errors import DataError
+from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.lab import lab as module
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
@@ -185,3 +185,13 @@ def test_a_cluster_that_cannot_be_reached_is_a_sentence(tmp_path: Path, small_ti
     (workers,) = [each for each in lab.room() if each.name == "Workers"]
     assert workers.state == "problem" and "EUROSAT_SCHEDULER" in workers.text
     assert "EUROSAT_SCHEDULER" in refused(lambda: lab.submit(CONFIG, "ada"))
+
+
+def test_steps_that_this_machine_cannot_compile_are_refused(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    lab, _engine = open_fake()
+    with pytest.raises(ConfigError, match="no-such-compiler"):
+        lab.submit(replace(CONFIG, execution="compiled"), "Ada")
+    assert not lab.store.all()[0]

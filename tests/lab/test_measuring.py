@@ -216,10 +216,12 @@ class _Steps:
 @pytest.mark.parametrize("late", [(2,), (3, 8), (1, 2, 3, 12)])
 def test_single_slow_steps_do_not_count(monkeypatch: pytest.MonkeyPatch, late: tuple[int, ...]) -> None:
     """The first estimate had said 15 minutes for 15 seconds: one slow step made all batches small ones."""
-    steps = _Steps(*late)
-    monkeypatch.setattr(calibration, "Trainer", lambda *_: steps)
+    steps, made = _Steps(*late), []
+    monkeypatch.setattr(calibration, "Trainer", lambda config, *_: made.append(config) or steps)
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: steps.now)
-    assert calibration._tile_seconds(CONFIG, lambda: False) == pytest.approx(0.001)
+    compiled = replace(CONFIG, execution="compiled")
+    assert calibration._tile_seconds(compiled, lambda: False) == pytest.approx(0.001)
+    assert made == [CONFIG], "it would be over before anything is compiled"
 
 
 def test_what_came_in_between_is_measured_again_with_a_thread_less(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from eurosat_core.speed.result import Limits, Portion, Prediction, SweepResult
 from eurosat_core.speed.verdict import Learning, Turn
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import (
+    Compiled,
     EpochDone,
     FeaturesDone,
     Finished,
@@ -69,6 +70,7 @@ EVENTS: dict[str, Any] = {
         0, 3.0, 0.4, 2.5
     ),
     '{"at": 12.5, "kind": "sweep_done", "rounds": 8, "seconds": 20.0}': SweepDone(8, 20.0),
+    '{"at": 12.5, "kind": "compiled", "compile_seconds": 20.5, "seconds": 21.0}': Compiled(20.5, 21.0),
 }
 
 CONFIG = (
@@ -79,8 +81,10 @@ CONFIG = (
     '"schedule": "constant", "nesterov": false, "label_smoothing": 0.0, "symmetries": false, "shift": 0, '
     '"colour_jitter": 0.0, "growing_sizes": false, "stem_pool": true, "network": "", "keep_epochs": false}'
 )
-# A setting that was renamed since is written under its new name.
-CONFIG_NOW = CONFIG.replace("growing_sizes", "progressive_resizing")
+# A setting that was renamed since is written under its new name, and what is new as all runs had it before.
+CONFIG_NOW = CONFIG.replace("growing_sizes", "progressive_resizing").replace(
+    "}", ', "deterministic": false, "execution": "eager"}'
+)
 ID = "20260503-101112-baseline-f7b9"
 PROFILE_PLAN = '{"wait": 2, "warmup": 2, "active": 3, "repeat": 4, "memory": true, "steps": null}'
 SWEEP_PLAN = (
@@ -154,6 +158,7 @@ def test_a_history_is_read_as_before(tmp_path: Path) -> None:
     history = HistoryReader(path).read()
     told = list(EVENTS.values())
     assert (history.started, history.features, history.finished) == (told[0], told[1], told[6])
+    assert history.compile_seconds == 20.5
     assert history.steps == (told[2], told[3]) and history.epochs == (told[4],) and history.threads == (told[5],)
     assert (history.profile.started, history.profile.latest, history.profile.traces) == (told[8], told[9], (told[10],))
     assert (history.sweep.started, history.sweep.limits, history.sweep.turns) == (told[12], (told[13],), (told[14],))

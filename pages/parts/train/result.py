@@ -57,6 +57,8 @@ def _bar(record: RunRecord, history: History) -> None:
         text = f"Computing the frozen part, once for every tile: {known.done:,} of {known.total:,}"
         if not known.total:
             text = "The frozen part was computed by an earlier run: its outputs are read…"
+    elif record.config.execution == "compiled" and history.latest is None:
+        text = "Compiling the network, which can take a minute: the first step waits for it…"
     else:
         epoch = min(len(history.epochs) + 1, record.config.epochs)
         left = session.lab().seconds_left(record.id)
@@ -360,6 +362,8 @@ def _made_with(record: RunRecord) -> None:
             words["Time taken"] = duration(seconds)
             if record.features_taken:
                 words["Time taken"] += ", with outputs of its frozen part from an earlier run"
+        if compiling := record.summary.get("compile_seconds"):
+            words["Of it compiling"] = duration(compiling)
         words |= choices.machine_table(record.machine)
         words["Ran beside it"] = listed(list(record.company)) or "nothing"
         cells = {lesson.plain(name): lesson.plain(value) for name, value in words.items()}  # a table draws Markdown
