@@ -50,6 +50,12 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def compilers_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What experiments there are does not hang on the machine of the tests."""
+    monkeypatch.setattr("eurosat_core.speed.experiments.compile_problem", lambda _device: "")
+
+
+@pytest.fixture(autouse=True)
 def own_main_module() -> Iterator[None]:
     """AppTest leaves its script behind as the main module, which processes that a later test starts would run."""
     before = sys.modules["__main__"]

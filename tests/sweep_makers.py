@@ -42,6 +42,7 @@ class PlayedSteps:
         seed: int = 0,
         fails_at: int | None = None,
         untimed: int = 2,
+        compile_seconds: float | None = None,
     ) -> None:
         self._clock = clock
         self._pace = pace
@@ -54,8 +55,10 @@ class PlayedSteps:
         self.turns: list[int] = []
         self.closed = False
         self.threads: int | None = None
+        self.compile_seconds = compile_seconds
 
     def prepare(self, *, fit_threads: bool = False) -> float:
+        self._clock.now += self.compile_seconds or 0.0
         self._spend(5)
         self.threads = 4 if fit_threads else None
         if self._fails_at == 0:

@@ -1,5 +1,6 @@
 """What can be said about a measurement: speeds, experiments, and the limits of a device."""
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -101,7 +102,26 @@ def experiment_finding(result: SweepResult, device: str) -> Finding:
         "rate": _rate_of(focus, figure),
         "reference_rate": _rate_of(reference, figure),
     }
-    return Finding("sweep.compared", figures, (Finding("sweep.meaning", {"meaning": meaning}),) if meaning else ())
+    then = [Finding("sweep.meaning", {"meaning": meaning})] if meaning else []
+    if (compiling := compiling_finding(result, result.focus, device)) is not None:
+        then.append(compiling)
+    return Finding("sweep.compared", figures, tuple(then))
+
+
+def compiling_finding(result: SweepResult, label: str, device: str) -> Finding | None:
+    """After how many epochs compiling a network has saved what it took: it `pays`, or does `not`.
+
+    None where nothing was compiled, or the cell's speed is not known.
+    """
+    cell, saved = result.cell(label, device), result.saved_seconds(label, device)
+    if cell is None or cell.compile_seconds is None or saved is None:
+        return None
+    figures = {"compiling": cell.compile_seconds, "tiles": result.epoch_tiles}
+    if result.verdict(label, device).outcome != "faster" or saved <= 0:
+        return Finding("sweep.compiling.never", figures)
+    return Finding(
+        "sweep.compiling.pays", {**figures, "saved": saved, "epochs": math.ceil(cell.compile_seconds / saved)}
+    )
 
 
 def _rate_of(cell: CellResult, figure: Figure) -> str:

@@ -13,6 +13,7 @@ from eurosat_core.models.layers import format_network
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.speed.result import GpuLimit
 from eurosat_core.speed.verdict import Outcome
+from eurosat_core.training.compilers import compile_problem
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.wording import sentences
 
@@ -186,6 +187,26 @@ EXPERIMENTS: dict[str, Experiment] = {
             base={**_MEMORY, "batch_size": 128},
             gpu_base=_LARGE_WORK,
         ),
+        _experiment(
+            "graph",
+            tip=0,
+            setting="execution",
+            options=(Cell("eager", {"execution": "eager"}), Cell("CUDA graph", {"execution": "graph"})),
+            reference="eager",
+            focus="CUDA graph",
+            base=_MEMORY,
+        ),
+        _experiment(
+            "compile",
+            tip=0,
+            setting="execution",
+            options=(Cell("eager", {"execution": "eager"}), Cell("compiled", {"execution": "compiled"})),
+            reference="eager",
+            focus="compiled",
+            model="tilenet",
+            base={**_MEMORY, "batch_size": 64},
+            gpu_base=_LARGE_WORK,
+        ),
     )
 }
 
@@ -199,9 +220,12 @@ def experiment(name: str) -> Experiment:
 
 
 def experiment_problem(one: Experiment, devices: Sequence[str]) -> str:
-    """Why an experiment says nothing on these devices, as a sentence; empty when it can be made."""
+    """Why an experiment says nothing on these devices of this machine, as a sentence; empty when it can be made."""
     if one.needs_gpu and not any(each.startswith("cuda") for each in devices):
         return one.needs_gpu
+    if one.focus == "compiled":
+        problems = [compile_problem(each) for each in devices]
+        return next(filter(None, problems), "")
     return ""
 
 

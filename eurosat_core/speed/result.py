@@ -127,7 +127,8 @@ class CellResult:
 
     start_seconds: until its first steps were done and warm. operations: arithmetic of a training step, a multiplication
     and its addition being two. problem: why it could not be measured, or not to the end. threads: with how many CPU
-    threads it was timed, where that was fitted to it.
+    threads it was timed, where that was fitted to it. compile_seconds: what compiling its network took; None for one
+    that was not compiled.
     """
 
     label: str
@@ -140,6 +141,7 @@ class CellResult:
     prediction: Prediction | None = None
     problem: str = ""
     threads: CountFromOne | None = None
+    compile_seconds: Figure | None = None
 
     @property
     def device(self) -> str:
@@ -193,6 +195,7 @@ class SweepResult:
     """All cells in the order of the plan, the limits of the devices that were measured, and how long it all took.
 
     name, setting, reference, focus: as in the plan. complete: whether the plan was carried out to its end.
+    epoch_tiles: how many tiles a training's epoch would have, None where nobody noted it.
     """
 
     name: str
@@ -203,6 +206,7 @@ class SweepResult:
     limits: dict[str, Limits] = field(default_factory=dict)
     seconds: Figure = 0.0
     complete: bool = False
+    epoch_tiles: CountFromOne | None = None
 
     @property
     def rounds(self) -> int:
@@ -238,6 +242,17 @@ class SweepResult:
         if not one.operations or not other.operations:
             return Verdict("unknown")
         return compare_turns(one.turns, other.turns, (one.operations, other.operations))
+
+    def saved_seconds(self, label: str, device: str) -> float | None:
+        """How much less an epoch of a cell takes than one of the reference there; None where it is not known."""
+        one, other = self.cell(label, device), self.cell(self.reference, device)
+        if self.epoch_tiles is None or one is None or other is None:
+            return None
+        step, reference = one.step_seconds, other.step_seconds
+        if step is None or reference is None:
+            return None
+        tile = reference.median / other.config.batch_size - step.median / one.config.batch_size
+        return tile * self.epoch_tiles
 
     def to_json(self) -> bytes:
         """What is stored."""

@@ -14,7 +14,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,7 @@ from eurosat_core.devices import torch_device
 from eurosat_core.speed.verdict import PARTS, Turn
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Tally, release_memory, wait_for
+from eurosat_core.training.execution import WARM_UPS, compiled_afresh
 from eurosat_core.training.problems import explained
 from eurosat_core.training.sources import full_batches, source_to_copy_from, split_for
 from eurosat_core.training.step import Trainer, unmarked
@@ -184,10 +185,12 @@ def _parts(stretches: list[float] | None) -> tuple[float, ...] | None:
 class TimedSteps:
     """The steps of `config`. From `prepare` on it raises `DataError` and `TrainingError` with a sentence.
 
-    threads: with how many CPU threads it is timed, where the best number was looked for; else None.
+    threads: with how many CPU threads it is timed, where the best number was looked for; else None. compile_seconds:
+    what compiling the network took, if it was; it is compiled afresh, whatever is there from before.
     """
 
     threads: int | None = None
+    compile_seconds: float | None = None
 
     def __init__(self, config: TrainConfig, tiles: TileSet) -> None:
         self._config = config
@@ -205,10 +208,13 @@ class TimedSteps:
         fit_threads: look for the number of CPU threads that is fastest, from now on halving it, while that helps: all
         of many logical cores are seldom the best, and a GPU held against them would look faster than it is.
         """
-        with explained(self._config):
+        compiled = self._config.execution == "compiled"
+        with explained(self._config), compiled_afresh() if compiled else nullcontext():
             self._feed = Feed(self._config, self._tiles)
             self._trainer = Trainer(self._config, self._tiles)
             pace = self._warm_up(self._feed)
+            if compiled:
+                self.compile_seconds = self._trainer.take_compile_seconds()
             if fit_threads:
                 pace = self._fit_threads(pace, self._feed)
         if pace > _SLOW_STEP:
@@ -253,7 +259,8 @@ class TimedSteps:
         feed.open(1, 0)
         taken: list[float] = []
         began = time.perf_counter()
-        while len(taken) < 2 or (time.perf_counter() - began < _WARM_SECONDS and len(taken) < _WARM_STEPS):
+        least = 2 if self._config.execution != "graph" else WARM_UPS + 2
+        while len(taken) < least or (time.perf_counter() - began < _WARM_SECONDS and len(taken) < _WARM_STEPS):
             taken.append(self._timed(0, warm=0).step_seconds)
         return min(taken[1:])
 
@@ -310,6 +317,8 @@ class TimedSteps:
             self._parts()[0].step(batches, self._clock, tally)
         marked, stretches = self._clock.stop()
         parts = _parts(stretches)
+        if self._config.execution == "graph":
+            parts = None  # it is launched at once
         if parts is None or marked / self._marked > _DISTURBED * seconds / self._counts[0]:
             return None, self._clock.launching()
         return tuple(each / marked * seconds for each in parts), self._clock.launching()

@@ -163,9 +163,7 @@ class Sweep:
             if self._plan.limits:
                 yield from self._limits()
             if self._plan.cells:
-                deadline = self._clock() + self._plan.seconds
-                yield from self._prepare(deadline)
-                yield from self._rounds(deadline)
+                yield from self._rounds((yield from self._prepare(self._clock() + self._plan.seconds)))
                 self._close()
             if self._plan.target_accuracy is not None:
                 yield from self._learning(self._plan.target_accuracy)
@@ -211,21 +209,32 @@ class Sweep:
     def _classes(self) -> int:
         return len(self._tiles.class_names)
 
-    def _prepare(self, deadline: float) -> Pull:
-        """Make every cell ready and warm; from its pace follows how many steps its turns have."""
+    def _prepare(self, deadline: float) -> Generator[SweepEvent, float | None, float]:
+        """Make every cell ready and warm; from its pace follows how many steps its turns have.
+
+        Returns the deadline, later by what compiling took.
+        """
         paces: dict[int, float] = {}
+        compiling = any(each.execution == "compiled" for each in self._configs)
+        if compiling:
+            self._note(epoch_tiles=len(split_for(self._config, self._tiles).train))
         self._steppers = {at: self._make(config, self._tiles) for at, config in enumerate(self._configs)}
         for at, config in enumerate(self._configs):
             began = self._clock()
-            # A ratio of two devices is told of the CPU at its best.
+            # A ratio of two devices is told of the CPU at its best. For every number of threads a network would be
+            # compiled anew.
             prepare = self._steppers[at].prepare
-            fit = config.device == "cpu" and len(self._plan.devices(self._config)) > 1
+            fit = config.device == "cpu" and len(self._plan.devices(self._config)) > 1 and not compiling
             pace = self._tried(at, partial(prepare, fit_threads=True) if fit else prepare)
             if pace is not None:
                 paces[at] = pace
                 operations = sum(each.operations for each in step_operations(config, self._classes))
-                threads = self._steppers[at].threads
-                self._note(at, start_seconds=self._clock() - began, operations=operations, threads=threads)
+                threads, took = self._steppers[at].threads, self._steppers[at].compile_seconds
+                deadline += took or 0.0
+                start_seconds = self._clock() - began
+                self._note(
+                    at, start_seconds=start_seconds, operations=operations, threads=threads, compile_seconds=took
+                )
                 yield TurnDone("prepare", at, 0, self._seconds(), config.batch_size / pace)
         round_seconds = (deadline - self._clock()) / self._plan.rounds
         untimed = {at: self._steppers[at].untimed() for at in paces}
@@ -233,6 +242,7 @@ class Sweep:
         least = {at: self._least_steps(at, pace) for at, pace in paces.items()}
         for at, steps in steps_per_turn(paces, untimed, round_seconds / phases, least).items():
             self._tried(at, partial(self._steppers[at].plan, steps, steps if self._plan.validation else 0))
+        return deadline
 
     def _least_steps(self, at: int, pace: float) -> int:
         """Of a turn: on a GPU, where a step can take less than a millisecond, enough to fill some time."""

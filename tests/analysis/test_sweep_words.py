@@ -59,6 +59,24 @@ def test_what_cannot_be_told() -> None:
     assert experiment_finding(batch_sizes(0.01, 0.03), "cuda:0").kind == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("compiled", "kind", "epochs"),
+    [(0.008, "compiling.pays", 21), (0.01, "compiling.never", None), (0.02, "compiling.never", None)],
+)
+def test_when_compiling_pays(compiled: float, kind: str, epochs: int | None) -> None:
+    """20.5 s of compiling; 500 steps of 40 tiles in an epoch, each 2 ms shorter, save 1 s in each."""
+    cells = cell_of("eager", [0.01] * 8), cell_of("compiled", [compiled] * 8)
+    result = replace(result_of(*cells, name="compile"), reference="eager", focus="compiled", epoch_tiles=20_000)
+    assert [each.kind for each in experiment_finding(result, "cpu").then] == ["meaning"], "nothing was compiled"
+    result = result.with_cell(1, compile_seconds=20.5)
+    found = experiment_finding(SweepResult.from_json(result.to_json()), "cpu").then[-1]
+    assert found.name == f"sweep.{kind}" and found.figures["compiling"] == 20.5
+    assert found.figures.get("epochs") == epochs
+    if epochs:
+        assert found.figures["saved"] == pytest.approx(1.0)
+        assert "21 epochs" in say(found)
+
+
 def test_models_are_compared_by_their_arithmetic() -> None:
     result = result_of(
         cell_of("1× filters", [0.01] * 8, operations=1e9),

@@ -38,7 +38,13 @@ class Played:
     """A sweep on a played clock: the paces of its cells, in seconds per step."""
 
     def __init__(
-        self, tiles: TileSet, *paces: float, noise: float = 0.0, fails: dict[int, int] | None = None, **plan: Any
+        self,
+        tiles: TileSet,
+        *paces: float,
+        noise: float = 0.0,
+        fails: dict[int, int] | None = None,
+        compiling: dict[int, float] | None = None,
+        **plan: Any,
     ):
         self.clock = Clock()
         labels = [chr(ord("a") + at) for at in range(len(paces))]
@@ -49,7 +55,10 @@ class Played:
         def make(_config: Any, _tiles: Any) -> PlayedSteps:
             at, pace = left.pop(0)
             fails_at = (fails or {}).get(at)
-            self.steppers.append(PlayedSteps(self.clock, pace, noise=noise, seed=at, fails_at=fails_at))
+            took = (compiling or {}).get(at)
+            self.steppers.append(
+                PlayedSteps(self.clock, pace, noise=noise, seed=at, fails_at=fails_at, compile_seconds=took)
+            )
             return self.steppers[-1]
 
         def limits(device: str) -> Limits:
@@ -244,3 +253,16 @@ def test_in_a_sweep_only_those_that_shall(small_tiles: TileSet) -> None:
     assert any(isinstance(each, Learned) for each in events)
     assert sweep.result.cells[0].learning is not None and sweep.result.cells[0].learning.reached
     assert sweep.result.cells[1].learning is None
+
+
+def test_what_compiling_takes_is_noted_and_taken_from_no_round(small_tiles: TileSet) -> None:
+    played = Played(small_tiles, 0.01, 0.01, seconds=8.0, compiling={1: 40.0})
+    played.sweep._configs = tuple(replace(each, execution="compiled") for each in played.sweep._configs)
+    list(played.sweep.events())
+    result = played.sweep.result
+    assert [each.compile_seconds for each in result.cells] == [None, 40.0]
+    assert result.epoch_tiles == 150
+    unhurried = Played(small_tiles, 0.01, 0.01, seconds=8.0)
+    list(unhurried.sweep.events())
+    assert unhurried.sweep.result.epoch_tiles is None
+    assert result.cells[0].turns[0].steps == unhurried.sweep.result.cells[0].turns[0].steps

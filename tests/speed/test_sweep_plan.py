@@ -7,6 +7,7 @@ import pytest
 from sweep_makers import MEMORY, plan_of
 
 from eurosat_core.errors import ConfigError
+from eurosat_core.speed import experiments
 from eurosat_core.speed.experiments import (
     EXPERIMENTS,
     Experiment,
@@ -15,7 +16,7 @@ from eurosat_core.speed.experiments import (
     home_device,
     plan_experiment,
 )
-from eurosat_core.speed.plan import LIMITS_SECONDS, Cell, SweepPlan, free_sweep, plan_limits
+from eurosat_core.speed.plan import COMPILE_SECONDS, LIMITS_SECONDS, Cell, SweepPlan, free_sweep, plan_limits
 from eurosat_core.training.config import TrainConfig
 
 
@@ -136,6 +137,14 @@ def test_what_needs_a_gpu_is_not_measured_without_one() -> None:
         plan_experiment("pin_memory", ["cpu"])
     config, plan = plan_experiment("pin_memory", ["cpu", "cuda:0"])
     assert {each.device for each in plan.configs(config)} == {"cuda:0"}
+
+
+def test_what_cannot_be_compiled_here_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, plan = plan_experiment("compile", ["cpu"])
+    assert plan.total_seconds(config) == plan.seconds + COMPILE_SECONDS, "what compiling takes is told beforehand"
+    monkeypatch.setattr(experiments, "compile_problem", lambda device: f"No compiler for {device}.")
+    with pytest.raises(ConfigError, match="No compiler for cpu"):
+        plan_experiment("compile", ["cpu", "cuda:0"])
 
 
 def test_another_model() -> None:
