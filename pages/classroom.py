@@ -3,13 +3,16 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import door, dry_run, guide, people, queue
+from pages.parts.classroom import ask, door, dry_run, guide, people, plans, queue
 
 words = lesson.text("classroom")
 
 if door.draw(words):
     st.header("Who is here", anchor=False)
     people.draw(words)
+
+    st.header("Ask the room", anchor=False)
+    ask.draw(lesson.text("rounds"))
 
     st.header("The queue", anchor=False)
     queue.draw(words)
@@ -21,3 +24,6 @@ if door.draw(words):
     st.markdown(words["checklist"])
     st.fragment(lambda: room.draw(session.lab().room()), run_every=5.0)()
     dry_run.draw(words)
+
+    st.header("Lesson plans", anchor=False)
+    plans.draw()

@@ -5,7 +5,7 @@ if __name__ == "__main__":
     import streamlit as st
 
     from eurosat_core.folders import ASSETS
-    from pages.parts import lesson, session, sidebar
+    from pages.parts import asked, lesson, session, sidebar
     from pages.parts.classroom import guide
 
     LESSON = 9  # what goes beyond it stands behind it
@@ -24,13 +24,22 @@ if __name__ == "__main__":
         )
         for name, each in told.items()
     ]
-    page = st.navigation({"": pages[:LESSON], "More": pages[LESSON:]})
+    projector = st.Page("projector.py", title="Projector", visibility="hidden")
+    bare = (st.context.url or "").partition("?")[0].endswith("/projector")
+    page = st.navigation(
+        {"": pages[:LESSON], "More": [*pages[LESSON:], projector]}, position="hidden" if bare else "sidebar"
+    )
+    if page is projector:  # large, and nothing beside it
+        page.run()
+        st.stop()
     session.keep_in_url()
     with st.sidebar:
         sidebar.draw()
     name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
     session.here(name)
     st.title(f"{page.title}: {question}", anchor=False)
+    if name != "classroom":
+        asked.draw()
     calm = session.lab().calm
     calm.clear()
     try:

@@ -143,6 +143,15 @@ ANSWERS: dict[str, Callable[["Lab", Evidence], Answer]] = {
 }
 
 
+def confirmed(key: str, lab: "Lab", evidence: Evidence) -> tuple[str, Finding]:
+    """The choice that a measurement here confirms, and what was measured; else empty, and what would answer it."""
+    answer = ANSWERS[key](lab, evidence)
+    if answer is None:
+        return "", asked(key)[1]
+    value, measured = answer
+    return next((each for each, choice in GUESS_BOOK[key].choices.items() if covers(choice, value)), ""), measured
+
+
 def guess_outcomes(lab: "Lab", evidence: Evidence) -> list[GuessOutcome]:
     """Every guess that was made, in the order of the lesson, beside what answers it."""
     found = []

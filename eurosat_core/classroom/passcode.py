@@ -57,6 +57,12 @@ class Passcode:
         with self._lock:
             return self._until.get(_key(secret), -math.inf) > self._clock()
 
+    @property
+    def is_led(self) -> bool:
+        """Whether anybody leads now."""
+        with self._lock:
+            return any(until > self._clock() for until in self._until.values())
+
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode(errors="surrogatepass")).digest()  # of one length, whatever was typed

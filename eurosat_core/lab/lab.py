@@ -12,6 +12,7 @@ from eurosat_core import wording
 from eurosat_core.classroom.guide import GuideFile
 from eurosat_core.classroom.participants import Participants
 from eurosat_core.classroom.passcode import Passcode
+from eurosat_core.classroom.rounds import Phase, Rounds
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
@@ -131,6 +132,7 @@ class Lab:
     Attributes:
         store: All runs, on disk.
         participants: Everybody who came; the owner of a run is a participant's id.
+        rounds: Questions put to the room, and its votes.
         passcode: Who leads the room; whoever opens the lab for pages sets it.
         guide: What the instructor has set for everybody.
         library: Its tiles, and how they are downloaded.
@@ -155,6 +157,7 @@ class Lab:
         self.store = RunStore(settings.runs)
         self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
         self.passcode = Passcode()
+        self.rounds = Rounds(settings.runs)
         self.guide = GuideFile(settings.runs / "classroom.json")
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
@@ -463,6 +466,14 @@ class Instructor:
     def close_pages(self, pages: Iterable[str]) -> None:
         """Close these pages for everybody who does not lead, and open all others."""
         self._lab.guide.close(tuple(pages))
+
+    def ask(self, question: str, hidden: bool) -> None:
+        """Put a question of the lesson to the room. Raises `RunError` while another one is open."""
+        self._lab.rounds.open(question, hidden)
+
+    def go_on(self, number: int, phase: Phase, right: str = "", measured: str = "") -> None:
+        """Move the open round on, as `Rounds.go` does."""
+        self._lab.rounds.go(number, phase, right, measured)
 
     def preset(self, config: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""

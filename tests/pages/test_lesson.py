@@ -41,7 +41,8 @@ def test_lesson_texts_are_short_and_kernel_is_never_said_alone(path: Path) -> No
     assert sections
     for heading, body in sections.items():
         assert body, heading
-        assert len(body.split()) <= 150, f"{heading} is too long to be read in a workshop"
+        read_before = path.stem == "instructor"
+        assert len(body.split()) <= 150 or read_before, f"{heading} is too long to be read in a workshop"
     for line in text.lower().split("kernel")[:-1]:
         assert line.endswith(("gpu ", "call a ")), "say filter, or GPU kernel"
 

@@ -28,9 +28,9 @@ def draw(words: Mapping[str, str]) -> None:
         _delete(words)
 
 
-def do(what: Callable[[Instructor], None]) -> None:
-    """For callbacks: whether this browser leads the room is asked at each click."""
-    with session.attempt(_WHERE):
+def do(what: Callable[[Instructor], None], where: str = _WHERE) -> None:
+    """For callbacks: whether this browser leads the room is asked at each click. where: of `lesson.problem`."""
+    with session.attempt(where):
         what(session.lab().instructor(session.secret()))
 
 

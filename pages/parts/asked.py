@@ -1,0 +1,123 @@
+"""The question that the room is being asked: everybody answers it, on whatever page they are."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from eurosat_core.analysis import guesses
+from eurosat_core.analysis.rounds import bars, gain, sureness
+from eurosat_core.classroom.rounds import Round
+from eurosat_core.finding import Finding
+from eurosat_core.wording import count
+from eurosat_core.words.say import say
+from pages.parts import lesson, session
+
+SURE = {1: "I am guessing", 2: "Fairly sure", 3: "Certain"}
+_EVERY_LED, _EVERY = 2.0, 10.0  # seconds; with a passcode but nobody who leads, only to see that somebody does
+TITLES = {"first": "First vote", "talk": "Talk", "second": "Second vote", "shown": "What was measured"}
+
+
+def draw() -> None:
+    """What the room is asked, again and again; nothing where no passcode is set, for then nobody can lead."""
+    passcode = session.lab().passcode
+    if passcode.is_set:
+        is_led = passcode.is_led
+        st.fragment(_strip, run_every=_EVERY_LED if is_led else _EVERY)(lesson.text("rounds"), is_led)
+
+
+def _strip(words: Mapping[str, str], was_led: bool) -> None:
+    if session.lab().passcode.is_led != was_led:
+        st.rerun()  # at the other pace
+    asked = session.lab().rounds.current()
+    if asked is None:
+        return
+    with st.container(border=True, key="asked"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.badge("The room is asked", icon=":material/campaign:")
+            st.badge(TITLES[asked.phase], color="gray")
+        st.markdown(f"**{lesson.plain(question(asked))}**")
+        if asked.turn:
+            _vote(words, asked)
+        elif asked.phase == "talk":
+            st.markdown(words["talk"])
+        else:
+            draw_shown(asked)
+
+
+def question(asked: Round) -> str:
+    """The question in words."""
+    return say(guesses.asked(asked.question)[0])
+
+
+def _vote(words: Mapping[str, str], asked: Round) -> None:
+    me, turn = session.me(), asked.turn
+    guess_key, sure_key = (f"vote_{what}_{asked.number}_{turn}" for what in ("guess", "sure"))
+    votes = session.lab().rounds.votes(asked.number, turn)
+    own = votes.get(me)
+    if own is not None:  # a refresh, or another tab
+        st.session_state.setdefault(guess_key, own.guess)
+        st.session_state.setdefault(sure_key, own.sure)
+    st.markdown(words[asked.phase])
+    given = (asked, guess_key, sure_key)
+    choices = guesses.choices(asked.question)
+    st.pills("Your answer", choices, key=guess_key, persist_state="session", on_change=_cast, args=given)
+    st.segmented_control(
+        "How sure are you?",
+        list(SURE),
+        format_func=lambda each: SURE[each],
+        key=sure_key,
+        persist_state="session",
+        on_change=_cast,
+        args=given,
+    )
+    lesson.problem("vote")
+    st.caption(f"{words['not yet'] if own is None else words['counts']} {voted(len(votes))}")
+
+
+def voted(votes: int) -> str:
+    """How many have voted."""
+    return f"{count(votes, 'person has', 'people have')} voted."
+
+
+def _cast(asked: Round, guess_key: str, sure_key: str) -> None:
+    guess, sure = st.session_state.get(guess_key), st.session_state.get(sure_key)
+    if guess is None or sure is None:
+        return
+    with session.attempt("vote"):
+        session.lab().rounds.vote(session.me(), asked.number, guess, sure)
+        session.lab().lesson_guesses.put(session.me(), asked.question, guess)
+        st.session_state[f"guess_{asked.question}"] = guess  # the page's own question has it, too
+
+
+def draw_votes(asked: Round, size: int = 16, title: str = "", below: str = "") -> None:
+    """The votes of the room as bars. size: of the text, in pixels; title, below: over the chart."""
+    from eurosat_core.charts.rounds import votes_chart, votes_frame  # loads pandas, which the first page does without
+
+    rounds = session.lab().rounds
+    first, second = (rounds.votes(asked.number, turn) for turn in (1, 2))
+    counted = bars(guesses.choices(asked.question), first, second, asked.right)
+    st.vega_lite_chart(
+        votes_frame(counted),
+        votes_chart(counted, size=size, title=title, below=below),
+        key=f"votes_{asked.number}_{size}",
+        alt=f"How many people chose each answer to: {question(asked)}",
+    )
+
+
+def draw_shown(asked: Round) -> None:
+    """The votes, what was measured, and what the talk changed."""
+    draw_votes(asked)
+    if asked.right:
+        lesson.saw(lesson.plain(asked.measured))
+    else:
+        st.info(lesson.plain(asked.measured), icon=":material/help:")
+    st.markdown(lesson.plain(outcome(asked)))
+
+
+def outcome(asked: Round) -> str:
+    """What came out of a round, in words."""
+    first, second = (session.lab().rounds.votes(asked.number, turn) for turn in (1, 2))
+    found = [gain(first, second, asked.right)]
+    if certain := sureness(second or first, asked.right):
+        found.append(Finding("rounds.certain", {"right": certain[0], "certain": certain[1]}))
+    return " ".join(map(say, found))

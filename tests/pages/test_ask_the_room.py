@@ -1,0 +1,82 @@
+"""A question put to the room: the instructor's controls, what participants see, and the projector."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from eurosat_core.classroom.passcode import Passcode
+from eurosat_core.lab.lab import Lab
+from tests.pages.conftest import ME, App, charts, checked, choose, click, keys
+
+QUESTION, WORD = "conv_multiplications", "open sesame"
+RIGHT, WRONG = "about 100,000", "about 1,000"
+
+
+@pytest.fixture
+def led(lab: Lab, app: App) -> AppTest:
+    """The instructor's page, with the question chosen."""
+    lab.passcode = Passcode(WORD)
+    lab.passcode.sign_in(f"of {ME}", ME, WORD)
+    return choose(app("classroom.py"), "ask_question", QUESTION)
+
+
+def vote(test: AppTest, guess: str, sure: int, turn: int = 1) -> AppTest:
+    """Answer the first question of the room."""
+    choose(test, f"vote_guess_1_{turn}", guess)
+    return choose(test, f"vote_sure_1_{turn}", sure)
+
+
+def is_asked(test: AppTest) -> bool:
+    return any(str(each.key).startswith("vote_") for each in test.get("pills"))
+
+
+def test_without_a_passcode_nobody_is_asked_anything(lab: Lab, app: App) -> None:
+    lab.rounds.open(QUESTION)
+    assert not is_asked(app("tiles.py", who="ada"))
+
+
+def test_a_question_reaches_everybody_and_what_was_measured_ends_it(lab: Lab, app: App, led: AppTest) -> None:
+    click(led, "ask_open")
+    ada, bob = app("tiles.py", who="ada"), app("model.py", who="bob")
+    for who, guess in ((ada, WRONG), (bob, RIGHT)):
+        assert is_asked(who)
+        vote(who, guess, 2)
+    assert {each.guess for each in lab.rounds.votes(1, 1).values()} == {RIGHT, WRONG}
+    assert lab.lesson_guesses.of("ada")[QUESTION] == WRONG
+    click(led, "ask_talk")
+    assert not is_asked(checked(ada.run()))
+    click(led, "ask_second")
+    vote(checked(ada.run()), RIGHT, 3, turn=2)
+    click(led, "ask_shown")
+    shown = lab.rounds.current()
+    assert shown is not None and shown.right == RIGHT
+    before = charts(app("start.py", who="cy"))
+    assert charts(checked(ada.run())) > 0 and before > 0
+    click(led, "ask_close")
+    assert lab.rounds.current() is None and "ask_open" in keys(led)
+    assert lab.rounds.all()[0].right == RIGHT
+
+
+def test_only_who_leads_may_ask(lab: Lab, app: App, led: AppTest) -> None:
+    lab.passcode.sign_out(f"of {ME}")
+    led.button(key="ask_open").click().run()
+    assert lab.rounds.all() == []
+
+
+def test_the_projector_shows_counts_and_no_names_nor_the_sidebar(lab: Lab, app: App, led: AppTest) -> None:
+    projector = app("projector.py", who="beamer")
+    assert not projector.sidebar.text_input and not charts(projector)
+    click(led, "ask_open")
+    vote(app("tiles.py", who="adalbert"), RIGHT, 1)
+    checked(projector.run())
+    chart = projector.get("vega_lite_chart")[0]
+    assert "adalbert" not in str(chart.proto)
+    assert charts(projector) == 1
+
+
+def test_hidden_votes_are_counted_and_shown_in_the_end(lab: Lab, app: App, led: AppTest) -> None:
+    choose(led, "ask_hidden", True)
+    click(led, "ask_open")
+    projector = app("projector.py", who="beamer")
+    assert charts(projector) == 0
+    click(led, "ask_shown")
+    assert charts(checked(projector.run())) == 1
