@@ -39,7 +39,7 @@ if __name__ == "__main__":
     session.here(name)
     st.title(f"{page.title}: {question}", anchor=False)
     if name != "classroom":
-        asked.draw()
+        asked.draw(name)
     calm = session.lab().calm
     calm.clear()
     try:

@@ -1,4 +1,4 @@
-"""What the instructor has set for everybody: pages that are closed for now, and what the Train page begins with."""
+"""What the instructor has set for everybody: where the room is, closed pages, and what the Train page begins with."""
 
 import json
 import logging
@@ -17,11 +17,19 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Guide:
-    """closed: names of pages. preset: settings of the Train page, None: the lesson's. presets: how many there were."""
+    """What holds for everybody. Pages are named as their scripts.
+
+    Attributes:
+        closed: Pages that are closed for now.
+        preset: Settings of the Train page; None: the lesson's. presets: How many there were.
+        page: Where the instructor brought everybody; empty before. moves: How often that happened.
+    """
 
     closed: tuple[str, ...] = ()
     preset: TrainConfig | None = None
     presets: Count = 0
+    page: str = ""
+    moves: Count = 0
 
 
 class GuideFile:
@@ -35,6 +43,10 @@ class GuideFile:
     def close(self, pages: tuple[str, ...]) -> None:
         """Close these pages, and open all others."""
         self._change(closed=pages)
+
+    def bring(self, page: str) -> None:
+        """Bring everybody to a page; each may leave it again."""
+        self._change(page=page, moves=self.now.moves + 1)
 
     def give(self, preset: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""

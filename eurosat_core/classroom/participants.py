@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cachetools import LRUCache
 from msgspec import Meta
@@ -44,6 +44,9 @@ _ANIMALS = ("badger", "crane", "dolphin", "falcon", "heron", "ibis", "lynx", "ma
 _INVISIBLE = dict.fromkeys(map(ord, "\u115f\u1160\u3164\uffa0\u2800"), " ") | dict.fromkeys(
     (0x034F, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 )
+
+Progress = Literal["done", "stuck", "hand"]
+"""How it is going on a page: done, stuck, or a hand up for a question."""
 
 _Short = Annotated[str, Meta(max_length=80)]
 
@@ -79,6 +82,7 @@ class Participants(Book):
         self._known: LRUCache[str, Participant] = LRUCache(_MOST)
         self._by_secret: LRUCache[str, str] = LRUCache(_MOST * _MOST_BROWSERS)  # id, by hash
         self._here: dict[str, tuple[float, str]] = {}  # by id: when and on which page; no lock is needed to change it
+        self._says: LRUCache[str, tuple[str, Progress]] = LRUCache(_MOST)  # by id: on which page, and what
         self._reserved = {name_key(each) for each in reserved}
         self._changing = threading.Lock()  # from looking whether something is free to having it
         self._codes = Attempts()
@@ -128,6 +132,20 @@ class Participants(Book):
         """Id of the participant who has this name; empty if nobody has."""
         key = name_key(nickname)
         return next((each.id for each in self.all() if name_key(each.nickname) == key), "")
+
+    # -- how it is going
+
+    def say(self, participant_id: str, progress: Progress | None) -> None:
+        """Note how it is going on the page where they are; None: nothing to say any more."""
+        if progress is None:
+            self._says.pop(participant_id, None)
+        else:
+            self._says[participant_id] = (self._here.get(participant_id, (0.0, ""))[1], progress)
+
+    def says(self, participant_id: str) -> Progress | None:
+        """What somebody said last, if they are still on that page."""
+        page, progress = self._says.get(participant_id, ("", None))
+        return progress if page == self._here.get(participant_id, (0.0, ""))[1] else None
 
     # -- names
 

@@ -467,6 +467,10 @@ class Instructor:
         """Close these pages for everybody who does not lead, and open all others."""
         self._lab.guide.close(tuple(pages))
 
+    def bring(self, page: str) -> None:
+        """Bring everybody to a page, named as its script."""
+        self._lab.guide.bring(page)
+
     def ask(self, question: str, hidden: bool) -> None:
         """Put a question of the lesson to the room. Raises `RunError` while another one is open."""
         self._lab.rounds.open(question, hidden)

@@ -1,4 +1,4 @@
-"""The question that the room is being asked: everybody answers it, on whatever page they are."""
+"""What the instructor asks of everybody, on whatever page they are: to come along, how it is going, a question."""
 
 from collections.abc import Mapping
 
@@ -6,28 +6,38 @@ import streamlit as st
 
 from eurosat_core.analysis import guesses
 from eurosat_core.analysis.rounds import bars, gain, sureness
+from eurosat_core.classroom.participants import Progress
 from eurosat_core.classroom.rounds import Round
 from eurosat_core.finding import Finding
 from eurosat_core.wording import count
 from eurosat_core.words.say import say
 from pages.parts import lesson, session
 
+PROGRESS: dict[Progress, str] = {"done": "Done", "stuck": "Stuck", "hand": "Hand up"}
 SURE = {1: "I am guessing", 2: "Fairly sure", 3: "Certain"}
+_MOVES = "moves_seen"
 _EVERY_LED, _EVERY = 2.0, 10.0  # seconds; with a passcode but nobody who leads, only to see that somebody does
 TITLES = {"first": "First vote", "talk": "Talk", "second": "Second vote", "shown": "What was measured"}
 
 
-def draw() -> None:
-    """What the room is asked, again and again; nothing where no passcode is set, for then nobody can lead."""
+def draw(page: str) -> None:
+    """What the room is asked, again and again; nothing where no passcode is set, for then nobody can lead.
+
+    page: the name of the script that is drawn below.
+    """
     passcode = session.lab().passcode
     if passcode.is_set:
         is_led = passcode.is_led
-        st.fragment(_strip, run_every=_EVERY_LED if is_led else _EVERY)(lesson.text("rounds"), is_led)
+        st.fragment(_strip, run_every=_EVERY_LED if is_led else _EVERY)(lesson.text("rounds"), page, is_led)
 
 
-def _strip(words: Mapping[str, str], was_led: bool) -> None:
+def _strip(words: Mapping[str, str], page: str, was_led: bool) -> None:
     if session.lab().passcode.is_led != was_led:
         st.rerun()  # at the other pace
+    if was_led and not session.leads():
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            _progress(page)
+            _come_along(page)
     asked = session.lab().rounds.current()
     if asked is None:
         return
@@ -42,6 +52,33 @@ def _strip(words: Mapping[str, str], was_led: bool) -> None:
             st.markdown(words["talk"])
         else:
             draw_shown(asked)
+
+
+def _come_along(page: str) -> None:
+    """Go where the instructor brought everybody: once, then by a link."""
+    guide = session.lab().guide.now
+    seen = st.session_state.setdefault(_MOVES, guide.moves)
+    if not guide.page or guide.page == page:
+        st.session_state[_MOVES] = guide.moves
+        return
+    if seen != guide.moves:
+        st.session_state[_MOVES] = guide.moves
+        st.switch_page(f"{guide.page}.py", query_params=session.url_parameters())
+    title = lesson.pages()[guide.page]["title"]
+    st.page_link(f"{guide.page}.py", label=f"The room is on {title}", icon=":material/groups:")
+
+
+def _progress(page: str) -> None:
+    key = f"progress_{page}"
+    st.session_state[key] = session.lab().participants.says(session.me())  # another tab may have said something else
+    st.segmented_control(
+        "How is it going?",
+        list(PROGRESS),
+        format_func=lambda each: PROGRESS[each],
+        key=key,
+        label_visibility="collapsed",
+        on_change=lambda: session.lab().participants.say(session.me(), st.session_state.get(key)),
+    )
 
 
 def question(asked: Round) -> str:

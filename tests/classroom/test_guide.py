@@ -20,6 +20,14 @@ def test_it_is_kept_over_a_restart(tmp_path: Path) -> None:
     assert GuideFile(tmp_path / "classroom.json").now == Guide(("tiles", "speed"), None, 3)
 
 
+def test_the_room_moves_and_a_restart_moves_nobody_again(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "classroom.json")
+    guide.bring("tiles")
+    guide.bring("tiles")
+    assert (guide.now.page, guide.now.moves) == ("tiles", 2)
+    assert GuideFile(tmp_path / "classroom.json").now == guide.now
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"closed": 3}', b'{"preset": {"epochs": -1}}', b'{"presets": -1}', b'{"x": 1}']
 )

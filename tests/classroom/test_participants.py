@@ -273,3 +273,20 @@ def test_a_name_does_not_own_what_was_stored_under_it(open_fake: OpenFake) -> No
     eve = lab.participants.rename(lab.participants.enter("e" * 43).id, "ada")
     with pytest.raises(RunError):
         lab.control(run.id, eve.id, "stop")
+
+
+def test_how_it_is_going_holds_for_the_page_it_was_said_on(tmp_path: Path) -> None:
+    room = Participants(tmp_path / "participants.jsonl")
+    ada = room.enter(new_secret(), "tiles")
+    room.say(ada.id, "stuck")
+    assert room.says(ada.id) == "stuck"
+    room.say(ada.id, "done")
+    assert room.says(ada.id) == "done"
+    room.say(ada.id, None)
+    assert room.says(ada.id) is None
+    room.say(ada.id, "hand")
+    secret = new_secret()
+    bob = room.enter(secret, "tiles")
+    room.say(bob.id, "hand")
+    room.enter(secret, "model")
+    assert (room.says(ada.id), room.says(bob.id)) == ("hand", None)

@@ -1,4 +1,4 @@
-"""A question put to the room: the instructor's controls, what participants see, and the projector."""
+"""What the instructor asks of everybody: a question, to come along, and how it is going; and the projector."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -80,3 +80,21 @@ def test_hidden_votes_are_counted_and_shown_in_the_end(lab: Lab, app: App, led: 
     assert charts(projector) == 0
     click(led, "ask_shown")
     assert charts(checked(projector.run())) == 1
+
+
+def test_everybody_is_brought_along_once_and_may_step_off(lab: Lab, app: App, led: AppTest) -> None:
+    ada = app("tiles.py", who="ada")
+    choose(led, "bring_page", "model")
+    click(led, "bring")
+    assert checked(ada.run()).title[0].value.startswith("Model")
+    checked(ada.switch_page("tiles.py").run())
+    assert checked(ada.run()).title[0].value.startswith("Tiles")
+    click(led, "bring")
+    assert checked(ada.run()).title[0].value.startswith("Model")
+
+
+def test_who_is_stuck_shows_beside_their_name_until_they_move_on(lab: Lab, app: App, led: AppTest) -> None:
+    ada = choose(app("tiles.py", who="ada"), "progress_tiles", "stuck")
+    assert list(checked(led.run()).table[0].value["Says"]) == ["Stuck"]
+    checked(ada.switch_page("model.py").run())
+    assert list(checked(led.run()).table[0].value["Says"]) == [""]

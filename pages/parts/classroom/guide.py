@@ -8,7 +8,7 @@ from pages.parts import lesson, session
 from pages.parts.classroom.queue import do
 from pages.parts.train import state
 
-_CLOSED = "closed_pages"
+_CLOSED, _PAGE = "closed_pages", "bring_page"
 _ALWAYS_OPEN = ("start", "classroom")
 
 
@@ -26,6 +26,15 @@ def draw(words: Mapping[str, str]) -> None:
         help=words["closed help"],
         on_change=lambda: do(lambda instructor: instructor.close_pages(st.session_state[_CLOSED])),
     )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox(
+            "Bring everybody to",
+            list(titles),
+            format_func=lambda name: titles[name],
+            key=_PAGE,
+            persist_state="session",
+        )
+        lesson.button("Bring everybody here", "groups", "bring", _bring, help=words["bring help"])
     state.prepare()
     st.markdown(words["preset"].format(settings=lesson.plain(state.in_short())))
     with st.container(horizontal=True):
@@ -33,6 +42,10 @@ def draw(words: Mapping[str, str]) -> None:
         lesson.button("Give them to everybody", "share", "preset_give", do, lambda instructor: instructor.preset(mine))
         if guide.preset is not None:
             lesson.button("Back to the lesson’s", "undo", "preset_drop", do, lambda instructor: instructor.preset(None))
+
+
+def _bring() -> None:
+    do(lambda instructor: instructor.bring(st.session_state[_PAGE]))
 
 
 def is_closed(page: str) -> bool:

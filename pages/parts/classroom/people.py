@@ -8,6 +8,7 @@ import streamlit as st
 
 from eurosat_core.wording import count
 from pages.parts import lesson, session
+from pages.parts.asked import PROGRESS
 
 _EVERY = 3.0
 _HERE_SECONDS = 60.0  # a page that watches a run asks every few seconds; one that is only read asks for nothing
@@ -33,6 +34,10 @@ def _people(words: Mapping[str, str]) -> None:
     runs = Counter(each.owner for each in session.lab().store.all()[0])
     here = sum(now - each.last_seen < _FADED_SECONDS for each in others)
     st.caption(f"{count(here, 'participant')} seen in the last {_FADED_SECONDS / 60:.0f} minutes, you not counted.")
+    says = {each.id: session.lab().participants.says(each.id) for each in others}
+    counted = Counter(PROGRESS[said] for said in says.values() if said)
+    if counted:
+        st.markdown(" · ".join(f"**{number}** {what}" for what, number in counted.most_common()))
     titles = {name: each["title"] for name, each in lesson.pages().items()}
     # By name, for lines that change places cannot be read; those who went away below the others.
     shown = sorted(others[:_MOST], key=lambda each: (now - each.last_seen >= _FADED_SECONDS, each.nickname.casefold()))
@@ -47,6 +52,7 @@ def _people(words: Mapping[str, str]) -> None:
     table = {
         "Name": cells([each.nickname for each in shown]),
         "Page": cells([titles.get(each.page, "") for each in shown]),
+        "Says": cells([PROGRESS[said] if (said := says[each.id]) else "" for each in shown]),
         "Last seen": cells([_ago(now - each.last_seen) for each in shown]),
         "Runs": cells([str(runs[each.id]) for each in shown]),
     }
