@@ -21,12 +21,12 @@ TABLE, END = WHOLE.index(b"PK\1\2"), WHOLE.index(b"PK\5\6")  # where its table o
 BIG = Entry("Forest/0.jpg", jpeg() * 100)
 GIGABYTES = 3 * 1024**3
 
-LEADS_OUT = ["wants to write outside of its folder", "It was left alone"]
-CUT = ["is cut short or damaged", "Download or copy it again"]
-NO_PICTURES = ["holds no pictures in class folders", "one folder per class", "2750/Forest/Forest_1.jpg"]
-NO_ZIP = ["is not a zip archive", "Name an EuroSAT.zip, or a folder"]
-NONE_UNPACKED = ["None of the pictures", "Download or copy it again"]
-CONTROL = "a name with control characters"
+LEADS_OUT = ["outside of its folder"]
+CUT = ["cut short"]
+NO_PICTURES = ["no pictures", "2750/Forest/Forest_1.jpg"]
+NO_ZIP = ["not a zip"]
+NONE_UNPACKED = ["None of"]
+CONTROL = "control characters"
 
 NAMES_THAT_LEAD_OUT = {
     "one up": "../evil.jpg",
@@ -54,7 +54,7 @@ def _all(**odd: Any) -> list[Entry]:
 
 
 CONTENTS: dict[str, tuple[bytes | list[Entry], list[str]]] = {
-    "empty": (b"", ["is an empty file", "Download or copy it again"]),
+    "empty": (b"", ["empty file"]),
     "text": (b"no archive", NO_ZIP),
     "web page": (b"<!DOCTYPE html><html>Please log in</html>", NO_ZIP),
     "tar": (b"\x1f\x8b\x08" + bytes(100), NO_ZIP),
@@ -66,9 +66,9 @@ CONTENTS: dict[str, tuple[bytes | list[Entry], list[str]]] = {
     "name that is no text": (_more(b"Forest/\xff\xfe.jpg", jpeg()), CUT),
     "of the future": (_more("Forest/x.jpg", jpeg(), version=99), CUT),
     "no entries": ([], NO_PICTURES),
-    "encrypted": (_all(flags=UTF8 | 1), ["is encrypted", "Unpack it with its password and name the folder"]),
-    "one encrypted": (_more("River/secret.jpg", jpeg(), flags=UTF8 | 1), ["is encrypted"]),
-    "nested": ([Entry("EuroSAT/EuroSAT.zip", WHOLE)], [*NO_PICTURES, "It holds another archive: unpack that first"]),
+    "encrypted": (_all(flags=UTF8 | 1), ["encrypted"]),
+    "one encrypted": (_more("River/secret.jpg", jpeg(), flags=UTF8 | 1), ["encrypted"]),
+    "nested": ([Entry("EuroSAT/EuroSAT.zip", WHOLE)], [*NO_PICTURES, "another archive"]),
     "no pictures": ([Entry("Forest/notes.txt", b"none"), Entry("River/notes.txt", b"none")], NO_PICTURES),
     "only folders": (
         [Entry("Forest/", attributes=FOLDER), Entry("River.jpg/", attributes=FOLDER), Entry("")],
@@ -82,35 +82,32 @@ CONTENTS: dict[str, tuple[bytes | list[Entry], list[str]]] = {
     ),
     **{title: (_more(name, jpeg()), [*LEADS_OUT, f"'{name}'"]) for title, name in NAMES_THAT_LEAD_OUT.items()},
     "evil folder": ([Entry("../evil/", attributes=FOLDER), *GOOD], LEADS_OUT),
-    "link": (
-        [Entry("Forest", b"/etc", attributes=LINK), *GOOD],
-        ["holds a link ('Forest')", "Links can lead anywhere, so it was left alone"],
-    ),
+    "link": ([Entry("Forest", b"/etc", attributes=LINK), *GOOD], ["a link", "'Forest'"]),
     "link among the pictures": (
         _more("Forest/x.jpg", b"../../../secret.jpg", attributes=LINK),
-        ["holds a link ('Forest/x.jpg')"],
+        ["a link", "'Forest/x.jpg'"],
     ),
-    "both folder and link": (_more("Forest/", b"/etc", attributes=LINK), ["holds a link ('Forest/')"]),
-    "both folder and file": (_more("Forest/x.jpg/", jpeg()), ["contradicts itself about 'Forest/x.jpg/'"]),
+    "both folder and link": (_more("Forest/", b"/etc", attributes=LINK), ["a link", "'Forest/'"]),
+    "both folder and file": (_more("Forest/x.jpg/", jpeg()), ["contradicts", "'Forest/x.jpg/'"]),
     "line break in a name": (_more("Forest/a\nb.jpg", jpeg()), [f"{CONTROL} ('Forest/a?b.jpg')"]),
     "NUL in a name": (_more("Forest/a.jpg\0.txt", jpeg()), [CONTROL]),
     "NUL alone": (_more("\0", jpeg()), [CONTROL]),
-    "claims to swell": (_more("Forest/x.jpg", jpeg(), file_size=GIGABYTES), ["would swell from 0.0 MB to 3.0 GB"]),
+    "claims to swell": (_more("Forest/x.jpg", jpeg(), file_size=GIGABYTES), ["0.0 MB", "3.0 GB"]),
     "swells beside the pictures": (_more("notes.txt", file_size=GIGABYTES), ["would swell"]),
     "overlapping": (
         [BIG, *(Entry(f"River/{number}.jpg", BIG.content, same_bytes_as=0) for number in range(1, 100))],
-        ["no honest archive: its entries overlap"],
+        ["overlap"],
     ),
     "all by an unknown method": (
         _all(method=97, packed=b"?" * 50),
-        [*NONE_UNPACKED, "6 × packed by another method", "Forest/Forest_1.jpg", "97"],
+        [*NONE_UNPACKED, "6 ×", "Forest/Forest_1.jpg", "97"],
     ),
-    "all damaged": (_all(crc=1), [*NONE_UNPACKED, "6 × damaged in the archive", "Forest/Forest_1.jpg"]),
+    "all damaged": (_all(crc=1), [*NONE_UNPACKED, "6 ×", "Forest/Forest_1.jpg"]),
     # The table of contents says that they begin before the file does.
     "all elsewhere": (zip_bytes(GOOD, shift=100), [*NONE_UNPACKED, "Forest/Forest_1.jpg"]),
     "all names too long": (
         [Entry(f"{name}/{'x' * 300}.jpg", jpeg()) for name in ("Forest", "River")],
-        [*NONE_UNPACKED, "its name is too long"],
+        [*NONE_UNPACKED, "too long"],
     ),
 }
 
@@ -169,25 +166,16 @@ def _all_too_large(path: Path, patch: Patch) -> None:
 
 # What happens to a good archive at this path, or to the disk that it lies on.
 FAULTS: dict[str, tuple[Callable[[Path, Patch], None], list[str]]] = {
-    "swells": (_swells, ["would swell from 0.1 MB to 51 MB"]),
-    "too many entries": (_too_many_entries, ["holds 6 files; at most 5 are unpacked"]),
-    "all too large": (_all_too_large, ["None of the pictures", "too large to be a tile"]),
-    "missing": (lambda path, _patch: path.unlink(), ["There is no ", "Check the path"]),
-    "forbidden": (_forbidden, ["may not be read", "Give yourself read permission"]),
-    "on a broken disk": (_on_a_broken_disk, ["cannot be read: Input/output error", "Copy it to a local disk"]),
-    "may not be written": (
-        _may_not_be_written,
-        ["Forest_1.jpg may not be written. Give yourself permission", "EUROSAT_CACHE"],
-    ),
-    "disk full midway": (
-        _disk_full_midway,
-        ["could not be unpacked into", "No space left on device. Free some disk space"],
-    ),
-    "disk full before": (
-        _disk_full_before,
-        ["the pictures need 0.0 MB, and 0.0 MB are free. Free some disk space", "EUROSAT_CACHE"],
-    ),
-    "read error midway": (_read_error_midway, ["could not be unpacked", "Input/output error"]),
+    "swells": (_swells, ["0.1 MB", "51 MB"]),
+    "too many entries": (_too_many_entries, ["6 files", "at most 5"]),
+    "all too large": (_all_too_large, ["None of", "too large"]),
+    "missing": (lambda path, _patch: path.unlink(), ["There is no "]),
+    "forbidden": (_forbidden, ["read permission"]),
+    "on a broken disk": (_on_a_broken_disk, ["Input/output error"]),
+    "may not be written": (_may_not_be_written, ["Forest_1.jpg", "EUROSAT_CACHE"]),
+    "disk full midway": (_disk_full_midway, ["No space", "disk space"]),
+    "disk full before": (_disk_full_before, ["0.0 MB", "disk space", "EUROSAT_CACHE"]),
+    "read error midway": (_read_error_midway, ["Input/output error"]),
 }
 
 BAD = [*CONTENTS, *FAULTS]

@@ -3,7 +3,6 @@ was interrupted or killed; and zips that stay where they are, unpacked once into
 """
 
 import errno
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from filelock import FileLock
 from torchvision.datasets import EuroSAT
 from zip_makers import Entry, tree_entries, write_zip, zip_bytes
 
-from eurosat_core.data import acquire, archive, download
+from eurosat_core.data import acquire, archive
 from eurosat_core.data.acquire import (
     Stage,
     acquired_place,
@@ -37,7 +36,6 @@ from eurosat_core.data.download import Stopped
 from eurosat_core.data.listing import list_pictures
 from eurosat_core.errors import DataError
 
-SmallFolder = Callable[..., Path]
 Patch = pytest.MonkeyPatch
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +67,7 @@ def test_enough_space_for_archive_pictures_and_pixels_is_asked_for(
 ) -> None:
     usage = shutil.disk_usage(cache.anchor)._replace(free=350 * 1024**2)
     monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage)
-    with pytest.raises(DataError, match=r"EuroSAT\.zip and what is made of it need 350 MB; .* has 350 MB free\. Free"):
+    with pytest.raises(DataError, match=r"EuroSAT\.zip .*350 MB"):
         download_pictures(server.remote(), cache)
     assert acquired_place(cache) is None
     assert half_made(cache) == []
@@ -112,7 +110,7 @@ def test_a_full_disk_while_unpacking_keeps_the_archive(server: FileServer, cache
 
     with monkeypatch.context() as patch:
         patch.setattr(archive.shutil, "copyfileobj", full)
-        with pytest.raises(DataError, match=r"No space left on device\. Free some disk space"):
+        with pytest.raises(DataError, match="No space"):
             download_pictures(server.remote(), cache)
     assert (acquired_place(cache), half_made(cache)) == (None, [])
     download_pictures(server.remote(), cache)
@@ -122,36 +120,10 @@ def test_a_full_disk_while_unpacking_keeps_the_archive(server: FileServer, cache
 def test_a_useless_archive_is_thrown_away(serve: Serve, cache: Path) -> None:
     """Its checksum was right, so it would be the same the next time; but another version may follow."""
     server = serve({ZIP: zip_bytes([Entry("Forest/a.txt", b"text")])})
-    with pytest.raises(DataError, match="holds no pictures in class folders"):
+    with pytest.raises(DataError, match="no pictures"):
         download_pictures(server.remote(), cache)
     assert not (cache / "downloads" / ZIP).exists()
     assert half_made(cache) == []
-
-
-def test_two_at_once_download_once(server: FileServer, cache: Path, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(download, "STALL_SECONDS", 30.0)
-    server.answers = [silent_after(1000)]
-    places: list[Path] = []
-    waiting = threading.Event()
-
-    def work(report: Callable[[Stage], None]) -> None:
-        places.append(download_pictures(server.remote(), cache, report))
-
-    def heard(stage: Stage) -> None:
-        if stage == Stage("waiting"):
-            waiting.set()
-
-    first = threading.Thread(target=work, args=(lambda _stage: None,))
-    first.start()
-    assert server.reached.wait(20)
-    second = threading.Thread(target=work, args=(heard,))
-    second.start()
-    assert waiting.wait(20)
-    server.go_on.set()
-    first.join(20)
-    second.join(20)
-    assert places == [cache / "pictures"] * 2
-    assert len(server.asked) == 1
 
 
 def test_who_comes_when_the_set_stands_already_but_is_not_released(server: FileServer, cache: Path) -> None:
@@ -184,23 +156,6 @@ def test_what_another_one_imported_meanwhile_is_not_taken_for_the_download(
     place = download_pictures(server.remote(), cache, meanwhile)
     assert released.is_set()
     assert list_pictures(place).is_eurosat
-
-
-def test_stop_is_heard_while_another_one_is_at_it(server: FileServer, cache: Path) -> None:
-    cache.mkdir()
-    stop = threading.Event()
-    with FileLock(cache / "pictures.lock", thread_local=False), pytest.raises(Stopped):
-        download_pictures(server.remote(), cache, lambda _stage: stop.set(), stop)
-    assert server.asked == []
-
-
-def test_a_second_download_takes_the_place_of_the_first(serve: Serve, cache: Path) -> None:
-    server = serve({ZIP: zip_bytes(EUROSAT)})
-    download_pictures(server.remote(), cache)
-    server.files[ZIP] = zip_bytes(tree_entries(CLASS_NAMES, each=3))
-    place = download_pictures(server.remote(), cache)
-    assert len(list_pictures(place).names) == 30
-    assert half_made(cache) == []
 
 
 @pytest.mark.parametrize("inside", ["pictures", "pictures/eurosat", "pictures/eurosat/2750"])
@@ -240,43 +195,30 @@ def test_killed_between_the_renamings(
     assert half_made(cache) == []
 
 
-def test_killed_after_the_renamings(cache: Path, earlier: dict[str, bytes]) -> None:
-    """The new set stands, the old one was being removed."""
-    shutil.copytree(cache / "pictures", cache / "replaced-0123abcd")
-    clean_up(cache)
-    assert contents(cache / "pictures") == earlier
-    assert half_made(cache) == []
-
-
 WORKER = """
 import sys, threading
 from pathlib import Path
 
 from eurosat_core.data import acquire, archive
-from eurosat_core.data.download import Remote
 
-archive._REPORT_EVERY = acquire._REPORT_EVERY = 1
+archive._REPORT_EVERY = 1
 
 
 def report(stage):
-    if stage.name == sys.argv[1] and stage.done >= int(sys.argv[2]):
+    if stage.done >= 3:
         print("at work", flush=True)
         threading.Event().wait(60)
 
 
-cache = Path(sys.argv[3])
-if sys.argv[1] == "downloading":
-    acquire.download_pictures(Remote(*sys.argv[4:]), cache, report)
-else:
-    acquire.import_pictures(Path(sys.argv[4]), cache, report)
+acquire.import_pictures(Path(sys.argv[2]), Path(sys.argv[1]), report)
 """
 
 
 @contextmanager
-def at_work(stage: str, done: int, cache: Path, *arguments: object) -> Iterator[None]:
-    """Another process that stands still in the middle of its work; it is killed at the end."""
-    command = [sys.executable, "-c", WORKER, stage, done, cache, *arguments]
-    process = subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+def unpacking_elsewhere(cache: Path, source: Path) -> Iterator[None]:
+    """Another process that stands still after three pictures; it is killed at the end."""
+    command = [sys.executable, "-c", WORKER, str(cache), str(source)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
@@ -287,7 +229,7 @@ def at_work(stage: str, done: int, cache: Path, *arguments: object) -> Iterator[
 
 
 def test_killed_while_unpacking(own_zip: Path, cache: Path, earlier: dict[str, bytes]) -> None:
-    with at_work("unpacking", 3, cache, own_zip):
+    with unpacking_elsewhere(cache, own_zip):
         clean_up(cache)
         assert len(half_made(cache)) == 1, "what another process is making is not ours to remove"
         stop = threading.Event()
@@ -309,30 +251,6 @@ def test_killed_while_unpacking(own_zip: Path, cache: Path, earlier: dict[str, b
     assert list_pictures(import_pictures(own_zip, cache)).class_names == ("Forest", "River")
 
 
-def test_killed_while_copying(small_folder: SmallFolder, tmp_path: Path, cache: Path) -> None:
-    source = small_folder(tmp_path / "source")
-    with at_work("copying", 3, cache, source):
-        pass
-    assert (acquired_place(cache), len(half_made(cache))) == (None, 1)
-    assert len(list_pictures(import_pictures(source, cache)).names) == 7
-    assert half_made(cache) == []
-
-
-def test_killed_while_downloading(serve: Serve, cache: Path) -> None:
-    server = serve({ZIP: zip_bytes([*EUROSAT, Entry("filler", os.urandom(300_000))])})
-    remote = server.remote()
-    server.answers = [silent_after(200_000)]
-    with at_work("downloading", 100_000, cache, remote.url, remote.checksum, remote.name):
-        pass
-    kept = partly_downloaded(cache)
-    assert 0 < kept <= 200_000
-    assert acquired_place(cache) is None
-    place = download_pictures(remote, cache)
-    assert server.ranges == ["", f"bytes={kept}-"]
-    assert list_pictures(place).is_eurosat
-    assert half_made(cache) == []
-
-
 def test_cleaning_up_never_raises(own_zip: Path, cache: Path, monkeypatch: Patch) -> None:
     clean_up(cache)
     assert not cache.exists()
@@ -341,7 +259,7 @@ def test_cleaning_up_never_raises(own_zip: Path, cache: Path, monkeypatch: Patch
     fail_for(monkeypatch, Path, "rename", PermissionError(errno.EACCES, "Permission denied"), lambda _path: True)
     clean_up(cache)
     assert (cache / "replaced-0").exists(), "what cannot be put back must not be thrown away"
-    with pytest.raises(DataError, match=r"could not be kept in .*: Permission denied"):
+    with pytest.raises(DataError, match="Permission denied"):
         import_pictures(own_zip, cache)
 
 
@@ -382,10 +300,7 @@ def test_few_unpacked_zips_are_kept(tmp_path: Path, cache: Path) -> None:
 
 def test_a_bad_zip_leaves_nothing(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "bad.zip").write_text("no archive")
-    with pytest.raises(DataError, match="is not a zip archive"):
-        unpacked_place(tmp_path / "bad.zip", cache)
-    with pytest.raises(DataError, match="cannot be read: No such file"):
-        unpacked_place(tmp_path / "missing.zip", cache)
-    with pytest.raises(DataError, match="is a folder"):
-        unpacked_place(tmp_path, cache)
+    for name, words in (("bad.zip", "not a zip"), ("missing.zip", "No such file"), ("", "a folder")):
+        with pytest.raises(DataError, match=words):
+            unpacked_place(tmp_path / name, cache)
     assert list(cache.glob("*")) == [cache / "pictures.lock"]

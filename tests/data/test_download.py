@@ -67,12 +67,12 @@ def stop() -> threading.Event:
     return threading.Event()
 
 
-def refused(words: str | list[str], remote: Remote, folder: Path, **options: Any) -> None:
-    """A download that fails says these words in one line, and never the name of an exception."""
+def refused(remote: Remote, folder: Path, *names: str, **options: Any) -> None:
+    """A download that fails says these names and figures in one line, and never the name of an exception."""
     with pytest.raises(DataError) as caught:
         download(remote, folder, **options)
     sentence = str(caught.value)
-    assert [word for word in ([words] if isinstance(words, str) else words) if word not in sentence] == []
+    assert [name for name in names if name not in sentence] == []
     assert "\n" not in sentence
     assert "Error" not in sentence
     assert not (folder / remote.name).exists()
@@ -189,10 +189,7 @@ def test_downloads_of_one_file_take_turns(
 
 def test_the_next_call_resumes(server: FileServer, folder: Path, part: Path) -> None:
     server.answers = [cut_after(100_000), cut_after(0), cut_after(0), cut_after(0)]
-    words = (
-        "the connection broke off. 0.1 MB are kept: the next try goes on from there. Check the connection and try again"
-    )
-    refused(words, server.remote(), folder)
+    refused(server.remote(), folder, "broke off", "0.1 MB")
     assert part.read_bytes() == CONTENT[:100_000]
     server.asked.clear()
     server.answers.clear()
@@ -203,7 +200,7 @@ def test_the_next_call_resumes(server: FileServer, folder: Path, part: Path) -> 
 def test_a_server_without_ranges_that_is_always_cut_is_given_up(server: FileServer, folder: Path) -> None:
     """Now less, now more, but never more than before: that is no progress."""
     server.answers = [first_bytes(each) for each in (9000, 5000, 9000) * 20]
-    refused("the connection broke off", server.remote(), folder)
+    refused(server.remote(), folder, "broke off")
     assert len(server.asked) == 3
 
 
@@ -232,12 +229,8 @@ def test_a_wrong_checksum_is_thrown_away(
 ) -> None:
     """And a part of another file starts anew only once."""
     keep_part(part, kept)
-    words = [
-        "127.0.0.1 sent as EuroSAT.zip is not the published file",
-        server.remote().checksum,
-        "thrown away. Try again",
-    ]
-    refused(words, replace(server.remote(), checksum="0" * 32), folder)
+    wanted = replace(server.remote(), checksum="0" * 32)
+    refused(wanted, folder, "127.0.0.1", NAME, server.remote().checksum)
     assert server.ranges == ranges
     assert not part.exists()
 
@@ -247,18 +240,15 @@ def test_a_wrong_checksum_is_thrown_away(
 
 WEB_PAGE = plain(200, b"<html>Please log in</html>", Content_Type="text/html; charset=utf-8")
 ANSWERS = [
-    (WEB_PAGE, ["a web page in place of EuroSAT.zip", "log in", "try again"]),
-    (plain(200, b"<html/>", Content_Type="Text/HTML"), ["a web page"]),
-    (plain(511, b"<html/>", Content_Type="text/html"), ["a web page", "log in"]),
-    (plain(404, b"<html>not found</html>", Content_Type="text/html"), ["has no EuroSAT.zip (status 404)", "browser"]),
-    (plain(410), ["has no EuroSAT.zip (status 410)", "prepare --from"]),
-    (plain(403), ["refuses to send EuroSAT.zip (status 403)", "prepare --from"]),
-    (plain(401), ["refuses to send EuroSAT.zip (status 401)"]),
-    (plain(204), ["has no EuroSAT.zip (status 204)"]),
-    (plain(304), ["has no EuroSAT.zip (status 304)"]),
-    (plain(300), ["has no EuroSAT.zip (status 300)"]),
-    (redirect("ftp://127.0.0.1/EuroSAT.zip"), ["is no address to download from"]),
-    (redirect("/EuroSAT.zip"), ["leads in circles", "prepare --from"]),
+    (WEB_PAGE, ["web page"]),
+    (plain(200, b"<html/>", Content_Type="Text/HTML"), ["web page"]),
+    (plain(511, b"<html/>", Content_Type="text/html"), ["web page", "log in"]),
+    (plain(404, b"<html>not found</html>", Content_Type="text/html"), ["404", "browser"]),
+    (plain(410), ["410", "prepare --from"]),
+    (plain(403), ["403", "prepare --from"]),
+    *((plain(status), [f"status {status}"]) for status in (401, 204, 304, 300)),
+    (redirect("ftp://127.0.0.1/EuroSAT.zip"), ["no address"]),
+    (redirect("/EuroSAT.zip"), ["circles", "prepare --from"]),
 ]
 
 
@@ -268,7 +258,7 @@ def test_a_wrong_answer_is_not_tried_again(
 ) -> None:
     keep_part(part, CONTENT[:1000])
     server.usual = answer
-    refused(words, server.remote(), folder)
+    refused(server.remote(), folder, *words)
     assert part.read_bytes() == CONTENT[:1000], "what was downloaded before must stay"
     assert len(server.asked) == 1 or "circles" in words[0]
 
@@ -290,20 +280,20 @@ def test_tries_come_further_and_further_apart(server: FileServer, folder: Path, 
 
 def test_a_server_that_stays_busy(server: FileServer, folder: Path) -> None:
     server.usual = plain(503)
-    refused("the server is busy (status 503). Check the connection and try again", server.remote(), folder)
+    refused(server.remote(), folder, "503")
     assert len(server.asked) == 3
 
 
 def test_an_endless_answer(server: FileServer, folder: Path, part: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
     server.usual = endless
-    refused("127.0.0.1 sends without an end", server.remote(), folder)
+    refused(server.remote(), folder, "127.0.0.1")
     assert part.stat().st_size < 100_000, "a megabyte of nothing must not stay"
 
 
 def test_far_too_large_an_offer(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
     server.usual = lambda handler, _content: handler.start(200, Content_Length=900 * 1024**3)
-    refused("127.0.0.1 offers 900.0 GB as EuroSAT.zip: that is not the file", server.remote(), folder)
+    refused(server.remote(), folder, "127.0.0.1", "900.0 GB", NAME)
 
 
 def test_from_an_address_with_tls_to_one_without() -> None:
@@ -318,7 +308,7 @@ def test_from_an_address_with_tls_to_one_without() -> None:
         ("http://example.test/b", ["https://example.test/a"]),
         ("http://c.test", ["http://a.test", "https://b.test"]),
     ):
-        with pytest.raises(DataError, match="leads to an address without TLS, so nothing was downloaded"):
+        with pytest.raises(DataError, match="without TLS"):
             module._check_answer(answer(url, *before), remote)
     for url, before in (
         ("https://c.test", ["https://a.test"]),
@@ -334,8 +324,7 @@ ADDRESSES = ["foo", "ftp://127.0.0.1/a.zip", "http://", "http://a..b/", "http://
 @pytest.mark.parametrize("url", ADDRESSES)
 @pytest.mark.usefixtures("serve")
 def test_what_is_no_address(url: str, folder: Path) -> None:
-    words = f"'{url}' is no address to download from. Put EUROSAT_ARCHIVE right."
-    refused(words, Remote(url, "0" * 32, NAME), folder)
+    refused(Remote(url, "0" * 32, NAME), folder, f"'{url}'", "EUROSAT_ARCHIVE")
 
 
 @pytest.mark.parametrize(
@@ -350,9 +339,8 @@ def test_network_settings_that_cannot_be_used(
     name: str, value: str, server: FileServer, folder: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(DataError, match="network settings cannot be used") as caught:
+    with pytest.raises(DataError, match=name) as caught:
         download(server.remote(), folder)
-    assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -384,8 +372,7 @@ def certificate_of_nobody(place: Path) -> ssl.SSLContext:
 @pytest.mark.usefixtures("serve")
 def test_a_certificate_that_cannot_be_verified(folder: Path, part: Path, tmp_path: Path) -> None:
     with file_server({NAME: CONTENT}, certificate_of_nobody(tmp_path / "key.pem")) as server:
-        words = "The certificate of 127.0.0.1 could not be verified, so nothing was downloaded"
-        refused([words, "ask who runs the network"], server.remote(), folder)
+        refused(server.remote(), folder, "certificate", "127.0.0.1")
         assert (server.asked, part.exists()) == ([], False)
         # The server is sound: who trusts its certificate gets the file.
         trusting = ssl.create_default_context(cafile=tmp_path / "key.pem")
@@ -399,8 +386,7 @@ def test_a_certificate_that_cannot_be_verified(folder: Path, part: Path, tmp_pat
 def test_a_server_that_is_not_there(folder: Path) -> None:
     with file_server({NAME: CONTENT}) as gone:
         remote = gone.remote()
-    words = "could not be downloaded from 127.0.0.1: it cannot be reached. Check the connection"
-    refused([words, "prepare --from"], remote, folder)
+    refused(remote, folder, "127.0.0.1", "prepare --from")
 
 
 def test_a_server_that_goes_midway(serve: Serve, folder: Path, part: Path) -> None:
@@ -412,7 +398,7 @@ def test_a_server_that_goes_midway(serve: Serve, folder: Path, part: Path) -> No
             if done >= 100_000:
                 server.socket.close()
 
-        refused("it cannot be reached. 0.1 MB are kept: the next try goes on from there", remote, folder, told=go)
+        refused(remote, folder, "0.1 MB", told=go)
         assert len(server.asked) == 1
     assert part.read_bytes() == CONTENT[:100_000]
     back = serve({NAME: CONTENT})
@@ -430,7 +416,7 @@ def test_a_silent_server_is_given_up_and_asked_again(server: FileServer, folder:
 def test_a_server_that_stays_silent(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(module, "STALL_SECONDS", 0.1)
     server.usual = silent_after(0)
-    refused("the server did not answer in time. Check", server.remote(), folder)
+    refused(server.remote(), folder, "in time")
     eventually(lambda: len(server.asked) == 3)  # the server may note what it was asked after it was given up
 
 
@@ -474,22 +460,6 @@ def test_stop_is_heard_while_bytes_trickle(server: FileServer, folder: Path, par
     assert 0 < part.stat().st_size < 3000
 
 
-def test_stop_keeps_what_came(server: FileServer, folder: Path, part: Path, stop: threading.Event) -> None:
-
-    def stop_midway(done: int, _total: int | None) -> None:
-        if done > 100_000:
-            stop.set()
-
-    with pytest.raises(Stopped):
-        download(server.remote(), folder, stop=stop, told=stop_midway)
-    kept = part.read_bytes()
-    assert 100_000 < len(kept) < len(CONTENT)
-    assert kept == CONTENT[: len(kept)]
-    assert not (folder / NAME).exists()
-    download(server.remote(), folder, stop=threading.Event())
-    assert server.ranges == ["", f"bytes={len(kept)}-"]
-
-
 def test_stop_before_the_start(server: FileServer, folder: Path, stop: threading.Event) -> None:
     stop.set()
     with pytest.raises(Stopped):
@@ -520,8 +490,7 @@ def test_no_space_is_said_before_the_first_byte(
 ) -> None:
     usage = shutil.disk_usage(folder.anchor)
     monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=3 * len(CONTENT) - 1))
-    words = f"need 0.9 MB; {folder} has 0.9 MB free. Free some disk space, or name another folder"
-    refused(words, server.remote(), folder, told=pytest.fail, space_for=lambda size: 3 * size)
+    refused(server.remote(), folder, "0.9 MB", str(folder), told=pytest.fail, space_for=lambda size: 3 * size)
     assert not part.exists()
     part.write_bytes(CONTENT[:200_000])  # what is there already needs no more space
     monkeypatch.setattr(shutil, "disk_usage", lambda _place: usage._replace(free=100_000))
@@ -533,24 +502,17 @@ def test_a_disk_that_fills_midway(server: FileServer, folder: Path, part: Path) 
         if done > 100_000:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    words = f"EuroSAT.zip could not be kept in {folder}: No space left on device. Free some disk space"
-    refused(words, server.remote(), folder, told=full)
+    refused(server.remote(), folder, NAME, str(folder), "disk space", told=full)
     kept = part.stat().st_size
     assert kept > 100_000
     download(server.remote(), folder)
     assert server.ranges == ["", f"bytes={kept}-"]
 
 
-def test_a_folder_that_cannot_be_made(server: FileServer, tmp_path: Path) -> None:
-    (tmp_path / "cache").write_text("a file")
-    with pytest.raises(DataError, match=r"could not be kept in .*cache/downloads: Not a directory.*EUROSAT_CACHE"):
-        download(server.remote(), tmp_path / "cache" / "downloads")
-
-
 def test_a_folder_that_cannot_be_written(server: FileServer, folder: Path, part: Path, monkeypatch: Patch) -> None:
     refusal = PermissionError(errno.EACCES, "Permission denied", str(part))
     fail_for(monkeypatch, Path, "open", refusal, lambda path: path == part)
-    refused([f"could not be kept in {folder}: Permission denied", "EUROSAT_CACHE"], server.remote(), folder)
+    refused(server.remote(), folder, str(folder), "Permission denied", "EUROSAT_CACHE")
 
 
 # --- the published addresses and checksums ---
@@ -576,7 +538,7 @@ def published(tmp_path: Path, monkeypatch: Patch) -> tuple[str, str]:
         calls.append((url, md5))
 
     monkeypatch.setattr(eurosat, "download_and_extract_archive", note)
-    with pytest.raises(RuntimeError, match="Dataset not found"):  # for nothing was downloaded
+    with pytest.raises(RuntimeError):  # for nothing was downloaded
         EuroSAT(str(tmp_path / "root"), download=True)
     assert len(calls) == 1
     return calls[0]

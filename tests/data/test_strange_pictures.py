@@ -18,8 +18,6 @@ from eurosat_core.errors import DataError
 from tests.png_makers import deep_png, png_that_claims
 from tests.tiff_makers import DEFLATE, make_tiff
 
-SmallFolder = Callable[..., Path]
-
 _DRAWN = np.random.default_rng(11)
 RGB = _DRAWN.integers(0, 256, (64, 64, 3)).astype(np.uint8)
 LAND = _DRAWN.integers(150, 2700, (64, 64, 3)).astype(np.uint16)  # Sentinel-2: reflectance × 10,000
@@ -160,8 +158,8 @@ STRANGE: dict[str, tuple[bytes, str, Becomes, Becomes]] = {
     # files
     "BigTIFF": both(saved(Image.fromarray(RGB), "TIFF", big_tiff=True), "tif", RGB),
     "JPEG in a TIFF": both(JPEG_IN_TIFF, "tif", pillows(JPEG_IN_TIFF)),
-    "WebP in a TIFF": both(make_tiff(RGB, tag_259=(50_001,)), "tif", "compressed in a way"),
-    "JPEG 2000 in a TIFF of 16 bits": both(make_tiff(LAND, tag_259=(34_712,)), "tif", "compressed in a way"),
+    "WebP in a TIFF": both(make_tiff(RGB, tag_259=(50_001,)), "tif", "compressed"),
+    "JPEG 2000 in a TIFF of 16 bits": both(make_tiff(LAND, tag_259=(34_712,)), "tif", "compressed"),
     "a JPEG called .jfif": both(JPEG, "jfif", pillows(JPEG)),
     "a PNG called .jpg": both(PNG, "jpg", RGB),
     "a TIFF of 16 bits called .jpg": both(make_tiff(LAND), "jpg", bright(LAND)),
@@ -171,8 +169,8 @@ STRANGE: dict[str, tuple[bytes, str, Becomes, Becomes]] = {
     "BMP": (saved(Image.fromarray(RGB), "BMP"), "bmp", RGB, "BMP"),
     "one pixel": (saved(Image.new("RGB", (1, 1), (9, 80, 7)), "PNG"), "png", RGB * 0 + np.uint8([9, 80, 7]), "8 × 8"),
     "nothing in it": both(b"", "jpg", "empty"),
-    "a web page": (b"<!DOCTYPE html><html>Please log in</html>", "jpg", "not a picture", "web page"),
-    "a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "jpg", "not a picture", "no JPEG"),
+    "a web page": (b"<!DOCTYPE html><html>Please log in</html>", "jpg", "picture", "web page"),
+    "a program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n", "jpg", "picture", "no JPEG"),
     "a JPEG cut short": both(JPEG[:-300], "jpg", "cut short"),
     "a PNG cut short": both(PNG[:3000], "png", "cut short"),
     "a PNG of 16 bits cut short": both(deep_png(DEEP)[:3000], "png", "cut short"),

@@ -85,18 +85,18 @@ TAKEN = {
     "all bands": taken(tree(*TWO, ending="tif", content=MANY_BANDS)),
     "16 bits": taken(tree(*TWO, ending="tif", content=DEEP)),
     "some that cannot be read": taken(
-        tree(*TWO, each=4) | tree(*TWO, each=2, ending="png", content=b"<html>"), "4 × ", "not a picture", tiles=8
+        tree(*TWO, each=4) | tree(*TWO, each=2, ending="png", content=b"<html>"), "4 × ", "picture", tiles=8
     ),
 }
 
 REFUSED: dict[str, tuple[Files, str]] = {
-    "one class": (tree("Forest"), "Only one class"),
-    "two classes, one of which cannot be read": (tree("Forest") | tree("River", content=b"<html>"), "not a picture"),
-    "nothing but pages": (tree(*TWO, content=b"<html>"), "not a picture"),
+    "one class": (tree("Forest"), "one class"),
+    "two classes, one of which cannot be read": (tree("Forest") | tree("River", content=b"<html>"), "picture"),
+    "nothing but pages": (tree(*TWO, content=b"<html>"), "picture"),
     "nothing but numbers that are not read": (tree(*TWO, each=30, ending="tif", content=DECIMAL), "64-bit"),
     "hardly anything that can be read": (
         tree(*TWO, each=1) | tree(*TWO, each=40, ending="tif", content=DECIMAL),
-        "Only 2 of the 82",
+        "2 of the 82",
     ),
     "loose pictures": ({"a.jpg": jpeg(1), "b.jpg": jpeg(2)}, "ictures"),
     "another archive": ({"data/EuroSAT.zip": zip_bytes([Entry("Forest/a.jpg", jpeg())])}, "archive"),

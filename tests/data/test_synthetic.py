@@ -5,16 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from eurosat_core.data.classes import CLASS_NAMES
-from eurosat_core.data.synthetic import PAINTERS, make_tiles
+from eurosat_core.data.synthetic import make_tiles
 
 
 @pytest.fixture(scope="module")
 def tiles() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return make_tiles(600, seed=0)
-
-
-def test_every_class_has_a_painter() -> None:
-    assert tuple(PAINTERS) == CLASS_NAMES
 
 
 def test_shape_type_and_range(tiles: tuple[NDArray[np.uint8], NDArray[np.int64]]) -> None:
@@ -36,12 +32,9 @@ def test_balanced_and_sorted_by_class(count: int) -> None:
     assert (np.diff(labels) >= 0).all()
 
 
-def test_same_seed_gives_the_same_bits() -> None:
+def test_the_seed_decides_every_bit() -> None:
     for first, second in zip(make_tiles(120, seed=7), make_tiles(120, seed=7), strict=True):
         np.testing.assert_array_equal(first, second)
-
-
-def test_other_seed_gives_other_tiles() -> None:
     first, second = make_tiles(20, seed=0)[0], make_tiles(20, seed=1)[0]
     assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
 
@@ -53,7 +46,7 @@ def test_no_tile_occurs_twice(tiles: tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 @pytest.mark.parametrize("count", [9, 0, -1])
 def test_too_few_tiles_get_a_sentence(count: int) -> None:
-    with pytest.raises(ValueError, match=rf"at least 10, one per class; got {count}\.$"):
+    with pytest.raises(ValueError, match=rf"10, .*got {count}\.$"):
         make_tiles(count)
 
 

@@ -63,14 +63,9 @@ def test_fingerprint_is_of_the_tiles_not_of_the_place(place: Path, cache: Path, 
     assert open_tiles(copy, cache).fingerprint == own.fingerprint
     assert open_tiles(copy, cache).cache != own.cache
     assert open_tiles(renamed, cache).fingerprint != own.fingerprint
-
-
-def test_fingerprint_tells_labels_apart(place: Path, cache: Path) -> None:
-    own = open_tiles(place, cache)
     (place / "River" / "River_1.jpg").rename(place / "Forest" / "Forest_9.jpg")
     moved = open_tiles(place, cache)
-    assert torch.equal(moved.pixels, own.pixels)
-    assert moved.fingerprint != own.fingerprint
+    assert torch.equal(moved.pixels, own.pixels) and moved.fingerprint != own.fingerprint, "it tells labels apart"
 
 
 def _spoil_index(**changes: object) -> Callable[[Path], None]:
@@ -164,7 +159,7 @@ def test_two_at_once_decode_once(place: Path, cache: Path, decodings: list[Path]
 
 def test_a_cache_folder_that_cannot_be_written(place: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=r"could not be kept in .*EUROSAT_CACHE"):
+    with pytest.raises(DataError, match="EUROSAT_CACHE"):
         open_tiles(place, tmp_path / "file" / "cache")
 
 
@@ -173,22 +168,17 @@ def test_a_full_disk(place: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "_write_entry", full)
-    with pytest.raises(DataError, match=r"No space left on device\. Free some disk space"):
+    with pytest.raises(DataError, match="No space"):
         open_tiles(place, cache)
 
 
-def test_nothing_is_written_beside_the_data(place: Path, cache: Path) -> None:
-    before = snapshot(place)
-    open_tiles(place, cache)
-    assert snapshot(place) == before
-
-
-def test_read_only_data(place: Path, cache: Path) -> None:
-    paths = [place, *place.rglob("*")]
+def test_read_only_data_stays_as_it_is(place: Path, cache: Path) -> None:
+    paths, before = [place, *place.rglob("*")], snapshot(place)
     for path in paths:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
         assert len(open_tiles(place, cache)) == 7
+        assert snapshot(place) == before
     finally:
         for path in paths:
             path.chmod(0o755)

