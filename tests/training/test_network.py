@@ -29,6 +29,7 @@ def test_networks_differ_by_seed_only() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.processor
 def test_lower_precision_gives_float32_scores_close_by() -> None:
     network, tiles = make_network(CONFIG, 4), torch.rand(5, 3, 64, 64)
     exact, rough = scores_of(network, tiles, "float32"), scores_of(network, tiles, "bfloat16")
@@ -38,6 +39,7 @@ def test_lower_precision_gives_float32_scores_close_by() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     "config",
     [CONFIG, ROUGH, replace(CONFIG, batch_size=7), replace(CONFIG, source="loader", workers=0)],
@@ -71,6 +73,7 @@ def test_predicting_leaves_no_gradient_and_uses_evaluation_mode(small_tiles: Til
     torch.testing.assert_close(confidence, functional.softmax(scores, 1).max(1).values)
 
 
+@pytest.mark.processor
 def test_a_prediction_over_symmetries_is_the_mean_of_eight() -> None:
     config = TrainConfig(source="memory")
     network = make_network(config, 10)

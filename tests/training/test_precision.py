@@ -206,6 +206,7 @@ def test_a_device_that_fails_in_a_trial_leaves_it_at_float32(monkeypatch: pytest
     assert choice is not None and choice.why in ("not_tried", "no_instructions")
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("model", ["baseline", "tilenet", "efficientnet_lite0", "vgg11_bn"])
 def test_a_real_trial_on_this_machine(model: str, notes: MachineNotes) -> None:
     torch.manual_seed(5)
@@ -250,6 +251,7 @@ def test_an_older_pytorch_is_asked_otherwise(monkeypatch: pytest.MonkeyPatch, sh
     assert precision._surely_without_instructions() == sure
 
 
+@pytest.mark.processor
 def test_a_training_settles_what_was_left_open(small_tiles: TileSet) -> None:
     events = list(train(replace(FAST, epochs=1, batch_size=20), small_tiles))
     assert isinstance(events[-1], Finished)
@@ -260,6 +262,7 @@ def test_an_open_precision_is_never_computed_in() -> None:
         autocast("auto", torch.device("cpu"))
 
 
+@pytest.mark.processor
 def test_a_stand_in_has_the_layers_of_the_network_and_gives_numbers() -> None:
     from eurosat_core.training.network import make_network
 

