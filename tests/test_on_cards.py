@@ -46,6 +46,7 @@ def finished(config: TrainConfig, tiles: TileSet) -> Finished:
     return last
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize(
     "config",
     [

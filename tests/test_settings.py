@@ -86,7 +86,7 @@ def test_blank_values_count_as_unset_and_the_environment_is_read(monkeypatch: py
         ("EUROSAT_ARCHIVE", "mirror/EuroSAT.zip", ["'mirror/EuroSAT.zip'", "https://"]),
         ("EUROSAT_ARCHIVE", "file:///etc/passwd", ["file:///etc/passwd", "https://"]),
         ("EUROSAT_ARCHIVE_MD5", "abc", ["'abc'", "32 hexadecimal digits"]),
-        ("EUROSAT_RUNS", "~no-such-user-here/runs", ["~no-such-user-here", "Write the path out"]),
+        ("EUROSAT_RUNS", "~no-such-user-here/runs", ["~no-such-user-here"]),
     ],
 )
 def test_bad_values_get_a_sentence(name: str, value: str, words: list[str]) -> None:
@@ -179,5 +179,4 @@ def test_a_cache_that_may_not_even_be_read_is_not_said_to_be_used(
 ) -> None:
     monkeypatch.setattr(settings, "is_readable", lambda _folder: readable)
     said = settings.Moved("cache", tmp_path, tmp_path / "own", "Permission denied").sentence
-    assert ("used as it is" in said) == readable
     assert ("chmod" in said) != readable

@@ -1,5 +1,6 @@
 """Durations, counts and rates read as a person would write them."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -58,17 +59,23 @@ CASES: list[tuple[Callable[..., str], tuple[Any, ...], str]] = [
     (wording.milliseconds, (12.34,), "12.3 ms"),
     (wording.milliseconds, (1234.0,), "1,234 ms"),
     (wording.milliseconds, (0,), "0 ms"),
+    *((wording.signed, (value,), text) for value, text in ((0.5, "+0.500"), (-1.23456, "−1.235"), (-0.0001, "0.000"))),
+    (wording.probability, (0.87,), "87 %"),
+    (wording.probability, (0.991,), "99.1 %"),
+    (wording.probability, (0.0,), "0.0 %"),
+    *((wording.probability, (sure,), "above 99.9 %") for sure in (0.9999, 1.0)),  # none claims certainty
     (wording.factor, (0.87,), "0.87"),
     (wording.factor, (1.3,), "1.30"),
     (wording.factor, (2.41,), "2.4"),
     (wording.factor, (24.2,), "24"),
 ]
-UNBROKEN = (wording.percent, wording.milliseconds)  # the space before the unit does not break
+UNBROKEN = (wording.percent, wording.milliseconds, wording.probability)  # the space before the unit does not break
 
 
 @pytest.mark.parametrize(("write", "figures", "text"), CASES)
 def test_figures_as_people_read_them(write: Callable[..., str], figures: tuple[Any, ...], text: str) -> None:
-    assert write(*figures) == (text.replace(" ", "\N{NO-BREAK SPACE}") if write in UNBROKEN else text)
+    wanted = re.sub(r" (?=\S+$)", "\N{NO-BREAK SPACE}", text) if write in UNBROKEN else text
+    assert write(*figures) == wanted
 
 
 @given(st.floats(1e-12, 1e18), st.integers(1, 6))

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import pytest
 from msgspec import structs
 from run_makers import TEN, USED, begun, compared, epoch, make_record, said, seen, through
@@ -11,7 +10,6 @@ from run_makers import TEN, USED, begun, compared, epoch, make_record, said, see
 from eurosat_core.analysis.contenders import (
     RunFigures,
     classifiers,
-    contenders,
     differences,
     figures_note,
     labels,
@@ -77,11 +75,6 @@ def test_the_most_telling_settings_tell_runs_apart() -> None:
         "Baseline CNN · CPU, seed 42",
         "Baseline CNN · CPU, seed 7",
     ]
-
-
-def test_a_run_named_twice_is_compared_once() -> None:
-    one = make_record(id="a")
-    assert len(contenders([one, one], lambda _: History(), lambda _: None)) == 1
 
 
 def reason_of(figures: RunFigures) -> str:
@@ -235,11 +228,6 @@ def test_what_is_other_work_within_a_recipe(one: Any, other: Any, reason: str) -
     assert (figures.speed_up, figures.training_speed_up, reason_of(figures)) == (None, None, reason)
 
 
-def test_smaller_pictures_first_are_the_same_work_twice() -> None:
-    smaller = run(config=recipe_config("tilenet", "sprint", progressive_resizing=True))
-    assert run_figures(compared(smaller, smaller))[1].speed_up == 1
-
-
 @pytest.mark.parametrize(
     ("noted", "taken"),
     [
@@ -262,7 +250,7 @@ def test_a_frozen_part_taken_from_an_earlier_run_is_said_wherever_its_seconds_st
     assert ("frozen part" in figures_note(figures[1])) == taken
     assert figures[1].speed_up is None
     costs = cost_frame(runs, lambda network: summarize(build_model(network.model, 10, network.network)))
-    assert [each == "the whole training" for each in costs["covers"]] == [True, not taken]
+    assert (costs["covers"][0] == costs["covers"][1]) == (not taken)
 
 
 # -- tables
@@ -304,11 +292,10 @@ def test_bars_say_where_each_was_measured() -> None:
     )
     frame = seconds_frame(run_figures(compared(run(), recorded, run(History(), None))))
     assert list(frame["origin"]) == ["measured here", "recorded elsewhere"]
-    assert list(frame["note"]) == [
-        "Test CPU, 2 threads, 3 epochs",
-        "H100, 8 threads, 3 epochs; beside it x, so its speed says little; recorded on H100, 3 May 2026",
-    ]
-    assert isinstance(frame, pd.DataFrame)
+    for note, figures in zip(
+        frame["note"], (("Test CPU", "2", "3"), ("H100", "8", "3", " x,", "3 May 2026")), strict=True
+    ):
+        assert [each for each in figures if each not in note] == []
 
 
 # -- classifiers

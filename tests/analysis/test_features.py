@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from run_makers import told
 
-from eurosat_core import wording
 from eurosat_core.analysis import features
 from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
@@ -15,11 +14,6 @@ from eurosat_core.models.convolution import FILTERS, convolve, over_channels, st
 
 def test_how_many_multiplications_a_filter_needs() -> None:
     assert features.multiplications().figures == {"side": 62, "products": 27, "multiplications": 103_788}
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.5, "+0.500"), (-1.23456, "−1.235"), (-0.0001, "0.000"), (0, "0.000")])
-def test_numbers(value: float, text: str) -> None:
-    assert wording.signed(value) == text
 
 
 @pytest.mark.parametrize(

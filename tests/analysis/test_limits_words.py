@@ -137,9 +137,9 @@ def test_rates_with_their_range() -> None:
 
 
 def test_cells_that_were_not_measured_have_no_point() -> None:
-    result = batches().with_cell(0, turns=(), problem="The memory is full.")
+    result = batches().with_cell(0, turns=(), problem="Full.")
     assert len(charts.rate_frame(result, "tiles")) == 3
-    assert "The memory is full." in list(charts.figures_table(result)["Against 40"])
+    assert "Full." in list(charts.figures_table(result)["Against 40"])
 
 
 def test_parts_of_a_thousand_tiles_add_up_to_their_time() -> None:
@@ -170,11 +170,6 @@ def test_charts_are_plain_values_without_data(spec: Any) -> None:
     assert '"data"' not in words and spec["height"] >= 100
 
 
-def test_rates_far_apart_get_a_logarithmic_axis() -> None:
-    assert '"log"' in json.dumps(charts.rate_points("tiles", ("8",), ("CPU",), 9000.0, 1.0))
-    assert '"log"' not in json.dumps(charts.rate_points("tiles", ("8",), ("CPU",), 9000.0, 1000.0))
-
-
 # -- free sweeps
 
 
@@ -194,20 +189,18 @@ def test_typed_values_are_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "words", "devices", "sentence"),
+    ("setting", "words", "devices", "name"),
     [
-        ("batch_size", ["40", "many"], ["cpu"], "“many” cannot be used as batch size. Type a number."),
-        ("batch_size", ["40"], ["cpu"], "Choose at least two values"),
-        ("batch_size", ["40", "40"], ["cpu"], "One value is there twice"),
-        ("batch_size", ["40", "0"], ["cpu"], "cannot be measured"),
-        ("batch_size", ["40", "80"], [], "Choose at least one device to measure on."),
-        ("pin_memory", ["on", "off"], ["cpu"], "Pinned memory is for copies to a CUDA GPU, and none is chosen."),
-        ("seed", ["1", "2"], ["cpu"], "'seed' cannot be varied here."),
-        ("learning_rate", ["0.1", "nan"], ["cpu"], "cannot be measured"),
+        ("batch_size", ["40", "many"], ["cpu"], "“many”"),
+        ("batch_size", ["40"], ["cpu"], "two values"),
+        ("batch_size", ["40", "40"], ["cpu"], "twice"),
+        ("batch_size", ["40", "0"], ["cpu"], "0"),
+        ("batch_size", ["40", "80"], [], "device"),
+        ("pin_memory", ["on", "off"], ["cpu"], "CUDA"),
+        ("seed", ["1", "2"], ["cpu"], "'seed'"),
+        ("learning_rate", ["0.1", "nan"], ["cpu"], "nan"),
     ],
 )
-def test_what_cannot_be_swept_gets_a_sentence(
-    setting: str, words: list[str], devices: list[str], sentence: str
-) -> None:
-    with pytest.raises(ConfigError, match=sentence.replace("(", r"\(")):
+def test_what_cannot_be_swept_gets_a_sentence(setting: str, words: list[str], devices: list[str], name: str) -> None:
+    with pytest.raises(ConfigError, match=name):
         plan_free(setting, words, "baseline", devices)

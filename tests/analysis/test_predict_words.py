@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from run_makers import told
 
-from eurosat_core import wording
 from eurosat_core.analysis import prediction
 from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
@@ -35,21 +34,6 @@ def test_how_sure_it_is(first: tuple[float, ...], kind: str) -> None:
     found = prediction.answer_finding(spread(*first), CLASS_NAMES)
     assert (found.kind, found.figures["answer"], found.figures["chance"]) == (kind, "Annual crop", 0.1)
     assert found.figures["sure"] == pytest.approx(first[0])
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.87, "87 %"),
-        (0.9999, "above 99.9 %"),
-        (0.991, "99.1 %"),
-        (0.012, "1.2 %"),
-        (0.0, "0.0 %"),
-        (1.0, "above 99.9 %"),
-    ],
-)
-def test_no_probability_claims_certainty(value: float, text: str) -> None:
-    assert wording.probability(value).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
 def test_few_classes() -> None:

@@ -42,10 +42,6 @@ def test_of_a_long_trace_the_first_steps_are_drawn():
     assert frame["row"].nunique() == charts.MOST_STEPS + 1 and len(frame) <= 500
 
 
-def test_one_step_needs_no_mean():
-    assert list(charts.parts_frame(reading(cpu_trace(steps=1)))["row"].unique()) == ["step 4"]
-
-
 def test_the_gpus_share_of_each_part():
     frame = charts.device_parts_frame(reading(gpu_trace()))
     on_gpu = frame[frame["row"] == "GPU"].set_index("part")["ms"]
@@ -78,11 +74,6 @@ def test_memory_never_has_too_many_points():
     events += [memory(each, 8, 8 * each, kind=1, index=0, **{"Total Reserved": 1 << 20}) for each in range(1, 3000)]
     frame = charts.memory_frame(reading(text(events)).memory[0])
     assert frame["series"].nunique() == 2 and len(frame) <= 500
-
-
-def test_the_processor_holds_no_memory_ready():
-    events = [step(0, 0, 90), host("a", 0, 50), memory(1, 8, 8, **{"Total Reserved": 64})]
-    assert list(charts.memory_frame(reading(text(events)).memory[0])["series"].unique()) == ["in use by tensors"]
 
 
 def test_a_timeline_has_a_row_for_each_level_of_each_line():

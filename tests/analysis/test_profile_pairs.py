@@ -110,6 +110,7 @@ def test_times_of_the_gpu_only_where_there_is_one():
 
 def test_names_tell_them_apart():
     first, second = side("run-aaaa").profile, side("run-bbbb").profile
-    assert pairs.names(first, second) == ("CPU, batch 40 (aaaa)", "CPU, batch 40 (bbbb)")
+    one, other = pairs.names(first, second)
+    assert "aaaa" in one and "bbbb" in other and "40" in one
     uploaded = replace(first, config=None, origin="upload")
-    assert pairs.names(uploaded, replace(second, origin="recorded")) == ("Uploaded trace", "Example: CPU, batch 40")
+    assert len({*pairs.names(uploaded, replace(second, origin="recorded")), one, other}) == 4

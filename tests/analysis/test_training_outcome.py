@@ -145,7 +145,7 @@ def test_synthetic_tiles_are_named_as_such() -> None:
         ("interrupted", (), "training.interrupted.early", ""),
     ],
 )
-@pytest.mark.parametrize("message", ["", "Memory is full."])
+@pytest.mark.parametrize("message", ["", "Full."])
 def test_every_state(state: Any, accuracies: tuple[float, ...], name: str, then: str, message: str) -> None:
     found = training.outcome(make_record(state=state, message=message), seen(*accuracies))
     assert (found.name, [each.kind for each in found.then]) == (name, [then] if then else [])

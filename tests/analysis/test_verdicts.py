@@ -117,11 +117,6 @@ def test_the_gpu_does_not_make_the_model_smarter(
         assert (about.figures["runs"], about.figures["spread"]) == (3, pytest.approx(spread))
 
 
-def test_two_devices_without_an_epoch() -> None:
-    runs = compared((make_record(config=CPU), History(), None), (make_record(config=GPU), History(), None))
-    assert verdicts.device_verdict(*runs).kind == "nothing"
-
-
 def test_repetitions_share_all_but_seed_and_device() -> None:
     def one(accuracy: float, **changes: Any) -> Any:
         return make_record(summary={"val_accuracy": accuracy}, **{"config": CPU, **changes})

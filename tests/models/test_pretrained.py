@@ -62,6 +62,7 @@ def published() -> nn.Module:
     return network.eval()
 
 
+@pytest.mark.processor
 def test_efficientnet_gives_the_published_features_to_the_last_bit(published: nn.Module) -> None:
     ours = from_weights(model_entry("efficientnet_lite0"), 10, published.state_dict()).eval()
     tiles = torch.rand(2, 3, 224, 224)  # the published one is made for this size alone
@@ -77,6 +78,7 @@ def test_only_the_last_layer_learns(published: nn.Module) -> None:
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 7)
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg11_bn"])
 def test_the_two_parts_make_the_whole(name: str) -> None:
     network = build_model(name, 4).eval()
@@ -85,6 +87,7 @@ def test_the_two_parts_make_the_whole(name: str) -> None:
         assert torch.equal(trained_part(network)(frozen_part(network, tiles)), network(tiles))
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("side", [64, 96])
 def test_what_is_folded_gives_the_same_up_to_rounding(side: int) -> None:
     network = build_model("vgg11_bn", 4)
@@ -124,7 +127,7 @@ def test_frozen_norms_stay_in_evaluation_mode_and_learning_ones_do_not() -> None
 def test_weights_of_another_network_get_a_sentence(change: object) -> None:
     weights = EfficientNetLite0(1000).state_dict()
     change(weights)  # type: ignore[operator]
-    with pytest.raises(DataError, match=r"weights do not fit EfficientNet-Lite0.*Import the published file"):
+    with pytest.raises(DataError, match="EfficientNet-Lite0"):
         from_weights(model_entry("efficientnet_lite0"), 10, weights)
 
 

@@ -50,17 +50,17 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_other_weights_are_refused(own_folder: Path) -> None:
     torch.save({"conv1.bias": torch.zeros(6)}, own_folder / "baseline.pt")
-    with pytest.raises(RunError, match="not the ones that were recorded"):
+    with pytest.raises(RunError, match="recorded"):
         recorded_network()
 
 
 def test_missing_or_damaged_files_are_said(own_folder: Path) -> None:
     (own_folder / "baseline.pt").unlink()
-    with pytest.raises(RunError, match="weights are missing"):
+    with pytest.raises(RunError, match="missing"):
         recorded_network()
     recorded_baseline.cache_clear()
     (own_folder / "baseline.json").write_text("[1")
-    with pytest.raises(RunError, match="record cannot be read"):
+    with pytest.raises(RunError, match="record"):
         recorded_baseline()
 
 

@@ -65,6 +65,7 @@ def test_arithmetic_is_pytorchs_for_any_network(layers: tuple[Layer, ...]) -> No
     compare(repaired(layers, 4), 4)
 
 
+@pytest.mark.processor
 def test_baseline_as_text_is_the_baseline() -> None:
     built, ours = seeded(build_network, BASELINE), seeded(Net)
     tiles = torch.rand(5, 3, 64, 64)
@@ -72,6 +73,7 @@ def test_baseline_as_text_is_the_baseline() -> None:
     assert built.state_dict().keys() == ours.state_dict().keys()
 
 
+@pytest.mark.processor
 @pytest.mark.parametrize("text", [*VALID, EVERYTHING])
 def test_exported_source_computes_the_same_to_the_last_bit(text: str) -> None:
     tiles = torch.rand(6, 3, 64, 64)
@@ -114,5 +116,5 @@ def test_exported_source_is_tidy() -> None:
 
 @pytest.mark.parametrize("make", [build_network, network_source])
 def test_an_invalid_network_is_refused_with_its_layer(make: Any) -> None:
-    with pytest.raises(ConfigError, match=r"Layer 2 of the network \(linear out\): A linear layer takes one row"):
+    with pytest.raises(ConfigError, match=r"2 .*\(linear out\)"):
         make("conv 6 5, linear out")

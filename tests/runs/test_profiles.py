@@ -54,10 +54,7 @@ def test_a_run_tells_its_cycles_settings_and_tiles(lab):
     record = put_profile(lab, "ada", [cpu_trace(), cpu_trace()], config=config)
     profile = lab.profiles.of_run(record)
     assert profile.cycles == (1, 2) and profile.config == config and profile.plan == ProfilePlan()
-    assert (
-        profile.title == f"Baseline CNN · CPU · batch 256 · from memory · bfloat16 · channels last · {record.id[-4:]}"
-    )
-    assert profile.tiles.endswith("tiles (folder)")
+    assert all(each in profile.title for each in ("Baseline CNN", "CPU", "256", "bfloat16", record.id[-4:]))
 
 
 def test_a_trace_is_read_once_for_everybody(lab, read):
@@ -90,10 +87,10 @@ def test_the_oldest_goes_when_the_budget_is_spent(lab, read):
 def test_a_run_without_traces_has_no_cycles_and_a_lost_or_damaged_file_a_sentence(lab):
     profile = lab.profiles.of_run(put_profile(lab, "ada", []))
     assert profile.cycles == () and lab.profiles.readings(profile) == []
-    assert "kept no trace_1.json.gz" in refused(lambda: lab.profiles.reading(profile, 1))
+    assert "trace_1.json.gz" in refused(lambda: lab.profiles.reading(profile, 1))
     damaged = lab.profiles.of_run(put_profile(lab, "ada", [b"{"]))
     for _ in range(2):  # it can be tried again
-        with pytest.raises(TraceError, match="not a"):
+        with pytest.raises(TraceError):
             lab.profiles.reading(damaged, 1)
 
 
@@ -113,7 +110,7 @@ def test_an_upload_that_had_to_go_says_so(lab):
     first = small.add_upload("a.json", cpu_trace())
     small.add_upload("b.json", gpu_trace())
     assert small.uploaded(first.key) is None
-    with pytest.raises(TraceError, match="Upload it again"):
+    with pytest.raises(TraceError, match="again"):
         small.reading(first, 1)
 
 
@@ -151,7 +148,7 @@ def test_large_traces_are_read_one_at_a_time(lab, monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(lab.profiles.add_upload, "a.json", cpu_trace())
         begun.wait(10)
-        with pytest.raises(TraceError, match="still reading other large traces"):
+        with pytest.raises(TraceError, match="large"):
             lab.profiles.add_upload("b.json", gpu_trace())
         go_on.set()
         assert first.result().origin == "upload"
@@ -164,7 +161,7 @@ def test_a_timeline_is_made_once(lab):
     assert reading.timeline(step, (0.0, 500.0)) is not reading.timeline(step)
     for number in range(60):
         reading.timeline(step, (float(number), 900.0))
-    with pytest.raises(TraceError, match="has no step"):
+    with pytest.raises(TraceError, match="step"):
         reading.timeline(10_000)
 
 
@@ -188,10 +185,10 @@ def test_the_bundled_profile_is_the_baseline_on_synthetic_tiles(lab):
 @pytest.mark.usefixtures("no_example_kept")
 def test_a_bundled_file_that_is_gone_or_damaged_gets_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(profiles_module, "_RECORDED_FILE", tmp_path / "gone.gz")
-    with pytest.raises(TraceError, match="its file is missing"):
+    with pytest.raises(TraceError, match="missing"):
         recorded_profile()
     (tmp_path / "gone.gz").write_bytes(gzip.compress(b"{}"))
-    with pytest.raises(TraceError, match="its file is damaged"):
+    with pytest.raises(TraceError, match="damaged"):
         recorded_profile()
 
 
@@ -199,13 +196,11 @@ def test_a_bundled_file_that_is_gone_or_damaged_gets_a_sentence(monkeypatch, tmp
 def test_bundling_a_run_keeps_its_trace_and_settings(lab, monkeypatch, tmp_path):
     monkeypatch.setenv("EUROSAT_RUNS", str(lab.store.folder))
     record = put_profile(lab, "ada", [cpu_trace()], plan=ProfilePlan(repeat=1))
-    assert "not a finished profile on synthetic tiles" in refused(
-        lambda: keep_as_recorded(record.id, "", tmp_path / "x")
-    )
+    assert "synthetic" in refused(lambda: keep_as_recorded(record.id, "", tmp_path / "x"))
     lab.store.update(record.id, tiles=replace(record.tiles, source="synthetic"))
-    keep_as_recorded(record.id, "on a busy machine", tmp_path / "profile.json.gz")
+    keep_as_recorded(record.id, "loaded", tmp_path / "profile.json.gz")
     monkeypatch.setattr(profiles_module, "_RECORDED_FILE", tmp_path / "profile.json.gz")
     known = recorded_profile()
     assert (known.config, known.plan, known.cycles) == (record.config, ProfilePlan(repeat=1), (1,))
-    assert known.recorded_on.startswith("Test CPU, 2 cores, ") and known.recorded_on.endswith(" (on a busy machine)")
+    assert known.recorded_on.startswith("Test CPU, 2 cores") and known.recorded_on.endswith("(loaded)")
     assert read_trace(tmp_path / "profile.json.gz").names
