@@ -5,7 +5,6 @@ import pytest
 from run_makers import told
 
 from eurosat_core.analysis import features
-from eurosat_core.charts import networks
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.finding import Finding
 from eurosat_core.lab.inspection import LayerSeen, NetworkSeen
@@ -115,12 +114,3 @@ def test_layers_that_training_left_alone() -> None:
     assert features.unchanged_finding(seen(changed), seen(layer("Linear-2"))) is None
     some = features.unchanged_finding(seen(first, changed), seen(first, layer("Linear-2")))
     assert some == Finding("features.unchanged.some", {"same": 1, "layers": 2})
-
-
-def test_the_surest_classes_of_many() -> None:
-    classes = tuple(f"class {at}" for at in range(100))
-    network = seen(answer="class 42", classes=classes)
-    frame = networks.probability_frame(network.probabilities, network.class_names)
-    assert len(frame) == 10
-    assert frame["title"][0] == "class 42"
-    assert frame["probability"].is_monotonic_decreasing

@@ -174,17 +174,6 @@ def test_loader_workers_give_the_same(open_source: Callable[..., Source]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["loader", "memory"])
-def test_order_follows_seed_and_epoch(kind: str, open_source: Callable[..., Source]) -> None:
-    def labels(seed: int, epoch: int) -> list[int]:
-        return joined(open_source(kind, seed=seed).train(epoch))[1].tolist()
-
-    first = labels(1, 1)
-    assert labels(1, 1) == first
-    assert labels(1, 2) != first
-    assert labels(2, 1) != first
-
-
-@pytest.mark.parametrize("kind", ["loader", "memory"])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_memory_order(kind: str, channels_last: bool, open_source: Callable[..., Source]) -> None:
     batch = next(open_source(kind, replace(HALF, channels_last=channels_last)).train(1))

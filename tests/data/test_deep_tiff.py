@@ -115,9 +115,9 @@ def test_a_16_bit_tiff_of_pillow(options: dict[str, object]) -> None:
     ],
 )
 def test_what_cannot_be_read_gets_a_sentence(content: bytes, words: str) -> None:
-    with pytest.raises(DataError, match=words) as caught:
+    with pytest.raises(DataError) as caught:
         read_picture(content)
-    assert str(caught.value).endswith(".")
+    assert words in str(caught.value) and str(caught.value).endswith(".")
 
 
 def test_a_band_that_is_not_there() -> None:

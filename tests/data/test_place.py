@@ -15,7 +15,6 @@ from file_server import FileServer, plain
 
 from eurosat_core.data import splits as module
 from eurosat_core.data.download import PLACE_LISTS, Remote
-from eurosat_core.data.listing import list_pictures
 from eurosat_core.data.splits import (
     ABSENT,
     PARTS,
@@ -92,16 +91,6 @@ def test_the_published_lists(eurosat_root: Path, cache: Path) -> None:
     parts = parts_of(names, cache)
     assert parts.dtype == np.int8
     assert np.array_equal(parts, np.repeat([0, 1, 2], [16_200, 5_400, 5_400]))
-
-
-def test_the_real_tiles_are_in_the_lists(eurosat_root: Path, cache: Path) -> None:
-    listing = list_pictures(eurosat_root)
-    assert adopt_lists(eurosat_root, cache) == ""
-    parts = parts_of(listing.names, cache)
-    assert set(np.unique(parts)) == {0, 1, 2}
-    label = np.array(listing.labels)
-    for number in range(3):
-        assert len(np.unique(label[parts == number])) == 10, "each part has tiles of each class"
 
 
 # --- which part ---

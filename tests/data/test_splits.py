@@ -113,12 +113,6 @@ def test_the_sealed_part_depends_on_nothing_but_the_seed(
     assert not set(other.test.tolist()) & set(all_numbers(other))
 
 
-def test_without_a_sealed_part_nothing_is_sealed() -> None:
-    assert len(make_split(EUROSAT_LABELS, seed=1).test) == 0
-    parts = torch.arange(27_000) % 3
-    assert len(make_place_split(EUROSAT_LABELS, parts, seed=1).test) == 0
-
-
 def test_by_place_takes_the_parts_as_they_are() -> None:
     parts = torch.full((27_000,), -1)
     parts[:16_000], parts[16_000:21_000], parts[21_000:26_000] = 0, 1, 2

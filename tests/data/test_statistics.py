@@ -61,14 +61,6 @@ def test_a_uniform_tile_has_no_deviation_at_any_brightness() -> None:
     assert np.allclose(found.means[:, 0], np.arange(256), atol=1e-3)
 
 
-def test_the_sets_own_statistics_are_of_its_pixels(small_tiles: TileSet) -> None:
-    exact = small_tiles.array.astype(np.float64)
-    assert np.allclose(small_tiles.statistics.means, exact.mean(axis=(1, 2)), atol=1e-3)
-    assert np.allclose(small_tiles.statistics.brightness, exact.mean(axis=(1, 2, 3)), atol=1e-3)
-    assert np.allclose(small_tiles.statistics.contrast, exact.std(axis=(1, 2)).mean(axis=1), atol=1e-3)
-    assert small_tiles.statistics.histograms.sum() == exact.size
-
-
 def test_left_out_pictures_are_not_counted(small_folder: Callable[..., Path], tmp_path: Path) -> None:
     place = small_folder(tmp_path / "place")
     (place / "Forest" / "Forest_1.jpg").write_bytes(b"")

@@ -54,21 +54,6 @@ def test_odd_sizes_are_resized_as_torchvision_does(
     assert np.array_equal(tiles.array[tiles.names.index("Forest/a.png")], torchvision_pixels(path))
 
 
-def test_real_tiles(eurosat_root: Path, tmp_path: Path) -> None:
-    """One in a hundred of them, as links, so that the test stays short."""
-    source = next(each for each in eurosat_root.rglob("AnnualCrop")).parent
-    for folder in sorted(source.iterdir()):
-        (tmp_path / "2750" / folder.name).mkdir(parents=True)
-        for path in sorted(folder.iterdir())[::100]:
-            (tmp_path / "2750" / folder.name / path.name).symlink_to(path.resolve())
-    tiles = open_tiles(tmp_path, tmp_path / "cache")
-    assert tiles.source == "eurosat"
-    assert (tiles.problems, tiles.resized) == ((), 0)
-    for number in (0, len(tiles) // 2, len(tiles) - 1):
-        path = tmp_path / "2750" / tiles.names[number]
-        assert np.array_equal(tiles.array[number], torchvision_pixels(path))
-
-
 # --- unreadable pictures ---
 
 

@@ -57,14 +57,6 @@ def test_participants_take_turns() -> None:
     assert len(queue) == 0
 
 
-def test_who_was_just_served_comes_after_who_was_not() -> None:
-    queue = queue_of(run("a1"))
-    assert queue.next_for(CPU, []) == run("a1")
-    queue.add(run("a2"))
-    queue.add(run("b1", "bob"))
-    assert names(queue) == ["b1", "a2"]
-
-
 @given(st.lists(st.one_of(st.sampled_from("abcd"), st.none()), max_size=60))
 def test_nobody_is_served_twice_while_another_waits(moves: list[str | None]) -> None:
     """A letter: that participant adds a run; None: the CPU takes one."""

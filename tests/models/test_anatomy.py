@@ -82,8 +82,8 @@ def test_shares_add_up() -> None:
     ("now", "figures"),
     [
         (Totals(100, 1000, 10), []),
-        (Totals(230, 1000, 10), ["2.3 times"]),
-        (Totals(50, 1050, 10), ["50 %", "5 % more"]),
+        (Totals(230, 1000, 10), ["2.3 times", "1.6 times"]),
+        (Totals(50, 1050, 10), ["50 %", "5 % more", "75 %"]),
         (Totals(100, 5, 10), ["0.5 %"]),
         (Totals(100, 1002, 10), []),
     ],

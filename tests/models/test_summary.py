@@ -63,12 +63,6 @@ def test_macs_are_torchs(data: st.DataObject) -> None:
     assert found.total_params == sum(each.numel() for each in model.parameters())
 
 
-def test_only_trainable_parameters_are_called_so() -> None:
-    network = Net()
-    network.conv1.requires_grad_(False)
-    assert summarize(network).trainable_params == 338_486 - 456
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_the_network_is_left_as_it_was(training: bool) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.ReLU()).train(training)

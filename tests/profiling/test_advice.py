@@ -126,11 +126,6 @@ def test_old_tensor_cores_do_not_know_bfloat16():
     assert (advice.key, advice.words, advice.change) == ("tensor_cores", "tensor_cores_float16", {})
 
 
-def test_what_costs_most_stands_first():
-    keys = [each.key for each in advice_for(overview(utilization=0.1, Kernel=10, DataLoader=60, Memcpy=15))]
-    assert keys == ["data_loading", "low_utilization", "copies"]
-
-
 def test_facts_of_a_trace_carry_the_advice():
     events = [
         step(1, 0, 1000),

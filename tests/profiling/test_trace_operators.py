@@ -116,11 +116,6 @@ def test_an_only_child_with_its_parents_name_is_one_call_with_it():
     assert (rows["aten::add"].calls, rows["aten::add"].cpu_total_us, rows["aten::add"].cpu_self_us) == (3, 60, 50)
 
 
-def test_events_that_only_overlap_stand_side_by_side():
-    rows = table([host("a", 0, 50), host("b", 30, 40), host("c", 35, 10), host("d", 10, 5, tid=2), host("e", 50, 5)])
-    assert {name: each.cpu_self_us for name, each in rows.items()} == {"a": 50, "b": 25, "c": 10, "d": 5, "e": 5}
-
-
 def test_memory_is_what_was_taken_and_not_given_back():
     rows = table(
         [

@@ -63,10 +63,6 @@ def test_one_disturbed_round_does_not_show_in_the_parts() -> None:
     )
 
 
-def test_parts_that_are_not_known_stay_unknown() -> None:
-    assert breakdown([Turn(10, 40, 1.0)]) is None
-
-
 def whole() -> SweepResult:
     """A result with everything that one can hold."""
     learning = Learning(0.5, True, 3.5, 4000, 1000, ((1.5, 0.3), (3.5, 0.52)))
@@ -204,12 +200,6 @@ def test_a_difference_smaller_than_what_is_called_one() -> None:
     assert verdict.outcome == "same" and verdict.factor == pytest.approx(1.03) and verdict.low and verdict.low > 1
     enough = [each / (SMALLEST + 0.01) for each in steady]
     assert compare_turns(turns_of(enough), turns_of(steady)).outcome == "faster"
-
-
-def test_tiles_count_or_whatever_else_is_done() -> None:
-    small, large = turns_of([0.01] * 8, tiles=40), turns_of([0.02] * 8, tiles=160)
-    assert compare_turns(large, small).factor == pytest.approx(2.0)
-    assert compare_turns(large, small, (3.0, 1.0)).factor == pytest.approx(1.5)
 
 
 def test_too_few_rounds_tell_nothing() -> None:

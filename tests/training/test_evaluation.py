@@ -108,12 +108,3 @@ def test_scores_are_scikit_learns(case: tuple[int, list[tuple[int, int]]]) -> No
 )
 def test_degenerate_cases_are_scikit_learns(true: list[int], predicted: list[int]) -> None:
     _agrees_with_scikit_learn(torch.tensor(true), torch.tensor(predicted), NAMES)
-
-
-def test_a_figure_without_meaning_is_none_and_a_missed_class_is_zero() -> None:
-    never_called, called_for_nothing, absent = evaluate_predictions(
-        torch.tensor([0, 0]), torch.tensor([1, 1]), NAMES
-    ).scores()
-    assert (never_called.precision, never_called.recall, never_called.f1) == (None, 0, 0)
-    assert (called_for_nothing.precision, called_for_nothing.recall, called_for_nothing.f1) == (0, None, 0)
-    assert (absent.precision, absent.recall, absent.f1) == (None, None, None)

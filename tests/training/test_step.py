@@ -146,12 +146,3 @@ def test_smoothed_labels_are_lowered_and_the_plain_loss_is_shown() -> None:
     torch.testing.assert_close(lowered, -(targets * chances).sum(1).mean())
     _, plain, lowered = loss_of(network, batch, CONFIG)
     assert lowered is plain
-
-
-def test_loss_is_the_mean_cross_entropy() -> None:
-    network, tiles, labels = make_network(CONFIG, 4), torch.rand(5, 3, 64, 64), torch.tensor([0, 1, 2, 3, 0])
-    scores, loss, _ = loss_of(network, Batch(tiles, labels), CONFIG)
-    assert torch.equal(scores, network(tiles))
-    by_hand = -scores.log_softmax(1)[torch.arange(5), labels].mean()
-    torch.testing.assert_close(loss, by_hand)
-    assert loss.requires_grad
