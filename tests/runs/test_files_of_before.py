@@ -228,6 +228,7 @@ def test_a_measurement_is_read_and_written_as_before() -> None:
     for cell in now["cells"]:  # with what was added since
         for turn in (*cell["turns"], *cell["validation"]):
             turn.append(None)
+    now["limits"]["cpu"]["step_launch_seconds"] = Limits("cpu", 2).step_launch_seconds
     assert json.loads(result.to_json()) == now
 
 
