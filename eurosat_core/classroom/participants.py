@@ -193,6 +193,19 @@ class Participants(Book):
             self._change_locked(found.id, codes=found.codes + 1, browsers=bare)
         return self.code(secret)
 
+    def issue_code(self, participant_id: str) -> str:
+        """A recovery code for somebody who lost the browser and had not noted theirs, until a new one is made.
+
+        Whoever asks has to know who they are. Raises `RunError` for somebody who is not known.
+        """
+        secret = secrets.token_urlsafe(32)  # of a browser that nobody has
+        with self._changing:
+            known = self.get(participant_id)
+            code = _code(secret, known.codes if known else 0)
+            browsers = (*(known.browsers if known else ()), Browser(_hash(secret), _hash(code)))
+            self._change_locked(participant_id, browsers=browsers[-_MOST_BROWSERS:])
+        return code
+
     def recover(self, secret: str, code: str) -> Participant:
         """The browser with this secret belongs to whom the code belongs to from now on.
 

@@ -463,6 +463,10 @@ class Instructor:
         """Let one participant have so many runs waiting, 1 to 100."""
         self._lab.dispatcher.set_limit(max(1, min(waiting, 100)))
 
+    def code_for(self, participant_id: str) -> str:
+        """A recovery code for a participant who lost theirs, to be handed over in person. Raises `RunError`."""
+        return self._lab.participants.issue_code(participant_id)
+
     def close_pages(self, pages: Iterable[str]) -> None:
         """Close these pages for everybody who does not lead, and open all others."""
         self._lab.guide.close(tuple(pages))

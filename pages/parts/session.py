@@ -14,7 +14,7 @@ import streamlit as st
 
 from eurosat_core.classroom.cookie import new_secret, secret_in
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.lab.lab import Instructor, Lab, current_lab
 from eurosat_core.runs.record import RunRecord
 
 T = TypeVar("T")
@@ -88,6 +88,11 @@ def sign_in(passcode: str) -> None:
 def sign_out() -> None:
     """Lead it no longer."""
     lab().passcode.sign_out(secret())
+
+
+def instructor() -> Instructor:
+    """What whoever leads may do. Raises `RunError` when this browser does not lead."""
+    return lab().instructor(secret())
 
 
 def here(page: str) -> None:

@@ -120,6 +120,18 @@ def test_a_code_moves_a_participant_to_another_browser_and_can_be_made_anew(peop
     assert people.recover(old, people.code(old)).id == ada.id  # one's own changes nothing
 
 
+def test_a_code_can_be_issued_for_who_lost_theirs(people: Participants) -> None:
+    lost = new_secret()
+    ada = people.enter(lost)
+    own, code = people.code(lost), people.issue_code(ada.id)
+    assert people.recover(new_secret(), code).id == people.recover(new_secret(), own).id == ada.id
+    people.new_code(lost)
+    with pytest.raises(RunError):
+        people.recover(new_secret(), code)
+    with pytest.raises(RunError):
+        people.issue_code("p-0000000000000000")
+
+
 def test_codes_survive_a_restart_and_browsers_are_bounded(people: Participants, path: Path) -> None:
     browsers = [new_secret() for _ in range(participants._MOST_BROWSERS + 2)]
     ada = people.enter(browsers[0])

@@ -88,6 +88,21 @@ def test_who_was_not_seen_for_long_fades(lab: Lab, app: App, led: AppTest) -> No
     assert len(checked(led.run()).table) == 0
 
 
+def test_who_lost_the_own_code_gets_one_from_the_instructor(lab: Lab, app: App, led: AppTest) -> None:
+    app(who="ada")
+    checked(led.run())
+    assert led.button(key="lost_code").disabled
+    choose(led, "lost_participant", "ada")
+    click(led, "lost_code")
+    elsewhere = app(who="bob")
+    elsewhere.text_input(key="code_input").set_value(led.code[0].value)
+    click(elsewhere, "code_enter")
+    assert elsewhere.text_input(key="nickname_input").value == "ada"
+    lab.passcode.sign_out(f"of {ME}")
+    click(led, "lost_code")
+    assert not led.code  # drawn while it led
+
+
 def test_the_instructor_holds_moves_and_stops_runs_of_all(lab: Lab, engine: FakeEngine, led: AppTest) -> None:
     click(led, "queue_hold")
     assert lab.dispatcher.held

@@ -15,11 +15,34 @@ _HERE_SECONDS = 60.0  # a page that watches a run asks every few seconds; one th
 _FADED_SECONDS = 600.0
 _LISTED_SECONDS = 12 * 3600.0
 _MOST = 60
+_MOST_NAMES = 500
+_LOST = "lost_participant"
+_MADE = "lost_made"  # session state: for whom a code was made, and which
 
 
 def draw(words: Mapping[str, str]) -> None:
-    """A line for each, again and again."""
+    """A line for each, again and again; below them a way back for who lost the own browser."""
     st.fragment(_people, run_every=_EVERY)(words)
+    with st.expander("Somebody lost their name", icon=":material/person_search:", type="compact"):
+        _code(words)
+
+
+def _code(words: Mapping[str, str]) -> None:
+    names = {each.id: each.nickname for each in session.lab().participants.all()[:_MOST_NAMES]}
+    st.caption(words["lost help"])
+    if st.session_state.get(_LOST) not in names:
+        st.session_state[_LOST] = None
+    chosen = st.selectbox("Participant", list(names), index=None, format_func=names.__getitem__, key=_LOST)
+    lesson.button("Make a code for them", "key", "lost_code", _make_code, chosen, disabled=chosen is None)
+    made, code = st.session_state.get(_MADE, ("", ""))
+    if chosen is not None and made == chosen:
+        st.code(code, language=None)
+    lesson.problem("lost")
+
+
+def _make_code(participant_id: str) -> None:
+    with session.attempt("lost"):
+        st.session_state[_MADE] = participant_id, session.instructor().code_for(participant_id)
 
 
 def _people(words: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ def draw(words: Mapping[str, str]) -> None:
 def do(what: Callable[[Instructor], None], where: str = _WHERE) -> None:
     """For callbacks: whether this browser leads the room is asked at each click. where: of `lesson.problem`."""
     with session.attempt(where):
-        what(session.lab().instructor(session.secret()))
+        what(session.instructor())
 
 
 def _queue(words: Mapping[str, str]) -> None:
