@@ -277,7 +277,7 @@ async def _see_every_page(address: str, watch: Watch) -> dict[str, float]:
     """One participant alone, who sees every page twice: the server's CPU seconds for the second time, by page."""
     costs = {}
     async with connection(address, time.monotonic() + 60) as socket:
-        visitor = Participant(socket, "who=first", Room())
+        visitor = Participant(socket, "", Room())
         async with following(visitor):
             await visitor.open()
             for name in (*visitor.pages, *visitor.pages):
@@ -299,7 +299,7 @@ async def _take_part(address: str, number: int, room: Room, until: float, over: 
         await asyncio.sleep(max(0.0, min(chance.uniform(*LOOKS), until - time.monotonic())))
 
     async with connection(address, time.monotonic() + 60) as socket:
-        me = Participant(socket, f"who=room-{number:02d}", room)
+        me = Participant(socket, "", room)
         async with following(me):
             await me.open()
             await look()
