@@ -44,7 +44,7 @@ def test_every_command_is_documented(capsys):
     assert all(f"python -m eurosat_core {name}" in README for name in names)
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_documents_name_files_that_exist(document):
     named = set(re.findall(r"`((?:[\w.]+/)*[\w.]+\.py|[\w./]+/)`", (ROOT / document).read_text(encoding="utf-8")))
     missing = [each for each in named if not ((ROOT / each).exists() or (ROOT / "eurosat_core" / each).exists())]
