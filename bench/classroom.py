@@ -27,6 +27,7 @@ from bench.processes import row
 from bench.rates import computed_on
 from bench.server import Page, app_process, connection, following, wait_for_tiles
 from eurosat_core.data.tiles import find_place
+from eurosat_core.errors import RunError
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
@@ -43,11 +44,15 @@ _MB = 1e6
 
 @dataclass
 class Room:
-    """What all participants have met. page_runs: seconds of each, by page. pressed: kinds of runs asked for."""
+    """What all participants have met.
+
+    page_runs: seconds of each, by page. hung: what never ended. pressed: kinds of runs asked for. refreshes: how often
+    a part of a page was asked for again.
+    """
 
     page_runs: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
-    hung: int = 0
+    hung: list[str] = field(default_factory=list)
     pressed: Counter[str] = field(default_factory=Counter)
     refreshes: int = 0
 
@@ -98,12 +103,21 @@ class Participant(Page):
         await self._stands(name, began)
 
     async def _stands(self, name: str, began: float) -> None:
-        """Note how long it took until the page that was asked for stood."""
+        """Note how long it took until the page that was asked for stood. Raises `RunError` when the server is gone."""
         try:
             await asyncio.wait_for(self._done.wait(), _HUNG_SECONDS)
         except TimeoutError:
-            self._room.hung += 1
+            self._room.hung.append(f"{name}: asked for {self._wanted}, came {self._comes}")
+        if self._ended:
+            raise RunError(f"The connection ended while {name} was drawn: the benchmark must be looked at.")
         self._room.page_runs[name].append(time.perf_counter() - began)
+
+    async def follow(self) -> None:
+        """As of any page; who waits for it hears of its end, too."""
+        try:
+            await super().follow()
+        finally:
+            self._done.set()
 
     def _take(self, message: ForwardMsg) -> None:
         super()._take(message)
@@ -166,14 +180,18 @@ def run(
         with app_process(served, store.folder, log) as (address, process):
             wait_for_tiles(address, 300)
             watch = Watch(psutil.Process(process.pid))
-            found = asyncio.run(_measure(address, store, watch, participants, seconds, say))
+            try:
+                found = asyncio.run(_measure(address, store, watch, participants, seconds, say))
+            except ExceptionGroup as errors:
+                known = errors.subgroup(RunError)
+                raise known.exceptions[0] if known is not None else errors from None
         log.seek(0)
         traces = log.read().count(b"Traceback (most recent call last)")
     about = f"{participants} participants for {seconds:.0f} s, {LOOKS[0]:.0f}–{LOOKS[1]:.0f} s a page, on "
     return {
         "about": f"{about}{computed_on(settings.threads)}; page runs as p50, p95, longest",
         "rows": [*found.rows(), row("tracebacks in the server's log", [traces], "", promise="0")],
-        "errors": sorted(set(found.room.errors)),
+        "errors": sorted({*found.room.errors, *found.room.hung}),
     }
 
 
@@ -201,7 +219,7 @@ class Found:
             row("server’s CPU time", [self.cpu_seconds / self.seconds], "cores"),
             row("parts that refreshed themselves", [self.room.refreshes / self.seconds], "a second"),
             row("errors shown", [len(self.room.errors)], "", promise="0"),
-            row("page runs that never ended", [self.room.hung], "", promise="0"),
+            row("page runs that never ended", [len(self.room.hung)], "", promise="0"),
         ]
         return rows + self._runs() + self._memory()
 

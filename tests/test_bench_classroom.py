@@ -12,6 +12,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from bench import classroom
 from bench.classroom import Found, Participant, Room, first_waits, longest_wait
 from eurosat_core import cli
+from eurosat_core.errors import RunError
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.settings import Settings
 from tests.run_makers import make_record
@@ -101,7 +102,20 @@ def test_a_page_stands_when_its_own_run_has_ended(
         return room
 
     room = asyncio.run(go())
-    assert (room.hung == 0) == stands and len(room.page_runs["train"]) == 1
+    assert (room.hung == []) == stands and len(room.page_runs["train"]) == 1
+
+
+def test_a_server_that_is_gone_is_said_and_not_waited_for() -> None:
+    async def go() -> None:
+        me = Participant(Server(), "", Room())
+        me.pages = {"train": "hash-train"}
+        going = asyncio.create_task(me.go("train"))
+        await asyncio.sleep(0)
+        await me.follow()  # the connection ends at once
+        await going
+
+    with pytest.raises(RunError, match="connection ended while train"):
+        asyncio.run(asyncio.wait_for(go(), 60))
 
 
 def test_a_guess_and_a_press_go_to_the_server_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,6 +123,8 @@ def test_a_guess_and_a_press_go_to_the_server_once(monkeypatch: pytest.MonkeyPat
     options = [{"content": "slower"}, {"content": "faster"}]
     guess = message(delta={"new_element": {"button_group": {"id": "$$ID-9-guess_accuracy", "options": options}}})
     me, room, server = visited(*whole_page("train", guess, button("train_start")))
+
+    me._ended = False
 
     async def act() -> None:
         await me.guess()
