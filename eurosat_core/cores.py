@@ -95,20 +95,30 @@ class LoadNow:
         self._lock = threading.Lock()
         self._meter = CoreMeter(family=True)
         self._looked = float("-inf")
-        self._busy = 0.0
+        self._busy: float | None = None
 
     def free_cores(self) -> float:
-        """As `free_cores`, of the load now; takes a sixth of a second where it was not asked for a while."""
-        with self._lock:
-            now = time.perf_counter()
-            if now - self._looked > _KEPT_SECONDS:
-                if now - self._looked > _STALE_SECONDS:  # else it would be the mean of minutes
-                    self._meter.look()
-                    time.sleep(1.1 * _SHORTEST_LOOK)
-                load = self._meter.look()
-                self._busy = load.others if load is not None else self._busy
-                self._looked = time.perf_counter()
-            return free_cores(self._busy)
+        """As `free_cores`, of the load now; takes a sixth of a second where it was not asked for a while.
+
+        One thread looks, and the others go on with what was known before: a room of pages asks at once.
+        """
+        if time.perf_counter() - self._looked > _KEPT_SECONDS and self._lock.acquire(blocking=self._busy is None):
+            try:
+                self._look()
+            finally:
+                self._lock.release()
+        return free_cores(self._busy or 0.0)
+
+    def _look(self) -> None:
+        since = time.perf_counter() - self._looked
+        if since <= _KEPT_SECONDS:  # another has just looked
+            return
+        if since > _STALE_SECONDS:  # else it would be the mean of minutes
+            self._meter.look()
+            time.sleep(1.1 * _SHORTEST_LOOK)
+        load = self._meter.look()
+        self._busy = load.others if load is not None else self._busy or 0.0
+        self._looked = time.perf_counter()
 
 
 class MeanLoad:

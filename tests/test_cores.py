@@ -133,6 +133,24 @@ def test_the_load_now_is_looked_at_when_it_is_asked_and_kept_for_a_second(
     assert now.free_cores() == pytest.approx(1.0) and len(slept) == 2, "the mean of an hour says nothing of now"
 
 
+def test_who_asks_while_another_looks_does_not_wait(clocks: Clocks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "available_cores", lambda: 2)
+    asked: list[float] = []
+    now = LoadNow()
+
+    def sleep(seconds: float) -> None:
+        if now._busy is not None:
+            asked.append(now.free_cores())  # the thread that looks holds the lock
+        clocks["now"] += seconds
+        clocks["core"] += seconds
+
+    monkeypatch.setattr(cores.time, "sleep", sleep)
+    before = now.free_cores()
+    clocks["now"] += 3600.0
+    assert now.free_cores() == pytest.approx(1.0)
+    assert asked == [before]
+
+
 def test_a_real_busy_process_is_seen() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "print(flush=True)\nwhile True: pass"], stdout=subprocess.PIPE
