@@ -175,6 +175,18 @@ def test_a_worker_can_be_replaced(lab: Lab) -> None:
     assert worker_process(lab).pid != before
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux gives each thread its own priority")
+def test_training_lets_pages_go_first_and_a_worker_still_listens(lab: Lab) -> None:
+    def priorities() -> dict[int, int]:
+        threads = [each.id for each in worker_process(lab).threads()]
+        return {each: os.getpriority(os.PRIO_PROCESS, each) for each in threads}
+
+    running(lab)
+    mine, worker = os.getpriority(os.PRIO_PROCESS, 0), worker_process(lab).pid
+    eventually(lambda: max(priorities().values()) >= mine + 5, PATIENCE)
+    assert priorities()[worker] == mine, "the thread that takes commands"
+
+
 def test_a_prepared_worker_has_loaded_what_a_first_optimizer_needs() -> None:
     code = (
         "import sys, torch; from eurosat_core.data import batches; batches.warm_loader_workers = lambda **_: None;"
