@@ -74,6 +74,9 @@ class Settings:
     threads: int = 1
     threads_chosen: bool = True
     queue_limit: int = 4
+    line_limit: int = 200
+    running_limit: int = 2
+    run_minutes: float = 120.0
     pause_minutes: float = 10.0
     moved: tuple[Moved, ...] = ()
 
@@ -146,6 +149,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         threads=int(_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024, whole=True)),
         threads_chosen=bool(env.get("EUROSAT_THREADS", "").strip()),
         queue_limit=int(_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100, whole=True)),
+        line_limit=int(_number(env, "EUROSAT_LINE_LIMIT", 200, 1, 10_000, whole=True)),
+        running_limit=int(_number(env, "EUROSAT_RUNNING_LIMIT", 2, 1, 100, whole=True)),
+        run_minutes=_number(env, "EUROSAT_RUN_MINUTES", 120, 0.01, 100_000),
         pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
         moved=tuple(moved),
     )

@@ -29,6 +29,7 @@ def test_defaults() -> None:
     assert (found.data, found.scheduler, found.scheduler_tls) == (None, None, None)
     assert found.threads == available_cores()
     assert (found.queue_limit, found.pause_minutes) == (4, 10)
+    assert (found.line_limit, found.running_limit, found.run_minutes) == (200, 2, 120)
     assert found.runs.is_absolute() and found.cache.is_absolute() and found.runs != found.cache
     assert found.default_data[0] == ROOT / "data"
 
@@ -45,6 +46,9 @@ def test_values_are_taken() -> None:
             "EUROSAT_ARCHIVE_MD5": "C8FA014336C82AC7804F0398FCB19387",
             "EUROSAT_THREADS": "3",
             "EUROSAT_QUEUE_LIMIT": "7",
+            "EUROSAT_LINE_LIMIT": "8",
+            "EUROSAT_RUNNING_LIMIT": "3",
+            "EUROSAT_RUN_MINUTES": "2.5",
             "EUROSAT_PAUSE_MINUTES": "0.5",
         }
     )
@@ -56,6 +60,7 @@ def test_values_are_taken() -> None:
     assert found.archive_url == "http://mirror/EuroSAT.zip"
     assert found.archive_md5 == "c8fa014336c82ac7804f0398fcb19387"
     assert (found.threads, found.queue_limit, found.pause_minutes) == (3, 7, 0.5)
+    assert (found.line_limit, found.running_limit, found.run_minutes) == (8, 3, 2.5)
     assert found.threads_beside(2) == 3  # what was chosen holds
 
 

@@ -20,6 +20,7 @@ from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns,
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
+from eurosat_core.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,9 @@ class Dispatcher:
         self._threads = threads
         self._available = available
         self._seconds_left = seconds_left
-        self._queue = FairQueue(settings.queue_limit, available_cores())
+        self._queue = FairQueue(
+            settings.queue_limit, available_cores(), in_all=settings.line_limit, at_work=settings.running_limit
+        )
         self._running = RunningRuns()
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
@@ -80,7 +83,7 @@ class Dispatcher:
     # -- what pages ask for
 
     def check_room(self, owner: str) -> None:
-        """Raises `RunError` when `owner` has as many runs waiting as one participant may have."""
+        """Raises `RunError` when as many runs wait as may, of `owner` or of everybody."""
         with self._lock:
             self._queue.check_room(owner)
 
@@ -166,7 +169,9 @@ class Dispatcher:
             if command == "stop":
                 running.stopping = True
             else:  # before it is sent: the place of a run that is being resumed is not given away meanwhile
-                running.paused_since = None if command == "resume" else time.monotonic()
+                running.go_on()
+                if command != "resume":
+                    running.paused_since = time.monotonic()
         arrived = not running.pending_commands and self._engine.command(
             run_id, command
         )  # never before what was asked earlier
@@ -217,6 +222,7 @@ class Dispatcher:
                 logger.exception("a worker's message could not be taken; the dispatcher goes on")
             try:
                 self._park_long_paused()
+                self._stop_overlong()
                 if time.monotonic() - looked > _ORPHANS_SECONDS:
                     self._store.mark_interrupted()
                     looked = time.monotonic()
@@ -246,7 +252,8 @@ class Dispatcher:
             if (result := message.result) is None:
                 self._end(message.run_id, "failed", message.message)
             else:
-                self._end(message.run_id, result.state, result.message, result)
+                cut = running.overran and result.state == "cancelled"
+                self._end(message.run_id, result.state, self._overlong if cut else result.message, result)
         if result is not None and result.restart_worker:
             self._restart(running.waiting.device)
 
@@ -325,6 +332,20 @@ class Dispatcher:
         for running in too_many:
             self._engine.command(running.waiting.run_id, "stop")
 
+    @property
+    def _overlong(self) -> str:
+        longest = duration(60 * self._settings.run_minutes)
+        return f"It had run for {longest}, which is the longest a run may take here. What it had done is kept."
+
+    def _stop_overlong(self) -> None:
+        """A run that takes longer than one may ends with what it has done: others wait."""
+        longest = 60 * self._settings.run_minutes
+        for run_id, running in list(self._running.items()):
+            if running.worked > longest and not running.stopping:
+                running.overran = True
+                with suppress(LabError):  # it has just ended
+                    self.control(self._store.get(run_id), "stop")
+
     def _bring_back(self, running: Running) -> bool:
         """Let a parked run go on, now that its device is idle; whether its worker took the word."""
         run_id = running.waiting.run_id
@@ -333,7 +354,8 @@ class Dispatcher:
             if self._running.get(run_id) is not running:
                 return False  # it ended meanwhile
             if arrived:
-                running.paused_since = running.resumed = None
+                running.go_on()
+                running.resumed = None
                 self._store.update(run_id, state="running")
             else:
                 running.parked = True  # and is tried again

@@ -362,9 +362,16 @@ class Lab:
         if config.split == "place" and (problem := self.library.place_problem()):
             raise ConfigError(problem)
         self.dispatcher.check_room(owner)
+        estimate = kind.estimate(self.estimates)
+        if estimate is not None and not estimate.is_rough and estimate.seconds > 60 * self.settings.run_minutes:
+            raise ConfigError(
+                f"This would take about {wording.duration(estimate.seconds)}, and "
+                f"{wording.duration(60 * self.settings.run_minutes)} is the longest a run may take here. Choose fewer "
+                "epochs or fewer tiles."
+            )
         self.estimates.measuring.give_way()
         record = self.store.create(config, owner, TilesUsed.of(tile_set), kind.name, plan)
-        self.dispatcher.add(record, self._seconds_for(record))
+        self.dispatcher.add(record, estimate.seconds if estimate else None)
         return record
 
     def _owned(self, run_id: str, owner: str) -> RunRecord:
@@ -418,6 +425,9 @@ class Lab:
             return state.problem or "The tiles are still being opened."
         if self.dispatcher.held:
             return "The instructor holds the queue."
+        if place.owner_is_busy:
+            most = wording.count(self.settings.running_limit, "run")
+            return f"You have {most} at work, the most one participant may have at a time."
         if place.behind is None:
             return ""
         try:

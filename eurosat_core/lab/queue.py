@@ -63,24 +63,29 @@ def waiting_run(record: RunRecord, seconds: float | None, threads: int) -> Waiti
 class Place:
     """Where a run stands: 1 is next. starts_in_seconds: None when a run before it has no known length.
 
-    behind: the run that comes first of those it waits for; None when it is free to start.
+    behind: the run that comes first of those it waits for; None when it is free to start. owner_is_busy: it waits until
+    a run of the same participant has ended, for that is how many one may have at work.
     """
 
     position: int
     waiting: int
     starts_in_seconds: float | None
     behind: str | None = None
+    owner_is_busy: bool = False
 
 
 class FairQueue:
-    """Participants take turns; within one participant's runs the oldest comes first. cores: of the machine's CPU.
+    """Participants take turns; within one participant's runs the oldest comes first.
 
-    What was moved comes before the rest, in the order it was moved to. held: whether nothing of the line starts. limit:
-    how many runs one participant may have waiting.
+    What was moved comes before the rest, in the order it was moved to. held: whether nothing of the line starts. limit,
+    in_all: how many runs of one participant, and of everybody, may wait. at_work: how many of one participant may run
+    at a time. cores: of the machine's CPU.
     """
 
-    def __init__(self, limit: int, cores: int = 1) -> None:
+    def __init__(self, limit: int, cores: int = 1, *, in_all: int = 1000, at_work: int = 1000) -> None:
         self.limit = limit
+        self._in_all = in_all
+        self._at_work = at_work
         self._cores = cores
         self._line: list[Waiting] = []
         self._moved: list[str] = []  # runs, in this order before the others
@@ -95,12 +100,17 @@ class FairQueue:
         return any(each.run_id == run_id for each in self._line)
 
     def check_room(self, owner: str) -> None:
-        """Raises `RunError` when `owner` has as many runs waiting as one participant may have."""
+        """Raises `RunError` when as many runs wait as may, of `owner` or of everybody."""
         own = sum(each.owner == owner for each in self._line)
         if own >= self.limit:
             raise RunError(
                 f"You have {own} runs waiting, and {self.limit} is the most one participant may have. Wait for one "
                 "to start, or stop one of them."
+            )
+        if len(self._line) >= self._in_all:
+            raise RunError(
+                f"{len(self._line)} runs are waiting, and {self._in_all} is the most this lab lets wait. Try again "
+                "when some of them have started."
             )
 
     def add(self, run: Waiting) -> None:
@@ -150,13 +160,15 @@ class FairQueue:
 
         returning: those that gave their place away while they were paused; they had begun before, so they come first.
         What comes from the line is taken out of it. A measured run waits until nothing runs that would disturb it, and
-        nothing overtakes it then, or it would never start.
+        nothing overtakes it then, or it would never start. One whose owner has enough at work is passed over.
         """
         if any(each.is_alone for each in running):
             return None
         for run in (*returning, *([] if self.held else self.in_order())):
             if run.is_alone and running:
                 return None
+            if self._is_busy(run.owner, running):
+                continue
             if run.device not in idle:
                 if run.is_alone:
                     return None
@@ -171,6 +183,10 @@ class FairQueue:
                 self._served[run.owner] = self._turn
             return run
         return None
+
+    def _is_busy(self, owner: str, running: Iterable[Waiting]) -> bool:
+        """Whether a participant has as many runs at work as one may have."""
+        return sum(each.owner == owner for each in running) >= self._at_work
 
     def _have_cores(self, *runs: Waiting) -> bool:
         """Whether nobody takes from a measured one of these runs the cores it needs."""
@@ -189,13 +205,19 @@ class FairQueue:
             return None
         position = numbers.index(run_id)
         own = order[position]
-        ahead = [*running, *order[:position]]
-        if not own.measured:  # other devices do not hold it up, what is measured on them may
-            ahead = [each for each in ahead if each.device == own.device or not self._have_cores(own, each)]
+        at_work = list(running)
+        ahead = [*at_work, *order[:position]]
+        busy = self._is_busy(own.owner, at_work)
+        if not own.measured:  # other devices do not hold it up, what is measured on them may, and what one's own has
+            ahead = [
+                each
+                for each in ahead
+                if each.device == own.device or not self._have_cores(own, each) or (busy and each.owner == own.owner)
+            ]
         known = [each.seconds for each in ahead if each.seconds is not None]
         behind = ahead[0].run_id if ahead else None
         starts = sum(known) if len(known) == len(ahead) and not self.held else None
-        return Place(position + 1, len(order), starts, behind)
+        return Place(position + 1, len(order), starts, behind, busy)
 
 
 def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tuple[Job, FileLock] | None:
@@ -243,11 +265,25 @@ class Running:
     began: float = field(default_factory=time.monotonic)
     told: int = 0
     paused_since: float | None = None
+    rested: float = 0.0  # seconds that it was paused before
+    overran: bool = False  # it was told to stop because it had run for as long as a run may
     parked: bool = False  # paused for so long that its place was given to others
     resumed: float | None = None  # since when a parked run is to go on; its device comes first, then its worker's word
     stopping: bool = False
     pending_commands: list[Command] = field(default_factory=list)  # asked for before its worker had begun
     ended: float | None = None  # when its result came, which then waits for events still on their way
+
+    @property
+    def worked(self) -> float:
+        """Seconds since it began, without pauses."""
+        now = time.monotonic()
+        return now - self.began - self.rested - (now - self.paused_since if self.paused_since is not None else 0.0)
+
+    def go_on(self) -> None:
+        """It is not paused any more."""
+        if self.paused_since is not None:
+            self.rested += time.monotonic() - self.paused_since
+        self.paused_since = None
 
     @property
     def is_returning(self) -> bool:

@@ -99,6 +99,42 @@ def test_runs_follow_each_other_in_fair_order(open_fake: OpenFake) -> None:
         wait_for_state(lab, run.id, "finished")
 
 
+def test_nobody_has_more_at_work_than_one_may(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(engine=FakeEngine((CPU, GPU)), running_limit=1)
+    first = running(lab, engine, "ada")
+    second, other = lab.submit(ON_GPU, "ada"), lab.submit(ON_GPU, "bob")
+    engine.wait_for(other.id)
+    place = lab.place(second.id)
+    assert place is not None and place.owner_is_busy and "1 run at work" in lab.holds_up(place)
+    engine.end(first.id)
+    engine.end(other.id)
+    engine.wait_for(second.id)
+
+
+def test_a_run_that_would_take_too_long_is_refused(open_fake: OpenFake) -> None:
+    lab, _ = open_fake(run_minutes=0.02)
+    with pytest.raises(ConfigError, match=r"longest a run may take.*fewer"):
+        lab.submit(replace(CONFIG, epochs=200), "ada")
+    assert lab.store.all()[0] == []
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_says_so(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(run_minutes=10.0)
+    run, working = running(lab, engine), lab.dispatcher._running
+    working[run.id].began -= 500.0
+    lab.dispatcher.look()
+    lab.control(run.id, "ada", "pause")
+    assert working[run.id].paused_since is not None
+    working[run.id].paused_since -= 400.0
+    working[run.id].began -= 400.0  # so long ago it was paused, and a pause is no work
+    lab.control(run.id, "ada", "resume")
+    assert working[run.id].worked == pytest.approx(500.0, abs=90.0) and lab.store.get(run.id).state == "running"
+    working[run.id].began -= 200.0
+    lab.dispatcher.look()
+    ended = wait_for_state(lab, run.id, "cancelled")
+    assert "10 min" in ended.message and "longest" in ended.message
+
+
 def test_the_estimated_start_counts_what_runs(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = running(lab, engine)

@@ -23,8 +23,8 @@ from eurosat_core.training.config import TrainConfig
 CPU = {"cpu"}
 
 
-def queue_of(*runs: Waiting, limit: int = 100, cores: int = 8) -> FairQueue:
-    queue = FairQueue(limit, cores)
+def queue_of(*runs: Waiting, limit: int = 100, cores: int = 8, **limits: int) -> FairQueue:
+    queue = FairQueue(limit, cores, **limits)
     for each in runs:
         queue.add(each)
     return queue
@@ -147,6 +147,47 @@ def test_a_participant_has_a_limit() -> None:
     queue.check_room("bob")
     queue.next_for(CPU, [])
     queue.check_room("ada")
+
+
+def test_all_together_have_a_limit() -> None:
+    queue = queue_of(run("a1"), run("b1", "bob"), in_all=2)
+    sentence = refused(lambda: queue.check_room("cleo"))
+    assert "2 runs are waiting" in sentence and "2 is the most" in sentence
+    queue.next_for(CPU, [])
+    queue.check_room("cleo")
+
+
+def test_who_has_enough_at_work_lets_others_go_first() -> None:
+    queue = queue_of(run("a1"), run("b1", "bob"), at_work=1)
+    working = [run("a0", device="cuda:0", seconds=7.0)]
+    place = queue.place("a1", working)
+    assert place == Place(1, 2, 7.0, "a0", owner_is_busy=True)
+    assert queue.next_for(CPU, working) == run("b1", "bob")
+    assert queue.next_for(CPU, working) is None and "a1" in queue, "the device stays free for others"
+    assert queue.next_for(CPU, working, [run("a2")]) is None, "nor does one return that was paused"
+    assert queue.place("a1", []) == Place(1, 1, 0, None)
+    assert queue.next_for(CPU, []) == run("a1")
+
+
+def test_thirty_participants_are_served_round_after_round() -> None:
+    """Each has three runs; the quick ones have put all of theirs in before the slow ones begin."""
+    owners = [f"owner-{number}" for number in range(30)]
+    queue = queue_of(*(run(f"{owner}/{number}", owner) for owner in owners for number in range(3)))
+    places = {each: queue.place(f"{each}/0", []) for each in owners}
+    assert sorted(each.position for each in places.values() if each) == list(range(1, 31))
+    order = [each.split("/") for each in served(queue)]
+    for number in range(3):
+        one_round = order[30 * number : 30 * (number + 1)]
+        assert sorted(owner for owner, _ in one_round) == sorted(owners)
+        assert {each for _, each in one_round} == {str(number)}
+
+
+def test_who_comes_last_of_thirty_waits_for_one_run_of_each() -> None:
+    queue = queue_of(*(run(f"{owner}/{number}", f"owner-{owner}") for owner in range(29) for number in range(4)))
+    for _ in range(29):
+        queue.next_for(CPU, [])
+    queue.add(run("late", "late"))
+    assert queue.next_for(CPU, []) == run("late", "late"), "all others have had a turn"
 
 
 def test_a_run_can_leave_the_line() -> None:
