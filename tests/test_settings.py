@@ -30,6 +30,7 @@ def test_defaults() -> None:
     assert found.threads == available_cores()
     assert (found.queue_limit, found.pause_minutes) == (4, 10)
     assert (found.line_limit, found.running_limit, found.run_minutes) == (200, 2, 120)
+    assert found.keep_runs == 2000
     assert found.runs.is_absolute() and found.cache.is_absolute() and found.runs != found.cache
     assert found.default_data[0] == ROOT / "data"
 
@@ -49,6 +50,7 @@ def test_values_are_taken() -> None:
             "EUROSAT_LINE_LIMIT": "8",
             "EUROSAT_RUNNING_LIMIT": "3",
             "EUROSAT_RUN_MINUTES": "2.5",
+            "EUROSAT_KEEP_RUNS": "50",
             "EUROSAT_PAUSE_MINUTES": "0.5",
         }
     )
@@ -61,6 +63,7 @@ def test_values_are_taken() -> None:
     assert found.archive_md5 == "c8fa014336c82ac7804f0398fcb19387"
     assert (found.threads, found.queue_limit, found.pause_minutes) == (3, 7, 0.5)
     assert (found.line_limit, found.running_limit, found.run_minutes) == (8, 3, 2.5)
+    assert found.keep_runs == 50
     assert found.threads_beside(2) == 3  # what was chosen holds
 
 

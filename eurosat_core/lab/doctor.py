@@ -198,6 +198,7 @@ def _shared_memory(settings: Settings) -> Iterator[Check]:
 def _kept(settings: Settings, runs_refused: str) -> Iterator[Check]:
     """Where runs and the cache are kept, as far as something is to be said about it."""
     yield _runs(settings, runs_refused)
+    yield from _going(settings)
     for each in settings.moved:
         if each.what == "cache" and each.is_closed:
             yield Check("Cache", "missing", each.sentence, "Then start the app again.")
@@ -223,3 +224,31 @@ def _runs(settings: Settings, refused: str) -> Check:
     if free < _ENOUGH_DISK:
         return Check("Disk", "problem", text, "Free some space, or set EUROSAT_RUNS to another disk.")
     return Check("Disk", "ready", text)
+
+
+_NEARLY_FULL = 0.9
+
+
+def nearly_full(settings: Settings) -> bool:
+    """Whether there are nearly as many runs as are kept."""
+    return _stored(settings) >= _NEARLY_FULL * settings.keep_runs
+
+
+def _stored(settings: Settings) -> int:
+    """How many folders there are below that of the runs; nearly all are of one run each."""
+    try:
+        with os.scandir(settings.runs) as entries:
+            return sum(each.is_dir() for each in entries)
+    except OSError:
+        return 0
+
+
+def _going(settings: Settings) -> Iterator[Check]:
+    """A warning before runs are removed because there are too many."""
+    if nearly_full(settings):
+        text = f"{_stored(settings):,} runs are stored, and {settings.keep_runs:,} is the most this lab keeps"
+        remedy = (
+            "Each new one then removes the oldest that has ended. Mark those you need with *Keep*, take them along "
+            "from the Compare page, or set EUROSAT_KEEP_RUNS to a larger number. Imported runs always stay."
+        )
+        yield Check("Runs", "missing", text, remedy)

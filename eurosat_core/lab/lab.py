@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
 from eurosat_core.folders import write_problem
 from eurosat_core.lab.dispatch import Dispatcher
-from eurosat_core.lab.doctor import Check, TilesState, room_check
+from eurosat_core.lab.doctor import Check, TilesState, nearly_full, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates
 from eurosat_core.lab.kind import Kind
@@ -53,6 +54,7 @@ logger = logging.getLogger(__name__)
 
 _READERS_KEPT = 200
 _RESERVED = (OWNER, "recorded", "somebody", "instructor")  # names of owners that are nobody, and of who leads
+_MOST_REMOVED = 10  # old runs, for each new one: nobody waits for it, and a number that was mistyped can be put right
 
 
 class Results:
@@ -370,9 +372,28 @@ class Lab:
                 "epochs or fewer tiles."
             )
         self.estimates.measuring.give_way()
+        self._make_room()
         record = self.store.create(config, owner, TilesUsed.of(tile_set), kind.name, plan)
         self.dispatcher.add(record, estimate.seconds if estimate else None)
         return record
+
+    def _make_room(self) -> None:
+        """Remove the oldest runs where there are as many as the lab keeps; the room check has warned of it before."""
+        for each in self.store.surplus(self.settings.keep_runs - 1, spared=OWNER)[:_MOST_REMOVED]:
+            logger.warning(
+                "The run %s of %s is removed: the lab keeps %d.", each.id, each.owner, self.settings.keep_runs
+            )
+            with suppress(RunError):  # it may not be changed: it stays
+                self.store.delete(each.id)
+                self.results.forget(each.id)
+
+    def runs_go_soon(self) -> bool:
+        """Whether there are nearly as many runs as the lab keeps, so that the oldest will be removed."""
+        return nearly_full(self.settings)
+
+    def keep(self, run_id: str, owner: str, kept: bool) -> None:
+        """Have a run stay when room is made for others, or no longer. Raises `RunError` when it is not the asker's."""
+        self.store.keep(self._owned(run_id, owner).id, kept)
 
     def _owned(self, run_id: str, owner: str) -> RunRecord:
         """A run of the asker's. Raises `RunError` when it belongs to another."""

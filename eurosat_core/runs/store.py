@@ -26,6 +26,7 @@ from eurosat_core.training.config import TrainConfig
 
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _MAKING_SECONDS = 5.0
+_KEPT = "kept"  # a file of a run that is not removed to make room
 
 
 def _new_id(model: str, now: float) -> str:
@@ -217,6 +218,30 @@ class RunStore:
         self._read.pop(run_id, None)
         if (folder / "run.json").exists():
             raise RunError(f"The run {run_id} cannot be deleted: {folder} may not be changed by the lab.")
+
+    def keep(self, run_id: str, kept: bool) -> None:
+        """Say of a run that it is never removed to make room for others, or take that back. Raises `RunError`."""
+        path = self.folder_of(run_id) / _KEPT
+        with self.storing("That it is kept"):
+            path.touch() if kept else path.unlink(missing_ok=True)
+
+    def is_kept(self, run_id: str) -> bool:
+        """Whether a run is never removed to make room for others."""
+        return (self.folder_of(run_id) / _KEPT).exists()
+
+    def surplus(self, most: int, spared: str = "") -> list[RunRecord]:
+        """The runs to remove so that `most` are left, oldest first.
+
+        None that is active, kept, recorded elsewhere, or of the owner that is spared: so more may be left.
+        """
+        records = self.all()[0]
+        going: list[RunRecord] = []
+        for each in reversed(records):
+            if len(going) >= len(records) - most:
+                break
+            if not (each.is_active or each.recorded_on or each.owner == spared or self.is_kept(each.id)):
+                going.append(each)
+        return going
 
     def lock(self, run_id: str) -> FileLock:
         """Take the lock that says: a living process works on this run. The system frees it when the process dies.

@@ -286,10 +286,31 @@ def delete(record: RunRecord, key: str, label: str, lost: str, then: Callable[[s
     """
     if not is_own(record) or record.is_active:
         return
+    _keep(record, f"{key}_keep")
     with st.popover(label, icon=":material/delete:", key=key):
         st.markdown(lost)
         st.button("Yes, delete it", type="primary", key=f"{key}_sure", on_click=_delete, args=(record.id, key, then))
     lesson.problem(key)
+
+
+def _keep(record: RunRecord, key: str) -> None:
+    """A switch that has a run stay when room is made for others; only where that is about to happen."""
+    lab = session.lab()
+    if lab.runs_go_soon():
+        st.session_state[key] = lab.store.is_kept(record.id)
+        st.toggle(
+            "Keep",
+            key=key,
+            on_change=_take_keep,
+            args=(record.id, key),
+            help="This lab has nearly as many runs as it keeps, and each new one removes the oldest. One that you keep "
+            "stays.",
+        )
+
+
+def _take_keep(run_id: str, key: str) -> None:
+    with session.attempt(key.removesuffix("_keep")):
+        session.lab().keep(run_id, session.me(), bool(st.session_state[key]))
 
 
 def _delete(run_id: str, where: str, then: Callable[[str], None] | None) -> None:

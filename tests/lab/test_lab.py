@@ -30,6 +30,7 @@ from eurosat_core.errors import ConfigError, DataError
 from eurosat_core.lab import lab as module
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab
+from eurosat_core.runs.record import TilesUsed
 from eurosat_core.training.config import Architecture
 
 
@@ -195,3 +196,35 @@ def test_steps_that_this_machine_cannot_compile_are_refused(
     with pytest.raises(ConfigError, match="no-such-compiler"):
         lab.submit(replace(CONFIG, execution="compiled"), "Ada")
     assert not lab.store.all()[0]
+
+
+def test_a_new_run_removes_the_oldest_where_there_are_too_many(open_fake: OpenFake) -> None:
+    lab, engine = open_fake(keep_runs=4)
+
+    def done(owner: str) -> str:
+        run = lab.submit(CONFIG, owner)
+        engine.wait_for(run.id)
+        engine.end(run.id)
+        return wait_for_state(lab, run.id, "finished").id
+
+    first, second, third = done("ada"), done("ada"), done("bob")
+    assert not [each for each in lab.room() if "keeps" in each.text]
+    lab.keep(first, "ada", True)
+    assert "belongs to ada" in refused(lambda: lab.keep(first, "bob", False))
+    fourth = done("cleo")
+    (warning,) = [each for each in lab.room() if "keeps" in each.text]
+    assert warning.state == "missing" and "EUROSAT_KEEP_RUNS" in warning.remedy and lab.runs_go_soon()
+    fifth = done("cleo")
+    assert {each.id for each in lab.store.all()[0]} == {first, third, fourth, fifth}, second
+    assert "There is no run" in refused(lambda: lab.store.get(second))
+
+
+def test_many_runs_too_many_go_little_by_little(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake(keep_runs=10)
+    monkeypatch.setattr(module, "_MOST_REMOVED", 1)
+    tiles = lab.tiles().tile_set
+    assert tiles is not None
+    for _ in range(12):
+        lab.store.update(lab.store.create(CONFIG, "ada", TilesUsed.of(tiles)).id, state="finished")
+    engine.wait_for(lab.submit(CONFIG, "bob").id)
+    assert len(lab.store.all()[0]) == 12

@@ -193,3 +193,14 @@ def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App
     assert "Only what was trained: the last layer (classifier.6)" in shown(test)
     assert set(downloads(test)) == {"result_weights_file"}
     assert any("strict=False" in each.value for each in test.code)
+
+
+def test_a_run_can_be_kept_where_old_ones_are_about_to_go(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "finished", THREE)
+    test = app("train.py", run=record.id)
+    assert "result_delete_keep" not in {each.key for each in test.toggle}, "nothing goes yet"
+    monkeypatch.setattr(lab, "runs_go_soon", lambda: True)
+    test.run()
+    for kept in (True, False):
+        test.toggle(key="result_delete_keep").set_value(kept).run()
+        assert lab.store.is_kept(record.id) == kept and not test.exception

@@ -218,3 +218,34 @@ def test_damaged_or_pickled_predictions_are_refused(tmp_path: Path) -> None:
     lacking = npz(tmp_path / "lacking.npz", tiles=four["tiles"])
     for content in (b"", b"junk", whole[:-40], whole[: len(whole) // 2], pickled, lacking):
         assert refused(lambda content=content: predictions_from_bytes(content))
+
+
+# -- room for more
+
+
+def test_the_oldest_go_first_and_what_is_needed_stays(store: RunStore, used: TilesUsed) -> None:
+    ended = {"state": "finished", "ended": 9.0}
+    runs = [
+        make(store, used, created=1.0, state="paused"),
+        make(store, used, created=2.0, recorded_on="elsewhere", **ended),
+        make(store, used, created=3.0, **ended),
+        make(store, used, created=4.0, owner="command line", **ended),
+        make(store, used, created=5.0, **ended),
+        make(store, used, created=6.0, **ended),
+    ]
+    store.keep(runs[2].id, True)
+    ids = [each.id for each in runs]
+    assert [each.id for each in store.surplus(5, "command line")] == [ids[4]]
+    assert [each.id for each in store.surplus(0, "command line")] == [ids[4], ids[5]]
+    assert store.surplus(6) == []
+    store.keep(runs[2].id, False)
+    store.keep(runs[2].id, False)
+    assert [each.id for each in store.surplus(4)] == [ids[2], ids[3]]
+
+
+def test_what_is_kept_is_known_to_every_process(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    assert not store.is_kept(run.id)
+    store.keep(run.id, True)
+    assert RunStore(store.folder).is_kept(run.id)
+    assert refused(lambda: store.keep("../x", True))
