@@ -2,7 +2,8 @@
 
 They follow pages as a browser does, but draw nothing: browsers belong to the participants' machines. First one
 participant alone sees every page, which fills what is kept for all and says what a page costs the server; then the
-whole room comes. Everything stays on 127.0.0.1, and the server ends with the benchmark.
+whole room comes, and at its end all go to one page after another at the same moment, as when an instructor says so.
+Everything stays on 127.0.0.1, and the server ends with the benchmark.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from eurosat_core.settings import Settings
 PARTICIPANTS = 30
 SECONDS = 300.0
 LOOKS = (4.0, 12.0)  # seconds that somebody looks at a page before going on
+TOGETHER = ("train", "convolution", "speed", "profiler")  # where all go at once
 _COMING_SECONDS = 6.0  # within these all have come
 _HUNG_SECONDS = 120.0  # a page run that takes longer counts as one that never ends
 _WAIT_FACTOR = 1.5  # what a first run may wait, against participants × mean run ÷ places
@@ -74,11 +76,11 @@ class Participant(Page):
         """Until the first page stands, which is asked for when the connection is followed."""
         await self._stands("start", time.perf_counter())
 
-    async def go(self, name: str) -> None:
-        """Go to another page by the navigation."""
+    async def go(self, name: str, called: str = "") -> None:
+        """Go to another page by the navigation. called: how that is counted."""
         began = time.perf_counter()
         self._page, self.query = self.pages[name], ""
-        await self._run(name or "start", began)
+        await self._run(called or name or "start", began)
 
     async def guess(self) -> None:
         """Choose the first answer of the page's first guess, if it has one."""
@@ -209,10 +211,12 @@ class Found:
 
     def rows(self) -> list[dict[str, Any]]:
         """The table."""
-        runs = self.room.page_runs
+        runs = dict(self.room.page_runs)
+        together = {name: runs.pop(name) for name in map(_at_once, TOGETHER) if name in runs}
         every = [each for values in runs.values() for each in values]
         rows = [_times(f"page runs ({len(every)})", every, "p95 ≤ 2 s")]
         rows += [_times(f"{name} ({len(values)})", values) for name, values in sorted(runs.items())]
+        rows += [_times(f"{name} ({len(values)})", values) for name, values in together.items()]
         rows += [row(f"server’s CPU time alone: {name}", [value], "s") for name, value in self.alone.items()]
         rows += [
             row("server’s CPU time per page run, refreshes with it", [self.cpu_seconds / max(len(every), 1)], "s"),
@@ -276,16 +280,19 @@ async def _measure(
     memory["once one has seen every page"] = watch.memory()
     costs = ", ".join(f"{name} {value:.2f}" for name, value in alone.items())
     say(f"  alone, the server's CPU seconds a page: {costs}")
-    room, over = Room(), asyncio.Event()
+    room, over, together = Room(), asyncio.Event(), asyncio.Barrier(participants + 1)
     began, cpu = time.monotonic(), watch.cpu_seconds()
     async with asyncio.TaskGroup() as everybody:
         for number in range(participants):
-            everybody.create_task(_take_part(address, number, room, began + seconds, over))
+            everybody.create_task(_take_part(address, number, room, began + seconds, together, over))
         await asyncio.sleep(seconds)
         took, used = time.monotonic() - began, watch.cpu_seconds() - cpu
-        memory["after the room"] = watch.memory()
         every = [each for values in room.page_runs.values() for each in values]
-        say(f"  {len(every)} page runs, the longest {max(every, default=0.0):.1f} s; waiting for the runs to end")
+        say(f"  {len(every)} page runs, the longest {max(every, default=0.0):.1f} s; now all at once")
+        for _ in (*TOGETHER, "all are there"):
+            await together.wait()
+        memory["after the room"] = watch.memory()
+        say("  waiting for the runs to end")
         await _runs_ended(store, participants)
         over.set()
     return Found(participants, room, alone, used, took, memory, store.all()[0])
@@ -305,10 +312,16 @@ async def _see_every_page(address: str, watch: Watch) -> dict[str, float]:
     return costs
 
 
-async def _take_part(address: str, number: int, room: Room, until: float, over: asyncio.Event) -> None:
+def _at_once(name: str) -> str:
+    return f"all at once: {name}"
+
+
+async def _take_part(
+    address: str, number: int, room: Room, until: float, together: asyncio.Barrier, over: asyncio.Event
+) -> None:
     """One participant's course: start, a guess, a training, then pages in any order; every second one profiles once.
 
-    What is open at the end stays open until it is `over`.
+    Then all go `together`. What is open at the end stays open until it is `over`.
     """
     chance = random.Random(number)  # which page somebody looks at, and for how long
     await asyncio.sleep(chance.uniform(0, _COMING_SECONDS))
@@ -326,14 +339,20 @@ async def _take_part(address: str, number: int, room: Room, until: float, over: 
             await me.go("train")
             await look()
             trains, profiles = not await me.press("train_start", "train"), number % 2 == 1
-            while time.monotonic() < until:
+            while True:
                 await look()
+                if time.monotonic() >= until:
+                    break
                 await me.go(chance.choice(list(me.pages)))
                 if trains:  # the button was not there yet
                     trains = not await me.press("train_start", "train")
                 if profiles:
                     profiles = not await me.press("profiler_start", "profile")
             room.refreshes += me.refreshes
+            for name in TOGETHER:
+                await together.wait()
+                await me.go(name, _at_once(name))
+            await together.wait()
             await over.wait()
 
 
