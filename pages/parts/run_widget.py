@@ -20,6 +20,7 @@ from pages.parts import lesson, session
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
 _POLL_SECONDS = 0.7
+_WAITING_POLL_SECONDS = 2.0  # in a full room all but one or two wait, and nothing of theirs moves
 BADGES: dict[State, tuple[str, str, str]] = {
     "queued": ("Waiting", ":material/hourglass_top:", "gray"),
     "running": ("", ":material/play_circle:", "blue"),  # what it is doing
@@ -120,8 +121,10 @@ def follow(
         pausable: Whether it can be paused and stepped through, too.
         help: What stopping it means.
     """
-    every = _POLL_SECONDS if record.is_active else None
-    st.fragment(_follow, run_every=every)(record.id, record.state, draw, key, working, pausable, help)
+    every = _WAITING_POLL_SECONDS if record.state == "queued" else _POLL_SECONDS
+    st.fragment(_follow, run_every=every if record.is_active else None)(
+        record.id, record.state, draw, key, working, pausable, help
+    )
 
 
 def _follow(

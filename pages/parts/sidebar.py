@@ -17,7 +17,7 @@ _PAGES_OF = {"profile": ("profiler.py", "profile"), "sweep": ("speed.py", "Measu
 _SWEEPS = {name: each.title for name, each in EXPERIMENTS.items()} | {"free": "Free sweep", "limits": "Limits"}
 _SHOWN_RUNS = 5
 _EARLIER_RUNS = 30
-_REFRESH_SECONDS = 2.0
+_REFRESH_SECONDS, _OTHERS_SECONDS = 2.0, 10.0  # while one's own run is active, and while only others' are
 _STATE_ICONS = {
     "queued": ":material/hourglass_top:",
     "running": ":material/play_circle:",
@@ -40,8 +40,8 @@ def draw() -> None:
     if not lab.devices_known() or (tiles.tile_set is None and not tiles.problem):
         st.fragment(_opening, run_every=0.7)()
     st.space("small")
-    active = any(each.is_active for each in lab.store.all()[0])
-    st.fragment(_runs, run_every=_REFRESH_SECONDS if active else None)(followed=active)
+    every = _refreshed_every()
+    st.fragment(_runs, run_every=every)(every)
     st.space("small")
     with st.container(horizontal=True):
         if st.button("Glossary", icon=":material/menu_book:", type="tertiary", key="glossary"):
@@ -169,12 +169,20 @@ def _opening() -> None:
         st.rerun()
 
 
-def _runs(followed: bool) -> None:
+def _refreshed_every() -> float | None:
+    """How often the list of runs is looked at; None when nothing in it can change by itself."""
+    active = {each.owner for each in session.lab().store.all()[0] if each.is_active}
+    if session.me() in active:
+        return _REFRESH_SECONDS
+    return _OTHERS_SECONDS if active else None
+
+
+def _runs(every: float | None) -> None:
     """My runs, newest first; others' only as a number, while they run."""
+    if every != _refreshed_every():
+        st.rerun()  # mine has ended, or the last one of all: draw the page once more, and look less often
     lab = session.lab()
     records, problems = lab.store.all()
-    if followed and not any(each.is_active for each in records):
-        st.rerun()  # the last one ended: draw the page once more, without polling
     me, open_now = session.me(), session.current_run()
     mine = [each for each in records if each.owner == me]
     others = sum(each.owner != me and each.state == "running" for each in records)
