@@ -220,6 +220,44 @@ def test_damaged_or_pickled_predictions_are_refused(tmp_path: Path) -> None:
         assert refused(lambda content=content: predictions_from_bytes(content))
 
 
+# -- one look at all
+
+
+def test_one_look_reads_all_runs_once_and_again_after_a_change(store: RunStore, used: TilesUsed) -> None:
+    run, elsewhere = make(store, used), RunStore(store.folder)
+    read: list[str] = []
+    own = store.get
+
+    def get(run_id: str) -> RunRecord:
+        read.append(run_id)
+        return own(run_id)
+
+    store.get = get  # type: ignore[method-assign]
+    with store.one_look(), store.one_look():
+        first = store.all()[0]
+        first.clear()  # of whoever asked
+        assert [each.id for each in store.all()[0]] == [run.id] and read == [run.id]
+        elsewhere.update(run.id, owner="bob")
+        assert store.all()[0][0].owner == "ada", "as it was when the look began"
+        newer = make(store, used)
+        assert {each.owner for each in store.all()[0] if each.id == run.id} == {"bob"}
+        store.delete(newer.id)
+        assert [each.id for each in store.all()[0]] == [run.id]
+    elsewhere.update(run.id, owner="cleo")
+    assert store.all()[0][0].owner == "cleo"
+
+
+def test_another_threads_look_is_its_own(store: RunStore, used: TilesUsed) -> None:
+    run, seen = make(store, used), []
+    with store.one_look():
+        store.all()
+        RunStore(store.folder).update(run.id, owner="bob")
+        other = threading.Thread(target=lambda: seen.append(store.all()[0][0].owner))
+        other.start()
+        other.join()
+    assert seen == ["bob"]
+
+
 # -- room for more
 
 
