@@ -28,7 +28,7 @@ from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab  # 
 from eurosat_core.settings import load_settings  # noqa: E402
 from eurosat_core.tensorboard.process import Forwarder, paths_below  # noqa: E402
 from eurosat_core.training.config import Architecture  # noqa: E402
-from pages.parts import lesson  # noqa: E402
+from pages.parts import lesson, turns  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
 base = st.get_option("server.baseUrlPath") or ""
@@ -68,6 +68,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
         raise
     lab.passcode = Passcode(passcode())
     set_current_lab(lab)
+    turns.share_one_process(asyncio.get_running_loop())
     closing = threading.Event()
     warming = asyncio.create_task(asyncio.to_thread(warm_up, lab, closing))
     try:

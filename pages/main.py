@@ -7,6 +7,7 @@ if __name__ == "__main__":
     from eurosat_core.folders import ASSETS
     from pages.parts import asked, lesson, session, sidebar
     from pages.parts.classroom import guide
+    from pages.parts.turns import turn
 
     LESSON = 9  # what goes beyond it stands behind it
 
@@ -33,17 +34,18 @@ if __name__ == "__main__":
         page.run()
         st.stop()
     session.keep_in_url()
-    with st.sidebar:
-        sidebar.draw()
-    name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
-    session.here(name)
-    st.title(f"{page.title}: {question}", anchor=False)
-    if name != "classroom":
-        asked.draw(name)
-    calm = session.lab().calm
-    calm.clear()
-    try:
-        if not guide.is_closed(name):
-            page.run()
-    finally:
-        calm.set()
+    with turn():
+        with st.sidebar:
+            sidebar.draw()
+        name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
+        session.here(name)
+        st.title(f"{page.title}: {question}", anchor=False)
+        if name != "classroom":
+            asked.draw(name)
+        calm = session.lab().calm
+        calm.clear()
+        try:
+            if not guide.is_closed(name):
+                page.run()
+        finally:
+            calm.set()

@@ -17,6 +17,7 @@ from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import device_name, duration, listed, percent
 from eurosat_core.words.say import say_each
 from pages.parts import lesson, session
+from pages.parts.turns import in_turn
 
 # Charts are to move at least once a second, and every look takes time from a training on the same cores.
 _POLL_SECONDS = 0.7
@@ -127,6 +128,7 @@ def follow(
     )
 
 
+@in_turn
 def _follow(
     run_id: str,
     drawn_as: State,
@@ -369,6 +371,7 @@ def wait_for(is_known: Callable[[], bool], words: Callable[[], str] = str) -> No
     st.fragment(_wait, run_every=1.0)(is_known, words)
 
 
+@in_turn
 def _wait(is_known: Callable[[], bool], words: Callable[[], str]) -> None:
     if is_known():
         st.rerun()

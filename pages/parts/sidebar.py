@@ -12,6 +12,7 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import bytes_text, count, device_name, percent
 from pages.parts import lesson, session
+from pages.parts.turns import in_turn
 
 _PAGES_OF = {"profile": ("profiler.py", "profile"), "sweep": ("speed.py", "Measurement")}
 _SWEEPS = {name: each.title for name, each in EXPERIMENTS.items()} | {"free": "Free sweep", "limits": "Limits"}
@@ -152,6 +153,7 @@ def _dataset() -> None:
             st.caption(f":orange[:material/warning:] {lesson.plain(state.problem)}")
 
 
+@in_turn
 def _opening() -> None:
     """What is still being opened. When that changes, the whole page is drawn again."""
     lab = session.lab()
@@ -177,6 +179,7 @@ def _refreshed_every() -> float | None:
     return _OTHERS_SECONDS if active else None
 
 
+@in_turn
 def _runs(every: float | None) -> None:
     """My runs, newest first; others' only as a number, while they run."""
     if every != _refreshed_every():
