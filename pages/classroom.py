@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import ask, door, dry_run, guide, people, plans, queue
+from pages.parts.classroom import ask, door, dry_run, guide, leaders, people, plans, queue
 
 words = lesson.text("classroom")
 
@@ -13,6 +13,9 @@ if door.draw(words):
 
     st.header("Ask the room", anchor=False)
     ask.draw(lesson.text("rounds"))
+
+    st.header("Leader board", anchor=False)
+    leaders.draw(words)
 
     st.header("The queue", anchor=False)
     queue.draw(words)

@@ -1,8 +1,10 @@
-"""Projector: what the room is asked, live and large, for the last row. No sidebar, no names."""
+"""Projector: what the room is asked, or the leader board, live and large, for the last row. No sidebar."""
 
 import streamlit as st
 
+from eurosat_core.charts.leaders import TITLES
 from pages.parts import asked, lesson, session
+from pages.parts.classroom import leaders
 
 words = lesson.text("rounds")
 SIZE = 34  # pixels, of a chart's text
@@ -12,6 +14,13 @@ SIZE = 34  # pixels, of a chart's text
 def projector() -> None:
     """The open question, its votes, and in the end what was measured."""
     now = session.lab().rounds.current()
+    if now is None and session.lab().guide.now.board:
+        st.title(words["board title"], anchor=False)
+        left, right = st.columns(2)
+        for column, cost in zip((left, right), TITLES, strict=True):
+            with column:
+                leaders.draw_board(lesson.text("classroom"), leaders.current(), cost, size=24, height=720)
+        return
     if now is None:
         st.header(words["waiting"], anchor=False)
         return

@@ -23,6 +23,7 @@ class Guide:
         closed: Pages that are closed for now.
         preset: Settings of the Train page; None: the lesson's. presets: How many there were.
         page: Where the instructor brought everybody; empty before. moves: How often that happened.
+        board: Whether the projector shows the leader board.
     """
 
     closed: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Guide:
     presets: Count = 0
     page: str = ""
     moves: Count = 0
+    board: bool = False
 
 
 class GuideFile:
@@ -47,6 +49,10 @@ class GuideFile:
     def bring(self, page: str) -> None:
         """Bring everybody to a page; each may leave it again."""
         self._change(page=page, moves=self.now.moves + 1)
+
+    def show_board(self, shown: bool) -> None:
+        """Show the leader board on the projector, or hide it."""
+        self._change(board=shown)
 
     def give(self, preset: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""

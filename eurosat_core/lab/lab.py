@@ -506,6 +506,10 @@ class Instructor:
         """Bring everybody to a page, named as its script."""
         self._lab.guide.bring(page)
 
+    def show_board(self, shown: bool) -> None:
+        """Show the leader board on the projector, or hide it."""
+        self._lab.guide.show_board(shown)
+
     def ask(self, question: str, hidden: bool) -> None:
         """Put a question of the lesson to the room. Raises `RunError` while another one is open."""
         self._lab.rounds.open(question, hidden)

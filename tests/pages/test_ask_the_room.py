@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.classroom.passcode import Passcode
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import ME, App, charts, checked, choose, click, keys
+from tests.pages.conftest import ME, THREE, App, charts, checked, choose, click, keys, put
 
 QUESTION, WORD = "conv_multiplications", "open sesame"
 RIGHT, WRONG = "about 100,000", "about 1,000"
@@ -98,3 +98,16 @@ def test_who_is_stuck_shows_beside_their_name_until_they_move_on(lab: Lab, app: 
     assert list(checked(led.run()).table[0].value["Says"]) == ["Stuck"]
     checked(ada.switch_page("model.py").run())
     assert list(checked(led.run()).table[0].value["Says"]) == [""]
+
+
+def test_the_board_lists_everybody_once_and_is_on_the_projector_if_shown(lab: Lab, app: App, led: AppTest) -> None:
+    for who in ("ada", "bob"):
+        app("tiles.py", who=who)
+        put(lab, "finished", THREE, owner=who, summary={"val_accuracy": 0.7, "seconds": 12.0})
+    put(lab, "finished", THREE, owner="bob", summary={"val_accuracy": 0.8, "seconds": 30.0})
+    table = checked(led.run()).table[1].value
+    assert list(table["Name"]) == ["bob", "ada"] and list(table["Rank"]) == ["1", "2"]
+    projector = app("projector.py", who="beamer")
+    assert charts(projector) == 0
+    choose(led, "board_shown", True)
+    assert charts(checked(projector.run())) == 2
