@@ -213,6 +213,7 @@ _HEAD_SHARE = 0.01
 # An epoch on smaller pictures first, next to one on whole tiles: tilenet in bfloat16, 11.7 to 19.1 s and 10.7 to 18.7 s
 # on two cores. A GPU is held up by starting kernels, however small: 0.90 to 0.95 s (H200).
 _RESIZING_SHARE, _RESIZING_SHARE_ON_GPU = 0.6, 0.95
+_SIZES = 3
 # What a tile takes in a training beside its steps: it comes from all over memory, and is counted (37 to 39 µs
 # for the baseline in either precision, batch 40 to 256, two cores). On a GPU the steps hide it.
 _BESIDE_STEPS = 35e-6
@@ -278,7 +279,8 @@ def estimate_seconds(known: Known) -> Estimate | None:
     found = _seconds_of_steps(known)
     if found is None or known.config.execution != "compiled":
         return found
-    return replace(found, seconds=found.seconds + COMPILE_SECONDS)
+    sizes = _SIZES if known.config.progressive_resizing else 1  # it is compiled for each of them
+    return replace(found, seconds=found.seconds + sizes * COMPILE_SECONDS)
 
 
 def _seconds_of_steps(known: Known) -> Estimate | None:

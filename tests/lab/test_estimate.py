@@ -119,6 +119,9 @@ def test_a_run_of_another_kind_is_no_basis(run: RunRecord) -> None:
 def test_compiling_is_counted_once_however_long_the_training() -> None:
     compiled = replace(MEMORY, execution="compiled")
     assert estimate(compiled).seconds == pytest.approx(estimate(MEMORY).seconds + COMPILE_SECONDS)
+    growing = replace(MEMORY, model="tilenet", progressive_resizing=True)
+    each = estimate(replace(growing, execution="compiled")).seconds - estimate(growing).seconds
+    assert each == pytest.approx(3 * COMPILE_SECONDS), "for every size of tiles"
     run = finished_run(compiled)
     run = replace(run, summary={**run.summary, "seconds": run.summary["seconds"] + 21.0, "compile_seconds": 21.0})
     steps = estimate(MEMORY, finished_run()).seconds
