@@ -23,6 +23,7 @@ from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Event, Finished, Started, StepDone
 from eurosat_core.training.network import make_network
+from tests.told import in_a_line, told_as
 
 MAIN = Path(__file__).parents[2] / "pages" / "main.py"
 App = Callable[..., AppTest]  # the fixture `app`
@@ -147,18 +148,18 @@ def pills(test: AppTest, at: int = 0) -> Any:
 
 
 def shown(test: AppTest) -> str:
-    """All text on the screen as it is read, for looking for words: escaped signs stand for themselves."""
+    """All text on the screen as it is read: escaped signs stand for themselves."""
     parts: list[str] = []
-    for kind in ("title", "header", "subheader", "markdown", "caption", "info", "warning", "error", "metric"):
+    kinds = ("title", "header", "subheader", "markdown", "caption", "info", "success", "warning", "error", "metric")
+    for kind in kinds:
         for each in test.get(kind):
             parts += [str(getattr(each, name, "") or "") for name in ("title", "label", "value")]
     return unescaped("\n".join(parts))
 
 
-def saw(test: AppTest, at: int = 0) -> str:
-    """*What you just saw*; `at`: which one of several."""
-    found = [each.value for each in test.info if str(each.title) == "What you just saw"]
-    return unescaped(found[at])
+def saw(test: AppTest) -> str:
+    """All that stands under *What you just saw*."""
+    return unescaped("\n".join(each.value for each in test.info if str(each.title) == "What you just saw"))
 
 
 def alts(test: AppTest) -> list[str]:
@@ -170,6 +171,12 @@ def alts(test: AppTest) -> list[str]:
 def says(test: AppTest) -> str:
     """All text on the screen in one line."""
     return " ".join(shown(test).split())
+
+
+def tells(where: AppTest | str, *names: str, **figures: Any) -> bool:
+    """Whether each of these texts of `assets` is on the screen, or in a text; see `told_as`."""
+    words = in_a_line(where if isinstance(where, str) else shown(where))
+    return all(told_as(name, **figures).search(words) for name in names)
 
 
 def address(test: AppTest, name: str) -> str:
@@ -184,6 +191,11 @@ def unescaped(markdown: str) -> str:
 
 def keys(test: AppTest) -> set[str]:
     return {each.key for each in test.button}
+
+
+def metrics(test: AppTest) -> dict[str, str]:
+    """The figures that stand by themselves, by their labels."""
+    return {each.label: str(each.value) for each in test.metric}
 
 
 def charts(test: AppTest) -> int:

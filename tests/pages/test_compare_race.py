@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from fake_engine import GPU, FakeEngine, eventually, raising
+from fake_engine import GPU, NO_GPU, FakeEngine, eventually, raising
+from streamlit.testing.v1 import AppTest
 
 from eurosat_core import wording
 from eurosat_core.analysis import race
@@ -13,9 +14,10 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.plan import SweepStarted, TurnDone
 from eurosat_core.speed.result import SWEEP_FILE, CellResult, SweepResult
 from eurosat_core.speed.verdict import Turn
-from tests.pages.conftest import ME, App, charts, choose, click, shown, used
-from tests.pages.test_compare_page import PAGE, history, saw
+from tests.pages.conftest import ME, THREE, App, address, charts, checked, choose, click, put, saw, shown, tells, used
+from tests.pages.test_compare_page import PAGE, history
 
+START = "compare_race_start"
 MODELS = ("baseline", "efficientnet_lite0")
 TRANSFER = {"baseline": 0.004, "efficientnet_lite0": 0.040}  # seconds of a step on the CPU
 
@@ -39,12 +41,9 @@ def raced(
 
 def test_before_a_race_it_says_how_long_it_takes_and_invents_nothing(lab: Lab, app: App) -> None:
     test = app(PAGE)
-    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
-    assert "Race on CPU · at least 40 s" in label  # nothing was measured yet
-    text = shown(test)
-    assert "GPU: No GPU was found on this machine." in text
-    assert "nothing was measured on a GPU here" in text and "about 6 times as fast" in text.replace("**", "")
-    assert "races in its place" in text  # VGG's weights are not here
+    assert test.button(key=START).label.endswith("at least 40 s")  # nothing was measured yet
+    assert NO_GPU.reason in shown(test)
+    assert tells(test, "compare/reported", ratio="6") and tells(test, "race.stand_in")  # VGG's weights are not here
 
 
 def test_the_time_on_the_button_is_the_time_that_is_planned(
@@ -52,13 +51,12 @@ def test_the_time_on_the_button_is_the_time_that_is_planned(
 ) -> None:
     monkeypatch.setattr(lab.estimates, "tile_seconds", lambda _config: 0.006)
     test = app(PAGE)
-    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
+    label = test.button(key=START).label
     with monkeypatch.context() as patched:
-        patched.setattr(lab, "submit_sweep", raising(RunError("The queue is full.")))
-        click(test, "compare_race_start")
-    assert "The queue is full." in shown(test), "what the lab refuses is said"
+        patched.setattr(lab, "submit_sweep", raising(RunError("Full")))
+        assert [each.value for each in click(test, START).error] == ["Full"], "what the lab refuses is said"
     monkeypatch.setattr(lab.estimates, "tile_seconds", lambda _config: 0.0001)  # another measurement came in
-    click(test, "compare_race_start")
+    click(test, START)
     (record,) = lab.store.all()[0]
     assert label.endswith(f"· about {wording.duration(record.plan['seconds'])}")
     assert record.plan["seconds"] > 40.0
@@ -66,12 +64,12 @@ def test_the_time_on_the_button_is_the_time_that_is_planned(
 
 def test_a_race_is_started_followed_and_stopped(lab: Lab, engine: FakeEngine, app: App) -> None:
     test = app(PAGE)
-    click(test, "compare_race_start")
+    click(test, START)
     (record,) = lab.store.all()[0]
     assert (record.kind, record.plan["name"]) == ("sweep", race.RACE)
     engine.wait_for(record.id)
     test.run()
-    assert test.button(key="compare_race_start").disabled
+    assert test.button(key=START).disabled
     engine.tell(record.id, SweepStarted(2, 6, 40.0, "cpu", 2), TurnDone("train", 0, 3, 12.0, 500.0))
     eventually(lambda: lab.results.history(record.id).sweep.turns)
     test.run()
@@ -84,28 +82,27 @@ def test_the_result_names_device_threads_steps_and_spread(lab: Lab, app: App) ->
     before = charts(app(PAGE))
     raced(lab)
     test = app(PAGE)
-    text = shown(test)
-    assert "Seconds for 10 epochs on 2,000 tiles, projected" in text
-    assert "Test CPU, 2 threads; 30 timed steps in 6 rounds, half of the rounds within" in text
-    assert "slower: the other is 10 times as fast" in saw(test)
+    assert all(
+        each in shown(test) for each in ("10 epochs", "2,000 tiles", "Test CPU, 2 threads", "30 timed", "6 rounds")
+    )
+    assert tells(saw(test), "race.models", device="cpu") and "10 times" in saw(test)
     assert charts(test) == before + 1
-    assert "nothing was measured on a GPU here" in text
     choose(test, "guess_compare_race", "5 to 20 times as long")
-    assert "and that is right" in saw(test)
+    assert tells(saw(test), "guesses.right", "race.as_long")
 
 
 def test_with_a_gpu_both_devices_race_and_stand_beside_the_reported_ratio(gpu_lab: Lab, app: App) -> None:
     slower = raced(gpu_lab, ("cpu", GPU.id), faster=0.5, concurrent_runs=("x",))
     test = app(PAGE)
-    assert "on the GPU 0 against the CPU: slower" in saw(test)
-    assert "race again on a free machine" in saw(test), "something ran beside it"
+    assert tells(saw(test), "race.devices", device=GPU.id) and "slower" in saw(test)
+    words = saw(test).splitlines()
+    gpu_lab.store.update(slower.id, concurrent_runs=())
+    assert len(saw(app(PAGE)).splitlines()) < len(words), "something ran beside it"
     gpu_lab.delete(slower.id, ME)
     raced(gpu_lab, ("cpu", GPU.id))
     test = app(PAGE)
-    (label,) = [each.label for each in test.button if each.key == "compare_race_start"]
-    assert "Race on CPU and GPU 0" in label
-    assert "Baseline CNN on the GPU 0 against the CPU: 8.0 times as fast" in saw(test)
-    assert "compare with yours above" in shown(test)
+    assert "CPU and GPU 0" in test.button(key=START).label
+    assert tells(saw(test), "race.devices", device=GPU.id, title="Baseline CNN") and "8.0 times" in saw(test)
 
 
 def test_the_race_of_resident_tiles_stands_apart_from_the_tutorials(gpu_lab: Lab, app: App) -> None:
@@ -133,26 +130,25 @@ def test_a_link_to_a_race_opens_its_form(gpu_lab: Lab, app: App) -> None:
 def test_a_recorded_race_is_labelled_and_does_not_name_missing_devices(lab: Lab, app: App) -> None:
     raced(lab, ("cpu", "cuda:0"), owner="bob", recorded_on="NVIDIA H100, 3 May 2026")
     test = app(PAGE)
-    assert "Recorded on NVIDIA H100, 3 May 2026" in shown(test)
-    assert "8.0 times as fast" in saw(test)
+    assert "NVIDIA H100, 3 May 2026" in shown(test) and "8.0 times" in saw(test)
 
 
 @pytest.mark.parametrize("state", ["failed", "interrupted", "cancelled"])
 def test_a_race_that_broke_off_says_so_and_a_damaged_one_is_a_sentence(lab: Lab, app: App, state: Any) -> None:
-    record = raced(lab, state=state, message="The worker died.")
+    record = raced(lab, state=state, message="Died")
     (lab.store.folder_of(record.id) / SWEEP_FILE).unlink()
     test = app(PAGE)
-    assert "The worker died." in shown(test)
+    assert "Died" in [each.value for each in (*test.error, *test.warning)]
     lab.store.save(record.id, {SWEEP_FILE: b"{}"})
     lab.store.update(record.id, state="finished")
-    assert "damaged" in shown(test.run())
+    assert len(test.run().error) == 1
 
 
 def test_the_full_form_trains_every_network_and_offers_the_comparison(lab: Lab, engine: FakeEngine, app: App) -> None:
     test = choose(app(PAGE), "compare_form", "full")
     choose(test, "compare_epochs", 3)
-    (label,) = [each.label for each in test.button if each.key == "compare_full_start"]
-    assert "Train 2 networks for 3 epochs" in label
+    label = test.button(key="compare_full_start").label
+    assert "2 networks" in label and "3 epochs" in label
     click(test, "compare_full_start")
     runs = lab.store.all()[0]
     assert {each.config.model for each in runs} == set(MODELS) and all(each.plan["alone"] for each in runs)
@@ -168,3 +164,64 @@ def test_the_full_form_trains_every_network_and_offers_the_comparison(lab: Lab, 
     test.run()
     click(test, "compare_full_take")
     assert set(test.session_state["compare_runs"]) == {each.id for each in runs}
+
+
+# -- which race the Compare page looks at: that in its address, one that was chosen, the newest
+
+
+def two_races(lab: Lab) -> tuple[str, str]:
+    """An older race and a newer one; each says which it is."""
+    older = raced(lab, state="interrupted", message="Older")
+    newer = raced(lab, state="interrupted", message="Newer", created=older.created + 60)
+    return older.id, newer.id
+
+
+def at(test: AppTest, run_id: str) -> AppTest:
+    """The page after a click on the sidebar's link to a run."""
+    test.query_params["run"] = run_id
+    checked(test.run())
+    return test
+
+
+def which(test: AppTest) -> str:
+    """The race in the choice, which is the one that is drawn."""
+    (choice,) = [each for each in test.selectbox if each.label == "Race"]
+    return str(choice.value)
+
+
+def test_a_link_to_an_earlier_race_opens_that_one(lab: Lab, app: App) -> None:
+    older, newer = two_races(lab)
+    test = app(PAGE)
+    assert which(test) == newer and "Newer" in shown(test)
+    assert which(at(test, older)) == older
+    assert "Older" in shown(test) and "Newer" not in shown(test)
+    test.switch_page("tiles.py").run()
+    test.switch_page(PAGE).run()
+    assert which(test) == older == address(test, "run")
+
+
+def test_the_address_follows_a_choice_so_that_the_link_works_again(lab: Lab, app: App) -> None:
+    older, newer = two_races(lab)
+    test = app(PAGE, run=older)
+    next(each for each in test.selectbox if each.label == "Race").set_value(newer).run()
+    assert which(test) == newer == address(test, "run")
+    assert which(at(test, older)) == older
+
+
+def test_a_choice_leaves_a_training_in_the_address_and_outlives_another_page(lab: Lab, app: App) -> None:
+    older, _newer = two_races(lab)
+    training = put(lab, "finished", THREE)
+    test = app(PAGE, run=training.id)
+    next(each for each in test.selectbox if each.label == "Race").set_value(older).run()
+    assert which(test) == older and address(test, "run") == training.id
+    test.switch_page("train.py").run()
+    test.switch_page(PAGE).run()
+    assert which(test) == older
+
+
+def test_a_new_race_takes_the_place_of_the_one_in_the_address(lab: Lab, app: App) -> None:
+    older, _newer = two_races(lab)
+    test = app(PAGE, run=older)
+    click(test, "compare_race_start")
+    started = next(each for each in lab.store.all()[0] if each.is_active)
+    assert address(test, "run") == started.id

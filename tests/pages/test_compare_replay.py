@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.lab import Lab
 from pages.parts.compare import curves
-from tests.pages.conftest import App, charts, checked, choose, click, keys, put, shown
+from tests.pages.conftest import App, charts, checked, choose, click, keys, put, shown, tells
 from tests.pages.test_compare_page import PAGE, trained
 
 
@@ -52,18 +52,17 @@ def moment(test: AppTest) -> str:
 
 
 def test_it_plays_at_the_true_speed_and_ends_by_itself(test: AppTest, clock: Clock) -> None:
-    assert "Replay, 1× speed" in shown(test) and "They are starting" in shown(test)
+    assert "1× speed" in shown(test) and tells(test, "race.starting")
     later(test, clock, 10)
     assert moment(test).startswith("0.0 s of 30 s"), "it stands still until play is pressed"
     before = charts(test)
     click(test, "compare_play")
     text = later(test, clock, 12)
     assert moment(test).startswith("12 s of 30 s") and "compare_pause" in keys(test)
-    assert "Replay, 1× speed" in text and "Recorded here" in text
+    assert "1× speed" in text and "Recorded here" in text
     assert charts(test) == before + 1
     assert "20.7" in text and "30.0" in text  # both accuracies after the first epoch
-    text = later(test, clock, 30)
-    assert "The race is over" in text and "compare_play" in keys(test)
+    assert tells(later(test, clock, 30), "race.over.done") and "compare_play" in keys(test)
     assert moment(test).startswith("30 s of 30 s")
     later(test, clock, 100)
     click(test, "compare_play")
@@ -88,11 +87,11 @@ def test_another_speed_goes_on_from_the_same_moment(test: AppTest, clock: Clock)
     later(test, clock, 5)
     choose(test, "compare_speed", 10)
     later(test, clock, 1)
-    assert moment(test).startswith("15 s") and "Replay, 10× speed" in shown(test)
+    assert moment(test).startswith("15 s") and "10× speed" in shown(test)
     choose(test, "compare_runs", test.session_state["compare_runs"][:1])
     assert moment(test).startswith("0.0 s"), "other runs are replayed from their start"
 
 
 def test_a_run_that_told_nothing_has_no_replay(lab: Lab, app: App) -> None:
     put(lab, "finished", [], summary={"val_accuracy": 0.5})
-    assert "Choose at least one run above" in shown(app(PAGE))
+    assert tells(app(PAGE), "compare/replay short")

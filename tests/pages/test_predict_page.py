@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from eurosat_core.analysis.prediction import answer_finding
 from eurosat_core.lab.doctor import TilesState
@@ -14,7 +15,6 @@ from eurosat_core.lab.messages import OWNER as COMMAND_LINE
 from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.words.say import say
-from pages.parts import lesson
 from tests.pages.conftest import (
     THREE,
     App,
@@ -30,6 +30,7 @@ from tests.pages.conftest import (
     put_network,
     saw,
     shown,
+    tells,
 )
 from tests.pages.test_train_results import keep_predictions
 
@@ -57,17 +58,14 @@ def wrong_tiles(lab: Lab, record: RunRecord) -> list[int]:
 
 def test_with_nothing_but_the_recorded_network(lab: Lab, app: App) -> None:
     trained(lab, owner="bob")  # others' are not asked unless the address names them
-    test, words = app(PAGE), lesson.text("predict")
+    test = app(PAGE)
     assert test.selectbox(key="predict_network").options == ["Recorded baseline"]
     assert address(test, "network") == RECORDED
-    text = shown(test)
-    assert "recorded elsewhere, not trained on this machine" in text and "**Your task:**" in text
-    assert test.subheader[0].value == words["goal"]
+    assert tells(test, *(f"predict/{each}" for each in ("goal", "recorded", "misconception")))
     assert all(alts(test)) and "%" in saw(test)
     code = "\n".join(each.value for each in test.code)
     assert "softmax" in code and "autograd.grad" in code
-    assert words["misconception"] in text and "kernel" not in text.lower()
-    assert click(test, "next_page").title[0].value.startswith("Train: ")
+    assert tells(click(test, "next_page"), "train/goal")
 
 
 def test_own_runs_come_first_and_the_newest_is_asked(lab: Lab, app: App) -> None:
@@ -81,7 +79,7 @@ def test_own_runs_come_first_and_the_newest_is_asked(lab: Lab, app: App) -> None
     assert "my run" in box.options[0]
     assert box.options[2].endswith(f"· run {theirs.id}")
     assert box.options[-1] == "Recorded baseline"
-    assert lesson.text("predict")["synthetic"] in shown(test)
+    assert tells(test, "predict/synthetic")
 
 
 def test_the_address_names_the_network_and_keeps_it(lab: Lab, app: App) -> None:
@@ -104,29 +102,28 @@ def test_somebody_elses_network_by_its_address(lab: Lab, app: App) -> None:
 @pytest.mark.parametrize("bad", ["nonsense", "../../etc/passwd", "20200101-000000-baseline-aaaa", "x" * 5000])
 def test_an_address_that_names_none(lab: Lab, app: App, bad: str) -> None:
     test = app(PAGE, network=bad)
-    assert "is asked instead" in shown(test)
+    assert len(test.warning) == 2  # beside what is often believed
     assert test.selectbox(key="predict_network").value == RECORDED
     assert saw(test)
 
 
 def test_a_run_without_a_network(lab: Lab, app: App) -> None:
     record = put(lab, "failed", THREE)
-    assert "left no network to ask" in shown(app(PAGE, network=record.id))
+    assert len(app(PAGE, network=record.id).warning) == 2
 
 
 def test_a_damaged_network_is_said(lab: Lab, app: App) -> None:
     trained(lab, weights=b"no weights")
     test = app(PAGE)
     for source in ("A tile", MADE_UP):
-        assert "are damaged" in shown(choose(test, "predict_source", source))
+        assert len(choose(test, "predict_source", source).warning) == 2
 
 
 def test_a_run_on_other_tiles(lab: Lab, app: App) -> None:
     record = trained(lab)
     lab.store.update(record.id, tiles=replace(record.tiles, fingerprint="elsewhere", source="eurosat"))
     test = app(PAGE)
-    assert lesson.text("predict")["other tiles"] in shown(test)
-    assert saw(test)
+    assert tells(test, "predict/other tiles") and saw(test)
 
 
 # -- tiles
@@ -149,11 +146,11 @@ def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
     test = app(PAGE)
     for number in range(1, 4):  # the surest first
         click(test, "predict_wrong")
-        assert f"Wrong answer {number} of 10" in shown(test)
-        assert f"Wrong answer {number} of 10" in shown(test.run())  # drawn once more, it still stands there
+        assert f" {number} of 10" in shown(test)
+        assert f" {number} of 10" in shown(test.run())  # drawn once more, it still stands there
         assert test.session_state["predict_tile"][1] == wrong[number - 1]
     click(test, "predict_random")
-    assert test.session_state["predict_tile"][1] == wrong[2] or "Wrong answer" not in shown(test)
+    assert test.session_state["predict_tile"][1] == wrong[2] or " 3 of 10" not in shown(test)
 
 
 def test_the_surest_comes_first_even_if_a_wrong_tile_is_shown_by_chance(lab: Lab, app: App) -> None:
@@ -163,20 +160,20 @@ def test_the_surest_comes_first_even_if_a_wrong_tile_is_shown_by_chance(lab: Lab
     test.run()
     click(test, "predict_wrong")
     assert test.session_state["predict_tile"][1] == wrong[0]
-    assert "Wrong answer 1 of 10" in shown(test)
+    assert " 1 of 10" in shown(test)
 
 
 def test_wrong_tiles_of_the_recorded_network_are_looked_for(lab: Lab, app: App) -> None:
     test = click(app(PAGE), "predict_wrong")
-    assert "Wrong answer 1 of" in shown(test)
-    assert "That is wrong" in saw(test)
+    assert tells(saw(test), "prediction.truth.wrong")
 
 
 def test_a_network_for_other_classes(folder_lab: FolderLab, app: App) -> None:
     folder_lab({"*wet* [land]": 5, "dry_land": 3})
     test = app(PAGE)
-    assert "has never heard of" in saw(test)
-    assert "tells other classes apart" in shown(click(test, "predict_wrong"))
+    assert tells(saw(test), "prediction.truth.unknown")
+    before = len(test.caption)
+    assert len(click(test, "predict_wrong").caption) == before + 1, "there is none, and why"
 
 
 def test_sealed_tiles_are_not_asked_about(lab: Lab, app: App) -> None:
@@ -187,23 +184,26 @@ def test_sealed_tiles_are_not_asked_about(lab: Lab, app: App) -> None:
     test = app(PAGE)
     test.session_state["predict_tile"] = (tiles.fingerprint, 60)
     test.run()
-    assert lesson.text("predict")["sealed"] in shown(test)
+    assert tells(test, "predict/sealed")
     assert not charts(test)
     test.session_state["predict_tile"] = (tiles.fingerprint, 10)
     test.run()
-    assert "trained on this very tile" in saw(test)
+    assert tells(saw(test), "prediction.part.train")
+
+
+def changed(test: AppTest) -> bool:
+    """Whether it is said what a change of the picture does to the answer."""
+    return tells(test, "prediction.changed") or tells(test, "prediction.changed_class")
 
 
 def test_the_tile_is_changed_and_asked_about_again(lab: Lab, app: App) -> None:
     test = app(PAGE)
     test.session_state["predict_change"] = True
     checked(test.run())
-    assert any(words in shown(test) for words in ("another answer", "The answer stays", "The class stays"))
-    choose(test, "predict_tile_metres", 60)
-    assert lesson.text("predict")["coarser"].format(metres=60) in shown(test)
+    assert changed(test)
+    assert tells(choose(test, "predict_tile_metres", 60), "predict/coarser", metres=60)
     choose(test, "predict_tile_metres", 10)
-    choose(test, "predict_tile_stretch", "as it is")
-    assert "Nothing has been changed yet" in shown(test)
+    assert not changed(choose(test, "predict_tile_stretch", "as it is"))
 
 
 def test_where_it_looked_is_computed_when_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,9 +215,8 @@ def test_where_it_looked_is_computed_when_opened(lab: Lab, app: App, monkeypatch
     test.session_state["predict_looked"] = True
     checked(test.run())
     assert len(asked) == 1
-    assert "26 × 26 cells" in shown(test)
-    assert lesson.text("predict")["looked"] in shown(test)
-    next(each for each in test.selectbox if each.label == "What speaks for").set_value("Forest").run()
+    assert tells(test, "looked.method.maps", rows=26, columns=26) and tells(test, "predict/looked")
+    next(each for each in test.selectbox if "speaks" in each.label).set_value("Forest").run()
     assert asked[-1] == 1
     assert "Forest" in shown(test)
 
@@ -228,10 +227,10 @@ def test_where_it_looked_is_computed_when_opened(lab: Lab, app: App, monkeypatch
 def test_a_face_and_the_guess_without_any_tiles(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.library, "_state", TilesState(None, 5, 100))
     test = app(PAGE)
-    choose(test, "guess_predict_face", "below 30 %")
+    guess = "below 30 %"
+    choose(test, "guess_predict_face", guess)
     choose(test, "predict_source", MADE_UP)
-    assert "Shown a face, it answers" in saw(test)
-    assert "You guessed “below 30 %”" in saw(test)
+    assert tells(saw(test), "prediction.made_up", shown="a face")
+    assert tells(saw(test), "guesses.off", guess=guess) or tells(saw(test), "guesses.right", guess=guess)
     choose(test, "predict_made_up", "Noise")
-    assert "Shown noise" in saw(test)
-    assert "You guessed" not in saw(test)
+    assert tells(saw(test), "prediction.made_up", shown="noise") and "below 30" not in saw(test)

@@ -27,7 +27,7 @@ def clicks() -> None:
 
     def ask() -> int:
         if st.session_state.get("full"):
-            raise RunError("The queue is *full*.")
+            raise RunError("*Full*")
         st.session_state["asked"] = st.session_state.get("asked", 0) + 1
         return 1
 
@@ -41,7 +41,7 @@ def test_a_double_click_is_one_wish_and_a_problem_stands_until_it_goes_through(m
     test = AppTest.from_function(clicks)
     test.session_state["full"] = True
     test.run().button(key="ask").click().run()
-    assert test.error[0].value == r"The queue is \*full\*\."
+    assert test.error[0].value == r"\*Full\*"
     test.session_state["full"] = False
     test.button(key="ask").click().run()
     test.button(key="ask").click().run()

@@ -7,84 +7,86 @@ import pytest
 from experiment_makers import measured, put_experiment, put_limits, put_result
 from fake_engine import GPU
 
-from eurosat_core.analysis.sweep import plan_free
+from eurosat_core.analysis.sweep import experiment_finding, learning_finding, plan_free
 from eurosat_core.lab.lab import Lab
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
-from tests.pages.conftest import ME, THREE, App, address, charts, choose, click, keys, put, says
+from eurosat_core.words.say import say
+from tests.pages.conftest import (
+    ME,
+    THREE,
+    App,
+    address,
+    charts,
+    choose,
+    click,
+    keys,
+    put,
+    saw,
+    says,
+    tells,
+    unescaped,
+)
 from tests.pages.test_compare_race import raced
 from tests.pages.test_speed_page import PAGE
 
 
-@pytest.mark.parametrize(
-    ("rate", "sentence"),
-    [
-        (2000.0, "2.0 times as fast"),
-        (1000.0, "no difference we can measure"),
-        (500.0, "slower: the other is 2.0 times as fast"),
-    ],
-)
-def test_a_sentence_for_every_outcome(lab: Lab, app: App, rate: float, sentence: str) -> None:
-    put_experiment(lab, ME, "batch_size", {"256": rate})
-    test = app(PAGE)
-    words = says(test)
-    assert f"Batches of 256 against batches of 40: {sentence}" in words
-    assert EXPERIMENTS["batch_size"].outcomes["faster" if rate > 1000 else "slower" if rate < 1000 else "same"] in words
-    assert "Measured on: Test CPU" in words and "2 CPU threads; 160 timed steps in 8 rounds" in words
-    assert "reached 40.0 % first" in words and "Not reached in the time given: batches of 256." in words
-    assert charts(test) == 3  # rates, parts, accuracy
-    assert "Where the time went, for 1,000 tiles" in words
+@pytest.mark.parametrize(("rate", "outcome"), [(2000.0, "faster"), (1000.0, "same"), (500.0, "slower")])
+def test_a_sentence_for_every_outcome(lab: Lab, app: App, rate: float, outcome: str) -> None:
+    record = put_experiment(lab, ME, "batch_size", {"256": rate})
+    test, result = app(PAGE), lab.sweeps.result(record.id)
+    for finding in (experiment_finding(result, "cpu"), learning_finding(result, "cpu")):
+        assert finding is not None and say(finding)[1:] in saw(test)
+    assert EXPERIMENTS["batch_size"].outcomes[outcome] in saw(test)
+    assert tells(test, "sweep.measured.threads", steps=160, rounds=8)
+    assert charts(test) == 3 and tells(test, "speed/breakdown per tile")  # rates, parts, accuracy
 
 
 @pytest.mark.parametrize("name", [each for each in EXPERIMENTS if not EXPERIMENTS[each].needs_gpu])
 def test_every_experiments_result(lab: Lab, app: App, name: str) -> None:
     put_experiment(lab, ME, name)
     test = app(PAGE, experiment=name)
-    assert "What you just saw" in says(test)
+    assert saw(test) and tells(test, "speed/work") == (name == "model_size")
     assert charts(test) == (3 if EXPERIMENTS[name].target_accuracy else 2)
-    assert ("How much *arithmetic* gets done" in says(test)) == (name == "model_size")
 
 
 def test_a_gpu_stands_beside_the_cpu(gpu_lab: Lab, app: App) -> None:
     test = app(PAGE)
-    assert test.button(key="speed_start").label.startswith("Run on CPU and GPU 0")
+    assert "CPU and GPU 0" in test.button(key="speed_start").label
     put_experiment(gpu_lab, ME, devices=("cpu", GPU.id))
-    words = says(app(PAGE))
-    assert "CPU: batches of 256" in words and "GPU 0: batches of 256" in words
-    assert "“256” on the GPU 0 against the CPU: 5.0 times as fast" in words
+    words = saw(app(PAGE))
+    assert "\nCPU: " in f"\n{words}" and "\nGPU 0: " in words
+    assert tells(words, "sweep.devices", label="256", device=GPU.id) and "5.0 times" in words
 
 
 def test_one_that_was_stopped_keeps_its_rounds(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("source", ["cpu"])
     result = measured(config, plan, complete=False)
     short = replace(result, cells=tuple(replace(each, turns=each.turns[:3]) for each in result.cells))
-    put_result(lab, ME, config, plan, short, state="cancelled", message="It was stopped after 3 rounds of 8.")
-    words = says(app(PAGE, experiment="source"))
-    assert "Too few rounds were measured to tell." in words and "It was stopped after 3 rounds of 8." in words
+    put_result(lab, ME, config, plan, short, state="cancelled", message="Stopped")
+    test = app(PAGE, experiment="source")
+    assert tells(test, "sweep.unknown") and "Stopped" in [each.value for each in test.warning]
 
 
 def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("model_size", ["cpu"])
-    result = measured(config, plan).with_cell(3, turns=(), problem="The memory is full.")
+    result = measured(config, plan).with_cell(3, turns=(), problem="Full.")
     put_result(lab, ME, config, plan, result)
-    assert "“8× filters” could not be measured. The memory is full." in says(app(PAGE, experiment="model_size"))
+    assert tells(app(PAGE, experiment="model_size"), "sweep.problem", label="8× filters", problem="Full.")
 
 
 def test_the_guess_is_held_against_it_and_what_ran_beside_is_told(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME, concurrent_runs=("ada’s run",))
     test = choose(app(PAGE), "guess_speed_batch_size", "slower")
-    words = says(test)
-    assert "You guessed “slower”, but the answer is" in words
-    assert "Meanwhile this machine also computed: ada’s run." in words
-    assert "Something else ran at the same time (ada’s run)" in words
+    assert tells(test, "guesses.off", guess="slower") and tells(test, "sweep.company", company=["ada’s run"])
+    assert any("ada’s run" in unescaped(each.value) for each in test.warning)
     lab.store.update(record.id, recorded_on="H100, 3 May 2026")  # no guess is held against what others measured
-    words = says(test.run())
-    assert "Recorded on H100, 3 May 2026" in words and "You guessed" not in words
+    assert "H100, 3 May 2026" in says(test.run()) and not tells(test, "guesses.off")
 
 
 def test_damaged_figures_get_a_sentence(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
     (lab.store.folder_of(record.id) / "sweep.json").write_bytes(json.dumps({"format": 1}).encode())
-    assert "The measurements of this run are damaged." in says(app(PAGE))
+    assert len(app(PAGE).error) == 1
 
 
 def test_earlier_ones_are_listed_and_found_again(lab: Lab, app: App) -> None:
@@ -92,8 +94,8 @@ def test_earlier_ones_are_listed_and_found_again(lab: Lab, app: App) -> None:
     put_experiment(lab, ME, "optimizer")
     put_experiment(lab, "ada", "workers")
     test = app(PAGE)
-    (box,) = [each for each in test.selectbox if each.label.startswith("Your experiments")]
-    assert box.label == "Your experiments (2)" and len(box.options) == 2
+    (box,) = [each for each in test.selectbox if str(each.key).startswith("speed_earlier")]
+    assert "(2)" in box.label and len(box.options) == 2
     box.select(next(each for each in box.options if each.startswith("Tiles in memory"))).run()
     assert not test.exception
     assert test.session_state["speed_experiment"] == "source" and address(test, "run") == first.id
@@ -108,7 +110,7 @@ def test_choosing_another_experiment_or_a_link_to_it_opens_its_newest_run(lab: L
     assert test.session_state["speed_experiment"] == "source" and address(test, "run") == source.id
     assert address(choose(test, "speed_experiment", "batch_size"), "run") == batches.id
     choose(test, "speed_experiment", "workers")
-    assert "run" not in test.query_params and "You have not run this experiment yet" in says(test)
+    assert "run" not in test.query_params and tells(test, "speed/empty")
 
 
 @pytest.mark.parametrize("name", ["free", "limits"])
@@ -117,28 +119,25 @@ def test_a_refresh_finds_what_is_no_experiment(lab: Lab, app: App, name: str) ->
     record = put_limits(lab, ME) if name == "limits" else put_result(lab, ME, config, plan, measured(config, plan))
     test = app(PAGE, run=record.id, experiment="workers")
     assert (test.session_state["speed_more"], test.session_state["speed_experiment"]) == (name, "workers")
-    assert address(test, "run") == record.id and "What you just saw" in says(test)
+    assert address(test, "run") == record.id and saw(test)
 
 
 def test_a_run_of_another_kind_in_the_address_leads_nowhere(lab: Lab, app: App) -> None:
     trained = put(lab, "finished", THREE)
-    assert "You have not run this experiment yet" in says(app(PAGE, run=trained.id))
-    race = raced(lab)
-    assert "shown on the Compare page" in says(app(PAGE, run=race.id))
+    assert tells(app(PAGE, run=trained.id), "speed/empty")
+    assert tells(app(PAGE, run=raced(lab).id), "speed/race")
 
 
 def test_a_run_that_is_not_there(lab: Lab, app: App) -> None:
     test = app(PAGE, run="20260101-000000-nobody-0000")
-    assert "This measurement cannot be shown" in says(test)
-    click(test, "speed_none")
-    assert "This measurement cannot be shown" not in says(test)
+    assert "speed_none" not in keys(click(test, "speed_none"))
 
 
 def test_deleting_one(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
     test = app(PAGE)
     click(test, f"speed_delete_{record.id}_sure")
-    assert lab.store.all()[0] == [] and "You have not run this experiment yet" in says(test)
+    assert lab.store.all()[0] == [] and tells(test, "speed/empty")
     put_experiment(lab, "ada")
     assert not any(each.startswith("speed_delete") for each in keys(app(PAGE)))
 

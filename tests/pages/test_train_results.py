@@ -6,15 +6,35 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fake_engine import GPU, raising
 from msgspec import structs
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
+from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.evaluation import Predictions, predictions_to_bytes
 from eurosat_core.training.events import EpochDone, Event
-from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, keys, pills, put, shown, used
+from tests.pages.conftest import (
+    ME,
+    THREE,
+    App,
+    begun,
+    charts,
+    choose,
+    click,
+    epoch,
+    keys,
+    pills,
+    put,
+    saw,
+    shown,
+    tells,
+    unescaped,
+    used,
+)
 
 
 def keep_predictions(lab: Lab, run_id: str, wrong: int = 10, largest: int = 0) -> None:
@@ -41,22 +61,15 @@ def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
     keep_predictions(lab, record.id)
     test = app("train.py", run=record.id)
     text = shown(test)
-    for words in (
-        "What you just saw",
-        "500 new tiles",
-        "synthetic tiles",
-        "Accuracy per class",
-        "Most common mistake",
-        "Meanwhile this machine also computed: bob’s run",
-    ):
-        assert words in text
+    assert tells(saw(test), "training.learning", tiles=500) and tells(saw(test), "training.synthetic")
+    assert tells(test, "training.confusions") and any("bob’s run" in unescaped(each.value) for each in test.warning)
     assert text.count("% sure)") == 6
     assert charts(test) == 5
     tables = [str(each.value) for each in test.table]
     assert any("Fast" in each for each in tables) and any("30 s" in each for each in tables)
-    assert "You guessed" not in text
+    assert not tells(test, "guesses.off")
     pills(test).set_value("about 30").run()
-    assert "You guessed" in shown(test)
+    assert tells(test, "guesses.off", guess="about 30")
     for epochs, words in ((1, " · 1 epoch · "), (2, " · 2 epochs · ")):  # folded away, they are told in a line
         test.session_state["train_epochs"] = epochs
         test.run()
@@ -66,7 +79,7 @@ def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
 def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
     put(lab, "finished", THREE, config=workshop_config("baseline", "tutorial"))
     record = put(lab, "finished", THREE)
-    assert "No difference in speed that we can measure" in shown(app("train.py", run=record.id))
+    assert tells(app("train.py", run=record.id), "pace.same")
 
 
 def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(gpu_lab: Lab, app: App) -> None:
@@ -79,50 +92,49 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(g
     test.switch_page("train.py")
     test.query_params["run"] = record.id
     test.run()
-    assert "You guessed “10×”, but the answer is “5×”" in shown(test)
+    assert tells(test, "guesses.start_page") and tells(test, "guesses.off", guess="10×", answer="5×")
     lab.lesson_guesses.forget(ME)
-    assert "On the Start page you guessed" not in shown(app("train.py", run=record.id))  # it was skipped
+    assert not tells(app("train.py", run=record.id), "guesses.start_page")  # it was skipped
 
 
 def test_a_run_that_names_one_class_only_has_learned_nothing(lab: Lab, app: App) -> None:
     record = put(lab, "finished", [*begun(1), epoch(1, 0.6)], config=workshop_config(epochs=1))
     keep_predictions(lab, record.id, largest=60)
-    assert "takes no learning: always naming the largest class gets 60" in shown(app("train.py", run=record.id))
+    assert tells(app("train.py", run=record.id), "training.chance.largest_class", chance=0.6)
 
 
 def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
-    text = shown(app("train.py", run=put(lab, "running", [*begun(), epoch(1, 0.5)]).id))
-    assert "500 validation tiles, a change of up to 4.5 percentage points" in text
+    test = app("train.py", run=put(lab, "running", [*begun(), epoch(1, 0.5)]).id)
+    assert tells(test, "training.luck", tiles=500, doubt=0.0447)
 
 
 def test_a_run_without_predictions_without_mistakes_and_on_other_tiles(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE)
-    assert "Accuracy per class" not in shown(app("train.py", run=record.id))
+    assert not tells(app("train.py", run=record.id), "training.confusions")
     keep_predictions(lab, record.id, wrong=0)
-    assert "No validation tile was named wrongly" in shown(app("train.py", run=record.id))
+    assert tells(app("train.py", run=record.id), "training.confusions.none")
+    keep_predictions(lab, record.id)
+    pictures = len(app("train.py", run=record.id).get("image"))
     lab.store.update(record.id, tiles=replace(used(lab), fingerprint="another"))
-    assert "are not the ones the lab has open" in shown(app("train.py", run=record.id))
+    assert len(app("train.py", run=record.id).get("image")) == pictures - 6
 
 
 ONE = [*begun(), epoch(1, 0.3)]
 
 
 @pytest.mark.parametrize(
-    ("state", "events", "message", "words"),
+    ("state", "events", "kind"),
     [
-        ("failed", ONE, "The loss stopped being a number. Try a tenth of the learning rate.", "Try a tenth"),
-        ("interrupted", ONE, "The program that ran it was stopped.", "Start it again with the same settings"),
-        ("cancelled", ONE, "", "The run was stopped after 1 of 3 epochs"),
-        ("failed", [], "The process that trained it died. Try again.", "before its first epoch was done"),
+        ("failed", ONE, "training.failed.later"),
+        ("interrupted", ONE, "training.interrupted.later"),
+        ("cancelled", ONE, "training.stopped.later"),
+        ("failed", [], "training.failed.early"),
     ],
-    ids=["failed", "interrupted", "cancelled", "without events"],
 )
-def test_a_run_that_ended_early_says_why(
-    lab: Lab, app: App, state: str, events: list[Event], message: str, words: str
-) -> None:
-    record = put(lab, state, events, message=message)
+def test_a_run_that_ended_early_says_why(lab: Lab, app: App, state: str, events: list[Event], kind: str) -> None:
+    record = put(lab, state, events, message="Full.")
     test = app("train.py", run=record.id)
-    assert words in shown(test)
+    assert tells(test, kind) and ("Full." in shown(test)) == (state != "cancelled")
     assert "result_again" in keys(test)
 
 
@@ -144,24 +156,19 @@ def test_what_stands_against_deleting_is_said_and_then_the_run_is_left(
     record = put(lab, "finished", THREE)
     test = app("train.py", run=record.id)
     with monkeypatch.context() as patched:
-        patched.setattr(lab, "delete", raising(RunError("This run has not ended yet.")))
-        click(test, "result_delete_sure")
-    assert "has not ended yet" in shown(test)
+        patched.setattr(lab, "delete", raising(RunError("Not yet")))
+        assert [each.value for each in click(test, "result_delete_sure").error] == ["Not yet"]
     click(test, "result_delete_sure")
-    assert lab.store.all()[0] == []
-    assert "Nothing is training yet" in shown(test)
+    assert lab.store.all()[0] == [] and tells(test, "train/empty")
 
 
 @pytest.mark.parametrize("run", ["20200101-000000-baseline-abcd", "../../etc/passwd", "nonsense"])
 def test_a_run_that_is_not_there_gets_a_sentence_and_a_way_on(lab: Lab, app: App, run: str) -> None:
     test = app("train.py", run=run)
     assert "open_newest" not in keys(test), "there is none"
-    click(test, "open_none")
-    assert "Nothing is training yet" in shown(test)
+    assert tells(click(test, "open_none"), "train/empty")
     mine = put(lab, "finished", THREE)
-    test = app("train.py", run=run)
-    assert "This run cannot be shown" in shown(test)
-    click(test, "open_newest")
+    test = click(app("train.py", run=run), "open_newest")
     assert test.query_params["run"] == mine.id
 
 
@@ -181,16 +188,16 @@ def test_the_trained_weights_can_be_taken_away(lab: Lab, app: App, monkeypatch: 
 
     monkeypatch.setattr(lab.store, "load", load_others)
     test = app("train.py", run=record.id)
-    assert downloads(test)["result_weights_file"].label == "Download model.pt · 1.9 MB"
+    assert downloads(test)["result_weights_file"].label.endswith("model.pt · 1.9 MB")
     assert "result_weights_source" in downloads(test), "the network as a file of its own comes with it"
-    assert any('torch.load("model.pt", weights_only=True)' in each.value for each in test.code)
+    assert any("weights_only=True" in each.value for each in test.code)
 
 
 def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App) -> None:
     record = put(lab, "cancelled", [*begun(), epoch(1, 0.3)], config=workshop_config("vgg11_bn"))
     lab.store.save(record.id, {"model.pt": b"0"})
     test = app("train.py", run=record.id)
-    assert "Only what was trained: the last layer (classifier.6)" in shown(test)
+    assert "classifier.6" in shown(test)
     assert set(downloads(test)) == {"result_weights_file"}
     assert any("strict=False" in each.value for each in test.code)
 
@@ -204,3 +211,56 @@ def test_a_run_can_be_kept_where_old_ones_are_about_to_go(lab: Lab, app: App, mo
     for kept in (True, False):
         test.toggle(key="result_delete_keep").set_value(kept).run()
         assert lab.store.is_kept(record.id) == kept and not test.exception
+
+
+# -- the sealed test part on the Train page: closed, opened, somebody else's
+
+
+def sealed(lab: Lab, owner: str = ME) -> RunRecord:
+    summary = {"val_accuracy": 0.62, "val_tiles": 500, "train_tiles": 1500}
+    record = put(lab, "finished", THREE, owner, config=workshop_config(sealed_test=True), summary=summary)
+    labels = torch.from_numpy(np.arange(400) % 10)
+    right = torch.where(torch.arange(400) < 100, labels, (labels + 1) % 10)
+    content = predictions_to_bytes(Predictions(torch.arange(400), labels, right, torch.full((400,), 0.5)))
+    lab.store.save(record.id, {"test.npz": content})
+    return record
+
+
+def test_it_is_opened_on_purpose_and_stays_open(lab: Lab, app: App) -> None:
+    record = sealed(lab)
+    test = app("train.py", run=record.id)
+    assert tells(test, "train/sealed", tiles="400")
+    assert "25.0" not in shown(test)  # the figure is not on the page before
+    click(test, "sealed_open_sure")
+    text = shown(test).replace("\N{NO-BREAK SPACE}", " ")
+    assert "400 tiles" in text and "25.0 %" in text and "37.0 percentage" in text
+    assert lab.store.get(record.id).test_opened is not None
+    assert "sealed_open_sure" not in keys(app("train.py", run=record.id))
+
+
+def test_others_cannot_open_it_and_runs_without_one_show_nothing(lab: Lab, app: App) -> None:
+    plain = put(lab, "finished", THREE)
+    assert not tells(app("train.py", run=plain.id), "train/sealed")
+    record = sealed(lab, "somebody-else")
+    test = app("train.py", run=record.id)
+    assert tells(test, "train/sealed", tiles="400")
+    assert "sealed_open_sure" not in keys(test)
+
+
+def test_a_damaged_one_is_a_sentence(lab: Lab, app: App) -> None:
+    record = sealed(lab)
+    lab.store.save(record.id, {"test.npz": b"nonsense"})
+    assert len(app("train.py", run=record.id).error) == 1
+
+
+@pytest.mark.parametrize("split", ["random", "place"])
+def test_the_split_is_chosen_on_the_page(split: str, lab: Lab, app: App) -> None:
+    test = app("train.py")
+    choose(test, "train_split", split)
+    test.get_by_key("train_sealed_test").set_value(True).run()
+    click(test, "train_start")
+    if split == "place":
+        assert len(test.error) == 1 and not lab.store.all()[0], "synthetic tiles have no place"
+    else:
+        (record,) = lab.store.all()[0]
+        assert (record.config.split, record.config.sealed_test) == (split, True)

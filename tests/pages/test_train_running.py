@@ -12,10 +12,10 @@ from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, ke
 
 def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     record = put(lab, "queued", [])
-    assert "about to start" in shown(app("train.py", run=record.id)), "it has no place yet"
+    assert "2 of 3" not in shown(app("train.py", run=record.id)), "it has no place yet"
     monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
     test = app("train.py", run=record.id)
-    assert "Yours starts in about 41 s." in shown(test)
+    assert "2 of 3" in shown(test) and "41 s" in shown(test)
     assert test.button(key="run_stop").label == "Leave the queue"
     assert "run_pause" not in keys(test)
 
@@ -28,8 +28,7 @@ def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
     assert values["Tiles per second"] == "1,234"
     assert values["Memory"] == "400 MB"
     assert values["Training loss"] == "1.70"
-    assert test.progress[0].text.startswith("Epoch 2 of 3 · 4")
-    assert " left" in test.progress[0].text
+    assert test.progress[0].text.startswith("Epoch 2 of 3 · 4") and test.progress[0].value > 33
     assert charts(test) == 4
     assert {"run_pause", "run_step", "run_stop"} <= keys(test)
     assert test.button(key="run_step").disabled
@@ -39,9 +38,9 @@ def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
 @pytest.mark.parametrize(
     ("events", "words"),
     [
-        ([], "Getting ready"),
+        ([], ""),
         ([begun()[0], FeaturesDone(64, 2000, 1.0)], "64 of 2,000"),
-        ([begun()[0], FeaturesDone(0, 0, 1.0)], "by an earlier run"),
+        ([begun()[0], FeaturesDone(0, 0, 1.0)], "earlier"),
     ],
     ids=["nothing told", "frozen part computed", "frozen part read"],
 )
@@ -49,14 +48,15 @@ def test_before_the_first_step_the_page_says_what_is_happening(
     lab: Lab, app: App, events: list[Event], words: str
 ) -> None:
     record = put(lab, "running", events)
-    assert words in app("train.py", run=record.id).progress[0].text
+    text = app("train.py", run=record.id).progress[0].text
+    assert text and words in text
 
 
 def test_an_ended_run_says_that_its_time_leaves_the_frozen_part_out(lab: Lab, app: App) -> None:
     summary = {"seconds": 4.0, "train_tiles": 1500, "val_tiles": 500, "feature_tiles": 0}
     record = put(lab, "finished", THREE, summary=summary)
     tables = [each.value.to_string() for each in app("train.py", run=record.id).table]
-    assert any("4 s, with outputs of its frozen part from an earlier run" in unescaped(each) for each in tables)
+    assert any("4 s, with outputs" in unescaped(each) for each in tables)
 
 
 def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
     lab.store.update(record.id, state="paused")
     test.run()
     assert "Paused" in shown(test)
-    assert "at step 5 of 36 (training)" in test.progress[0].text
+    assert "5 of 36" in test.progress[0].text
     click(test, "run_step")
     assert test.button(key="run_pause").label == "Resume"
     click(test, "run_pause")
@@ -79,19 +79,20 @@ def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
 
 def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     record = put(lab, "paused", begun())
-    assert "Paused. After 10 minutes its place goes to others; it continues when you press Resume." in shown(
-        app("train.py", run=record.id)
-    )
-    assert "when its owner presses Resume" in shown(app("train.py", run=record.id, who="bob"))
+
+    def said(who: str = ME) -> str:
+        return shown(app("train.py", run=record.id, who=who))
+
+    own = said()
+    assert "10 minutes" in own and said("bob") != own
     monkeypatch.setattr(lab.dispatcher, "parked", lambda _run: True)
+    parked = said()
     test = app("train.py", run=record.id)
-    assert "Its place went to others meanwhile." in shown(test)
-    assert not test.button(key="run_pause").disabled
-    step = test.button(key="run_step")
-    assert step.disabled and "Resume it first" in step.help
+    assert "10 minutes" not in parked and not test.button(key="run_pause").disabled
+    assert test.button(key="run_step").disabled and test.button(key="run_step").help
     monkeypatch.setattr(lab.dispatcher, "returning", lambda _run: True)
     test = app("train.py", run=record.id)
-    assert "It goes on as soon as the device is free" in shown(test)
+    assert shown(test) != parked
     assert test.button(key="run_pause").disabled
     assert not test.button(key="run_stop").disabled
 
@@ -100,10 +101,9 @@ def test_a_command_that_comes_too_late_is_explained_and_stopping_is_said(
     lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = put(lab, "running", begun())
-    monkeypatch.setattr(lab, "control", raising(RunError("This run has ended already.")))
-    test = app("train.py", run=record.id)
-    click(test, "run_pause")
-    assert "This run has ended already." in shown(test)
+    monkeypatch.setattr(lab, "control", raising(RunError("Ended")))
+    test = click(app("train.py", run=record.id), "run_pause")
+    assert "Ended" in [each.value for each in test.caption]
     monkeypatch.setattr(lab.dispatcher, "stopping", lambda _run: True)
     test.run()
     assert test.button(key="run_stop").disabled and "Stopping…" in shown(test), "while it stops the buttons rest"

@@ -4,15 +4,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import streamlit as st
 from experiment_makers import put_experiment
-from fake_engine import GPU
+from fake_engine import GPU, NO_GPU
 from profile_makers import cpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
+from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.training.config import workshop_config
-from eurosat_core.words.say import templates
-from tests.pages.conftest import ME, THREE, App, begun, checked, click, epoch, keys, put, says
+from tests.pages.conftest import ME, THREE, App, begun, checked, click, epoch, keys, pills, put, saw, says, tells
 from tests.pages.test_compare_race import raced
 from tests.pages.test_train_results import keep_predictions
 
@@ -46,79 +48,64 @@ def everything(lab: Lab, devices: tuple[str, ...] = ("cpu",)) -> None:
 
 def test_with_nothing_done_every_sentence_says_where_its_figures_are(lab: Lab, app: App) -> None:
     test = app(PAGE)
-    words = says(test)
-    assert all(templates("wrapup")[f"sentence.{each}"] in words for each in ("learning", "devices", "habit"))
-    assert "You have not measured anything yet" in words and "Nothing of your own is measured yet." in words
-    assert "You have not guessed anything yet" in words
-    found = links(test)
-    for label in ("Train one", "Name ten tiles", "Record one", "Choose an experiment", "Try a larger batch"):
-        assert label in found
-    assert "nothing is claimed about one" in words and "No GPU was found on this machine." in words
-    assert "the baseline was not trained" in _table(test)
+    assert tells(test, *(f"wrapup.sentence.{each}" for each in ("learning", "devices", "habit")))
+    assert tells(test, "wrapup/nothing", "guesses.none", "wrapup/guesses none", "wrapup.gpu.nothing")
+    assert {"train", "tiles", "profiler", "speed"} <= set(links(test).values())
+    assert NO_GPU.reason in says(test)
     assert {"wrapup_next_epochs", "wrapup_next_rate", "wrapup_next_layers"} <= keys(test)
     test.button(key="wrapup_next_layers").click().run()  # more layers are a network of one's own
     assert test.session_state["train_model"] == "custom"
     assert test.session_state["train_network"].count("conv") == 3
 
 
-def _table(test: AppTest) -> str:
-    return " ".join(str(each) for table in test.table for each in table.value.to_numpy().flatten())
-
-
 def test_with_everything_done_each_sentence_rests_on_own_figures(lab: Lab, app: App) -> None:
     everything(lab)
-    words = says(app(PAGE))
-    assert "You have 2 trainings, 1 profile and 4 experiments of your own." in words
-    assert "numbers by looking at 1,500 labelled tiles 3 times" in words
-    assert "62.0 %" in words
-    assert "Easiest class" in words and "You named 100.0 % of 10 tiles correctly" in words
-    assert "A larger batch, on the CPU: batches of 256 against batches of 40: 2.0 times as fast" in words
-    assert "Tiles in memory, on the CPU" in words and "Another optimizer, on the CPU" in words
-    assert "The longest part was “backward”" in words
-    assert "nothing is claimed about one" in words
-    assert "not measured anything yet" not in words
+    test = app(PAGE)
+    assert all(each in saw(test) for each in ("2 trainings", "1 profile", "4 experiments"))
+    assert tells(test, "wrapup.learned", tiles=1500, epochs=3) and "62.0 %" in says(test)
+    assert tells(test, "training.confusions") and tells(test, "you.worse", accuracy=1.0, tiles=10)
+    for name in ("batch_size", "source", "optimizer"):
+        assert tells(test, "wrapup.experiment.found", title=EXPERIMENTS[name].title, device="cpu")
+    assert tells(test, "profile.part", part="backward") and tells(test, "wrapup.gpu.nothing")
+    assert not tells(test, "wrapup/nothing")
 
 
 def test_a_gpu_has_its_sentence_and_its_accuracy(gpu_lab: Lab, app: App) -> None:
     everything(gpu_lab, ("cpu", GPU.id))
-    words = says(app(PAGE))
-    assert "Baseline CNN on the GPU 0 against the CPU: 8.0 times as fast" in words
-    assert "The GPU does not make the model smarter." in words
-    assert "A larger batch, on the GPU 0" in words
-    assert "nothing is claimed about one" not in words
-    assert "On your machine the small network gained, although it is small" in words
+    test = app(PAGE)
+    assert tells(test, "race.devices", title="Baseline CNN", device=GPU.id) and "8.0 times" in says(test)
+    assert tells(test, "wrapup.experiment.found", title=EXPERIMENTS["batch_size"].title, device=GPU.id)
+    assert tells(test, "tutorial.small.gains") and not tells(test, "wrapup.gpu.nothing")
 
 
 def test_a_gpu_that_nobody_measured_on_is_a_task(gpu_lab: Lab, app: App) -> None:
     trained(gpu_lab)
     test = app(PAGE)
-    assert "This machine has a GPU (GPU 0), but you have not measured the same work on it" in says(test)
-    assert "Race on both" in links(test)
+    assert tells(test, "wrapup.gpu.unused", gpus=["GPU 0"]) and "compare" in links(test).values()
 
 
 def test_recorded_runs_are_marked_and_never_ones_own(lab: Lab, app: App) -> None:
     raced(lab, ("cpu", "cuda:0"), recorded_on="H100, 3 May 2026")
-    words = says(app(PAGE))
-    assert "Nothing of your own is measured yet." in words
-    assert "Recorded on H100, 3 May 2026." in words and "8.0 times as fast" in words
-    assert "nothing is claimed about one" in words
+    test = app(PAGE)
+    assert tells(test, "wrapup/nothing", "wrapup.gpu.nothing")
+    assert tells(test, "race.devices") and tells(test, "sweep.recorded", recorded_on="H100, 3 May 2026")
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
+    ("state", "kind"),
     [
-        ("cancelled", "was stopped"),
-        ("failed", "failed"),
-        ("interrupted", "was cut off"),
-        ("queued", "Nothing of your own is measured yet."),
-        ("running", "Nothing of your own is measured yet."),
+        ("cancelled", "training.stopped"),
+        ("failed", "training.failed"),
+        ("interrupted", "training.interrupted"),
+        ("queued", "wrapup/nothing"),
+        ("running", "wrapup/nothing"),
     ],
 )
 def test_a_run_that_did_not_get_through_says_so_and_one_under_way_does_not_count(
-    lab: Lab, app: App, state: Any, words: str
+    lab: Lab, app: App, state: Any, kind: str
 ) -> None:
     put(lab, state, [*begun(), epoch(1, 0.3)], message="Memory is full.")
-    assert words in says(app(PAGE))
+    assert tells(app(PAGE), kind)
 
 
 def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
@@ -138,36 +125,25 @@ def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
     }.items():
         test.session_state[f"guess_{key}"] = guess
     checked(test.run())
-    words = says(test)
-    assert "You: about 70 · 62.0 % after 3 epochs" in words.replace("**", "")
-    assert "You: Load (fetch a batch) · The longest part was “backward”" in words.replace("**", "")
-    assert "Not measured yet. Train it on the CPU and on a GPU" in words
-    assert "of 8 answered guesses were right" in words and "1 guess is still open." in words
-    assert "You guessed “more than half”" in words
+    assert tells(test, "guesses.trained", accuracy=0.62, epochs=3) and "**about 70**" in says(test)
+    assert tells(test, "guesses.profiled", part="backward") and tells(test, "questions.speedup_baseline.open")
+    assert tells(test, "guesses.score", answered=8) and tells(test, "guesses.open", guesses=1)
+    assert tells(saw(test), "guesses.right", guess="more than half") or tells(saw(test), "guesses.off")
 
 
 def test_the_report_holds_what_the_page_says(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     everything(lab)
     made: list[Any] = []
-    import streamlit as st
-
     real = st.download_button
     monkeypatch.setattr(st, "download_button", lambda *given, **more: (made.append(given), real(*given, **more))[1])
     test = app(PAGE)
     test.session_state["guess_train_accuracy"] = "about 70"
     test.run()
-    label, content, name, _kind = made[-1]
+    _label, content, name, _kind = made[-1]
     page = content().decode()
-    assert label == "Download the report" and name == f"eurosat-lab-{ME}.html"
-    for words in (
-        "A CNN learns filters",
-        "A larger batch, on the CPU",
-        "about 70",
-        "Settings and machines",
-        "2 runs",
-        "Experiment: A larger batch",
-    ):
-        assert words in page
+    assert name == f"eurosat-lab-{ME}.html"
+    assert tells(page, "wrapup.sentence.learning") and "about 70" in page
+    assert page.count(EXPERIMENTS["batch_size"].title) >= 2, "the experiment, and what it says of a sentence"
     assert "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
 
 
@@ -194,29 +170,24 @@ def test_later_trainings_join_the_report_until_somebody_chooses(lab: Lab, app: A
 def test_a_suggestion_sets_the_train_page_up(lab: Lab, app: App) -> None:
     trained(lab, config=replace(workshop_config(), learning_rate=0.02))
     test = app(PAGE)
-    assert "More epochs: 10 instead of 3" in says(test)
+    assert tells(test, "next.phrase.epochs", epochs=10, before=3)
     click(test, "wrapup_next_epochs")
-    assert test.title[0].value.startswith("Train: ")
     assert test.number_input(key="train_epochs").value == 10
     assert test.session_state["train_learning_rate"] == 0.02
 
 
 def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eurosat_core.lab.doctor import TilesState
-
     monkeypatch.setattr(lab.library, "_state", TilesState(None))
     test = app(PAGE)
     test.session_state["guess_colour_alone"] = "1–2 of 10"
     test.run()
-    assert "The tiles are still being opened." in says(test)
+    assert tells(test, "questions.colour_alone.open")
 
 
 def test_guesses_are_found_again_in_another_session(lab: Lab, app: App) -> None:
-    from tests.pages.conftest import pills
-
     test = app("train.py")
     pills(test).set_value("about 50").run()
-    assert "You: about 50" in says(app(PAGE)).replace("**", "")
+    assert "**about 50**" in says(app(PAGE))
     assert pills(app("train.py")).value == "about 50"
     pills(test).set_value(None).run()
-    assert "You: about 50" not in says(app(PAGE)).replace("**", "")
+    assert "**about 50**" not in says(app(PAGE))
