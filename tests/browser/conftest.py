@@ -10,6 +10,7 @@ import pytest
 
 from bench.server import app_server, wait_for_tiles
 from eurosat_core.settings import Settings
+from tests.browser.participant import main
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -49,15 +50,16 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the app of this module keeps its runs and its cache."""
+    """Where the app keeps its runs and its cache."""
     return tmp_path_factory.mktemp("app")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def app(app_folder: Path) -> Iterator[str]:
-    """The app's address: no data (so synthetic tiles), an empty run store, a cache of its own."""
+    """The app's address: no data (so synthetic tiles), a run store and a cache of its own. All tests share it, each
+    as a participant of its own."""
     settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
     with app_server(settings, settings.runs) as address:
         wait_for_tiles(address, seconds=120)
@@ -81,17 +83,19 @@ def watched_window(browser, address: str) -> Iterator:
     window.on("pageerror", lambda error: errors.append(str(error)))
     window.goto(address)
     yield window
+    broken = window.locator("[data-testid=stException]").count()
     context.close()
-    assert not errors, errors
+    assert not errors and not broken, errors
 
 
 @pytest.fixture
-def page(browser, app: str) -> Iterator:
-    """A window on the app's first page; what a failed test left running is stopped at its end."""
-    with watched_window(browser, app) as window:
-        window.get_by_role("heading", name="Start: ").wait_for()
+def page(browser, app: str, request: pytest.FixtureRequest) -> Iterator:
+    """A window on the page that the test's file is about (its `PAGE`), of a new participant; what a failed test left
+    running is stopped at its end."""
+    with watched_window(browser, f"{app}/{getattr(request.module, 'PAGE', '')}") as window:
+        window.get_by_role("heading", level=1).first.wait_for()
         yield window
-        button = window.locator("[data-testid=stMain]").get_by_role("button", name="Stop")
+        button = main(window).get_by_role("button", name="Stop")
         # What a failed test left running must not hold up the next one; a run may also end at this very moment.
         if button.is_visible():
             with suppress(Exception):

@@ -14,7 +14,7 @@ from eurosat_core.classroom.cookie import NAME, secret_in
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
-from tests.browser.test_browser import LONG, badge, go_to, set_epochs, start_training, stop
+from tests.browser.participant import LONG, badge, go_to, set_epochs, start_training, stop
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser

@@ -14,11 +14,11 @@ from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import workshop_config
 from eurosat_core.training.events import EpochDone, Finished, Started, StepDone
-from tests.browser.test_browser import go_to
-from tests.browser.waiting import click_in, drawn, give
+from tests.browser.participant import alerts, choose, give, keyed, main, press, saw, told
+from tests.browser.waiting import changes, click_in, drawn
 
 pytestmark = pytest.mark.browser
-
+PAGE = "compare"
 SECRET = "s" * 43  # of the participant whose runs they are
 SECONDS = 20.0
 
@@ -63,27 +63,15 @@ def compare(page, app: str, runs: list[str]):
     """The page with both runs side by side."""
     page.context.add_cookies([{"name": NAME, "value": SECRET, "url": app}])
     page.goto(f"{app}/compare")
-    page.get_by_role("heading", name="Compare: ").wait_for()
-    page.get_by_text("more of the tiles correctly").first.wait_for()
+    saw(page, "accuracy.better").wait_for()
     drawn(page)
     return page
-
-
-def main(page):
-    return page.locator("[data-testid=stMain]")
-
-
-def open_part(page, name: str) -> None:
-    main(page).get_by_role("radio", name=name).or_(
-        main(page).get_by_role("button", name=name, exact=True)
-    ).first.click()
-    drawn(page)
 
 
 def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
     page = compare
     page.wait_for_url(re.compile(f"runs={runs[0]}"))
-    matrix = main(page).locator("[data-testid=stVegaLiteChart]").filter(has_text="Baseline CNN · CPU: ")
+    matrix = main(page).locator("[data-testid=stVegaLiteChart]").filter(has_text="Baseline CNN")
     # Sharing a row with the right answers of its class: the only mix-up there is.
     click_in(
         matrix.locator("svg text", has_text=re.compile("^30$")).first, page.get_by_text(re.compile("30 tiles")).first
@@ -92,66 +80,50 @@ def test_a_click_on_a_cell_opens_its_tiles(compare, runs):
     tiles.nth(11).wait_for()  # they come one after the other
     drawn(page)
     assert tiles.count() == 12
-    main(page).get_by_text(re.compile("EfficientNet-Lite0 · CPU: ")).first.wait_for()
-    assert page.locator("[data-testid=stException]").count() == 0
+    main(page).get_by_text("EfficientNet-Lite0 · CPU: ").first.wait_for()
 
 
 def test_a_replay_moves_pauses_and_ends(compare):
     page = compare
-    main(page).get_by_text("Replay, 1× speed").wait_for()
-    main(page).get_by_role("button", name="Play", exact=True).click()
-    clock = main(page).locator("[data-testid=stProgress]").filter(has_text="own clock")
-    seen = set()
-    for _ in range(8):
-        seen.add(clock.inner_text())
-        page.wait_for_timeout(700)
-    assert len(seen) >= 4, seen
-    main(page).get_by_role("button", name="Pause", exact=True).click()
-    main(page).get_by_role("button", name="Play", exact=True).wait_for()
+    press(page, "compare_play")
+    clock = main(page).locator("[data-testid=stProgress]").filter(has_text=" s of ")
+    changes(clock, how=lambda clock: clock.inner_text())
+    press(page, "compare_pause")
+    keyed(page, "compare_play").wait_for()
     drawn(page)
     stopped = clock.inner_text()
     page.wait_for_timeout(1500)
     assert clock.inner_text() == stopped
-    open_part(page, "50×")
-    main(page).get_by_role("button", name="Play", exact=True).click()
-    main(page).get_by_text("The race is over").wait_for()
-    main(page).get_by_role("button", name="Play", exact=True).wait_for()
-    main(page).get_by_text("Replay, 50× speed").wait_for()
+    choose(page, "50×", "compare_speed")
+    drawn(page)
+    press(page, "compare_play")
+    told(page, "race.over.done").wait_for()
+    keyed(page, "compare_play").wait_for()
 
 
 def test_runs_go_out_and_come_in_again(compare, app, runs, tmp_path, app_folder):
     page = compare
-    open_part(page, "Take runs along")
+    choose(page, "Take runs along", "compare_part")
     with page.expect_download() as waiting:
-        page.get_by_role("button", name="Export 2 runs").click()
+        press(page, "compare_export")
     bundle = tmp_path / "runs.zip"
     waiting.value.save_as(bundle)
     give(page, bundle)
-    page.get_by_text("2 runs of this bundle were here already").wait_for()
+    alerts(page, "Success").wait_for()
     for each in runs:
         RunStore(app_folder / "runs").delete(each)
     page.reload()
-    page.get_by_role("heading", name="Compare: ").wait_for()
-    open_part(page, "Take runs along")
+    choose(page, "Take runs along", "compare_part")
     give(page, bundle)
-    page.get_by_text("2 runs imported").wait_for()
-    page.get_by_text("Imported runs").wait_for()
-    page.get_by_role("button", name="Compare", exact=True).first.click()
-    main(page).get_by_text(re.compile("recorded on A CPU")).first.wait_for()
+    main(page).get_by_role("button", name="Compare", exact=True).first.click()
+    main(page).get_by_text(re.compile("on A CPU")).first.wait_for()
     (tmp_path / "broken.zip").write_bytes(b"this is no zip")
     give(page, tmp_path / "broken.zip")
-    page.get_by_text("This bundle cannot be used").wait_for()
+    alerts(page, "Error").wait_for()
 
 
-def test_the_recorded_runs_are_there_before_the_first_own_one(page, app):
-    page.goto(f"{app}/compare")
-    page.get_by_text("None of your own runs").wait_for()
-    page.get_by_text("Recorded elsewhere").first.wait_for()
+def test_the_recorded_runs_are_there_before_the_first_own_one(page):
+    told(page, "compare/nothing").wait_for()
     for part in ("Learning curves", "Time and cost", "Random or by place", "Take runs along", "Accuracy"):
-        open_part(page, part)
-        assert page.locator("[data-testid=stException]").count() == 0
-
-
-def test_the_page_is_reached_by_the_navigation(page):
-    go_to(page, "Compare")
-    page.get_by_role("heading", name="The race").wait_for()
+        choose(page, part, "compare_part")
+        drawn(page)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from eurosat_core.data import pictures
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.models.convolution import FILTERS
-from tests.browser.test_browser import LONG, badge, go_to, set_epochs, start_training, stop
+from tests.browser.participant import LONG, badge, go_to, set_epochs, start_training, stop
 from tests.browser.waiting import drawn, settled_box
 
 pytestmark = pytest.mark.browser

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tests.browser.conftest import watched_window
-from tests.browser.test_browser import go_to
+from tests.browser.participant import give, go_to
 from tests.browser.test_browser_convolution import choose
-from tests.browser.waiting import drawn, give, settled_box
+from tests.browser.waiting import drawn, settled_box
 from tests.trace_makers import host, kernel, launch, memory, step, text
 
 pytestmark = pytest.mark.browser

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import watched_window
-from tests.browser.test_browser import badge, go_to
+from tests.browser.participant import badge, go_to
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser

@@ -15,7 +15,7 @@ from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
 from tests.browser.conftest import watched_window
-from tests.browser.test_browser import go_to
+from tests.browser.participant import go_to, unfold
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120.0
@@ -23,7 +23,7 @@ USED = TilesUsed("print", "synthetic", "", 2000, ("a", "b"))
 
 
 @pytest.fixture(scope="module")
-def runs(app_folder):
+def runs(app_folder, app):
     """A training and a profile, as workers leave them, in the app's store."""
     store = RunStore(app_folder / "runs")
     training = store.create(TrainConfig(source="memory"), "ada", USED)
@@ -92,9 +92,9 @@ def test_the_page_leads_there_and_its_curves_are_drawn(runs, app, browser):
     training, _ = runs
     with watched_window(browser, app) as window:
         go_to(window, "Profiler")
-        window.get_by_text("The same in TensorBoard").click()
+        unfold(window, "TensorBoard")
         with window.expect_popup() as opened:
-            window.get_by_role("link", name="Open TensorBoard").click()
+            window.get_by_role("link", name="TensorBoard").click()
         board = opened.value
         board.get_by_text("TensorBoard", exact=True).first.wait_for(timeout=60_000)
         board.get_by_text(f"{training.id}/validation").first.wait_for(timeout=60_000)

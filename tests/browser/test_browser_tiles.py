@@ -13,7 +13,7 @@ from bench.server import app_server, wait_for_tiles
 from eurosat_core.data.classes import CLASS_NAMES
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
-from tests.browser.test_browser import badge, go_to, set_epochs, start_training
+from tests.browser.participant import badge, go_to, set_epochs, start_training
 from tests.browser.waiting import drawn, settled_box
 from tests.file_server import FileServer, file_server, plain, silent_after
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from os import PathLike
 
     from playwright.sync_api import FloatRect, Locator, Page
 
-_SECONDS = 30.0
+_SECONDS = 120.0
 _BETWEEN = 400  # milliseconds for which it must stay where it is
 
 
@@ -24,12 +23,7 @@ def drawn(page: Page) -> None:
     page.wait_for_function(_AT_REST)
     page.wait_for_timeout(_ON_ITS_WAY)
     page.wait_for_function(_AT_REST)
-
-
-def give(page: Page, file: PathLike[str]) -> None:
-    """Put a file into the page's field for files. While it is drawn anew, that may be one that goes away."""
-    drawn(page)
-    page.locator("input[type=file]").set_input_files(file)
+    assert page.locator("[data-testid=stException]").count() == 0
 
 
 def settled_box(target: Locator) -> FloatRect:
@@ -57,6 +51,23 @@ def settled_box(target: Locator) -> FloatRect:
 
 def _middle(box: FloatRect) -> tuple[float, float]:
     return box["width"] / 2, box["height"] / 2
+
+
+def changes(drawing: Locator, times: int = 3, how: Callable[[Locator], object] | None = None) -> None:
+    """Wait until a drawing has looked otherwise so many times. how: what is looked at; else its picture.
+
+    :raises AssertionError: when it has not.
+    """
+    seen = {(how or _picture)(drawing)}
+    deadline = time.monotonic() + _SECONDS
+    while len(seen) <= times:
+        assert time.monotonic() < deadline, f"{drawing} changed {len(seen) - 1} times"
+        drawing.page.wait_for_timeout(_BETWEEN)
+        seen.add((how or _picture)(drawing))
+
+
+def _picture(drawing: Locator) -> bytes:
+    return drawing.screenshot()
 
 
 def click_in(
