@@ -14,6 +14,8 @@ import psutil
 import torch
 
 from eurosat_core.devices import torch_device
+from eurosat_core.lab.own_process import first_line
+from eurosat_core.wording import printable
 
 _THROTTLING = {
     "SwPowerCap": "power limit",
@@ -41,7 +43,7 @@ def _nvml() -> Iterator[Any]:
     try:
         library.nvmlInit()
     except Exception as error:  # no driver, another version of it, or one that is not NVIDIA's
-        raise _UnreadError(f"NVIDIA's management library does not open: {_first_line(error)}") from error
+        raise _UnreadError(f"NVIDIA's management library does not open: {_reason(error)}") from error
     try:
         yield library
     finally:
@@ -53,8 +55,8 @@ class _UnreadError(Exception):
     """Why the state of a card is not known, as the end of a sentence."""
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")[:_LONGEST_REASON]
+def _reason(error: Exception) -> str:
+    return printable(first_line(error), _LONGEST_REASON)
 
 
 _LONGEST_REASON = 120
@@ -85,7 +87,7 @@ def _handles(nvml: Any, device: str) -> tuple[Any, Any]:
         # CUDA shows a process one slice at most. What it tells as the UUID is the slice's or the card's.
         names = names[:1] or [f"GPU-{uuid}", f"MIG-{uuid}"]
     except Exception as error:
-        raise _UnreadError(f"the card has no name that the driver knows: {_first_line(error)}") from error
+        raise _UnreadError(f"the card has no name that the driver knows: {_reason(error)}") from error
     for name in names:
         with suppress(Exception):  # the driver knows it by the other name
             found = nvml.nvmlDeviceGetHandleByUUID(name.encode())

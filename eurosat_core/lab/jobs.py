@@ -44,10 +44,12 @@ from eurosat_core.training.network import choose_kernels, deterministic_kernels,
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import DeviceError, explained, missing_weights
 from eurosat_core.training.sources import split_for
+from eurosat_core.wording import printable
 
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 30.0
+_LONGEST_REASON = 200  # of what a library says: a bundle takes no longer text
 Report = Callable[[list[RunEvent]], None]
 Pull = Generator[Any, float | None, None]
 
@@ -270,7 +272,7 @@ def unseen_kernels(device: str) -> str:
     if not device.startswith("cuda"):
         return "" if device == "cpu" else kernels_problem(device)
     try:
-        return str(ask(explained_kernels_problem, device, seconds=_PROBE_SECONDS))
+        return printable(str(ask(explained_kernels_problem, device, seconds=_PROBE_SECONDS)), _LONGEST_REASON)
     except NoAnswerError as error:
         return f"Nobody knows why: a profile that was tried on {device} gave no answer ({error.why})."
 

@@ -133,7 +133,7 @@ def choice_of(noted: Any) -> Choice | None:
 def machine_table(machine: dict[str, Any]) -> dict[str, str]:
     """What a run notes of the machine, in words: what it is → how it is."""
     plain = {name: value for name, value in machine.items() if not isinstance(value, dict) and name not in _SPECIAL}
-    words = {name.replace("_", " ").capitalize(): str(value) for name, value in plain.items()}
+    words = {_TITLES.get(name) or name.replace("_", " ").capitalize(): str(value) for name, value in plain.items()}
     if (choice := choice_of(machine.get("form"))) is not None:
         words["Chosen here"] = form_text(choice)
     if isinstance(flags := machine.get("float32"), dict):
@@ -149,6 +149,7 @@ def machine_table(machine: dict[str, Any]) -> dict[str, str]:
 
 
 _SPECIAL = ("form", "busy_elsewhere")
+_TITLES = {"cuda": "CUDA", "cudnn": "cuDNN", "hip": "HIP", "cpu_name": "CPU"}
 
 
 def _gpu_table(gpu: dict[str, Any]) -> dict[str, str]:

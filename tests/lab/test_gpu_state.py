@@ -145,6 +145,7 @@ def test_what_holds_a_card_down_is_said_with_the_times(nvml: PlayedLibrary) -> N
     assert [each.name for each in card_findings(record)] == ["card.throttled"]
     words = machine_table(record.machine)
     assert "1980" in words["GPU clock after the run"] and "700" in words["GPU power limit"]
+    assert machine_table({"cuda": "13.0", "cudnn": 91002}) == {"CUDA": "13.0", "cuDNN": "91002"}
     assert words["GPU clock held down"] == "power limit" and "Gpu" not in words
     nvml.reasons = 1
     record = replace(record, machine={"gpu": gpu_state("cuda:0") | {"slice": "a part"}})

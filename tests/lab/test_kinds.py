@@ -138,6 +138,8 @@ def test_whether_a_gpu_shows_its_kernels_is_asked_once_and_elsewhere(monkeypatch
     assert [jobs.unseen_kernels(each) for each in ("cpu", "cuda:6", "cuda:6")] == ["", "No kernel.", "No kernel."]
     assert "cuda:7" in jobs.unseen_kernels("cuda:7") and "Apple" in jobs.unseen_kernels("mps")
     assert [each[1] for each in asked] == ["cuda:6", "cuda:7"]
+    monkeypatch.setattr(jobs, "ask", lambda *_what, **_how: f"No kernel. It says: {90 * 'long '}")
+    assert len(jobs.unseen_kernels("cuda:5")) <= 200, "a bundle takes no longer text"
     jobs.unseen_kernels.cache_clear()
 
 

@@ -134,10 +134,12 @@ def draw_race() -> None:
     words, lab = lesson.text("compare"), session.lab()
     racing = race.entrants(lab.settings.cache)
     st.markdown(words["race"])
-    guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
     _follow_address()
     form = lesson.one_of("Form of the race", _FORMS, _FORM, default="short", hidden=True)
     name = _NAMES[form]
+    guessed = None
+    if name == race.RACE:  # which the guess is about
+        guessed = lesson.guess("compare_race", words["race guess"], guesses.choices("compare_race"))
     if racing.note:
         st.caption(lesson.plain(say(racing.note)))
     devices = raced_devices()
