@@ -177,6 +177,8 @@ def prediction_problem(config: TrainConfig, limits: Limits | None = None) -> str
         return (
             "Only steps in float32 and in the usual memory layout are predicted: the limits are calibrated for these."
         )
+    if config.execution != "eager":
+        return "Only steps in eager execution are predicted: others launch their operations together, or join them."
     if limits is not None and limits.device != "cpu" and _launched_as(config) not in limits.step_launch_seconds:
         return (
             f"A step on {device_name(limits.device)} is predicted only of models whose launching was measured there. "

@@ -152,7 +152,10 @@ def test_how_long_a_cards_steps_take_to_launch_is_among_its_limits(monkeypatch: 
     assert measure_limits("cpu").step_launch_seconds == {}
 
 
-@pytest.mark.parametrize("changes", [{"source": "loader"}, {"precision": "bfloat16"}, {"channels_last": True}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"source": "loader"}, {"precision": "bfloat16"}, {"channels_last": True}, {"execution": "compiled"}],
+)
 def test_what_is_not_predicted_says_why(changes: dict[str, Any]) -> None:
     config = replace(MEMORY, **changes)
     assert prediction_problem(config).endswith(".") and predict_step(config, FLAT) is None
