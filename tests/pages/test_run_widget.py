@@ -1,11 +1,14 @@
 """What the run widget and the session do with a click."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.parts import run_widget, session
+from eurosat_core.runs.record import RunRecord, State
+from pages.parts import run_widget, session, sidebar
+from tests.run_makers import make_record
 
 
 @pytest.mark.parametrize(("shown", "taken"), [("a-run", []), (None, ["a-run"]), ("another", ["a-run"])])
@@ -49,3 +52,30 @@ def test_a_double_click_is_one_wish_and_a_problem_stands_until_it_goes_through(m
     now[0] += 5
     test.button(key="ask").click().run()
     assert test.session_state["asked"] == 2, "later it is another wish"
+
+
+def test_the_list_of_runs_is_looked_at_as_often_as_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[RunRecord] = [make_record(owner="ada"), make_record(owner="bob")]
+    lab = SimpleNamespace(store=SimpleNamespace(all=lambda: (runs, [])))
+    monkeypatch.setattr(session, "lab", lambda: lab)
+    monkeypatch.setattr(session, "me", lambda: "ada")
+    assert sidebar._refreshed_every() is None, "all have ended"
+    runs.append(make_record(owner="bob", state="queued"))
+    others = sidebar._refreshed_every()
+    runs.append(make_record(owner="ada", state="running"))
+    own = sidebar._refreshed_every()
+    assert own is not None and others is not None and own < others
+
+
+@pytest.mark.parametrize(("state", "polled"), [("queued", "slowly"), ("running", "quickly"), ("finished", "never")])
+def test_a_run_is_followed_as_often_as_it_changes(state: State, polled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[float | None] = []
+
+    def fragment(function: Any, run_every: float | None) -> Any:
+        asked.append(run_every)
+        return lambda *_arguments: None
+
+    monkeypatch.setattr(run_widget.st, "fragment", fragment)
+    run_widget.follow(make_record(state=state), lambda *_: None, key="run", working="Training")
+    quick, slow = run_widget._POLL_SECONDS, run_widget._WAITING_POLL_SECONDS
+    assert asked == [{"slowly": slow, "quickly": quick, "never": None}[polled]] and quick < slow
