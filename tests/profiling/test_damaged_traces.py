@@ -159,7 +159,7 @@ def test_a_list_alone_is_a_trace_too():
         trace = read_trace(unclosed)
         assert len(trace) == 2
         assert "bracket" in trace.notes[0]
-    with pytest.raises(TraceError, match="in the middle"):
+    with pytest.raises(TraceError, match="middle"):
         read_trace(plain[:-5])
 
 
