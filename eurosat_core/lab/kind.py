@@ -52,7 +52,9 @@ def network_summary(network: Architecture, classes: int = 10) -> ModelSummary:
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
         made = build_model(network.model, classes, network.network, stem_pool=network.stem_pool)
     if sum(each.numel() for each in made.parameters()) < _FEW_PARAMETERS:
-        made = made.to_empty(device="cpu")  # on shapes PyTorch computes with its compiler, which takes a second to load
+        # With numbers, then: on shapes PyTorch computes with its compiler, which takes a second to load.
+        numbers = {name: torch.zeros(each.shape, dtype=each.dtype) for name, each in made.state_dict().items()}
+        made.load_state_dict(numbers, assign=True)
     return summarize(made)
 
 
