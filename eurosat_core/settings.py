@@ -76,7 +76,7 @@ class Settings:
     queue_limit: int = 4
     line_limit: int = 200
     running_limit: int = 2
-    run_minutes: float = 120.0
+    run_minutes: float = 1440.0
     keep_runs: int = 2000
     pause_minutes: float = 10.0
     moved: tuple[Moved, ...] = ()
@@ -153,7 +153,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         line_limit=int(_number(env, "EUROSAT_LINE_LIMIT", 200, 1, 10_000, whole=True)),
         running_limit=int(_number(env, "EUROSAT_RUNNING_LIMIT", 2, 1, 100, whole=True)),
         keep_runs=int(_number(env, "EUROSAT_KEEP_RUNS", 2000, 10, 1_000_000, whole=True)),
-        run_minutes=_number(env, "EUROSAT_RUN_MINUTES", 120, 0.01, 100_000),
+        run_minutes=_number(env, "EUROSAT_RUN_MINUTES", 1440, 0.01, 100_000),
         pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
         moved=tuple(moved),
     )

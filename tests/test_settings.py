@@ -29,7 +29,7 @@ def test_defaults() -> None:
     assert (found.data, found.scheduler, found.scheduler_tls) == (None, None, None)
     assert found.threads == available_cores()
     assert (found.queue_limit, found.pause_minutes) == (4, 10)
-    assert (found.line_limit, found.running_limit, found.run_minutes) == (200, 2, 120)
+    assert (found.line_limit, found.running_limit, found.run_minutes) == (200, 2, 1440)
     assert found.keep_runs == 2000
     assert found.runs.is_absolute() and found.cache.is_absolute() and found.runs != found.cache
     assert found.default_data[0] == ROOT / "data"
