@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import ask, door, dry_run, guide, leaders, people, plans, queue
+from pages.parts.classroom import ask, deal, door, dry_run, guide, leaders, people, plans, queue
 
 words = lesson.text("classroom")
 
@@ -13,6 +13,9 @@ if door.draw(words):
 
     st.header("Ask the room", anchor=False)
     ask.draw(lesson.text("rounds"))
+
+    st.header("One room, one experiment", anchor=False)
+    deal.draw(lesson.text("experiment"))
 
     st.header("Leader board", anchor=False)
     leaders.draw(words)

@@ -1,9 +1,9 @@
-"""Projector: what the room is asked, or the leader board, live and large, for the last row. No sidebar."""
+"""Projector: what the room is asked, its experiment, or the leader board, live and large. No sidebar."""
 
 import streamlit as st
 
 from eurosat_core.charts.leaders import TITLES
-from pages.parts import asked, lesson, session
+from pages.parts import asked, dealt, lesson, room_scatter, session
 from pages.parts.classroom import leaders
 
 words = lesson.text("rounds")
@@ -14,6 +14,13 @@ SIZE = 34  # pixels, of a chart's text
 def projector() -> None:
     """The open question, its votes, and in the end what was measured."""
     now = session.lab().rounds.current()
+    deal = session.lab().experiments.current()
+    if now is None and deal is not None:
+        st.title(f"{lesson.text('experiment')['title']}: {dealt.TITLES[deal.setting].lower()}", anchor=False)
+        found = room_scatter.current(deal)
+        room_scatter.draw(deal, found, size=24, height=620)
+        st.header(room_scatter.says(deal, found), anchor=False)
+        return
     if now is None and session.lab().guide.now.board:
         st.title(words["board title"], anchor=False)
         left, right = st.columns(2)

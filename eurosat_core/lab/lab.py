@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core import wording
+from eurosat_core.classroom.experiment import Dealt, Experiments, Hand
 from eurosat_core.classroom.guide import GuideFile
 from eurosat_core.classroom.participants import Participants
 from eurosat_core.classroom.passcode import Passcode
@@ -135,6 +136,7 @@ class Lab:
         store: All runs, on disk.
         participants: Everybody who came; the owner of a run is a participant's id.
         rounds: Questions put to the room, and its votes.
+        experiments: Values dealt to the room, and who got which.
         passcode: Who leads the room; whoever opens the lab for pages sets it.
         guide: What the instructor has set for everybody.
         library: Its tiles, and how they are downloaded.
@@ -160,6 +162,7 @@ class Lab:
         self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
         self.passcode = Passcode()
         self.rounds = Rounds(settings.runs)
+        self.experiments = Experiments(settings.runs)
         self.guide = GuideFile(settings.runs / "classroom.json")
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
@@ -334,6 +337,24 @@ class Lab:
         group: of trainings that are held against each other; each then has the machine to itself.
         """
         return self._enqueue(Training(config, {"alone": True, "group": group} if group else {}), owner)
+
+    def train_hand(self, owner: str) -> RunRecord:
+        """Train what the open experiment dealt to a participant. Raises `LabError` with a sentence if it cannot be."""
+        deal, hand = self.experiments.current(), self.experiments.deal_to(owner)
+        if deal is None or hand is None or hand.deal != deal.number:
+            raise RunError("The experiment has ended.")
+        record = self.hand_run(hand)
+        if record is not None and (record.is_active or record.state == "finished"):
+            raise RunError("You train your value already, or have trained it.")
+        record = self.submit(deal.config(*deal.hand(hand.place)), owner)
+        self.experiments.trains(hand, record.id)
+        return record
+
+    def hand_run(self, hand: Hand) -> RunRecord | None:
+        """The run that trains what somebody got; None before, and when it was deleted."""
+        with suppress(RunError):
+            return self.store.get(hand.run) if hand.run else None
+        return None
 
     def submit_profile(self, config: TrainConfig, plan: ProfilePlan, owner: str) -> RunRecord:
         """Put a profile of some training steps in the queue. Raises `LabError` with a sentence when it cannot be."""
@@ -517,6 +538,14 @@ class Instructor:
     def go_on(self, number: int, phase: Phase, right: str = "", measured: str = "") -> None:
         """Move the open round on, as `Rounds.go` does."""
         self._lab.rounds.go(number, phase, right, measured)
+
+    def deal(self, setting: Dealt, values: Iterable[float], base: TrainConfig) -> None:
+        """Deal values of a setting out to the room, as `Experiments.open` does."""
+        self._lab.experiments.open(setting, tuple(values), base)
+
+    def end_deal(self, number: int) -> None:
+        """End the open experiment. Raises `RunError` when it has ended already."""
+        self._lab.experiments.end(number)
 
     def preset(self, config: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""

@@ -11,7 +11,7 @@ from eurosat_core.classroom.rounds import Round
 from eurosat_core.finding import Finding
 from eurosat_core.wording import count
 from eurosat_core.words.say import say
-from pages.parts import lesson, session
+from pages.parts import dealt, lesson, session
 
 PROGRESS: dict[Progress, str] = {"done": "Done", "stuck": "Stuck", "hand": "Hand up"}
 SURE = {1: "I am guessing", 2: "Fairly sure", 3: "Certain"}
@@ -38,6 +38,7 @@ def _strip(words: Mapping[str, str], page: str, was_led: bool) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             _progress(page)
             _come_along(page)
+    dealt.draw()
     asked = session.lab().rounds.current()
     if asked is None:
         return
