@@ -44,6 +44,13 @@ ALL = {
 }
 
 
+@pytest.fixture
+def small_tiles(small_tiles: TileSet) -> TileSet:
+    """Opened already: a set keeps its tensors, and those that are made among fake ones are fake."""
+    assert len(small_tiles.pixels) == len(small_tiles.labels)
+    return small_tiles
+
+
 def lies_on_its_card(going: _Loop) -> None:
     """An epoch of training and validation, and what is kept of it."""
     for name in ("train", "validation"):
