@@ -130,9 +130,13 @@ def test_what_this_build_has_programs_for(
     ("amd", "usable"),
     [("gfx1100", True), ("gfx90a:sramecc+:xnack-", True), ("gfx1036", False), ("gfx906:sramecc-:xnack-", False)],
 )
-def test_a_card_of_amd_needs_programs_of_its_own(fake_accelerator: Callable[..., None], amd: str, usable: bool) -> None:
+def test_a_card_of_amd_needs_programs_of_its_own(
+    fake_accelerator: Callable[..., None], monkeypatch: pytest.MonkeyPatch, amd: str, usable: bool
+) -> None:
     fake_accelerator("cuda", [("Radeon", 11, 0)], ["gfx90a", "gfx942", "gfx1100"], amd)
+    monkeypatch.setattr(torch.version, "hip", "6.4")
     (found,) = probe_devices()[1:]
+    assert found.capability is None and not found.has_tf32, "its number is none of NVIDIA's"
     assert found.available == usable and ("Radeon" in found.reason) == (not usable)
 
 

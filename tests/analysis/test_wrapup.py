@@ -53,6 +53,14 @@ def test_the_tutorials_conclusion_follows_the_measurement(small: float, large: f
     assert table["VGG11-BN: GPU against CPU"].startswith(f"{large:.0f}" if large > 10 else f"{large:.1f}")
 
 
+@pytest.mark.parametrize(("times", "kind"), [(5.0, "right"), (1.0, "off")])
+def test_a_race_answers_the_guess_about_a_gpus_speed(times: float, kind: str) -> None:
+    guesses = {"speedup_baseline": "5×"}
+    found = Evidence("ada", measurements=(race_of(times, 20.0),), devices=(CPU, GPU), guesses=guesses)
+    (outcome,) = guess_outcomes(cast(Lab, None), found)
+    assert (outcome.kind, outcome.measured.name, outcome.measured.figures["device"]) == (kind, "race.devices", GPU.id)
+
+
 def test_half_a_comparison_is_said_to_be_one() -> None:
     both = race_of(1.0, 3.0, ("baseline", "efficientnet_lite0"))
     found = Evidence("ada", measurements=(both,), devices=(CPU, GPU))

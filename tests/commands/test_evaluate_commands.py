@@ -1,6 +1,7 @@
 """`evaluate` on the command line: it agrees with the training, takes every tile or the sealed part, or refuses."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -52,6 +53,8 @@ def test_what_a_gpu_validated_is_judged_on_the_cpu_and_how_far_both_agree_is_cou
     path.write_bytes(predictions_to_bytes(there))
     _, judged, _ = ask("evaluate", run, "--data", data)
     assert judged["other_answers"] == 2 and "2" in judged["note"] and "GPU 0" in judged["note"]
+    path.write_bytes(predictions_to_bytes(replace(there, tiles=there.tiles.flip(0))))
+    assert "other_answers" not in ask("evaluate", run, "--data", data)[1], "they are of other tiles"
     path.unlink()
     assert "other_answers" not in ask("evaluate", run, "--data", data)[1]
 

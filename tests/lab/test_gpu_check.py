@@ -17,7 +17,7 @@ from command_line import ask, folder, places
 from cuda_alias import Cards, played_cuda
 from torch import nn
 
-from eurosat_core import training
+from eurosat_core import cli, devices, training
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import RunError
@@ -25,6 +25,7 @@ from eurosat_core.finding import Finding
 from eurosat_core.lab import gpu_check
 from eurosat_core.lab.gpu_check import CHECKS, Card, Outcome, check_gpus, finding_of
 from eurosat_core.lab.own_process import NoAnswerError, tried
+from eurosat_core.profiling import record
 from eurosat_core.words.say import say
 
 __all__ = ["ask", "folder", "places"]  # fixtures of command_line
@@ -356,3 +357,14 @@ def test_the_command_prints_a_table_or_json(monkeypatch: pytest.MonkeyPatch, ask
     status, result, _ = ask("doctor", "--gpu")
     assert status == 1 and not result["ready"]
     assert result["gpu_checks"][0]["text"] == say(right.finding)
+
+
+def test_of_a_sliced_card_doctor_tries_what_its_process_sees(monkeypatch: pytest.MonkeyPatch, ask: Any) -> None:
+    parts = [Device(f"cuda:{at}", "A100 MIG 1g.5gb", None, visible=f"MIG-{at}") for at in range(2)]
+    tried: list[str] = []
+    monkeypatch.setattr(devices, "probe_devices", lambda: (devices.cpu_device(), *parts))
+    monkeypatch.setattr(cli, "_chosen_precision", lambda device, _settings: tried.append(device) or device)
+    monkeypatch.setattr(record, "kernels_problem", lambda device: tried.append(device) or "")
+    status, result, _ = ask("doctor")
+    assert status == 0 and sum(each["name"] == "GPU" for each in result["checks"]) == 2
+    assert tried == ["cpu", "cuda:0", "cuda:0"]
