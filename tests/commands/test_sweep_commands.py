@@ -41,7 +41,7 @@ def played(monkeypatch: pytest.MonkeyPatch) -> None:
         keep(Learning(target, True, 2.0, 2000, 500, ((2.0, target),)))
         yield Learned(cell, since(), target, 2.0)
 
-    monkeypatch.setattr("eurosat_core.lab.sweep.Sweep", partial(Sweep, make=make, clock=clock))
+    monkeypatch.setattr("eurosat_core.speed.sweep.Sweep", partial(Sweep, make=make, clock=clock))
     monkeypatch.setattr("eurosat_core.speed.sweep.learn", learn)
 
 
