@@ -248,7 +248,7 @@ def played_cuda(cards: Cards | None = None, *, tensors: bool = True) -> Iterator
         "get_device_name": lambda _device=None: cards.name,
         "get_device_properties": properties,
         "get_device_capability": cards.capability_of,
-        "get_arch_list": lambda: ["sm_{}{}".format(*cards.capability)],
+        "get_arch_list": lambda: ["sm_{}{}".format(*each) for each in cards.capabilities or (cards.capability,)],
         "Event": partial(_Event, cards),
         "Stream": lambda device=None, **_more: _Stream(device, cards),
         "stream": in_stream,

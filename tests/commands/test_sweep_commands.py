@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import Ask, ask, places
+from cuda_alias import Cards, played_cuda
 from sweep_makers import Clock, PlayedSteps
 
 from eurosat_core.analysis import race
@@ -101,6 +102,17 @@ def test_a_race_of_resident_tiles(ask: Ask, folder: str, monkeypatch: pytest.Mon
     assert status == 0 and result["name"] == race.RESIDENT_RACE and len(result["cells"]) == 2
     assert min(each["tiles_per_second"] for each in result["cells"]) > 0
     assert ask("sweep", "--race", "other", "--data", folder)[0] == 2
+
+
+@pytest.mark.usefixtures("played")
+def test_cards_that_have_tf32_are_measured_in_it_too(ask: Ask, folder: str) -> None:
+    with played_cuda(Cards(capabilities=((8, 0), (7, 5)))):
+        options = ("--experiment", "precision", "--devices", "cpu,cuda,cuda:1", "--data", folder)
+        status, result, said = ask("sweep", *options)
+    assert status == 0, said
+    measured = {(each["device"], each["label"]) for each in result["cells"]}
+    assert {device for device, label in measured if "TF32" in label} == {"cuda:0"}
+    assert {device for device, _ in measured} == {"cpu", "cuda:0", "cuda:1"}
 
 
 @pytest.mark.parametrize(
