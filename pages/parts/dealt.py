@@ -48,6 +48,9 @@ def draw() -> None:
 
         label, icon, colour = run_widget.BADGES[record.state]
         st.badge(label or "Running", icon=icon, color=colour)  # type: ignore[arg-type]
+        place = session.lab().place(record.id)
+        if place is not None:
+            st.caption(f"Place {place.position} of {place.waiting} in the queue.")
         if record.message:
             st.caption(lesson.plain(record.message))
         if not record.is_active:

@@ -29,7 +29,8 @@ def draw(deal: Deal, found: Result, *, own: str = "", size: int = 14, height: in
     title = dealt.TITLES[deal.setting]
     st.vega_lite_chart(
         experiment_frame(found, own),
-        experiment_chart(found, title, size=size, height=height),
+        experiment_chart(found, title, named=not own, size=size, height=height),
         key=f"experiment_{deal.number}_{size}",
         alt=f"Validation accuracy of {count(found.finished, 'training')} by {title.lower()}",
     )
+    st.caption(lesson.text("experiment")["chart"])

@@ -54,10 +54,14 @@ def test_seeds_are_one_group():
     [
         ((), "few"),
         ((0.7, 0.6), "few"),
-        ((0.7, 0.6, 0.7, 0.6, 0.7), "few"),
-        ((0.70, 0.60, 0.72, 0.61, 0.74, 0.59), "larger"),
-        ((0.70, 0.69, 0.72, 0.71, 0.74, 0.70), "same"),
-        ((0.7, 0.7, 0.7, 0.7, 0.7, 0.7), "same"),
+        ((0.7, 0.6) * 4, "few"),
+        ((0.70, 0.60, 0.72, 0.61, 0.74, 0.59, 0.71, 0.64, 0.69, 0.60), "larger"),
+        (
+            (0.70, 0.60, 0.78, 0.61, 0.74, 0.59, 0.71, 0.67, 0.68, 0.60),
+            "larger",
+        ),
+        ((0.70, 0.60, 0.72, 0.61, 0.74, 0.59, 0.71, 0.64, 0.69, 0.69), "same"),
+        ((0.7, 0.7) * 5, "same"),
     ],
 )
 def test_a_difference_counts_only_beyond_the_spread(accuracies, kind: str):
@@ -87,12 +91,13 @@ def test_the_scatter_reads_columns_that_exist_and_shows_no_names(setting: Dealt)
     frame = experiment_frame(found, own="p-2")
     assert len(frame) == 4 and list(frame["own"]).count(True) == 1
     assert not frame.astype(str).apply(lambda column: column.str.contains("p-")).any().any()
-    assert frame["rank"].between(-0.5, 0.5).all() and not frame.duplicated(["value", "rank"]).any()
-    spec = experiment_chart(found, "Batch size")
-    fields = {
-        channel["field"] for layer in spec["layer"] for channel in layer["encoding"].values() if "field" in channel
-    }
-    assert fields <= set(frame.columns)
+    assert frame["at"].between(frame["left"], frame["right"]).all() and frame["at"].is_monotonic_increasing
+    assert frame["at"].is_unique and (frame["left"] > frame["column"] - 0.5).all()
+    for named in (True, False):
+        layers = experiment_chart(found, "Batch size", named=named)["layer"]
+        fields = {each["field"] for layer in layers for each in layer["encoding"].values() if "field" in each}
+        assert fields <= set(frame.columns)
+        assert any(layer["encoding"].get("text", {}).get("field") == "seed" for layer in layers) == named
 
 
 def test_an_experiment_that_nobody_trained_has_no_dots():
