@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import ask, deal, door, dry_run, guide, leaders, people, plans, queue
+from pages.parts.classroom import ask, deal, door, dry_run, guide, labels, leaders, people, plans, queue
 
 words = lesson.text("classroom")
 
@@ -19,6 +19,9 @@ if door.draw(words):
 
     st.header("Leader board", anchor=False)
     leaders.draw(words)
+
+    st.header("The class is the training set", anchor=False)
+    labels.draw(words)
 
     st.header("The queue", anchor=False)
     queue.draw(words)

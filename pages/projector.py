@@ -4,7 +4,7 @@ import streamlit as st
 
 from eurosat_core.charts.leaders import TITLES
 from pages.parts import asked, dealt, lesson, room_scatter, session
-from pages.parts.classroom import leaders
+from pages.parts.classroom import labels, leaders
 
 words = lesson.text("rounds")
 SIZE = 34  # pixels, of a chart's text
@@ -27,6 +27,10 @@ def projector() -> None:
         for column, cost in zip((left, right), TITLES, strict=True):
             with column:
                 leaders.draw_board(lesson.text("classroom"), leaders.current(), cost, size=24, height=720)
+        return
+    if now is None and session.lab().guide.now.labels:
+        st.title(lesson.text("classroom")["labels title"], anchor=False)
+        labels.draw_labels(size=26, height=620)
         return
     if now is None:
         st.header(words["waiting"], anchor=False)

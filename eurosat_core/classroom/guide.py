@@ -9,7 +9,7 @@ from typing import Any
 
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.folders import write_whole
-from eurosat_core.records import Count, decoded
+from eurosat_core.records import Count, Figure, decoded
 from eurosat_core.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ class Guide:
         preset: Settings of the Train page; None: the lesson's. presets: How many there were.
         page: Where the instructor brought everybody; empty before. moves: How often that happened.
         board: Whether the projector shows the leader board.
+        labels: Whether the projector shows what a classifier learns from the room's labels. labels_since: From when on
+            labels count, in seconds since 1970.
     """
 
     closed: tuple[str, ...] = ()
@@ -32,6 +34,8 @@ class Guide:
     page: str = ""
     moves: Count = 0
     board: bool = False
+    labels: bool = False
+    labels_since: Figure = 0.0
 
 
 class GuideFile:
@@ -53,6 +57,14 @@ class GuideFile:
     def show_board(self, shown: bool) -> None:
         """Show the leader board on the projector, or hide it."""
         self._change(board=shown)
+
+    def show_labels(self, shown: bool) -> None:
+        """Show on the projector what a classifier learns from the room's labels, or hide it."""
+        self._change(labels=shown)
+
+    def count_labels(self, since: float) -> None:
+        """Count the labels from a time on, in seconds since 1970."""
+        self._change(labels_since=since)
 
     def give(self, preset: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""

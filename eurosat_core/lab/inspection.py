@@ -152,12 +152,18 @@ class Inspector:
 
         One thread, since a second one of OpenMP would wait for cores that a training has.
         """
+        with self.alone():
+            yield self._network(run_id, stage)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """The lane's turn, on one thread, until the block ends: for short work. Raises `RunError`."""
         if not self._one.acquire(timeout=_WAIT_SECONDS):
             raise RunError("The lab is looking into other networks just now. Try again in a few seconds.")
         threads = torch.get_num_threads()
         try:
             torch.set_num_threads(1)
-            yield self._network(run_id, stage)
+            yield
         finally:
             torch.set_num_threads(threads)
             self._one.release()

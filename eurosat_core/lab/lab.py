@@ -33,7 +33,7 @@ from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.game import evaluate_guesses
-from eurosat_core.runs.guesses import GameGuesses, LessonGuesses
+from eurosat_core.runs.guesses import GameGuesses, Guess, LessonGuesses
 from eurosat_core.runs.history import History, HistoryReader, seconds_left
 from eurosat_core.runs.profiles import Profiles
 from eurosat_core.runs.record import RunRecord, TilesUsed
@@ -50,6 +50,7 @@ from eurosat_core.training.problems import shared_memory_problem
 if TYPE_CHECKING:
     from eurosat_core.lab.inspection import Inspector
     from eurosat_core.lab.predict import Predictor
+    from eurosat_core.lab.room_probe import RoomProbe
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,10 @@ class Results:
             return None
         return evaluate_guesses(self._guess_book.of(owner, tiles.fingerprint), tiles.class_names)
 
+    def room_guesses(self, tiles: TileSet, since: float) -> tuple[Guess, ...]:
+        """Everybody's newest guesses on `tiles` from a time on, in the order in which they came."""
+        return self._guess_book.of_all(tiles.fingerprint, since)
+
     def guessed_tiles(self, owner: str, true: int, guessed: int) -> list[int]:
         """The lab's tiles of one class that a participant took for another (labels), newest first, each once."""
         tiles = self._library.tile_set
@@ -148,6 +153,7 @@ class Lab:
         designs: Networks that participants saved.
         inspector: Looks into trained networks at once, beside the queue.
         predictor: Asks trained networks.
+        room_probe: Learns from the tiles that the room named.
         lesson_guesses: What participants guessed on the pages.
         tensorboard: Starts when it is asked for.
         calm: Set while no page is being drawn, first when one has been or the workers are there: what nobody asked
@@ -202,6 +208,12 @@ class Lab:
         from eurosat_core.lab.predict import Predictor
 
         return Predictor(self.store, self.inspector)
+
+    @cached_property
+    def room_probe(self) -> "RoomProbe":
+        from eurosat_core.lab.room_probe import RoomProbe
+
+        return RoomProbe(self.inspector, self.settings.cache)
 
     # -- opening and closing
 
@@ -530,6 +542,14 @@ class Instructor:
     def show_board(self, shown: bool) -> None:
         """Show the leader board on the projector, or hide it."""
         self._lab.guide.show_board(shown)
+
+    def show_labels(self, shown: bool) -> None:
+        """Show on the projector what a classifier learns from the room's labels, or hide it."""
+        self._lab.guide.show_labels(shown)
+
+    def count_labels(self, since: float) -> None:
+        """Have it learn from the labels from a time on, in seconds since 1970."""
+        self._lab.guide.count_labels(since)
 
     def ask(self, question: str, hidden: bool) -> None:
         """Put a question of the lesson to the room. Raises `RunError` while another one is open."""

@@ -17,9 +17,13 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.evaluation import Evaluation, evaluate_predictions
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
 TILES = 10  # in one game
+HELD_OUT = 300  # tiles that no game shows: whoever learns from the room's answers is judged on them
+_HELD_OUT_SHARE = 4  # one tile in so many, at most
+_HELD_OUT_SEED = 21
 _DOUBLE_CLICK = 0.2  # seconds: nobody has looked at a tile by then
 _LUCK = 0.05  # what luck reaches more seldom than this is called better than chance
 
@@ -109,11 +113,27 @@ def classes_to_guess(tiles: TileSet) -> tuple[int, ...]:
     return tuple(label for label, count in enumerate(tiles.counts.values()) if count)
 
 
+def held_out(tiles: TileSet) -> "npt.NDArray[np.int64]":
+    """Numbers of the tiles that no game shows, of the classes about evenly, always the same ones of a set.
+
+    None of a set too small to spare them.
+    """
+    if len(tiles) < _HELD_OUT_SHARE * HELD_OUT:
+        return np.empty(0, dtype=np.int64)
+    generator = np.random.default_rng(_HELD_OUT_SEED)
+    numbers, labels = tiles.labels.numpy(), classes_to_guess(tiles)
+    members = [generator.permutation(np.flatnonzero(numbers == label)) for label in labels]
+    each = max(HELD_OUT // len(labels), 1)
+    return np.sort(np.concatenate([own[: min(each, len(own) // _HELD_OUT_SHARE)] for own in members]))
+
+
 def new_game(tiles: TileSet, seed: int, now: float) -> Game:
     """Up to ten different tiles at random, from the classes about evenly."""
     generator = np.random.default_rng(seed)
-    counts, labels = list(tiles.counts.values()), classes_to_guess(tiles)
-    wanted = min(TILES, len(tiles))
+    numbers, labels = tiles.labels.numpy().copy(), classes_to_guess(tiles)
+    numbers[held_out(tiles)] = -1
+    counts = [int((numbers == label).sum()) for label in range(len(tiles.class_names))]
+    wanted = min(TILES, sum(counts))
     # One more of each class than needed: with exactly one of each, the last tiles could be named by elimination.
     most = -(-wanted // len(labels)) + 1
     deck: list[int] = []
@@ -121,7 +141,6 @@ def new_game(tiles: TileSet, seed: int, now: float) -> Game:
         deck = [label for label in labels for _ in range(min(most, counts[label]))]
         most *= 2
     true = generator.permutation(deck)[:wanted].tolist()
-    numbers = tiles.labels.numpy()
     stock = {label: generator.permutation(np.flatnonzero(numbers == label)).tolist() for label in sorted(set(true))}
     drawn = tuple(stock[label].pop() for label in true)
     return Game(tiles.fingerprint, drawn, tuple(true), len(labels), now, now, now)

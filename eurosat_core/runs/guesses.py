@@ -49,6 +49,13 @@ class GameGuesses(Book):
             self._follow()
             return tuple(self._known.get((owner, fingerprint), ()))
 
+    def of_all(self, fingerprint: str, since: float = 0.0) -> tuple[Guess, ...]:
+        """Everybody's newest guesses on a tile set from a time on, in the order in which they came."""
+        with self._lock:
+            self._follow()
+            kept = [own for (_, of), own in self._known.items() if of == fingerprint]
+            return tuple(sorted((each for own in kept for each in own if each.at >= since), key=lambda each: each.at))
+
     def _take(self, record: Guess) -> None:
         self._known.setdefault((record.owner, record.fingerprint), deque(maxlen=KEPT)).append(record)
 

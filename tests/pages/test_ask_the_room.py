@@ -1,11 +1,16 @@
 """What the instructor asks of everybody: a question, to come along, and how it is going; and the projector."""
 
+from types import SimpleNamespace
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.classroom.passcode import Passcode
 from eurosat_core.lab.lab import Lab
-from tests.pages.conftest import ME, THREE, App, charts, checked, choose, click, keys, put
+from eurosat_core.runs.game import held_out
+from eurosat_core.runs.room_labels import Learned, Point
+from tests.pages.conftest import ME, THREE, App, charts, checked, choose, click, keys, open_tiles, put, shown, tells
+from tests.told import told_as
 
 QUESTION, WORD = "conv_multiplications", "open sesame"
 RIGHT, WRONG = "about 100,000", "about 1,000"
@@ -111,3 +116,40 @@ def test_the_board_lists_everybody_once_and_is_on_the_projector_if_shown(lab: La
     assert charts(projector) == 0
     choose(led, "board_shown", True)
     assert charts(checked(projector.run())) == 2
+
+
+def test_the_rooms_labels_teach_a_classifier_on_the_projector(
+    lab: Lab, app: App, led: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles, points = open_tiles(lab), (Point(10, 0.4, 0.5, 2, 32), Point(11, 0.5, 0.5, 3, 3))
+    monkeypatch.setattr(
+        lab, "room_probe", SimpleNamespace(learn=lambda *_: Learned(points, 300, 311, 311)), raising=False
+    )
+    projector = app("projector.py", who="beamer")
+    choose(led, "labels_shown", True)
+    assert not charts(checked(projector.run()))
+    free = [at for at in range(len(tiles)) if at not in held_out(tiles)]
+    for at in free[:11]:
+        lab.results.add_guess("adalbert", tiles, at, 0, 1.0)
+    assert charts(checked(projector.run())) == 2
+    assert "adalbert" not in str([each.proto for each in projector.get("vega_lite_chart")]) + shown(projector)
+    assert tells(projector, "room_labels.synthetic")
+    assert charts(checked(led.run())) == 2
+    click(led, "labels_anew")
+    assert not charts(checked(projector.run()))
+
+
+def test_a_classifier_that_cannot_learn_here_says_why(
+    lab: Lab, app: App, led: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = open_tiles(lab)
+    free = [at for at in range(len(tiles)) if at not in held_out(tiles)]
+    for at in free[:12]:
+        lab.results.add_guess("ada", tiles, at, 1, 1.0)
+    learned = [Learned(problem="No weights here."), Learned((), 300, 64, 312)]
+    monkeypatch.setattr(lab, "room_probe", SimpleNamespace(learn=lambda *_: learned[0]), raising=False)
+    assert "No weights here." in shown(checked(led.run()))
+    learned.pop(0)
+    assert charts(checked(led.run())) == 1
+    (progress,) = led.get("progress")
+    assert told_as("classroom/labels looking", done=64, all=312).search(progress.proto.text)
