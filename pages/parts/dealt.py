@@ -31,7 +31,7 @@ def draw() -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.badge("One room, one experiment", icon=":material/science:")
             with_seed = "" if deal.setting == "seed" else f" (seed {seed})"
-            st.markdown(f"Your value: **{TITLES[deal.setting].lower()} {value:g}**{with_seed}", width="stretch")
+            st.markdown(f"Your {TITLES[deal.setting].lower()}: **{value:g}**{with_seed}", width="stretch")
             if record is None or not (record.is_active or record.state == "finished"):
                 label = "Train it" if record is None else "Train it again"
                 lesson.button(label, "play_arrow", "dealt_train", _train, type="primary")

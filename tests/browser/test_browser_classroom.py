@@ -14,7 +14,7 @@ from eurosat_core.classroom.cookie import NAME, secret_in
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
-from tests.browser.participant import LONG, badge, go_to, set_epochs, start_training, stop
+from tests.browser.participant import LONG, MINUTES, badge, go_to, keyed, main, press, set_epochs, start_training, stop
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
@@ -130,6 +130,35 @@ def test_the_instructor_sees_everybody_and_stops_a_run(page, browser, app, app_f
         assert RunStore(app_folder / "runs").get(run_id).state == "cancelled"
         main.get_by_role("button", name="Sign out").click()
         main.get_by_label("Passcode", exact=True).wait_for()
+
+
+def test_each_finds_the_own_dot_in_the_rooms_experiment(page, browser, app, app_folder):
+    with (
+        watched_window(browser, f"{app}/classroom") as desk,
+        watched_window(browser, f"{app}/projector") as projector,
+        watched_window(browser, f"{app}/wrapup") as other,
+    ):
+        box = main(desk).get_by_label("Passcode", exact=True)
+        box.fill(WORD)
+        box.press("Enter")
+        keyed(desk, "deal_open").wait_for()
+        go_to(desk, "Train")
+        set_epochs(desk, 1)
+        go_to(desk, "Classroom")
+        press(desk, "deal_open")
+        keyed(desk, "deal_end").wait_for()
+        for who in (page, other):
+            keyed(who, "dealt_train").wait_for()
+            press(who, "dealt_train")
+        for who in (page, other):
+            badge(who, "Finished").wait_for(timeout=MINUTES)
+            keyed(who, "dealt").locator("[data-testid=stVegaLiteChart]").get_by_text("you", exact=True).wait_for()
+        main(projector).get_by_text("2 of 2").wait_for()
+        main(projector).locator("[data-testid=stVegaLiteChart]").wait_for()
+        press(desk, "deal_end")
+        keyed(page, "dealt").wait_for(state="detached")
+    runs = [each for each in RunStore(app_folder / "runs").all()[0] if each.config.epochs == 1]
+    assert {each.config.seed for each in runs} == {1, 2} and len({each.owner for each in runs}) == 2
 
 
 def test_the_server_keeps_no_secret(page, app_folder):

@@ -30,7 +30,7 @@ def test_each_trains_the_own_value_and_the_projector_shows_the_dots(lab: Lab, ap
     assert deal is not None and deal.setting == "seed"
     ada, bob = app("tiles.py", who="ada"), app("model.py", who="bob")
     for who, seed in ((ada, 1), (bob, 2)):
-        assert f"seed {seed}" in says(who)
+        assert f"seed: **{seed}**" in says(who)
         click(who, "dealt_train")
         assert "dealt_train" not in keys(who)
     runs = {each.owner: each for each in lab.store.all()[0]}
