@@ -10,9 +10,10 @@ from eurosat_core.analysis.room_labels import ClassLabels
 from eurosat_core.charts.marks import Spec, bare_spec, coloured, legend, tooltips, up_to
 from eurosat_core.charts.palette import BLUE, GREY, ORANGE
 from eurosat_core.data.pictures import class_titles
-from eurosat_core.runs.room_labels import Point
+from eurosat_core.runs.room_labels import FIRST, Point
 
 _CURVES = (("the room’s labels", BLUE), ("the true labels", GREY))
+_TICKS = [FIRST * 2**power for power in range(7)]
 _ROOM, _TRUTH = (name for name, _ in _CURVES)
 
 
@@ -29,14 +30,16 @@ def learning_chart(chance: float, *, size: int = 14, height: int = 340) -> Spec:
         "labels:Q",
         title="Labels of the room (log scale)",
         scale=alt.Scale(type="log", base=2, nice=False),
-        axis=alt.Axis(format=",d", tickCount=8, labelOverlap=True, **look),
+        axis=alt.Axis(format=",d", values=_TICKS, labelOverlap=True, **look),
     )
     y = up_to(alt.Y, "accuracy", "Accuracy", 1.0, format="%", tickCount=6, **look)
     lines = tooltips(("learned from:N", "Learned from"), ("labels:Q", "Labels"), ("accuracy:Q", "Accuracy", ".1%"))
-    shown = legend(labelFontSize=size, symbolSize=10 * size, labelLimit=20 * size)
+    shown = legend(
+        labelFontSize=size, symbolType="stroke", symbolSize=60 * size, symbolStrokeWidth=size / 5, labelLimit=20 * size
+    )
     base = alt.Chart().encode(x=x, y=y, color=coloured("learned from", _CURVES, shown), tooltip=lines)
     dash = alt.StrokeDash(
-        "learned from:N", scale=alt.Scale(domain=[_ROOM, _TRUTH], range=[[1, 0], [6, 4]]), legend=None
+        "learned from:N", scale=alt.Scale(domain=[_ROOM, _TRUTH], range=[[1, 0], [6, 4]]), legend=shown
     )
     guessing = alt.Chart().mark_rule(color=GREY, strokeDash=[2, 4]).encode(y=alt.datum(chance))
     curves = base.mark_line(strokeWidth=size / 5).encode(strokeDash=dash)
@@ -58,7 +61,7 @@ def parting_chart(classes: int, *, size: int = 14) -> Spec:
     x = up_to(
         alt.X,
         "wrong",
-        "Labels that differ from the truth",
+        "Wrong labels",
         1.2,
         format="%",
         values=[0, 0.5, 1],

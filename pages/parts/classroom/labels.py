@@ -58,17 +58,17 @@ def draw_labels(size: int = 14, height: int = 340) -> None:
         return
     rows = room_labels.by_class(guesses, tiles.class_names)
     left, right = st.columns([3, 2], gap="medium")
-    with left:
-        _curve(tiles, size, height)
     with right:
         st.vega_lite_chart(
             parting_frame(rows),
             parting_chart(len(rows), size=size),
             key=f"labels_parting_{size}",
-            alt=f"Share of the labels that differ from the truth, for each class. {say(room_labels.parted(rows))}",
+            alt=f"Share of the labels that are wrong, for each class. {say(room_labels.parted(rows))}",
         )
         _say(size, room_labels.parted(rows))
         _say(size, room_labels.agreed(room_labels.disagreement(guesses)))
+    with left:  # last, for it may take a second
+        _curve(tiles, size, height)
 
 
 def _curve(tiles: TileSet, size: int, height: int) -> None:
@@ -98,7 +98,7 @@ def _curve(tiles: TileSet, size: int, height: int) -> None:
     )
     _say(size, outcome)
     if tiles.source == "synthetic":
-        st.caption(say(Finding("room_labels.synthetic")))
+        _say(size, Finding("room_labels.synthetic"))
     if last.labels == MOST:
         st.caption(words["labels most"].format(most=MOST))
 
@@ -107,6 +107,6 @@ def _say(size: int, finding: Finding) -> None:
     """A sentence, larger where the chart's text is."""
     words = lesson.plain(say(finding))
     if size > 20:
-        st.subheader(words, anchor=False)
+        st.header(words, anchor=False)
     else:
         st.markdown(words)
