@@ -121,6 +121,11 @@ class Results:
         """Everybody's newest guesses on `tiles` from a time on, in the order in which they came."""
         return self._guess_book.of_all(tiles.fingerprint, since)
 
+    def named_by_others(self, owner: str, tiles: TileSet, since: float) -> list[int]:
+        """Tiles that others named from a time on, and this participant has not named lately."""
+        known = {each.tile for each in self._guess_book.of(owner, tiles.fingerprint)}
+        return sorted({each.tile for each in self.room_guesses(tiles, since)} - known)
+
     def guessed_tiles(self, owner: str, true: int, guessed: int) -> list[int]:
         """The lab's tiles of one class that a participant took for another (labels), newest first, each once."""
         tiles = self._library.tile_set

@@ -1,6 +1,7 @@
 """The game "Be the classifier": ten tiles to be named, and what the answers say."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TILES = 10  # in one game
+SHARED = 3  # of them, at most, that others named before: only then can a room disagree
 HELD_OUT = 300  # tiles that no game shows: whoever learns from the room's answers is judged on them
 _HELD_OUT_SHARE = 4  # one tile in so many, at most
 _HELD_OUT_SEED = 21
@@ -127,8 +129,8 @@ def held_out(tiles: TileSet) -> "npt.NDArray[np.int64]":
     return np.sort(np.concatenate([own[: min(each, len(own) // _HELD_OUT_SHARE)] for own in members]))
 
 
-def new_game(tiles: TileSet, seed: int, now: float) -> Game:
-    """Up to ten different tiles at random, from the classes about evenly."""
+def new_game(tiles: TileSet, seed: int, now: float, shared: Sequence[int] = ()) -> Game:
+    """Up to ten different tiles at random, from the classes about evenly; up to `SHARED` of them from these numbers."""
     generator = np.random.default_rng(seed)
     numbers, labels = tiles.labels.numpy().copy(), classes_to_guess(tiles)
     numbers[held_out(tiles)] = -1
@@ -142,8 +144,25 @@ def new_game(tiles: TileSet, seed: int, now: float) -> Game:
         most *= 2
     true = generator.permutation(deck)[:wanted].tolist()
     stock = {label: generator.permutation(np.flatnonzero(numbers == label)).tolist() for label in sorted(set(true))}
+    for tile in _some_of(shared, true, numbers, generator):
+        own = stock[int(numbers[tile])]
+        own.remove(tile)
+        own.append(tile)  # the end is drawn first
     drawn = tuple(stock[label].pop() for label in true)
     return Game(tiles.fingerprint, drawn, tuple(true), len(labels), now, now, now)
+
+
+def _some_of(
+    shared: Sequence[int], true: Sequence[int], numbers: "npt.NDArray[np.int64]", generator: np.random.Generator
+) -> list[int]:
+    """Up to `SHARED` different tiles of `shared`, each for one of the classes that the game asks for."""
+    places = Counter(true)
+    chosen: list[int] = []
+    for tile in generator.permutation(sorted(set(shared))).tolist():
+        if tile < len(numbers) and places[int(numbers[tile])] and len(chosen) < SHARED:
+            places[int(numbers[tile])] -= 1
+            chosen.append(int(tile))
+    return chosen
 
 
 def evaluate_guesses(guesses: Sequence[Guess], class_names: Sequence[str]) -> Evaluation | None:

@@ -28,6 +28,14 @@ def test_the_room_moves_and_a_restart_moves_nobody_again(tmp_path: Path) -> None
     assert GuideFile(tmp_path / "classroom.json").now == guide.now
 
 
+def test_what_the_projector_shows_and_which_labels_count_outlive_a_restart(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "classroom.json")
+    guide.show_labels(True)
+    guide.count_labels(1700000000.5)
+    again = GuideFile(tmp_path / "classroom.json").now
+    assert (again.labels, again.labels_since, again.board) == (True, 1700000000.5, False)
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"closed": 3}', b'{"preset": {"epochs": -1}}', b'{"presets": -1}', b'{"x": 1}']
 )

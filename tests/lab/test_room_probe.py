@@ -52,6 +52,20 @@ def test_no_game_shows_a_tile_that_is_held_out(spared: TileSet) -> None:
     assert not any(kept & set(new_game(spared, seed, 0.0).tiles) for seed in range(50))
 
 
+@pytest.mark.parametrize("count", [0, 1, 60])
+def test_a_game_shows_a_few_tiles_that_others_named(spared: TileSet, count: int) -> None:
+    others = [each.tile for each in named(spared, count)]
+    for seed in range(20):
+        drawn, alone = (
+            new_game(spared, seed, 0.0, [*others, *held_out(spared), len(spared)]),
+            new_game(spared, seed, 0.0),
+        )
+        assert len(set(drawn.tiles)) == game.TILES and drawn.true == alone.true
+        assert list(drawn.true) == spared.labels[list(drawn.tiles)].tolist()
+        assert len(set(drawn.tiles) & set(others)) >= min(count, game.SHARED)
+        assert len(set(drawn.tiles) - set(alone.tiles)) <= game.SHARED
+
+
 def test_a_small_set_keeps_none_and_says_so(small_tiles: TileSet, probe: RoomProbe) -> None:
     assert len(held_out(small_tiles)) == 0
     assert probe.learn(small_tiles, named(small_tiles, 20), 9).problem

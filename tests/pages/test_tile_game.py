@@ -252,3 +252,23 @@ def test_a_disk_that_takes_nothing_does_not_stop_the_game(lab: Lab, monkeypatch:
     monkeypatch.setattr(lab.results._guess_book, "_write", raising(OSError(30, "Read-only file system")))
     test = to_the_end(started(), rights=8)
     assert metrics(test)[RIGHT] == "8 of 10" and tells(test, "game.phrase.all", tiles=10)
+
+
+@pytest.mark.parametrize("is_shown", [False, True])
+def test_while_the_room_is_a_training_set_some_tiles_come_to_several(
+    lab: Lab, is_shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    new_game = game.new_game
+    monkeypatch.setattr(game, "new_game", lambda *those: given.append(list(those[-1])) or new_game(*those))
+    tiles = open_tiles(lab)
+    lab.guide.show_labels(is_shown)
+    for tile in range(0, len(tiles), 40):
+        for who in ("bob", "cy"):
+            lab.results.add_guess(who, tiles, tile, 0, 1.0)
+    lab.results.add_guess(ME, tiles, 0, 0, 1.0)
+    others = lab.results.named_by_others(ME, tiles, 0.0)
+    assert others == list(range(40, len(tiles), 40))
+    drawn = set(started().session_state["tile_game"].tiles)
+    assert given == [others if is_shown else []]
+    assert not is_shown or drawn & set(others)

@@ -51,7 +51,10 @@ def _current(tiles: TileSet) -> Game | None:
 
 
 def _start(tiles: TileSet) -> None:
-    st.session_state[_GAME] = game.new_game(tiles, secrets.randbelow(2**31), time.monotonic())
+    lab = session.lab()
+    guide = lab.guide.now  # while the room is a training set, some tiles come to several people
+    shared = lab.results.named_by_others(session.me(), tiles, guide.labels_since) if guide.labels else ()
+    st.session_state[_GAME] = game.new_game(tiles, secrets.randbelow(2**31), time.monotonic(), shared)
 
 
 def _answer(tiles: TileSet, at: int, label: int | None) -> None:
