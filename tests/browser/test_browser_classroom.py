@@ -11,10 +11,23 @@ import pytest
 
 from bench.server import app_server, wait_for_tiles
 from eurosat_core.classroom.cookie import NAME, secret_in
+from eurosat_core.data.weights import find_weights
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
 from tests.browser.conftest import watched_window
-from tests.browser.participant import LONG, MINUTES, badge, go_to, keyed, main, press, set_epochs, start_training, stop
+from tests.browser.participant import (
+    LONG,
+    MINUTES,
+    badge,
+    go_to,
+    keyed,
+    main,
+    press,
+    set_epochs,
+    start_training,
+    stop,
+    told,
+)
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
@@ -159,6 +172,42 @@ def test_each_finds_the_own_dot_in_the_rooms_experiment(page, browser, app, app_
         keyed(page, "dealt").wait_for(state="detached")
     runs = [each for each in RunStore(app_folder / "runs").all()[0] if each.config.epochs == 1]
     assert {each.config.seed for each in runs} == {1, 2} and len({each.owner for each in runs}) == 2
+
+
+def play(page) -> None:
+    """A game of tiles, in which every tile is named as the first class."""
+    page.get_by_role("button", name="Start", exact=True).click()
+    for number in range(1, 11):
+        main(page).get_by_text(f"Tile {number} of 10", exact=True).wait_for()
+        drawn(page)
+        page.wait_for_timeout(400)  # sooner it would count as a double click
+        press(page, "tile_game_class_0")
+    keyed(page, "tile_game_start").wait_for()
+
+
+@pytest.mark.skipif(find_weights("efficientnet_lite0", Path()) is None, reason="the weights' package is not installed")
+def test_what_the_room_names_teaches_a_classifier(page, browser, app):
+    with (
+        watched_window(browser, f"{app}/classroom") as desk,
+        watched_window(browser, f"{app}/projector") as projector,
+        watched_window(browser, f"{app}/tiles") as other,
+    ):
+        box = main(desk).get_by_label("Passcode", exact=True)
+        box.fill(WORD)
+        box.press("Enter")
+        press(desk, "labels_anew")
+        keyed(desk, "labels_shown").locator("label").first.click()
+        main(projector).get_by_role("heading", level=1).wait_for()
+        go_to(page, "Tiles")
+        for who in (page, other):
+            play(who)
+        curve = told(projector, "room_labels.learned", labels=20)
+        curve.wait_for(timeout=MINUTES)
+        assert main(projector).locator("[data-testid=stVegaLiteChart]").count() == 2
+        assert nickname(other) not in main(projector).inner_text()
+        told(desk, "room_labels.learned", labels=20).wait_for()
+        keyed(desk, "labels_shown").locator("label").first.click()
+        curve.wait_for(state="detached")
 
 
 def test_the_server_keeps_no_secret(page, app_folder):

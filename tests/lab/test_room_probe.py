@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.data.weights import find_weights
 from eurosat_core.lab import room_probe
 from eurosat_core.lab.inspection import Inspector
 from eurosat_core.lab.room_probe import RoomProbe
@@ -128,3 +129,9 @@ def test_everybodys_guesses_come_in_their_order_from_a_time_on(tmp_path: Path, m
     everybody = book.of_all("f")
     assert [each.tile for each in everybody] == [0, 1, 2]
     assert book.of_all("f", everybody[-1].at) == everybody[-1:]
+
+
+@pytest.mark.skipif(find_weights("efficientnet_lite0", Path()) is None, reason="the weights' package is not installed")
+def test_real_features_teach_more_than_chance(spared: TileSet, store: RunStore, tmp_path: Path) -> None:
+    (*_, last) = RoomProbe(Inspector(store), tmp_path).learn(spared, named(spared, 40), 99).points
+    assert last.labels == 40 and last.room == last.truth > 0.5 > 1 / len(spared.class_names)
