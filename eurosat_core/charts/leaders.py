@@ -27,7 +27,10 @@ def leaders_chart(cost: Cost, *, size: int = 14, height: int = 380) -> Spec:
     """Points over `leaders_frame`; the ones that nobody beats have their name. size: of the text, in pixels."""
     look: dict[str, Any] = {"labelFontSize": size, "titleFontSize": size}
     x = alt.X(
-        "cost:Q", title=f"{TITLES[cost]} (log scale)", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", **look)
+        "cost:Q",
+        title=f"{TITLES[cost]} (log scale)",
+        scale=alt.Scale(type="log", padding=4 * size),
+        axis=alt.Axis(format="~s", **look),
     )
     y = alt.Y(
         "accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format="%", tickCount=6, **look)

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING
 from cachetools import LRUCache, cachedmethod
 
 from eurosat_core import wording
-from eurosat_core.classroom.experiment import Dealt, Experiments, Hand
+from eurosat_core.classroom.experiment import Experiments, Hand
 from eurosat_core.classroom.guide import GuideFile
 from eurosat_core.classroom.participants import Participants
 from eurosat_core.classroom.passcode import Passcode
-from eurosat_core.classroom.rounds import Phase, Rounds
+from eurosat_core.classroom.rounds import Rounds
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import Device
 from eurosat_core.errors import ConfigError, LabError, RunError
@@ -23,11 +22,12 @@ from eurosat_core.lab.dispatch import Dispatcher
 from eurosat_core.lab.doctor import Check, TilesState, nearly_full, room_check
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.estimates import Estimates
+from eurosat_core.lab.instructor import Instructor
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.messages import KINDS, OWNER, Command, Engine, kind_of
 from eurosat_core.lab.profile import Profile
-from eurosat_core.lab.queue import Move, Place, waiting_run
+from eurosat_core.lab.queue import Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
 from eurosat_core.models.designs import DesignStore
@@ -455,7 +455,7 @@ class Lab:
         self.store.delete(run_id)
         self.results.forget(run_id)
 
-    def instructor(self, secret: str) -> "Instructor":
+    def instructor(self, secret: str) -> Instructor:
         """What may be done by whoever leads the room. Raises `RunError` when the browser with this secret does not."""
         if not self.passcode.leads(secret):
             raise RunError("Only the instructor may do this. Give the passcode first.")
@@ -504,77 +504,6 @@ class Lab:
         if has.is_alone:
             return f"{name}’s {what} has the machine to itself."
         return f"{name}’s {what} has the {device}{' and the cores it needs' if has.measured else ''}."
-
-
-class Instructor:
-    """Whoever leads the room: the lab gives it to nobody else, so nothing here asks again. Do not keep it."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-
-    def stop(self, run_id: str) -> None:
-        """Stop anybody's run. Raises `RunError` when it has ended."""
-        self._lab.dispatcher.control(self._lab.store.get(run_id), "stop")
-
-    def delete(self, run_id: str) -> None:
-        """Remove anybody's run, also one that is nobody's. Raises `RunError` when it is still active."""
-        self._lab.delete(run_id, self._lab.store.get(run_id).owner)
-
-    def move(self, run_id: str, to: Move) -> None:
-        """Let a waiting run change places in the queue."""
-        self._lab.dispatcher.move(run_id, to)
-
-    def hold(self, held: bool) -> None:
-        """Hold the queue, or let it go on."""
-        self._lab.dispatcher.hold(held)
-
-    def limit(self, waiting: int) -> None:
-        """Let one participant have so many runs waiting, 1 to 100."""
-        self._lab.dispatcher.set_limit(max(1, min(waiting, 100)))
-
-    def code_for(self, participant_id: str) -> str:
-        """A recovery code for a participant who lost theirs, to be handed over in person. Raises `RunError`."""
-        return self._lab.participants.issue_code(participant_id)
-
-    def close_pages(self, pages: Iterable[str]) -> None:
-        """Close these pages for everybody who does not lead, and open all others."""
-        self._lab.guide.close(tuple(pages))
-
-    def bring(self, page: str) -> None:
-        """Bring everybody to a page, named as its script."""
-        self._lab.guide.bring(page)
-
-    def show_board(self, shown: bool) -> None:
-        """Show the leader board on the projector, or hide it."""
-        self._lab.guide.show_board(shown)
-
-    def show_labels(self, shown: bool) -> None:
-        """Show on the projector what a classifier learns from the room's labels, or hide it."""
-        self._lab.guide.show_labels(shown)
-
-    def count_labels(self, since: float) -> None:
-        """Have it learn from the labels from a time on, in seconds since 1970."""
-        self._lab.guide.count_labels(since)
-
-    def ask(self, question: str, hidden: bool) -> None:
-        """Put a question of the lesson to the room. Raises `RunError` while another one is open."""
-        self._lab.rounds.open(question, hidden)
-
-    def go_on(self, number: int, phase: Phase, right: str = "", measured: str = "") -> None:
-        """Move the open round on, as `Rounds.go` does."""
-        self._lab.rounds.go(number, phase, right, measured)
-
-    def deal(self, setting: Dealt, values: Iterable[float], base: TrainConfig) -> None:
-        """Deal values of a setting out to the room, as `Experiments.open` does."""
-        self._lab.experiments.open(setting, tuple(values), base)
-
-    def end_deal(self, number: int) -> None:
-        """End the open experiment. Raises `RunError` when it has ended already."""
-        self._lab.experiments.end(number)
-
-    def preset(self, config: TrainConfig | None) -> None:
-        """Let everybody's Train page begin with these settings, or with the lesson's (None)."""
-        self._lab.guide.give(config)
 
 
 _current: list[Lab] = []

@@ -14,7 +14,8 @@ import streamlit as st
 
 from eurosat_core.classroom.cookie import new_secret, secret_in
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.lab import Instructor, Lab, current_lab
+from eurosat_core.lab.instructor import Instructor
+from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.runs.record import RunRecord
 
 T = TypeVar("T")

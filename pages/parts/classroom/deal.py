@@ -6,7 +6,7 @@ import streamlit as st
 
 from eurosat_core.analysis.experiment import Result
 from eurosat_core.classroom.experiment import USUAL, Deal, numbers_in
-from eurosat_core.lab.lab import Instructor
+from eurosat_core.lab.instructor import Instructor
 from eurosat_core.wording import percent, points
 from pages.parts import lesson, room_scatter, session
 from pages.parts.classroom.queue import do

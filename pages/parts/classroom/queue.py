@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from eurosat_core.lab.lab import Instructor
+from eurosat_core.lab.instructor import Instructor
 from eurosat_core.lab.queue import Move
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.record import RunRecord
