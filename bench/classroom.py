@@ -289,6 +289,8 @@ async def _measure(
         took, used = time.monotonic() - began, watch.cpu_seconds() - cpu
         every = [each for values in room.page_runs.values() for each in values]
         say(f"  {len(every)} page runs, the longest {max(every, default=0.0):.1f} s; now all at once")
+        for each in room.hung:
+            say(f"  never ended: {each}")
         for _ in (*TOGETHER, "all are there"):
             await together.wait()
         memory["after the room"] = watch.memory()

@@ -10,6 +10,7 @@ import psutil
 import pytest
 import torch
 from google.protobuf.json_format import ParseDict
+from own_loop import apart
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -203,7 +204,7 @@ def followed(*messages: ForwardMsg) -> TrainPage:
         page.close()
         return page
 
-    return asyncio.run(follow())
+    return apart(asyncio.run, follow())
 
 
 def test_train_is_pressed_as_a_browser_does_it() -> None:
@@ -216,7 +217,7 @@ def test_train_is_pressed_as_a_browser_does_it() -> None:
         assert await page.press() >= page.button_since > 0
         return server.wishes
 
-    opened, press = asyncio.run(pressed())
+    opened, press = apart(asyncio.run, pressed())
     assert (opened.page_name, opened.page_script_hash, list(opened.widget_states.widgets)) == ("train", "", [])
     assert (press.page_name, press.page_script_hash, press.query_string) == ("", "the-train-page", "who=bench&run=1")
     (widget,) = press.widget_states.widgets
@@ -242,7 +243,7 @@ def test_a_page_that_was_lost_is_said_at_once() -> None:
         await page.until(lambda: False, float("inf"), "Train could not be pressed")
 
     with pytest.raises(RunError, match="pressed"):
-        asyncio.run(asyncio.wait_for(wait(), 60))
+        apart(asyncio.run, asyncio.wait_for(wait(), 60))
 
 
 def test_the_first_point_is_the_first_step_with_figures(tmp_path: Path) -> None:

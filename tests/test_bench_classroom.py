@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from own_loop import apart
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
@@ -49,7 +50,7 @@ def visited(*messages: ForwardMsg) -> tuple[Participant, Room, Server]:
         await participant.follow()
         return participant, room, server
 
-    return asyncio.run(follow())
+    return apart(asyncio.run, follow())
 
 
 def button(key: str, *, disabled: bool = False) -> ForwardMsg:
@@ -101,7 +102,7 @@ def test_a_page_stands_when_its_own_run_has_ended(
         await going
         return room
 
-    room = asyncio.run(go())
+    room = apart(asyncio.run, go())
     assert (room.hung == []) == stands and len(room.page_runs["train"]) == 1
 
 
@@ -115,7 +116,7 @@ def test_a_server_that_is_gone_is_said_and_not_waited_for() -> None:
         await going
 
     with pytest.raises(RunError, match="connection ended while train"):
-        asyncio.run(asyncio.wait_for(go(), 60))
+        apart(asyncio.run, asyncio.wait_for(go(), 60))
 
 
 def test_a_guess_and_a_press_go_to_the_server_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +133,7 @@ def test_a_guess_and_a_press_go_to_the_server_once(monkeypatch: pytest.MonkeyPat
         assert not await me.press("profiler_start", "profile")
         await me.ask()
 
-    asyncio.run(act())
+    apart(asyncio.run, act())
     guessed, pressed, after = (each.widget_states.widgets for each in server.wishes[1:])
     assert list(guessed[0].string_array_value.data) == ["slower"] and pressed[0].trigger_value and not after
     assert room.pressed == {"train": 1}
@@ -173,7 +174,7 @@ def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(classroom, "_COMING_SECONDS", 0.1)
     monkeypatch.setattr(classroom, "_MOST_DRAINING", 120.0)
     settings = Settings(tmp_path / "runs", tmp_path / "cache", threads=1)
-    found = classroom.run(settings, lambda _line: None, participants=2, seconds=8)
+    found = apart(classroom.run, settings, lambda _line: None, 2, 8.0)
     rows = {each["name"]: each for each in found["rows"]}
     assert found["errors"] == [] and rows["tracebacks in the server's log"]["median"] == 0
     assert rows["runs doubled"]["median"] == rows["page runs that never ended"]["median"] == 0

@@ -4,6 +4,7 @@ import asyncio
 
 import httpx
 import pytest
+from own_loop import apart
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -25,7 +26,7 @@ def answer(headers: dict[str, str], *, path: str = "/", scheme: str = "http", st
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"{scheme}://lab.example") as client:
             return await client.get("/", headers=headers)
 
-    return asyncio.run(ask())
+    return apart(asyncio.run, ask())
 
 
 def attributes(given: httpx.Response) -> tuple[str, set[str]]:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import streamlit as st
 from fake_engine import NO_GPU, FakeEngine, eventually
+from own_loop import apart
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
@@ -256,7 +257,7 @@ def test_health_answers_json_below_whatever_path_the_app_is_served(
 
     # The second where a server in front takes the path away.
     for path in (f"/{base.strip('/')}/api/health".replace("//", "/"), "/api/health"):
-        assert asyncio.run(ask(path)).json() == {"status": "ok", "tiles_ready": True}
+        assert apart(asyncio.run, ask(path)).json() == {"status": "ok", "tiles_ready": True}
 
 
 # Configuration

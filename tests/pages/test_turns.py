@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from own_loop import apart
 
 from eurosat_core.runs.store import RunStore
 from pages.parts import session, turns
@@ -99,7 +100,7 @@ def test_a_loop_that_is_about_to_wake_is_not_woken_again(loop: asyncio.AbstractE
     say(10)
     loop.call_soon_threadsafe(other.set)
     loop.call_soon_threadsafe(called.append, "a call of its own")
-    loop.run_until_complete(asyncio.wait_for(listen(), 60))
+    apart(loop.run_until_complete, asyncio.wait_for(listen(), 60))
     assert heard == [4, 5], "one for ten, one of the other, the call itself and what it wrote; then one more for ten"
     assert other.is_set()
 
@@ -125,5 +126,5 @@ def test_no_wake_up_is_lost_between_threads(loop: asyncio.AbstractEventLoop) -> 
         for each in threads:
             each.join()
 
-    loop.run_until_complete(asyncio.wait_for(serve(), 120))
+    apart(loop.run_until_complete, asyncio.wait_for(serve(), 120))
     assert len(heard) == 9000
