@@ -24,9 +24,10 @@ def projector() -> None:
     if now is None and session.lab().guide.now.board:
         st.title(words["board title"], anchor=False)
         left, right = st.columns(2)
+        standing = leaders.current()
         for column, cost in zip((left, right), TITLES, strict=True):
             with column:
-                leaders.draw_board(lesson.text("classroom"), leaders.current(), cost, size=24, height=720)
+                leaders.draw_board(lesson.text("classroom"), standing, cost, size=24, height=720)
         return
     if now is None and session.lab().guide.now.labels:
         st.title(lesson.text("classroom")["labels title"], anchor=False)

@@ -7,7 +7,7 @@ import streamlit as st
 from eurosat_core.analysis import guesses
 from eurosat_core.analysis.rounds import bars, gain, sureness
 from eurosat_core.classroom.participants import Progress
-from eurosat_core.classroom.rounds import Round
+from eurosat_core.classroom.rounds import Round, Vote
 from eurosat_core.finding import Finding
 from eurosat_core.wording import count
 from eurosat_core.words.say import say
@@ -127,12 +127,17 @@ def _cast(asked: Round, guess_key: str, sure_key: str) -> None:
         st.session_state[f"guess_{asked.question}"] = guess  # the page's own question has it, too
 
 
+def _both_votes(asked: Round) -> tuple[dict[str, Vote], dict[str, Vote]]:
+    """The first and the second vote, by owner."""
+    rounds = session.lab().rounds
+    return rounds.votes(asked.number, 1), rounds.votes(asked.number, 2)
+
+
 def draw_votes(asked: Round, size: int = 16, title: str = "", below: str = "") -> None:
     """The votes of the room as bars. size: of the text, in pixels; title, below: over the chart."""
     from eurosat_core.charts.rounds import votes_chart, votes_frame  # loads pandas, which the first page does without
 
-    rounds = session.lab().rounds
-    first, second = (rounds.votes(asked.number, turn) for turn in (1, 2))
+    first, second = _both_votes(asked)
     counted = bars(guesses.choices(asked.question), first, second, asked.right)
     st.vega_lite_chart(
         votes_frame(counted),
@@ -154,7 +159,7 @@ def draw_shown(asked: Round) -> None:
 
 def outcome(asked: Round) -> str:
     """What came out of a round, in words."""
-    first, second = (session.lab().rounds.votes(asked.number, turn) for turn in (1, 2))
+    first, second = _both_votes(asked)
     found = [gain(first, second, asked.right)]
     if certain := sureness(second or first, asked.right):
         found.append(Finding("rounds.certain", {"right": certain[0], "certain": certain[1]}))
