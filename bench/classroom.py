@@ -41,6 +41,7 @@ _COMING_SECONDS = 6.0  # within these all have come
 _HUNG_SECONDS = 120.0  # a page run that takes longer counts as one that never ends
 _WAIT_FACTOR = 1.5  # what a first run may wait, against participants × mean run ÷ places
 _MOST_DRAINING = 3600.0
+_SAMPLE_SECONDS = 10.0  # between two looks at the server's memory
 _MB = 1e6
 
 
@@ -167,7 +168,18 @@ class Watch:
         for each in self.process.children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 workers += each.memory_full_info().uss / _MB
-        return self.process.memory_full_info().uss / _MB, workers
+        return self.own_memory(), workers
+
+    def own_memory(self) -> float:
+        """Megabytes that only the server has."""
+        return float(self.process.memory_full_info().uss / _MB)
+
+    async def course(self, into: list[tuple[float, float]]) -> None:
+        """Note the minute and the server's memory every ten seconds, until this is cancelled."""
+        began = time.monotonic()
+        while True:
+            into.append(((time.monotonic() - began) / 60, self.own_memory()))
+            await asyncio.sleep(_SAMPLE_SECONDS)
 
 
 def run(
@@ -199,7 +211,11 @@ def run(
 
 @dataclass
 class Found:
-    """All that was measured. alone: CPU seconds of the server by page. memory: server's and workers' at each moment."""
+    """All that was measured.
+
+    alone: CPU seconds of the server by page. memory: server's and workers' at each moment. course: the server's while
+    all were there, with the minute of each look.
+    """
 
     participants: int
     room: Room
@@ -208,6 +224,7 @@ class Found:
     seconds: float
     memory: dict[str, tuple[float, float]]
     records: list[RunRecord]
+    course: list[tuple[float, float]] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
         """The table."""
@@ -248,7 +265,11 @@ class Found:
         rows = [row(f"server’s own memory {name}", [server], "MB") for name, (server, _) in self.memory.items()]
         rows += [row(f"workers’ own memory {name}", [workers], "MB") for name, (_, workers) in self.memory.items()]
         (_, before), (_, after) = list(self.memory.items())[-2:]
-        return [*rows, row("server grew by", [after[0] - before[0]], "MB", promise="< 100 MB")]
+        rows.append(row("server grew by", [after[0] - before[0]], "MB", promise="< 100 MB"))
+        if len(self.course) > 2:  # the promise is of half an hour: before, what is kept for all is still being filled
+            slope = statistics.linear_regression(*zip(*self.course, strict=True)).slope
+            rows.append(row("server grew, by least squares", [slope], "MB a minute", promise="< 1 in a soak of 30 min"))
+        return rows
 
 
 def _times(name: str, values: Sequence[float], promise: str = "") -> dict[str, Any]:
@@ -282,10 +303,14 @@ async def _measure(
     say(f"  alone, the server's CPU seconds a page: {costs}")
     room, over, together = Room(), asyncio.Event(), asyncio.Barrier(participants + 1)
     began, cpu = time.monotonic(), watch.cpu_seconds()
+    course: list[tuple[float, float]] = []
     async with asyncio.TaskGroup() as everybody:
         for number in range(participants):
             everybody.create_task(_take_part(address, number, room, began + seconds, together, over))
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(min(_COMING_SECONDS, seconds))
+        sampling = everybody.create_task(watch.course(course))
+        await asyncio.sleep(began + seconds - time.monotonic())
+        sampling.cancel()
         took, used = time.monotonic() - began, watch.cpu_seconds() - cpu
         every = [each for values in room.page_runs.values() for each in values]
         say(f"  {len(every)} page runs, the longest {max(every, default=0.0):.1f} s; now all at once")
@@ -297,7 +322,7 @@ async def _measure(
         say("  waiting for the runs to end")
         await _runs_ended(store, participants)
         over.set()
-    return Found(participants, room, alone, used, took, memory, store.all()[0])
+    return Found(participants, room, alone, used, took, memory, store.all()[0], course)
 
 
 async def _see_every_page(address: str, watch: Watch) -> dict[str, float]:

@@ -163,6 +163,17 @@ def test_lost_and_doubled_runs_are_counted() -> None:
     assert rows["tiles (3)"]["values"] == [0.2, pytest.approx(3.62), 4.0]
 
 
+def test_the_slope_of_the_memory_is_by_least_squares() -> None:
+    room = Room()
+    room.page_runs["tiles"] = [0.1]
+    memory = {"warm": (100.0, 1.0), "after": (100.0, 1.0)}
+    course = [(minute / 6, 100 + 2.5 * minute / 6 + (-1) ** minute) for minute in range(12)]
+    rows = {each["name"]: each for each in Found(1, room, {}, 6.0, 3.0, memory, [], course).rows()}
+    (slope,) = [each for each in rows.values() if each["unit"] == "MB a minute"]
+    assert slope["median"] == pytest.approx(2.5, abs=0.6)
+    assert not any(each["unit"] == "MB a minute" for each in Found(1, room, {}, 6.0, 3.0, memory, []).rows())
+
+
 def test_its_size_is_of_no_other_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "epoch", "--seconds", "3"]) == cli.UNUSABLE
     assert cli.main(["bench", "classroom", "--participants", "0"]) == cli.UNUSABLE
@@ -173,6 +184,7 @@ def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(classroom, "LOOKS", (0.1, 0.3))
     monkeypatch.setattr(classroom, "_COMING_SECONDS", 0.1)
     monkeypatch.setattr(classroom, "_MOST_DRAINING", 120.0)
+    monkeypatch.setattr(classroom, "_SAMPLE_SECONDS", 1.0)
     settings = Settings(tmp_path / "runs", tmp_path / "cache", threads=1)
     found = apart(classroom.run, settings, lambda _line: None, 2, 8.0)
     rows = {each["name"]: each for each in found["rows"]}
@@ -180,3 +192,5 @@ def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.M
     assert rows["runs doubled"]["median"] == rows["page runs that never ended"]["median"] == 0
     assert rows["server grew by"]["median"] != 0 and math.isfinite(rows["server’s CPU time"]["median"])
     assert any(name.startswith("page runs (") for name in rows)
+    (slope,) = [each for each in rows.values() if each["unit"] == "MB a minute"]
+    assert math.isfinite(slope["median"])
