@@ -4,9 +4,13 @@ import math
 import time
 import tomllib
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from eurosat_core.folders import ASSETS
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def duration(seconds: float) -> str:
@@ -126,3 +130,21 @@ def listed(words: list[str], last: str = "and") -> str:
 def sentences(name: str) -> dict[str, Any]:
     """The sentences that lie in `assets/NAME.toml`."""
     return tomllib.loads((ASSETS / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def filled(template: str, **figures: Any) -> str:
+    """A template of `assets`, such as `pytorch/train.py.j2`, with its figures; in one of HTML they are escaped."""
+    return _templates().get_template(template).render(**figures)
+
+
+@lru_cache(maxsize=1)
+def _templates() -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    return Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=select_autoescape(("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

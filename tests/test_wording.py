@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 
 from eurosat_core import wording
 
@@ -84,3 +85,10 @@ def test_a_rounded_number_is_plain_and_near(number: float, digits: int) -> None:
     assert set(text) <= set("0123456789,.")
     # A significant digit is worth at least a tenth of its power of ten, and half of it is what rounding may miss.
     assert float(text.replace(",", "")) == pytest.approx(number, rel=0.501 * 10 ** (1 - digits))
+
+
+def test_a_template_of_code_is_not_escaped_and_lacks_nothing() -> None:
+    words = {"text": "<b>", "block": "", "classes": 2, "made": [], "used": []}
+    assert "\n<b>\n" in wording.filled("pytorch/network.py.j2", **words)
+    with pytest.raises(UndefinedError):
+        wording.filled("pytorch/network.py.j2", text="")

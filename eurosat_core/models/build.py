@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from eurosat_core.models.check import TILE, checked_network
 from eurosat_core.models.layers import Layer, Shape, cost_of, format_network, padding_of, units_of
+from eurosat_core.wording import filled
 
 if TYPE_CHECKING:
     from torch import nn
@@ -120,48 +121,11 @@ def network_source(text: str, classes: int = 10) -> str:
             if kind == "ResidualBlock":  # its source is part of what is exported, word for word
                 from eurosat_core.models.networks import ResidualBlock
 
-                prefix, block = "", f"\n\n{inspect.getsource(ResidualBlock).rstrip()}\n"
+                prefix, block = "", inspect.getsource(ResidualBlock).rstrip()
             made.append(f"self.{placed.name} = {prefix}{kind}({', '.join(words)})")
             call = f"self.{placed.name}(x)"
         used.append((f"x = {call}", shape))
     width = max(len(line) for line, _ in used)
-    uses_functions = any("functional." in line for line, _ in used)
-    return _SOURCE.format(
-        text=format_network(layers),
-        imports="from torch import nn" + "\nfrom torch.nn import functional" * uses_functions,
-        block=block,
-        classes=classes,
-        made="\n        ".join(made),
-        used="\n        ".join(f"{line:<{width}}  # {shape}" for line, shape in used),
-    )
-
-
-_SOURCE = '''"""A network built in EuroSAT Lab. Its weights, once trained, are loaded with:
-
-net = Net()
-net.load_state_dict(torch.load("model.pt", weights_only=True))
-
-{text}
-"""
-
-import torch
-{imports}
-{block}
-
-class Net(nn.Module):
-    """Tiles [B, 3, 64, 64], normalised to -1…1, in; one score per class [B, {classes}] out."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        {made}
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        {used}
-        return x
-
-
-if __name__ == "__main__":
-    net = Net()
-    print(net)
-    print(net(torch.zeros(2, 3, 64, 64)).shape)
-'''
+    lines = [f"{line:<{width}}  # {shape}" for line, shape in used]
+    figures = {"text": format_network(layers), "block": block, "classes": classes, "made": made, "used": lines}
+    return filled("pytorch/network.py.j2", **figures) + "\n"

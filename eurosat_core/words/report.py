@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from eurosat_core import __version__, wording
 from eurosat_core.analysis.confusion import score_remarks
 from eurosat_core.analysis.contenders import (
@@ -24,7 +22,6 @@ from eurosat_core.analysis.contenders import (
 )
 from eurosat_core.charts.palette import GREY, SERIES
 from eurosat_core.data.pictures import class_titles
-from eurosat_core.folders import ASSETS
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.choices import machine_table, settings_table
 from eurosat_core.training.evaluation import Evaluation
@@ -35,14 +32,6 @@ CITATION = (
     "Land Use and Land Cover Classification”, 2019; contains modified Copernicus Sentinel data."
 )
 _MATRIX_CLASSES = 30  # a larger table cannot be read any more
-_PAGES = Environment(
-    loader=FileSystemLoader(ASSETS),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGES.globals |= {"width": 640, "colours": SERIES, "grey": GREY, "citation": CITATION, "version": __version__}
 
 
 @dataclass(frozen=True)
@@ -78,7 +67,13 @@ def report_html(
     figures = run_figures(runs)
     learned = [each for each in map(_curve, runs) if len(each["points"]) > 1]
     records = [*((each.label, each.record) for each in runs), *measured]
-    return _PAGES.get_template("report.html.j2").render(
+    return wording.filled(
+        "report.html.j2",
+        width=640,
+        colours=SERIES,
+        grey=GREY,
+        citation=CITATION,
+        version=__version__,
         owner=owner,
         day=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() if now is None else now)),
         runs=wording.count(len(runs), "run"),

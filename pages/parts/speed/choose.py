@@ -14,7 +14,7 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS, plan_experiment
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.wording import device_name, duration, listed
+from eurosat_core.wording import device_name, duration, filled, listed
 from pages.parts import lesson, room, run_widget, session
 
 CHOSEN = "speed_experiment"
@@ -252,101 +252,15 @@ def _title(record: RunRecord) -> str:
     return f"{run_widget.sweep_title(name_of(record))} · {on}{how}{recorded} · {run_widget.made_at(record)} UTC"
 
 
-_STEPS = """
-import time
-import torch
-from torch.utils.data import DataLoader
-
-{setup}
-
-def step():
-    pictures, labels = next(batches)
-{move}{forward}
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-for _ in range(5):                              # warm-up does not count
-    step()
-{wait}began = time.perf_counter()
-for _ in range(30):
-    step()
-{wait}print(30 * batch_size / (time.perf_counter() - began), "tiles per second")
-"""
-_GRAPH_STEPS = """
-import time
-import torch
-
-{setup}
-pictures, labels = (part.to("cuda") for part in next(batches))   # ← where the graph reads them
-
-def step():
-    loss = torch.nn.functional.cross_entropy(network(pictures), labels)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-side = torch.cuda.Stream()
-side.wait_stream(torch.cuda.current_stream())
-with torch.cuda.stream(side):                   # ← warm-up: memory is taken, programs are chosen
-    for _ in range(3):
-        step()
-torch.cuda.current_stream().wait_stream(side)
-graph = torch.cuda.CUDAGraph()
-with torch.cuda.graph(graph):                   # ← recorded, not computed
-    step()
-
-torch.cuda.synchronize()                        # a GPU is only told what to do
-began = time.perf_counter()
-for _ in range(30):
-    for there, new in zip((pictures, labels), next(batches)):
-        there.copy_(new)
-    graph.replay()                              # ← the whole step in one launch
-torch.cuda.synchronize()
-print(30 * batch_size / (time.perf_counter() - began), "tiles per second")
-"""
-_MOVE = '    pictures, labels = pictures.to("cuda"), labels.to("cuda")\n'
-_BESIDE = """\
-    with torch.cuda.stream(copying):            # ← beside what the GPU computes
-        pictures = pictures.to("cuda", non_blocking=True)
-        labels = labels.to("cuda", non_blocking=True)
-    computing = torch.cuda.current_stream()
-    computing.wait_stream(copying)              # ← until they are there
-    pictures.record_stream(computing)           # ← their memory is still in use
-    labels.record_stream(computing)
-"""
-_FORWARD = "    loss = torch.nn.functional.cross_entropy(network(pictures), labels)"
-_SGD = "optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)"
-_LOADER = "batches = iter(DataLoader(tiles, batch_size=batch_size, shuffle=True{more}))"
-_MEMORY = "batches = (part for part in zip(pictures_in_memory.split(batch_size), labels_in_memory.split(batch_size)))"
-_AUTOCAST = (
-    '    with torch.autocast("{kind}", dtype=torch.bfloat16):       # ← instead of float32\n'
-    "        loss = torch.nn.functional.cross_entropy(network(pictures), labels)"
-)
-
-
-def _setup(network: str = "network = {net}", optimizer: str = _SGD, source: str = _MEMORY) -> str:
-    return "\n".join(("{batch}", network, optimizer, source))
-
-
-_SETUPS = {
-    "model_size": _setup(network="network = {net}                                 # ← eight times the filters"),
-    "workers": _setup(source=_LOADER.format(more=", num_workers={workers}") + "    # ← instead of {fewer}"),
-    "optimizer": _setup(optimizer="optimizer = torch.optim.Adam(network.parameters(), lr=0.001)   # ← instead of SGD"),
-    "source": _setup(source=_MEMORY + "   # ← not a DataLoader"),
-    "pin_memory": _setup(source=_LOADER.format(more=", num_workers={workers}, pin_memory=True") + "    # ←"),
-    "channels_last": _setup(
-        network="network = {net}.to(memory_format=torch.channels_last)   # ← and the pictures, too"
-    ),
-    "compile": _setup(
-        network="network = torch.compile({net})     # ← the first step then takes longer: do not time it"
-    ),
-}
-
-
 def code(name: str) -> tuple[str, str]:
     """The lines of an experiment on the CPU, and on a GPU."""
-    return _filled(name, "cpu"), _filled(name, "cuda")
+    return _lines(name, gpu=False), _lines(name, gpu=True)
+
+
+def _lines(name: str, *, gpu: bool) -> str:
+    one = EXPERIMENTS[name]
+    focus, reference = (_settings(name, each, gpu) for each in (one.focus, one.reference))
+    return filled("pytorch/speed.py.j2", name=name, gpu=gpu, focus=focus, reference=reference)
 
 
 def _settings(name: str, label: str, gpu: bool) -> TrainConfig:
@@ -354,28 +268,3 @@ def _settings(name: str, label: str, gpu: bool) -> TrainConfig:
     one = EXPERIMENTS[name]
     changes = next(each.changes for each in one.options if each.label == label)
     return TrainConfig(**{"model": one.model, **one.base, **(one.gpu_base if gpu else {}), **changes})
-
-
-def _filled(name: str, kind: str) -> str:
-    gpu = kind == "cuda"
-    focus, reference = (_settings(name, each, gpu) for each in (EXPERIMENTS[name].focus, EXPERIMENTS[name].reference))
-    batch = f"batch_size = {focus.batch_size}"
-    if focus.batch_size != reference.batch_size:
-        batch = f"{batch:<48}# ← instead of {reference.batch_size}"
-    net = {"custom": "WideNet()", "tilenet": "TileNet()"}.get(focus.model, "Net()")
-    move = []
-    if gpu:
-        move.append(_BESIDE if name == "pin_memory" else _MOVE)
-    if name == "channels_last":
-        move.append("    pictures = pictures.to(memory_format=torch.channels_last)\n")
-    copying = "\ncopying = torch.cuda.Stream()                   # ←" if gpu and name == "pin_memory" else ""
-    steps = _GRAPH_STEPS if gpu and name == "graph" else _STEPS
-    return steps.format(
-        setup=_SETUPS.get(name, _setup()).format(
-            batch=batch, net=f'{net}.to("cuda")' if gpu else net, workers=focus.workers, fewer=reference.workers
-        )
-        + copying,
-        move="".join(move),
-        forward=_AUTOCAST.format(kind=kind) if name == "precision" else _FORWARD,
-        wait="torch.cuda.synchronize()                        # a GPU is only told what to do\n" if gpu else "",
-    ).strip()
