@@ -21,14 +21,17 @@ from eurosat_core.training.config import recipe_config
 from tests.pages.conftest import ME, THREE, App, begun, click, epoch, keys, put, used
 from tests.pages.test_train_results import keep_predictions
 
+pytestmark = pytest.mark.hostile
+
 EVIL = "![x](//y)"
 PAGES = [
     f"{page}.py"
     for page in ("start", "tiles", "convolution", "model", "train", "speed", "compare", "wrapup", "predict")
 ]
-# Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), what stands in an input field or a drop-down
-# list (both draw backslashes as they are).
-_PLAIN = {"alt", "id", "query_string", "spec", "TextInput.default", "TextInput.value"}
+# Fields that are no Markdown: a picture's alt text, a chart's spec (JSON), code, what stands in an input field or a
+# drop-down list (they draw backslashes as they are).
+_PLAIN = {"alt", "id", "query_string", "spec", "Code.code_text"}
+_PLAIN |= {f"{each}.{name}" for each in ("TextInput", "TextArea") for name in ("default", "value")}
 _PLAIN |= {f"{each}.{name}" for each in ("Selectbox", "MultiSelect") for name in ("options", "raw_value", "raw_values")}
 
 
