@@ -51,6 +51,7 @@ def test_the_disk_has_neither_secrets_nor_codes(people: Participants, path: Path
         assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("typed", "name"),
     [
@@ -69,6 +70,7 @@ def test_a_name_can_be_seen_and_says_no_more_than_it_shows(typed: str, name: str
     assert tidy_name(typed) == name
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("alike", ["ADA L", "ada  l", "adal", "\uff21da\u2003L", "ada\u200b l", "ada l\ufe0f"])
 def test_two_people_cannot_hold_one_name(people: Participants, alike: str) -> None:
     ada, bob = people.enter("a" * 43), people.enter("b" * 43)
@@ -81,6 +83,7 @@ def test_two_people_cannot_hold_one_name(people: Participants, alike: str) -> No
     assert people.rename(bob.id, "ada l").nickname == "ada l"
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", ["", " ", "\u200b", OWNER, "Command\u00a0 LINE", "COMMANDLINE"])
 def test_names_that_nobody_can_have(people: Participants, name: str) -> None:
     ada = people.enter("a" * 43)
@@ -142,6 +145,7 @@ def test_codes_survive_a_restart_and_browsers_are_bounded(people: Participants, 
     assert [kept.enter(each).id == ada.id for each in browsers] == [False] * 2 + [True] * participants._MOST_BROWSERS
 
 
+@pytest.mark.hostile
 def test_codes_cannot_be_tried_for_long(people: Participants, monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
     compare = participants.hmac.compare_digest
@@ -256,6 +260,7 @@ def test_without_a_disk_everybody_is_known_until_the_server_ends(tmp_path: Path)
 # --- at the lab's door
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("command", ["pause", "resume", "step", "stop"])
 def test_nobody_steers_or_deletes_anothers_run(open_fake: OpenFake, command: Command) -> None:
     lab, engine = open_fake()
@@ -279,6 +284,7 @@ def test_nobody_steers_or_deletes_anothers_run(open_fake: OpenFake, command: Com
     lab.delete(run.id, ada.id)
 
 
+@pytest.mark.hostile
 def test_a_name_does_not_own_what_was_stored_under_it(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = running(lab, engine, owner="ada")

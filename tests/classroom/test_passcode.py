@@ -27,6 +27,7 @@ def test_only_the_browser_that_gave_it_leads_until_it_signs_out_or_the_day_ends(
     assert not door.leads(BOB)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("typed", ["", "open sesam", "open sesame ", "Open sesame", "\ud800", "x" * 100_000])
 def test_a_wrong_one_does_not_lead_and_is_not_told(
     typed: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -47,6 +48,7 @@ def test_without_a_passcode_nobody_leads(typed: str) -> None:
     assert not door.leads(ADA)
 
 
+@pytest.mark.hostile
 def test_guessing_is_slowed_down_also_for_the_right_one() -> None:
     now = [0.0]
     door = Passcode("open sesame", lambda: now[0])

@@ -65,6 +65,7 @@ def place(tmp_path: Path) -> Path:
 # --- none of it is used ---
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", BAD)
 def test_bad_archive_gets_a_sentence(name: str, place: Path, monkeypatch: Patch) -> None:
     words = make_bad(name, place / "bad.zip", monkeypatch)
@@ -79,6 +80,7 @@ def test_bad_archive_gets_a_sentence(name: str, place: Path, monkeypatch: Patch)
     assert snapshot(place.parent, place / "target") == before
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("name", "words"),
     [("beside", "folder"), ("pipe", "not a file"), ("beside/secret.jpg/a.zip", "no file"), ("x" * 300, "too long")],
@@ -348,6 +350,7 @@ def archives(draw: st.DrawFn) -> bytes:
     return bytes(content)
 
 
+@pytest.mark.hostile
 @settings(max_examples=300)
 @example(content=zip_bytes([*GOOD, Entry("../outside/evil.jpg", jpeg())]))
 @example(content=zip_bytes([Entry("Forest", b"../../outside", attributes=LINK), Entry("Forest/evil.jpg", jpeg())]))

@@ -97,6 +97,7 @@ def test_a_16_bit_tiff_of_pillow(options: dict[str, object]) -> None:
     np.testing.assert_array_equal(three(buffer.getvalue()), np.repeat(made[..., None], 3, axis=2))
 
 
+@pytest.mark.hostile
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the same damage
 @pytest.mark.parametrize(
     ("content", "words"),
@@ -137,6 +138,7 @@ def test_damage_anywhere_never_gives_anything_but_a_sentence(noise: bytes, at: i
         assert str(error).endswith(".")
 
 
+@pytest.mark.hostile
 def test_what_swells_is_refused() -> None:
     packer = zlib.compressobj(9)
     bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(100)) + packer.flush()

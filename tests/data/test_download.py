@@ -284,6 +284,7 @@ def test_a_server_that_stays_busy(server: FileServer, folder: Path) -> None:
     assert len(server.asked) == 3
 
 
+@pytest.mark.hostile
 def test_an_endless_answer(server: FileServer, folder: Path, part: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(module, "_MOST_BYTES", 1_000_000)
     server.usual = endless
@@ -291,6 +292,7 @@ def test_an_endless_answer(server: FileServer, folder: Path, part: Path, monkeyp
     assert part.stat().st_size < 100_000, "a megabyte of nothing must not stay"
 
 
+@pytest.mark.hostile
 def test_far_too_large_an_offer(server: FileServer, folder: Path, monkeypatch: Patch) -> None:
     server.usual = lambda handler, _content: handler.start(200, Content_Length=900 * 1024**3)
     refused(server.remote(), folder, "127.0.0.1", "900.0 GB", NAME)
@@ -369,6 +371,7 @@ def certificate_of_nobody(place: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.hostile
 @pytest.mark.usefixtures("serve")
 def test_a_certificate_that_cannot_be_verified(folder: Path, part: Path, tmp_path: Path) -> None:
     with file_server({NAME: CONTENT}, certificate_of_nobody(tmp_path / "key.pem")) as server:

@@ -111,6 +111,7 @@ BAD = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", BAD)
 def test_everything_else_gets_a_sentence(name: str) -> None:
@@ -121,12 +122,14 @@ def test_everything_else_gets_a_sentence(name: str) -> None:
     assert str(caught.value).endswith(".")
 
 
+@pytest.mark.hostile
 def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "open", lambda *_args, **_options: pytest.fail("was opened"))
     with pytest.raises(DataError, match="20 MB"):
         read_picture(b"\x89PNG" + b"\0" * MOST_BYTES)
 
 
+@pytest.mark.hostile
 def test_a_large_picture_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image.Image, "load", lambda *_args: pytest.fail("was decoded"))
     side = int(MOST_PIXELS**0.5) + 1

@@ -88,6 +88,7 @@ def test_a_brought_file_is_verified_and_kept(brought: Path, tmp_path: Path) -> N
     assert weights_problem("vgg11_bn", cache) == ""
 
 
+@pytest.mark.hostile
 def test_another_file_is_refused(brought: Path, tmp_path: Path) -> None:
     brought.write_bytes(brought.read_bytes() + b"x")
     assert brought.name in _refused(lambda: import_weights("vgg11_bn", brought, tmp_path / "cache"))
@@ -95,6 +96,7 @@ def test_another_file_is_refused(brought: Path, tmp_path: Path) -> None:
     assert find_weights("vgg11_bn", tmp_path / "cache") is None
 
 
+@pytest.mark.hostile
 def test_pickled_code_is_never_run_and_nothing_but_weights_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

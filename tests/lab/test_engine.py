@@ -197,6 +197,7 @@ def test_a_prepared_worker_has_loaded_what_a_first_optimizer_needs() -> None:
     assert not [each for each in loaded if not each.startswith("torch.optim")]
 
 
+@pytest.mark.hostile
 def test_nothing_listens_beyond_loopback(lab: Lab) -> None:
     running(lab)
     processes = [each for each in psutil.Process().children(recursive=True) if each.is_running()]

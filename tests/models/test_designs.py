@@ -38,6 +38,7 @@ def test_deleted_is_gone(store: DesignStore) -> None:
     assert store.of("otter") == {}
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("owner", ["../../evil", "a/b", "\x00", "ö" * 24, "CON"])
 def test_any_nickname_is_a_safe_file(owner: str, store: DesignStore, tmp_path: Path) -> None:
     store.save(owner, "a", "relu")
@@ -52,6 +53,7 @@ def test_names_are_short_and_printable(store: DesignStore) -> None:
             store.save("otter", name, "relu")
 
 
+@pytest.mark.hostile
 def test_nobody_saves_without_end(store: DesignStore, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(KEPT):
         store.save("otter", f"n{number}", "relu")
@@ -65,6 +67,7 @@ def test_nobody_saves_without_end(store: DesignStore, monkeypatch: pytest.Monkey
         store.save("heron", "a", "relu")
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "content",
     [

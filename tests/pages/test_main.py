@@ -59,6 +59,7 @@ def test_a_friendly_nickname_at_first(lab: Lab) -> None:
     assert test.text_input(key="nickname_input").value == name
 
 
+@pytest.mark.hostile
 def test_nobody_becomes_another_by_an_address(lab: Lab, app: App) -> None:
     app(who="ada")
     test = app()
@@ -204,6 +205,7 @@ def test_damaged_run_folders_are_named_and_harm_nothing(lab: Lab, app: App) -> N
     assert bad in shown(test)
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("run", ["nonsense", "../../etc/passwd", "20260101-000000-baseline-aaaa", "x" * 5000])
 def test_a_run_that_does_not_exist_breaks_no_page_and_synthetic_tiles_are_labelled(
     lab: Lab, app: App, run: str

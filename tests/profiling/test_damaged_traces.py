@@ -73,6 +73,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_with_a_sentence(case):
     assert_refused(*REFUSED[case])
@@ -85,6 +86,7 @@ def test_missing_files_and_folders(tmp_path):
         read_trace(str(tmp_path))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("module", "limit", "most", "content", "told"),
     [

@@ -118,11 +118,13 @@ NAMED = {
 }
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("case", NAMED)
 def test_anything_else_is_named_with_what_to_do(case):
     assert_refused(*NAMED[case])
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "content",
     [
@@ -142,6 +144,7 @@ def test_bombs_are_given_up_early(content, monkeypatch):
     assert time.perf_counter() - began < 10
 
 
+@pytest.mark.hostile
 def test_archives_of_very_many_files_are_left_alone(monkeypatch):
     monkeypatch.setattr(stream, "_MAX_ENTRIES", 20)
     with pytest.raises(TraceError, match="20 files"):
@@ -151,6 +154,7 @@ def test_archives_of_very_many_files_are_left_alone(monkeypatch):
         read_trace(zipped({f"{number}.txt": b"" for number in range(30)}))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("kind", [b"x", b"L", b"g"])
 def test_a_header_that_wants_gigabytes_is_not_read(kind):
     """Tar's headers may have texts of any length, and `tarfile` takes each of them into memory."""
@@ -163,6 +167,7 @@ def test_a_header_that_wants_gigabytes_is_not_read(kind):
         read_trace(bytes(header) + bytes(1 << 20))
 
 
+@pytest.mark.hostile
 def test_headers_without_end_are_no_crash():
     """Each says that the next one's name is longer: `tarfile` goes one call deeper for every one."""
     header = tarfile.TarInfo("long")
@@ -172,6 +177,7 @@ def test_headers_without_end_are_no_crash():
         read_trace(gzip.compress(one * 20_000))
 
 
+@pytest.mark.hostile
 def test_a_table_of_contents_that_lies_is_no_crash():
     packed = bytearray(OPENED["zip"])
     end = packed.rindex(b"PK\x05\x06")

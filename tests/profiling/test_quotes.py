@@ -94,6 +94,7 @@ def test_what_can_be_read_in_two_ways_is_refused_with_advice(name):
         read_trace(written([name]))
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "content",
     [

@@ -181,6 +181,7 @@ def test_what_cannot_be_exported_leaves_no_file(store: RunStore, tmp_path: Path)
 # -- what cannot be imported
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_bundle_is_refused_and_leaves_nothing(
     name: str, store: RunStore, tmp_path: Path, monkeypatch: Any
@@ -264,6 +265,7 @@ _junk = st.recursive(
 )
 
 
+@pytest.mark.hostile
 @given(st.data())
 def test_junk_in_run_json_is_taken_or_refused_with_a_sentence(tmp_path_factory: Any, data: st.DataObject) -> None:
     place = tmp_path_factory.mktemp("junk")

@@ -25,6 +25,7 @@ def make(store: RunStore, used: TilesUsed, **changes: Any) -> RunRecord:
 # -- names
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", "../x", "/etc/passwd", ID + "/..", ID + "\n", ID.upper(), ID + "/run.json", "..\\x", "x" * 5000],
@@ -34,6 +35,7 @@ def test_a_name_that_is_no_run_id_is_refused(store: RunStore, name: str) -> None
         assert refused(lambda action=action: action(name))
 
 
+@pytest.mark.hostile
 def test_an_artifact_cannot_be_written_outside_its_folder(store: RunStore, used: TilesUsed) -> None:
     run = make(store, used)
     for name in ("../x", "/tmp/x", "a/b"):
@@ -210,6 +212,7 @@ def npz(path: Path, **arrays: Any) -> bytes:
     return path.read_bytes()
 
 
+@pytest.mark.hostile
 def test_damaged_or_pickled_predictions_are_refused(tmp_path: Path) -> None:
     four = {name: np.arange(3) for name in ("tiles", "true", "predicted", "confidence")}
     whole = npz(tmp_path / "whole.npz", **four)

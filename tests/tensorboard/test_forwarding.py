@@ -155,6 +155,7 @@ def test_statuses_come_back_but_nobody_is_sent_elsewhere(client: Client) -> None
     assert answer.status_code == 502 and "location" not in answer.headers
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     "path",
     [
@@ -176,6 +177,7 @@ def test_paths_that_lead_elsewhere_are_refused(path: str, running: TensorBoardSt
     assert upstream.seen == []
 
 
+@pytest.mark.hostile
 def test_an_address_in_the_path_is_only_a_path(client: Client, upstream: Any) -> None:
     paths = ["/tensorboard/http://example.org/x", "/tensorboard/@example.org/x"]
     for each in paths:
@@ -183,6 +185,7 @@ def test_an_address_in_the_path_is_only_a_path(client: Client, upstream: Any) ->
     assert [path for _, path, _, _ in upstream.seen] == paths
 
 
+@pytest.mark.hostile
 def test_bodies_are_bounded(client: Client, upstream: Any) -> None:
     assert client.request("POST", "/tensorboard/q", content=b"x" * (1 << 20)).status_code == 200
     assert client.request("POST", "/tensorboard/q", content=b"x" * ((1 << 20) + 1)).status_code == 413

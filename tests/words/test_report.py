@@ -115,6 +115,7 @@ def test_the_matrix_is_a_table_of_counts() -> None:
     assert re.findall(r"<td>(\d+)</td>", rows[1]) == ["2", *["0"] * 9]
 
 
+@pytest.mark.hostile
 def test_every_text_is_escaped() -> None:
     names = (EVIL, *TEN[1:])
     record, history, predictions = run(
