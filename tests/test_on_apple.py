@@ -11,8 +11,10 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import first_kernel_problem, probe_devices
 from eurosat_core.lab.jobs import run_job
 from eurosat_core.lab.messages import Job
+from eurosat_core.profiling.operators import operator_table
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.profiling.record import CycleRecorded, record
+from eurosat_core.profiling.trace import read_trace
 from eurosat_core.speed import roofline
 from eurosat_core.speed.steps import TimedSteps
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -80,7 +82,7 @@ def test_a_profile_has_the_cpus_side(small_tiles: TileSet) -> None:
     kept: list[CycleRecorded] = []
     with played_mps():
         list(record(BASELINE, ProfilePlan(repeat=1), small_tiles, kept.append))
-    assert len(kept) == 1 and not any(each["device_total_us"] for each in kept[0].operators)
+    assert len(kept) == 1 and not any(each.device_total_us for each in operator_table(read_trace(kept[0].trace)))
 
 
 def test_limits_know_neither_tf32_nor_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:

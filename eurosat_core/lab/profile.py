@@ -1,6 +1,5 @@
 """A profile of some training steps: what it may be asked for, its work, how long it takes, and the traces it leaves."""
 
-import json
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -31,13 +30,10 @@ from eurosat_core.wording import count
 if TYPE_CHECKING:
     from eurosat_core.profiling.record import CycleRecorded, Pull
 
-OPERATORS_FILE = "operators.json"
-"""torch's own table of operators: `cycle` and `cycles` (it covers the last one), `steps`, `first_step`, `rows`."""
-
 _REPORT_SECONDS = 0.1
 # Until the first step is done, from a warm worker: loader workers deliver their first batch after about a second.
 _START_SECONDS = {"loader": 1.5, "memory": 0.5}
-_TRACE_SECONDS = 0.15  # to write one and to sum up its operators (baseline, two cores: 0.04 to 0.3)
+_TRACE_SECONDS = 0.15  # to write one (baseline, two cores: 0.04 to 0.3 with a table of its operators)
 _TURNS, _TURN_SECONDS = 3, 0.3  # of the steps that are timed before and after a profile on a GPU
 _TIMED_SECONDS = 3.0  # for both of them, with the network made twice
 _ALMOST_ALL = 0.95  # of the tiles, so that an epoch is training and hardly anything else
@@ -56,7 +52,7 @@ def _step_seconds(config: TrainConfig, tiles: TileSet) -> float:
 
 
 class Profile(Kind):
-    """Keeps every cycle's trace, and the last cycle's table of operators.
+    """Keeps every cycle's trace.
 
     On a CUDA GPU the library behind the profiler (CUPTI) may leave its process slower than it was, and whatever is
     timed there later: steps are timed right before and after.
@@ -68,7 +64,6 @@ class Profile(Kind):
         super().__init__(config)
         self._plan = plan
         self._traces: dict[str, bytes] = {}
-        self._last: CycleRecorded | None = None
         self._steps = 0
         self._seconds = 0.0
         self._told = float("-inf")
@@ -105,7 +100,6 @@ class Profile(Kind):
     def _keep(self, cycle: "CycleRecorded") -> None:
         """Take what a cycle leaves."""
         self._traces[trace_file(cycle.cycle)] = cycle.trace
-        self._last = cycle
 
     def note(self, event: ProfileEvent) -> ProfileEvent | None:
         if isinstance(event, ProfileStep):
@@ -144,18 +138,7 @@ class Profile(Kind):
         return f"It was stopped after step {self._steps} of {self._plan.total_steps}. {done} can be looked at."
 
     def files(self, tiles: TileSet | None) -> dict[str, bytes]:
-        files = dict(self._traces)
-        if self._last is not None:
-            first, last = self._plan.recorded_in(self._last.cycle)
-            table = {
-                "cycle": self._last.cycle,
-                "cycles": len(self._traces),
-                "first_step": first,
-                "last_step": last,
-                "rows": self._last.operators,
-            }
-            files[OPERATORS_FILE] = json.dumps(table).encode()
-        return files
+        return dict(self._traces)
 
     def estimate(self, machine: Machine) -> Estimate | None:
         known = machine.known(self.config)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -52,14 +51,10 @@ Pull = Generator[ProfileEvent, float | None, None]
 
 @dataclass(frozen=True)
 class CycleRecorded:
-    """What one cycle leaves: its trace (gzip of Chrome's JSON), and torch's own table of the operators in it.
-
-    operators: a row per name, times in µs and memory in bytes, as `key_averages()` gives them.
-    """
+    """What one cycle leaves: its trace (gzip of Chrome's JSON)."""
 
     cycle: int
     trace: bytes
-    operators: list[dict[str, Any]]
 
 
 def record(
@@ -160,7 +155,7 @@ class _Recorder:
         if self._closing:  # stopped in the middle of a cycle
             return
         try:
-            self._cycles.append(CycleRecorded(len(self._cycles) + 1, _exported(finished), _operators(finished)))
+            self._cycles.append(CycleRecorded(len(self._cycles) + 1, _exported(finished)))
         except Exception as error:
             # Raised from here, the profiler would not prepare its next cycle, and closing it would start that one all
             # the same: a segmentation fault with PyTorch 2.11 built for CUDA.
@@ -196,24 +191,6 @@ def _exported(finished: "profile") -> bytes:
             f"The trace could not be written to the folder for temporary files: {error.strerror or error}. Free some "
             "disk space, and record again."
         ) from error
-
-
-def _operators(finished: "profile") -> list[dict[str, Any]]:
-    return [
-        {
-            "name": each.key,
-            "calls": each.count,
-            "cpu_total_us": each.cpu_time_total,
-            "self_cpu_us": each.self_cpu_time_total,
-            "device_total_us": each.device_time_total,
-            "self_device_us": each.self_device_time_total,
-            "cpu_memory_bytes": each.cpu_memory_usage,
-            "self_cpu_memory_bytes": each.self_cpu_memory_usage,
-            "device_memory_bytes": each.device_memory_usage,
-            "self_device_memory_bytes": each.self_device_memory_usage,
-        }
-        for each in finished.key_averages()
-    ]
 
 
 def kernels_problem(device: str) -> str:

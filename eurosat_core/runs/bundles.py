@@ -216,7 +216,7 @@ _KINDS = (
     _FileKind(re.compile(r"(predictions|test)\.npz"), 32 * _MB, _check_predictions, is_packed=True),
     _FileKind(re.compile(r"split\.json"), 32 * _MB, _check_split),
     _FileKind(re.compile(r"trace_[1-9][0-9]{0,3}\.json\.gz"), 256 * _MB, _check_trace, is_packed=True),
-    _FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),
+    _FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),  # of earlier versions
     _FileKind(re.compile(r"sweep\.json"), 8 * _MB, _check_sweep),
     _FileKind(re.compile(r"model(_epoch_[0-9]{3})?\.pt"), 600 * _MB, _check_weights, is_weights=True, is_packed=True),
 )
