@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 from own_loop import apart
+from streamlit.runtime.app_session import AppSession, AppSessionState
+from streamlit.runtime.scriptrunner import RerunData, ScriptRunner, ScriptRunnerEvent
 
 from eurosat_core.runs.store import RunStore
 from pages.parts import session, turns
@@ -128,3 +130,91 @@ def test_no_wake_up_is_lost_between_threads(loop: asyncio.AbstractEventLoop) -> 
 
     apart(loop.run_until_complete, asyncio.wait_for(serve(), 120))
     assert len(heard) == 9000
+
+
+class _Session(AppSession):
+    """Streamlit's session with what starting and hearing a script need, and no more."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.started: list[RerunData] = []
+        self._event_loop = loop
+        self._state = AppSessionState.APP_NOT_RUNNING
+        self._scriptrunner = None
+
+    def _create_scriptrunner(self, initial_rerun_data: RerunData) -> None:
+        self.started.append(initial_rerun_data)
+
+    def __del__(self) -> None:
+        pass
+
+
+class _EndedScript:
+    """One that has ended, so that it takes no more requests."""
+
+    def request_rerun(self, rerun: RerunData) -> bool:
+        return False
+
+
+@pytest.fixture
+def session_type() -> type[_Session]:
+    class OfThisTest(_Session):
+        pass
+
+    turns.hear_scripts_out(OfThisTest)
+    return OfThisTest
+
+
+def _end_of(session: AppSession) -> None:
+    """What the loop hears last of a script."""
+    session._handle_scriptrunner_event_on_event_loop(session._scriptrunner, ScriptRunnerEvent.SHUTDOWN)
+
+
+def test_a_script_starts_when_the_last_one_was_heard_out(loop: asyncio.AbstractEventLoop, session_type) -> None:
+    session, refresh = session_type(loop), RerunData(fragment_id="a part")
+    session._settled = None
+    session._scriptrunner = last = _EndedScript()
+
+    async def serve() -> None:
+        session._create_scriptrunner(refresh)
+        await asyncio.sleep(0.02)
+        assert session._scriptrunner is last, "what it still has to say is heard"
+        assert session.started == []
+        _end_of(session)
+        await asyncio.sleep(0.02)
+
+    apart(loop.run_until_complete, serve())
+    assert session.started == [refresh]
+
+
+def test_a_refresh_that_waited_goes_to_the_script_that_runs_by_then(
+    loop: asyncio.AbstractEventLoop, session_type
+) -> None:
+    session, refresh, asked = session_type(loop), RerunData(fragment_id="a part"), []
+    session._scriptrunner = _EndedScript()
+
+    async def serve() -> None:
+        session._create_scriptrunner(refresh)
+        session._scriptrunner = SimpleNamespace(request_rerun=lambda rerun: asked.append(rerun) or True)
+        await asyncio.sleep(0.02)
+
+    apart(loop.run_until_complete, serve())
+    assert (asked, session.started) == ([refresh], [])
+
+
+def test_a_session_that_has_ended_starts_nothing(loop: asyncio.AbstractEventLoop, session_type) -> None:
+    session = session_type(loop)
+    session._scriptrunner = _EndedScript()
+
+    async def serve() -> None:
+        session._create_scriptrunner(RerunData(fragment_id="a part"))
+        session._scriptrunner, session._state = None, AppSessionState.SHUTDOWN_REQUESTED
+        await asyncio.sleep(0.02)
+
+    apart(loop.run_until_complete, serve())
+    assert session.started == []
+
+
+def test_streamlit_has_what_is_changed_in_it() -> None:
+    runner = ScriptRunner.request_rerun
+    assert runner.__annotations__["return"] in (bool, "bool"), "whether it takes the request"
+    assert AppSession._create_scriptrunner.__code__.co_varnames[:2] == ("self", "initial_rerun_data")
