@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,24 @@ def warm_up(lab: Lab, closing: threading.Event) -> None:
     lab.estimates.model_summary(Architecture("vgg11_bn"))  # the first large one has PyTorch load its compiler: a second
 
 
-def passcode() -> str:
-    """The instructor's, from `.streamlit/secrets.toml`; empty where there is none."""
+def door() -> Passcode:
+    """Who may lead, as `.streamlit/secrets.toml` says: whoever has its passcode, and the accounts that it names."""
     try:
-        found = st.secrets.get("classroom", {}).get("passcode", "")
+        if st.secrets.get("auth") and find_spec("authlib") is None:
+            log.error("Nobody can sign in: [auth] in secrets.toml needs Authlib. Install it: pip install Authlib")
+        section = st.secrets.get("classroom", {})
+        named = section.get("instructors", [])
+        if not all(isinstance(each, str) for each in named) or isinstance(named, str):
+            raise ValueError
+        return Passcode(str(section.get("passcode", "")), instructors=[each for each in named if each.strip()])
     except FileNotFoundError:
-        return ""
-    except (AttributeError, OSError, ValueError):  # without what stands there: it may be the passcode
-        log.error("The passcode cannot be read: .streamlit/secrets.toml needs [classroom] and, below it, passcode.")
-        return ""
-    return str(found)
+        return Passcode()
+    except (AttributeError, OSError, TypeError, ValueError):  # without what stands there: it may be the passcode
+        log.error(
+            'Nobody can lead: .streamlit/secrets.toml needs [classroom] and, below it, passcode = "…" or '
+            'instructors = ["…"].'
+        )
+        return Passcode()
 
 
 @asynccontextmanager
@@ -66,7 +75,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     except LabError as error:
         log.error("The lab could not be opened: %s", error)
         raise
-    lab.passcode = Passcode(passcode())
+    lab.passcode = door()
     set_current_lab(lab)
     turns.share_one_process(asyncio.get_running_loop())
     turns.hear_scripts_out()

@@ -1,4 +1,4 @@
-"""Who is here. A participant is known by the secret in a browser's cookie; nothing but its hash is kept.
+"""Who is here. A participant is known by the secret in a browser's cookie, or by an account's; its hash is kept.
 
 Participants stand in one file beside the runs that only grows, a line for each change, the newest of a participant
 counts: a line is added whole in one call, however many write at once, even another server; a crash tears at most the
@@ -89,10 +89,10 @@ class Participants(Book):
 
     # -- who that is
 
-    def enter(self, secret: str, page: str = "") -> Participant:
+    def enter(self, secret: str, page: str = "", wanted: str = "") -> Participant:
         """Who has this secret, and that they are here; a new participant with a random name if nobody has.
 
-        page: where they are; empty: where they were.
+        page: where they are; empty: where they were. wanted: the name of a new one, if it can be had.
         """
         now, digest = time.time(), _hash(secret)
         found = self._of_browser(digest)
@@ -101,7 +101,9 @@ class Participants(Book):
                 found = self._of_browser(digest)
                 if found is None:
                     browser = Browser(digest, _hash(_code(secret, 0)))
-                    found = Participant(_new_id(), self._free_name(), (browser,), round(now, 3), round(now, 3), page)
+                    found = Participant(
+                        _new_id(), self._free_name(wanted), (browser,), round(now, 3), round(now, 3), page
+                    )
                     self._note(found)
         self._here[found.id] = (now, page or self._here.get(found.id, (0.0, found.page))[1])
         if now - found.last_seen > _NOTED_SECONDS:
@@ -164,8 +166,11 @@ class Participants(Book):
                 )
             return self._change_locked(participant_id, nickname=name)
 
-    def _free_name(self) -> str:
-        taken = {name_key(each.nickname) for each in self.all()}
+    def _free_name(self, wanted: str = "") -> str:
+        taken = self._reserved | {name_key(each.nickname) for each in self.all()}
+        name = tidy_name(wanted)
+        if name and name_key(name) not in taken:
+            return name
         while True:
             name = f"{secrets.choice(_ADJECTIVES)}-{secrets.choice(_ANIMALS)}-{secrets.randbelow(900) + 100}"
             if name_key(name) not in taken:

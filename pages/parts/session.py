@@ -1,6 +1,7 @@
 """What one participant's session knows: whose it is, chosen device, current run.
 
-Who it is says the browser's cookie, and nothing that somebody could write into an address. The run also stands in the
+Who it is says the browser's cookie, or the provider that somebody signed in through, and nothing that somebody could
+write into an address. The run also stands in the
 URL (`?run=…`), so a refresh, a second tab and a page switch find it again: a refresh starts a new session that reads it
 from the URL, a page switch drops it from the URL and `keep_in_url` puts it back from the session.
 """
@@ -17,6 +18,7 @@ from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.instructor import Instructor
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.runs.record import RunRecord
+from pages.parts import account
 
 T = TypeVar("T")
 
@@ -32,24 +34,31 @@ def lab() -> Lab:
 
 
 def secret() -> str:
-    """What this browser proves who it is with: its cookie; where it keeps none, a secret of this session alone."""
-    kept: str = secret_in(st.context.cookies) or st.session_state.setdefault(_SECRET, new_secret())
+    """What this browser proves who it is with: whoever signed in, else its cookie, else a secret of this session."""
+    signed_in = account.secret()
+    kept: str = signed_in or secret_in(st.context.cookies) or st.session_state.setdefault(_SECRET, new_secret())
     return kept
 
 
 def keeps_cookies() -> bool:
     """Whether a reload of the page, or another tab, is the same participant."""
-    return bool(secret_in(st.context.cookies))
+    return bool(account.secret() or secret_in(st.context.cookies))
 
 
 def me() -> str:
     """Id of the participant: owner of the own runs, guesses and networks."""
-    return lab().participants.enter(secret()).id
+    return lab().participants.enter(secret(), wanted=_suggested()).id
+
+
+def _suggested() -> str:
+    """What the provider calls whoever signed in."""
+    signed_in = account.current()
+    return signed_in.name if signed_in else ""
 
 
 def nickname() -> str:
     """How this participant is called, by everybody."""
-    return lab().participants.enter(secret()).nickname
+    return lab().participants.enter(secret(), wanted=_suggested()).nickname
 
 
 def rename(name: str) -> None:
@@ -86,6 +95,16 @@ def sign_in(passcode: str) -> None:
     lab().passcode.sign_in(secret(), me(), passcode)
 
 
+def is_instructor() -> bool:
+    """Whether whoever signed in may lead without the passcode."""
+    return lab().passcode.names(account.current())
+
+
+def sign_in_named() -> None:
+    """Lead the room from now on, as `is_instructor` allows it. Raises `RunError` for everybody else."""
+    lab().passcode.sign_in_named(secret(), account.current())
+
+
 def sign_out() -> None:
     """Lead it no longer."""
     lab().passcode.sign_out(secret())
@@ -98,7 +117,7 @@ def instructor() -> Instructor:
 
 def here(page: str) -> None:
     """Note that this participant is there now. page: the name of its script."""
-    lab().participants.enter(secret(), page)
+    lab().participants.enter(secret(), page, _suggested())
 
 
 def name_of(record: RunRecord) -> str:

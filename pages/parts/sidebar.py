@@ -11,7 +11,7 @@ from eurosat_core.models.catalog import CATALOG
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.wording import bytes_text, count, device_name, percent
-from pages.parts import lesson, session
+from pages.parts import account, lesson, session
 from pages.parts.turns import in_turn
 
 _PAGES_OF = {"profile": ("profiler.py", "profile"), "sweep": ("speed.py", "Measurement")}
@@ -76,8 +76,22 @@ def _nickname() -> None:
     lesson.problem("nickname")
     if not session.keeps_cookies():
         st.caption(f":orange[:material/cookie_off:] {words['no cookies']}")
+    _account(words)
     with st.expander("On another computer?", icon=":material/devices:", type="compact"):
         _recovery(words)
+
+
+def _account(words: Mapping[str, str]) -> None:
+    """Signing in, where a provider is set; and who that is."""
+    if (signed_in := account.current()) is not None:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            name = signed_in.email or signed_in.name or signed_in.subject
+            st.caption(words["account is"].format(name=lesson.plain(name)), width="stretch")
+            lesson.button("Sign out", "logout", "account_leave", st.logout, type="tertiary")
+        return
+    for provider in account.providers():
+        label = "Sign in" if provider == "default" else f"Sign in with {lesson.plain(provider.capitalize())}"
+        lesson.button(label, "login", f"account_{provider}", st.login, provider, help=words["account help"])
 
 
 def _rename(key: str) -> None:

@@ -33,7 +33,7 @@ READ_ONLY = {
     "rounds": {"all", "current", "votes"},
     "experiments": {"all", "current", "hands"},
     "guide": {"now"},
-    "passcode": {"is_led", "is_set"},
+    "passcode": {"is_asked", "is_led", "is_set", "names"},
 }
 # Of the lab itself: what takes a run's id and asks for nobody, for it only reads.
 LOOKS = {"seconds_left", "place", "holds_up", "hand_run"}

@@ -114,7 +114,7 @@ def as_participant(test: AppTest, who: str = ME) -> AppTest:
     test.session_state["secret"] = f"of {who}"  # AppTest has no cookies
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(participants, "_new_id", lambda: who)
-        patch.setattr(Participants, "_free_name", lambda _self: who)
+        patch.setattr(Participants, "_free_name", lambda _self, _wanted: who)
         current_lab().participants.enter(f"of {who}")
     return test
 

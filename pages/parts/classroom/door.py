@@ -26,11 +26,22 @@ def draw(words: Mapping[str, str]) -> bool:
 
 
 def _sign_in(words: Mapping[str, str]) -> None:
-    st.markdown(words["sign in"])
-    with st.form("passcode", width=400):
-        st.text_input("Passcode", type="password", key=_KEY, max_chars=200, autocomplete="off")
-        st.form_submit_button("Sign in", icon=":material/login:", key="sign_in", on_click=_take)
+    if session.is_instructor():
+        st.markdown(words["named"])
+        lesson.button("Lead the room", "school", "lead", _lead, type="primary")
+    elif not session.lab().passcode.is_asked:
+        st.markdown(words["named only"])
+    else:
+        st.markdown(words["sign in"])
+        with st.form("passcode", width=400):
+            st.text_input("Passcode", type="password", key=_KEY, max_chars=200, autocomplete="off")
+            st.form_submit_button("Sign in", icon=":material/login:", key="sign_in", on_click=_take)
     lesson.problem("passcode")
+
+
+def _lead() -> None:
+    with session.attempt("passcode"):
+        session.sign_in_named()
 
 
 def _take() -> None:

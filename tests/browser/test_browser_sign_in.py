@@ -1,0 +1,110 @@
+"""Signing in through a provider: who that is, is the same in every browser, and nobody else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.server import app_server, wait_for_tiles
+from eurosat_core.settings import Settings
+from tests.browser.conftest import watched_window
+from tests.browser.participant import go_to, keyed, main, press
+from tests.browser.test_browser_classroom import nickname
+from tests.browser.waiting import drawn
+
+pytest.importorskip("authlib")
+from tests.fake_provider import Provider, provider
+
+pytestmark = pytest.mark.browser
+
+ADA = {"sub": "ada-1815", "name": "Ada L", "email": "ada@example.org", "email_verified": True}
+BOB = {"sub": "bob-2", "name": "Ada L", "email": "bob@example.org", "email_verified": True}
+EVE = {"sub": "eve-3", "name": "<b>Eve</b>", "email": "ada@example.org", "email_verified": False}
+
+
+@pytest.fixture(scope="module")
+def identities() -> Iterator[Provider]:
+    with provider() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def app(app_folder: Path, identities: Provider) -> Iterator[str]:
+    """As everywhere, with a provider, and Ada named as the instructor."""
+    file = app_folder / "secrets.toml"
+    here = "http://127.0.0.1:{port}"  # Streamlit fills it in
+    file.write_text(identities.secrets_toml(here, instructors=["ADA@example.org"]), encoding="utf-8")
+    settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STREAMLIT_SECRETS_FILES", str(file))
+        with app_server(settings, settings.runs) as address:
+            wait_for_tiles(address, seconds=120)
+            yield address
+
+
+def sign_in(page, identities: Provider, who: dict[str, object]) -> str:
+    """Sign in; the nickname that this gives."""
+    identities.person = who
+    press(page, "account_default")
+    keyed(page, "account_leave").wait_for()
+    return nickname(page)
+
+
+def test_a_subject_is_one_participant_in_every_browser(page, browser, app, identities):
+    before = nickname(page)
+    name = sign_in(page, identities, ADA)
+    assert name == "Ada L" != before
+    with watched_window(browser, app) as other:
+        assert nickname(other) != name
+        assert sign_in(other, identities, ADA) == name
+        box = other.get_by_label("Nickname", exact=True)
+        box.fill("Countess")
+        box.press("Enter")
+        drawn(other)
+        page.reload()
+        assert nickname(page) == "Countess"
+        press(other, "account_leave")
+        keyed(other, "account_default").wait_for()
+        assert nickname(other) != "Countess"
+        assert sign_in(other, identities, BOB) == "Ada L"  # the name is free, and somebody else's now
+        other.reload()
+        keyed(other, "account_leave").wait_for()
+        assert nickname(other) == "Ada L"
+    assert nickname(page) == "Countess"
+
+
+def test_only_a_named_account_leads_without_a_passcode(page, browser, app, identities):
+    go_to(page, "Classroom")
+    drawn(page)
+    assert keyed(page, "lead").count() == 0
+    sign_in(page, identities, EVE)  # an address that nobody has checked
+    go_to(page, "Classroom")
+    drawn(page)
+    assert keyed(page, "lead").count() == 0 and main(page).get_by_label("Passcode").count() == 0
+    with watched_window(browser, app) as desk:
+        sign_in(desk, identities, ADA)
+        go_to(desk, "Classroom")
+        press(desk, "lead")
+        keyed(desk, "queue_hold").wait_for()
+    go_to(page, "Start")
+    go_to(page, "Classroom")
+    drawn(page)
+    assert keyed(page, "queue_hold").count() == 0
+
+
+def test_a_token_that_the_provider_did_not_sign_signs_nobody_in(page, app, identities):
+    before = nickname(page)
+    identities.honest = False
+    try:
+        identities.person = ADA
+        with page.expect_response(lambda answer: "/oauth2callback" in answer.url):
+            press(page, "account_default")
+        keyed(page, "account_default").wait_for()
+        assert nickname(page) == before
+        assert keyed(page, "account_leave").count() == 0
+    finally:
+        identities.honest = True
+    context = page.context
+    context.add_cookies([{"name": "_streamlit_user", "value": "e30.forged", "url": app, "httpOnly": True}])
+    page.reload()
+    assert nickname(page) == before and keyed(page, "account_leave").count() == 0
