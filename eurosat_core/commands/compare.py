@@ -85,7 +85,7 @@ def _show_compare(result: dict[str, Any]) -> str:
         if each["recorded_on"]:
             where += f"; recorded on {each['recorded_on']}"
         if each["company"]:
-            where += f"; {len(each['beside'])} beside it"
+            where += f"; {len(each['company'])} beside it"
         figures = (
             _number(each["accuracy"], ".2%"),
             _number(each["seconds"], ",.1f"),

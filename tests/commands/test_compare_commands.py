@@ -47,6 +47,14 @@ def test_compare_says_why_there_is_no_speed_up(ask, store: RunStore, capsys: pyt
     assert all(each in text for each in ("Batch size", "50.00%", result["runs"][1]["speed_up_reason"]))
 
 
+def test_compare_says_that_something_ran_beside(ask, store: RunStore, capsys: pytest.CaptureFixture[str]) -> None:
+    busy = {"device_name": "Test GPU", "busy_elsewhere": 1.9, "gpu": {"other_processes": 1}}
+    runs = [stored_run(store).id, stored_run(store, machine=busy).id]
+    assert len(ask("compare", *runs)[1]["runs"][1]["company"]) == 2
+    assert main(["compare", *runs]) == 0
+    assert "Test GPU; 2 beside it" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
