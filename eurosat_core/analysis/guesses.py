@@ -3,11 +3,11 @@
 What answers the questions is in `answers`.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from eurosat_core import wording
 from eurosat_core.finding import Finding
 from eurosat_core.speed.experiments import EXPERIMENTS
 
@@ -53,105 +53,18 @@ def judge(key: str, guess: str | None, measured: Measured | None) -> Finding | N
     return Finding("guesses.off", {"guess": guess, "answer": answer})
 
 
-_SPEED_UP = {
-    "slower": (0.0, 1.0),
-    "about the same": (0.8, 1.4),
-    "2×": (1.4, 3.2),
-    "5×": (3.2, 7.1),
-    "10×": (7.1, 22.0),
-    "50× or more": (22.0, math.inf),
-}
-_FASTER = {
-    "slower": (0.0, 0.95),
-    "about the same": (0.95, 1.05),
-    "up to twice as fast": (1.05, 2.0),
-    "more than twice as fast": (2.0, math.inf),
-}
+def _book() -> dict[str, Question]:
+    book: dict[str, Question] = {}
+    titles, written = wording.sentences("pages"), wording.sentences("guesses")
+    for key, each in written.items():
+        covered = {said: tuple(one) if isinstance(one, list) else one for said, one in each["choices"].items()}
+        asked_of = [f"speed_{name}" for name in EXPERIMENTS] if key == "speed" else each.get("keys", [key])
+        book |= dict.fromkeys(asked_of, Question(f"{each['page']}.py", titles[each["page"]]["title"], covered))
+    return book
 
-GUESS_BOOK: dict[str, Question] = {
-    "speedup_baseline": Question("compare.py", "Compare", _SPEED_UP),
-    "speedup_vgg": Question("compare.py", "Compare", _SPEED_UP),
-    "colour_alone": Question(
-        "tiles.py",
-        "Tiles",
-        {
-            "1–2 of 10": (0.0, 0.25),
-            "3–4 of 10": (0.25, 0.45),
-            "5–6 of 10": (0.45, 0.65),
-            "7–8 of 10": (0.65, 0.85),
-            "9–10 of 10": (0.85, 1.01),
-        },
-    ),
-    "conv_multiplications": Question(
-        "convolution.py",
-        "Convolution",
-        {f"about {10**power:,}": (10 ** (power - 0.5), 10 ** (power + 0.5)) for power in range(3, 7)},
-    ),
-    "model_where": Question(
-        "model.py",
-        "Model",
-        {
-            "Convolutions for both": ("convolution", "convolution"),
-            "Linear layers for both": ("linear", "linear"),
-            "Convolutions, then linear": ("convolution", "linear"),
-            "Linear, then convolutions": ("linear", "convolution"),
-        },
-    ),
-    "train_accuracy": Question(
-        "train.py",
-        "Train",
-        {
-            "about 10 (chance)": (0.0, 0.2),
-            "about 30": (0.2, 0.4),
-            "about 50": (0.4, 0.6),
-            "about 70": (0.6, 0.8),
-            "about 90": (0.8, 1.01),
-        },
-    ),
-    "profile_part": Question(
-        "profiler.py",
-        "Profiler",
-        {
-            "Load (fetch a batch)": "load",
-            "Copy (to the device)": "copy",
-            "Forward": "forward",
-            "Backward": "backward",
-            "Update": "update",
-        },
-    ),
-    "compare_race": Question(
-        "compare.py",
-        "Compare",
-        {
-            "about as long": (0.0, 1.5),
-            "2 to 5 times as long": (1.5, 5.0),
-            "5 to 20 times as long": (5.0, 20.0),
-            "longer still": (20.0, math.inf),
-        },
-    ),
-    "compare_winner": Question(
-        "compare.py",
-        "Compare",
-        {
-            "the small one": (-1.01, -0.02),
-            "about the same": (-0.02, 0.02),
-            "the other, by up to 10 points": (0.02, 0.10),
-            "the other, by 10 to 30 points": (0.10, 0.30),
-            "the other, by more": (0.30, 1.01),
-        },
-    ),
-    "predict_face": Question(
-        "predict.py",
-        "Predict",
-        {"below 30 %": (0.0, 0.3), "30 to 60 %": (0.3, 0.6), "60 to 90 %": (0.6, 0.9), "above 90 %": (0.9, 1.01)},
-    ),
-    **{f"speed_{name}": Question("speed.py", "Speed", _FASTER) for name in EXPERIMENTS},
-    "wrapup_held": Question(
-        "wrapup.py",
-        "Wrap-up",
-        {"fewer than half": (0.0, 0.45), "about half": (0.45, 0.55), "more than half": (0.55, 1.01)},
-    ),
-}
+
+GUESS_BOOK = _book()
+"""The questions of `assets/guesses.toml`, in the order of the lesson."""
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,16 @@
 
 import math
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import pandas as pd
 
-from eurosat_core.folders import ASSETS
 from eurosat_core.profiling.operators import OperatorRow
+from eurosat_core.wording import sentences
 
 NAME = "Name"
-_MEANINGS = ASSETS / "operators.toml"
 
 
 def time_text(microseconds: float) -> str:
@@ -121,8 +119,7 @@ def _percent(value: float, whole: float) -> float:
 
 @lru_cache(maxsize=1)
 def _meanings() -> list[tuple[re.Pattern[str], str]]:
-    lines = tomllib.loads(_MEANINGS.read_text(encoding="utf-8"))
-    return [(re.compile(pattern), text) for pattern, text in lines.items()]
+    return [(re.compile(pattern), text) for pattern, text in sentences("operators").items()]
 
 
 def meaning(name: str) -> str:

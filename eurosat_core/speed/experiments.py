@@ -1,6 +1,6 @@
-"""The Speed page's experiments: what each changes. No torch here.
+"""The Speed page's experiments, from `assets/experiments.toml`. No torch here.
 
-The sentences of `assets/experiments.toml` say what an outcome means; which it is, only the measurement decides.
+Its sentences say what an outcome means; which it is, only the measurement decides.
 """
 
 from collections.abc import Collection, Sequence
@@ -37,11 +37,11 @@ class Experiment:
     question: str
     outcomes: dict[Outcome, str]
     misconception: str
-    tip: int
     setting: str
     options: tuple[Cell, ...]
     reference: str
     focus: str
+    tip: int = 0
     base: dict[str, Any] = field(default_factory=dict)
     gpu_base: dict[str, Any] = field(default_factory=dict)
     model: str = "baseline"
@@ -69,145 +69,16 @@ def wider_baseline(times: int) -> dict[str, Any]:
     return {"model": "custom", "network": format_network(changed_baseline((6 * times, 16 * times)))}
 
 
-_MEMORY = {"source": "memory"}
-# A step of tilenet makes 141 operations, however many tiles it has: with few a fast GPU waits for their launches.
-_LARGE_WORK = {"batch_size": 1024}
-
-_TEXTS = sentences("experiments")
-
-
-def _experiment(name: str, **settings: Any) -> Experiment:
-    return Experiment(name, **_TEXTS[name], **settings)
+def _experiment(name: str, written: dict[str, Any]) -> Experiment:
+    options = {
+        label: wider_baseline(changes["filters"]) if "filters" in changes else changes
+        for label, changes in written.pop("options").items()
+    }
+    return Experiment(name, options=tuple(Cell(*each) for each in options.items()), **written)
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    each.name: each
-    for each in (
-        _experiment(
-            "batch_size",
-            tip=1,
-            setting="batch_size",
-            options=tuple(Cell(str(size), {"batch_size": size}) for size in (8, 40, 256, 1024)),
-            reference="40",
-            focus="256",
-            base=_MEMORY,
-            target_accuracy=0.4,
-        ),
-        _experiment(
-            "model_size",
-            tip=2,
-            setting="network",
-            options=(
-                Cell("1× filters", {"model": "baseline"}),
-                *(Cell(f"{times}× filters", wider_baseline(times)) for times in (2, 4, 8)),
-                Cell("tilenet", {"model": "tilenet"}),
-                Cell("VGG11-BN", {"model": "vgg11_bn", "pretrained": False}),
-            ),
-            reference="1× filters",
-            focus="8× filters",
-            figure="work",
-            base=_MEMORY,
-            seconds=40.0,
-        ),
-        _experiment(
-            "workers",
-            tip=3,
-            setting="workers",
-            options=(
-                *(Cell(str(workers), {"workers": workers}) for workers in (0, 1, 2, 4)),
-                Cell("2, far ahead", {"workers": 2, "prefetch": 8}),
-            ),
-            reference="0",
-            focus="2",
-            seconds=35.0,
-        ),
-        _experiment(
-            "optimizer",
-            tip=4,
-            setting="optimizer",
-            options=(
-                Cell("SGD", {"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9}),
-                Cell("Adam", {"optimizer": "adam", "learning_rate": 0.001}),
-                Cell("AdamW", {"optimizer": "adamw", "learning_rate": 0.001}),
-                Cell("Adagrad", {"optimizer": "adagrad", "learning_rate": 0.01}),
-            ),
-            reference="SGD",
-            focus="Adam",
-            # The update comes once a batch: with the tutorial's 40 tiles Adam's costs 6.5 % of a step on two cores, so
-            # near to what can be told at all that ten tries gave two verdicts. And the pace of two cores changes from
-            # second to second: in turns of 0.8 s half the tries could not tell 10 %, in many short ones all ten could.
-            base={**_MEMORY, "batch_size": 16},
-            rounds=24,
-            target_accuracy=0.5,
-            accuracy_seconds=15.0,
-        ),
-        _experiment(
-            "source",
-            tip=0,
-            setting="source",
-            options=(
-                Cell("picture files", {"source": "loader"}),
-                Cell("in memory", {"source": "memory"}),
-            ),
-            reference="picture files",
-            focus="in memory",
-        ),
-        _experiment(
-            "pin_memory",
-            tip=0,
-            setting="pin_memory",
-            options=(Cell("off", {"pin_memory": False}), Cell("on", {"pin_memory": True})),
-            reference="off",
-            focus="on",
-            base={"workers": 4, "batch_size": 256},
-        ),
-        _experiment(
-            "channels_last",
-            tip=0,
-            setting="channels_last",
-            options=(Cell("off", {"channels_last": False}), Cell("on", {"channels_last": True})),
-            reference="off",
-            focus="on",
-            model="tilenet",
-            base={**_MEMORY, "batch_size": 128},
-            gpu_base=_LARGE_WORK,
-        ),
-        _experiment(
-            "precision",
-            tip=0,
-            setting="precision",
-            options=(
-                Cell("float32", {"precision": "float32"}),
-                Cell("TF32", {"precision": "tf32"}),
-                Cell("bfloat16", {"precision": "bfloat16"}),
-            ),
-            reference="float32",
-            focus="bfloat16",
-            model="tilenet",
-            base={**_MEMORY, "batch_size": 128},
-            gpu_base=_LARGE_WORK,
-        ),
-        _experiment(
-            "graph",
-            tip=0,
-            setting="execution",
-            options=(Cell("eager", {"execution": "eager"}), Cell("CUDA graph", {"execution": "graph"})),
-            reference="eager",
-            focus="CUDA graph",
-            base=_MEMORY,
-        ),
-        _experiment(
-            "compile",
-            tip=0,
-            setting="execution",
-            options=(Cell("eager", {"execution": "eager"}), Cell("compiled", {"execution": "compiled"})),
-            reference="eager",
-            focus="compiled",
-            model="tilenet",
-            base={**_MEMORY, "batch_size": 64},
-            gpu_base=_LARGE_WORK,
-        ),
-    )
+    name: _experiment(name, written) for name, written in sentences("experiments").items()
 }
 
 

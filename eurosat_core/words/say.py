@@ -5,17 +5,13 @@ What a topic has under `phrase` is no sentence but stands within one, as a figur
 """
 
 import string
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from eurosat_core import wording
 from eurosat_core.finding import Finding, distinct
-from eurosat_core.folders import ASSETS
 from eurosat_core.speed.verdict import verdict_text
-
-FOLDER = ASSETS / "words"
 
 
 def _count(number: int | None, nouns: str) -> str:
@@ -64,7 +60,7 @@ def _plain(value: Any) -> Any:
 def templates(topic: str) -> dict[str, str]:
     """The sentences of a topic by `kind` or `kind.variant`."""
     found: dict[str, str] = {}
-    for kind, words in tomllib.loads((FOLDER / f"{topic}.toml").read_text(encoding="utf-8")).items():
+    for kind, words in wording.sentences(f"words/{topic}").items():
         found |= {kind: words} if isinstance(words, str) else {f"{kind}.{name}": each for name, each in words.items()}
     return found
 

@@ -5,7 +5,6 @@ Goal and task, a guess that can be skipped, what you just saw, one misconception
 
 import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -16,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from eurosat_core.errors import RunError
 from eurosat_core.folders import ASSETS
+from eurosat_core.wording import sentences
 from pages.parts import session
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def text(name: str) -> dict[str, str]:
 @st.cache_data(show_spinner=False)
 def pages() -> dict[str, dict[str, str]]:
     """The pages in their order, by the name of their script: title, icon, question, about."""
-    return tomllib.loads((ASSETS / "pages.toml").read_text(encoding="utf-8"))
+    return sentences("pages")
 
 
 def plain(words: str) -> str:

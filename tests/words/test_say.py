@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from eurosat_core.finding import Finding
+from eurosat_core.folders import ASSETS
 from eurosat_core.speed.verdict import Verdict
-from eurosat_core.words.say import FILTERS, FOLDER, say, say_each, templates
+from eurosat_core.words.say import FILTERS, say, say_each, templates
 
 ROOT = Path(__file__).parents[2]
-TOPICS = sorted(each.stem for each in FOLDER.glob("*.toml"))
+TOPICS = sorted(each.stem for each in (ASSETS / "words").glob("*.toml"))
 NAMES = [f"{topic}.{name}" for topic in TOPICS for name in templates(topic)]
 _NUMBERS: tuple[Any, ...] = (0, 1, 2, 12_345)
 _BOUNDARIES: dict[str, tuple[Any, ...]] = {
