@@ -3,7 +3,8 @@
 They follow pages as a browser does, but draw nothing: browsers belong to the participants' machines. First one
 participant alone sees every page, which fills what is kept for all and says what a page costs the server; then the
 whole room comes, and at its end all go to one page after another at the same moment, as when an instructor says so.
-Everything stays on 127.0.0.1, and the server ends with the benchmark.
+Two of them have real browsers, where the machine has one. Everything stays on 127.0.0.1, and the server ends with the
+benchmark.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
+from bench.browsers import Onlooker, onlookers
 from bench.processes import row
 from bench.rates import computed_on
 from bench.server import Page, app_process, connection, following, wait_for_tiles
@@ -36,6 +38,7 @@ from eurosat_core.settings import Settings
 PARTICIPANTS = 30
 SECONDS = 300.0
 LOOKS = (4.0, 12.0)  # seconds that somebody looks at a page before going on
+BROWSERS = 2
 TOGETHER = ("train", "convolution", "speed", "profiler")  # where all go at once
 _COMING_SECONDS = 6.0  # within these all have come
 _HUNG_SECONDS = 120.0  # a page run that takes longer counts as one that never ends
@@ -214,7 +217,7 @@ class Found:
     """All that was measured.
 
     alone: CPU seconds of the server by page. memory: server's and workers' at each moment. course: the server's while
-    all were there, with the minute of each look.
+    all were there, with the minute of each look. onlookers: those who had real browsers.
     """
 
     participants: int
@@ -225,6 +228,7 @@ class Found:
     memory: dict[str, tuple[float, float]]
     records: list[RunRecord]
     course: list[tuple[float, float]] = field(default_factory=list)
+    onlookers: list[Onlooker] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
         """The table."""
@@ -234,6 +238,8 @@ class Found:
         rows = [_times(f"page runs ({len(every)})", every, "p95 ≤ 2 s")]
         rows += [_times(f"{name} ({len(values)})", values) for name, values in sorted(runs.items())]
         rows += [_times(f"{name} ({len(values)})", values) for name, values in together.items()]
+        if seen := [each for one in self.onlookers for each in one.switches]:
+            rows.append(_times(f"until drawn in {len(self.onlookers)} real browsers ({len(seen)})", seen))
         rows += [row(f"server’s CPU time alone: {name}", [value], "s") for name, value in self.alone.items()]
         rows += [
             row("server’s CPU time per page run, refreshes with it", [self.cpu_seconds / max(len(every), 1)], "s"),
@@ -304,9 +310,11 @@ async def _measure(
     room, over, together = Room(), asyncio.Event(), asyncio.Barrier(participants + 1)
     began, cpu = time.monotonic(), watch.cpu_seconds()
     course: list[tuple[float, float]] = []
-    async with asyncio.TaskGroup() as everybody:
+    async with onlookers(BROWSERS) as looking, asyncio.TaskGroup() as everybody:
         for number in range(participants):
             everybody.create_task(_take_part(address, number, room, began + seconds, together, over))
+        for number, onlooker in enumerate(looking):
+            everybody.create_task(onlooker.browse(address, began + seconds, random.Random(-number), LOOKS))
         await asyncio.sleep(min(_COMING_SECONDS, seconds))
         sampling = everybody.create_task(watch.course(course))
         await asyncio.sleep(began + seconds - time.monotonic())
@@ -322,7 +330,10 @@ async def _measure(
         say("  waiting for the runs to end")
         await _runs_ended(store, participants)
         over.set()
-    return Found(participants, room, alone, used, took, memory, store.all()[0], course)
+    for onlooker in looking:
+        room.pressed["train"] += onlooker.trains
+        room.errors += onlooker.errors
+    return Found(participants, room, alone, used, took, memory, store.all()[0], course, looking)
 
 
 async def _see_every_page(address: str, watch: Watch) -> dict[str, float]:

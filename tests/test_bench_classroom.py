@@ -182,6 +182,7 @@ def test_its_size_is_of_no_other_benchmark(capsys: pytest.CaptureFixture[str]) -
 
 def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classroom, "LOOKS", (0.1, 0.3))
+    monkeypatch.setattr(classroom, "BROWSERS", 0)
     monkeypatch.setattr(classroom, "_COMING_SECONDS", 0.1)
     monkeypatch.setattr(classroom, "_MOST_DRAINING", 120.0)
     monkeypatch.setattr(classroom, "_SAMPLE_SECONDS", 1.0)

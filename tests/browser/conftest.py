@@ -1,19 +1,16 @@
 """A real server and a real browser. Skipped with a reason where there is no Chromium, except where CI demands it."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from bench.browsers import ARGUMENTS, executable, is_error
 from bench.server import app_server, wait_for_tiles
 from eurosat_core.settings import Settings
 from tests.browser.participant import main
-
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -32,20 +29,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium of this machine."""
-    missing = ""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing = "Playwright is not installed"
-    found = next((path for name in _NAMES if (path := shutil.which(name))), None)
+    found = executable()
     if found is None:
-        missing = "no Chromium on this machine"
-    if missing:
+        missing = "Playwright or a Chromium is missing on this machine"
         if os.environ.get("EUROSAT_REQUIRE_BROWSER"):
             pytest.fail(f"Browser tests must run here, but: {missing}.")
         pytest.skip(f"{missing}, so nothing can be seen in a browser")
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        chromium = playwright.chromium.launch(executable_path=found, args=list(ARGUMENTS))
         yield chromium
         chromium.close()
 
@@ -75,8 +68,7 @@ def watched_window(browser, address: str) -> Iterator:
     errors: list[str] = []
 
     def note(message) -> None:
-        # Reloaded on a page's own address, Streamlit's front end first asks below that address; 404 is its answer.
-        if message.type == "error" and "/_stcore/" not in message.location["url"]:
+        if is_error(message):
             errors.append(f"{message.text} {message.location['url']}")
 
     window.on("console", note)
