@@ -41,6 +41,9 @@ _TOPIC = "eurosat-events"
 _THREADS_PER_WORKER = 16
 _MEASURING_SECONDS = 6.0  # a measurement takes one, after the worker's start; whoever hangs is left alone
 _PROBE_SECONDS = 90.0  # a GPU's new worker loads torch first: seconds, on a busy machine many
+_COMMAND_SECONDS = 5.0  # a worker takes one in milliseconds, if it is not hung
+_TRIES = 3  # a worker may be killed while it starts, too, as where memory is short
+_BACK_SECONDS = 60.0  # until a worker that died is back: it may die again, and Dask counts it as lost after 15
 _NO_ANSWER = (
     "It did not answer in time. Other devices can be used meanwhile. Restart the app once nothing else keeps it busy; "
     "if that does not help, restart the machine."
@@ -182,9 +185,16 @@ class DaskEngine:
         else:
             # Other users of the workstation must not get in: loopback only, and TLS with keys of this process.
             security = Security.temporary()
-            options = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+            self._cluster = self._own_cluster(security)
+            self._client = Client(self._cluster, security=security, set_as_default=False)
+        self._client.subscribe_topic(_TOPIC, self._on_event)
+
+    def _own_cluster(self, security: Security) -> SpecCluster:
+        """A cluster of this process with the CPU's worker. Raises `RunError` when it cannot be had."""
+        options = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+        for _ in range(_TRIES):
             try:
-                self._cluster = SpecCluster(
+                return SpecCluster(
                     scheduler={"cls": Scheduler, "options": {**options, **_NO_PAGES}},
                     workers={"cpu": self._worker_spec(security)},
                     security=security,
@@ -193,8 +203,12 @@ class DaskEngine:
             except OSError as error:  # their folder lies in the cache
                 problem = not_kept("What they write", self._settings.cache, error)
                 raise RunError(f"The worker processes cannot be started. {problem}") from error
-            self._client = Client(self._cluster, security=security, set_as_default=False)
-        self._client.subscribe_topic(_TOPIC, self._on_event)
+            except RuntimeError as error:
+                logger.warning("the worker process did not start: %s", error)
+        raise RunError(
+            "The process that trains ends as soon as it is started: it is killed, or the machine's memory is short. "
+            "Close other programs and restart the app; your runs are kept."
+        )
 
     def _worker_spec(self, security: Security, device: Device | None = None) -> dict[str, Any]:
         """How to start a device's worker; None: the CPU's."""
@@ -226,8 +240,11 @@ class DaskEngine:
             raise RunError("The workers are not started yet. Try again in a moment.")
         return self._client
 
-    def _address_for(self, device: str, wait_seconds: float = 30.0) -> str:
-        """The worker for a device. A worker that has just died is back within seconds, so wait for it."""
+    def _address_for(self, device: str, wait_seconds: float = _BACK_SECONDS) -> str:
+        """The worker for a device. A worker that has just died is back within seconds, so wait for it.
+
+        One that died again while it started has been given up, and another is started in its place.
+        """
         deadline = time.monotonic() + wait_seconds
         while True:
             workers = self._open_client.scheduler_info(n_workers=-1)["workers"]
@@ -238,6 +255,8 @@ class DaskEngine:
                 return self._hosts[device]
             if time.monotonic() > deadline or self._closing:
                 raise RunError(f"There is no worker for {device}. Restart the app; your runs are kept.")
+            if self._cluster is not None and device in self._cluster.worker_spec:
+                self._cluster.scale(len(self._cluster.worker_spec))  # nothing happens where all are there
             time.sleep(0.05)
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, device: str) -> Any:
@@ -258,7 +277,7 @@ class DaskEngine:
             return self._probe_cluster()
         deadline = time.monotonic() + _PROBE_SECONDS
         try:
-            devices: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result(timeout=_PROBE_SECONDS)
+            devices = self._probed(deadline)
         except TimeoutError:  # a driver that hangs; the worker hangs with it
             with suppress(TimeoutError):
                 self.restart("cpu")
@@ -280,6 +299,16 @@ class DaskEngine:
             else each
             for each in devices
         )
+
+    def _probed(self, deadline: float) -> tuple[Device, ...]:
+        """What the CPU's worker finds. Raises `TimeoutError` when it hangs, and `RunError` when it dies every time."""
+        for _ in range(_TRIES):
+            with suppress(KilledWorker):
+                found: tuple[Device, ...] = self._submit(probe_devices, device="cpu").result(
+                    timeout=max(deadline - time.monotonic(), 0.1)
+                )
+                return found
+        raise RunError("The process that looks for devices was killed. Restart the app; your runs are kept.")
 
     def _answers(self, asked: Mapping[str, Any], deadline: float) -> dict[str, Any]:
         """What workers answered in time; whoever hangs, dies or fails is left out, and holds nobody else up."""
@@ -356,10 +385,14 @@ class DaskEngine:
             entry = self._futures.get(run_id)
         if entry is None:
             return False
-        # Straight to the worker's process, past the scheduler's queue: obeyed within one step.
+        # Straight to the worker's process, past the scheduler's queue: obeyed within one step. As `Client.run` does it,
+        # which would wait for ever for a process that hangs.
+        client = self._open_client
         try:
-            answers = self._open_client.run(_command_in_worker, run_id, name, workers=[entry[1]])
-        except Exception:  # the worker died this very moment; its end arrives as a message
+            answers = client.sync(
+                client._run, _command_in_worker, run_id, name, workers=[entry[1]], callback_timeout=_COMMAND_SECONDS
+            )
+        except Exception:  # the worker hangs, or died this very moment; its end arrives as a message
             logger.warning("run %s: command %s did not arrive", run_id, name, exc_info=True)
             return False
         return any(answers.values())

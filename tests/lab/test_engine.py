@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ import torch
 from fake_engine import CONFIG, eventually, lab_settings, refused, wait_for_state
 
 from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.lab import engine as engine_module
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.lab import Lab, open_lab
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
@@ -162,6 +164,64 @@ def test_a_killed_worker_fails_its_run_and_no_other(lab: Lab) -> None:
     assert worker_process(lab).pid != killed.pid
     eventually(lambda: engine(lab)._preparing["cpu"] is not prepared, PATIENCE)
     engine(lab)._preparing["cpu"].result(timeout=PATIENCE)
+
+
+def test_a_worker_that_is_killed_again_while_it_starts_comes_back(lab: Lab) -> None:
+    """Before, its device had no worker until the app was restarted."""
+    killed = worker_process(lab)
+    killed.kill()
+
+    def starting() -> list[psutil.Process]:
+        return [
+            each
+            for each in psutil.Process().children()
+            if each.status() != psutil.STATUS_ZOMBIE and each != killed and "spawn_main" in " ".join(each.cmdline())
+        ]
+
+    eventually(starting, PATIENCE)[0].kill()
+    run = lab.submit(CONFIG, "ada")
+    wait_for_state(lab, run.id, "finished", "failed", timeout=PATIENCE)
+    assert lab.store.get(run.id).state == "finished", lab.store.get(run.id).message
+
+
+def test_a_worker_that_hangs_holds_nobody_up(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, whoever pressed Stop waited for ever."""
+    monkeypatch.setattr("eurosat_core.lab.engine._COMMAND_SECONDS", 0.5)
+    monkeypatch.setattr("eurosat_core.lab.dispatch._STOP_SECONDS", 1.0)
+    hung, process = running(lab), worker_process(lab)
+    process.suspend()
+    pressed = time.monotonic()
+    lab.control(hung.id, "ada", "stop")
+    assert time.monotonic() - pressed < 20
+    ended = wait_for_state(lab, hung.id, "cancelled")
+    assert ended.message and ended.ended
+    run = lab.submit(CONFIG, "bob")
+    wait_for_state(lab, run.id, "finished", timeout=PATIENCE)
+    assert not process.is_running() and lab.store.get(hung.id) == ended
+
+
+def test_a_worker_that_is_killed_before_the_lab_is_open_is_started_again(
+    tmp_path: Path, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, the lab took no run until it was restarted."""
+    usual, tries = engine_module.SpecCluster, []
+
+    def fails_once(*arguments: Any, **options: Any) -> Any:
+        tries.append(options)
+        if len(tries) == 1:
+            raise RuntimeError("Nanny failed to start.")
+        return usual(*arguments, **options)
+
+    monkeypatch.setattr(engine_module, "SpecCluster", fails_once)
+    own = DaskEngine(lab_settings(tmp_path, small_tiles))
+    own.open(lambda _message: None)
+    try:
+        assert own.probe()[0].id == "cpu" and len(tries) == 2
+    finally:
+        own.close()
+    tries.clear()
+    monkeypatch.setattr(engine_module, "_TRIES", 1)
+    assert refused(lambda: DaskEngine(lab_settings(tmp_path, small_tiles)).open(lambda _message: None))
 
 
 def test_a_worker_can_be_replaced(lab: Lab) -> None:
