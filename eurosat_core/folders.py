@@ -7,6 +7,7 @@ everything that is written lies beside them.
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -127,6 +128,9 @@ def _listed(entries: Iterable[Path]) -> list[Path]:
         return []
 
 
+PARTIAL = re.compile(r".+\.[0-9a-f]{8}")
+"""Names of files that are being written. One that stays was left by a process that was killed."""
+
 _REPLACE_TRIES = 10
 
 
@@ -147,3 +151,22 @@ def write_whole(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def append_whole(path: Path, lines: bytes) -> None:
+    """Add lines to a file that only grows: all of them or none, and in one call, so that several writers never mix.
+
+    Raises `OSError`, on a full disk too.
+    """
+    with path.open("ab+", buffering=0) as file:
+        if before := file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # a line was torn when its writer was killed: it must not take these with it
+                lines = b"\n" + lines
+        try:
+            if file.write(lines) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                file.truncate(before)
+            raise

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from msgspec import Meta
 
 from eurosat_core.errors import LabError, RunError
+from eurosat_core.folders import append_whole
 
 logger = logging.getLogger(__name__)
 
@@ -118,14 +119,7 @@ class Book:
                 self._take(record)
 
     def _write(self, line: bytes) -> None:
-        """Append in one call, so that lines of several writers never mix."""
-        with self._path.open("ab+", buffering=0) as file:
-            if file.tell():
-                file.seek(-1, 2)
-                if file.read(1) != b"\n":  # somebody's line was torn: it must not take this one with it
-                    line = b"\n" + line
-            if file.write(line) != len(line):
-                raise OSError("the disk is full")
+        append_whole(self._path, line)
 
     def _follow(self) -> None:
         """Take in what was added to the file since the last time; a torn last line waits for its rest."""

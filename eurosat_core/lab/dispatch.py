@@ -8,7 +8,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
 _LATE_EVENTS_SECONDS = 3.0  # a result may overtake the last events; they are waited for so long
+_STOP_SECONDS = 120.0  # a run stops after its step; one of the largest network takes seconds, compiling it a minute
+_MOST_UNSTORED = 10_000  # events of a run that wait for a disk with room
 _ORPHANS_SECONDS = 30.0  # how often to look for runs of other programs that have died
 
 
@@ -167,7 +169,7 @@ class Dispatcher:
                 self.look()
                 return
             if command == "stop":
-                running.stopping = True
+                running.stop()
             else:  # before it is sent: the place of a run that is being resumed is not given away meanwhile
                 running.go_on()
                 if command != "resume":
@@ -181,7 +183,8 @@ class Dispatcher:
             if not arrived:
                 running.pending_commands.append(command)
             if command != "stop":
-                self._store.update(run_id, state="running" if command == "resume" else "paused")
+                with self._store.storing("That it pauses or goes on"):
+                    self._store.update(run_id, state="running" if command == "resume" else "paused")
 
     def stopping(self, run_id: str) -> bool:
         """Whether Stop was asked for and the worker has not answered yet."""
@@ -223,6 +226,9 @@ class Dispatcher:
             try:
                 self._park_long_paused()
                 self._stop_overlong()
+                self._end_hung()
+                with suppress(OSError):  # the disk is still full
+                    self._store.settle()
                 if time.monotonic() - looked > _ORPHANS_SECONDS:
                     self._store.mark_interrupted()
                     looked = time.monotonic()
@@ -236,13 +242,13 @@ class Dispatcher:
         if running is None:
             return
         if isinstance(message, EventsTold):
-            self._store.append(message.run_id, message.events)
-            running.told += len(message.events)
+            self._keep_events(message.run_id, running, message.events)
             with self._lock:
                 pending, running.pending_commands = running.pending_commands, []
             for command in pending:
                 self._engine.command(message.run_id, command)
             return
+        self._keep_events(message.run_id, running, ())
         now = time.monotonic()
         running.ended = running.ended or now
         if message.result and running.told < message.result.events and now - running.ended < _LATE_EVENTS_SECONDS:
@@ -257,6 +263,20 @@ class Dispatcher:
         if result is not None and result.restart_worker:
             self._restart(running.waiting.device)
 
+    def _keep_events(self, run_id: str, running: Running, events: Sequence[bytes]) -> None:
+        """Store what was told; what the disk does not take is tried again with what comes next."""
+        if not (untold := [*running.unstored, *events]):
+            return
+        try:
+            self._store.append(run_id, untold)
+        except (LabError, OSError) as error:  # the disk is full, or its folder was deleted
+            if not running.unstored:
+                logger.warning("what the run %s told cannot be stored yet: %s", run_id, error)
+            running.unstored = untold[-_MOST_UNSTORED:]
+        else:
+            running.unstored = []
+            running.told += len(untold)
+
     def _end(self, run_id: str, state: State, message: str, result: JobResult | None = None) -> None:
         """Note how a run ended and what it left; whatever becomes of that, its lock and its place are given back."""
         if (running := self._running.get(run_id)) is None:  # it has ended already
@@ -265,21 +285,22 @@ class Dispatcher:
             if result is None:
                 self._store.end(run_id, state, message)
             else:
-                self._store.save(run_id, result.files)
+                with self._store.storing("Its result"):
+                    self._store.save(run_id, result.files)
                 self._store.end(run_id, state, message, summary=result.summary, machine=result.machine)
         except (LabError, OSError) as error:  # its folder was deleted, or the disk is full
             logger.exception("run %s: its end could not be stored", run_id)
             with suppress(LabError, OSError):
-                self._store.end(run_id, "failed", f"Its result could not be stored: {error}")
+                self._store.end(run_id, "failed", str(error))
         finally:
             running.lock.release()
             del self._running[run_id]
 
     def _restart(self, device: str) -> None:
-        """Replace the worker of a device that failed; runs that were parked in it end with the reason."""
+        """Replace the worker of a device that failed; other runs in it, which are parked, end with the reason."""
         with self._lock:
-            for run_id in [each for each, run in self._running.items() if run.parked and run.waiting.device == device]:
-                message = "Another run made the device fail while this one was paused, so its process was restarted."
+            for run_id in [each for each, run in self._running.items() if run.waiting.device == device]:
+                message = "Another run made the device fail, so the process that held this one, too, was restarted."
                 self._end(run_id, "failed", message)
         self._engine.restart(device)
 
@@ -325,7 +346,7 @@ class Dispatcher:
         with self._lock:
             new, too_many = self._running.park(self._settings.pause_minutes * 60)
             for running in too_many:
-                running.stopping = True
+                running.stop()
         for running in new:
             if running.waiting.device != "cpu" and running not in too_many:
                 self._engine.command(running.waiting.run_id, "park")
@@ -345,6 +366,16 @@ class Dispatcher:
                 running.overran = True
                 with suppress(LabError):  # it has just ended
                     self.control(self._store.get(run_id), "stop")
+
+    def _end_hung(self) -> None:
+        """A run that was told to stop and does not hangs, as where a driver does: its process is replaced."""
+        for run_id, running in list(self._running.items()):
+            since = running.stopping_since
+            if since is not None and running.ended is None and time.monotonic() - since > _STOP_SECONDS:
+                hung = "It did not stop by itself, so its process was replaced. What it had told until then is kept."
+                with self._lock:
+                    self._end(run_id, "cancelled", self._overlong if running.overran else hung)
+                self._restart(running.waiting.device)
 
     def _bring_back(self, running: Running) -> bool:
         """Let a parked run go on, now that its device is idle; whether its worker took the word."""

@@ -325,6 +325,7 @@ def run_here(kind: Kind, tiles: TileSet, settings: Settings, say: Callable[[str]
             result = run_job(job, report, control)
         store.save(record.id, result.files)
         store.end(record.id, result.state, result.message, summary=result.summary, machine=result.machine)
+        store.settle()
     except OSError as error:
         message = f"Its result could not be stored: {error.strerror or error}. Free some disk space."
         with suppress(LabError, OSError):

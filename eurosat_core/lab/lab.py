@@ -232,6 +232,7 @@ class Lab:
             logger.warning("%s", self.runs_problem)
         else:
             self.store.folder.mkdir(parents=True, exist_ok=True)
+            self.store.tidy()
         self.store.mark_interrupted()
         self.dispatcher.open()
         self.library.open()

@@ -232,14 +232,16 @@ def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tu
         return None
     except OSError as error:
         reason = error.strerror or error
-        _fail(store, run_id, f"Its folder cannot be locked ({reason}). Set EUROSAT_RUNS to a local one.")
+        remedy = "Free some disk space, or set EUROSAT_RUNS to a folder on a local disk. Then start it again."
+        _fail(store, run_id, f"Its folder cannot be locked ({reason}). {remedy}")
         return None
     try:
         record = store.get(run_id)
         if record.state == "queued":
             if tiles.fingerprint != record.tiles.fingerprint:
                 raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
-            store.update(run_id, state="running", started=time.time())
+            with store.storing("That it begins"):
+                store.update(run_id, state="running", started=max(time.time(), record.created))
             job = Job(run_id, record.config, tiles.fingerprint, str(tiles.cache), threads, record.kind, record.plan)
             return job, lock
     except (LabError, OSError) as error:
@@ -263,13 +265,14 @@ class Running:
     waiting: Waiting
     lock: FileLock
     began: float = field(default_factory=time.monotonic)
-    told: int = 0
+    told: int = 0  # events that are stored
+    unstored: list[bytes] = field(default_factory=list)  # events that the disk did not take
     paused_since: float | None = None
     rested: float = 0.0  # seconds that it was paused before
     overran: bool = False  # it was told to stop because it had run for as long as a run may
     parked: bool = False  # paused for so long that its place was given to others
     resumed: float | None = None  # since when a parked run is to go on; its device comes first, then its worker's word
-    stopping: bool = False
+    stopping_since: float | None = None  # since when it has been told to stop
     pending_commands: list[Command] = field(default_factory=list)  # asked for before its worker had begun
     ended: float | None = None  # when its result came, which then waits for events still on their way
 
@@ -284,6 +287,15 @@ class Running:
         if self.paused_since is not None:
             self.rested += time.monotonic() - self.paused_since
         self.paused_since = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self.stopping_since is not None
+
+    def stop(self) -> None:
+        """It is told to stop, by whoever is first."""
+        self.stopping_since = self.stopping_since or time.monotonic()
 
     @property
     def is_returning(self) -> bool:

@@ -6,6 +6,7 @@
 
 import errno
 import itertools
+import logging
 import os
 import re
 import secrets
@@ -21,13 +22,16 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from eurosat_core.errors import RunError
-from eurosat_core.folders import write_problem, write_whole
+from eurosat_core.folders import PARTIAL, append_whole, write_problem, write_whole
 from eurosat_core.runs.history import RunEvent, chosen_form, encoded_event, line_of
 from eurosat_core.runs.record import RunRecord, State, TilesUsed, read_record, record_text
 from eurosat_core.training.config import TrainConfig
 
+logger = logging.getLogger(__name__)
+
 _ID = re.compile(r"[0-9]{8}-[0-9]{6}-[a-z0-9_]{1,40}-[a-z0-9]{4}")
 _MAKING_SECONDS = 5.0
+_GOING = ".deleted-"  # begins the name of a folder that is being removed
 _KEPT = "kept"  # a file of a run that is not removed to make room
 
 
@@ -56,6 +60,7 @@ class RunStore:
         self.folder = folder
         self._read: dict[str, tuple[_Stamp, RunRecord]] = {}  # by id: which state of the file was read, what it held
         self._changes = itertools.count(1)
+        self._unwritten: dict[str, RunRecord] = {}  # runs whose end the disk has not taken yet
         self._written = 0  # the last change of this store to what `all` says
         self._seen = _Seen()
 
@@ -121,6 +126,7 @@ class RunStore:
     def write(self, record: RunRecord) -> None:
         """Replace `run.json` in one step, so that a reader sees the old or the new one, never half of it."""
         write_whole(self.folder_of(record.id) / "run.json", record_text(record).encode())
+        self._unwritten.pop(record.id, None)
         self._written = next(self._changes)
 
     def update(self, run_id: str, **changes: Any) -> RunRecord:
@@ -130,17 +136,41 @@ class RunStore:
         return record
 
     def end(self, run_id: str, state: State, message: str, **figures: Any) -> RunRecord:
-        """Note that and how a run ended, and what else ran meanwhile, in this program or another."""
-        record, now = self.get(run_id), time.time()
+        """Note that and how a run ended, and what else ran meanwhile, in this program or another.
+
+        An end that the disk does not take is known to this store all the same, and `settle` writes it later.
+        """
+        record = self.get(run_id)
+        began = record.started or record.created
+        now = max(time.time(), began)  # somebody may have put the clock back
         concurrent_runs: tuple[str, ...] = ()
         if record.started is not None:
-            others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(record.started or now))
+            others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(began))
             concurrent_runs = tuple(sorted(others))
-        return self.update(run_id, state=state, message=message, ended=now, concurrent_runs=concurrent_runs, **figures)
+        record = replace(record, state=state, message=message, ended=now, concurrent_runs=concurrent_runs, **figures)
+        try:
+            self.write(record)
+        except OSError as error:
+            if not self.folder_of(run_id).is_dir():
+                raise
+            logger.warning("that the run %s is %s cannot be written yet: %s", run_id, state, error.strerror or error)
+            self._unwritten[run_id] = record
+            self._written = next(self._changes)
+        return record
+
+    def settle(self) -> None:
+        """Write the ends that the disk did not take before. Raises `OSError` where it still does not."""
+        for record in list(self._unwritten.values()):
+            if self.folder_of(record.id).is_dir():
+                self.write(record)
+            else:  # somebody has removed it
+                self._unwritten.pop(record.id, None)
 
     def get(self, run_id: str) -> RunRecord:
         """One run. Raises `RunError` when it does not exist or its `run.json` cannot be used."""
         path = self.folder_of(run_id) / "run.json"
+        if (unwritten := self._unwritten.get(run_id)) is not None:
+            return unwritten
         try:
             status = path.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
@@ -211,7 +241,7 @@ class RunStore:
     def append(self, run_id: str, events: Iterable[RunEvent | bytes], at: float | None = None) -> None:
         """Add events to a run, each with the time it was written; its config becomes what was chosen for it.
 
-        events: as they are, or encoded already.
+        All of them or none, then `OSError` is raised. events: as they are, or encoded already.
         """
         now = round(time.time() if at is None else at, 3)
         lines = []
@@ -221,8 +251,7 @@ class RunStore:
                 config = replace(config, precision=form.precision, channels_last=form.channels_last)
                 self.update(run_id, config=config)
             lines.append(line_of(event, now))
-        with (self.folder_of(run_id) / "events.jsonl").open("ab") as file:
-            file.write(b"".join(lines))
+        append_whole(self.folder_of(run_id) / "events.jsonl", b"".join(lines))
 
     def save(self, run_id: str, files: dict[str, bytes]) -> None:
         """Keep a run's artifacts, each written whole or not at all."""
@@ -250,11 +279,37 @@ class RunStore:
     def delete(self, run_id: str) -> None:
         """Remove a run and everything it left behind. Raises `RunError` where it may not be removed."""
         folder = self.folder_of(run_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        going = folder.with_name(f"{_GOING}{run_id}")
+        try:
+            folder.rename(going)  # at once: whoever is killed from here on leaves no half of a run
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            message = f"The run {run_id} cannot be deleted: {folder} may not be changed by the lab."
+            raise RunError(message) from error
+        shutil.rmtree(going, ignore_errors=True)
+        self._unwritten.pop(run_id, None)
         self._read.pop(run_id, None)
         self._written = next(self._changes)
-        if (folder / "run.json").exists():
-            raise RunError(f"The run {run_id} cannot be deleted: {folder} may not be changed by the lab.")
+
+    def tidy(self) -> None:
+        """At start-up: remove what a process that was killed had half made, half written or half deleted."""
+        for going in self.folder.glob(f"{_GOING}*"):
+            shutil.rmtree(going, ignore_errors=True)
+        for folder in self.folder.glob("*-*"):
+            with suppress(RunError, OSError):  # no run; another process works on it; it may not be changed
+                names = {each.name for each in folder.iterdir()} - {"lock"}
+                partial = {name for name in names if PARTIAL.fullmatch(name)}
+                if not (partial or not names) or self._in_the_making(folder.name):
+                    continue
+                lock = self.lock(folder.name)
+                try:
+                    for name in partial:
+                        (folder / name).unlink()
+                finally:
+                    lock.release()
+                if names == partial:  # it never got its run.json
+                    shutil.rmtree(folder)
 
     def keep(self, run_id: str, kept: bool) -> None:
         """Say of a run that it is never removed to make room for others, or take that back. Raises `RunError`."""

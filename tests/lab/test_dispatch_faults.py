@@ -1,6 +1,8 @@
 """Workers that die, full disks, deleted folders, and the runs that a lab finds on disk: the others go on."""
 
+import json
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,26 +87,114 @@ def test_a_full_disk_at_the_end_is_a_sentence(open_fake: OpenFake, monkeypatch: 
     assert running(lab, engine).state == "running"
 
 
-def test_a_full_disk_meanwhile_loses_events_but_not_the_run(
-    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_LATE_EVENTS_SECONDS", 0.1)
+def test_events_wait_until_a_full_disk_takes_them(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
     lab, engine = open_fake()
     run = running(lab, engine)
-    lost = threading.Event()
-
-    def full(*_arguments: Any) -> None:
-        lost.set()
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(RunStore, "append", full)
+        lost = disk_full(patch)
         engine.tell(run.id, started())
         assert lost.wait(20)
-    engine.tell(run.id, step(1))
-    engine.end(run.id, events=2)
+        engine.tell(run.id, step(1))
+    engine.tell(run.id, step(2))
+    eventually(lambda: lab.results.history(run.id).events == 3)
+    engine.end(run.id, events=3)
     wait_for_state(lab, run.id, "finished")
-    assert lab.results.history(run.id).events == 1
+    lines = (lab.store.folder_of(run.id) / "events.jsonl").read_bytes().splitlines()
+    assert [json.loads(each)["kind"] for each in lines] == ["started", "step", "step"]
+
+
+def disk_full(patch: pytest.MonkeyPatch) -> threading.Event:
+    """From now on no disk takes anything; set once something was to be written."""
+    tried = threading.Event()
+
+    def full(*_arguments: Any, **_options: Any) -> None:
+        tried.set()
+        raise OSError(28, "No space left on device")
+
+    patch.setattr("eurosat_core.runs.store.write_whole", full)
+    patch.setattr("eurosat_core.runs.store.append_whole", full)
+    return tried
+
+
+@pytest.mark.parametrize("files", [{}, {"model.pt": b"x"}], ids=["nothing to keep", "a network"])
+def test_an_end_that_the_disk_does_not_take_is_known_and_written_later(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch, files: dict[str, bytes]
+) -> None:
+    """Before, the run stayed `running` on disk, and was called interrupted later."""
+    lab, engine = open_fake()
+    run = running(lab, engine)
+    with monkeypatch.context() as patch:
+        disk_full(patch)
+        engine.end(run.id, files=files, summary={"epochs": 2})
+        now = wait_for_state(lab, run.id, "failed" if files else "finished")
+        assert all((words in now.message) == bool(files) for words in ("No space", "EUROSAT_RUNS"))
+        assert "Errno" not in now.message
+        assert lab.store.mark_interrupted() == [] and RunStore(lab.store.folder).get(run.id).state == "running"
+        with pytest.raises(OSError, match="No space"):
+            lab.store.settle()
+    eventually(lambda: RunStore(lab.store.folder).get(run.id) == now)
+    assert running(lab, engine).state == "running"
+
+
+def test_a_run_that_cannot_begin_on_a_full_disk_does_not_vanish_from_the_line(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, it was `queued` on disk and in no line: it waited until a restart."""
+    lab, engine = open_fake()
+    first, second = running(lab, engine), lab.submit(CONFIG, "bob")
+    third = lab.submit(CONFIG, "ada")
+    with monkeypatch.context() as patch:
+        disk_full(patch)
+        engine.end(first.id)
+        now = wait_for_state(lab, second.id, "failed")
+        wait_for_state(lab, third.id, "failed")
+        assert "No space" in now.message and "EUROSAT_RUNS" in now.message
+    eventually(lambda: RunStore(lab.store.folder).get(second.id) == now)
+
+
+def test_a_pause_on_a_full_disk_gets_a_sentence(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake()
+    run = running(lab, engine)
+    with monkeypatch.context() as patch:
+        disk_full(patch)
+        assert "No space" in refused(lambda: lab.control(run.id, "ada", "pause"))
+    lab.control(run.id, "ada", "resume")
+    assert lab.store.get(run.id).state == "running"
+
+
+def test_a_run_that_hangs_ends_and_its_process_is_replaced(
+    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "_STOP_SECONDS", 0.1)
+    lab, engine = open_fake(FakeEngine(obeys=False))
+    run, following = running(lab, engine), lab.submit(CONFIG, "bob")
+    told(lab, engine, run, started(), step(1))
+    lab.control(run.id, "ada", "stop")
+    now = wait_for_state(lab, run.id, "cancelled")
+    assert now.message and now.ended and lab.results.history(run.id).events == 2
+    engine.wait_for(following.id)
+    assert engine.restarted == ["cpu"]
+    engine.die(run.id)  # what the engine says of it now comes too late
+    engine.tell(run.id, step(2))
+    engine.end(following.id)
+    wait_for_state(lab, following.id, "finished")
+    assert lab.store.get(run.id) == now and lab.results.history(run.id).events == 2
+
+
+def test_a_clock_that_is_put_back_makes_no_time_negative(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake()
+    first = running(lab, engine)
+    second = lab.submit(CONFIG, "bob")
+    past = time.time() - 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: past)
+        engine.end(first.id)
+        wait_for_state(lab, second.id, "running")
+        engine.end(second.id)
+        wait_for_state(lab, second.id, "finished")
+    for each in (lab.store.get(first.id), lab.store.get(second.id)):
+        assert each.started and each.ended and each.created <= each.started <= each.ended
+        assert each.state == "finished"
 
 
 def test_a_deleted_folder_does_not_stop_the_others(open_fake: OpenFake) -> None:

@@ -369,7 +369,7 @@ def test_a_run_paused_for_long_is_parked_and_returns_in_the_order_of_the_clicks(
 def test_only_so_many_parked_runs_are_kept_and_the_oldest_go_first(tmp_path: Path) -> None:
     book = having(tmp_path, *(f"run {number}" for number in range(10)), paused=61.0)
     assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)[1]] == ["run 0", "run 1"]
-    book["run 0"].stopping = True
+    book["run 0"].stop()
     assert [each.waiting.run_id for each in book.park(paused_seconds=60.0)[1]] == ["run 1"]
 
 

@@ -4,11 +4,13 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 from fake_engine import CONFIG, locked_elsewhere, refused, started, step
 
+from eurosat_core.runs.history import HistoryReader
 from eurosat_core.runs.record import ACTIVE, RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.evaluation import predictions_from_bytes
@@ -143,6 +145,95 @@ def test_events_carry_the_time_they_were_written(store: RunStore, used: TilesUse
     assert [each["kind"] for each in lines] == ["started", "step", "step"]
     assert [each["at"] for each in lines][:2] == [12.346, 12.346]
     assert abs(lines[2]["at"] - time.time()) < 60
+
+
+def disk_with_room_for(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a file takes only so many bytes in one call, and then the disk is full."""
+    usual = Path.open
+
+    def opened(path: Path, *arguments: Any, **options: Any) -> Any:
+        file = usual(path, *arguments, **options)
+        if path.name != "events.jsonl":
+            return file
+        write = file.write
+        small = MagicMock(wraps=file, write=lambda content: write(content[:count]))
+        small.__enter__.return_value = small
+        return small
+
+    monkeypatch.setattr(Path, "open", opened)
+
+
+def test_events_are_added_whole_or_not_at_all(
+    store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, half a line stayed, and what came next was glued to it and lost."""
+    run = make(store, used)
+    store.append(run.id, [started()])
+    path = store.folder_of(run.id) / "events.jsonl"
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        disk_with_room_for(150, patch)
+        with pytest.raises(OSError, match="No space"):
+            store.append(run.id, [step(1), step(2)])
+    assert path.read_bytes() == before
+    store.append(run.id, [step(1), step(2)])
+    assert [each.step for each in HistoryReader(path).read().steps] == [1, 2]
+
+
+def test_a_line_that_a_killed_writer_tore_takes_no_other_with_it(store: RunStore, used: TilesUsed) -> None:
+    run = make(store, used)
+    store.append(run.id, [started()])
+    path = store.folder_of(run.id) / "events.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"at":1700000000.0,"kind":"st')
+    store.append(run.id, [step(1)])
+    history = HistoryReader(path).read()
+    assert history.started and [each.step for each in history.steps] == [1] and history.events == 2
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(store: RunStore, used: TilesUsed) -> None:
+    run, worked_on = make(store, used, state="finished"), make(store, used, state="running")
+    begun, damaged = store.folder / ID, store.folder / f"{ID[:-1]}0"
+    for folder, names in (
+        (store.folder_of(run.id), ("model.pt.0a1b2c3d", "model.pt", "kept")),
+        (store.folder_of(worked_on.id), ("model.pt.0a1b2c3d",)),
+        (begun, ("run.json.0a1b2c3d", "lock")),
+        (damaged, ("model.pt",)),
+        (store.folder / f".deleted-{run.id}", ("model.pt",)),
+    ):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_bytes(b"x")
+        os.utime(folder, (1, 1))
+    with locked_elsewhere(store, worked_on.id):
+        os.utime(store.folder_of(worked_on.id), (1, 1))
+        store.tidy()
+    left = {each.name: {file.name for file in each.iterdir()} - {"lock"} for each in store.folder.iterdir()}
+    assert left == {
+        run.id: {"run.json", "model.pt", "kept"},
+        worked_on.id: {"run.json", "model.pt.0a1b2c3d"},
+        damaged.name: {"model.pt"},  # somebody may want it: that it is damaged is said
+    }
+    assert [damaged.name in each for each in store.all()[1]] == [True]
+
+
+def test_a_folder_that_is_just_being_made_is_left_alone(store: RunStore) -> None:
+    (store.folder / ID).mkdir(parents=True)
+    store.tidy()
+    assert (store.folder / ID).is_dir() and store.all() == ([], [])
+
+
+def test_a_deletion_that_was_cut_off_leaves_no_half_of_a_run(
+    store: RunStore, used: TilesUsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(store, used)
+    store.save(run.id, {"model.pt": b"x"})
+    with monkeypatch.context() as patch:
+        patch.setattr("eurosat_core.runs.store.shutil.rmtree", lambda *_, **__: None)  # killed here
+        store.delete(run.id)
+    assert store.all() == ([], []) and run.id in refused(lambda: store.get(run.id))
+    store.tidy()
+    assert list(store.folder.iterdir()) == []
 
 
 def test_a_deleted_run_is_gone(store: RunStore, used: TilesUsed) -> None:
