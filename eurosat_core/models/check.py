@@ -8,10 +8,12 @@ repairing again and again always ends in a network that can be trained (`repaire
 import difflib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import BASELINE
 from eurosat_core.models.layers import (
+    ABOUT,
     ACTIVATIONS,
     BYTES_PER_NUMBER,
     KINDS,
@@ -69,6 +71,10 @@ def replaced(layers: Layers, row: int, *new: Layer) -> Layers:
     return (*layers[:row], *new, *layers[row + 1 :])
 
 
+def _said(name: str, **figures: Any) -> str:
+    return ABOUT["problems"][name].format(**figures)
+
+
 def _removed(sentence: str, layers: Layers, row: int) -> Problem:
     return Problem(sentence, "Remove it.", replaced(layers, row))
 
@@ -82,8 +88,8 @@ def too_many(layers: Layers, row: int) -> Problem | None:
     """More layers than allowed; told at the first one too many. Two places stay free for what else is missing."""
     if row < MAX_LAYERS:
         return None
-    sentence = f"A network here has at most {MAX_LAYERS} layers; this one has {len(layers)}."
     kept = MAX_LAYERS - 3
+    sentence = _said("too_many", most=MAX_LAYERS, layers=len(layers))
     return Problem(sentence, f"Keep the first {kept} and the last.", (*layers[:kept], layers[-1]))
 
 
@@ -94,7 +100,7 @@ def unreadable(layers: Layers, row: int) -> Problem | None:
     text = str(layers[row].values[0])
     try:
         read_layer(text)
-        reason = "This layer cannot be read."
+        reason = _said("unreadable")
     except ConfigError as error:
         reason = str(error)
     kind, *numbers = text.split()
@@ -118,14 +124,12 @@ def out_of_range(layers: Layers, row: int) -> Problem | None:
         if isinstance(value, str):
             continue
         if layer.kind == "dropout" and value >= 1:
-            sentence = f"Dropout of {value:g} would set every value to 0, so nothing could be learned."
-            return _changed(sentence, "Set it to 0.5.", layers, row, share=0.5)
+            return _changed(_said("dropout", share=value), "Set it to 0.5.", layers, row, share=0.5)
         bounded = min(max(value, field.low), field.high)
         allowed = round(bounded) if field.whole else bounded
         if allowed == value:
             continue
-        low, high = f"{field.low:,g}", f"{field.high:,.0f}" if field.whole else f"{field.high:g}"
-        sentence = f"{field.title} is {value:,}. Choose {'a whole number ' if field.whole else ''}from {low} to {high}."
+        sentence = _said("whole_range" if field.whole else "range", field=field, value=value)
         return _changed(sentence, f"Set it to {allowed:,}.", layers, row, **{field.name: allowed})
     return _bad_padding(layers, row) if layer.kind == "conv" else None
 
@@ -135,20 +139,11 @@ def _bad_padding(layers: Layers, row: int) -> Problem | None:
     size, stride, pad = layer.whole("size"), layer.whole("stride"), layer.value("pad")
     half = size // 2
     if pad == SAME and stride != 1:
-        sentence = f"“same” keeps the picture’s size, but a stride of {stride} makes it smaller."
-        return _changed(sentence, f"Pad {half} instead.", layers, row, pad=half)
+        return _changed(_said("same_stride", stride=stride), f"Pad {half} instead.", layers, row, pad=half)
     if pad == SAME and size % 2 == 0:
-        sentence = (
-            f"A filter of {size} × {size} has no middle pixel, so “same” would need more padding on one side than on "
-            "the other."
-        )
-        return _changed(sentence, f"Make it {size + 1} × {size + 1}.", layers, row, size=size + 1)
+        return _changed(_said("same_even", size=size), f"Make it {size + 1} × {size + 1}.", layers, row, size=size + 1)
     if pad != SAME and int(pad) > half:
-        sentence = (
-            f"Padding of {pad} is more than half of a {size} × {size} filter: at the border it would see little but "
-            "zeros."
-        )
-        return _changed(sentence, f"Set it to {half}.", layers, row, pad=half)
+        return _changed(_said("padding", pad=pad, size=size), f"Set it to {half}.", layers, row, pad=half)
     return None
 
 
@@ -156,17 +151,10 @@ def misfit(layers: Layers, row: int, shape: Shape) -> Problem | None:
     """A layer that cannot take what the layer before gives it."""
     layer = layers[row]
     if layer.kind == "softmax":
-        sentence = (
-            "The loss used here, cross-entropy, has softmax in it. Twice would blur the scores and slow learning."
-        )
-        if row < len(layers) - 1:
-            sentence = "Softmax turns scores into shares; in the middle of a network it squeezes out what was found."
-        return _removed(sentence, layers, row)
+        return _removed(_said("softmax_within" if row < len(layers) - 1 else "softmax_last"), layers, row)
     if layer.kind == "linear" and len(shape) == 3:
-        sentence = (
-            f"A linear layer takes one row of numbers, but gets {shape[0]:,} feature maps of {shape_text(shape[1:])}. "
-            f"Flatten lays them out as {shape_text(shape)} = {math.prod(shape):,} numbers."
-        )
+        sides, whole = shape_text(shape[1:]), shape_text(shape)
+        sentence = _said("linear", maps=shape[0], sides=sides, shape=whole, numbers=math.prod(shape))
         return Problem(sentence, "Put flatten before it.", replaced(layers, row, new_layer("flatten"), layer))
     if layer.kind in ("conv", "residual", *POOLS, "adaptiveavgpool") and len(shape) == 1:
         return _after_flatten(layers, row, shape)
@@ -179,11 +167,8 @@ def misfit(layers: Layers, row: int, shape: Shape) -> Problem | None:
 
 def _after_flatten(layers: Layers, row: int, shape: Shape) -> Problem:
     layer = layers[row]
-    needs = {
-        "residual": "adds its input to the result of two convolutions, and a convolution needs a picture",
-        "conv": "slides its filters over a picture",
-    }.get(layer.kind, "looks at windows of a picture")
-    sentence = f"{KINDS[layer.kind].title} {needs}, but flatten has made one row of {shape[0]:,} numbers of it."
+    name = f"flat_{layer.kind if layer.kind in ('residual', 'conv') else 'pool'}"
+    sentence = _said(name, layer=KINDS[layer.kind].title, numbers=shape[0])
     flatten = next(at for at, each in enumerate(layers) if each.kind == "flatten")
     return Problem(
         sentence, "Move it before flatten.", replaced(replaced(layers, row), flatten, layer, layers[flatten])
@@ -195,22 +180,16 @@ def _filter_too_large(layers: Layers, row: int, shape: Shape) -> Problem | None:
     size, pad = layer.whole("size"), padding_of(layer)
     if size <= side + 2 * pad:
         return None
-    padded = f" (with padding: {side + 2 * pad} × {side + 2 * pad})" if pad else ""
-    sentence = (
-        f"A filter of {size} × {size} does not fit into a picture of {shape_text(shape[1:])}{padded}: the result would "
-        f"have {side + 2 * pad - size + 1} pixels a side."
-    )
+    padded = side + 2 * pad
+    figures = {"size": size, "picture": shape_text(shape[1:]), "padded": padded, "left": padded - size + 1}
+    sentence = _said("filter_padded" if pad else "filter", **figures)
     fits = max(each for each in range(1, side + 1, 2))
     return _changed(sentence, f"Make it {fits} × {fits}.", layers, row, size=fits, pad=min(pad, fits // 2))
 
 
 def _pool_too_large(layers: Layers, row: int, shape: Shape) -> Problem:
     layer, side = layers[row], shape[1]
-    size = layer.whole("size")
-    sentence = (
-        f"A window of {size} × {size} does not fit into a picture of {shape_text(shape[1:])}: less than one pixel "
-        "would be left."
-    )
+    sentence = _said("window", size=layer.whole("size"), picture=shape_text(shape[1:]))
     if side < 2:
         return _removed(sentence, layers, row)
     stride = min(layer.whole("stride"), side)
@@ -222,28 +201,17 @@ def wrong_end(layers: Layers, row: int, shape: Shape, classes: int) -> Problem |
     layer = layers[row]
     if layer.kind == "linear" and layer.value("units") == OUT:
         if any(each.kind in _LEARN for each in layers[row + 1 :]):
-            sentence = f"Outputs “{OUT}” are the scores of the {classes} classes, but more layers come after them."
-            return _changed(sentence, "Give it 64 outputs.", layers, row, units=64)
+            return _changed(_said("more_follow", classes=classes), "Give it 64 outputs.", layers, row, units=64)
         return None
     if row and layers[row - 1].kind == "linear" and layers[row - 1].value("units") == OUT:
-        sentence = (
-            "The layer before gives the scores of the classes. They go to the loss as they are: "
-            f"{KINDS[layer.kind].title} would only distort them."
-        )
-        return _removed(sentence, layers, row)
+        return _removed(_said("after_scores", layer=KINDS[layer.kind].title), layers, row)
     if row < len(layers) - 1:
         return None
     output = new_layer("linear", units=OUT)
     if layer.kind == "linear":
-        units = units_of(layer, classes)
-        sentence = (
-            f"The last layer gives {units:,} scores. It must give one per class: “{OUT}” means {classes} here, and "
-            "fits any other set of tiles, too."
-        )
+        sentence = _said("scores", scores=units_of(layer, classes), classes=classes)
         return Problem(sentence, f"Make its outputs “{OUT}”.", replaced(layers, row, output))
-    sentence = "The network ends without one score per class: its last layer must be linear with outputs “out”."
-    if not any(each.kind in _LEARN for each in layers):
-        sentence = "No layer here has weights, so nothing can be learned, and there is no score per class."
+    sentence = _said("no_scores" if any(each.kind in _LEARN for each in layers) else "no_weights")
     if layer.kind == "flatten" or len(shape) == 1:
         return Problem(sentence, "Add linear out.", (*layers, output))
     return Problem(sentence, "Add flatten and linear out.", (*layers, new_layer("flatten"), output))
@@ -318,7 +286,7 @@ class Totals:
 def check_network(layers: tuple[Layer, ...], classes: int = 10) -> tuple[LayerReport, ...]:
     """A report per layer, in order; at most one of them has a problem. A network without layers has one for `EMPTY`."""
     if not layers:
-        problem = Problem("The network has no layer yet.", "Start from the baseline.", parse_network(BASELINE))
+        problem = Problem(_said("empty"), "Start from the baseline.", parse_network(BASELINE))
         return (LayerReport(EMPTY, None, problem=problem),)
     at, costs, found = _walk(layers, classes)
     if found is None:
@@ -359,26 +327,19 @@ def _too_much(layers: Layers, costs: list[Cost]) -> tuple[int, Problem | None]:
             continue
         row = smaller = amounts.index(largest)
         cost, share = costs[row], (most - (total - largest)) / largest
-        match figure:
-            case "params":
-                sentence = (
-                    f"Parameters of this layer: {cost.arithmetic}. The whole network has {total:,}; at most {most:,} "
-                    "are allowed here."
-                )
-            case "macs":
-                sentence = (
-                    f"This layer multiplies {largest / 1e6:,.0f} million times for one tile, to give "
-                    f"{shape_text(cost.shape)} numbers. The whole network does so {total / 1e6:,.0f} million times; at "
-                    f"most {most / 1e6:,.0f} million are allowed here, else one epoch takes many minutes."
-                )
-            case _:
-                sentence = (
-                    f"This layer keeps {largest:,} numbers for one tile. All layers keep {total:,}: × "
-                    f"{BYTES_PER_NUMBER} bytes × 2 (forward and backward) × {MAX_BATCH} tiles in a batch = "
-                    f"{bytes_text(total * _BYTES_OF_ONE_KEPT)}; at most {bytes_text(MAX_MEMORY)} are allowed here."
-                )
-                # What is made smaller is the layer that gave it so many channels.
-                smaller, share = max(at for at in range(row + 1) if layers[at].has("filters")), most / total
+        if figure == "kept":
+            # What is made smaller is the layer that gave it so many channels.
+            smaller, share = max(at for at in range(row + 1) if layers[at].has("filters")), most / total
+        sentence = _said(
+            f"too_much_{figure}",
+            layer=cost.arithmetic,
+            shape=shape_text(cost.shape),
+            amounts=[largest, total, most],
+            millions=[each / 1e6 for each in (largest, total, most)],
+            of_batch=f"{BYTES_PER_NUMBER} bytes × 2 (forward and backward) × {MAX_BATCH} tiles in a batch",
+            memory=bytes_text(total * _BYTES_OF_ONE_KEPT),
+            memory_allowed=bytes_text(MAX_MEMORY),
+        )
         return row, _smaller(layers, smaller, costs, sentence, share)
     return -1, None
 
@@ -388,19 +349,17 @@ def _hint(layers: tuple[Layer, ...], row: int, shape: Shape) -> str:
     layer = layers[row]
     before = layers[row - 1] if row else None
     if layer.kind in ACTIVATIONS and before is not None and before.kind in (*ACTIVATIONS, "residual"):
-        return (
-            "Two activations in a row: the second one adds little. One after each convolution or linear layer is usual."
-        )
+        return _said("two_activations")
     if layer.kind in ("conv", "linear") and _straight_before(layers, row):
-        return "No activation since the last weighted sum: two of them in a row could be computed as a single one."
+        return _said("no_activation")
     if layer.kind == "flatten" and len(shape) == 1:
-        return f"This is a row of {shape[0]:,} numbers already, so flatten changes nothing."
+        return _said("flat_already", numbers=shape[0])
     if layer.kind == "dropout" and layer.value("share") == 0:
-        return "A share of 0 sets nothing to zero."
+        return _said("dropout_zero")
     if layer.kind == "adaptiveavgpool" and layer.whole("size") > min(shape[1:]):
-        return f"The picture is only {shape_text(shape[1:])}: values are repeated, no detail is gained."
+        return _said("repeated", picture=shape_text(shape[1:]))
     if layer.has("stride") and layer.has("size") and layer.whole("stride") > layer.whole("size"):
-        return "The stride is larger than the window, so some values are never looked at."
+        return _said("skipped")
     return ""
 
 
