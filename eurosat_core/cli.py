@@ -141,17 +141,19 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> Result:
 def _checks(settings: Settings, tiles: "Opened") -> Result:
     """What `doctor` prints and `prepare` ends with: all of it, whatever became of the tiles."""
     from eurosat_core.devices import needless_gpu_build, probe_devices
-    from eurosat_core.lab.doctor import TilesState, build_checks, precision_checks, profiler_checks, room_check
+    from eurosat_core.lab import doctor
     from eurosat_core.profiling.record import kernels_problem
+    from eurosat_core.training.compilers import compile_problem
 
     devices = probe_devices()
-    state = TilesState(tiles.tile_set, problem=tiles.problem, remedy=tiles.remedy)
-    checks = room_check(settings, state, devices, devices_known=True)
+    state = doctor.TilesState(tiles.tile_set, problem=tiles.problem, remedy=tiles.remedy)
+    checks = doctor.room_check(settings, state, devices, devices_known=True)
     here = [each for each in devices if each.is_seen]
     checks += (
-        *build_checks(needless_gpu_build()),
-        *precision_checks(here, lambda device: _chosen_precision(device, settings)),
-        *profiler_checks(here, kernels_problem),
+        *doctor.build_checks(needless_gpu_build()),
+        *doctor.precision_checks(here, lambda device: _chosen_precision(device, settings)),
+        *doctor.compiler_checks(here, compile_problem),
+        *doctor.profiler_checks(here, kernels_problem),
     )
     ready = all(check.state != "problem" for check in checks)
     return {"ready": ready, "checks": [vars(check) for check in checks]}, OK if ready else FAILED

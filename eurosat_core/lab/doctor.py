@@ -1,7 +1,7 @@
 """The room check: what is ready, what is missing, and how to get it.
 
-The Start page and `doctor` show the same lines; `doctor` adds whether a smaller PyTorch is enough, and whether GPUs can
-be profiled.
+The Start page and `doctor` show the same lines; `doctor` adds whether a smaller PyTorch is enough, whether steps can be
+compiled, and whether GPUs can be profiled.
 """
 
 import os
@@ -152,6 +152,17 @@ def build_checks(needless: str) -> tuple[Check, ...]:
 def precision_checks(devices: Sequence[Device], chosen: Callable[[str], str]) -> tuple[Check, ...]:
     """A line for each device: in which precision our recipes compute there, and why. chosen: tries it on a device."""
     return tuple(Check("Precision", "ready", chosen(each.id)) for each in devices if each.available)
+
+
+def compiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> Iterator[Check]:
+    """A line for each device: whether steps can be compiled for it, as `training.compilers.compile_problem` tells."""
+    for device in devices:
+        if not device.available:
+            continue
+        if problem := problem_of(device.id):
+            yield Check("Compiling", "missing", f"{device.name}: not possible", problem)
+        else:
+            yield Check("Compiling", "ready", f"Training steps can be compiled for {device.name}")
 
 
 def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str]) -> Iterator[Check]:

@@ -14,6 +14,7 @@ from eurosat_core.lab.doctor import (
     Check,
     TilesState,
     build_checks,
+    compiler_checks,
     profiler_checks,
     room_check,
 )
@@ -157,3 +158,10 @@ def test_a_profile_is_checked_on_every_gpu_there_is() -> None:
     assert "NVreg_RestrictProfilingToAdminUsers" in unseen.remedy
     (seen,) = profiler_checks((CPU, GPU), lambda _device: "")
     assert (seen.state, seen.remedy) == ("ready", "") and GPU.name in seen.text
+
+
+def test_what_cannot_be_compiled_is_missing_with_what_to_do() -> None:
+    problems = {CPU.id: "", GPU.id: "Install Triton."}
+    on_cpu, on_gpu = compiler_checks((CPU, GPU, NO_GPU), problems.__getitem__)
+    assert (on_cpu.state, on_cpu.remedy) == ("ready", "") and CPU.name in on_cpu.text
+    assert (on_gpu.state, on_gpu.remedy) == ("missing", "Install Triton.") and GPU.name in on_gpu.text

@@ -66,3 +66,29 @@ def test_the_gpu_version_is_python_and_moves_everything(precision, channels_last
     assert on_gpu.count('"cuda"') >= 5
     assert ("autocast" in on_gpu) == ("autocast" in on_cpu) == (precision == "bfloat16")
     assert all(len(line) <= 75 for line in f"{on_cpu}\n{on_gpu}".splitlines())
+
+
+def test_a_compiled_network_learns_and_the_plain_one_is_judged(monkeypatch: pytest.MonkeyPatch):
+    learned: list[torch.Size] = []
+
+    def compiled(network: nn.Module):
+        return lambda pictures: learned.append(pictures.shape) or network(pictures)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    on_cpu, on_gpu = start.code(replace(CONFIG, execution="compiled"))
+    assert len(_run(on_cpu)) == 3
+    assert len(learned) == 2, "both batches of the epoch, and not the one that it is judged on"
+    assert on_gpu.count("torch.compile(") == 1
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_graph_is_recorded_once_and_replayed_for_every_batch(precision, channels_last):
+    on_cpu, on_gpu = start.code(replace(CONFIG, execution="graph", precision=precision, channels_last=channels_last))
+    assert on_cpu == start.code(replace(CONFIG, precision=precision, channels_last=channels_last))[0]
+    (epochs,) = [node for node in ast.parse(on_gpu).body if isinstance(node, ast.For)]
+    called = [node.func.attr for node in ast.walk(epochs) if isinstance(node, ast.Call) and hasattr(node.func, "attr")]
+    assert called.count("replay") == 1 and "backward" not in called
+    assert on_gpu.count("torch.cuda.CUDAGraph()") == on_gpu.count("loss.backward()") == 1
+    assert ("autocast" in on_gpu) == (precision == "bfloat16")
+    assert all(len(line) <= 75 for line in on_gpu.splitlines())

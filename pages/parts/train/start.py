@@ -159,7 +159,10 @@ def _offer_smaller(config: TrainConfig, there: int) -> None:
 
 
 def code(config: TrainConfig) -> tuple[str, str]:
-    """On the CPU and on a GPU. What `config` leaves to the device is shown as PyTorch does it by itself."""
-    how = {"precision": config.precision, "channels_last": config.channels_last}
+    """On the CPU, which knows no CUDA graphs, and on a GPU.
+
+    What `config` leaves to the device is shown as PyTorch does it by itself.
+    """
+    how = {name: getattr(config, name) for name in ("precision", "channels_last", "execution")}
     on_cpu, on_gpu = (filled("pytorch/train.py.j2", device=device, **how) for device in ("cpu", "cuda"))
     return on_cpu, on_gpu
