@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
 BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "resident", "frozen", "accuracy", "trace")
-LONG_BENCHES = ("sweep", "classroom")  # run only when they are named: an hour; minutes on all cores
+LONG_BENCHES = ("sweep", "classroom", "chaos")  # run only when they are named: an hour; minutes on all cores
+_SIZES = {"classroom": ("participants", "seconds"), "chaos": ("kills", "seconds")}  # what may be said of a benchmark
 
 
 class _Parser(argparse.ArgumentParser):
@@ -117,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHES, *LONG_BENCHES)))
     bench.add_argument("--data", type=Path, metavar="DIR", help="tiles to measure with")
     bench.add_argument("--participants", type=int, metavar="N", help="how many take part in bench classroom")
-    bench.add_argument("--seconds", type=float, metavar="S", help="how long they do")
+    bench.add_argument("--kills", type=int, metavar="N", help="how often bench chaos kills the server or a worker")
+    bench.add_argument("--seconds", type=float, metavar="S", help="how long bench classroom or bench chaos goes on")
     return parser
 
 
@@ -267,12 +269,13 @@ def _bench(options: argparse.Namespace, settings: Settings) -> Result:
         raise ConfigError(f"There is no benchmark '{min(unknown)}'. Benchmarks are: {', '.join(known)}.")
     if options.data is not None:
         settings = replace(settings, data=options.data.absolute())
-    sized = {"participants": options.participants, "seconds": options.seconds}
-    sized = {name: value for name, value in sized.items() if value is not None}
-    if sized and options.names != ["classroom"]:
-        raise ConfigError("--participants and --seconds are of one benchmark: bench classroom.")
+    sizes = {name: getattr(options, name) for name in ("participants", "kills", "seconds")}
+    sized = {name: value for name, value in sizes.items() if value is not None}
+    if sized and not (len(options.names) == 1 and set(sized) <= set(_SIZES.get(options.names[0], ()))):
+        every = "; ".join(f"bench {bench}: --{' and --'.join(names)}" for bench, names in _SIZES.items())
+        raise ConfigError(f"A benchmark's size can be given where it alone is run ({every}).")
     if min(sized.values(), default=1) <= 0:
-        raise ConfigError("--participants and --seconds are numbers above 0.")
+        raise ConfigError(f"--{' and --'.join(sized)} must be above 0.")
     results = {}
     for name in options.names or BENCHES:
         say(f"bench {name} …")
