@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))
 
+from eurosat_core.classroom.connections import FairConnections  # noqa: E402
 from eurosat_core.classroom.cookie import SecretCookie  # noqa: E402
 from eurosat_core.classroom.passcode import Passcode  # noqa: E402
 from eurosat_core.errors import LabError  # noqa: E402
@@ -117,7 +118,7 @@ async def health(_: Request) -> JSONResponse:
 app = st.App(
     ROOT / "pages" / "main.py",
     lifespan=lifespan,
-    middleware=[Middleware(SecretCookie, path=f"/{base.strip('/')}")],
+    middleware=[Middleware(FairConnections), Middleware(SecretCookie, path=f"/{base.strip('/')}")],
     routes=[*(Route(path, health) for path in paths_below(base, "/api/health")), *forwarder.routes],
     on_script_error=on_script_error,
 )

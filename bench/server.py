@@ -20,6 +20,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from bench.processes import ROOT
+from eurosat_core.classroom.cookie import NAME, new_secret
 from eurosat_core.errors import RunError
 from eurosat_core.settings import Settings
 
@@ -95,11 +96,17 @@ async def followed_page(address: str, deadline: float, query: str) -> AsyncItera
 
 @asynccontextmanager
 async def connection(address: str, deadline: float) -> AsyncIterator[websockets.ClientConnection]:
-    """A connection to a page, as soon as the server takes one. Raises `RunError` after the deadline."""
+    """A connection to a page, from a browser of its own, as soon as the server takes one.
+
+    Raises `RunError` after the deadline.
+    """
+    cookie = {"Cookie": f"{NAME}={new_secret()}"}
     url = address.replace("http", "ws") + "/_stcore/stream"
     while True:
         try:
-            socket = await websockets.connect(url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None)
+            socket = await websockets.connect(
+                url, subprotocols=[websockets.Subprotocol("streamlit")], max_size=None, additional_headers=cookie
+            )
             break
         except (OSError, websockets.InvalidHandshake, websockets.InvalidMessage) as error:
             if time.monotonic() > deadline:
