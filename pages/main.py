@@ -45,7 +45,9 @@ if __name__ == "__main__":
         calm = session.lab().calm
         calm.clear()
         try:
-            if not guide.is_closed(name):
+            if guide.is_closed(name):
+                guide.say_closed()
+            else:
                 page.run()
         finally:
             calm.set()

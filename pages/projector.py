@@ -1,4 +1,4 @@
-"""Projector: what the room is asked, its experiment, or the leader board, live and large. No sidebar."""
+"""Projector: what the room is asked, its experiment, the leader board or its labels, live and large. No sidebar."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ SIZE = 34  # pixels, of a chart's text
 
 @st.fragment(run_every=1.5)
 def projector() -> None:
-    """The open question, its votes, and in the end what was measured."""
+    """Whatever of these goes on; an open question comes first."""
     now = session.lab().rounds.current()
     deal = session.lab().experiments.current()
     if now is None and deal is not None:
@@ -36,7 +36,7 @@ def projector() -> None:
     if now is None:
         st.header(words["waiting"], anchor=False)
         return
-    question, voted = asked.question(now), len(session.lab().rounds.votes(now.number, now.turn or 2))
+    question, voted = asked.question(now), len(session.lab().rounds.newest_votes(now))
     if now.phase == "shown":
         asked.draw_votes(now, SIZE, question)
         st.header(lesson.plain(now.measured), anchor=False)

@@ -49,8 +49,7 @@ class Attempts:
 
     @staticmethod
     def _counted(wrong: tuple[int, float] | None, now: float) -> tuple[int, float]:
-        forgotten = wrong is None or now - wrong[1] > _FORGOTTEN_SECONDS
-        return (0, -math.inf) if wrong is None or forgotten else wrong
+        return (0, -math.inf) if wrong is None or now - wrong[1] > _FORGOTTEN_SECONDS else wrong
 
     @staticmethod
     def _wait(beyond: int, longest: float) -> float:

@@ -20,7 +20,6 @@ from eurosat_core.models.layers import format_network
 from eurosat_core.records import Book, Count, CountFromOne, Figure
 from eurosat_core.training.config import SETTINGS, TrainConfig
 from eurosat_core.training.recipes import recipes_of
-from eurosat_core.wording import count
 
 Dealt = Literal["seed", "batch_size", "learning_rate", "width"]
 """A setting whose values are dealt; width: filters in the baseline's first layer, the second one in proportion."""
@@ -74,7 +73,7 @@ class Deal:
         changes: dict[str, Any] = {"seed": seed}
         if self.setting == "width":
             if value != int(value) or not 1 <= value <= _MOST_FILTERS:
-                raise ConfigError(f"A first layer here has 1 to {_MOST_FILTERS} filters, a whole number.")
+                raise ConfigError(f"The number of filters must be a whole number from 1 to {_MOST_FILTERS}.")
             filters = int(value), max(round(value * 16 / 6), 1)
             recipe = self.base.recipe if self.base.recipe in recipes_of("custom") else "fast"
             network = format_network(changed_baseline(filters))
@@ -105,9 +104,9 @@ def numbers_in(typed: str) -> tuple[float, ...]:
     if not all(0 <= each <= _LARGEST for each in values):
         raise ConfigError("Write numbers with commas between them, such as 1, 2, 3.")
     if len(set(values)) < len(values):
-        raise ConfigError("A value stands there twice. Each is dealt to several people anyway, in turn.")
+        raise ConfigError("You gave one value twice. Each is dealt to several people anyway, in turn.")
     if not 2 <= len(values) <= _MOST_VALUES:
-        raise ConfigError(f"Deal out 2 to {_MOST_VALUES} values; here {count(len(values), 'stands', 'stand')}.")
+        raise ConfigError(f"Deal out 2 to {_MOST_VALUES} values; you gave {len(values)}.")
     return values
 
 

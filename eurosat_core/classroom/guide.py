@@ -22,7 +22,7 @@ class Guide:
     Attributes:
         closed: Pages that are closed for now.
         preset: Settings of the Train page; None: the lesson's. presets: How many there were.
-        page: Where the instructor brought everybody; empty before. moves: How often that happened.
+        page: Where the instructor brought everybody; empty where nobody was brought. moves: How often that changed.
         board: Whether the projector shows the leader board.
         labels: Whether the projector shows what a classifier learns from the room's labels. labels_since: From when on
             labels count, in seconds since 1970.
@@ -43,7 +43,7 @@ class GuideFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.now = self._read()
 
     def close(self, pages: tuple[str, ...]) -> None:
@@ -51,8 +51,10 @@ class GuideFile:
         self._change(closed=pages)
 
     def bring(self, page: str) -> None:
-        """Bring everybody to a page; each may leave it again."""
-        self._change(page=page, moves=self.now.moves + 1)
+        """Bring everybody to a page, which is open from then on; each may leave it again. Empty: to none any more."""
+        with self._lock:
+            closed = tuple(each for each in self.now.closed if each != page)
+            self._change(page=page, closed=closed, moves=self.now.moves + 1)
 
     def show_board(self, shown: bool) -> None:
         """Show the leader board on the projector, or hide it."""
@@ -68,7 +70,8 @@ class GuideFile:
 
     def give(self, preset: TrainConfig | None) -> None:
         """Let everybody's Train page begin with these settings, or with the lesson's (None)."""
-        self._change(preset=preset, presets=self.now.presets + 1)
+        with self._lock:
+            self._change(preset=preset, presets=self.now.presets + 1)
 
     def _change(self, **changes: Any) -> None:
         with self._lock:

@@ -53,7 +53,10 @@ _Short = Annotated[str, Meta(max_length=80)]
 
 @dataclass(frozen=True)
 class Browser:
-    """Hashes (SHA-256, hexadecimal) of the secret in its cookie, and of the recovery code that it shows."""
+    """Hashes (SHA-256, hexadecimal) of the secret in its cookie, and of the recovery code that it shows.
+
+    secret: empty for a code that was made for somebody, which no browser shows.
+    """
 
     secret: _Short
     code: _Short = ""
@@ -81,8 +84,9 @@ class Participants(Book):
         super().__init__(path)
         self._known: LRUCache[str, Participant] = LRUCache(_MOST)
         self._by_secret: LRUCache[str, str] = LRUCache(_MOST * _MOST_BROWSERS)  # id, by hash
-        self._here: dict[str, tuple[float, str]] = {}  # by id: when and on which page; no lock is needed to change it
-        self._says: LRUCache[str, tuple[str, Progress]] = LRUCache(_MOST)  # by id: on which page, and what
+        # In memory alone, by id; plain dicts, for those need no lock.
+        self._here: dict[str, tuple[float, str]] = {}  # when and on which page
+        self._says: dict[str, tuple[str, Progress]] = {}  # on which page, and what
         self._reserved = {name_key(each) for each in reserved}
         self._changing = threading.Lock()  # from looking whether something is free to having it
         self._codes = Attempts()
@@ -106,9 +110,17 @@ class Participants(Book):
                     )
                     self._note(found)
         self._here[found.id] = (now, page or self._here.get(found.id, (0.0, found.page))[1])
+        if len(self._here) > _MOST:
+            self._forget_some()
         if now - found.last_seen > _NOTED_SECONDS:
             self._change(found.id)
         return found
+
+    def _forget_some(self) -> None:
+        """Where the half who were not here for longest were, and how it went there."""
+        for participant_id, _ in sorted(self._here.copy().items(), key=lambda each: each[1])[: _MOST // 2]:
+            self._here.pop(participant_id, None)
+            self._says.pop(participant_id, None)
 
     def get(self, participant_id: str) -> Participant | None:
         """One participant, None if nobody has this id."""
@@ -180,35 +192,36 @@ class Participants(Book):
 
     def code(self, secret: str) -> str:
         """The recovery code of who has this secret, as XXXX-XXXX. It follows from the secret, so it is not stored."""
-        found = self.enter(secret)
-        code, digest = _code(secret, found.codes), _hash(secret)
-        if any(each.secret == digest and each.code != _hash(code) for each in found.browsers):
-            with self._changing:
-                browsers = tuple(
-                    replace(each, code=_hash(code)) if each.secret == digest else each for each in found.browsers
-                )
-                self._change_locked(found.id, browsers=browsers)
+        digest, participant_id = _hash(secret), self.enter(secret).id
+        with self._changing:
+            known = self._known_one(participant_id)
+            code = _code(secret, known.codes)
+            browsers = tuple(
+                replace(each, code=_hash(code)) if each.secret == digest else each for each in known.browsers
+            )
+            if browsers != known.browsers:
+                self._change_locked(known.id, browsers=browsers)
         return code
 
     def new_code(self, secret: str) -> str:
         """Another recovery code; the ones so far, of whichever browser, are worth nothing from now on."""
-        found = self.enter(secret)
+        participant_id = self.enter(secret).id
         with self._changing:
-            bare = tuple(replace(each, code="") for each in found.browsers)
-            self._change_locked(found.id, codes=found.codes + 1, browsers=bare)
+            known = self._known_one(participant_id)
+            bare = tuple(replace(each, code="") for each in known.browsers if each.secret)
+            self._change_locked(known.id, codes=known.codes + 1, browsers=bare)
         return self.code(secret)
 
     def issue_code(self, participant_id: str) -> str:
-        """A recovery code for somebody who lost the browser and had not noted theirs, until a new one is made.
+        """A recovery code for somebody who lost the browser and had not noted theirs, until another one is made.
 
         Whoever asks has to know who they are. Raises `RunError` for somebody who is not known.
         """
-        secret = secrets.token_urlsafe(32)  # of a browser that nobody has
         with self._changing:
-            known = self.get(participant_id)
-            code = _code(secret, known.codes if known else 0)
-            browsers = (*(known.browsers if known else ()), Browser(_hash(secret), _hash(code)))
-            self._change_locked(participant_id, browsers=browsers[-_MOST_BROWSERS:])
+            known = self._known_one(participant_id)
+            code = _code(secrets.token_urlsafe(32), known.codes)
+            own = tuple(each for each in known.browsers if each.secret)
+            self._change_locked(participant_id, browsers=(*own, Browser("", _hash(code))))
         return code
 
     def recover(self, secret: str, code: str) -> Participant:
@@ -230,11 +243,12 @@ class Participants(Book):
         if found[0].id == asking.id:
             return asking
         with self._changing:
+            asking, known = self._known_one(asking.id), self._known_one(found[0].id)
             left = tuple(each for each in asking.browsers if each.secret != digest)
             self._change_locked(asking.id, browsers=left)
             self._here.pop(asking.id, None)
-            browser = Browser(digest, _hash(_code(secret, found[0].codes)))
-            return self._change_locked(found[0].id, browsers=(*found[0].browsers, browser)[-_MOST_BROWSERS:])
+            browser = Browser(digest, _hash(_code(secret, known.codes)))
+            return self._change_locked(known.id, browsers=(*known.browsers, browser)[-_MOST_BROWSERS:])
 
     # -- the file
 
@@ -252,19 +266,24 @@ class Participants(Book):
         with self._changing:
             self._change_locked(participant_id)
 
-    def _change_locked(self, participant_id: str, **changes: object) -> Participant:
+    def _known_one(self, participant_id: str) -> Participant:
         """Raises `RunError` for somebody who is not known."""
         known = self.get(participant_id)
         if known is None:
             raise RunError("The lab does not know you any more. Reload the page.")
-        changed = replace(self._now(known), **changes)  # type: ignore[arg-type]
+        return known
+
+    def _change_locked(self, participant_id: str, **changes: object) -> Participant:
+        """Raises `RunError` for somebody who is not known."""
+        changed = replace(self._now(self._known_one(participant_id)), **changes)  # type: ignore[arg-type]
         self._note(changed)
         return changed
 
     def _take(self, record: Participant) -> None:
         self._known[record.id] = record
         for each in record.browsers:
-            self._by_secret[each.secret] = record.id
+            if each.secret:
+                self._by_secret[each.secret] = record.id
 
     def _write(self, line: bytes) -> None:
         with suppress(OSError):  # the next line says it

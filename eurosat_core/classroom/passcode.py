@@ -79,9 +79,13 @@ class Passcode:
             self._until.pop(_key(secret), None)
 
     def leads(self, secret: str) -> bool:
-        """Whether the browser with this secret has given the passcode, and not too long ago."""
+        """Whether the browser with this secret leads now."""
+        return self.seconds_left(secret) > 0
+
+    def seconds_left(self, secret: str) -> float:
+        """For how long it still does; 0 if it does not."""
         with self._lock:
-            return self._until.get(_key(secret), -math.inf) > self._clock()
+            return max(0.0, self._until.get(_key(secret), -math.inf) - self._clock())
 
     @property
     def is_led(self) -> bool:

@@ -132,13 +132,17 @@ class Rounds:
                 now = replace(now, right=right, measured=measured)
             return self._rounds.note(replace(now, phase=phase, at=round(time.time(), 3)))
 
-    def vote(self, owner: str, number: int, guess: str, sure: int) -> None:
-        """Note an answer; the newest of a turn counts. Raises `RunError` when that vote is over."""
+    def vote(self, owner: str, number: int, turn: int, guess: str, sure: int) -> None:
+        """Note an answer in the first or second vote; the newest counts. Raises `RunError` when that vote is over."""
         with self._changing:
             now = self.current()
-            if now is None or now.number != number or not now.turn:
-                raise RunError("This vote is over, so your answer does not count any more.")
-            self._votes.note(Vote(owner, number, now.turn, guess, sure, round(time.time(), 3)))
+            if now is None or now.number != number or now.turn != turn or not turn:
+                raise RunError("That vote is over, so your answer does not count any more.")
+            self._votes.note(Vote(owner, number, turn, guess, sure, round(time.time(), 3)))
+
+    def newest_votes(self, now: Round) -> dict[str, Vote]:
+        """Those of the vote that is open, or else of the last one in which anybody voted, by owner."""
+        return self.votes(now.number, now.turn or 2) or ({} if now.turn else self.votes(now.number, 1))
 
     def votes(self, number: int, turn: int) -> dict[str, Vote]:
         """The newest vote of each participant in one turn of a round, by owner."""

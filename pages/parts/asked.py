@@ -12,6 +12,7 @@ from eurosat_core.finding import Finding
 from eurosat_core.wording import count
 from eurosat_core.words.say import say
 from pages.parts import dealt, lesson, session
+from pages.parts.classroom import guide
 
 PROGRESS: dict[Progress, str] = {"done": "Done", "stuck": "Stuck", "hand": "Hand up"}
 SURE = {1: "I am guessing", 2: "Fairly sure", 3: "Certain"}
@@ -27,13 +28,13 @@ def draw(page: str) -> None:
     """
     passcode = session.lab().passcode
     if passcode.is_set:
-        is_led = passcode.is_led
-        st.fragment(_strip, run_every=_EVERY_LED if is_led else _EVERY)(lesson.text("rounds"), page, is_led)
+        is_led, is_closed = passcode.is_led, guide.is_closed(page)
+        st.fragment(_strip, run_every=_EVERY_LED if is_led else _EVERY)(lesson.text("rounds"), page, is_led, is_closed)
 
 
-def _strip(words: Mapping[str, str], page: str, was_led: bool) -> None:
-    if session.lab().passcode.is_led != was_led:
-        st.rerun()  # at the other pace
+def _strip(words: Mapping[str, str], page: str, was_led: bool, was_closed: bool) -> None:
+    if session.lab().passcode.is_led != was_led or guide.is_closed(page) != was_closed:
+        st.rerun()  # at the other pace; or the page comes, or goes
     if was_led and not session.leads():
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             _progress(page)
@@ -51,22 +52,24 @@ def _strip(words: Mapping[str, str], page: str, was_led: bool) -> None:
             _vote(words, asked)
         elif asked.phase == "talk":
             st.markdown(words["talk"])
+            lesson.problem(_late(asked))
         else:
             draw_shown(asked)
+            lesson.problem(_late(asked))
 
 
 def _come_along(page: str) -> None:
     """Go where the instructor brought everybody: once, then by a link."""
-    guide = session.lab().guide.now
-    seen = st.session_state.setdefault(_MOVES, guide.moves)
-    if not guide.page or guide.page == page:
-        st.session_state[_MOVES] = guide.moves
+    now = session.lab().guide.now
+    seen = st.session_state.setdefault(_MOVES, now.moves)
+    if not now.page or now.page == page:
+        st.session_state[_MOVES] = now.moves
         return
-    if seen != guide.moves:
-        st.session_state[_MOVES] = guide.moves
-        st.switch_page(f"{guide.page}.py", query_params=session.url_parameters())
-    title = lesson.pages()[guide.page]["title"]
-    st.page_link(f"{guide.page}.py", label=f"The room is on {title}", icon=":material/groups:")
+    if seen != now.moves:
+        st.session_state[_MOVES] = now.moves
+        st.switch_page(f"{now.page}.py", query_params=session.url_parameters())
+    title = lesson.pages()[now.page]["title"]
+    st.page_link(f"{now.page}.py", label=f"The room is on {title}", icon=":material/groups:")
 
 
 def _progress(page: str) -> None:
@@ -108,7 +111,6 @@ def _vote(words: Mapping[str, str], asked: Round) -> None:
         on_change=_cast,
         args=given,
     )
-    lesson.problem("vote")
     st.caption(f"{words['not yet'] if own is None else words['counts']} {voted(len(votes))}")
 
 
@@ -117,12 +119,19 @@ def voted(votes: int) -> str:
     return f"{count(votes, 'person has', 'people have')} voted."
 
 
+def _late(asked: Round) -> str:
+    """Where it is kept that somebody answered when the vote was over."""
+    return f"vote_{asked.number}"
+
+
 def _cast(asked: Round, guess_key: str, sure_key: str) -> None:
     guess, sure = st.session_state.get(guess_key), st.session_state.get(sure_key)
     if guess is None or sure is None:
+        if own := session.lab().rounds.votes(asked.number, asked.turn).get(session.me()):  # it still counts: show it
+            st.session_state[guess_key], st.session_state[sure_key] = own.guess, own.sure
         return
-    with session.attempt("vote"):
-        session.lab().rounds.vote(session.me(), asked.number, guess, sure)
+    with session.attempt(_late(asked)):
+        session.lab().rounds.vote(session.me(), asked.number, asked.turn, guess, sure)
         session.lab().lesson_guesses.put(session.me(), asked.question, guess)
         st.session_state[f"guess_{asked.question}"] = guess  # the page's own question has it, too
 

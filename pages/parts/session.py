@@ -35,8 +35,12 @@ def lab() -> Lab:
 
 def secret() -> str:
     """What this browser proves who it is with: whoever signed in, else its cookie, else a secret of this session."""
-    signed_in = account.secret()
-    kept: str = signed_in or secret_in(st.context.cookies) or st.session_state.setdefault(_SECRET, new_secret())
+    return account.secret() or _of_browser()
+
+
+def _of_browser() -> str:
+    """The secret of this browser alone, whoever signed in."""
+    kept: str = secret_in(st.context.cookies) or st.session_state.setdefault(_SECRET, new_secret())
     return kept
 
 
@@ -79,7 +83,7 @@ def new_recovery_code() -> None:
 def recover(code: str) -> None:
     """This browser belongs to whom the code belongs to from now on. Raises `RunError` for a wrong one."""
     lab().participants.recover(secret(), code)
-    kept = secret()
+    kept = _of_browser()
     st.session_state.clear()  # what was chosen and looked at was another's
     leave_run()
     st.session_state[_SECRET] = kept
@@ -87,12 +91,17 @@ def recover(code: str) -> None:
 
 def leads() -> bool:
     """Whether this browser leads the room."""
-    return lab().passcode.leads(secret())
+    return lab().passcode.leads(_of_browser())
+
+
+def leads_for() -> float:
+    """Seconds until that ends by itself."""
+    return lab().passcode.seconds_left(_of_browser())
 
 
 def sign_in(passcode: str) -> None:
     """Lead the room from now on. Raises `RunError` for a wrong passcode."""
-    lab().passcode.sign_in(secret(), me(), passcode)
+    lab().passcode.sign_in(_of_browser(), me(), passcode)
 
 
 def is_instructor() -> bool:
@@ -102,17 +111,23 @@ def is_instructor() -> bool:
 
 def sign_in_named() -> None:
     """Lead the room from now on, as `is_instructor` allows it. Raises `RunError` for everybody else."""
-    lab().passcode.sign_in_named(secret(), account.current())
+    lab().passcode.sign_in_named(_of_browser(), account.current())
 
 
 def sign_out() -> None:
     """Lead it no longer."""
-    lab().passcode.sign_out(secret())
+    lab().passcode.sign_out(_of_browser())
 
 
 def instructor() -> Instructor:
     """What whoever leads may do. Raises `RunError` when this browser does not lead."""
-    return lab().instructor(secret())
+    return lab().instructor(_of_browser())
+
+
+def lead(where: str, what: Callable[[Instructor], object]) -> None:
+    """Attempt what only the instructor may do: whether this browser leads is asked at each click. For callbacks."""
+    with attempt(where):
+        what(instructor())
 
 
 def here(page: str) -> None:
@@ -267,7 +282,7 @@ def submit(where: str, ask: Callable[[], T]) -> T | None:
 def start_over() -> None:
     """Forget everything but who that is: the participant's runs would be locked to them otherwise."""
     lab().lesson_guesses.forget(me())
-    kept = secret()
+    kept = _of_browser()
     st.session_state.clear()
     st.query_params.clear()
     st.session_state[_SECRET] = kept

@@ -1,5 +1,6 @@
 """What the instructor set for all: kept over a restart, and harmless when its file is not."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,22 @@ def test_the_room_moves_and_a_restart_moves_nobody_again(tmp_path: Path) -> None
     guide.bring("tiles")
     assert (guide.now.page, guide.now.moves) == ("tiles", 2)
     assert GuideFile(tmp_path / "classroom.json").now == guide.now
+
+
+def test_the_page_that_the_room_is_brought_to_opens_and_nobody_need_stay(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "classroom.json")
+    guide.close(("tiles", "speed"))
+    guide.bring("speed")
+    assert (guide.now.page, guide.now.closed) == ("speed", ("tiles",))
+    guide.bring("")
+    assert (guide.now.page, guide.now.closed, guide.now.moves) == ("", ("tiles",), 2)
+
+
+def test_no_move_is_lost_where_two_lead(tmp_path: Path) -> None:
+    guide = GuideFile(tmp_path / "classroom.json")
+    with ThreadPoolExecutor(8) as leading:
+        list(leading.map(guide.bring, ["tiles", "speed"] * 50))
+    assert guide.now.moves == 100
 
 
 def test_what_the_projector_shows_and_which_labels_count_outlive_a_restart(tmp_path: Path) -> None:

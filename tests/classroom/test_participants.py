@@ -135,6 +135,45 @@ def test_a_code_can_be_issued_for_who_lost_theirs(people: Participants) -> None:
         people.issue_code("p-0000000000000000")
 
 
+def test_codes_that_are_issued_again_and_again_cost_nobody_a_browser(people: Participants) -> None:
+    mine = new_secret()
+    ada = people.enter(mine)
+    codes = [people.issue_code(ada.id) for _ in range(participants._MOST_BROWSERS + 1)]
+    assert people.enter(mine).id == ada.id
+    with pytest.raises(RunError):
+        people.recover(new_secret(), codes[0])  # a later one took its place
+    assert people.recover(new_secret(), codes[-1]).id == ada.id
+    assert people.enter(mine).id == ada.id
+
+
+def test_a_code_made_anew_meanwhile_ends_the_one_that_is_being_entered(
+    people: Participants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, new = new_secret(), new_secret()
+    ada, old = people.enter(lost), people.code(lost)
+    attempt = people._codes.attempt
+
+    def slowly(who: str, is_right: Callable[[], bool]) -> bool:
+        right = attempt(who, is_right)
+        people.new_code(lost)  # between looking the code up and writing down whose the browser is
+        return right
+
+    monkeypatch.setattr(people._codes, "attempt", slowly)
+    people.recover(new, old)
+    monkeypatch.undo()
+    with pytest.raises(RunError):
+        people.recover(new_secret(), old)
+    assert people.enter(new).id == ada.id
+
+
+def test_where_people_are_is_kept_of_so_many(people: Participants, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(participants, "_MOST", 10)
+    everybody = [people.enter(new_secret(), "train") for _ in range(25)]
+    people.say(everybody[-1].id, "hand")
+    assert len(people._here) <= 11
+    assert people.says(everybody[-1].id) == "hand"
+
+
 def test_codes_survive_a_restart_and_browsers_are_bounded(people: Participants, path: Path) -> None:
     browsers = [new_secret() for _ in range(participants._MOST_BROWSERS + 2)]
     ada = people.enter(browsers[0])

@@ -38,34 +38,40 @@ def test_a_round_goes_through_its_phases_and_ends(tmp_path):
 def test_a_vote_counts_once_a_turn_and_only_while_it_is_open(tmp_path):
     rounds = Rounds(tmp_path)
     rounds.open("train_accuracy")
-    rounds.vote("p-1", 1, "about 30", 1)
-    rounds.vote("p-1", 1, "about 50", 3)
-    rounds.vote("p-2", 1, "about 70", 2)
+    rounds.vote("p-1", 1, 1, "about 30", 1)
+    rounds.vote("p-1", 1, 1, "about 50", 3)
+    rounds.vote("p-2", 1, 1, "about 70", 2)
     assert {owner: (each.guess, each.sure) for owner, each in rounds.votes(1, 1).items()} == {
         "p-1": ("about 50", 3),
         "p-2": ("about 70", 2),
     }
     rounds.go(1, "talk")
-    with pytest.raises(RunError):
-        rounds.vote("p-1", 1, "about 70", 1)
+    assert rounds.newest_votes(rounds.current()) == rounds.votes(1, 1)
+    for turn in (0, 1):
+        with pytest.raises(RunError):
+            rounds.vote("p-1", 1, turn, "about 70", 1)
     rounds.go(1, "second")
-    rounds.vote("p-1", 1, "about 70", 2)
+    assert rounds.newest_votes(rounds.current()) == {}, "nobody has voted again yet"
+    with pytest.raises(RunError):
+        rounds.vote("p-1", 1, 1, "about 70", 2)  # a page that still showed the first vote
+    rounds.vote("p-1", 1, 2, "about 70", 2)
+    assert rounds.newest_votes(rounds.current()) == rounds.votes(1, 2)
     assert rounds.votes(1, 1)["p-1"].guess == "about 50"
     assert rounds.votes(1, 2)["p-1"].guess == "about 70"
     with pytest.raises(RunError):
-        rounds.vote("p-1", 2, "about 70", 1)  # another round
+        rounds.vote("p-1", 2, 2, "about 70", 1)  # another round
 
 
 def test_a_restart_in_the_middle_loses_nothing(tmp_path):
     before = Rounds(tmp_path)
     before.open("train_accuracy", hidden=True)
-    before.vote("p-1", 1, "about 30", 1)
+    before.vote("p-1", 1, 1, "about 30", 1)
     with (tmp_path / "votes.jsonl").open("a") as file:
         file.write('{"owner": "p-2", "rou')  # torn
     after = Rounds(tmp_path)
     assert after.current() == before.current()
     assert list(after.votes(1, 1)) == ["p-1"]
-    after.vote("p-3", 1, "about 50", 2)
+    after.vote("p-3", 1, 1, "about 50", 2)
     assert list(before.votes(1, 1)) == ["p-1", "p-3"]
 
 
@@ -76,7 +82,7 @@ def test_thirty_vote_at_once_and_each_counts(tmp_path):
 
     def vote(owner: str) -> None:
         ready.wait()
-        rounds.vote(owner, 1, "about 70", 2)
+        rounds.vote(owner, 1, 1, "about 70", 2)
 
     everybody = [threading.Thread(target=vote, args=(f"p-{number}",)) for number in range(30)]
     for each in everybody:

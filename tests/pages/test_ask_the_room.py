@@ -61,6 +61,28 @@ def test_a_question_reaches_everybody_and_what_was_measured_ends_it(lab: Lab, ap
     assert lab.rounds.all()[0].right == RIGHT
 
 
+def test_an_answer_that_came_too_late_counts_in_no_vote(lab: Lab, app: App, led: AppTest) -> None:
+    click(led, "ask_open")
+    ada = app("tiles.py", who="ada")
+    choose(ada, "vote_guess_1_1", WRONG)
+    asked = lab.rounds.current()
+    assert asked is not None
+    lab.rounds.go(asked.number, "second")
+    choose(ada, "vote_sure_1_1", 2)  # her page still shows the first vote
+    assert lab.rounds.votes(1, 1) == lab.rounds.votes(1, 2) == {}
+    assert not ada.error, "above the next vote nothing is over"
+    lab.rounds.go(asked.number, "shown")
+    assert len(checked(ada.run()).error) == 1
+
+
+def test_an_answer_that_is_taken_back_still_counts_and_is_shown(lab: Lab, app: App, led: AppTest) -> None:
+    click(led, "ask_open")
+    ada = vote(app("tiles.py", who="ada"), WRONG, 2)
+    choose(ada, "vote_guess_1_1", None)
+    assert ada.session_state["vote_guess_1_1"] == WRONG
+    assert [each.guess for each in lab.rounds.votes(1, 1).values()] == [WRONG]
+
+
 def test_only_who_leads_may_ask(lab: Lab, app: App, led: AppTest) -> None:
     lab.passcode.sign_out(f"of {ME}")
     led.button(key="ask_open").click().run()
@@ -96,6 +118,16 @@ def test_everybody_is_brought_along_once_and_may_step_off(lab: Lab, app: App, le
     assert checked(ada.run()).title[0].value.startswith("Tiles")
     click(led, "bring")
     assert checked(ada.run()).title[0].value.startswith("Model")
+
+
+def test_nobody_is_kept_where_the_room_was(lab: Lab, app: App, led: AppTest) -> None:
+    choose(led, "bring_page", "start")
+    click(led, "bring")
+    ada = app("tiles.py", who="ada")
+    assert len(ada.get("page_link")) == 1
+    click(led, "release")
+    assert lab.guide.now.page == ""
+    assert not checked(ada.run()).get("page_link")
 
 
 def test_who_is_stuck_shows_beside_their_name_until_they_move_on(lab: Lab, app: App, led: AppTest) -> None:

@@ -12,7 +12,6 @@ from eurosat_core.classroom.rounds import PHASES, Phase, Round
 from eurosat_core.words.say import say
 from pages.parts import asked as everybody
 from pages.parts import lesson, session
-from pages.parts.classroom.queue import do
 
 _EVERY = 2.0
 _WHERE = "classroom_ask"
@@ -54,17 +53,17 @@ def _choose(words: Mapping[str, str]) -> None:
     )
     with st.container(horizontal=True, vertical_alignment="center"):
         lesson.button("Ask the room", "campaign", "ask_open", _open, type="primary")
-        st.toggle("Hide the votes until the end", key=_HIDDEN, help=words["hidden help"], persist_state="session")
+        st.toggle("Hide the votes while people vote", key=_HIDDEN, help=words["hidden help"], persist_state="session")
 
 
 def _open() -> None:
-    do(lambda instructor: instructor.ask(st.session_state[_QUESTION], st.session_state[_HIDDEN]), _WHERE)
+    session.lead(_WHERE, lambda instructor: instructor.ask(st.session_state[_QUESTION], st.session_state[_HIDDEN]))
 
 
 def _lead(asked: Round) -> None:
-    rounds = session.lab().rounds
+    voted = everybody.voted(len(session.lab().rounds.newest_votes(asked)))
     st.markdown(f"**{lesson.plain(everybody.question(asked))}**")
-    st.caption(f"{everybody.TITLES[asked.phase]}. {everybody.voted(len(rounds.votes(asked.number, asked.turn or 2)))}")
+    st.caption(f"{everybody.TITLES[asked.phase]}. {voted}")
     if asked.phase == "shown":
         everybody.draw_shown(asked)
     else:
@@ -80,7 +79,7 @@ def _lead(asked: Round) -> None:
 def _go(asked: Round, phase: Phase) -> None:
     _measured.clear()
     right, measured = _measured(asked.question, session.me()) if phase == "shown" else ("", "")
-    do(lambda instructor: instructor.go_on(asked.number, phase, right, measured), _WHERE)
+    session.lead(_WHERE, lambda instructor: instructor.go_on(asked.number, phase, right, measured))
 
 
 @st.cache_data(ttl=10, max_entries=20, show_spinner=False)

@@ -9,7 +9,6 @@ from eurosat_core.classroom.experiment import USUAL, Deal, numbers_in
 from eurosat_core.lab.instructor import Instructor
 from eurosat_core.wording import percent, points
 from pages.parts import lesson, room_scatter, session
-from pages.parts.classroom.queue import do
 from pages.parts.dealt import TITLES
 from pages.parts.train import state
 
@@ -57,7 +56,7 @@ def _open() -> None:
         chosen = st.session_state
         instructor.deal(chosen[_SETTING], numbers_in(chosen[_values_key()]), state.draft_or_lesson())
 
-    do(deal_out, _WHERE)
+    session.lead(_WHERE, deal_out)
 
 
 def _lead(words: Mapping[str, str], deal: Deal) -> None:
@@ -70,7 +69,7 @@ def _lead(words: Mapping[str, str], deal: Deal) -> None:
     else:
         st.caption(words["nothing yet"])
     lesson.button(
-        "End the experiment", "close", "deal_end", do, lambda instructor: instructor.end_deal(deal.number), _WHERE
+        "End the experiment", "close", "deal_end", session.lead, _WHERE, lambda one: one.end_deal(deal.number)
     )
 
 

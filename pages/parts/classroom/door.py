@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from eurosat_core.classroom.passcode import LASTS_SECONDS
+from eurosat_core.wording import duration
 from pages.parts import lesson, session
 
 _KEY = "passcode_input"
@@ -20,7 +20,7 @@ def draw(words: Mapping[str, str]) -> bool:
         _sign_in(words)
         return False
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(words["signed in"].format(hours=round(LASTS_SECONDS / 3600)), width="stretch")
+        st.markdown(words["signed in"].format(time=duration(session.leads_for())), width="stretch")
         lesson.button("Sign out", "logout", "sign_out", session.sign_out)
     return True
 

@@ -19,7 +19,6 @@ def draw(words: Mapping[str, str]) -> None:
     runs = st.session_state.setdefault(_RUNS, {})
     active = any(_is_active(run_id) for run_id in runs.values())
     st.fragment(_devices, run_every=_EVERY if active else None)(active)
-    lesson.problem("dry_run")
 
 
 def _is_active(run_id: str) -> bool:
@@ -31,8 +30,8 @@ def _is_active(run_id: str) -> bool:
 
 def _devices(followed: bool) -> None:
     runs = st.session_state.setdefault(_RUNS, {})
-    if followed and not any(_is_active(run_id) for run_id in runs.values()):
-        st.rerun()
+    if followed != any(_is_active(run_id) for run_id in runs.values()):
+        st.rerun()  # from now on at that pace
     for device in session.lab().devices():
         if not device.available:
             continue
@@ -40,6 +39,7 @@ def _devices(followed: bool) -> None:
             name = device_name(device.id)
             lesson.button(f"Dry run on {name}", "timer", f"dry_run_{device.id}", _start, device.id)
             st.caption(_outcome(runs.get(device.id)), width="stretch")
+    lesson.problem("dry_run")
 
 
 def _start(device: str) -> None:
@@ -62,8 +62,16 @@ def _outcome(run_id: str | None) -> str:
     if record.state != "finished" or seconds is None or accuracy is None:
         return lesson.plain(f"{record.state.capitalize()}. {record.message}")
     waited = (record.started or record.created) - record.created
-    beside = lesson.plain(f" Beside it ran: {', '.join(record.company)}.") if record.company else ""
+    beside = f" Beside it ran {lesson.plain(', '.join(map(_whose, record.company)))}." if record.company else ""
     return (
         f"{duration(seconds)} for {record.config.epochs} epochs, after {duration(waited)} of waiting; "
         f"{percent(accuracy)} of the validation tiles correct. Ended {clock(record.ended)}.{beside}"
     )
+
+
+def _whose(run_id: str) -> str:
+    """A run by its owner's name."""
+    try:
+        return f"{session.name_of(session.lab().store.get(run_id))}’s {run_id}"
+    except RunError:  # it was deleted
+        return run_id

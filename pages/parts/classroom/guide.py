@@ -1,30 +1,31 @@
-"""What the instructor sets for everybody: closed pages, and what the Train page begins with."""
+"""What the instructor sets for everybody: closed pages, where the room is, and what the Train page begins with."""
 
 from collections.abc import Mapping
 
 import streamlit as st
 
 from pages.parts import lesson, session
-from pages.parts.classroom.queue import do
 from pages.parts.train import state
 
+_WHERE = "classroom_guide"
 _CLOSED, _PAGE = "closed_pages", "bring_page"
 _ALWAYS_OPEN = ("start", "classroom")
 
 
 def draw(words: Mapping[str, str]) -> None:
-    """Both, with what is set now."""
+    """All of it, with what is set now."""
     guide = session.lab().guide.now
-    titles = {name: each["title"] for name, each in lesson.pages().items() if name not in _ALWAYS_OPEN}
-    st.session_state[_CLOSED] = [each for each in guide.closed if each in titles]
+    titles = {name: each["title"] for name, each in lesson.pages().items() if name != "classroom"}
+    can_close = [name for name in titles if name not in _ALWAYS_OPEN]
+    st.session_state[_CLOSED] = [each for each in guide.closed if each in can_close]
     st.multiselect(
         "Closed pages",
-        list(titles),
+        can_close,
         format_func=lambda name: titles[name],
         key=_CLOSED,
         placeholder="All are open",
         help=words["closed help"],
-        on_change=lambda: do(lambda instructor: instructor.close_pages(st.session_state[_CLOSED])),
+        on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.close_pages(st.session_state[_CLOSED])),
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
@@ -34,23 +35,33 @@ def draw(words: Mapping[str, str]) -> None:
             key=_PAGE,
             persist_state="session",
         )
-        lesson.button("Bring everybody here", "groups", "bring", _bring, help=words["bring help"])
+        lesson.button("Bring everybody", "groups", "bring", _bring, help=words["bring help"])
+        if guide.page in titles:
+            release = f"Let them leave {titles[guide.page]}"
+            lesson.button(release, "directions_walk", "release", session.lead, _WHERE, lambda one: one.bring(""))
     state.prepare()
     st.markdown(words["preset"].format(settings=lesson.plain(state.in_short())))
     with st.container(horizontal=True):
         mine = state.draft_or_lesson()
-        lesson.button("Give them to everybody", "share", "preset_give", do, lambda instructor: instructor.preset(mine))
+        lesson.button(
+            "Give them to everybody", "share", "preset_give", session.lead, _WHERE, lambda one: one.preset(mine)
+        )
         if guide.preset is not None:
-            lesson.button("Back to the lesson’s", "undo", "preset_drop", do, lambda instructor: instructor.preset(None))
+            lesson.button(
+                "Back to the lesson’s", "undo", "preset_drop", session.lead, _WHERE, lambda one: one.preset(None)
+            )
+    lesson.problem(_WHERE)
 
 
 def _bring() -> None:
-    do(lambda instructor: instructor.bring(st.session_state[_PAGE]))
+    session.lead(_WHERE, lambda instructor: instructor.bring(st.session_state[_PAGE]))
 
 
 def is_closed(page: str) -> bool:
-    """Whether a page is closed for whoever does not lead; then that is said."""
-    if page not in session.lab().guide.now.closed or page in _ALWAYS_OPEN or session.leads():
-        return False
+    """Whether a page is closed for this browser."""
+    return page in session.lab().guide.now.closed and page not in _ALWAYS_OPEN and not session.leads()
+
+
+def say_closed() -> None:
+    """In place of a page."""
     st.info(lesson.text("classroom")["closed"], icon=":material/lock:")
-    return True

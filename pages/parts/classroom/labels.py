@@ -14,9 +14,9 @@ from eurosat_core.runs.game import classes_to_guess, held_out
 from eurosat_core.runs.room_labels import FIRST, MOST, usable
 from eurosat_core.words.say import say
 from pages.parts import lesson, session
-from pages.parts.classroom.queue import do
 
 _EVERY = 3.0
+_WHERE = "classroom_labels"
 _SHOWN = "labels_shown"
 _COMPUTE_SECONDS = 0.7  # of each time it is drawn, for features that are missing
 
@@ -29,14 +29,15 @@ def draw(words: Mapping[str, str]) -> None:
         st.toggle(
             "Show it on the projector",
             key=_SHOWN,
-            on_change=lambda: do(lambda instructor: instructor.show_labels(st.session_state[_SHOWN])),
+            on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.show_labels(st.session_state[_SHOWN])),
         )
         lesson.button("Count labels from now on", "restart_alt", "labels_anew", _anew, help=words["labels anew help"])
+    lesson.problem(_WHERE)
     st.fragment(_live, run_every=_EVERY)()
 
 
 def _anew() -> None:
-    do(lambda instructor: instructor.count_labels(time.time()))
+    session.lead(_WHERE, lambda instructor: instructor.count_labels(time.time()))
 
 
 def _live() -> None:

@@ -8,9 +8,9 @@ from eurosat_core.analysis.leaders import Board, Cost, board, ranks
 from eurosat_core.charts.leaders import TITLES, leaders_chart, leaders_frame
 from eurosat_core.wording import count, duration, percent
 from pages.parts import lesson, session
-from pages.parts.classroom.queue import do
 
 _EVERY = 5.0
+_WHERE = "classroom_board"
 _COST, _SHOWN = "board_cost", "board_shown"
 _MOST = 40
 
@@ -21,8 +21,9 @@ def draw(words: Mapping[str, str]) -> None:
     st.toggle(
         "Show it on the projector",
         key=_SHOWN,
-        on_change=lambda: do(lambda instructor: instructor.show_board(st.session_state[_SHOWN])),
+        on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.show_board(st.session_state[_SHOWN])),
     )
+    lesson.problem(_WHERE)
     lesson.one_of("What it costs", TITLES, _COST, hidden=True)
     st.fragment(_board, run_every=_EVERY)(words)
 

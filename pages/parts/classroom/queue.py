@@ -1,6 +1,6 @@
 """All runs that work or wait, whoever started them: stop, move, hold, limit, delete."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import streamlit as st
@@ -15,23 +15,16 @@ from pages.parts import lesson, run_widget, session
 _EVERY = 2.0
 _MOST_LINES = 20
 _MOST_ENDED = 200
-_WHERE = "classroom_queue"
+_WHERE, _LIMIT, _DELETE = "classroom_queue", "classroom_limit", "classroom_delete"
 
 
 def draw(words: Mapping[str, str]) -> None:
     """What works and what waits, again and again; below it the limit, and what can be deleted."""
     st.fragment(_queue, run_every=_EVERY)(words)
-    lesson.problem(_WHERE)
     with st.expander("Limits", icon=":material/speed:", type="compact"):
         _limit(words)
     with st.expander("Delete anybody’s run", icon=":material/delete:", type="compact"):
         _delete(words)
-
-
-def do(what: Callable[[Instructor], None], where: str = _WHERE) -> None:
-    """For callbacks: whether this browser leads the room is asked at each click. where: of `lesson.problem`."""
-    with session.attempt(where):
-        what(session.instructor())
 
 
 def _queue(words: Mapping[str, str]) -> None:
@@ -44,7 +37,8 @@ def _queue(words: Mapping[str, str]) -> None:
             "Let the queue go on" if held else "Hold the queue",
             "play_arrow" if held else "pause",
             "queue_hold",
-            do,
+            session.lead,
+            _WHERE,
             lambda instructor: instructor.hold(not held),
             type="primary" if held else "secondary",
         )
@@ -60,7 +54,8 @@ def _queue(words: Mapping[str, str]) -> None:
         _line(records[run_id], None, number, len(waiting))
     hidden = max(len(working) - _MOST_LINES, 0) + max(len(waiting) - _MOST_LINES, 0)
     if hidden:
-        st.caption(f"And {count(hidden, 'more run')}, which follow later.")
+        st.caption(f"And {count(hidden, 'more run')}.")
+    lesson.problem(_WHERE)
 
 
 def _line(record: RunRecord, left: float | None, number: int = 0, waiting: int = 0) -> None:
@@ -77,7 +72,15 @@ def _line(record: RunRecord, left: float | None, number: int = 0, waiting: int =
             if number:
                 _moves(run_id, number, waiting)
             stop = lambda instructor: instructor.stop(run_id)  # noqa: E731
-            lesson.button("Stopping…" if stopping else "Stop", "stop", f"stop_{run_id}", do, stop, disabled=stopping)
+            lesson.button(
+                "Stopping…" if stopping else "Stop",
+                "stop",
+                f"stop_{run_id}",
+                session.lead,
+                _WHERE,
+                stop,
+                disabled=stopping,
+            )
 
 
 def _moves(run_id: str, number: int, waiting: int) -> None:
@@ -89,7 +92,9 @@ def _moves(run_id: str, number: int, waiting: int) -> None:
     for to, sign in ways:
         there = number == (waiting if to == "down" else 1)
         move = partial(_move, run_id, to)
-        lesson.button("", sign, f"{to}_{run_id}", do, move, disabled=there, help=f"Move {to}", type="tertiary")
+        lesson.button(
+            "", sign, f"{to}_{run_id}", session.lead, _WHERE, move, disabled=there, help=f"Move {to}", type="tertiary"
+        )
 
 
 def _move(run_id: str, to: Move, instructor: Instructor) -> None:
@@ -116,9 +121,10 @@ def _limit(words: Mapping[str, str]) -> None:
         max_value=100,
         key=key,
         help=words["limit help"],
-        on_change=lambda: do(lambda instructor: instructor.limit(st.session_state[key])),
+        on_change=lambda: session.lead(_LIMIT, lambda instructor: instructor.limit(st.session_state[key])),
         width=250,
     )
+    lesson.problem(_LIMIT)
 
 
 def _delete(words: Mapping[str, str]) -> None:
@@ -133,7 +139,9 @@ def _delete(words: Mapping[str, str]) -> None:
         "Delete it for good",
         "delete",
         "delete_any_sure",
-        do,
+        session.lead,
+        _DELETE,
         lambda instructor: instructor.delete(chosen),
         disabled=chosen is None,
     )
+    lesson.problem(_DELETE)
