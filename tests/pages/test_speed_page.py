@@ -2,6 +2,7 @@
 
 import ast
 import re
+import time
 from typing import Any
 
 import pytest
@@ -134,6 +135,13 @@ def test_a_running_one_says_what_it_does(lab: Lab, app: App, events: Any, stage:
     (text,) = [each.proto.text for each in test.get("progress")]
     assert text and all(each in text.replace("\N{NO-BREAK SPACE}", " ") for each in stage)
     assert charts(test) == drawn
+
+
+def test_a_clock_that_was_put_back_breaks_no_page(lab: Lab, app: App) -> None:
+    record = started(lab, "running", events=ROUNDS, started=time.time() + 3600)
+    test = app(PAGE, run=record.id)
+    (bar,) = test.get("progress")
+    assert bar.proto.value == 0 and not test.exception and not test.error
 
 
 def test_somebody_elses_cannot_be_stopped_but_watched(lab: Lab, app: App) -> None:

@@ -37,7 +37,7 @@ def others(name: str) -> None:
 
 def _live(record: RunRecord, history: History) -> None:
     told, plan = history.sweep, SweepPlan.from_dict(record.plan)
-    passed = time.time() - record.started if record.started else told.seconds
+    passed = max(0.0, time.time() - record.started) if record.started else told.seconds  # a clock may be put back
     planned = told.started.planned_seconds if told.started else 0.0
     left = f" · {duration(math.ceil(max(planned - passed, 1.0)))} left" if planned else ""
     st.progress(min(passed / planned, 0.99) if planned else 0.0, text=f"{_stage(told, record.config, plan)}{left}")
