@@ -64,9 +64,11 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
         (f"Experiment: {run_widget.sweep_title(each.result.name)}", each.record) for each in evidence.measurements
     ]
 
+    nickname = session.nickname()  # what makes the file knows no session
+
     def made() -> bytes:
         page = report_html(
-            session.nickname(),
+            nickname,
             chosen,
             guesses=guesses,
             tile_guesses=evidence.tile_guesses,
@@ -75,7 +77,7 @@ def draw_report(evidence: Evidence, outcomes: Sequence[GuessOutcome], sentences:
         )
         return page.encode()
 
-    name = re.sub(r"[^A-Za-z0-9-]+", "-", session.nickname()).strip("-") or "participant"
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", nickname).strip("-") or "participant"
     st.download_button(
         "Download the report",
         made,
