@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.parts import lesson, room, session
-from pages.parts.classroom import ask, deal, door, dry_run, guide, labels, leaders, people, plans, queue
+from pages.parts.classroom import ask, deal, door, dry_run, guide, labels, leaders, people, plans, queue, report
 
 words = lesson.text("classroom")
 
@@ -33,6 +33,9 @@ if door.draw(words):
     st.markdown(words["checklist"])
     st.fragment(lambda: room.draw(session.lab().room()), run_every=5.0)()
     dry_run.draw(words)
+
+    st.header("After the workshop", anchor=False)
+    report.draw(words)
 
     st.header("Lesson plans", anchor=False)
     plans.draw()

@@ -67,15 +67,10 @@ def report_html(
     figures = run_figures(runs)
     learned = [each for each in map(_curve, runs) if len(each["points"]) > 1]
     records = [*((each.label, each.record) for each in runs), *measured]
-    return wording.filled(
+    return filled_report(
         "report.html.j2",
-        width=640,
-        colours=SERIES,
-        grey=GREY,
-        citation=CITATION,
-        version=__version__,
+        now,
         owner=owner,
-        day=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() if now is None else now)),
         runs=wording.count(len(runs), "run"),
         said=list(said),
         guesses=[astuple(each) for each in guesses],
@@ -90,6 +85,20 @@ def report_html(
         furthest=max((each["points"][-1][0] for each in learned), default=1),
         classifiers=[_classifier(*each) for each in classifiers(runs, tile_guesses).items()],
         made_with=[(label, list(settings_table(record.config).items()), _facts(record)) for label, record in records],
+    )
+
+
+def filled_report(template: str, now: float | None = None, **figures: Any) -> str:
+    """A report's page, with what all of them say. now: since 1970, in seconds."""
+    return wording.filled(
+        template,
+        width=640,
+        colours=SERIES,
+        grey=GREY,
+        citation=CITATION,
+        version=__version__,
+        day=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(time.time() if now is None else now)),
+        **figures,
     )
 
 

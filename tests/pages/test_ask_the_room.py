@@ -1,11 +1,14 @@
 """What the instructor asks of everybody: a question, to come along, and how it is going; and the projector."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from eurosat_core.classroom.passcode import Passcode
+from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.game import held_out
 from eurosat_core.runs.room_labels import Learned, Point
@@ -185,3 +188,28 @@ def test_a_classifier_that_cannot_learn_here_says_why(
     assert charts(checked(led.run())) == 1
     (progress,) = led.get("progress")
     assert told_as("classroom/labels looking", done=64, all=312).search(progress.proto.text)
+
+
+def test_the_report_has_the_rounds_and_nobodys_name(
+    lab: Lab, app: App, led: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    real = st.download_button
+    monkeypatch.setattr(st, "download_button", lambda *given, **more: (made.append(given), real(*given, **more))[1])
+    click(led, "ask_open")
+    vote(app("tiles.py", who="lady-ada"), WRONG, 2)
+    for step in ("ask_talk", "ask_second"):
+        click(led, step)
+    vote(app("tiles.py", who="lady-ada"), RIGHT, 3, turn=2)
+    for step in ("ask_shown", "ask_close"):
+        click(led, step)
+    put(lab, "finished", THREE, owner="lady-ada", summary={"val_accuracy": 0.62, "seconds": 30.0})
+    content = next(given[1] for given in reversed(made) if given[2] == "eurosat-lab-room.html")
+    page = content().decode()
+    assert "0 of 1 right" in page and "1 of 1 right" in page and RIGHT in page
+    assert told_as("rounds.up", before=0, votes=1, after=1).search(page)
+    assert "1 participant" in page and "1 run" in page and "62" in page
+    assert "lady" not in page
+    lab.passcode.sign_out(f"of {ME}")
+    with pytest.raises(RunError):
+        content()

@@ -47,10 +47,11 @@ def _board(words: Mapping[str, str]) -> None:
         st.table(table, border="horizontal", alt="Everybody’s most accurate training, the best first")
 
 
-def current() -> Board:
-    """The board of this moment."""
+def current(since: float = 0.0) -> Board:
+    """The board of this moment. since: of trainings from a time on, in seconds since 1970."""
     lab = session.lab()
-    return board(lab.store.all()[0], lambda network: lab.estimates.model_summary(network).total_params)
+    runs = [each for each in lab.store.all()[0] if each.created >= since]
+    return board(runs, lambda network: lab.estimates.model_summary(network).total_params)
 
 
 def draw_board(words: Mapping[str, str], found: Board, cost: Cost, size: int = 14, height: int = 380) -> None:
