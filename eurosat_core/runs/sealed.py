@@ -8,8 +8,8 @@ import math
 import time
 from collections.abc import Iterable
 
-from eurosat_core import wording
 from eurosat_core.errors import RunError
+from eurosat_core.finding import Finding
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.evaluation import Evaluation, evaluate_predictions, predictions_from_bytes
@@ -71,36 +71,21 @@ def earlier_openings(records: Iterable[RunRecord], record: RunRecord) -> int:
     )
 
 
-def against_validation(record: RunRecord, test: Evaluation, looks: int) -> str:
-    """The opened figure beside the one that choices were made by, for each way it can come out.
+def against_validation(record: RunRecord, test: Evaluation, looks: int) -> Finding:
+    """The opened figure beside the one that choices were made by.
 
     looks: how many other runs had been scored on the same tiles before.
     """
     validation = float(record.summary.get("val_accuracy", 0.0))
     tiles = int(record.summary.get("val_tiles", 0))
-    text = (
-        f"On {wording.count(test.tiles, 'tile')} that nothing was chosen by, the network named "
-        f"{wording.percent(test.accuracy)} correctly; on the validation tiles {wording.percent(validation)}."
-    )
+    # Two standard errors of the difference of two shares.
     doubt = 2 * math.sqrt(
         sum(share * (1 - share) / max(count, 1) for share, count in ((test.accuracy, test.tiles), (validation, tiles)))
     )
     gap = validation - test.accuracy
-    if abs(gap) <= doubt:
-        text += " That is no difference we can measure: the validation figure can be trusted here."
-    elif gap > 0:
-        text += (
-            f" {wording.points(gap).capitalize()} less: the validation tiles were easier, or the settings fit them "
-            "by now. The test figure is the one to report."
-        )
-    else:
-        text += f" {wording.points(gap).capitalize()} more: these tiles are easier. Do not count on that elsewhere."
-    if looks:
-        text += (
-            f" {wording.count(looks, 'other run')} had been scored on the same tiles before, so they are no longer "
-            "untouched: to be sure, take another seed."
-        )
-    return text
+    kind = "same" if abs(gap) <= doubt else "less" if gap > 0 else "more"
+    figures = {"tiles": test.tiles, "accuracy": test.accuracy, "validation": validation, "gap": gap}
+    return Finding(f"sealed.{kind}", figures, (Finding("sealed.looks", {"looks": looks}),) if looks else ())
 
 
 def _part(record: RunRecord) -> tuple[str, str, int | None]:

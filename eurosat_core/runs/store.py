@@ -353,7 +353,7 @@ class RunStore:
         return lock
 
     def mark_interrupted(self) -> list[RunRecord]:
-        """At start-up: runs that were running, and whose process is gone, become `interrupted`; the others stay."""
+        """Runs that were running, and whose process is gone, become `interrupted`; the others stay."""
         marked = []
         for record in self.all()[0]:
             if record.state not in ("running", "paused"):

@@ -85,10 +85,14 @@ def judged(right: int, tiles: int) -> Evaluation:
     return evaluate_predictions(true, predicted, ("a", "b"))
 
 
-@pytest.mark.parametrize(("right", "words"), [(700, "no difference"), (500, "less"), (900, "more")])
-def test_a_sentence_for_each_outcome(right: int, words: str, store: RunStore, small_tiles: TileSet) -> None:
+@pytest.mark.parametrize(("right", "kind"), [(700, "same"), (660, "same"), (500, "less"), (900, "more")])
+def test_a_difference_is_told_only_beyond_two_standard_errors(
+    right: int, kind: str, store: RunStore, small_tiles: TileSet
+) -> None:
     record = opened_run(store, small_tiles, 1.0)
     record = replace(record, summary={"val_accuracy": 0.7, "val_tiles": 1000})
-    text = against_validation(record, judged(right, 1000), 0)
-    assert words in text and "1,000 tiles" in text and "before" not in text
-    assert "2 other" in against_validation(record, judged(right, 1000), 2)
+    found = against_validation(record, judged(right, 1000), 0)
+    assert (found.kind, found.then) == (kind, ())
+    assert found.figures["gap"] == pytest.approx(0.7 - right / 1000)
+    (looks,) = against_validation(record, judged(right, 1000), 2).then
+    assert looks.figures == {"looks": 2}

@@ -223,7 +223,7 @@ def draw_sealed_test(record: RunRecord) -> None:
             looks = earlier_openings(lab.store.all()[0], record)
             with st.container(border=True):
                 st.markdown("**:material/drafts: Sealed test part, opened**")
-                st.markdown(lesson.plain(against_validation(record, evaluation, looks)))
+                st.markdown(lesson.plain(say(against_validation(record, evaluation, looks))))
     except LabError as error:
         st.error(lesson.plain(str(error)), icon=":material/error:")
 
