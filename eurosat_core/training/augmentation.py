@@ -161,7 +161,7 @@ class Augmentation:
         """steps: of the whole training, over which sizes grow; None where no end is known, so that they are whole."""
         self._config = config
         self._steps = steps if config.progressive_resizing else None
-        self._in_symmetries = in_symmetries_at_once if config.device.startswith("cuda") else in_symmetries
+        self._in_symmetries = in_symmetries_at_once if config.on_cuda else in_symmetries
         # Of all tiles' channels, in the units that this model's tiles come in.
         self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
 

@@ -1,7 +1,7 @@
 """The one table of settings: what a training can be told, and everything that is known of each setting.
 
 Forms, checks, tables of differences, sweeps and options of the command line are loops over it. To add a setting, add a
-field to `TrainConfig` and use its value where it takes effect.
+field to `TrainConfig`, say what it is in `assets/settings.toml`, and use its value where it takes effect.
 
 Importing this module does not import torch, so configs can be checked before it is loaded.
 """
@@ -9,7 +9,7 @@ Importing this module does not import torch, so configs can be checked before it
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import Field, asdict, dataclass, field, fields, replace
+from dataclasses import Field, asdict, dataclass, field, fields
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -47,7 +47,7 @@ Part = Literal["run", "network", "feed", "step", "tiles", "course"]
 
 @dataclass(frozen=True)
 class Setting:
-    """Everything that is known of a setting but its value in a training.
+    """Everything that is known of a setting but its value in a training, from `assets/settings.toml`.
 
     Attributes:
         title: Its name on screen.
@@ -57,14 +57,14 @@ class Setting:
         speed: How much it changes the tiles per second. `much`: a run with one value says nothing about another.
             `little`: there is more or less to do in a step; of a number it only counts whether it is 0. `none`.
         result: Whether it changes what is learnt, beyond rounding.
-        applies: Whether it has any effect in a config, by the other settings.
+        only_with: What a config must be, by its settings and properties, for this one to have any effect in it.
         low: The lowest number allowed.
         high: The highest number allowed.
         above_low: The lowest number itself is not allowed.
         unit: What stands behind the range in the sentence about a number outside of it.
         choices: All values it can have, each with its name on screen; empty where it is not one of a few.
         shown: A value as it is shown, where neither `choices` nor the kind of value say it.
-        label: Its name in a form, where that is another than the title. This and the next from `assets/settings.toml`.
+        label: Its name in a form, where that is another than the title.
         help: What a form says about it.
         step: By how much a click in a form changes a number.
         offered: Values to start a free sweep from; empty where the Speed page does not offer it.
@@ -76,7 +76,7 @@ class Setting:
     part: Part
     speed: Literal["much", "little", "none"] = "none"
     result: bool = True
-    applies: Callable[["TrainConfig"], bool] = lambda _: True
+    only_with: Mapping[str, Any] = field(default_factory=dict)
     low: float = 0
     high: float = 1
     above_low: bool = False
@@ -92,6 +92,10 @@ class Setting:
     kind: type = str
     is_optional: bool = False
     default: Any = None
+
+    def applies(self, config: "TrainConfig") -> bool:
+        """Whether it has any effect in a config, by the other settings."""
+        return all(getattr(config, name) == value for name, value in self.only_with.items())
 
     def in_words(self, value: Any) -> str:
         """A value as it is shown: `batch_size` 40 → `40`, `source` loader → `picture files (DataLoader)`."""
@@ -137,11 +141,6 @@ _LAYOUTS = {None: "automatic", AUTO: "automatic", True: "on", False: "off"}  # n
 _SWITCH_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
 
-def setting_field(default: Any, title: str, part: Part, **about: Any) -> Any:
-    """A field of `TrainConfig` with what is known of it."""
-    return field(default=default, metadata={"setting": Setting(title, part, **about)})
-
-
 class Architecture(NamedTuple):
     """Which network: a model of the catalog, the layers of `custom`, and whether tilenet pools after its stem."""
 
@@ -162,192 +161,50 @@ class TrainConfig:
     `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for all.
     """
 
-    model: str = setting_field(
-        "baseline",
-        "Model",
-        "network",
-        speed="much",
-        choices={entry.name: entry.title for entry in CATALOG.values()},
-        offered=("baseline", "tilenet", "efficientnet_lite0"),
-    )
-    recipe: str = setting_field(
-        "tutorial", "Recipe", "run", result=False, shown=lambda name: RECIPE_NAMES.get(name, name)
-    )
-    device: str = setting_field("cpu", "Device", "run", speed="much", result=False, shown=wording.device_name)
-    epochs: int = setting_field(10, "Epochs", "course", low=1, high=200, unit=" epochs")
-    tiles: int | None = setting_field(
-        None,
-        "Tiles",
-        "tiles",
-        low=20,
-        high=1_000_000,
-        unit=" tiles, or leave it empty for all",
-        shown=lambda count: f"{count:,}" if count else "all",
-    )
-    batch_size: int = setting_field(
-        40,
-        "Batch size",
-        "step",
-        speed="much",
-        low=1,
-        high=4096,
-        unit=" tiles",
-        step=8,
-        offered=(1, 8, 16, 40, 64, 128, 256, 512, 1024),
-    )
-    optimizer: str = setting_field(
-        "sgd",
-        "Optimizer",
-        "step",
-        speed="little",
-        choices={"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adagrad": "Adagrad"},
-        offered=("sgd", "adam", "adamw", "adagrad"),
-    )
-    learning_rate: float = setting_field(
-        0.01, "Learning rate", "step", high=10, above_low=True, step=0.005, offered=(0.001, 0.003, 0.01, 0.03, 0.1)
-    )
-    schedule: str = setting_field(
-        "constant",
-        "Learning rate over time",
-        "course",
-        choices={"constant": "constant", "cosine": "falling (cosine)", "one_cycle": "up, then down (one cycle)"},
-    )
-    nesterov: bool = setting_field(
-        False, "Nesterov’s look ahead", "step", speed="little", applies=lambda config: config.optimizer == "sgd"
-    )
-    label_smoothing: float = setting_field(0.0, "Label smoothing", "step", speed="little", high=0.9, step=0.05)
-    symmetries: bool = setting_field(False, "Tiles turned and mirrored", "step", speed="much", offered=(False, True))
-    shift: int = setting_field(
-        0,
-        "Tiles shifted by up to (pixels)",
-        "step",
-        speed="little",
-        applies=lambda config: config.symmetries,
-        high=16,
-        unit=" pixels",
-    )
-    colour_jitter: float = setting_field(0.0, "Colour jitter", "step", speed="little", high=0.9, step=0.1)
-    progressive_resizing: bool = setting_field(
-        False, "Smaller pictures first", "course", speed="little", formerly="growing_sizes"
-    )
-    stem_pool: bool = setting_field(
-        True, "Pooling after the stem", "network", speed="much", applies=lambda config: config.model == "tilenet"
-    )
-    momentum: float = setting_field(
-        0.9, "Momentum", "step", speed="little", applies=lambda config: config.optimizer == "sgd", step=0.05
-    )
-    weight_decay: float = setting_field(0.0, "Weight decay", "step", speed="little", step=0.0005)
-    source: str = setting_field(
-        "loader",
-        "Tiles come from",
-        "feed",
-        speed="much",
-        choices={
-            "loader": "picture files (DataLoader)",
-            "memory": "memory, already decoded",
-            "features": "the frozen part, computed once",
-        },
-        offered=("loader", "memory"),
-    )
-    workers: int = setting_field(
-        2,
-        "Loader workers",
-        "feed",
-        speed="much",
-        result=False,
-        applies=lambda config: config.source == "loader",
-        high=16,
-        unit=" loader workers",
-        offered=(0, 1, 2, 3, 4),
-    )
-    prefetch: int = setting_field(
-        2,
-        "Prefetched batches per worker",
-        "feed",
-        speed="much",
-        result=False,
-        applies=lambda config: config.source == "loader",
-        low=1,
-        high=16,
-        unit=" batches",
-        offered=(1, 2, 4, 8),
-    )
-    pin_memory: bool = setting_field(
-        False,
-        "Pinned memory",
-        "feed",
-        speed="much",
-        result=False,
-        applies=lambda config: config.source == "loader" and config.device.startswith("cuda"),
-        offered=(False, True),
-    )
-    channels_last: bool | None = setting_field(
-        False,
-        "Channels-last layout",
-        "step",
-        speed="much",
-        shown=lambda value: _LAYOUTS.get(value, str(value)),
-        offered=(False, True),
-    )
-    precision: str = setting_field(
-        "float32",
-        "Precision",
-        "step",
-        speed="much",
-        choices={AUTO: "automatic", "float32": "float32", "tf32": "TF32", "bfloat16": "bfloat16"},
-        offered=("float32", "bfloat16"),
-    )
-    deterministic: bool = setting_field(
-        False,
-        "Deterministic GPU kernels",
-        "step",
-        speed="much",
-        result=False,
-        applies=lambda config: config.device.startswith("cuda"),
-    )
-    execution: str = setting_field(
-        "eager",
-        "Execution",
-        "step",
-        speed="much",
-        result=False,
-        choices={"eager": "one operation at a time (eager)", "compiled": "compiled", "graph": "CUDA graph"},
-        offered=("eager", "compiled", "graph"),
-    )
-    stratified: bool = setting_field(
-        False, "Same share of each class", "tiles", applies=lambda config: config.split == "random"
-    )
-    seed: int = setting_field(42, "Seed", "tiles", high=2**31 - 1)
-    split: str = setting_field("random", "Split", "tiles", choices={"random": "Random", "place": "By place"})
-    train_fraction: float = setting_field(
-        0.75,
-        "Share for training",
-        "tiles",
-        applies=lambda config: config.split == "random",
-        low=0.1,
-        high=0.95,
-        shown=lambda share: f"{100 * share:.0f} %",
-    )
-    sealed_test: bool = setting_field(False, "Sealed test part", "course")
-    network: str = setting_field(
-        "",
-        "Layers",
-        "network",
-        speed="much",
-        applies=lambda config: config.model == "custom",
-        shown=lambda layers: layers or BASELINE,
-    )
-    pretrained: bool = setting_field(
-        True, "Starts from ImageNet weights", "network", applies=lambda config: CATALOG[config.model].is_pretrained
-    )
-    frozen_norms: bool = setting_field(
-        True,
-        "BatchNorm statistics kept",
-        "network",
-        speed="little",
-        applies=lambda config: CATALOG[config.model].is_pretrained,
-    )
-    keep_epochs: bool = setting_field(False, "Weights of every epoch kept", "course", result=False)
+    model: str = "baseline"
+    recipe: str = "tutorial"
+    device: str = "cpu"
+    epochs: int = 10
+    tiles: int | None = None
+    batch_size: int = 40
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    schedule: str = "constant"
+    nesterov: bool = False
+    label_smoothing: float = 0.0
+    symmetries: bool = False
+    shift: int = 0
+    colour_jitter: float = 0.0
+    progressive_resizing: bool = False
+    stem_pool: bool = True
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    source: str = "loader"
+    workers: int = 2
+    prefetch: int = 2
+    pin_memory: bool = False
+    channels_last: bool | None = False
+    precision: str = "float32"
+    deterministic: bool = False
+    execution: str = "eager"
+    stratified: bool = False
+    seed: int = 42
+    split: str = "random"
+    train_fraction: float = 0.75
+    sealed_test: bool = False
+    network: str = ""
+    pretrained: bool = True
+    frozen_norms: bool = True
+    keep_epochs: bool = False
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether its model has weights from ImageNet, and so a frozen part."""
+        return CATALOG[self.model].is_pretrained
 
     @property
     def is_open(self) -> bool:
@@ -381,11 +238,11 @@ class TrainConfig:
                 raise ConfigError(problem)
         if not isinstance(self.device, str) or not re.fullmatch(r"cpu|mps|cuda:(0|[1-9][0-9]?)", self.device):
             raise ConfigError(f"There is no device '{self.device}'. Choose cpu, cuda:0, cuda:1, … or mps.")
-        if self.pin_memory and not self.device.startswith("cuda"):
+        if self.pin_memory and not self.on_cuda:
             raise ConfigError("Pinned memory speeds up copies to a CUDA GPU. Switch it off, or choose such a GPU.")
-        if self.precision == "tf32" and not self.device.startswith("cuda"):
+        if self.precision == "tf32" and not self.on_cuda:
             raise ConfigError("TF32 is arithmetic of NVIDIA’s cards. Choose float32, or such a GPU.")
-        if self.execution == "graph" and not self.device.startswith("cuda"):
+        if self.execution == "graph" and not self.on_cuda:
             raise ConfigError("A CUDA graph is recorded on a CUDA GPU. Choose eager execution, or such a GPU.")
         if self.execution == "graph" and self.optimizer == "adagrad":
             raise ConfigError(
@@ -442,18 +299,32 @@ class TrainConfig:
         return self
 
 
-_TEXTS = wording.sentences("settings")
+_SHOWN: dict[str, Callable[[Any], str]] = {
+    "recipe": lambda name: RECIPE_NAMES.get(name, name),
+    "device": wording.device_name,
+    "tiles": lambda count: f"{count:,}" if count else "all",
+    "channels_last": lambda value: _LAYOUTS.get(value, str(value)),
+    "train_fraction": lambda share: f"{100 * share:.0f} %",
+    "network": lambda layers: layers or BASELINE,
+}
 
 
-def declared_setting(each: Field[Any]) -> Setting:
-    """What is known of a setting, from a field made by `setting_field`."""
+def declared_setting(each: Field[Any], about: Mapping[str, Any]) -> Setting:
+    """What is known of a setting, from its field and what is written of it."""
     kinds = get_args(each.type) or (each.type,)
-    about: Setting = each.metadata["setting"]
-    known = {"name": each.name, "kind": kinds[0], "is_optional": NoneType in kinds, "default": each.default}
-    return replace(about, **known, **_TEXTS.get(each.name, {}))
+    return Setting(
+        **{**about, "offered": tuple(about.get("offered", ()))},
+        shown=_SHOWN.get(each.name),
+        name=each.name,
+        kind=kinds[0],
+        is_optional=NoneType in kinds,
+        default=each.default,
+    )
 
 
-SETTINGS: dict[str, Setting] = {each.name: declared_setting(each) for each in fields(TrainConfig)}
+_WRITTEN = wording.sentences("settings")
+_WRITTEN["model"]["choices"] = {entry.name: entry.title for entry in CATALOG.values()}
+SETTINGS: dict[str, Setting] = {each.name: declared_setting(each, _WRITTEN[each.name]) for each in fields(TrainConfig)}
 """All settings of a training by their names, in the order in which they are shown."""
 
 _FORMERLY = {each.formerly: name for name, each in SETTINGS.items() if each.formerly}

@@ -198,9 +198,9 @@ def _depend_on(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
     }
     # As does that of short numbers. On a card also float32 is named: what was kept without a name there was multiplied
     # in TF32, for that is how PyTorch by itself takes convolutions.
-    if config.precision != "float32" or config.device.startswith("cuda"):
+    if config.precision != "float32" or config.on_cuda:
         of["precision"] = config.precision
-    if config.deterministic and config.device.startswith("cuda"):
+    if config.deterministic and config.on_cuda:
         of["deterministic"] = True
     return of
 

@@ -80,7 +80,7 @@ def kept_tensors(network: nn.Module, config: TrainConfig) -> dict[str, Tensor]:
     The frozen part is made again from the published weights, or from the seed when it is random.
     """
     state: dict[str, Tensor] = network.state_dict()
-    if not model_entry(config.model).is_pretrained:
+    if not config.is_pretrained:
         return state
     trained = {name for name, each in network.named_parameters() if each.requires_grad}
     drifting = set() if config.frozen_norms else {name for name, _ in network.named_buffers()}

@@ -15,7 +15,6 @@ from torch.nn import functional
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.devices import AMPERE, torch_device
 from eurosat_core.machine_notes import MachineNotes, Note
-from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import AUTO, TrainConfig
 from eurosat_core.training.evaluation import wait_for
 from eurosat_core.training.forms import FORMS, Choice, Form, Why, choose, filled, form_key, known_choice, open_forms
@@ -87,7 +86,7 @@ class _Trial:
 
     def __init__(self, config: TrainConfig, give_up: Callable[[], bool]) -> None:
         self._device = torch_device(config.device)
-        self._trained = not model_entry(config.model).is_pretrained
+        self._trained = not config.is_pretrained
         if self._device.type == "cuda":
             multiply_float32("float32")
         # Of VGG the convolutions: its linear layers are half a gigabyte, and a small part of the work.

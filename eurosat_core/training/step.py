@@ -189,7 +189,7 @@ def make_optimizer(config: TrainConfig, network: nn.Module) -> torch.optim.Optim
     rate, decay = config.learning_rate, config.weight_decay
     # One kernel for all parameters. There is none of Adagrad, of which PyTorch then takes a few for all of them. On a
     # CPU PyTorch's loop over the parameters is no slower by what can be measured: 1.8 of tilenet's 260 ms.
-    fused = True if config.device.startswith("cuda") and config.optimizer != "adagrad" else None
+    fused = True if config.on_cuda and config.optimizer != "adagrad" else None
     graphed = config.execution == "graph"
     optimizer: torch.optim.Optimizer
     if config.optimizer == "sgd":

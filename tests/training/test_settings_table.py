@@ -5,6 +5,7 @@ The example is one that does not exist: what makes it known everywhere is its de
 
 import argparse
 import re
+import tomllib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,29 +15,31 @@ from streamlit.testing.v1 import AppTest
 from eurosat_core.commands.request import add_settings, given
 from eurosat_core.errors import ConfigError
 from eurosat_core.training.choices import changed, changed_speed
-from eurosat_core.training.config import SETTINGS, TrainConfig, declared_setting, setting_field
+from eurosat_core.training.config import SETTINGS, TrainConfig, declared_setting
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
 class Clipped(TrainConfig):
-    clip: float = setting_field(
-        0.0,
-        "Largest gradient",
-        "step",
-        speed="little",
-        high=10,
-        step=0.5,
-        applies=lambda config: config.optimizer == "sgd",
-        help="Longer ones are cut.",
-        formerly="clipping",
-    )
+    clip: float = 0.0
+
+
+CLIP = """
+title = "Largest gradient"
+part = "step"
+speed = "little"
+only_with = { optimizer = "sgd" }
+high = 10
+step = 0.5
+help = "Longer ones are cut."
+formerly = "clipping"
+"""
 
 
 @pytest.fixture(autouse=True)
 def table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SETTINGS, "clip", declared_setting(fields(Clipped)[-1]))
+    monkeypatch.setitem(SETTINGS, "clip", declared_setting(fields(Clipped)[-1], tomllib.loads(CLIP)))
 
 
 def test_a_new_setting_is_checked_and_read() -> None:
