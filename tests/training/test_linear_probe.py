@@ -20,11 +20,11 @@ def clouds(count: int, classes: int, seed: int) -> tuple[torch.Tensor, torch.Ten
 def test_it_finds_what_scikit_learn_finds(count: int, classes: int, strength: float) -> None:
     features, labels = clouds(count, classes, seed=classes)
     found = fit(features, labels, classes, strength)
-    oracle = LogisticRegression(C=1 / strength, tol=1e-6, max_iter=2000).fit(features.numpy(), labels.numpy())
+    oracle = LogisticRegression(C=1 / strength, tol=1e-6, max_iter=2000).fit(features.double().numpy(), labels.numpy())
     assert np.allclose(found.weights, oracle.coef_, atol=5e-3)
     differences = found.bias - found.bias.mean(), oracle.intercept_ - oracle.intercept_.mean()
     assert np.allclose(*differences, atol=0.1)
-    assert (found.predict(features).numpy() == oracle.predict(features.numpy())).mean() > 0.98
+    assert (found.predict(features).numpy() == oracle.predict(features.double().numpy())).mean() > 0.98
 
 
 def test_the_same_labels_give_the_same_probe_and_gradients_stay_off() -> None:
