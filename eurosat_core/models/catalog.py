@@ -6,61 +6,33 @@ Importing this module does not import torch, so configs can be checked before it
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from eurosat_core.errors import ConfigError
-from eurosat_core.models.layers import ABOUT, SAME, Layer, new_layer, parse_network
+from eurosat_core.models.layers import NETWORKS, SAME, Layer, new_layer, parse_network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A network to start from: its title and its text."""
+    """A network to start from: its title, its text, and what it is good for, in a sentence."""
 
     name: str
     title: str
     text: str
-
-    @property
-    def about(self) -> str:
-        """What it is good for, in a sentence."""
-        return ABOUT["presets"][self.name]
+    about: str
 
 
-BASELINE = (
-    "conv 6 5, relu, maxpool 2, conv 16 5, relu, maxpool 2, flatten, linear 120, relu, linear 84, relu, linear out"
-)
+def _named(kind: Any, table: str) -> Any:
+    return msgspec.convert({name: {"name": name, **about} for name, about in NETWORKS[table].items()}, dict[str, kind])
 
-PRESETS = {
-    preset.name: preset
-    for preset in (
-        Preset("baseline", "Baseline", BASELINE),
-        Preset(
-            "wider",
-            "Wider",
-            "conv 24 5, relu, maxpool 2, conv 64 5, relu, maxpool 2, flatten, linear 120, relu, linear 84, relu, "
-            "linear out",
-        ),
-        Preset(
-            "deeper",
-            "Deeper",
-            "conv 16 3 pad same, relu, maxpool 2, conv 32 3 pad same, relu, maxpool 2, conv 64 3 pad same, relu, "
-            "maxpool 2, conv 64 3 pad same, relu, maxpool 2, flatten, linear 128, relu, linear out",
-        ),
-        Preset(
-            "residual",
-            "Small residual",
-            "conv 32 3 stride 2 pad 1, batchnorm, relu, residual 32, residual 64 stride 2, residual 128 stride 2, "
-            "adaptiveavgpool 1, flatten, linear out",
-        ),
-        Preset("linear", "All linear", "flatten, linear 120, relu, linear 84, relu, linear out"),
-        Preset(
-            "broken",
-            "Broken: repair it",
-            "conv 6 5, relu, maxpool 5, conv 16 15, relu, maxpool 2, linear 120, relu, dropout 1, linear 84, softmax",
-        ),
-    )
-}
 
+PRESETS: dict[str, Preset] = _named(Preset, "presets")
+BASELINE = PRESETS["baseline"].text
 EXTRA_LAYERS = ("none", "convolution", "linear")
 
 
@@ -84,18 +56,9 @@ def changed_baseline(
     return tuple(layers)
 
 
-if TYPE_CHECKING:
-    from torch import nn
-
-
-TILE_MEAN = (0.344, 0.380, 0.407)
-TILE_STD = (0.204, 0.137, 0.116)
-"""Mean and standard deviation per channel of the pixels (0…1) of 24,300 real tiles."""
-
-
 @dataclass(frozen=True)
 class ModelEntry:
-    """One model: `builder` is `module:callable`; `build_model` knows what it takes.
+    """One model. about: what it is, in a sentence. builder: `module:callable`; `build_model` knows what it takes.
 
     mean, std: per channel, applied to pixels in 0…1 as (pixel - mean) / std; the tutorial's (also for VGG) unless told.
     recipe: the one it is trained with unless told.
@@ -105,6 +68,7 @@ class ModelEntry:
 
     name: str
     title: str
+    about: str
     builder: str
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -113,47 +77,12 @@ class ModelEntry:
     last_layer: str = ""
 
     @property
-    def about(self) -> str:
-        """What it is, in a sentence."""
-        return ABOUT["models"][self.name]
-
-    @property
     def is_pretrained(self) -> bool:
         """Whether it starts from weights learned elsewhere, with all but its last layer frozen."""
         return bool(self.weights)
 
 
-CATALOG = {
-    entry.name: entry
-    for entry in (
-        ModelEntry(name="baseline", title="Baseline CNN", builder="eurosat_core.models.networks:Net"),
-        ModelEntry(
-            name="vgg11_bn",
-            title="VGG11-BN",
-            builder="eurosat_core.models.pretrained:build_vgg11_bn",
-            weights="vgg11_bn",
-            last_layer="classifier.6",
-        ),
-        ModelEntry(
-            name="efficientnet_lite0",
-            title="EfficientNet-Lite0",
-            builder="eurosat_core.models.pretrained:build_efficientnet_lite0",
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-            weights="efficientnet_lite0",
-            last_layer="_fc",
-        ),
-        ModelEntry(
-            name="tilenet",
-            title="tilenet",
-            builder="eurosat_core.models.networks:build_tilenet",
-            mean=TILE_MEAN,
-            std=TILE_STD,
-            recipe="fast",
-        ),
-        ModelEntry(name="custom", title="Your own network", builder="eurosat_core.models.build:build_network"),
-    )
-}
+CATALOG: dict[str, ModelEntry] = _named(ModelEntry, "models")
 
 
 def model_entry(name: str) -> ModelEntry:

@@ -13,10 +13,10 @@ from typing import Any
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import BASELINE
 from eurosat_core.models.layers import (
-    ABOUT,
     ACTIVATIONS,
     BYTES_PER_NUMBER,
     KINDS,
+    NETWORKS,
     OUT,
     POOLS,
     SAME,
@@ -72,7 +72,7 @@ def replaced(layers: Layers, row: int, *new: Layer) -> Layers:
 
 
 def _said(name: str, **figures: Any) -> str:
-    return ABOUT["problems"][name].format(**figures)
+    return str(NETWORKS["problems"][name]).format(**figures)
 
 
 def _removed(sentence: str, layers: Layers, row: int) -> Problem:

@@ -12,6 +12,7 @@ are plain arithmetic: importing this module does not import torch, so networks c
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.wording import sentences
@@ -21,8 +22,8 @@ OUT = "out"  # as many units as there are classes
 SAME = "same"  # as much padding as keeps the picture's size
 
 
-ABOUT: dict[str, dict[str, str]] = sentences("networks")
-"""A sentence about each kind of layer, each network to start from, and each model."""
+NETWORKS: dict[str, dict[str, Any]] = sentences("networks")
+"""What is written of each kind of layer, each network to start from and each model, and of what can be wrong."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Kind:
     @property
     def about(self) -> str:
         """What it does, in a sentence."""
-        return ABOUT["layers"][self.name]
+        return str(NETWORKS["layers"][self.name])
 
 
 _FILTERS = Field("filters", "Filters", 1, 512, 16)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from eurosat_core.data.batches import Batch
-from eurosat_core.models.catalog import TILE_STD, model_entry
+from eurosat_core.models.catalog import CATALOG, model_entry
 from eurosat_core.training.config import TrainConfig
 
 SYMMETRIES = 8
@@ -163,7 +163,9 @@ class Augmentation:
         self._steps = steps if config.progressive_resizing else None
         self._in_symmetries = in_symmetries_at_once if config.on_cuda else in_symmetries
         # Of all tiles' channels, in the units that this model's tiles come in.
-        self._deviation = (torch.tensor(TILE_STD) / torch.tensor(model_entry(config.model).std)).view(-1, 1, 1)
+        self._deviation = (torch.tensor(CATALOG["tilenet"].std) / torch.tensor(model_entry(config.model).std)).view(
+            -1, 1, 1
+        )
 
     def draw(self, shape: torch.Size, step: int) -> Drawn:
         """For tiles of this shape [B, C, S, S], at a step (counted from 0) of all the training's steps."""
