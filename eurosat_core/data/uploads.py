@@ -5,6 +5,7 @@ of it is written to disk or to a log.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,18 +33,17 @@ MOST_BYTES = 20 * 1024**2
 MOST_PIXELS = 24_000_000  # the picture of a good phone; about 70 MB of memory while it is read
 LEAST_SIDE = 8
 
-_WAY_OUT = "Save the picture as PNG or JPEG and upload that."
-_DAMAGED = f"This picture is damaged or cut short, so it cannot be read. {_WAY_OUT}"
+_SAID: dict[str, str] = wording.sentences("uploads")
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*")  # how JPEG, PNG and TIFF begin
 # How what is often taken for a picture begins.
 _OTHERS = {
-    b"%PDF": f"This is a PDF, a document. {_WAY_OUT}",
-    b"GIF8": f"This is a GIF, which has at most 256 colours. {_WAY_OUT}",
-    b"BM": f"This is a BMP. {_WAY_OUT}",
-    b"RIFF": f"This is a WebP or a film. {_WAY_OUT}",
-    b"PK": "This is a zip archive. Unpack it and upload one picture from it.",
-    b"\x89HDF": "This is an HDF5 or NetCDF file. Export its red, green and blue bands as a TIFF and upload that.",
-    b"\x00\x00\x00\x0cjP": f"This is a JPEG 2000, as Sentinel-2 products hold. {_WAY_OUT}",
+    b"%PDF": "pdf",
+    b"GIF8": "gif",
+    b"BM": "bmp",
+    b"RIFF": "riff",
+    b"PK": "zip",
+    b"\x89HDF": "hdf",
+    b"\x00\x00\x00\x0cjP": "jpeg_2000",
 }
 
 
@@ -78,9 +78,9 @@ def read_picture(content: bytes, bands: str = "") -> Picture:
     number of bands decide, and takes an alpha channel as transparency, which any key ignores).
     """
     if not content:
-        raise DataError("This file is empty. Choose another one.")
+        raise DataError(_SAID["empty"])
     if len(content) > MOST_BYTES:
-        raise DataError(f"This file has {bytes_text(len(content))}; up to {bytes_text(MOST_BYTES)} can be read here.")
+        raise DataError(_said("too_many_bytes", size=bytes_text(len(content)), most=bytes_text(MOST_BYTES)))
     try:
         found = open_picture(content, FORMATS, _check_size, bands)
         if isinstance(found, DeepPicture):
@@ -93,7 +93,11 @@ def read_picture(content: bytes, bands: str = "") -> Picture:
         raise DataError(_too_large()) from error
     except Exception as error:  # damage raises whatever it hits first; its words may quote the file, so they stay here
         is_other = isinstance(error, UnidentifiedImageError) and not content.startswith(_MAGIC)
-        raise DataError(_what_it_is(content) if is_other else _DAMAGED) from error
+        raise DataError(_said(_what_it_is(content) if is_other else "damaged")) from error
+
+
+def _said(name: str, **figures: Any) -> str:
+    return _SAID[name].format(way_out=_SAID["way_out"], **figures)
 
 
 def _as_values(found: DeepPicture) -> Picture:
@@ -102,9 +106,9 @@ def _as_values(found: DeepPicture) -> Picture:
     if found.valid is not None:
         share = 1 - float(found.valid.mean())
         if share == 1:
-            raise DataError("No pixel of this picture has data. Export a part that the satellite has seen.")
+            raise DataError(_SAID["no_data"])
         none = "fewer than 0.1\N{NO-BREAK SPACE}%" if share < 0.001 else percent(share)
-        notes += (f"Of its pixels, {none} have no data: they are black here, and no scale is made of them.",)
+        notes += (_said("some_data", none=none),)
     return Picture(found.values, notes, found.bands, found.valid)
 
 
@@ -113,34 +117,28 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MOST_PIXELS:
         raise DataError(_too_large(width, height))
     if min(width, height) < LEAST_SIDE:
-        raise DataError(
-            f"This picture is {width:,} × {height:,} pixels; at least {LEAST_SIDE} × {LEAST_SIDE} are needed to see "
-            "anything in it."
-        )
+        raise DataError(_said("too_small", width=width, height=height, least=LEAST_SIDE))
 
 
 def _too_large(width: int = 0, height: int = 0) -> str:
-    claims = f"says it has {width:,} × {height:,} pixels" if width else "says it has far more pixels"
-    return (
-        f"This picture {claims}; up to {MOST_PIXELS // 1_000_000} million can be read here. Cut out a part of it, or "
-        "save it smaller."
-    )
+    name = "too_large" if width else "far_too_large"
+    return _said(name, width=width, height=height, millions=MOST_PIXELS // 1_000_000)
 
 
 def _what_it_is(content: bytes) -> str:
-    """In words, for a file that is none of the three formats."""
+    """Which sentence says it, for a file that is none of the three formats."""
     start = content[:1024].lstrip()
-    for magic, words in _OTHERS.items():
+    for magic, name in _OTHERS.items():
         if start.startswith(magic) or content.startswith(magic):
-            return words
+            return name
     if content[4:8] == b"ftyp":
-        return f"This is a HEIC or AVIF picture, or a film. {_WAY_OUT}"
+        return "heic"
     lowered = start.lower()
     if b"<svg" in lowered:
-        return f"This is an SVG, a drawing made of lines and not of pixels. {_WAY_OUT}"
+        return "svg"
     if lowered.startswith((b"<!doctype", b"<html")):
-        return "This is a web page, not a picture. Save the picture itself and upload that."
-    return f"This is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture, whatever its name says. {_WAY_OUT}"
+        return "web_page"
+    return "no_picture"
 
 
 def _as_colours(picture: Image.Image, bands: int, *, ignore_alpha: bool) -> Picture:
@@ -149,33 +147,27 @@ def _as_colours(picture: Image.Image, bands: int, *, ignore_alpha: bool) -> Pict
     notes: list[str] = []
     turned = ImageOps.exif_transpose(picture)
     if turned.size != picture.size:
-        notes.append("It was turned upright, as the camera noted.")
+        notes.append(_SAID["turned"])
     mode = turned.mode
     grey = mode in ("1", "L", "LA")
     if grey:
         notes += _band_notes(1, FIRST_THREE)
     if mode == "CMYK":
-        notes.append("It is made for print (CMYK); its colours became red, green and blue only roughly.")
+        notes.append(_SAID["print"])
     if mode == "RGB" and bands > 3:
-        notes.append("Its fourth band was ignored.")
+        notes.append(_SAID["fourth_ignored"])
     valid: Mask | None = None
     has_alpha = False
     if mode == "RGBA" and ignore_alpha:
-        notes.append("Its fourth band was ignored.")
+        notes.append(_SAID["fourth_ignored"])
     elif turned.has_transparency_data:
         turned, valid, is_mask = _without_transparency(turned)
         has_alpha = mode == "RGBA" and valid is not None
         if valid is not None:
-            notes.append("Its transparent parts were made black." if is_mask else _NO_MASK)
+            notes.append(_SAID["transparent" if is_mask else "fourth_taken"])
     values: npt.NDArray[np.uint8] = np.array(turned.convert("RGB"), dtype=np.uint8)
     bands = 1 if grey else 4 if mode == "RGBA" or (mode == "RGB" and bands > 3) else 3
     return Picture(values, tuple(notes), bands, valid, has_alpha)
-
-
-_NO_MASK = (
-    "Its fourth band was taken as transparency, and darkened it. It takes many values, as a band of near infrared "
-    "does: if it is one, tick “Ignore the fourth band”."
-)
 
 
 def _without_transparency(picture: Image.Image) -> tuple[Image.Image, Mask | None, bool]:
@@ -193,13 +185,8 @@ def _without_transparency(picture: Image.Image) -> tuple[Image.Image, Mask | Non
 
 
 def _band_notes(bands: int, order: str) -> tuple[str, ...]:
-    if bands == 1:
-        return ("It has one band only, which stands for red, green and blue alike: a network misses the colours.",)
-    if bands == 2:
-        return ("It has two bands; the first one stands for red, green and blue alike.",)
-    if bands == 3:
-        return ()
-    return (f"Of its {bands} bands, {order} are taken as red, green and blue.",)
+    name = {1: "one_band", 2: "two_bands", 3: ""}.get(bands, "bands")
+    return (_said(name, bands=bands, order=order),) if name else ()
 
 
 MOST_ACROSS = 32  # tiles side by side, and one below the other: 1,024 in all
@@ -296,7 +283,7 @@ def cut(picture: Picture, stretch: str, metres: float = METRES_PER_PIXEL, *, who
         pixels, note = in_eight_bits(values, shown, valid), _scale_note(picture.values, shown)
     else:
         pixels = stretched(values, valid)
-        note = "Its colours were stretched: of each band, the darkest 2 % are black now and the brightest 2 % full."
+        note = _SAID["stretched"]
     if pixels.shape[:2] != (layout.height, layout.width):
         # A box counts all pixels that a new one covers; a triangle makes new ones between the old.
         how = Image.Resampling.BOX if layout.scale < 1 else Image.Resampling.BILINEAR
@@ -305,8 +292,7 @@ def cut(picture: Picture, stretch: str, metres: float = METRES_PER_PIXEL, *, who
     made = Cut(np.ascontiguousarray(pixels), layout, notes)
     empty = 0 if valid is None else _tiles_without_data(made, valid)
     if empty:
-        tiles = "1 tile has" if empty == 1 else f"{empty:,} tiles have"
-        made = replace(made, notes=(*notes, f"{tiles} hardly any data: what the network answers there means nothing."))
+        made = replace(made, notes=(*notes, _said("empty_tiles", tiles=wording.count(empty, "tile has", "tiles have"))))
     return made
 
 
@@ -325,11 +311,8 @@ def _scale_note(values: Raw, shown: Range) -> str:
     if values.dtype == np.uint8:
         return ""
     if shown.reflectance:
-        return (
-            f"Its values are read as Sentinel-2 reflectances: {shown.text} became 0 to 255, as when EuroSAT’s own "
-            "tiles were made."
-        )
-    return "" if shown.is_one_to_one else f"Its values were scaled: {shown.text} became 0 to 255."
+        return _said("reflectances", range=shown.text)
+    return "" if shown.is_one_to_one else _said("scaled", range=shown.text)
 
 
 def _tiles_without_data(made: Cut, valid: Mask) -> int:
@@ -366,34 +349,30 @@ def coarser(tile: Pixels, metres: float) -> Pixels:
 def _layout_notes(picture: Picture, layout: Layout, metres: float) -> list[str]:
     """What was done to fit it, in words."""
     notes = []
-    size = f"{picture.width:,} × {picture.height:,} pixels"
     left, top, right, bottom = layout.box
-    is_cropped = (right - left, bottom - top) != (picture.width, picture.height)
     wanted = metres / METRES_PER_PIXEL
+    figures = {
+        "size": f"{picture.width:,} × {picture.height:,} pixels",
+        "used": f"{right - left:,} × {bottom - top:,}",
+        "became": f"{layout.width:,} × {layout.height:,}",
+        "times": layout.scale,
+        "most": f"{MOST_ACROSS} × {MOST_ACROSS} tiles",
+        "metres": metres,
+        "wanted": METRES_PER_PIXEL,
+        "now": wording.rounded(METRES_PER_PIXEL * wanted / layout.scale, 3),
+    }
     if layout.scale > wanted * 1.0001:
-        notes.append(f"At {size} it is smaller than a tile, so it was enlarged {layout.scale:.3g} times.")
+        notes.append("enlarged")
     elif layout.scale < wanted * 0.9999:
-        metres_now = METRES_PER_PIXEL * wanted / layout.scale
-        notes.append(
-            f"It was reduced to {layout.width:,} × {layout.height:,} pixels to fit into {MOST_ACROSS} × {MOST_ACROSS} "
-            f"tiles: a pixel shows {wording.rounded(metres_now, 3)} m now, which is not what the network was trained "
-            "on."
-        )
+        notes.append("reduced")
     elif abs(wanted - 1) > 1e-6:
-        notes.append(
-            f"From {metres:g} m to {METRES_PER_PIXEL} m per pixel: {right - left:,} × {bottom - top:,} pixels became "
-            f"{layout.width:,} × {layout.height:,}."
-        )
-    if is_cropped:
-        notes.append(
-            f"Only its middle is used, {right - left:,} × {bottom - top:,} of {size}: more would not fit into "
-            f"{MOST_ACROSS} × {MOST_ACROSS} tiles."
-        )
+        notes.append("resampled")
+    if (right - left, bottom - top) != (picture.width, picture.height):
+        notes.append("middle")
     over = [
-        f"the tiles of the last {what} reach {TILE_SIDE - length % TILE_SIDE} pixels over their neighbours"
+        _said("over", what=what, pixels=TILE_SIDE - length % TILE_SIDE)
         for what, length in (("column", layout.width), ("row", layout.height))
         if length % TILE_SIDE
     ]
-    if over:
-        notes.append(f"It does not divide into whole tiles: {' and '.join(over)}.")
-    return notes
+    said = [_said(name, **figures) for name in notes]
+    return [*said, _said("not_whole", over=" and ".join(over))] if over else said
