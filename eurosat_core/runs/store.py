@@ -85,8 +85,7 @@ class RunStore:
         self, config: TrainConfig, owner: str, tiles: TilesUsed, kind: str = "train", plan: dict[str, Any] | None = None
     ) -> RunRecord:
         """A new run on disk, waiting. Raises `RunError` when the folder cannot be written."""
-        with self.storing("The run"):
-            record = self._new_folder(config, owner, tiles, "queued", kind, plan or {})
+        with self._new_run(config, owner, tiles, "queued", kind, plan or {}) as record:
             self.write(record)
         return record
 
@@ -94,22 +93,29 @@ class RunStore:
         self, config: TrainConfig, owner: str, tiles: TilesUsed, kind: str, plan: dict[str, Any]
     ) -> tuple[RunRecord, FileLock]:
         """A new run on disk that this process works on from now on, and its lock. Raises `RunError` likewise."""
-        with self.storing("The run"):
-            record = self._new_folder(config, owner, tiles, "running", kind, plan)
+        with self._new_run(config, owner, tiles, "running", kind, plan) as record:
             lock = self.lock(record.id)  # before others can see it, or they could take it for an orphan
             self.write(replace(record, started=record.created))
         return self.get(record.id), lock
 
-    def _new_folder(
+    @contextmanager
+    def _new_run(
         self, config: TrainConfig, owner: str, tiles: TilesUsed, state: State, kind: str, plan: dict[str, Any]
-    ) -> RunRecord:
+    ) -> Iterator[RunRecord]:
+        """A run with a folder of its own, which is to be written meanwhile; nothing is left of one that cannot be."""
         now = time.time()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, now, kind, plan=plan)
-            with suppress(FileExistsError):
-                self.folder_of(record.id).mkdir()
-                return record
+        with self.storing("The run"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            while True:
+                record = RunRecord(_new_id(config.model, now), owner, state, config, tiles, now, kind, plan=plan)
+                with suppress(FileExistsError):
+                    self.folder_of(record.id).mkdir()
+                    break
+            try:
+                yield record
+            except OSError:
+                shutil.rmtree(self.folder_of(record.id), ignore_errors=True)
+                raise
 
     @contextmanager
     def storing(self, what: str) -> Iterator[None]:

@@ -127,6 +127,8 @@ def test_a_full_disk_leaves_the_old_file_and_a_sentence(
     assert len(list(store.folder_of(run.id).iterdir())) == 1
     sentence = refused(lambda: store.create(CONFIG, "ada", used))
     assert "No space" in sentence and "EUROSAT_RUNS" in sentence
+    assert refused(lambda: store.create_locked(CONFIG, "ada", used, "train", {})) == sentence
+    assert [each.name for each in store.folder.iterdir()] == [run.id], "nor half a run, which would be called damaged"
 
 
 def test_artifacts_are_kept_whole(store: RunStore, used: TilesUsed) -> None:
