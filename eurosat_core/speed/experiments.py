@@ -90,26 +90,29 @@ def experiment(name: str) -> Experiment:
         raise ConfigError(f"There is no experiment '{name}'. Experiments are: {', '.join(EXPERIMENTS)}.") from None
 
 
-def experiment_problem(one: Experiment, devices: Sequence[str]) -> str:
-    """Why an experiment says nothing on these devices of this machine, as a sentence; empty when it can be made."""
+def experiment_problem(one: Experiment, devices: Sequence[str], *, here: bool = True) -> str:
+    """Why an experiment says nothing on these devices, as a sentence; empty when it can be made.
+
+    here: they are this machine's; others look themselves whether they can compile.
+    """
     if one.needs_gpu and not any(each.startswith("cuda") for each in devices):
         return one.needs_gpu
-    if one.focus == "compiled":
+    if one.focus == "compiled" and here:
         problems = [compile_problem(each) for each in devices]
         return next(filter(None, problems), "")
     return ""
 
 
 def plan_experiment(
-    name: str, devices: Sequence[str], model: str | None = None, tf32: Collection[str] = ()
+    name: str, devices: Sequence[str], model: str | None = None, tf32: Collection[str] = (), *, here: bool = True
 ) -> tuple[TrainConfig, SweepPlan]:
     """What an experiment measures on these devices: the config that all share, and the plan.
 
-    model: another one than the experiment's own. tf32: devices that multiply it. Raises `ConfigError` when it cannot be
-    made so.
+    model: another one than the experiment's own. tf32: devices that multiply it. here: they are this machine's. Raises
+    `ConfigError` when it cannot be made so.
     """
     one = experiment(name)
-    if problem := experiment_problem(one, devices):
+    if problem := experiment_problem(one, devices, here=here):
         raise ConfigError(problem)
     if not devices:
         raise ConfigError("Choose at least one device to measure on.")

@@ -145,6 +145,8 @@ def test_what_cannot_be_compiled_here_is_not_measured(monkeypatch: pytest.Monkey
     monkeypatch.setattr(experiments, "compile_problem", lambda device: f"No compiler for {device}.")
     with pytest.raises(ConfigError, match="No compiler for cpu"):
         plan_experiment("compile", ["cpu", "cuda:0"])
+    config, plan = plan_experiment("compile", ["cpu", "cuda:0"], here=False)
+    assert {each.device for each in plan.configs(config)} == {"cpu", "cuda:0"}, "a cluster's machines look themselves"
 
 
 def test_another_model() -> None:

@@ -159,7 +159,7 @@ def _label(name: str, on: list[str]) -> str:
 
 
 def _plan(name: str, on: list[str]) -> tuple[TrainConfig, SweepPlan]:
-    return plan_experiment(name, on, tf32=session.tf32_devices())
+    return plan_experiment(name, on, tf32=session.tf32_devices(), here=not session.lab().settings.scheduler)
 
 
 def devices_switch() -> None:
