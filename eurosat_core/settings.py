@@ -71,6 +71,7 @@ class Settings:
     archive_md5: str | None = None
     scheduler: str | None = None
     scheduler_tls: Path | None = None
+    scheduler_unencrypted: bool = False
     threads: int = 1
     threads_chosen: bool = True
     queue_limit: int = 4
@@ -147,6 +148,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         archive_md5=archive_md5,
         scheduler=env.get("EUROSAT_SCHEDULER", "").strip() or None,
         scheduler_tls=path("EUROSAT_SCHEDULER_TLS"),
+        scheduler_unencrypted=bool(_number(env, "EUROSAT_SCHEDULER_UNENCRYPTED", 0, 0, 1, whole=True)),
         threads=int(_number(env, "EUROSAT_THREADS", available_cores(), 1, 1024, whole=True)),
         threads_chosen=bool(env.get("EUROSAT_THREADS", "").strip()),
         queue_limit=int(_number(env, "EUROSAT_QUEUE_LIMIT", 4, 1, 100, whole=True)),

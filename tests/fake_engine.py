@@ -23,7 +23,7 @@ from eurosat_core.devices import Device
 from eurosat_core.errors import RunError
 from eurosat_core.lab import jobs
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.messages import Command, EventsTold, Job, JobEnded, JobResult, Message
+from eurosat_core.lab.messages import Command, EventsTold, Job, JobEnded, JobResult, Message, Slot, WorkersChanged
 from eurosat_core.lab.speeds import Speed, speed_note
 from eurosat_core.machine_notes import Note
 from eurosat_core.runs.history import encoded_event
@@ -113,16 +113,21 @@ class FakeEngine:
         self.measured_with: dict[str, int] = {}  # by device: CPU threads
         self.restarted: list[str] = []
         self.closed = False
+        self.places: tuple[Slot, ...] = ()  # in place of one for each device
+        self.taken: dict[str, Slot] = {}  # by run
+        self.had: dict[str, Slot] = {}  # what workers have from before, by run
+        self.followed: dict[str, tuple[Slot, int]] = {}
+        self.forgotten: list[str] = []
         self.measured: list[TrainConfig] = []
         self.stopped_measuring = 0
         self.start_error: Exception | None = None  # raised by the next start
         self.deaf = False  # commands do not arrive, as in the moment before a job has begun
-        self._receive: Callable[[Message], None] = lambda _message: None
+        self._receive: Callable[[Message | WorkersChanged], None] = lambda _message: None
         self._lock = threading.Lock()
 
     # -- what the lab asks
 
-    def open(self, receive: Callable[[Message], None]) -> None:
+    def open(self, receive: Callable[[Message | WorkersChanged], None]) -> None:
         self._receive = receive
 
     def probe(self) -> tuple[Device, ...]:
@@ -141,12 +146,28 @@ class FakeEngine:
     def stop_measuring(self) -> None:
         self.stopped_measuring += 1
 
-    def start(self, job: Job) -> None:
+    def slots(self) -> tuple[Slot, ...]:
+        return self.places or tuple(Slot(each.id, each.id) for each in self.devices if each.available)
+
+    def remarks(self) -> tuple[str, ...]:
+        return ()
+
+    def found(self) -> dict[str, Slot]:
+        return self.had
+
+    def follow(self, run_id: str, slot: Slot, told: int) -> None:
+        self.followed[run_id] = (slot, told)
+
+    def forget(self, run_id: str) -> None:
+        self.forgotten.append(run_id)
+
+    def start(self, job: Job, slot: Slot) -> None:
         error, self.start_error = self.start_error, None
         if error is not None:
             raise error
         with self._lock:
             self.jobs[job.run_id] = job
+            self.taken[job.run_id] = slot
             self.order.append(job.run_id)
 
     def command(self, run_id: str, name: Command) -> bool:
@@ -157,8 +178,8 @@ class FakeEngine:
             self.end(run_id, "cancelled", "It was stopped before its last epoch. The last complete epoch is kept.")
         return True
 
-    def restart(self, device: str) -> None:
-        self.restarted.append(device)
+    def restart(self, slot: Slot) -> None:
+        self.restarted.append(slot.worker)
 
     def close(self) -> None:
         self.closed = True
@@ -175,7 +196,7 @@ class FakeEngine:
         self._receive(EventsTold(run_id, [encoded_event(each) for each in events]))
 
     def end(self, run_id: str, state: Any = "finished", message: str = "", **fields: Any) -> None:
-        """The job comes back; fields: those of `JobResult` (files, summary, machine, events, restart_worker)."""
+        """The job comes back; fields: those of `JobResult` (files, summary, machine, restart_worker)."""
         self.jobs.pop(run_id)
         self._receive(JobEnded(run_id, JobResult(state, message, **fields)))
 

@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import groupby
 from typing import Literal
 
 from eurosat_core.cores import available_cores
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.messages import Command, Engine, EventsTold, Job, JobResult, Message
+from eurosat_core.lab.messages import Command, Engine, EventsTold, Job, JobResult, Message, Slot
 from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, State
 from eurosat_core.runs.store import RunStore
@@ -25,7 +26,6 @@ from eurosat_core.wording import duration
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
-_LATE_EVENTS_SECONDS = 3.0  # a result may overtake the last events; they are waited for so long
 _STOP_SECONDS = 120.0  # a run stops after its step; one of the largest network takes seconds, compiling it a minute
 _MOST_UNSTORED = 10_000  # events of a run that wait for a disk with room
 _ORPHANS_SECONDS = 30.0  # how often to look for runs of other programs that have died
@@ -59,6 +59,7 @@ class Dispatcher:
         self._queue = FairQueue(
             settings.queue_limit, available_cores(), in_all=settings.line_limit, at_work=settings.running_limit
         )
+        self._cluster = settings.scheduler or ""
         self._running = RunningRuns()
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
@@ -69,18 +70,57 @@ class Dispatcher:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop dispatching. What runs becomes `interrupted`; what waits keeps waiting, for the next server."""
+        """Stop dispatching. What waits keeps waiting, for the next server.
+
+        What runs becomes `interrupted`; on a cluster it runs on, and the next server finds it.
+        """
         self._inbox.put("close")
         if self._thread.is_alive():
             self._thread.join(timeout=10)
         with self._lock:
-            for run_id in list(self._running):
+            for run_id, running in list(self._running.items()):
+                if self._cluster:
+                    running.lock.release()
+                    continue
                 message = "The lab was closed while it ran. What it had reported until then is kept."
                 self._end(run_id, "interrupted", message)
 
     def receive(self, message: Message) -> None:
         """What a worker says; taken up by the dispatcher's thread."""
         self._inbox.put(message)
+
+    def take_back(self) -> None:
+        """Runs that an earlier server started on this cluster: those that workers still have go on, the others end."""
+        if not self._cluster:
+            return
+        found = self._engine.found()
+        for record in self._store.all()[0]:
+            if record.id in found and not record.is_active:
+                self._engine.forget(record.id)
+            if record.cluster == self._cluster and record.state in ("running", "paused"):
+                with suppress(LabError, OSError):  # another server has it, or it cannot be written
+                    self._take_back(record, found.get(record.id))
+        self.look()
+
+    def _take_back(self, record: RunRecord, slot: Slot | None) -> None:
+        with self._lock:
+            if record.id in self._running:
+                return
+            lock = self._store.lock(record.id)
+            waiting = waiting_run(record, None, self._threads())
+            running = Running(waiting, lock, slot or Slot(record.config.device, "", record.host))
+            running.began -= max(0.0, time.time() - (record.started or time.time()))
+            if record.state == "paused":
+                running.paused_since = time.monotonic()
+            self._running[record.id] = running
+            if slot is None:
+                message = "The cluster did not have it any more when the lab came back. What it had reported is kept."
+                self._end(record.id, "interrupted", message)
+                return
+            running.parked = record.state == "paused" and any(
+                each.slot.worker == slot.worker for each in self._running.at_work() if each is not running
+            )
+            self._engine.follow(record.id, slot, self._store.told(record.id))
 
     # -- what pages ask for
 
@@ -206,7 +246,8 @@ class Dispatcher:
         with self._lock:
             ahead = [*self._running.at_work(), *self._running.returning()]
             needed = [each.still_needs(self._seconds_left(each.waiting.run_id)) for each in ahead]
-            return self._queue.place(run_id, needed)
+            device = next((each.device for each in self._queue.in_order() if each.run_id == run_id), "")
+            return self._queue.place(run_id, needed, sum(each.device == device for each in self._engine.slots()))
 
     # -- the dispatcher's thread
 
@@ -230,7 +271,7 @@ class Dispatcher:
                 with suppress(OSError):  # the disk is still full
                     self._store.settle()
                 if time.monotonic() - looked > _ORPHANS_SECONDS:
-                    self._store.mark_interrupted()
+                    self._store.mark_interrupted(self._cluster)
                     looked = time.monotonic()
                 while self._start_one():
                     pass
@@ -249,11 +290,6 @@ class Dispatcher:
                 self._engine.command(message.run_id, command)
             return
         self._keep_events(message.run_id, running, ())
-        now = time.monotonic()
-        running.ended = running.ended or now
-        if message.result and running.told < message.result.events and now - running.ended < _LATE_EVENTS_SECONDS:
-            threading.Timer(0.02, self.receive, [message]).start()
-            return
         with self._lock:
             if (result := message.result) is None:
                 self._end(message.run_id, "failed", message.message)
@@ -261,7 +297,7 @@ class Dispatcher:
                 cut = running.overran and result.state == "cancelled"
                 self._end(message.run_id, result.state, self._overlong if cut else result.message, result)
         if result is not None and result.restart_worker:
-            self._restart(running.waiting.device)
+            self._restart(running.slot)
 
     def _keep_events(self, run_id: str, running: Running, events: Sequence[bytes]) -> None:
         """Store what was told; what the disk does not take is tried again with what comes next."""
@@ -275,7 +311,6 @@ class Dispatcher:
             running.unstored = untold[-_MOST_UNSTORED:]
         else:
             running.unstored = []
-            running.told += len(untold)
 
     def _end(self, run_id: str, state: State, message: str, result: JobResult | None = None) -> None:
         """Note how a run ended and what it left; whatever becomes of that, its lock and its place are given back."""
@@ -295,44 +330,71 @@ class Dispatcher:
         finally:
             running.lock.release()
             del self._running[run_id]
+            self._engine.forget(run_id)
 
-    def _restart(self, device: str) -> None:
+    def _restart(self, slot: Slot) -> None:
         """Replace the worker of a device that failed; other runs in it, which are parked, end with the reason."""
         with self._lock:
-            for run_id in [each for each, run in self._running.items() if run.waiting.device == device]:
+            for run_id in [each for each, run in self._running.items() if run.slot.worker == slot.worker]:
                 message = "Another run made the device fail, so the process that held this one, too, was restarted."
                 self._end(run_id, "failed", message)
-        self._engine.restart(device)
+        self._engine.restart(slot)
 
     def _start_one(self) -> bool:
-        """Start, or let return, one run that has an idle device; whether there was one."""
+        """Start, or let return, one run that has an idle slot; whether there was one."""
         with self._lock:
             tiles = self._tiles()
             if tiles is None:
                 return False
-            now = [each.waiting for each in self._running.at_work()]
-            idle = self._available() - {each.device for each in now}
-            resumed = [each.waiting for each in self._running.returning()]
-            following = self._queue.next_for(idle, now, resumed)
-            if following is None:
+            available = self._available()
+            slots = [each for each in self._engine.slots() if each.device in available]
+            for _, there in groupby(sorted(slots, key=lambda each: each.machine), key=lambda each: each.machine):
+                if (found := self._next_on([*there], available)) is not None:
+                    following, slot = found
+                    break
+            else:
                 return False
             # Under the same lock: a run is always in the line or among the running ones, never in neither.
             job = None
             if (resumes := self._running.get(following.run_id)) is not None:
                 resumes.parked = False
-            elif claimed := claim(self._store, following, tiles, self._threads()):
+            elif claimed := claim(
+                self._store, following, tiles, slot.threads or self._threads(), self._cluster, slot.machine
+            ):
                 job, lock = claimed
-                self._running[following.run_id] = Running(following, lock)
+                self._running[following.run_id] = Running(following, lock, slot)
         if resumes is not None:
             return self._bring_back(resumes)
         if job is not None:
-            self._hand_over(job)
+            self._hand_over(job, slot)
         return True
 
-    def _hand_over(self, job: Job) -> None:
+    def _next_on(self, slots: list[Slot], devices: set[str]) -> tuple[Waiting, Slot] | None:
+        """The run that can begin, or return, on one machine now, and its slot there; devices: of all machines."""
+        at_work = self._running.at_work()
+        machine, busy = slots[0].machine, {each.slot.worker for each in at_work}
+        free = {each.device: each for each in reversed(slots) if each.worker not in busy}
+        here = [each.waiting for each in at_work if each.slot.machine == machine]
+        # A run that returns needs the process that has it.
+        resumed = [
+            each.waiting
+            for each in self._running.returning()
+            if each.slot.machine == machine and (each.slot.worker not in busy or each.waiting.is_alone)
+        ]
+        following = self._queue.next_for(
+            free.keys(),
+            here,
+            resumed,
+            elsewhere=[each.waiting for each in at_work if each.slot.machine != machine],
+            lacks=devices - {each.device for each in slots},
+            cores=slots[0].cores,
+        )
+        return (following, free[following.device]) if following is not None else None
+
+    def _hand_over(self, job: Job, slot: Slot) -> None:
         """Give a claimed run to its worker; one that cannot be given fails with a sentence."""
         try:
-            self._engine.start(job)
+            self._engine.start(job, slot)
         except Exception as error:
             message = str(error)
             if not isinstance(error, LabError):
@@ -371,11 +433,11 @@ class Dispatcher:
         """A run that was told to stop and does not hangs, as where a driver does: its process is replaced."""
         for run_id, running in list(self._running.items()):
             since = running.stopping_since
-            if since is not None and running.ended is None and time.monotonic() - since > _STOP_SECONDS:
+            if since is not None and time.monotonic() - since > _STOP_SECONDS:
                 hung = "It did not stop by itself, so its process was replaced. What it had told until then is kept."
                 with self._lock:
                     self._end(run_id, "cancelled", self._overlong if running.overran else hung)
-                self._restart(running.waiting.device)
+                self._restart(running.slot)
 
     def _bring_back(self, running: Running) -> bool:
         """Let a parked run go on, now that its device is idle; whether its worker took the word."""

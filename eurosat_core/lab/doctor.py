@@ -19,6 +19,8 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import WEIGHTS, weights_missing
 from eurosat_core.devices import Device
 from eurosat_core.folders import write_problem
+from eurosat_core.lab.cluster import workers_text
+from eurosat_core.lab.messages import Slot
 from eurosat_core.settings import Settings
 from eurosat_core.training.config import recipe_config
 from eurosat_core.training.problems import SHARED_MEMORY, free_shared_memory, shared_memory_problem
@@ -66,11 +68,14 @@ def room_check(
     *,
     devices_known: bool,
     workers: str = "",
+    slots: Sequence[Slot] = (),
+    remarks: Sequence[str] = (),
     runs_refused: str | None = None,
 ) -> tuple[Check, ...]:
     """All lines, in the order a participant cares about.
 
-    workers: why there are none, empty when they stand ready. runs_refused: why no run can be stored, as
+    workers: why there are none, empty when they stand ready. slots, remarks: those of a cluster, and what is to be said
+    about its workers. runs_refused: why no run can be stored, as
     `folders.write_problem` says it; None: it is tried now.
     """
     return (
@@ -80,7 +85,8 @@ def room_check(
         *_devices(devices, devices_known),
         Check("Workers", "problem", workers, "Restart the app.")
         if workers
-        else Check("Workers", "ready" if devices_known else "checking", _workers_text(settings, devices)),
+        else Check("Workers", "ready" if devices_known else "checking", _workers_text(settings, devices, slots)),
+        *(Check("Workers", "missing", each) for each in remarks),
         *_shared_memory(settings),
         *_kept(settings, write_problem(settings.runs) if runs_refused is None else runs_refused),
         Check("Software", "ready", f"Python {platform.python_version()} on {platform.system()} ({sys.platform})"),
@@ -182,9 +188,9 @@ def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str])
             yield Check("Profiler", "ready", f"Sees the GPU kernels of a training step on {device.name}")
 
 
-def _workers_text(settings: Settings, devices: Sequence[Device]) -> str:
+def _workers_text(settings: Settings, devices: Sequence[Device], slots: Sequence[Slot]) -> str:
     if settings.scheduler:
-        return f"Trains on the cluster at {settings.scheduler}"
+        return f"Trains on the cluster at {settings.scheduler}: {workers_text(slots)}"
     there = [each for each in devices if each.available]
     processes = f"{len(there)} worker process{'es' if len(there) != 1 else ''}"
     threads = count(settings.threads_beside(sum(each.is_gpu for each in there)), "CPU thread")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,8 +20,7 @@ import torch
 from eurosat_core import __version__
 from eurosat_core.cores import MeanLoad
 from eurosat_core.data.batches import warm_loader_workers
-from eurosat_core.data.tile_cache import TileSet, open_cached
-from eurosat_core.data.tiles import find_place, open_tiles
+from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import cpu_device, cublas_environment, torch_device
 from eurosat_core.errors import ConfigError, DataError, LabError, RunError
 from eurosat_core.lab.gpu_state import gpu_notes, gpu_state, libraries
@@ -30,12 +28,13 @@ from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.messages import OWNER, Command, Job, JobResult, kind_of
 from eurosat_core.lab.own_process import NoAnswerError, ask
 from eurosat_core.lab.profile import Profile
+from eurosat_core.lab.tiles_here import tiles_for
 from eurosat_core.machine_notes import machine_notes
 from eurosat_core.profiling.record import explained_kernels_problem, kernels_problem
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import UNSEEN_KERNELS, TilesUsed
 from eurosat_core.runs.store import RunStore
-from eurosat_core.settings import Settings, load_settings
+from eurosat_core.settings import Settings
 from eurosat_core.training.compilers import execution_problem
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import release_memory
@@ -133,13 +132,10 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
     load = MeanLoad()
     control = control or Control()
     _controls[job.run_id] = control
-    told = 0
     tiles: TileSet | None = None
     work: Kind | None = None
 
     def tell(event: RunEvent) -> None:
-        nonlocal told
-        told += 1
         report([event])
         load.look()
 
@@ -152,11 +148,11 @@ def run_job(job: Job, report: Report, control: Control | None = None) -> JobResu
         if on_cuda:
             machine["gpu"] = gpu_notes(before, gpu_state(job.config.device))
         files, summary = (work.files(tiles), work.summary()) if work is not None else ({}, {})
-        return JobResult(state, message, files, summary, machine, told, restart)
+        return JobResult(state, message, files, summary, machine, restart)
 
     try:
         _make_current(job.config)
-        tiles = _tiles_for(job.fingerprint, job.cache)
+        tiles = tiles_for(job.fingerprint, job.cache)
         config, choice = resolved(job.config, machine_notes(tiles.cache.parent, job.threads), lambda: control.stopped)
         if job.kind == Profile.name and (reason := unseen_kernels(config.device)):
             machine[UNSEEN_KERNELS] = reason
@@ -224,22 +220,6 @@ def _pull(work: Kind, events: Pull, control: Control, tell: Callable[[RunEvent],
         return False
     finally:
         events.close()
-
-
-@lru_cache(maxsize=1)
-def _tiles_for(fingerprint: str, cache: str) -> TileSet:
-    """The tiles a run was made for: from the shared cache, else this machine's own. Raises `DataError`."""
-    try:
-        tiles = open_cached(Path(cache))
-    except DataError:  # another machine of the cluster
-        settings = load_settings()
-        tiles = open_tiles(find_place(None, settings), settings.cache)
-    if tiles.fingerprint != fingerprint:
-        raise DataError(
-            f"The tiles have changed since this run was asked for: here are {tiles.description}. Start the run again, "
-            "or point EUROSAT_DATA of every machine at the same tiles."
-        )
-    return tiles
 
 
 def _machine(device: str, threads: int) -> dict[str, Any]:

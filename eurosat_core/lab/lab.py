@@ -25,7 +25,7 @@ from eurosat_core.lab.estimates import Estimates
 from eurosat_core.lab.instructor import Instructor
 from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.library import TileLibrary
-from eurosat_core.lab.messages import KINDS, OWNER, Command, Engine, kind_of
+from eurosat_core.lab.messages import KINDS, OWNER, Command, Engine, Message, WorkersChanged, kind_of
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
@@ -233,14 +233,17 @@ class Lab:
         else:
             self.store.folder.mkdir(parents=True, exist_ok=True)
             self.store.tidy()
-        self.store.mark_interrupted()
+        self.store.mark_interrupted(self.settings.scheduler or "")
         self.dispatcher.open()
         self.library.open()
         self._starting.start()
         return self
 
     def close(self) -> None:
-        """End the workers. Runs that were under way become `interrupted`; what they reported is kept."""
+        """End the workers. Runs that were under way become `interrupted`; what they reported is kept.
+
+        Those of a cluster go on, and are found again.
+        """
         self._closed.set()
         self.estimates.measuring.close()
         self.tensorboard.close()
@@ -259,13 +262,12 @@ class Lab:
 
     def _start_workers(self) -> None:
         try:
-            self._engine.open(self.dispatcher.receive)
+            self._engine.open(self._receive)
             self._workers_open = True
             if self._closed.is_set():
                 return
-            devices = self._engine.probe()
-            gpus = sum(each.is_gpu and each.available for each in devices)
-            self.estimates.know_devices(devices, self.settings.threads_beside(gpus))
+            self._know_devices(self._engine.probe())
+            self.dispatcher.take_back()
         except Exception as error:
             if self._closed.is_set():
                 return
@@ -276,6 +278,19 @@ class Lab:
         self._refuse_lost_devices()
         self.dispatcher.look()
         self.calm.set()
+
+    def _receive(self, message: Message | WorkersChanged) -> None:
+        """What workers say."""
+        if not isinstance(message, WorkersChanged):
+            self.dispatcher.receive(message)
+        elif self._devices_known:
+            self._know_devices(message.devices)
+            self.dispatcher.look()
+
+    def _know_devices(self, devices: tuple[Device, ...]) -> None:
+        gpus = sum(each.is_gpu and each.available for each in devices)
+        there = [each.threads for each in self._engine.slots() if each.device == "cpu" and each.threads]
+        self.estimates.know_devices(devices, max(there, default=self.settings.threads_beside(gpus)))
 
     @property
     def _ready(self) -> bool:
@@ -297,8 +312,11 @@ class Lab:
         return f"{reason} Choose another device."
 
     def _refuse_lost_devices(self) -> None:
-        """Runs that have waited since before a restart, for a device that is no longer there, would wait for ever."""
-        if not self._devices_known or self._workers_problem:
+        """Runs that have waited since before a restart, for a device that is no longer there, would wait for ever.
+
+        To a cluster workers may come at any time.
+        """
+        if not self._devices_known or self._workers_problem or self.settings.scheduler:
             return
         for record in self.store.all()[0]:
             problem = self._device_problem(record.config.device)
@@ -327,6 +345,8 @@ class Lab:
             self.devices(),
             devices_known=self._devices_known,
             workers=self._workers_problem,
+            slots=self._engine.slots(),
+            remarks=self._engine.remarks(),
             runs_refused=self._runs_refused,
         )
 

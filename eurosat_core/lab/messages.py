@@ -49,21 +49,36 @@ def kind_of(job: Job | RunRecord) -> Kind:
 
 
 @dataclass(frozen=True)
+class Slot:
+    """A place for one run at a time: a device, and the worker process that has it.
+
+    worker: its name to the engine; one process does one run at a time, whichever of its devices that is on. machine:
+    where it is; runs disturb each other only there. cores: of that machine's CPU. threads: of a training there; 0: as
+    many as the lab's settings say.
+    """
+
+    device: str
+    worker: str
+    machine: str = ""
+    cores: int = 0
+    threads: int = 0
+
+
+@dataclass(frozen=True)
 class JobResult:
-    """What a job brings back: how it ended, its artifacts by file name, its figures, and how many events it told."""
+    """What a job brings back: how it ended, its artifacts by file name, and its figures."""
 
     state: Literal["finished", "cancelled", "failed"]
     message: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
-    events: int = 0
     restart_worker: bool = False
 
 
 @dataclass(frozen=True)
 class EventsTold:
-    """A worker's report about a run: its events, each encoded as JSON."""
+    """A worker's report about a run: the events that follow those it told before, each encoded as JSON."""
 
     run_id: str
     events: Sequence[bytes]
@@ -71,11 +86,18 @@ class EventsTold:
 
 @dataclass(frozen=True)
 class JobEnded:
-    """A job came back, or (result None) its worker died; then `message` says so."""
+    """A job came back, after all its events, or (result None) its worker died; then `message` says so."""
 
     run_id: str
     result: JobResult | None
     message: str = ""
+
+
+@dataclass(frozen=True)
+class WorkersChanged:
+    """Workers of a cluster came or went: the devices that there are now."""
+
+    devices: tuple[Device, ...]
 
 
 Message = EventsTold | JobEnded
@@ -84,11 +106,17 @@ Message = EventsTold | JobEnded
 class Engine(Protocol):
     """What the lab asks of its workers; tests put a small one in its place."""
 
-    def open(self, receive: Callable[[Message], None]) -> None:
+    def open(self, receive: Callable[[Message | WorkersChanged], None]) -> None:
         """Start the workers; `receive` is called, from any thread, with what they say."""
 
     def probe(self) -> tuple[Device, ...]:
         """The devices there are, asked in a worker; then a worker for each GPU stands ready. Takes seconds."""
+
+    def slots(self) -> tuple[Slot, ...]:
+        """Where runs can be, of all devices that were found."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said about the workers, as sentences: who cannot be used, and what differs from here."""
 
     def measure(self, config: TrainConfig, threads: int) -> list[Note] | None:
         """Measure within about a second how fast the config's network is trained, with so many CPU threads at most.
@@ -99,14 +127,23 @@ class Engine(Protocol):
     def stop_measuring(self) -> None:
         """End what is being measured, on all workers."""
 
-    def start(self, job: Job) -> None:
-        """Start a job on its device's worker. Raises `RunError` when there is no such worker."""
+    def start(self, job: Job, slot: Slot) -> None:
+        """Start a job in a slot; where its worker does not come, the job ends with a sentence."""
+
+    def found(self) -> dict[str, Slot]:
+        """The jobs that workers have, by run: after a restart of the server, those it had started before."""
+
+    def follow(self, run_id: str, slot: Slot, told: int) -> None:
+        """Take up again a job that was found: it is received from its event number `told` on."""
+
+    def forget(self, run_id: str) -> None:
+        """A run's end is stored: its worker need not keep it any longer. One that is still at work stops."""
 
     def command(self, run_id: str, name: Command) -> bool:
         """Pass a command to a running job; False when no worker has it."""
 
-    def restart(self, device: str) -> None:
-        """Replace a device's worker by a fresh process."""
+    def restart(self, slot: Slot) -> None:
+        """Replace a slot's worker by a fresh process."""
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers of this machine."""

@@ -1,10 +1,11 @@
 """The queue: whose turn it is, a claim on a place in it, and what runs now.
 
-Fair between participants, one run per device at a time, and nothing that disturbs a measured run. What is measured on
-the CPU has the machine alone; on a GPU, that GPU and the cores it needs. The queue and the book of running runs have no
+Fair between participants, one run per slot at a time, and nothing that disturbs a measured run. What is measured on
+the CPU has its machine alone; on a GPU, that GPU and the cores it needs. The queue and the book of running runs have no
 threads, no clock and no lock: the dispatcher asks them under its own.
 """
 
+import heapq
 import time
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from filelock import FileLock
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.messages import Command, Job, kind_of
+from eurosat_core.lab.messages import Command, Job, Slot, kind_of
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
@@ -154,26 +155,38 @@ class FairQueue:
         return order
 
     def next_for(
-        self, idle: Collection[str], running: Collection[Waiting], returning: Iterable[Waiting] = ()
+        self,
+        idle: Collection[str],
+        running: Collection[Waiting],
+        returning: Iterable[Waiting] = (),
+        *,
+        elsewhere: Collection[Waiting] = (),
+        lacks: Collection[str] = (),
+        cores: int = 0,
     ) -> Waiting | None:
-        """The run for one of the `idle` devices beside the `running` ones: one that returns, or the line's next.
+        """The run for one of the `idle` devices of a machine beside its `running` ones: one that returns, or the next.
 
         returning: those that gave their place away while they were paused; they had begun before, so they come first.
         What comes from the line is taken out of it. A measured run waits until nothing runs that would disturb it, and
         nothing overtakes it then, or it would never start. One whose owner has enough at work is passed over.
+
+        elsewhere: what runs on other machines. lacks: devices that only others have. cores: of this one's CPU; 0: as
+        many as the queue knows of.
         """
         if any(each.is_alone for each in running):
             return None
         for run in (*returning, *([] if self.held else self.in_order())):
+            if run.device in lacks:
+                continue
             if run.is_alone and running:
                 return None
-            if self._is_busy(run.owner, running):
+            if self._is_busy(run.owner, (*running, *elsewhere)):
                 continue
             if run.device not in idle:
                 if run.is_alone:
                     return None
                 continue
-            if not self._have_cores(run, *running):
+            if not self._have_cores(run, *running, cores=cores):
                 if run.measured:
                     return None
                 continue
@@ -188,16 +201,17 @@ class FairQueue:
         """Whether a participant has as many runs at work as one may have."""
         return sum(each.owner == owner for each in running) >= self._at_work
 
-    def _have_cores(self, *runs: Waiting) -> bool:
+    def _have_cores(self, *runs: Waiting, cores: int = 0) -> bool:
         """Whether nobody takes from a measured one of these runs the cores it needs."""
         if not any(each.measured for each in runs):
             return True
-        return sum(each.cores or self._cores for each in runs) <= self._cores or len(runs) == 1
+        there = cores or self._cores
+        return sum(each.cores or there for each in runs) <= there or len(runs) == 1
 
-    def place(self, run_id: str, running: Iterable[Waiting]) -> Place | None:
+    def place(self, run_id: str, running: Iterable[Waiting], slots: int = 1) -> Place | None:
         """Where a run stands; None if not in line.
 
-        running: what runs now or returns before the line, with the seconds each still needs.
+        running: what runs now or returns before the line, with the seconds each still needs. slots: for its device.
         """
         order = self.in_order()
         numbers = [each.run_id for each in order]
@@ -215,13 +229,25 @@ class FairQueue:
                 if each.device == own.device or not self._have_cores(own, each) or (busy and each.owner == own.owner)
             ]
         known = [each.seconds for each in ahead if each.seconds is not None]
-        behind = ahead[0].run_id if ahead else None
-        starts = sum(known) if len(known) == len(ahead) and not self.held else None
+        behind = ahead[0].run_id if len(ahead) >= slots else None
+        starts = _starts_in(known, slots) if len(known) == len(ahead) and not self.held else None
         return Place(position + 1, len(order), starts, behind, busy)
 
 
-def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tuple[Job, FileLock] | None:
+def _starts_in(ahead: Iterable[float], slots: int) -> float:
+    """Seconds until one of the slots is free, when each run ahead takes the first one that is."""
+    free = [0.0] * max(1, slots)
+    for seconds in ahead:
+        heapq.heapreplace(free, free[0] + seconds)
+    return free[0]
+
+
+def claim(
+    store: RunStore, waiting: Waiting, tiles: TileSet, threads: int, cluster: str = "", host: str = ""
+) -> tuple[Job, FileLock] | None:
     """Note a stored run as running: its job on `threads` CPU threads, and its lock, which this process keeps.
+
+    cluster, host: the scheduler and the machine it runs on, where that is not this one.
 
     None when it cannot start: then its record says why, unless it is another server's or its folder is gone.
     """
@@ -241,7 +267,8 @@ def claim(store: RunStore, waiting: Waiting, tiles: TileSet, threads: int) -> tu
             if tiles.fingerprint != record.tiles.fingerprint:
                 raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
             with store.storing("That it begins"):
-                store.update(run_id, state="running", started=max(time.time(), record.created))
+                began = max(time.time(), record.created)
+                store.update(run_id, state="running", started=began, cluster=cluster, host=host)
             job = Job(run_id, record.config, tiles.fingerprint, str(tiles.cache), threads, record.kind, record.plan)
             return job, lock
     except (LabError, OSError) as error:
@@ -260,12 +287,12 @@ _MOST_PARKED = 8  # paused runs whose place was given away; each keeps its netwo
 
 @dataclass
 class Running:
-    """A run that a worker has: its line entry, its lock, and what is known of its course."""
+    """A run that a worker has: its line entry, its lock, its slot, and what is known of its course."""
 
     waiting: Waiting
     lock: FileLock
+    slot: Slot
     began: float = field(default_factory=time.monotonic)
-    told: int = 0  # events that are stored
     unstored: list[bytes] = field(default_factory=list)  # events that the disk did not take
     paused_since: float | None = None
     rested: float = 0.0  # seconds that it was paused before
@@ -274,7 +301,6 @@ class Running:
     resumed: float | None = None  # since when a parked run is to go on; its device comes first, then its worker's word
     stopping_since: float | None = None  # since when it has been told to stop
     pending_commands: list[Command] = field(default_factory=list)  # asked for before its worker had begun
-    ended: float | None = None  # when its result came, which then waits for events still on their way
 
     @property
     def worked(self) -> float:

@@ -65,7 +65,7 @@ class RunRecord:
     machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
     of its kind (`SweepPlan`, `ProfilePlan`, `TrainPlan`) is to do besides. test_opened: when its sealed test part was
     first looked at. recorded_on: of a run that came from another lab: on which machine, and when; such a run has ended
-    for good.
+    for good. cluster, host: of a run that a cluster did: its scheduler, and the machine of the worker.
     """
 
     id: str
@@ -84,6 +84,8 @@ class RunRecord:
     concurrent_runs: tuple[str, ...] = ()
     test_opened: Moment | None = None
     recorded_on: str = ""
+    cluster: str = ""
+    host: str = ""
 
     def ran_since(self, moment: float) -> bool:
         """Whether it was at work here at some time after `moment` (seconds since 1970)."""

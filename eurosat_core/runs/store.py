@@ -142,7 +142,7 @@ class RunStore:
         return record
 
     def end(self, run_id: str, state: State, message: str, **figures: Any) -> RunRecord:
-        """Note that and how a run ended, and what else ran meanwhile, in this program or another.
+        """Note that and how a run ended, and what else ran on its machine meanwhile, in this program or another.
 
         An end that the disk does not take is known to this store all the same, and `settle` writes it later.
         """
@@ -151,8 +151,9 @@ class RunStore:
         now = max(time.time(), began)  # somebody may have put the clock back
         concurrent_runs: tuple[str, ...] = ()
         if record.started is not None:
-            others = (each.id for each in self.all()[0] if each.id != run_id and each.ran_since(began))
-            concurrent_runs = tuple(sorted(others))
+            place = (record.cluster, record.host)
+            there = (each for each in self.all()[0] if (each.cluster, each.host) == place and each.id != run_id)
+            concurrent_runs = tuple(sorted(each.id for each in there if each.ran_since(began)))
         record = replace(record, state=state, message=message, ended=now, concurrent_runs=concurrent_runs, **figures)
         try:
             self.write(record)
@@ -358,11 +359,26 @@ class RunStore:
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK)) from error
         return lock
 
-    def mark_interrupted(self) -> list[RunRecord]:
-        """Runs that were running, and whose process is gone, become `interrupted`; the others stay."""
+    def told(self, run_id: str) -> int:
+        """How many events a run has on disk. What a process that died left of another one is removed."""
+        path = self.folder_of(run_id) / "events.jsonl"
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return 0
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+        return content.count(b"\n")
+
+    def mark_interrupted(self, cluster: str = "") -> list[RunRecord]:
+        """Runs that were running, and whose process is gone, become `interrupted`; the others stay.
+
+        cluster: whose runs stay, too, for its workers may still do them.
+        """
         marked = []
         for record in self.all()[0]:
-            if record.state not in ("running", "paused"):
+            if record.state not in ("running", "paused") or (cluster and record.cluster == cluster):
                 continue
             with suppress(RunError, OSError):  # another process has it, or it cannot be written
                 lock = self.lock(record.id)

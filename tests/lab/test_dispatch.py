@@ -53,7 +53,7 @@ def test_a_run_from_submit_to_finished(open_fake: OpenFake) -> None:
     began = wait_for_state(lab, run.id, "running")
     assert began.started and began.started >= began.created
     told(lab, engine, run, started(), step(1), epoch_done(1), epoch_done(2), finished())
-    engine.end(run.id, summary={"epochs": 2}, machine={"threads": 2}, files={"split.json": b"{}"}, events=5)
+    engine.end(run.id, summary={"epochs": 2}, machine={"threads": 2}, files={"split.json": b"{}"})
     done = wait_for_state(lab, run.id, "finished")
     assert done.ended and done.summary == {"epochs": 2} and done.machine == {"threads": 2}
     assert done.concurrent_runs == () and done.message == ""
@@ -62,27 +62,14 @@ def test_a_run_from_submit_to_finished(open_fake: OpenFake) -> None:
     eventually(lambda: lockable(lab, run.id))  # nobody works on it any more
 
 
-def test_a_result_waits_for_events_it_overtook(open_fake: OpenFake) -> None:
+def test_nothing_is_taken_of_a_run_that_has_ended(open_fake: OpenFake) -> None:
     lab, engine = open_fake()
     run = running(lab, engine)
-    engine.end(run.id, events=2)
-    told(lab, engine, run, started())
-    assert lab.store.get(run.id).state == "running"
-    engine.tell(run.id, finished())
+    engine.end(run.id)
     wait_for_state(lab, run.id, "finished")
-    assert lab.results.history(run.id).events == 2
-
-
-def test_events_that_never_come_are_not_waited_for_for_ever(
-    open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dispatch, "_LATE_EVENTS_SECONDS", 0.1)
-    lab, engine = open_fake()
-    run = running(lab, engine)
-    engine.end(run.id, events=9)
-    wait_for_state(lab, run.id, "finished")
-    engine.tell(run.id, started())  # too late: passed over
+    engine.tell(run.id, started())
     assert running(lab, engine).state == "running"
+    assert lab.results.history(run.id).events == 0 and engine.forgotten == [run.id]
 
 
 def test_runs_follow_each_other_in_fair_order(open_fake: OpenFake) -> None:

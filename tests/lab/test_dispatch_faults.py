@@ -97,7 +97,7 @@ def test_events_wait_until_a_full_disk_takes_them(open_fake: OpenFake, monkeypat
         engine.tell(run.id, step(1))
     engine.tell(run.id, step(2))
     eventually(lambda: lab.results.history(run.id).events == 3)
-    engine.end(run.id, events=3)
+    engine.end(run.id)
     wait_for_state(lab, run.id, "finished")
     lines = (lab.store.folder_of(run.id) / "events.jsonl").read_bytes().splitlines()
     assert [json.loads(each)["kind"] for each in lines] == ["started", "step", "step"]

@@ -20,6 +20,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab import engine as engine_module
 from eurosat_core.lab.engine import DaskEngine
 from eurosat_core.lab.lab import Lab, open_lab
+from eurosat_core.lab.messages import Slot
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.choices import choice_of
@@ -56,7 +57,7 @@ def engine(lab: Lab) -> DaskEngine:
 
 def worker_process(lab: Lab) -> psutil.Process:
     own = engine(lab)
-    (pid,) = own._open_client.run(os.getpid, workers=[own._address_for("cpu")]).values()
+    (pid,) = own._open_client.run(os.getpid, workers=[own._address_of("cpu")]).values()
     return psutil.Process(pid)
 
 
@@ -226,7 +227,7 @@ def test_a_worker_that_is_killed_before_the_lab_is_open_is_started_again(
 
 def test_a_worker_can_be_replaced(lab: Lab) -> None:
     before, prepared = worker_process(lab).pid, engine(lab)._preparing["cpu"]
-    engine(lab).restart("cpu")
+    engine(lab).restart(Slot("cpu", "cpu"))
     assert engine(lab)._preparing["cpu"] is not prepared
     run = lab.submit(LONG, "ada")
     wait_for_state(lab, run.id, "running", timeout=PATIENCE)
@@ -250,7 +251,7 @@ def test_training_lets_pages_go_first_and_a_worker_still_listens(lab: Lab) -> No
 def test_a_prepared_worker_has_loaded_what_a_first_optimizer_needs() -> None:
     code = (
         "import sys, torch; from eurosat_core.data import batches; batches.warm_loader_workers = lambda **_: None;"
-        "from eurosat_core.lab import engine; engine._prepare_worker();"
+        "from eurosat_core.lab import worker; worker.prepare();"
         "known = {*sys.modules}; torch.optim.AdamW([torch.zeros(1)]).step(); print(*{*sys.modules} - known)"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -294,6 +295,6 @@ def test_a_running_cluster_is_used_like_the_embedded_one(lab: Lab, tmp_path: Pat
 
 
 def test_what_has_no_worker_is_a_sentence(lab: Lab) -> None:
-    assert "cuda:7" in refused(lambda: engine(lab)._address_for("cuda:7", wait_seconds=0.0))
+    assert "cuda:7" in refused(lambda: engine(lab)._address_of("cuda:7", wait_seconds=0.0))
     assert not engine(lab).command("20260102-030405-baseline-00ff", "stop")
     assert refused(lambda: DaskEngine(lab.settings)._open_client)

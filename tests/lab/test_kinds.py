@@ -100,7 +100,6 @@ def test_a_profile_brings_back_its_traces(small_tiles: TileSet) -> None:
     assert result.summary["traces"] == 2 and result.summary["steps"] == 6 and result.summary["recorded_steps"] == 4
     assert 0 < result.summary["seconds"] == events[-1].seconds
     assert {"device_name", "threads", "torch"} < set(result.machine)
-    assert result.events == len(events)
 
 
 def test_a_profile_of_a_gpu_keeps_why_it_shows_no_kernel(
@@ -160,7 +159,7 @@ def test_a_measurement_brings_back_its_figures(small_tiles: TileSet) -> None:
     assert [each.config.batch_size for each in measured.cells] == [8, 16]
     assert result.summary["steps"] == sum(turn.steps for each in measured.cells for turn in each.turns)
     assert all(isinstance(each, int | float) for each in result.summary.values())
-    assert result.events == len(events) and isinstance(events[0], SweepStarted) and isinstance(events[-1], SweepDone)
+    assert isinstance(events[0], SweepStarted) and isinstance(events[-1], SweepDone)
     assert [read_event(encoded_event(each)) for each in events] == [(each, None) for each in events]
     assert measured.verdict("16", "cpu").outcome != "unknown"
 

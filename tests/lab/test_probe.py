@@ -13,6 +13,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import SLICE, Device, first_kernel_problem, probe_devices
 from eurosat_core.lab import engine as module
 from eurosat_core.lab.engine import DaskEngine
+from eurosat_core.lab.worker import introduce, versions
 
 CARDS = tuple(Device(f"cuda:{at}", "H100", 2**30) for at in range(4))
 
@@ -84,10 +85,15 @@ def test_a_driver_that_hangs_leaves_the_cpu(tmp_path: Path, small_tiles: TileSet
 
 
 def test_a_worker_that_hangs_does_not_hide_a_cluster(tmp_path: Path, small_tiles: TileSet) -> None:
-    workers = Workers({(probe_devices, "cpu"): hanging, (probe_devices, "far"): lambda: (CPU, CARDS[0])})
+    answer = {"versions": versions(), "devices": (CPU, CARDS[0]), "host": "far", "cores": 8, "threads": 8}
+    workers = Workers({(introduce, "cpu"): hanging, (introduce, "far"): lambda: answer})
     workers.worker_spec["far"] = {}
     engine = opened(tmp_path, small_tiles, workers, embedded=False)
-    assert [each.id for each in engine.probe()] == ["cpu", "cuda:0"] and engine._hosts["cuda:0"] == "far"
+    try:
+        assert [each.id for each in engine.probe()] == ["cpu", "cuda:0"]
+        assert [(each.device, each.worker) for each in engine.slots()] == [("cpu", "far"), ("cuda:0", "far")]
+    finally:
+        engine._closing.set()
 
 
 def test_a_slice_of_a_card_gets_a_process_that_sees_nothing_else(

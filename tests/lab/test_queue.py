@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
-from eurosat_core.lab.messages import Job
+from eurosat_core.lab.messages import Job, Slot
 from eurosat_core.lab.queue import FairQueue, Move, Place, Running, RunningRuns, Waiting, claim, waiting_run
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
@@ -21,6 +21,7 @@ from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import TrainConfig
 
 CPU = {"cpu"}
+CPU_SLOT = Slot("cpu", "cpu")
 
 
 def queue_of(*runs: Waiting, limit: int = 100, cores: int = 8, **limits: int) -> FairQueue:
@@ -351,7 +352,7 @@ def having(tmp_path: Path, *names: str, paused: float | None = None) -> RunningR
     book = RunningRuns()
     for name in names:
         since = None if paused is None else time.monotonic() - paused
-        book[name] = Running(Waiting(name, "ada", "cpu", 60.0), FileLock(tmp_path / name), paused_since=since)
+        book[name] = Running(Waiting(name, "ada", "cpu", 60.0), FileLock(tmp_path / name), CPU_SLOT, paused_since=since)
     return book
 
 
