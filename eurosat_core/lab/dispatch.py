@@ -114,7 +114,7 @@ class Dispatcher:
                 running.paused_since = time.monotonic()
             self._running[record.id] = running
             if slot is None:
-                message = "The cluster did not have it any more when the lab came back. What it had reported is kept."
+                message = "The cluster no longer had it when the lab came back. What it had reported is kept."
                 self._end(record.id, "interrupted", message)
                 return
             running.parked = record.state == "paused" and any(
