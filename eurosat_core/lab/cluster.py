@@ -165,8 +165,8 @@ def devices_of(
     for slot in slots:
         device = next(each for each in by_worker[slot.worker].devices if each.id == slot.device)
         found.setdefault(slot.device, device)
-    for each in (*before, cpu_device()):
-        reason = f"The cluster at {scheduler} has no worker for it now."
+    reason = f"The cluster at {scheduler} has no worker for it now."
+    for each in (*(each for each in before if each.available or each.reason == reason), cpu_device()):
         found.setdefault(each.id, replace(each, available=False, reason=reason))
     if not any(each.is_gpu for each in found.values()):
         missing = (each for one in by_worker.values() for each in one.devices if each.is_gpu)

@@ -123,6 +123,13 @@ def test_each_worker_has_its_first_gpu_and_cpus_are_those_of_others() -> None:
     assert [(each.device, each.worker) for each in alone if each.device == "cpu"] == [("cpu", "a"), ("cpu", "d")]
 
 
+def test_a_gpu_that_no_worker_has_is_missing_for_the_workers_reason() -> None:
+    members = [worker("a", "one"), worker("b", "two")]
+    first = devices_of(members[:1], slots_of(members[:1], None), (), "tls://s:1")
+    then = devices_of(members, slots_of(members, None), first, "tls://s:1")
+    assert first == then == (CPU, NO_GPU)
+
+
 def test_a_device_that_went_stays_with_its_reason() -> None:
     cards = [worker("a", "one", CPU, GPU)]
     first = devices_of(cards, slots_of(cards, None), (), "tls://s:1")
@@ -131,5 +138,6 @@ def test_a_device_that_went_stays_with_its_reason() -> None:
     then = devices_of(left, slots_of(left, None), first, "tls://s:1")
     assert [(each.id, each.available) for each in then] == [("cpu", True), ("cuda:0", False)]
     assert "tls://s:1" in then[1].reason
+    assert devices_of(left, slots_of(left, None), then, "tls://s:1") == then
     nobody = devices_of([], (), (), "tls://s:1")
     assert [(each.id, each.available) for each in nobody] == [("cpu", False)]

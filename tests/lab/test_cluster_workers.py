@@ -25,7 +25,7 @@ from eurosat_core.settings import Settings
 pytestmark = pytest.mark.engine
 
 LONG = replace(CONFIG, epochs=200, batch_size=1)  # it ends when it is told to
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 @pytest.fixture(scope="module")
