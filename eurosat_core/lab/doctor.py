@@ -68,14 +68,14 @@ def room_check(
     *,
     devices_known: bool,
     workers: str = "",
-    slots: Sequence[Slot] = (),
+    slots: Sequence[Slot] | None = None,
     remarks: Sequence[str] = (),
     runs_refused: str | None = None,
 ) -> tuple[Check, ...]:
     """All lines, in the order a participant cares about.
 
-    workers: why there are none, empty when they stand ready. slots, remarks: those of a cluster, and what is to be said
-    about its workers. runs_refused: why no run can be stored, as
+    workers: why there are none, empty when they stand ready. slots, remarks: those of a cluster (None: nobody
+    has asked it), and what is to be said about its workers. runs_refused: why no run can be stored, as
     `folders.write_problem` says it; None: it is tried now.
     """
     return (
@@ -188,9 +188,9 @@ def profiler_checks(devices: Sequence[Device], problem_of: Callable[[str], str])
             yield Check("Profiler", "ready", f"Sees the GPU kernels of a training step on {device.name}")
 
 
-def _workers_text(settings: Settings, devices: Sequence[Device], slots: Sequence[Slot]) -> str:
+def _workers_text(settings: Settings, devices: Sequence[Device], slots: Sequence[Slot] | None) -> str:
     if settings.scheduler:
-        return f"Trains on the cluster at {settings.scheduler}: {workers_text(slots)}"
+        return f"Trains on the cluster at {settings.scheduler}{'' if slots is None else f': {workers_text(slots)}'}"
     there = [each for each in devices if each.available]
     processes = f"{len(there)} worker process{'es' if len(there) != 1 else ''}"
     threads = count(settings.threads_beside(sum(each.is_gpu for each in there)), "CPU thread")

@@ -18,6 +18,7 @@ from eurosat_core.lab.doctor import (
     profiler_checks,
     room_check,
 )
+from eurosat_core.lab.messages import Slot
 from eurosat_core.settings import Settings
 from eurosat_core.training import problems
 
@@ -126,7 +127,12 @@ def test_workers(settings: Settings) -> None:
     (none,) = check(settings, "Workers", workers="No start.")
     assert (none.state, none.text) == ("problem", "No start.") and none.remedy
     (cluster,) = check(replace(settings, scheduler="tls://host:8786"), "Workers")
-    assert "tls://host:8786" in cluster.text
+    assert cluster.text.endswith("tls://host:8786"), "the command line has not asked it"
+    slots = [Slot("cpu", name, "one") for name in "ab"]
+    two, differing = check(
+        replace(settings, scheduler="tls://host:8786"), "Workers", slots=slots, remarks=["It has PyTorch 0.9."]
+    )
+    assert "2 workers" in two.text and (differing.state, differing.text) == ("missing", "It has PyTorch 0.9.")
 
 
 def test_disk(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
