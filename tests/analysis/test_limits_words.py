@@ -11,6 +11,7 @@ from msgspec import structs
 from run_makers import told
 
 from eurosat_core.analysis.sweep import (
+    BOTTLENECKS,
     OFFERED,
     offered,
     overtaking_finding,
@@ -57,7 +58,7 @@ def predicted(*errors: float) -> SweepResult:
 def test_how_near_predictions_come(errors: Any, names: list[str], worst: float | None) -> None:
     found = prediction_finding(predicted(*errors))
     assert told(found) == names and found.figures.get("worst") == (worst and pytest.approx(worst))
-    assert [each.figures["bottleneck"] for each in found.then] == ["moving data to and from memory"][: len(errors)]
+    assert [each.figures["bottleneck"] for each in found.then] == [BOTTLENECKS["memory"]][: len(errors)]
 
 
 @pytest.mark.parametrize(
