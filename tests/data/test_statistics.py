@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from eurosat_core.charts import tiles as frames
 from eurosat_core.charts.tiles import AXES, axis_values, class_histogram_frame, scatter_frame, tiles_in_box
+from eurosat_core.data.pictures import class_titles
 from eurosat_core.data.statistics import (
     BINS,
     ColourTest,
@@ -192,7 +193,7 @@ def test_each_outcome(test: ColourTest, kinds: list[str]) -> None:
     )
     assert [each.kind for each in found.then] == kinds
     if kinds[-1] == "confused":
-        assert found.then[-1].figures == {"true": "Sea or lake", "sorted_to": "Forest"}
+        assert found.then[-1].figures == {"true": TITLES["SeaLake"], "sorted_to": TITLES["Forest"]}
     assert colour_finding(test, TITLES, synthetic=True).variant == "synthetic"
 
 
@@ -217,7 +218,8 @@ def test_every_axis_is_what_its_name_says(axis: str, small_tiles: TileSet) -> No
 
 def test_every_tile_is_a_point_of_its_class(small_tiles: TileSet) -> None:
     frame = scatter_frame(small_tiles, "red", "blue")
-    assert frame["class"].value_counts().to_dict() == {"Annual crop": 50, "Forest": 60, "Highway": 40, "River": 50}
+    titles = class_titles(small_tiles.class_names).values()
+    assert frame["class"].value_counts().to_dict() == dict(zip(titles, (50, 60, 40, 50), strict=True))
     forest = np.sort(frame.loc[frame["class"] == "Forest", "x"].to_numpy())
     numbers = np.flatnonzero(small_tiles.labels.numpy() == 1)
     assert np.array_equal(forest, np.sort(axis_values(small_tiles.statistics, "red")[numbers]))

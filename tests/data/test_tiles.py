@@ -1,5 +1,6 @@
-"""Tile sets: their pixels and labels are torchvision's, what is unreadable is named, and they are described."""
+"""Tile sets, synthetic ones too: their pixels and labels are torchvision's, and what is unreadable is named."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Resize
 
 from eurosat_core.data import tile_cache as module
-from eurosat_core.data.classes import CLASS_NAMES
+from eurosat_core.data.classes import CLASS_COLOURS, CLASS_NAMES, CLASSES, EUROSAT_TILES, colours_for
 from eurosat_core.data.decoding import decode_picture
+from eurosat_core.data.synthetic import make_tiles
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import find_place, open_tiles
 from eurosat_core.errors import DataError
@@ -172,3 +175,86 @@ def test_find_place_takes_the_first_of_named_variable_default(small_folder: Smal
     assert find_place(None, settings) == variable  # taken even if nothing is there: opening it says so
     assert find_place(None, replace(settings, data=None)) == full
     assert find_place(None, replace(settings, data=None, default_data=(empty,))) is None
+
+
+@pytest.fixture(scope="module")
+def tiles() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    return make_tiles(600, seed=0)
+
+
+def test_shape_type_and_range(tiles: tuple[NDArray[np.uint8], NDArray[np.int64]]) -> None:
+    pixels, labels = tiles
+    assert pixels.shape == (600, 64, 64, 3)
+    assert pixels.dtype == np.uint8
+    assert labels.shape == (600,)
+    assert labels.dtype == np.int64
+    # Neither burnt out nor black: almost no pixel at the ends of the range.
+    assert np.mean((pixels == 0) | (pixels == 255)) < 0.03
+
+
+@pytest.mark.parametrize("count", [10, 37, 120])
+def test_balanced_and_sorted_by_class(count: int) -> None:
+    pixels, labels = make_tiles(count)
+    per_class = np.bincount(labels, minlength=len(CLASS_NAMES))
+    assert len(pixels) == len(labels) == per_class.sum() == count
+    assert per_class.max() - per_class.min() <= 1
+    assert (np.diff(labels) >= 0).all()
+
+
+def test_the_seed_decides_every_bit() -> None:
+    for first, second in zip(make_tiles(120, seed=7), make_tiles(120, seed=7), strict=True):
+        np.testing.assert_array_equal(first, second)
+    first, second = make_tiles(20, seed=0)[0], make_tiles(20, seed=1)[0]
+    assert not any(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def test_no_tile_occurs_twice(tiles: tuple[NDArray[np.uint8], NDArray[np.int64]]) -> None:
+    pixels, _ = tiles
+    assert len({tile.tobytes() for tile in pixels}) == len(pixels)
+
+
+@pytest.mark.parametrize("count", [9, 0, -1])
+def test_too_few_tiles_get_a_sentence(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"10, .*got {count}\.$"):
+        make_tiles(count)
+
+
+def test_colour_helps_but_does_not_decide(tiles: tuple[NDArray[np.uint8], NDArray[np.int64]]) -> None:
+    """Nearest class mean in mean RGB: a model has to look at structure to do better."""
+    pixels, labels = tiles
+    colours = pixels.mean(axis=(1, 2))
+    train, held_out = np.arange(0, len(labels), 2), np.arange(1, len(labels), 2)
+    means = np.stack([colours[train][labels[train] == label].mean(axis=0) for label in range(10)])
+    distances = np.linalg.norm(colours[held_out, None] - means, axis=-1)
+    accuracy = np.mean(distances.argmin(axis=1) == labels[held_out])
+    assert 0.2 < accuracy < 0.7
+
+
+def test_classes_are_the_published_ones() -> None:
+    assert {each.name: each.tiles for each in CLASSES} == {
+        "AnnualCrop": 3000,
+        "Forest": 3000,
+        "HerbaceousVegetation": 3000,
+        "Highway": 2500,
+        "Industrial": 2500,
+        "Pasture": 2000,
+        "PermanentCrop": 2500,
+        "Residential": 3000,
+        "River": 2500,
+        "SeaLake": 3000,
+    }
+    assert EUROSAT_TILES == 27_000
+    assert list(CLASS_NAMES) == sorted(CLASS_NAMES)
+
+
+def test_ten_different_colours() -> None:
+    assert len(set(CLASS_COLOURS)) == len(CLASSES)
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in CLASS_COLOURS)
+
+
+def test_a_class_keeps_its_colour_in_any_set() -> None:
+    colours = colours_for(("Beach", "Forest", "SeaLake"))
+    own = dict(zip(CLASS_NAMES, CLASS_COLOURS, strict=True))
+    assert (colours["Forest"], colours["SeaLake"]) == (own["Forest"], own["SeaLake"])
+    assert colours["Beach"] in CLASS_COLOURS
+    assert len(colours_for(tuple(f"class {number}" for number in range(25)))) == 25, "more than there are colours"
