@@ -1,11 +1,16 @@
-"""`overview TRACE`: the contract of the command line."""
+"""Traces on the command line: `overview TRACE`, and the benchmark of reading them."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from trace_makers import host, kernel, launch, memory, step, text
 
+from bench import trace
 from eurosat_core.cli import main
+from eurosat_core.runs.profiles import recorded_trace
+from eurosat_core.settings import Settings
 
 EVENTS = [
     step(1, 0, 100),
@@ -76,3 +81,35 @@ def test_status_2_and_one_line_for_what_cannot_be_used(tmp_path, capsys, content
     assert printed.err.startswith("eurosat_core: ")
     assert printed.err.count("\n") == 1
     assert main(["overview", str(tmp_path / "none.json")]) == 2
+
+
+@pytest.fixture
+def rows_of_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Function: run it on one trace, with the plug-in's side or without, and with a small synthetic one."""
+    place = tmp_path / "traces"
+    place.mkdir()
+    (place / "cpu.pt.trace.json.gz").write_bytes(recorded_trace())
+    monkeypatch.setenv("EUROSAT_TRACES", str(place))
+    monkeypatch.setattr(trace, "EVENTS", 100)
+    monkeypatch.setattr(trace, "answer_of", lambda *_: {"seconds": 1.0, "gigabytes": 0.5})
+    monkeypatch.setattr(trace, "_plug_in", lambda _path: None)
+
+    def run(installed: bool) -> tuple[str, list[dict[str, Any]]]:
+        monkeypatch.setattr(trace, "plugin_installed", lambda: installed)
+        said = trace.run(Settings(runs=tmp_path, cache=tmp_path), lambda _line: None)
+        return said["about"], said["rows"][:-2]
+
+    return run
+
+
+def test_both_sides_are_compared(rows_of_run: Any) -> None:
+    about, (plug_in, lab) = rows_of_run(True)
+    assert "not installed" not in about
+    assert "torch-tb-profiler" in plug_in["name"] and lab["ratio"] is not None
+
+
+def test_without_the_plugin_the_lab_alone_is_measured_and_it_says_why(rows_of_run: Any) -> None:
+    about, (lab,) = rows_of_run(False)
+    assert "not installed" in about
+    assert lab["name"] == "cpu: lab" and len(lab["values"]) == trace.REPEATS
+    assert lab["ratio"] is None and lab["promise"] == ""
