@@ -25,10 +25,10 @@ def draw(words: Mapping[str, str]) -> None:
         seconds = (
             _WORKSHOP_SECONDS if lesson.one_of("From", _PERIODS, _SINCE, hidden=True) == "workshop" else time.time()
         )
-        me, secret = session.me(), session.secret()  # what makes the file knows no session
+        me = session.me()  # what makes the file knows no session
         st.download_button(
             "Download the report",
-            lambda: _made(me, secret, time.time() - seconds),
+            lambda: _made(me, time.time() - seconds),
             "eurosat-lab-room.html",
             "text/html",
             key="room_report",
@@ -37,10 +37,9 @@ def draw(words: Mapping[str, str]) -> None:
         )
 
 
-def _made(me: str, secret: str, since: float) -> bytes:
-    """The page, of what was from a time on, in seconds since 1970. Raises `RunError` for who leads no longer."""
+def _made(me: str, since: float) -> bytes:
+    """The page, of what was from a time on, in seconds since 1970."""
     lab = session.lab()
-    lab.instructor(secret)
     rounds = [_round(each) for each in lab.rounds.all() if each.at >= since]
     deals = [each for each in lab.experiments.all() if each.at >= since]
     runs = [each for each in lab.store.all()[0] if each.created >= since and not each.recorded_on]
