@@ -5,7 +5,7 @@ if __name__ == "__main__":
     import streamlit as st
 
     from eurosat_core.folders import ASSETS
-    from pages.parts import asked, lesson, session, sidebar
+    from pages.parts import asked, lesson, looking, session, sidebar
     from pages.parts.classroom import guide
     from pages.parts.turns import turn
 
@@ -26,21 +26,27 @@ if __name__ == "__main__":
         for name, each in told.items()
     ]
     projector = st.Page("projector.py", title="Projector", visibility="hidden")
-    bare = (st.context.url or "").partition("?")[0].endswith("/projector")
+    bare = (st.context.url or "").partition("?")[0].endswith("/projector") or bool(session.seen())
     page = st.navigation(
         {"": pages[:LESSON], "More": [*pages[LESSON:], projector]}, position="hidden" if bare else "sidebar"
     )
     if page is projector:  # large, and nothing beside it
         page.run()
         st.stop()
-    session.keep_in_url()
+    looks_on = looking.begin()
+    if not looks_on:
+        session.keep_in_url()
     with turn():
-        with st.sidebar:
-            sidebar.draw()
+        if looks_on:
+            looking.banner()
+        else:
+            with st.sidebar:
+                sidebar.draw()
         name, question = next((name, each["question"]) for name, each in told.items() if each["title"] == page.title)
-        session.here(name)
+        if not looks_on:
+            session.here(name)
         st.title(f"{page.title}: {question}", anchor=False)
-        if name != "classroom":
+        if name != "classroom" and not looks_on:
             asked.draw(name)
         calm = session.lab().calm
         calm.clear()

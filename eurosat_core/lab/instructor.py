@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from eurosat_core.classroom.experiment import Dealt
+from eurosat_core.classroom.looking import View
 from eurosat_core.classroom.rounds import Phase
 from eurosat_core.lab.queue import Move
 from eurosat_core.training.config import TrainConfig
@@ -41,6 +42,10 @@ class Instructor:
     def code_for(self, participant_id: str) -> str:
         """A recovery code for a participant who lost theirs, to be handed over in person. Raises `RunError`."""
         return self._lab.participants.issue_code(participant_id)
+
+    def view(self, participant_id: str) -> View:
+        """What a participant sees who allows it. Raises `RunError` for everybody else."""
+        return self._lab.views.of(participant_id)
 
     def close_pages(self, pages: Iterable[str]) -> None:
         """Close these pages for everybody who does not lead, and open all others."""

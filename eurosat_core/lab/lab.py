@@ -11,6 +11,7 @@ from cachetools import LRUCache, cachedmethod
 from eurosat_core import wording
 from eurosat_core.classroom.experiment import Experiments, Hand
 from eurosat_core.classroom.guide import GuideFile
+from eurosat_core.classroom.looking import Views
 from eurosat_core.classroom.participants import Participants
 from eurosat_core.classroom.passcode import Passcode
 from eurosat_core.classroom.rounds import Rounds
@@ -145,6 +146,7 @@ class Lab:
     Attributes:
         store: All runs, on disk.
         participants: Everybody who came; the owner of a run is a participant's id.
+        views: Who lets the instructor see their page.
         rounds: Questions put to the room, and its votes.
         experiments: Values dealt to the room, and who got which.
         passcode: Who leads the room; whoever opens the lab for pages sets it.
@@ -171,6 +173,7 @@ class Lab:
         self.settings = settings
         self.store = RunStore(settings.runs)
         self.participants = Participants(settings.runs / "participants.jsonl", _RESERVED)
+        self.views = Views(self.participants.says)
         self.passcode = Passcode()
         self.rounds = Rounds(settings.runs)
         self.experiments = Experiments(settings.runs)

@@ -11,7 +11,7 @@ from eurosat_core.classroom.rounds import Round, Vote
 from eurosat_core.finding import Finding
 from eurosat_core.wording import count
 from eurosat_core.words.say import say
-from pages.parts import dealt, lesson, session
+from pages.parts import dealt, lesson, looking, session
 from pages.parts.classroom import guide
 
 PROGRESS: dict[Progress, str] = {"done": "Done", "stuck": "Stuck", "hand": "Hand up"}
@@ -38,6 +38,7 @@ def _strip(words: Mapping[str, str], page: str, was_led: bool, was_closed: bool)
     if was_led and not session.leads():
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             _progress(page)
+            looking.consent(page)
             _come_along(page)
     dealt.draw()
     asked = session.lab().rounds.current()

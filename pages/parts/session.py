@@ -14,9 +14,11 @@ from typing import TypeVar
 import streamlit as st
 
 from eurosat_core.classroom.cookie import new_secret, secret_in
+from eurosat_core.classroom.looking import View
 from eurosat_core.errors import LabError, RunError
 from eurosat_core.lab.instructor import Instructor
 from eurosat_core.lab.lab import Lab, current_lab
+from eurosat_core.lab.onlooker import onlooker
 from eurosat_core.runs.record import RunRecord
 from pages.parts import account
 
@@ -25,12 +27,40 @@ T = TypeVar("T")
 _SECRET = "secret"
 _RUN = "run"
 _LAST = "last_runs"  # by kind of run, which one was looked at last
+_SEES = "sees"  # whose page this session shows
 _DEVICE = "device"  # also the key of the device switch in the sidebar
 
 
 def lab() -> Lab:
-    """The lab of this server (tests inject theirs with `set_current_lab`)."""
-    return current_lab()
+    """The lab of this server (tests inject theirs with `set_current_lab`); one to look at on somebody else's page."""
+    whose = seen()
+    if not whose:
+        return current_lab()
+    look_at(whose)  # whether that may still be
+    return onlooker(current_lab())
+
+
+def seen() -> str:
+    """Id of the participant whose page this session shows; empty for one's own."""
+    whose: str = st.session_state.get(_SEES, "")
+    return whose
+
+
+def look_at(participant_id: str) -> View:
+    """What somebody sees; this session shows it from now on. Raises `RunError` where that is not allowed."""
+    view = current_lab().instructor(_of_browser()).view(participant_id)
+    st.session_state[_SEES] = participant_id
+    return view
+
+
+def show_to_instructor() -> None:
+    """Let the instructor see this participant's page. Raises `RunError` while the hand is down."""
+    lab().views.allow(me())
+
+
+def show_no_more() -> None:
+    """Take that back."""
+    lab().views.withdraw(me())
 
 
 def secret() -> str:
@@ -51,7 +81,7 @@ def keeps_cookies() -> bool:
 
 def me() -> str:
     """Id of the participant: owner of the own runs, guesses and networks."""
-    return lab().participants.enter(secret(), wanted=_suggested()).id
+    return seen() or lab().participants.enter(secret(), wanted=_suggested()).id
 
 
 def _suggested() -> str:
@@ -62,7 +92,7 @@ def _suggested() -> str:
 
 def nickname() -> str:
     """How this participant is called, by everybody."""
-    return lab().participants.enter(secret(), wanted=_suggested()).nickname
+    return lab().participants.name(me())
 
 
 def rename(name: str) -> None:
@@ -90,8 +120,8 @@ def recover(code: str) -> None:
 
 
 def leads() -> bool:
-    """Whether this browser leads the room."""
-    return lab().passcode.leads(_of_browser())
+    """Whether this browser leads the room, and shows nobody else's page."""
+    return not seen() and lab().passcode.leads(_of_browser())
 
 
 def leads_for() -> float:

@@ -18,7 +18,9 @@ from tests.browser.conftest import watched_window
 from tests.browser.participant import (
     LONG,
     MINUTES,
+    alerts,
     badge,
+    choose,
     go_to,
     keyed,
     main,
@@ -221,3 +223,36 @@ def test_the_server_keeps_no_secret(page, app_folder):
 def test_scripts_and_pictures_get_no_cookie(app):
     with urllib.request.urlopen(f"{app}/api/health", timeout=60) as answer:
         assert answer.headers.get("set-cookie") is None
+
+
+def test_the_instructor_sees_a_page_only_while_its_owner_lets_them(page, browser, app, app_folder):
+    from playwright.sync_api import expect  # where there is none, the tests skip before they come here
+
+    with watched_window(browser, f"{app}/classroom") as desk:
+        box = main(desk).get_by_label("Passcode", exact=True)
+        box.fill(WORD)
+        box.press("Enter")
+        keyed(desk, "queue_hold").wait_for()
+        go_to(page, "Train")
+        set_epochs(page, 7)
+        choose(page, "Hand up")
+        press(page, "looking_show")
+        keyed(page, "looking_stop").wait_for()
+        with desk.context.expect_page() as opened:
+            main(desk).get_by_role("link", name="See the page").click()
+        seen = opened.value
+        seen.set_default_timeout(60_000)
+        epochs = keyed(seen, "train_epochs").get_by_role("spinbutton")
+        expect(epochs).to_have_value("7", timeout=60_000)
+        set_epochs(page, 5)
+        expect(epochs).to_have_value("5", timeout=60_000)
+        runs = sorted((app_folder / "runs").iterdir())
+        press(seen, "train_start")
+        alerts(seen, "Error").first.wait_for()
+        assert sorted((app_folder / "runs").iterdir()) == runs
+        with watched_window(browser, seen.url) as eve:  # a stolen address
+            alerts(eve, "Info").first.wait_for()
+            assert keyed(eve, "train_epochs").count() == 0
+        choose(page, "Hand up")  # down again
+        alerts(seen, "Info").first.wait_for()
+        expect(epochs).to_have_count(0)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from eurosat_core.wording import count
-from pages.parts import lesson, session
+from pages.parts import lesson, looking, session
 from pages.parts.asked import PROGRESS
 
 _EVERY = 3.0
@@ -76,9 +76,12 @@ def _people(words: Mapping[str, str]) -> None:
         "Name": cells([each.nickname for each in shown]),
         "Page": cells([titles.get(each.page, "") for each in shown]),
         "Says": cells([PROGRESS[said] if (said := says[each.id]) else "" for each in shown]),
+        "Page shown": [looking.link(each.id) for each in shown],
         "Last seen": cells([_ago(now - each.last_seen) for each in shown]),
         "Runs": cells([str(runs[each.id]) for each in shown]),
     }
+    if not any(table["Page shown"]):
+        del table["Page shown"]
     st.table(
         table, border="horizontal", alt="Participants, the pages they are on, when they were last seen, their runs"
     )
