@@ -48,7 +48,7 @@ def seen() -> str:
 
 def look_at(participant_id: str) -> View:
     """What somebody sees; this session shows it from now on. Raises `RunError` where that is not allowed."""
-    view = current_lab().instructor(_of_browser()).view(participant_id)
+    view = current_lab().instructor(_leading()).view(participant_id)
     st.session_state[_SEES] = participant_id
     return view
 
@@ -119,14 +119,24 @@ def recover(code: str) -> None:
     st.session_state[_SECRET] = kept
 
 
+def _leading() -> str:
+    """What leads: the account that was let in, in this browser alone; else the browser, whether it leads or not."""
+    both = _of_account_here()
+    return both if current_lab().passcode.leads(both) else _of_browser()
+
+
+def _of_account_here() -> str:
+    return f"{account.secret()} {_of_browser()}"
+
+
 def leads() -> bool:
     """Whether this browser leads the room, and shows nobody else's page."""
-    return not seen() and lab().passcode.leads(_of_browser())
+    return not seen() and lab().passcode.leads(_leading())
 
 
 def leads_for() -> float:
     """Seconds until that ends by itself."""
-    return lab().passcode.seconds_left(_of_browser())
+    return lab().passcode.seconds_left(_leading())
 
 
 def sign_in(passcode: str) -> None:
@@ -141,17 +151,17 @@ def is_instructor() -> bool:
 
 def sign_in_named() -> None:
     """Lead the room from now on, as `is_instructor` allows it. Raises `RunError` for everybody else."""
-    lab().passcode.sign_in_named(_of_browser(), account.current())
+    lab().passcode.sign_in_named(_of_account_here(), account.current())
 
 
 def sign_out() -> None:
     """Lead it no longer."""
-    lab().passcode.sign_out(_of_browser())
+    lab().passcode.sign_out(_leading())
 
 
 def instructor() -> Instructor:
     """What whoever leads may do. Raises `RunError` when this browser does not lead."""
-    return lab().instructor(_of_browser())
+    return lab().instructor(_leading())
 
 
 def lead(where: str, what: Callable[[Instructor], object]) -> None:

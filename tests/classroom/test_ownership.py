@@ -102,6 +102,8 @@ def test_pages_change_what_is_somebodys_only_in_their_own_name() -> None:
                 "me()",
                 "secret()",
                 "_of_browser()",
+                "_of_account_here()",
+                "_leading()",
             ):
                 wrong.append(f"{path.name}:{call.lineno} {ast.unparse(call)}")
     assert len(seen) > 5
