@@ -30,6 +30,7 @@ from eurosat_core.lab.lab import Lab, current_lab, open_lab, set_current_lab  # 
 from eurosat_core.settings import load_settings  # noqa: E402
 from eurosat_core.tensorboard.process import Forwarder, paths_below  # noqa: E402
 from eurosat_core.training.config import Architecture  # noqa: E402
+from eurosat_core.training.threads import share_heaps  # noqa: E402
 from pages.parts import lesson, turns  # noqa: E402
 
 log = logging.getLogger("eurosat_lab")
@@ -71,6 +72,7 @@ def door() -> Passcode:
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     """One lab per server process. Opened in a thread, for the event loop must stay free."""
+    share_heaps()
     try:
         lab = await asyncio.to_thread(open_lab, load_settings())
     except LabError as error:

@@ -90,7 +90,7 @@ class ThreadGovernor:
 KEEPING = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 """The same for a process that is still to be started, where threads share one heap as well."""
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of mallopt(3)
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # of mallopt(3)
 
 
 def keep_freed_memory() -> None:
@@ -99,6 +99,18 @@ def keep_freed_memory() -> None:
     if library is not None:
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(_MMAP_MAX, 0)
+
+
+def share_heaps() -> None:
+    """Have the threads of this process share two heaps from now on. Does nothing where the C library is not glibc.
+
+    The server draws every page in a thread of its own, and glibc gives threads heaps until there are eight a core, each
+    with holes that only its own threads fill: on two cores the server grew by 20 to 50 MB in 1,900 page runs, and with
+    two heaps not at all (545 MB after 160 page runs, 545 MB after 1,640).
+    """
+    library = _glibc()
+    if library is not None:
+        library.mallopt(_ARENA_MAX, 2)
 
 
 def give_back_memory() -> None:

@@ -1,5 +1,6 @@
 """How many CPU threads a training takes beside other work, and the memory that its process keeps."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from eurosat_core.training import threads
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.events import Finished, Started, StepDone, ThreadsChanged
 from eurosat_core.training.loop import train
-from eurosat_core.training.threads import ThreadGovernor, give_back_memory, keep_freed_memory
+from eurosat_core.training.threads import ThreadGovernor, give_back_memory, keep_freed_memory, share_heaps
 
 
 class Machine:
@@ -163,7 +164,41 @@ def test_a_further_block_costs_no_pages_until_they_are_given_back() -> None:
     assert returned > 80 * 2**20
 
 
+# malloc_stats(3) writes a line for each heap to stderr.
+HEAPS = """
+import ctypes, sys, threading
+from eurosat_core.training.threads import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+together, library = threading.Barrier(8), ctypes.CDLL(None)
+
+def work():
+    kept = [bytes(50_000) for _ in range(20)] + [library.malloc(1000)]
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+library.malloc_stats()
+"""
+
+
+@pytest.mark.skipif(threads._glibc() is None, reason="the C library is not glibc")
+def test_many_threads_share_two_heaps() -> None:
+    root = Path(__file__).parents[2]
+
+    def heaps(how: str) -> int:
+        command = [sys.executable, "-c", HEAPS, how]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+        done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=True)
+        return done.stderr.count("Arena ")
+
+    assert heaps("shared") <= 2 < heaps("their own")
+
+
 def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_glibc", lambda: None)
     keep_freed_memory()
+    share_heaps()
     give_back_memory()
