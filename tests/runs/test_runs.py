@@ -363,14 +363,14 @@ def test_the_oldest_go_first_and_what_is_needed_stays(store: RunStore, used: Til
         make(store, used, created=1.0, state="paused"),
         make(store, used, created=2.0, recorded_on="elsewhere", **ended),
         make(store, used, created=3.0, **ended),
-        make(store, used, created=4.0, owner="command line", **ended),
+        make(store, used, created=4.0, owner="zed", **ended),
         make(store, used, created=5.0, **ended),
         make(store, used, created=6.0, **ended),
     ]
     store.keep(runs[2].id, True)
     ids = [each.id for each in runs]
-    assert [each.id for each in store.surplus(5, "command line")] == [ids[4]]
-    assert [each.id for each in store.surplus(0, "command line")] == [ids[4], ids[5]]
+    assert [each.id for each in store.surplus(5, "zed")] == [ids[4]]
+    assert [each.id for each in store.surplus(0, "zed")] == [ids[4], ids[5]]
     assert store.surplus(6) == []
     store.keep(runs[2].id, False)
     store.keep(runs[2].id, False)
