@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from eurosat_core.errors import ConfigError
 from eurosat_core.training import choices
-from eurosat_core.training.config import TrainConfig, recipe_config, workshop_config
+from eurosat_core.training.choices import fitting_version
+from eurosat_core.training.config import SETTINGS, TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
 
 # Settings that cannot be used, and words of the sentence that says so.
@@ -186,10 +187,9 @@ def test_settings_are_worded() -> None:
     table = choices.settings_table(TrainConfig())
     assert table["Tiles"] == "all"
     assert table["Optimizer"] == "SGD"
-    assert table["Share for training"] == "75 %"
     assert table["Device"] == "CPU"
-    assert table["Channels-last layout"] == "off"
-    assert "Loader workers" not in choices.settings_table(workshop_config())
+    assert table[SETTINGS["train_fraction"].title] == "75 %" and table[SETTINGS["channels_last"].title] == "off"
+    assert SETTINGS["workers"].title not in choices.settings_table(workshop_config())
 
 
 def _seconds(config: TrainConfig) -> float:
@@ -212,3 +212,30 @@ def test_the_smallest_version_is_offered_when_none_is_short_enough() -> None:
     assert slow is not None
     assert (slow[0].tiles, slow[0].epochs) == (1500, 1)
     assert choices.smaller_version(TrainConfig(epochs=1, tiles=1000), lambda _: 999.0, 24_300) is None
+
+
+LESSON = recipe_config("baseline", "fast", epochs=5, tiles=6000, stratified=True)
+
+
+@pytest.mark.parametrize(
+    ("device", "epoch_seconds", "epochs"),
+    [
+        ("cpu", 1.0, 15),  # 15 s are aimed at where 10 are not reached
+        ("cpu", 0.1, 20),
+        ("cpu", 4.0, 5),
+        ("cpu", 10.0, 3),  # no more than 40 s
+        ("cuda:0", 0.1, 30),
+        ("cuda:0", 0.001, 100),
+        ("cuda:0", 1.0, 10),  # a curve has ten points at least
+        ("mps", 0.1, 30),
+        ("cuda:0", 10.0, 3),
+    ],
+)
+def test_the_lesson_takes_some_seconds_on_every_device(device: str, epoch_seconds: float, epochs: int) -> None:
+    config = replace(LESSON, device=device)
+    found = fitting_version(config, lambda each: each.epochs * epoch_seconds * (each.tiles or 6000) / 6000, 27000)
+    assert found is not None and found == replace(config, epochs=epochs)
+
+
+def test_nothing_is_fitted_before_anything_was_measured() -> None:
+    assert fitting_version(LESSON, lambda _config: None, 27000) is None
