@@ -103,7 +103,9 @@ def test_who_lost_the_own_code_gets_one_from_the_instructor(lab: Lab, app: App, 
     assert not led.code  # drawn while it led
 
 
-def test_the_instructor_holds_moves_and_stops_runs_of_all(lab: Lab, engine: FakeEngine, led: AppTest) -> None:
+def test_the_instructor_holds_moves_limits_stops_and_deletes_runs_of_all(
+    lab: Lab, engine: FakeEngine, led: AppTest
+) -> None:
     click(led, "queue_hold")
     assert lab.dispatcher.held
     ids = [lab.submit(workshop_config(), who).id for who in OTHERS]
@@ -122,18 +124,12 @@ def test_the_instructor_holds_moves_and_stops_runs_of_all(lab: Lab, engine: Fake
     wait_for_state(lab, ids[0], "running")
     click(checked(led.run()), f"stop_{ids[0]}")
     wait_for_state(lab, ids[0], "cancelled")
-
-
-def test_a_limit_holds_from_then_on(lab: Lab, led: AppTest) -> None:
     lab.dispatcher.hold(True)
     choose(led, "queue_limit", 1)
     lab.submit(workshop_config(), "ada")
     with pytest.raises(RunError):
         lab.submit(workshop_config(), "ada")
     lab.submit(workshop_config(), "bob")
-
-
-def test_runs_of_nobody_can_be_deleted_here(lab: Lab, led: AppTest) -> None:
     record = put(lab, "finished", THREE, owner="a nickname of an older version")
     checked(led.run())
     assert led.button(key="delete_any_sure").disabled

@@ -111,23 +111,7 @@ def test_the_arithmetic_shown_is_torchs(lab: Lab, app: App, name: str, stride: i
             np.testing.assert_allclose(numbers(table), right.numpy(), atol=0.0006)
 
 
-def test_stepping_with_the_buttons(lab: Lab, app: App) -> None:
-    test = app(PAGE)
-    for key, place in (
-        ("conv_forward", (31, 32)),
-        ("conv_down", (32, 32)),
-        ("conv_back", (32, 31)),
-        ("conv_up", (31, 31)),
-    ):
-        click(test, key)
-        assert f"row {place[0]}, column {place[1]}" in shown(test)
-    click(test, "conv_strongest")
-    assert tells(saw(test), "features.match.full") or tells(saw(test), "features.opposite.full")
-    choose(test, "conv_stride", 4)  # fewer places: it stays within them
-    assert test.slider(key="conv_row").value <= 15
-
-
-def test_one_channel_alone_the_guess_and_own_numbers(lab: Lab, app: App) -> None:
+def test_stepping_with_the_buttons_one_channel_alone_the_guess_and_own_numbers(lab: Lab, app: App) -> None:
     test = choose(app(PAGE), "conv_channel", "Green")
     assert "conv_products" not in {each.key for each in test.get("button_group")}
     oracle = functional.conv2d(normalised(lab)[None, 1:2], plane("Horizontal edges")[None, None])
@@ -142,6 +126,19 @@ def test_one_channel_alone_the_guess_and_own_numbers(lab: Lab, app: App) -> None
     assert numbers(test.table[1])[0].tolist() == [7, 0, 1]
     choose(test, "conv_own_0_0", 500.0)
     assert len(test.warning) == 2 and not test.table
+    test = app(PAGE)
+    for key, place in (
+        ("conv_forward", (31, 32)),
+        ("conv_down", (32, 32)),
+        ("conv_back", (32, 31)),
+        ("conv_up", (31, 31)),
+    ):
+        click(test, key)
+        assert f"row {place[0]}, column {place[1]}" in shown(test)
+    click(test, "conv_strongest")
+    assert tells(saw(test), "features.match.full") or tells(saw(test), "features.opposite.full")
+    choose(test, "conv_stride", 4)  # fewer places: it stays within them
+    assert test.slider(key="conv_row").value <= 15
 
 
 def test_a_filter_of_the_recorded_network(lab: Lab, app: App) -> None:
@@ -188,16 +185,13 @@ def test_a_run_of_mine_and_its_epochs(lab: Lab, app: App) -> None:
     assert "epoch 1" in shown(test)
 
 
-def test_a_damaged_run_is_said(lab: Lab, app: App) -> None:
+def test_a_damaged_run_and_one_deleted_meanwhile(lab: Lab, app: App) -> None:
     record = put_network(lab, weights=b"no weights")
     test = choose(with_layers(app), "conv_layers_network", record.id)
     assert len(test.warning) == 2
     choose(test, "conv_filter", TRAINED)
     choose(test, "conv_filter_network", record.id)
     assert len(test.warning) == 3
-
-
-def test_a_run_deleted_meanwhile(lab: Lab, app: App) -> None:
     test = app()
     test.session_state["conv_more"] = "layers"
     test.session_state["conv_layers_network"] = "20200101-000000-baseline-abcd"

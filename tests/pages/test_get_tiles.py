@@ -51,9 +51,11 @@ def test_synthetic_tiles_come_with_the_offer(lab: Lab, monkeypatch: pytest.Monke
     assert asked == [("tiles", ME)]
 
 
-def test_real_tiles_need_no_offer(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_tiles_need_no_offer_but_missing_lists_are_said(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     real(lab, monkeypatch)
     assert shown(panel(lab, monkeypatch, None)) == ""
+    test = panel(lab, monkeypatch, Fetch("tiles", ME, "done", problem="Lost"))
+    assert [each.value for each in test.warning] == ["Lost"]
 
 
 def progress(test: AppTest) -> str:
@@ -101,29 +103,22 @@ def test_what_went_wrong_is_said_with_the_way_on(lab: Lab, monkeypatch: pytest.M
         part.unlink()
 
 
-def test_missing_lists_are_said_though_the_tiles_have_come(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    real(lab, monkeypatch)
-    test = panel(lab, monkeypatch, Fetch("tiles", ME, "done", problem="Lost"))
-    assert [each.value for each in test.warning] == ["Lost"]
-
-
 # --- the view of the splits ---
 
 
-def test_the_random_split_shows_its_parts(lab: Lab) -> None:
+def test_the_random_split_shows_its_parts_and_by_place_synthetic_tiles_have_none(lab: Lab) -> None:
     test = splits()
     assert [each.value for each in test.metric] == ["1,200", "400", "400"]
     assert charts(test) == 1
     assert tells(test, "splits/intro", "splits/sealed")
-
-
-def test_by_place_on_synthetic_tiles_says_why_not(lab: Lab) -> None:
     test = splits("place")
     assert tells(test, "splits/synthetic")
     assert charts(test) == 0 and not keys(test)
 
 
-def test_by_place_without_lists_offers_to_fetch_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_place_lists_are_fetched_a_problem_in_them_is_a_sentence_and_they_make_the_parts(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real(lab, monkeypatch)
     asked: list[str] = []
     monkeypatch.setattr(lab.library, "fetch", lambda what, _owner: asked.append(what))
@@ -131,10 +126,8 @@ def test_by_place_without_lists_offers_to_fetch_them(lab: Lab, monkeypatch: pyte
     assert test.button(key="tiles_train_place").disabled and not test.button(key="tiles_train_random").disabled
     click(test, "fetch_lists")
     assert asked == ["lists"]
-
-
-def test_by_place_with_lists_shows_its_parts(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    real(lab, monkeypatch)
+    monkeypatch.setattr(lab.library, "place_parts", raising(DataError("*Others*")))
+    assert "*Others*" in shown(splits("place"))
     parts = np.array([0] * 1000 + [1] * 500 + [2] * 400 + [-1] * 100, dtype=np.int8)
     monkeypatch.setattr(lab.library, "place_parts", lambda: parts)
     test = splits("place")
@@ -152,9 +145,3 @@ def test_own_runs_on_both_splits_are_compared(lab: Lab, source: Any) -> None:
     test = splits()
     assert tells(test, "split.both.worse", gap=0.1) == (source == "eurosat")
     assert any(each.icon == ":material/history:" for each in test.info) == (source == "synthetic")
-
-
-def test_a_problem_in_the_lists_is_a_sentence(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    real(lab, monkeypatch)
-    monkeypatch.setattr(lab.library, "place_parts", raising(DataError("*Others*")))
-    assert "*Others*" in shown(splits("place"))

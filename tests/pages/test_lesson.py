@@ -58,19 +58,13 @@ def test_code_as_a_diff() -> None:
     assert lesson.code_diff(before, after) == ('- model = Net()\n+ model = Net().to("cuda")\n  scores = model(tiles)')
 
 
-def test_words_from_outside_turn_no_direction_but_their_own() -> None:
-    assert lesson.plain("a\u202eb\u2066 c\u200f") == "ab c"
-    name = "\u05e9\u05dc\u05d5\u05dd \u0627\u0628"
-    assert lesson.plain(f"{name}'s 12") == f"\u2068{name}\u2069's 12"
-
-
-def test_words_from_outside_are_no_markup() -> None:
+def test_words_from_outside_are_no_markup_and_turn_no_direction_but_their_own() -> None:
     assert lesson.plain("a_b *c* $d$ :red[e]") == r"a\_b \*c\* \$d\$ \:red\[e\]"
     assert lesson.plain("&amp; x^2^") == r"\&amp; x\^2\^"
     assert lesson.plain("    code?\n===\n\n1) list") == r"code? \=\=\= 1\) list"
-
-
-def test_commands_in_a_sentence_are_drawn_as_code() -> None:
+    assert lesson.plain("a\u202eb\u2066 c\u200f") == "ab c"
+    name = "\u05e9\u05dc\u05d5\u05dd \u0627\u0628"
+    assert lesson.plain(f"{name}'s 12") == f"\u2068{name}\u2069's 12"
     said = "Fetch it with `python -m eurosat_core prepare --weights vgg11_bn`, or a file with `--from FILE`."
     drawn = lesson.plain(said)
     assert "`python -m eurosat_core prepare --weights vgg11_bn`" in drawn

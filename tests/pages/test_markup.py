@@ -18,7 +18,8 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import State
 from eurosat_core.speed.plan import Cell, SweepPlan
 from eurosat_core.training.config import recipe_config
-from tests.pages.conftest import ME, THREE, App, begun, click, epoch, keys, put, used
+from tests.pages.conftest import ME, THREE, App, begun, choose, click, epoch, keys, put, used
+from tests.pages.test_compare_page import trained
 from tests.pages.test_train_results import keep_predictions
 
 pytestmark = pytest.mark.hostile
@@ -92,10 +93,9 @@ def assert_pages_harmless(test: AppTest, pages: list[str], **parameters: str) ->
         assert_harmless(test.run())
 
 
-@pytest.mark.parametrize("who", [ME, EVIL])
-def test_pages_without_a_run(evil_lab: Lab, app: App, who: str) -> None:
-    test = app(who=who)
-    assert test.text_input(key="nickname_input").value == who
+def test_pages_without_a_run(evil_lab: Lab, app: App) -> None:
+    test = app(who=EVIL)
+    assert test.text_input(key="nickname_input").value == EVIL
     assert_pages_harmless(test, PAGES)
 
 
@@ -114,7 +114,8 @@ def test_a_run_in_every_state(evil_lab: Lab, app: App, state: State, who: str) -
     )
     if state not in ("queued", "running", "paused"):
         keep_predictions(evil_lab, record.id)
-    assert_pages_harmless(app("train.py", who=who, run=record.id), PAGES, run=record.id)
+    pages = PAGES if who == EVIL else ["train.py", "start.py"]
+    assert_pages_harmless(app("train.py", who=who, run=record.id), pages, run=record.id)
 
 
 @pytest.mark.parametrize("who", [ME, EVIL])
@@ -139,8 +140,19 @@ def test_measurements_in_every_state(evil_lab: Lab, app: App, state: State, who:
     assert_pages_harmless(app(who=who), ["wrapup.py", "speed.py", "start.py"])
 
 
-def test_a_run_that_is_not_there(evil_lab: Lab, app: App) -> None:
-    assert_harmless(app("train.py", run=EVIL))
+@pytest.mark.parametrize("who", [ME, EVIL])
+def test_every_part_of_a_comparison(evil_lab: Lab, app: App, who: str) -> None:
+    for model in ("baseline", "tilenet"):
+        record = trained(evil_lab, model, owner=EVIL, machine={"device_name": EVIL, "threads": 2}, message=EVIL)
+        evil_lab.store.update(record.id, recorded_on=f"{EVIL}, 3 May 2026")
+    ids = [each.id for each in evil_lab.store.all()[0]]
+    test = app("compare.py", who=who, runs=",".join(ids))
+    for view in ("matrices", "classes", "pairs", "apart", "surest"):
+        choose(test, "compare_accuracy", view)
+        assert_harmless(test)
+    for part in ("curves", "cost", "split", "bundles"):
+        choose(test, "compare_part", part)
+        assert_harmless(test)
 
 
 def test_damaged_runs_and_no_tiles(evil_lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,11 +180,14 @@ def test_what_the_lab_refuses(
     assert_harmless(test)
 
 
-def test_settings_that_cannot_be_used(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_cannot_be_used_and_a_run_that_is_not_there(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, evil_lab: Lab
+) -> None:
     monkeypatch.setattr("pages.parts.train.state.draft", raising(RunError(f"There is no {EVIL}.")))
     test = app("train.py")
     assert "train_start" in keys(test)
     assert_harmless(test)
+    assert_harmless(app("train.py", run=EVIL))
 
 
 def test_what_a_page_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +199,7 @@ def test_what_a_page_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     assert said == [r"There is no \!\[x\]\(//y\)\."]
 
 
-def test_the_walk_sees_markup(lab: Lab) -> None:
+def test_the_walk_sees_markup(lab: Lab, evil_lab: Lab) -> None:
     """This file's own eyes: an unescaped name is found in every kind of element that it is looked for in."""
 
     def page() -> None:
@@ -201,7 +216,4 @@ def test_the_walk_sees_markup(lab: Lab) -> None:
 
     test = AppTest.from_function(page, default_timeout=60).run()
     assert sum(EVIL in text for text in raw(test)) >= 6
-
-
-def test_used_tiles_are_the_evil_ones(evil_lab: Lab) -> None:
     assert EVIL in used(evil_lab).class_names[0]

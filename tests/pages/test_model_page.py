@@ -78,7 +78,7 @@ def test_every_knob_changes_the_figures_at_once_and_leads_to_the_builder(lab: La
 # --- the free builder
 
 
-def test_a_network_in_the_address_opens_the_builder(lab: Lab) -> None:
+def test_a_network_in_the_address_opens_the_builder_and_goes_to_the_train_page(lab: Lab, app: App) -> None:
     test = page(SMALL)
     assert built(test) == SMALL
     assert "8 filters" in shown(test) and "3 × 3" in shown(test)
@@ -86,15 +86,15 @@ def test_a_network_in_the_address_opens_the_builder(lab: Lab) -> None:
     codes = [each.value for each in test.code]
     assert any("?net=conv-8-3_relu_flatten_linear-out" in each for each in codes)
     assert any("nn.Conv2d(3, 8, 3)" in each for each in codes)
+    test = click(app("model.py", net=url_text(parse_network(SMALL))), "model_train")
+    assert test.session_state["train_model"] == "custom"
+    assert test.session_state["train_network"] == SMALL
 
 
-def test_an_address_that_holds_no_network_is_told(lab: Lab) -> None:
+def test_an_address_that_holds_no_network_is_only_text(lab: Lab) -> None:
     test = page(net="relu_" * 1000)
     assert len(test.error) == 1
     assert built(test) == BASELINE
-
-
-def test_markup_in_an_address_is_only_text(lab: Lab) -> None:
     test = page(net="![x](//a.co/x),:red[hi],linear-out")
     assert built(test).startswith("![x](//a.co/x)")
     texts = [*(each.value for each in (*test.markdown, *test.error)), *(each.label for each in test.button)]
@@ -144,9 +144,12 @@ def test_layers_are_added_moved_and_removed(lab: Lab) -> None:
     assert test.button(key="model_up_0").disabled
     choose(test, "model_add", "batchnorm")  # after the open one
     assert built(test).startswith("conv 8 3, batchnorm, relu")
+    test = click(click(page("linear out"), "model_open_0"), "model_remove_0")
+    assert built(test) == ""
+    assert built(click(test, "model_repair_0")) == BASELINE
 
 
-def test_layers_are_edited_and_their_fields_follow_undo(lab: Lab) -> None:
+def test_layers_are_edited_as_text_or_in_fields_that_follow_undo(lab: Lab) -> None:
     test = click(page(SMALL), "model_open_0")
     choose(test, "model_conv_0_filters", 12)
     assert built(test).startswith("conv 12 3, relu")
@@ -158,6 +161,12 @@ def test_layers_are_edited_and_their_fields_follow_undo(lab: Lab) -> None:
     assert "5,000" in test.error[0].value and "512" in test.button(key="model_repair_0").label
     choose(test, "model_kind_0", "residual")
     assert built(test).startswith("residual 16, relu")
+    test = page(SMALL)
+    choose(test, "model_text", "flatten, linear 30; relu\nlinear OUT")
+    assert built(test) == "flatten, linear 30, relu, linear out"
+    choose(test, "model_text", "relu, " * 2000)
+    assert len(test.error) == 1
+    assert built(test) == "flatten, linear 30, relu, linear out"
 
 
 @pytest.mark.parametrize("text", ["conv 6.4 5", "conv 999999999999 5", "lstm", "softmax", "dropout -0.5"])
@@ -165,12 +174,6 @@ def test_every_odd_layer_can_be_opened(text: str, lab: Lab) -> None:
     test = click(page(f"{text}, flatten, linear out"), "model_open_0")
     assert built(test).startswith(text)
     assert built(choose(test, "model_kind_0", "relu")) == "relu, flatten, linear out"
-
-
-def test_an_emptied_network_can_be_begun_again(lab: Lab) -> None:
-    test = click(click(page("linear out"), "model_open_0"), "model_remove_0")
-    assert built(test) == ""
-    assert built(click(test, "model_repair_0")) == BASELINE
 
 
 # --- keep, share, export
@@ -187,21 +190,6 @@ def test_networks_are_kept_under_a_name(lab: Lab) -> None:
     assert built(click(again, "model_saved_open")) == SMALL
     click(again, "model_saved_delete")
     assert not [each for each in again.selectbox if each.key == "model_saved"]
-
-
-def test_the_text_can_be_edited(lab: Lab) -> None:
-    test = page(SMALL)
-    choose(test, "model_text", "flatten, linear 30; relu\nlinear OUT")
-    assert built(test) == "flatten, linear 30, relu, linear out"
-    choose(test, "model_text", "relu, " * 2000)
-    assert len(test.error) == 1
-    assert built(test) == "flatten, linear 30, relu, linear out"
-
-
-def test_the_network_is_taken_to_the_train_page(lab: Lab, app: App) -> None:
-    test = click(app("model.py", net=url_text(parse_network(SMALL))), "model_train")
-    assert test.session_state["train_model"] == "custom"
-    assert test.session_state["train_network"] == SMALL
 
 
 # --- the pieces

@@ -59,7 +59,7 @@ def wrong_tiles(lab: Lab, record: RunRecord) -> list[int]:
 def test_with_nothing_but_the_recorded_network(lab: Lab, app: App) -> None:
     trained(lab, owner="bob")  # others' are not asked unless the address names them
     test = app(PAGE)
-    assert test.selectbox(key="predict_network").options == ["Recorded baseline"]
+    assert len(test.selectbox(key="predict_network").options) == 1
     assert address(test, "network") == RECORDED
     assert tells(test, *(f"predict/{each}" for each in ("goal", "recorded", "misconception")))
     assert all(alts(test)) and "%" in saw(test)
@@ -76,13 +76,13 @@ def test_own_runs_come_first_and_the_newest_is_asked(lab: Lab, app: App) -> None
     box = test.selectbox(key="predict_network")
     assert box.value in {each.id for each in mine}
     assert len(box.options) == 4
-    assert "my run" in box.options[0]
+    assert {each.rpartition(" ")[2] for each in box.options[:2]} == {each.id for each in mine}
+    assert not any(f"· run {each.id}" in "".join(box.options) for each in mine), "they are called one's own"
     assert box.options[2].endswith(f"· run {theirs.id}")
-    assert box.options[-1] == "Recorded baseline"
     assert tells(test, "predict/synthetic")
 
 
-def test_the_address_names_the_network_and_keeps_it(lab: Lab, app: App) -> None:
+def test_the_address_names_the_network_own_or_somebody_elses(lab: Lab, app: App) -> None:
     older, _newer = trained(lab), trained(lab)
     test = app(PAGE, network=older.id)
     assert test.selectbox(key="predict_network").value == older.id
@@ -91,12 +91,9 @@ def test_the_address_names_the_network_and_keeps_it(lab: Lab, app: App) -> None:
     test.switch_page("tiles.py").run()
     test.switch_page(PAGE).run()
     assert test.selectbox(key="predict_network").value == address(test, "network") == RECORDED
-
-
-def test_somebody_elses_network_by_its_address(lab: Lab, app: App) -> None:
     other = trained(lab, owner="bob")
     box = app(PAGE, network=other.id).selectbox(key="predict_network")
-    assert box.value == other.id and "my run" not in box.options[0]
+    assert box.value == other.id and any(each.endswith(f"· run {other.id}") for each in box.options), "not one's own"
 
 
 @pytest.mark.parametrize("bad", ["nonsense", "../../etc/passwd", "20200101-000000-baseline-aaaa", "x" * 5000])
@@ -107,29 +104,23 @@ def test_an_address_that_names_none(lab: Lab, app: App, bad: str) -> None:
     assert saw(test)
 
 
-def test_a_run_without_a_network(lab: Lab, app: App) -> None:
+def test_a_run_on_other_tiles_without_a_network_or_with_a_damaged_one(lab: Lab, app: App) -> None:
+    record = trained(lab)
+    lab.store.update(record.id, tiles=replace(record.tiles, fingerprint="elsewhere", source="eurosat"))
+    test = app(PAGE)
+    assert tells(test, "predict/other tiles") and saw(test)
     record = put(lab, "failed", THREE)
     assert len(app(PAGE, network=record.id).warning) == 2
-
-
-def test_a_damaged_network_is_said(lab: Lab, app: App) -> None:
     trained(lab, weights=b"no weights")
     test = app(PAGE)
     for source in ("A tile", MADE_UP):
         assert len(choose(test, "predict_source", source).warning) == 2
 
 
-def test_a_run_on_other_tiles(lab: Lab, app: App) -> None:
-    record = trained(lab)
-    lab.store.update(record.id, tiles=replace(record.tiles, fingerprint="elsewhere", source="eurosat"))
-    test = app(PAGE)
-    assert tells(test, "predict/other tiles") and saw(test)
-
-
 # -- tiles
 
 
-def test_any_tile_by_class_and_by_number(lab: Lab, app: App) -> None:
+def test_any_tile_by_class_and_by_number_and_wrong_ones_of_the_recorded_network(lab: Lab, app: App) -> None:
     test, tiles = app(PAGE), open_tiles(lab)
     choose(test, "predict_class_0", "River")
     assert "River: River/synthetic_" in shown(test)
@@ -139,9 +130,18 @@ def test_any_tile_by_class_and_by_number(lab: Lab, app: App) -> None:
     click(test, "predict_random")
     expected = lab.predictor.answer(RECORDED, tiles.array[test.session_state["predict_tile"][1]])
     assert saw(test).startswith(say(answer_finding(expected, tiles.class_names)))
+    test = click(app(PAGE), "predict_wrong")
+    assert tells(saw(test), "prediction.truth.wrong")
 
 
-def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
+def test_wrong_tiles_of_the_run_come_surest_first(lab: Lab, app: App) -> None:
+    wrong = wrong_tiles(lab, trained(lab))
+    test = app(PAGE)
+    test.session_state["predict_tile"] = (open_tiles(lab).fingerprint, wrong[4])
+    test.run()
+    click(test, "predict_wrong")
+    assert test.session_state["predict_tile"][1] == wrong[0]
+    assert " 1 of 10" in shown(test)
     wrong = wrong_tiles(lab, trained(lab))
     test = app(PAGE)
     for number in range(1, 4):  # the surest first
@@ -151,21 +151,6 @@ def test_a_wrong_tile_of_the_run(lab: Lab, app: App) -> None:
         assert test.session_state["predict_tile"][1] == wrong[number - 1]
     click(test, "predict_random")
     assert test.session_state["predict_tile"][1] == wrong[2] or " 3 of 10" not in shown(test)
-
-
-def test_the_surest_comes_first_even_if_a_wrong_tile_is_shown_by_chance(lab: Lab, app: App) -> None:
-    wrong = wrong_tiles(lab, trained(lab))
-    test = app(PAGE)
-    test.session_state["predict_tile"] = (open_tiles(lab).fingerprint, wrong[4])
-    test.run()
-    click(test, "predict_wrong")
-    assert test.session_state["predict_tile"][1] == wrong[0]
-    assert " 1 of 10" in shown(test)
-
-
-def test_wrong_tiles_of_the_recorded_network_are_looked_for(lab: Lab, app: App) -> None:
-    test = click(app(PAGE), "predict_wrong")
-    assert tells(saw(test), "prediction.truth.wrong")
 
 
 def test_a_network_for_other_classes(folder_lab: FolderLab, app: App) -> None:

@@ -65,7 +65,7 @@ def test_one_tile_uploaded_is_answered_as_the_tile_and_taken_away_leaves_nothing
     assert tells(test, "predict/nothing yet")
 
 
-def test_a_large_picture_becomes_a_map(lab: Lab, app: App) -> None:
+def test_a_large_picture_becomes_a_map_and_a_huge_one_is_cropped_or_reduced(lab: Lab, app: App) -> None:
     test = upload(app, noise(150, 200))
     assert "3 × 4 = 12" in shown(test) and tells(saw(test), "prediction.map", tiles=12)
     assert charts(test) == 3
@@ -74,16 +74,13 @@ def test_a_large_picture_becomes_a_map(lab: Lab, app: App) -> None:
     choose(test, "predict_metres", 20.0)
     assert "5 × 7 = 35" in shown(test)
     assert tells(saw(test), "prediction.shares")
-
-
-def test_a_huge_picture_is_cropped_or_reduced(lab: Lab, app: App) -> None:
     test = upload(app, noise(200, 2500))
     assert "2,048 × 164" not in shown(test)
     choose(test, "predict_large", "all of it, reduced")
     assert "2,048 × 164" in shown(test)
 
 
-def test_a_sentinel_2_export_and_its_bands(lab: Lab, app: App) -> None:
+def test_more_than_three_bands_are_chosen_from_or_ignored(lab: Lab, app: App) -> None:
     values = np.random.default_rng(0).integers(0, 3000, (64, 64, 13)).astype(np.uint16)
     test = upload(app, make_tiff(values), "S2.tif", "image/tiff")
     assert "4, 3 and 2" in shown(test) and "reflectances" in shown(test)
@@ -91,9 +88,6 @@ def test_a_sentinel_2_export_and_its_bands(lab: Lab, app: App) -> None:
     choose(test, "predict_bands", "the first three")
     assert "4, 3 and 2" not in shown(test) and "13 bands" in shown(test)
     assert saw(test) != before
-
-
-def test_a_fourth_band_that_is_no_transparency_can_be_ignored(lab: Lab, app: App) -> None:
     infrared = np.random.default_rng(0).integers(20, 240, (64, 64))
     content = make_tiff(np.dstack([open_tiles(lab).array[7], infrared]).astype(np.uint8), tag_338=(2,))
     test = upload(app, content, "S2.tif", "image/tiff")

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import SPEEDS, FakeEngine, eventually, raising
+from fake_engine import SPEEDS, FakeEngine, eventually
 from profile_makers import cpu_trace, gpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
 from trace_makers import host, kernel, step, text
 
-from eurosat_core.errors import RunError
-from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.queue import Place
 from eurosat_core.profiling.plan import ProfilePlan, ProfileStarted, ProfileStep, TraceDone, profile_config
 from eurosat_core.runs import profiles
 from eurosat_core.runs.profiles import RECORDED
@@ -59,27 +56,15 @@ def upload(test: AppTest, name: str, content: bytes) -> AppTest:
 # -- before the first profile
 
 
-def test_before_the_first_profile_the_recorded_example_is_there(lab: Lab, app: App) -> None:
+def test_the_recorded_example_is_there_at_first_in_every_part_without_a_verdict(lab: Lab, app: App) -> None:
     test = app(PAGE)
     assert tells(test, EXAMPLE, STEP, "profiler/misconception") and tells(test, "plan.cycles", steps=28, cycles=4)
     assert charts(test) == 2  # the plan, the parts
     assert not test.button(key="profiler_start").disabled and "profiler_both" not in keys(test)
-
-
-def test_every_part_of_the_example_without_a_verdict_on_somebody_elses_profile(lab: Lab, app: App) -> None:
-    test = app(PAGE)
     test.session_state["guess_profile_part"] = "Forward"
     for part in PARTS:
         assert not opened(test, part).error
         assert not tells(test, "guesses.right") and not tells(test, "guesses.off")
-
-
-@pytest.mark.parametrize("problem", ["The disk is full.", ""])
-def test_without_tiles_there_is_the_reason(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch, problem: str) -> None:
-    monkeypatch.setattr(lab, "tiles", lambda: TilesState(None, problem=problem))
-    test = app(PAGE)
-    assert len([*test.error, *test.info]) > 1 and problem in says(test) and tells(test, STEP)
-    assert test.button(key="profiler_start").disabled
 
 
 @pytest.fixture
@@ -107,16 +92,6 @@ def test_record_puts_the_tutorials_way_into_the_queue(lab: Lab, app: App, engine
     assert "profiler_stop" in keys(test)
 
 
-def test_the_form_decides_what_is_recorded(lab: Lab, app: App, engine: FakeEngine) -> None:
-    test = app(PAGE)
-    for name, value in {"batch_size": 256, "active": 1, "memory": False}.items():
-        choose(test, f"profiler_{name}", value)
-    assert tells(test, "plan.cycles", steps=20, cycles=4)
-    click(test, "profiler_start")
-    job = eventually(lambda: next(iter(engine.jobs.values()), None))
-    assert job.config.batch_size == 256 and job.plan["active"] == 1 and job.plan["memory"] is False
-
-
 def test_the_button_tells_how_long_it_takes(make_lab: Callable[..., Lab], app: App) -> None:
     lab = make_lab(FakeEngine(speeds=SPEEDS))
     eventually(lambda: lab.estimates.profile(profile_config("baseline"), ProfilePlan()))
@@ -129,18 +104,20 @@ def test_what_cannot_be_recorded_gets_its_sentence(lab: Lab, app: App, setting: 
     assert len(test.error) == 1 and str(value) in test.error[0].value and test.button(key="profiler_start").disabled
 
 
-def test_a_recipe_fills_the_form(lab: Lab, app: App) -> None:
+def test_the_form_decides_what_is_recorded_and_a_recipe_fills_it(lab: Lab, app: App, engine: FakeEngine) -> None:
     test = app(PAGE)
     choose(test, "profiler_model", "efficientnet_lite0")
     test.session_state["profiler_recipe"] = "fast"
     choose(test, "profiler_model", "baseline")
     assert test.number_input(key="profiler_batch_size").value == profile_config("baseline", "fast").batch_size
     assert test.number_input(key="profiler_workers").disabled
-
-
-def test_a_full_queue_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "submit_profile", raising(RunError("Full!")))
-    assert [each.value for each in click(app(PAGE), "profiler_start").error] == [r"Full\!"]
+    test = app(PAGE)
+    for name, value in {"batch_size": 256, "active": 1, "memory": False}.items():
+        choose(test, f"profiler_{name}", value)
+    assert tells(test, "plan.cycles", steps=20, cycles=4)
+    click(test, "profiler_start")
+    job = eventually(lambda: next(iter(engine.jobs.values()), None))
+    assert job.config.batch_size == 256 and job.plan["active"] == 1 and job.plan["memory"] is False
 
 
 def test_with_a_gpu_one_click_records_both(gpu_lab: Lab, app: App) -> None:
@@ -160,14 +137,9 @@ def started(lab: Lab, state: str, *events: ProfileStarted | ProfileStep | TraceD
     return record.id
 
 
-def test_a_waiting_profile_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
-    test = app(PAGE, run=started(lab, "queued"))
-    assert "2 of 3" in says(test) and "41 s" in says(test)
-    assert test.button(key="profiler_stop").label == "Leave the queue"
-
-
-def test_a_running_profile_shows_how_far_it_is(lab: Lab, app: App) -> None:
+def test_a_running_profile_shows_how_far_it_is_and_can_be_stopped(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = [ProfileStarted(28, 4, 338_486, 338_486, "cpu", 2), TraceDone(1, "trace_1.json.gz", 33_000, 1.0)]
     run = started(lab, "running", *told, ProfileStep("warmup", 11, 2, 1.5))
     test = app(PAGE, run=run)
@@ -175,9 +147,6 @@ def test_a_running_profile_shows_how_far_it_is(lab: Lab, app: App) -> None:
     assert "profiler_stop" in keys(test) and "run_pause" not in keys(test)
     assert not test.header, "nothing to look closer at yet"
     assert app(PAGE, run=started(lab, "running")).progress[0].value == 0
-
-
-def test_stop_asks_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(lab, "control", lambda *arguments: asked.append(arguments))
     run = started(lab, "running")
@@ -185,18 +154,10 @@ def test_stop_asks_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) 
     assert asked == [(run, ME, "stop")] and "Stopping…" in says(test)
 
 
-def test_others_profiles_cannot_be_stopped_or_deleted(lab: Lab, app: App) -> None:
-    record = put_profile(lab, "ada", [cpu_trace()])
-    test = app(PAGE, run=record.id)
-    assert tells(test, STEP, mean=CPU_MS) and "profiler_delete_sure" not in keys(test)
-    lab.store.update(record.id, state="running")
-    assert "profiler_stop" not in keys(app(PAGE, run=record.id))
-
-
 # -- when it has ended
 
 
-def test_a_finished_profile_judges_the_guess(lab: Lab, app: App) -> None:
+def test_a_finished_profile_judges_the_guess_and_others_can_only_look(lab: Lab, app: App) -> None:
     beside = ("20260101-000000-baseline-abcd",)
     record = put_profile(lab, ME, [cpu_trace(first=4), cpu_trace(first=25)], concurrent_runs=beside)
     test = app(PAGE, run=record.id)
@@ -208,6 +169,11 @@ def test_a_finished_profile_judges_the_guess(lab: Lab, app: App) -> None:
     assert not tells(test, EXAMPLE)
     lab.store.update(record.id, concurrent_runs=())
     assert len(app(PAGE, run=record.id).warning) == before - 1, "something ran beside it"
+    record = put_profile(lab, "ada", [cpu_trace()])
+    test = app(PAGE, run=record.id)
+    assert tells(test, STEP, mean=CPU_MS) and "profiler_delete_sure" not in keys(test)
+    lab.store.update(record.id, state="running")
+    assert "profiler_stop" not in keys(app(PAGE, run=record.id))
 
 
 def test_every_cycle_can_be_chosen(lab: Lab, app: App) -> None:
@@ -231,23 +197,14 @@ def test_one_that_broke_off_says_what_happened_and_keeps_its_complete_cycles(
     assert tells(test, STEP) == bool(test.header) == bool(traces)
 
 
-def test_a_profile_that_is_gone(lab: Lab, app: App) -> None:
+def test_a_profile_that_is_gone_or_lost_its_trace(lab: Lab, app: App) -> None:
     gone = "20260101-000000-baseline-abcd"
     test = app(PAGE, run=gone)
     assert gone in says(test)
     click(test, "profiler_example")
     assert address(test, "trace") == RECORDED and tells(test, STEP)
-
-
-def test_a_lost_trace_file(lab: Lab, app: App) -> None:
     record = put_profile(lab, ME, [b"{"])
     assert len(app(PAGE, run=record.id).error) == 1
-
-
-def test_deleting_leads_back_to_the_example(lab: Lab, app: App) -> None:
-    record = put_profile(lab, ME, [cpu_trace()])
-    test = click(app(PAGE, run=record.id), "profiler_delete_sure")
-    assert tells(test, EXAMPLE) and "run" not in test.query_params
 
 
 def test_a_training_is_not_shown_as_a_profile_and_both_are_found_again(lab: Lab, app: App) -> None:
@@ -260,7 +217,10 @@ def test_a_training_is_not_shown_as_a_profile_and_both_are_found_again(lab: Lab,
     assert address(test, "run") == profile.id
 
 
-def test_the_newest_of_ones_own_is_opened_without_being_asked_for(lab: Lab, app: App) -> None:
+def test_the_newest_of_ones_own_is_opened_without_being_asked_for_and_deleting_leads_back(lab: Lab, app: App) -> None:
+    record = put_profile(lab, ME, [cpu_trace()])
+    test = click(app(PAGE, run=record.id), "profiler_delete_sure")
+    assert tells(test, EXAMPLE) and "run" not in test.query_params
     put_profile(lab, ME, [cpu_trace()])
     time.sleep(0.01)
     newest = put_profile(lab, ME, [gpu_trace()])
@@ -320,11 +280,14 @@ def test_steps_of_one_number_each_have_their_own_timeline(lab: Lab, app: App) ->
     assert not checked(test.run()).error and charts(test) == 3  # the plan, the parts, the timeline
 
 
-def test_what_is_no_trace_gets_a_sentence_and_leaves_the_page_as_it_was(lab: Lab, app: App) -> None:
+def test_what_is_no_trace_gets_a_sentence_and_leaves_the_page_as_it_was(
+    lab: Lab, app: App, real: Callable[[str], bytes]
+) -> None:
     test = app(PAGE)
     for content in (b"", b"{", b"GIF89a", b"\x1f\x8b\x00", b'{"traceEvents": []}'):
         assert len(upload(test, "bad.json", content).error) == 1
         assert tells(test, EXAMPLE)
+    assert len(upload(app(PAGE), "10.json", real("10")).error) == 1
 
 
 # -- real traces
@@ -344,10 +307,6 @@ def test_every_part_of_real_traces(lab: Lab, app: App, real: Callable[[str], byt
     assert tells(test, UPLOADED, STEP) and (not seen or seen in metrics(test)) and all(alts(test))
     for part in PARTS:
         assert not opened(test, part).error
-
-
-def test_the_damaged_one_gets_its_sentence(lab: Lab, app: App, real: Callable[[str], bytes]) -> None:
-    assert len(upload(app(PAGE), "10.json", real("10")).error) == 1
 
 
 # -- which profile the Profiler page looks at: that in its address, also when it is gone, and what was chosen before

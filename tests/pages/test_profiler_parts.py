@@ -58,7 +58,7 @@ def test_the_overview_names_what_is_missing(on_cpu: AppTest, on_gpu: AppTest) ->
     assert "Utilization" not in metrics(on_cpu)
     assert "GPU kernel, Memcpy, Memset, Communication and Runtime." in says(on_cpu)
     figures = metrics(opened(on_gpu, "overview"))
-    assert figures["Step time"] == "1\N{NO-BREAK SPACE}ms" and figures["Utilization"].startswith("9.")
+    assert "1\N{NO-BREAK SPACE}ms" in figures.values() and figures["Utilization"].startswith("9.")
     assert figures["Occupancy"].startswith("25.0") and figures["Peak memory, GPU 0"] == "60 MB"
 
 
@@ -81,14 +81,11 @@ def test_ten_rows_first_then_all_of_more(lab: Lab, app: App) -> None:
     assert not choose(test, "profiler_filter", "nothing").dataframe
 
 
-def test_the_table_is_sorted_by_its_figures(on_gpu: AppTest) -> None:
+def test_tables_are_sorted_and_self_time_leaves_the_totals_out(on_gpu: AppTest, on_cpu: AppTest) -> None:
     test = opened(on_gpu, "operators")
     assert table(test)["CPU total"].is_monotonic_decreasing and "Self CUDA" in table(test)
     choose(test, "profiler_sort", "Self CUDA")
     assert table(test)["Name"][0] == "aten::mm" and table(test)["Self CUDA"].is_monotonic_decreasing
-
-
-def test_self_time_leaves_the_totals_out(on_cpu: AppTest) -> None:
     test = opened(on_cpu, "operators")
     assert table(test)["Name"].to_list()[0] == "ProfilerStep*"
     assert len(table(test)) == 9 and "CPU Mem" in table(test)
@@ -150,15 +147,12 @@ def test_side_by_side(lab: Lab, app: App) -> None:
     choose(test, "profiler_pair_all", True)
 
 
-def test_side_by_side_with_nothing_known_of_the_other(lab: Lab, app: App, on_cpu: AppTest) -> None:
+def test_side_by_side_with_a_trace_of_nothing_known_or_an_unreadable_one(lab: Lab, app: App, on_cpu: AppTest) -> None:
     test = opened(upload(on_cpu, "x.json", gpu_trace()), "compare")
     assert tells(test, "pairs.work.unknown")
     test.session_state["profiler_pair_time"] = "GPU self"
     test.run()
     assert "aten::mm" in table(test)["Operator"].to_list()
-
-
-def test_the_other_one_without_a_readable_trace(lab: Lab, app: App) -> None:
     broken, now = put_profile(lab, ME, [b"{"]), put_profile(lab, ME, [cpu_trace()])
     test = app(PAGE, run=now.id)
     test.session_state["profiler_other"] = broken.id
@@ -184,14 +178,11 @@ def test_advice_opens_the_train_page_with_the_change(on_gpu: AppTest) -> None:
     assert test.session_state["train_source"] == "memory" and test.session_state["train_epochs"] == 3
 
 
-def test_no_advice_is_said_honestly(lab: Lab, app: App) -> None:
+def test_advice_changes_the_form_of_an_upload_and_there_may_be_none(lab: Lab, app: App) -> None:
     config = replace(profile_config("baseline"), source="memory", channels_last=True, precision="bfloat16")
     record = put_profile(lab, ME, [cpu_trace(times=(1, 1, 300, 300, 5))], config=config)
     test = opened(app(PAGE, run=record.id), "advice")
     assert tells(test, "profiler/no advice") and len(test.success) == 1
-
-
-def test_advice_for_an_upload_changes_the_form(lab: Lab, app: App) -> None:
     test = opened(upload(app(PAGE), "x.json", gpu_trace()), "advice")
     click(test, "profiler_advice_low_utilization")
     assert test.number_input(key="profiler_batch_size").value == 256

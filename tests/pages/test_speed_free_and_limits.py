@@ -11,7 +11,7 @@ from tests.pages.conftest import ME, App, checked, choose, click, keys, saw, tel
 from tests.pages.test_speed_page import PAGE
 
 
-def test_a_free_sweep(lab: Lab, app: App, engine: FakeEngine) -> None:
+def test_a_free_sweep_and_values_that_cannot_be_measured(lab: Lab, app: App, engine: FakeEngine) -> None:
     test = choose(app(PAGE), "speed_more", "free")
     assert test.button(key="speed_free_start").label.endswith(" CPU · about 30 s")
     box = test.multiselect(key="speed_free_values_batch_size")
@@ -24,9 +24,6 @@ def test_a_free_sweep(lab: Lab, app: App, engine: FakeEngine) -> None:
     assert job.plan["name"] == "free" and job.plan["setting"] == "precision"
     again = app(PAGE, run=job.run_id)
     assert again.session_state["speed_more"] == "free" and "speed_stop" in keys(again)
-
-
-def test_values_that_cannot_be_measured_get_a_sentence(lab: Lab, app: App) -> None:
     test = choose(app(PAGE), "speed_more", "free")
     test.multiselect(key="speed_free_values_batch_size").set_value(["40"]).run()
     assert test.button(key="speed_free_start").disabled

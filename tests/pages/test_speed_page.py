@@ -7,12 +7,9 @@ from typing import Any
 
 import pytest
 from experiment_makers import put_result
-from fake_engine import NO_GPU, FakeEngine, eventually, raising
+from fake_engine import NO_GPU, FakeEngine, eventually
 
-from eurosat_core.errors import RunError
-from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.queue import Place
 from eurosat_core.speed.experiments import EXPERIMENTS, Experiment, plan_experiment
 from eurosat_core.speed.plan import Learned, SweepStarted, TurnDone
 from pages.parts.speed.choose import code
@@ -60,13 +57,6 @@ def test_the_pytorch_shown_is_what_is_measured(one: Experiment) -> None:
         assert ("TileNet()" in shown) == (focus.model == "tilenet")
 
 
-def test_without_tiles_it_cannot_be_run(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    for problem in ("Full", ""):
-        monkeypatch.setattr(lab, "tiles", lambda problem=problem: TilesState(None, problem=problem))
-        test = app(PAGE)
-        assert problem in says(test) and test.button(key="speed_start").disabled
-
-
 # -- asking for one
 
 
@@ -83,11 +73,6 @@ def test_run_puts_it_into_the_queue_and_its_run_into_the_address(lab: Lab, app: 
     assert (job.run_id, "stop") in engine.commands
 
 
-def test_a_refusal_is_shown(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "submit_sweep", raising(RunError("Full")))
-    assert [each.value for each in click(app(PAGE), "speed_start").error] == ["Full"]
-
-
 def test_devices_can_be_left_out(gpu_lab: Lab, app: App) -> None:
     test = choose(choose(app(PAGE), "speed_experiment", "source"), "speed_devices", ["cpu"])
     assert " CPU ·" in test.button(key="speed_start").label
@@ -102,14 +87,6 @@ def started(lab: Lab, state: Any, name: str = "batch_size", events: Any = (), **
     record = put_result(lab, ME, config, plan, None, state=state, **changes)
     lab.store.append(record.id, list(events))
     return record
-
-
-def test_a_waiting_one_has_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = started(lab, "queued")
-    monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 40.0))
-    test = app(PAGE, run=record.id)
-    assert "2 of 3" in says(test)
-    assert test.button(key="speed_stop").label == "Leave the queue"
 
 
 BEGUN = (SweepStarted(4, 8, 73.0, "cpu", 2),)

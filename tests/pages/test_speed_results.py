@@ -58,16 +58,13 @@ def test_a_gpu_stands_beside_the_cpu(gpu_lab: Lab, app: App) -> None:
     assert tells(words, "sweep.devices", label="256", device=GPU.id) and "5.0 times" in words
 
 
-def test_one_that_was_stopped_keeps_its_rounds(lab: Lab, app: App) -> None:
+def test_one_that_was_stopped_keeps_its_rounds_and_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("source", ["cpu"])
     result = measured(config, plan, complete=False)
     short = replace(result, cells=tuple(replace(each, turns=each.turns[:3]) for each in result.cells))
     put_result(lab, ME, config, plan, short, state="cancelled", message="Stopped")
     test = app(PAGE, experiment="source")
     assert tells(test, "sweep.unknown") and "Stopped" in [each.value for each in test.warning]
-
-
-def test_a_cell_that_failed_says_why(lab: Lab, app: App) -> None:
     config, plan = plan_experiment("model_size", ["cpu"])
     result = measured(config, plan).with_cell(3, turns=(), problem="Full.")
     put_result(lab, ME, config, plan, result)
@@ -81,12 +78,6 @@ def test_the_guess_is_held_against_it_and_what_ran_beside_is_told(lab: Lab, app:
     assert any("ada’s run" in unescaped(each.value) for each in test.warning)
     lab.store.update(record.id, recorded_on="H100, 3 May 2026")  # no guess is held against what others measured
     assert "H100, 3 May 2026" in says(test.run()) and not tells(test, "guesses.off")
-
-
-def test_damaged_figures_get_a_sentence(lab: Lab, app: App) -> None:
-    record = put_experiment(lab, ME)
-    (lab.store.folder_of(record.id) / "sweep.json").write_bytes(json.dumps({"format": 1}).encode())
-    assert len(app(PAGE).error) == 1
 
 
 def test_earlier_ones_are_listed_and_found_again(lab: Lab, app: App) -> None:
@@ -122,20 +113,19 @@ def test_a_refresh_finds_what_is_no_experiment(lab: Lab, app: App, name: str) ->
     assert address(test, "run") == record.id and saw(test)
 
 
-def test_a_run_of_another_kind_in_the_address_leads_nowhere(lab: Lab, app: App) -> None:
+def test_addresses_that_lead_nowhere(lab: Lab, app: App) -> None:
     trained = put(lab, "finished", THREE)
     assert tells(app(PAGE, run=trained.id), "speed/empty")
     assert tells(app(PAGE, run=raced(lab).id), "speed/race")
-
-
-def test_a_run_that_is_not_there(lab: Lab, app: App) -> None:
     test = app(PAGE, run="20260101-000000-nobody-0000")
     assert "speed_none" not in keys(click(test, "speed_none"))
 
 
-def test_deleting_one(lab: Lab, app: App) -> None:
+def test_deleting_one_and_damaged_figures(lab: Lab, app: App) -> None:
     record = put_experiment(lab, ME)
+    (lab.store.folder_of(record.id) / "sweep.json").write_bytes(json.dumps({"format": 1}).encode())
     test = app(PAGE)
+    assert len(test.error) == 1
     click(test, f"speed_delete_{record.id}_sure")
     assert lab.store.all()[0] == [] and tells(test, "speed/empty")
     put_experiment(lab, "ada")

@@ -33,12 +33,16 @@ def test_with_a_gpu_both_sides_can_be_measured(gpu_lab: Lab, app: App) -> None:
     assert GPU.name in shown(app())
 
 
-def test_while_tiles_are_opened_the_page_works(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tiles_the_page_works_and_none_are_called_synthetic(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lab.library, "_state", TilesState(None, 120, 2000))
     monkeypatch.setattr(lab, "_devices_known", False)
     test = app()
     assert room.sentence(lab.room(), None) in saw(test)
     assert test.progress[0].value == 6
+    monkeypatch.setattr(lab.library, "_state", TilesState(problem="Full."))
+    assert saw(app()) == room.sentence(lab.room(), None)
 
 
 def test_guesses_are_kept_for_other_pages(lab: Lab, app: App) -> None:
@@ -73,8 +77,3 @@ def test_the_sentence_follows_the_room(checks: list[Check], source: str | None, 
     sentence = room.sentence(checks, source)
     assert seen in sentence
     assert ("synthetic" in sentence) == (source == "synthetic")
-
-
-def test_without_any_tiles_none_are_called_synthetic(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.library, "_state", TilesState(problem="Full."))
-    assert saw(app()) == room.sentence(lab.room(), None)

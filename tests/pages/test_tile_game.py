@@ -164,7 +164,7 @@ def test_all_right_needs_no_second_look_and_play_again_draws_others(lab: Lab) ->
     assert tells(to_the_end(test), "game.phrase.all", tiles=20)
 
 
-def test_skipping_all_is_no_score(lab: Lab) -> None:
+def test_skipping_all_is_no_score_nor_is_a_double_click(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     test = started()
     for _ in range(10):
         click(test, "tile_game_skip")
@@ -172,25 +172,18 @@ def test_skipping_all_is_no_score(lab: Lab) -> None:
     assert metrics(test)[RIGHT] == "0 of 0"
     assert not charts(test)
     assert lab.results.guesses(ME) is None
-
-
-def test_leaving_the_page_keeps_the_game(lab: Lab) -> None:
-    test = answer(started(), right=True)
-    test.checkbox[0].check().run()
-    assert not test.get("progress")
-    checked(test.checkbox[0].uncheck().run())
-    assert progress(test) == "Tile 2 of 10"
-
-
-def test_a_double_click_does_not_name_a_tile_unseen(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(game, "_DOUBLE_CLICK", 60.0)
     test = click(started(), f"{BUTTON}0")
     assert progress(test) == "Tile 1 of 10"
     assert lab.results.guesses(ME) is None
 
 
-def test_other_tiles_start_the_game_over(lab: Lab, exchange: Exchange) -> None:
+def test_leaving_the_page_keeps_the_game_and_other_tiles_start_it_over(lab: Lab, exchange: Exchange) -> None:
     test = answer(started(), right=True)
+    test.checkbox[0].check().run()
+    assert not test.get("progress")
+    checked(test.checkbox[0].uncheck().run())
+    assert progress(test) == "Tile 2 of 10"
     exchange([20, 20])
     click(test, f"{BUTTON}9")  # while the last one is looked at: a class that is no more
     assert keys(test) == {"tile_game_start"}
@@ -198,7 +191,7 @@ def test_other_tiles_start_the_game_over(lab: Lab, exchange: Exchange) -> None:
     assert keys(click(test, "tile_game_start")) == {"tile_game_skip", f"{BUTTON}0", f"{BUTTON}1"}
 
 
-def test_few_tiles_and_an_empty_class(lab: Lab, exchange: Exchange) -> None:
+def test_few_tiles_an_empty_class_and_one_class(lab: Lab, exchange: Exchange) -> None:
     exchange([2, 0, 1])
     test = started()
     assert progress(test) == "Tile 1 of 3"
@@ -207,9 +200,6 @@ def test_few_tiles_and_an_empty_class(lab: Lab, exchange: Exchange) -> None:
         click(test, f"{BUTTON}{true_label(test)}")
     assert metrics(test)["Chance"] == "50\N{NO-BREAK SPACE}%" and metrics(test)[RIGHT] == "3 of 3"
     assert tells(saw(test), "game.luck.all", luck=0.125) and not tells(saw(test), "game.synthetic")
-
-
-def test_one_class_is_no_game(lab: Lab, exchange: Exchange) -> None:
     exchange([0, 5])
     test = page()
     assert keys(test) == set() and tells(test, "game/too_few")

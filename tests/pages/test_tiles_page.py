@@ -64,7 +64,9 @@ def test_the_page_on_synthetic_tiles(lab: Lab, app: App) -> None:
     assert tells(click(test, "next_page"), "convolution/goal")
 
 
-def test_pages_and_tile_numbers_lead_to_other_tiles(lab: Lab, app: App) -> None:
+def test_pages_tile_numbers_and_another_sample_lead_to_other_tiles(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     test = app(PAGE)
 
     def name() -> str:
@@ -78,9 +80,6 @@ def test_pages_and_tile_numbers_lead_to_other_tiles(lab: Lab, app: App) -> None:
     test.session_state["tiles_page_AnnualCrop"] = 2
     test.run()
     assert len({first, fifth, name()}) == 3
-
-
-def test_another_sample_is_drawn_and_repeats_for_its_seed(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secrets.randbelow", lambda _: 1)  # in one sample of two hundred the same tile comes first
     test = app(PAGE)
     before = shown(test)
@@ -125,25 +124,12 @@ def test_each_view_opens_alone(lab: Lab, app: App) -> None:
         assert all(alts(test))
 
 
-def test_averages_without_a_choice_say_so(lab: Lab, app: App) -> None:
+def test_the_views_in_detail(lab: Lab, app: App) -> None:
     test = view(app(PAGE), "Class averages")
     assert shown(test).count("27,000") == 1  # in the offer to fetch them; else among the published counts
     before = charts(test)
     checked(pills(test, -1).set_value([]).run())
     assert charts(test) == before - 3
-
-
-def test_odd_tiles_of_a_class_and_none_that_are_near_uniform(
-    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("pages.parts.tiles.views.near_uniform", lambda _: np.zeros(0, dtype=np.int64))
-    test = view(app(PAGE), "Typical and odd")
-    assert pictures(test) == 10 + 12
-    pills(test, -1).set_value("SeaLake").run()
-    assert shown(test).count("**: Sea or lake") == 2  # typical, odd
-
-
-def test_chosen_points_show_their_tiles(lab: Lab, app: App) -> None:
     test, tiles = view(app(PAGE), "All tiles in one chart"), open_tiles(lab)
     key = f"tiles_scatter_{tiles.fingerprint}_brightness_contrast"
     brightness, contrast = tiles.statistics.brightness.round(1), tiles.statistics.contrast.round(1)
@@ -154,6 +140,16 @@ def test_chosen_points_show_their_tiles(lab: Lab, app: App) -> None:
     assert pictures(test) == 10 + min(24, inside)
     test.session_state[key] = {"selection": {"box": {"x": [-9.0, -8.0], "y": [0.0, 1.0]}}}
     assert pictures(test.run()) == 10
+
+
+def test_odd_tiles_of_a_class_and_none_that_are_near_uniform(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.parts.tiles.views.near_uniform", lambda _: np.zeros(0, dtype=np.int64))
+    test = view(app(PAGE), "Typical and odd")
+    assert pictures(test) == 10 + 12
+    pills(test, -1).set_value("SeaLake").run()
+    assert shown(test).count("**: Sea or lake") == 2  # typical, odd
 
 
 def test_the_guess_stands_next_to_what_was_measured(lab: Lab, app: App) -> None:

@@ -76,12 +76,6 @@ def test_a_finished_run_shows_what_it_found(lab: Lab, app: App) -> None:
         assert [words in each.label for each in test.expander if each.label.startswith("Settings: ")] == [True]
 
 
-def test_speed_is_compared_with_the_own_earlier_run(lab: Lab, app: App) -> None:
-    put(lab, "finished", THREE, config=workshop_config("baseline", "tutorial"))
-    record = put(lab, "finished", THREE)
-    assert tells(app("train.py", run=record.id), "pace.same")
-
-
 def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(gpu_lab: Lab, app: App) -> None:
     lab = gpu_lab
     put(lab, "finished", THREE)
@@ -97,15 +91,15 @@ def test_the_guessed_speedup_of_the_start_page_stands_next_to_the_measured_one(g
     assert not tells(app("train.py", run=record.id), "guesses.start_page")  # it was skipped
 
 
-def test_a_run_that_names_one_class_only_has_learned_nothing(lab: Lab, app: App) -> None:
+def test_a_run_says_what_it_has_learned_and_what_may_be_luck(lab: Lab, app: App) -> None:
     record = put(lab, "finished", [*begun(1), epoch(1, 0.6)], config=workshop_config(epochs=1))
     keep_predictions(lab, record.id, largest=60)
     assert tells(app("train.py", run=record.id), "training.chance.largest_class", chance=0.6)
-
-
-def test_jumps_are_held_against_luck(lab: Lab, app: App) -> None:
     test = app("train.py", run=put(lab, "running", [*begun(), epoch(1, 0.5)]).id)
     assert tells(test, "training.luck", tiles=500, doubt=0.0447)
+    put(lab, "finished", THREE, config=workshop_config("baseline", "tutorial"))
+    record = put(lab, "finished", THREE)
+    assert tells(app("train.py", run=record.id), "pace.same")
 
 
 def test_a_run_without_predictions_without_mistakes_and_on_other_tiles(lab: Lab, app: App) -> None:
@@ -156,8 +150,8 @@ def test_what_stands_against_deleting_is_said_and_then_the_run_is_left(
     record = put(lab, "finished", THREE)
     test = app("train.py", run=record.id)
     with monkeypatch.context() as patched:
-        patched.setattr(lab, "delete", raising(RunError("Not yet")))
-        assert [each.value for each in click(test, "result_delete_sure").error] == ["Not yet"]
+        patched.setattr(lab, "delete", raising(RunError("Later")))
+        assert [each.value for each in click(test, "result_delete_sure").error] == ["Later"]
     click(test, "result_delete_sure")
     assert lab.store.all()[0] == [] and tells(test, "train/empty")
 
@@ -177,6 +171,12 @@ def downloads(test: AppTest) -> dict[str, Any]:
 
 
 def test_the_trained_weights_can_be_taken_away(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = put(lab, "cancelled", [*begun(), epoch(1, 0.3)], config=workshop_config("vgg11_bn"))
+    lab.store.save(record.id, {"model.pt": b"0"})
+    test = app("train.py", run=record.id)
+    assert "classifier.6" in shown(test)
+    assert set(downloads(test)) == {"result_weights_file"}
+    assert any("strict=False" in each.value for each in test.code)
     record = put(lab, "finished", THREE)
     assert "result_weights_file" not in downloads(app("train.py", run=record.id)), "it kept none"
     lab.store.save(record.id, {"model.pt": b"0" * 2_000_000})
@@ -191,15 +191,6 @@ def test_the_trained_weights_can_be_taken_away(lab: Lab, app: App, monkeypatch: 
     assert downloads(test)["result_weights_file"].label.endswith("model.pt · 1.9 MB")
     assert "result_weights_source" in downloads(test), "the network as a file of its own comes with it"
     assert any("weights_only=True" in each.value for each in test.code)
-
-
-def test_of_a_pretrained_model_it_is_said_what_the_file_holds(lab: Lab, app: App) -> None:
-    record = put(lab, "cancelled", [*begun(), epoch(1, 0.3)], config=workshop_config("vgg11_bn"))
-    lab.store.save(record.id, {"model.pt": b"0"})
-    test = app("train.py", run=record.id)
-    assert "classifier.6" in shown(test)
-    assert set(downloads(test)) == {"result_weights_file"}
-    assert any("strict=False" in each.value for each in test.code)
 
 
 def test_a_run_can_be_kept_where_old_ones_are_about_to_go(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,16 +229,13 @@ def test_it_is_opened_on_purpose_and_stays_open(lab: Lab, app: App) -> None:
     assert "sealed_open_sure" not in keys(app("train.py", run=record.id))
 
 
-def test_others_cannot_open_it_and_runs_without_one_show_nothing(lab: Lab, app: App) -> None:
+def test_others_cannot_open_it_and_a_damaged_one_is_a_sentence(lab: Lab, app: App) -> None:
     plain = put(lab, "finished", THREE)
     assert not tells(app("train.py", run=plain.id), "train/sealed")
     record = sealed(lab, "somebody-else")
     test = app("train.py", run=record.id)
     assert tells(test, "train/sealed", tiles="400")
     assert "sealed_open_sure" not in keys(test)
-
-
-def test_a_damaged_one_is_a_sentence(lab: Lab, app: App) -> None:
     record = sealed(lab)
     lab.store.save(record.id, {"test.npz": b"nonsense"})
     assert len(app("train.py", run=record.id).error) == 1

@@ -5,29 +5,15 @@ from fake_engine import raising
 
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab
-from eurosat_core.lab.queue import Place
 from eurosat_core.training.events import Event, FeaturesDone, StepDone
-from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, keys, put, shown, unescaped
-
-
-def test_a_waiting_run_tells_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = put(lab, "queued", [])
-    assert "2 of 3" not in shown(app("train.py", run=record.id)), "it has no place yet"
-    monkeypatch.setattr(lab, "place", lambda _run: Place(2, 3, 41.0))
-    test = app("train.py", run=record.id)
-    assert "2 of 3" in shown(test) and "41 s" in shown(test)
-    assert test.button(key="run_stop").label == "Leave the queue"
-    assert "run_pause" not in keys(test)
+from tests.pages.conftest import ME, THREE, App, begun, charts, click, epoch, keys, metrics, put, shown, unescaped
 
 
 def test_a_running_run_shows_its_figures_and_curves(lab: Lab, app: App) -> None:
     step = StepDone("train", 2, 18, 14.0, 1.7, 0.4, 1234.0, 400 * 2**20)
     record = put(lab, "running", [*begun(), epoch(1, 0.3), step])
     test = app("train.py", run=record.id)
-    values = {each.label: each.value for each in test.metric}
-    assert values["Tiles per second"] == "1,234"
-    assert values["Memory"] == "400 MB"
-    assert values["Training loss"] == "1.70"
+    assert {"1,234", "400 MB", "1.70"} <= set(metrics(test).values())
     assert test.progress[0].text.startswith("Epoch 2 of 3 · 4") and test.progress[0].value > 33
     assert charts(test) == 4
     assert {"run_pause", "run_step", "run_stop"} <= keys(test)
@@ -59,7 +45,9 @@ def test_an_ended_run_says_that_its_time_leaves_the_frozen_part_out(lab: Lab, ap
     assert any("4 s, with outputs" in unescaped(each) for each in tables)
 
 
-def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buttons_ask_the_lab_and_a_command_that_comes_too_late_is_explained(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[tuple[str, str, str]] = []
     monkeypatch.setattr(lab, "control", lambda run, owner, command: asked.append((run, owner, command)))
     record = put(lab, "running", begun())
@@ -75,6 +63,13 @@ def test_buttons_ask_the_lab(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
     assert test.button(key="run_pause").label == "Resume"
     click(test, "run_pause")
     assert asked == [(record.id, ME, command) for command in ("pause", "stop", "step", "resume")]
+    record = put(lab, "running", begun())
+    monkeypatch.setattr(lab, "control", raising(RunError("Ended")))
+    test = click(app("train.py", run=record.id), "run_pause")
+    assert "Ended" in [each.value for each in test.caption]
+    monkeypatch.setattr(lab.dispatcher, "stopping", lambda _run: True)
+    test.run()
+    assert test.button(key="run_stop").disabled and "Stopping…" in shown(test), "while it stops the buttons rest"
 
 
 def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,18 +90,6 @@ def test_a_paused_run_says_what_becomes_of_its_place(lab: Lab, app: App, monkeyp
     assert shown(test) != parked
     assert test.button(key="run_pause").disabled
     assert not test.button(key="run_stop").disabled
-
-
-def test_a_command_that_comes_too_late_is_explained_and_stopping_is_said(
-    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    record = put(lab, "running", begun())
-    monkeypatch.setattr(lab, "control", raising(RunError("Ended")))
-    test = click(app("train.py", run=record.id), "run_pause")
-    assert "Ended" in [each.value for each in test.caption]
-    monkeypatch.setattr(lab.dispatcher, "stopping", lambda _run: True)
-    test.run()
-    assert test.button(key="run_stop").disabled and "Stopping…" in shown(test), "while it stops the buttons rest"
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "paused", "finished"])

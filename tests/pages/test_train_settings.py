@@ -8,14 +8,12 @@ from fake_engine import FakeEngine, eventually, raising
 from profile_makers import cpu_trace, put_profile
 
 from eurosat_core.data import weights
-from eurosat_core.errors import LabError, RunError
+from eurosat_core.errors import LabError
 from eurosat_core.lab import library as library_module
-from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.kind import Estimate
 from eurosat_core.lab.lab import Lab
 from eurosat_core.lab.library import Fetch
 from eurosat_core.models.catalog import CATALOG
-from eurosat_core.training import problems
 from eurosat_core.training.config import SETTINGS, Architecture, TrainConfig, recipe_config, workshop_config
 from eurosat_core.training.recipes import RECIPES
 from pages.parts.forms import ALL_TILES
@@ -29,7 +27,6 @@ from tests.pages.conftest import (
     click,
     keys,
     put,
-    says,
     shown,
     tells,
     unescaped,
@@ -48,17 +45,14 @@ def test_an_empty_page_keeps_the_contract_and_shows_what_will_be_trained(lab: La
     assert not {"run_stop", "result_again"} & keys(test)
 
 
-def test_the_estimate_stands_on_the_button(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rough_estimate_is_drawn_again_and_an_estimate_stands_on_the_button(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lab.estimates, "training", lambda _config: Estimate(12.4, "Dreamt"))
     test = app("train.py")
     assert test.button(key="train_start").label.endswith(" CPU · 3 epochs · about 12 s")
     assert "Dreamt" in shown(test)
     assert "train_smaller" not in keys(test)
-
-
-def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
-    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
     estimates = {"now": Estimate(60.0, "Another’s", is_rough=True)}
     monkeypatch.setattr(lab.estimates, "training", lambda _config: estimates["now"])
     monkeypatch.setattr(lab.estimates, "is_measuring", lambda _config: estimates["now"].is_rough)
@@ -69,16 +63,18 @@ def test_a_rough_estimate_is_drawn_again_when_the_network_itself_was_measured(
     def measured_meanwhile(config: TrainConfig) -> bool:
         """While the page is drawn, just before the fragment that waits."""
         told = before(config)
-        estimates["now"] = Estimate(20.0, "Its own")
+        estimates["now"] = Estimate(20.0, "Mine")
         return told
 
     monkeypatch.setattr(lab.estimates, "is_measuring", measured_meanwhile)
     test.run()
     assert test.button(key="train_start").label.endswith("about 20 s")
-    assert "Its own" in shown(test) and "Another’s" not in shown(test)
+    assert "Mine" in shown(test) and "Another’s" not in shown(test)
 
 
-def test_the_lessons_training_fits_the_machine(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lessons_training_fits_the_machine_and_a_long_one_offers_a_smaller(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One epoch takes 2 seconds here: five of them are 10, and 15 are aimed at."""
     monkeypatch.setattr(lab.estimates, "training", lambda config: Estimate(2.0 * config.epochs, "From a dream."))
     test = app("train.py")
@@ -89,6 +85,13 @@ def test_the_lessons_training_fits_the_machine(lab: Lab, app: App, monkeypatch: 
     assert test.session_state["train_epochs"] == 3, "the lesson's settings are one click away"
     test.run()
     assert test.session_state["train_epochs"] == 3
+    monkeypatch.setattr(lab.estimates, "training", lambda config: Estimate(20.0 * config.epochs, "By epochs."))
+    test = app("train.py")
+    test.number_input(key="train_epochs").set_value(30).run()
+    assert test.button(key="train_start").label.endswith("about 10 min 00 s")
+    click(test, "train_smaller")
+    assert test.number_input(key="train_epochs").value == 5
+    assert test.button(key="train_start").label.endswith("about 1 min 40 s")
 
 
 def test_what_a_participant_chose_is_not_fitted(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,16 +108,6 @@ def test_what_a_participant_chose_is_not_fitted(lab: Lab, app: App, monkeypatch:
     assert test.session_state["train_epochs"] == 5
 
 
-def test_a_long_training_offers_a_smaller_one(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.estimates, "training", lambda config: Estimate(20.0 * config.epochs, "By epochs."))
-    test = app("train.py")
-    test.number_input(key="train_epochs").set_value(30).run()
-    assert test.button(key="train_start").label.endswith("about 10 min 00 s")
-    click(test, "train_smaller")
-    assert test.number_input(key="train_epochs").value == 5
-    assert test.button(key="train_start").label.endswith("about 1 min 40 s")
-
-
 def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, app: App) -> None:
     test = app("train.py")
     test.number_input(key="train_epochs").set_value(2)
@@ -129,7 +122,7 @@ def test_train_asks_the_lab_for_what_is_on_screen(lab: Lab, engine: FakeEngine, 
     eventually(lambda: record.id in engine.jobs)
 
 
-def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App) -> None:
+def test_a_recipe_sets_what_belongs_to_it_leaves_the_rest_and_says_so(lab: Lab, app: App) -> None:
     test = app("train.py")
     test.number_input(key="train_epochs").set_value(7).run()
     test.number_input(key="train_colour_jitter").set_value(0.4).run()
@@ -138,10 +131,6 @@ def test_a_recipe_sets_what_belongs_to_it_and_leaves_the_rest(lab: Lab, app: App
     assert (state["train_batch_size"], state["train_source"], state["train_learning_rate"]) == (40, "loader", 0.01)
     assert (state["train_optimizer"], state["train_epochs"], state["train_colour_jitter"]) == ("sgd", 7, 0.0)
     assert tells(test, "train/recipe tutorial")
-
-
-def test_what_is_said_of_a_recipe_is_what_it_sets(lab: Lab, app: App) -> None:
-    test = app("train.py")
     for recipe in RECIPES:
         choose(test, "train_recipe", recipe)
         config = recipe_config("baseline", recipe)
@@ -190,16 +179,13 @@ def test_a_recipe_that_is_a_whole_training_brings_its_epochs_and_takes_them_alon
     assert not test.button(key="train_start").disabled
 
 
-def test_after_a_whole_training_was_left_for_the_lesson_its_epochs_stay_away(lab: Lab, app: App) -> None:
+def test_a_whole_training_takes_its_epochs_along(lab: Lab, app: App) -> None:
     test = app("train.py")
     test.selectbox(key="train_model").set_value("tilenet").run()
     click(test, "train_reset")
     test.number_input(key="train_epochs").set_value(8).run()
     test.get_by_key("train_recipe").set_value("tutorial").run()
     assert test.number_input(key="train_epochs").value == 8
-
-
-def test_a_whole_training_that_was_trained_again_takes_its_epochs_along(lab: Lab, app: App) -> None:
     record = put(lab, "finished", THREE, config=recipe_config("tilenet", "fast"))
     test = app("train.py", run=record.id)
     click(test, "result_again")
@@ -231,13 +217,6 @@ def test_a_recipe_with_another_network_shows_its_costs_and_leaves_it_to_its_own_
     assert test.toggle(key="train_stem_pool").disabled and not test.button(key="train_start").disabled
 
 
-def test_without_tiles_train_says_why(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    for state in (TilesState(None, 5, 100), TilesState(problem="Full.")):
-        monkeypatch.setattr(lab.library, "_state", state)
-        test = app("train.py")
-        assert state.problem in shown(test) and test.button(key="train_start").disabled
-
-
 def test_settings_outlive_another_page_and_go_back_to_the_lessons(lab: Lab, app: App) -> None:
     test = app("train.py")
     test.number_input(key="train_epochs").set_value(9)
@@ -262,13 +241,6 @@ def test_bad_settings_have_a_sentence_and_no_train(lab: Lab, app: App, name: str
     assert test.button(key="train_start").disabled
 
 
-def test_what_the_lab_refuses_is_said(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab, "submit", raising(RunError("Full")))
-    test = click(app("train.py"), "train_start")
-    assert [each.value for each in test.error] == ["Full"]
-    assert "run" not in test.query_params
-
-
 def test_a_gpu_can_be_chosen_and_has_its_own_settings(gpu_lab: Lab, app: App) -> None:
     test = app("train.py")
     assert test.get_by_key("train_pin_memory").disabled
@@ -284,15 +256,7 @@ def test_a_gpu_can_be_chosen_and_has_its_own_settings(gpu_lab: Lab, app: App) ->
     assert not test.error  # pinned memory has no meaning there and is left out
 
 
-def test_keeping_every_epoch_says_what_it_takes(lab: Lab, app: App) -> None:
-    test = app("train.py")
-    test.toggle(key="train_keep_epochs").set_value(True).run()
-    assert "3.9 MB" in shown(test)
-    click(test, "train_start")
-    assert lab.store.all()[0][0].config.keep_epochs
-
-
-def test_keeping_too_much_is_refused_with_the_arithmetic(lab: Lab, app: App) -> None:
+def test_keeping_every_epoch_says_what_it_takes_and_too_much_is_refused(lab: Lab, app: App) -> None:
     test = app("train.py")
     large = TrainConfig(model="custom", network="conv 8 3, relu, flatten, linear 500, relu, linear out")
     test.session_state["train_model"], test.session_state["train_network"] = large.model, large.network
@@ -302,6 +266,11 @@ def test_keeping_too_much_is_refused_with_the_arithmetic(lab: Lab, app: App) -> 
     click(test, "train_start")
     assert lab.store.all()[0] == []
     assert [each.value for each in test.error], "said under the button, too"
+    test = app("train.py")
+    test.toggle(key="train_keep_epochs").set_value(True).run()
+    assert "3.9 MB" in shown(test)
+    click(test, "train_start")
+    assert lab.store.all()[0][0].config.keep_epochs
 
 
 # -- a pretrained model on the Train page: its weights missing, the ways on, and the bundled one that needs none
@@ -369,63 +338,3 @@ def test_settings_are_open_although_a_training_was(lab: Lab, app: App, page: str
     assert test.title[0].value.startswith("Train: ") and "run" not in test.query_params
     (settings,) = [each for each in test.expander if each.label.startswith("Settings")]
     assert settings.proto.expanded
-
-
-# -- where no run can start: nothing can be stored, or loader workers find too little shared memory. Pages say so
-
-
-STARTS = {
-    "train.py": ["train_start"],
-    "profiler.py": ["profiler_start"],
-    "speed.py": ["speed_start", "speed_free_start", "speed_limits_start"],
-    "compare.py": ["compare_race_start", "compare_full_start"],
-}
-SENTENCE = "Read-only: set EUROSAT_RUNS."
-
-
-@pytest.fixture
-def read_only(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    """A lab that found its folder for runs read-only."""
-    monkeypatch.setattr(lab, "runs_problem", SENTENCE)
-    return lab
-
-
-def buttons(test: Any) -> dict[str, bool]:
-    """Which buttons can be pressed, by key."""
-    return {each.key: not each.disabled for each in test.button}
-
-
-@pytest.mark.parametrize("page", STARTS)
-def test_nothing_can_be_started_and_the_page_says_why(read_only: Lab, app: App, page: str) -> None:
-    test = app(page)
-    assert SENTENCE in says(test)
-    there = buttons(test)
-    assert [key for key in STARTS[page] if there.get(key)] == []
-    assert set(there) & set(STARTS[page])
-
-
-@pytest.mark.parametrize("page", ["start.py", "tiles.py", "convolution.py", "model.py", "predict.py", "wrapup.py"])
-def test_other_pages_work(read_only: Lab, app: App, page: str) -> None:
-    app(page)
-
-
-def test_stored_runs_can_be_looked_at(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = put(lab, "finished", THREE)
-    monkeypatch.setattr(lab, "runs_problem", SENTENCE)
-    assert not buttons(app("train.py", run=record.id))["result_again"]
-
-
-def test_too_little_shared_memory_is_said_beside_the_button(
-    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(problems, "free_shared_memory", lambda: 2**20)
-    test = app("train.py")
-    assert buttons(test)["train_start"], "from memory it can be trained"
-    test.get_by_key("train_recipe").set_value("tutorial").run()
-    config = recipe_config("baseline", "tutorial")
-    assert config.source == "loader"
-    with pytest.raises(LabError, match="shared memory"):
-        lab.submit(config, ME)
-    assert not lab.store.all()[0]
-    assert "shared memory" in says(test)
-    assert not buttons(test)["train_start"]

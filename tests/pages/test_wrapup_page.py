@@ -84,7 +84,7 @@ def test_a_gpu_that_nobody_measured_on_is_a_task(gpu_lab: Lab, app: App) -> None
     assert tells(test, "wrapup.gpu.unused", gpus=["GPU 0"]) and "compare" in links(test).values()
 
 
-def test_recorded_runs_are_marked_and_never_ones_own(lab: Lab, app: App) -> None:
+def test_recorded_runs_are_marked_and_a_gpu_that_nobody_measured_on_is_a_task(lab: Lab, app: App) -> None:
     raced(lab, ("cpu", "cuda:0"), recorded_on="H100, 3 May 2026")
     test = app(PAGE)
     assert tells(test, "wrapup/nothing", "wrapup.gpu.nothing")
@@ -108,7 +108,9 @@ def test_a_run_that_did_not_get_through_says_so_and_one_under_way_does_not_count
     assert tells(app(PAGE), kind)
 
 
-def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
+def test_guesses_stand_beside_their_measurements_and_wait_for_tiles(
+    lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     everything(lab)
     test = app(PAGE)
     for key, guess in {
@@ -129,6 +131,11 @@ def test_guesses_stand_beside_their_measurements(lab: Lab, app: App) -> None:
     assert tells(test, "guesses.profiled", part="backward") and tells(test, "questions.speedup_baseline.open")
     assert tells(test, "guesses.score", answered=8) and tells(test, "guesses.open", guesses=1)
     assert tells(saw(test), "guesses.right", guess="more than half") or tells(saw(test), "guesses.off")
+    monkeypatch.setattr(lab.library, "_state", TilesState(None))
+    test = app(PAGE)
+    test.session_state["guess_colour_alone"] = "1–2 of 10"
+    test.run()
+    assert tells(test, "questions.colour_alone.open")
 
 
 def test_the_report_holds_what_the_page_says(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,14 +181,6 @@ def test_a_suggestion_sets_the_train_page_up(lab: Lab, app: App) -> None:
     click(test, "wrapup_next_epochs")
     assert test.number_input(key="train_epochs").value == 10
     assert test.session_state["train_learning_rate"] == 0.02
-
-
-def test_while_tiles_are_opened(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lab.library, "_state", TilesState(None))
-    test = app(PAGE)
-    test.session_state["guess_colour_alone"] = "1–2 of 10"
-    test.run()
-    assert tells(test, "questions.colour_alone.open")
 
 
 def test_guesses_are_found_again_in_another_session(lab: Lab, app: App) -> None:
