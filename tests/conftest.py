@@ -14,6 +14,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pytest
 import torch
+from cuda_alias import Cards, played_cuda
 from fake_engine import FakeEngine, OpenFake, fake_lab, tiles_used
 from hypothesis import HealthCheck, settings
 from PIL import Image
@@ -107,6 +108,13 @@ def small_tiles(tmp_path_factory: pytest.TempPathFactory) -> TileSet:
     """200 generated tiles in four classes that colour tells apart. Shared: do not change them."""
     place = tmp_path_factory.mktemp("small")
     return open_tiles(_small_folder(place / "tiles", SMALL_COUNTS), place / "cache")
+
+
+@pytest.fixture
+def cards() -> Iterator[Cards]:
+    """GPUs that are played: what was asked of them."""
+    with played_cuda() as played:
+        yield played
 
 
 @pytest.fixture

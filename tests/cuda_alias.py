@@ -8,7 +8,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -291,6 +291,18 @@ def played_cuda(cards: Cards | None = None, *, tensors: bool = True) -> Iterator
                 yield cards
         finally:
             _forget_tensors()
+
+
+def in_backward(patch: pytest.MonkeyPatch, look: Callable[[], Any]) -> list[Any]:
+    """What `look` says in every backward pass from here on."""
+    seen, backward = list[Any](), torch.Tensor.backward
+
+    def noted(*arguments: Any, **named: Any) -> None:
+        seen.append(look())
+        backward(*arguments, **named)
+
+    patch.setattr(torch.Tensor, "backward", noted)
+    return seen
 
 
 def _forget_tensors() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from cuda_alias import Cards, played_cuda
+from cuda_alias import Cards, in_backward, played_cuda
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import TrainingError
@@ -47,15 +47,7 @@ def flags() -> tuple[bool, bool, bool]:
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, bool, bool]]:
     """How the kernels were to be in every backward pass."""
-    found = []
-    backward = torch.Tensor.backward
-
-    def noted(*arguments: Any, **named: Any) -> None:
-        found.append(flags())
-        backward(*arguments, **named)
-
-    monkeypatch.setattr(torch.Tensor, "backward", noted)
-    return found
+    return in_backward(monkeypatch, flags)
 
 
 def done(tiles: TileSet, config: TrainConfig) -> JobResult:

@@ -2,14 +2,14 @@
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import pytest
 import torch
-from cuda_alias import Cards, played_cuda
+from cuda_alias import Cards, in_backward
 from fake_engine import CONFIG, CPU, GPU, ON_GPU, FakeEngine, OpenFake, eventually, raising, running
 
 from eurosat_core.data import batches
@@ -34,12 +34,6 @@ CARD = recipe_config(
     "baseline", "fast", epochs=2, batch_size=20, device="cuda:1", precision="float32", channels_last=False
 )
 STICKY = "CUDA error: device-side assert triggered\nCUDA kernel errors might be asynchronously reported"
-
-
-@pytest.fixture
-def cards() -> Iterator[Cards]:
-    with played_cuda() as played:
-        yield played
 
 
 def done(tiles: TileSet, config: TrainConfig = CARD, **changes: Any) -> JobResult:
@@ -201,14 +195,7 @@ def test_a_parked_training_leaves_its_card_and_goes_on_as_if_nothing_had_been(
 @pytest.mark.usefixtures("cards")
 def test_a_training_that_comes_back_multiplies_as_before(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """How float32 is multiplied is the process's, and another run may have wanted TF32 meanwhile."""
-    seen: list[str] = []
-    backward = torch.Tensor.backward
-
-    def noted(*arguments: Any, **named: Any) -> None:
-        seen.append(float32_flags()["matmul"])
-        backward(*arguments, **named)
-
-    monkeypatch.setattr(torch.Tensor, "backward", noted)
+    seen = in_backward(monkeypatch, lambda: float32_flags()["matmul"])
     another = replace(CARD, device="cuda:0", epochs=1, precision="tf32")
     parked_once(replace(CARD, epochs=1), small_tiles, 2, lambda: list(train(another, small_tiles)))
     assert [how for how, _ in groupby(seen)] == ["ieee", "tf32", "ieee"]

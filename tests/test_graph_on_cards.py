@@ -1,13 +1,12 @@
 """Training steps as CUDA graphs: on cards that are played the steps of the usual way, and on a real one where it is."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
 from cuda_alias import Cards, played_cuda
 from cuda_graphs import PlayedGraph
+from fake_engine import raising
 from launches import launches
 from torch import Tensor
 
@@ -26,12 +25,6 @@ BASELINE = recipe_config("baseline", source="memory", epochs=2, **{**FORM, "chan
 TILENET = recipe_config("tilenet", "sprint", epochs=2, colour_jitter=0.2, shift=2, **FORM)
 DROPOUT = replace(BASELINE, model="custom", network="conv 4 5 stride 4, relu, dropout 0.4, flatten, linear out")
 """150 training tiles: nine batches of 16 and one of 6 in an epoch."""
-
-
-@pytest.fixture
-def cards() -> Iterator[Cards]:
-    with played_cuda() as played:
-        yield played
 
 
 def trained(config: TrainConfig, tiles: TileSet) -> tuple[dict[str, Tensor], list[EpochDone]]:
@@ -120,23 +113,19 @@ def test_after_a_pause_off_the_device_it_is_recorded_anew(small_tiles: TileSet) 
     assert cards.calls.count("captured") == 2
 
 
+@pytest.mark.usefixtures("cards")
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (RuntimeError("CUDA error: operation not permitted when stream is capturing"), CaptureError, "eager"),
+        (torch.OutOfMemoryError("CUDA out of memory."), TrainingError, "full"),
+    ],
+)
 def test_what_cannot_be_recorded_is_told_in_a_sentence(
-    small_tiles: TileSet, cards: Cards, monkeypatch: pytest.MonkeyPatch
+    small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], words: str
 ) -> None:
-    def refuse(*_operation: Any) -> None:
-        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-
-    monkeypatch.setattr(PlayedGraph, "__torch_dispatch__", refuse)
-    with pytest.raises(CaptureError, match="eager"):
-        trained(BASELINE, small_tiles)
-
-
-def test_a_full_memory_is_told_as_such(small_tiles: TileSet, cards: Cards, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(*_operation: Any) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(PlayedGraph, "__torch_dispatch__", fill)
-    with pytest.raises(TrainingError, match="full"):
+    monkeypatch.setattr(PlayedGraph, "__torch_dispatch__", raising(error))
+    with pytest.raises(raised, match=words):
         trained(BASELINE, small_tiles)
 
 

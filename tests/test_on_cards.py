@@ -1,14 +1,13 @@
 """Code for GPUs, run on cards that are played (`cuda_alias`): the same figures as on the CPU."""
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import cuda_alias
 import pytest
 import torch
-from cuda_alias import Cards, played_cuda
+from cuda_alias import Cards, in_backward, played_cuda
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import probe_devices
@@ -32,12 +31,6 @@ from eurosat_core.training.step import Trainer
 CARD = recipe_config(
     "baseline", "fast", epochs=2, batch_size=20, device="cuda:1", precision="float32", channels_last=True
 )
-
-
-@pytest.fixture
-def cards() -> Iterator[Cards]:
-    with played_cuda() as played:
-        yield played
 
 
 def finished(config: TrainConfig, tiles: TileSet) -> Finished:
@@ -114,14 +107,6 @@ def test_a_profile_asks_for_the_cards_activities(small_tiles: TileSet, cards: Ca
     assert [each for each in events if type(each).__name__ == "TraceDone"]
 
 
-def test_cards_are_found_with_their_reasons() -> None:
-    with played_cuda(Cards(count=2, name="H100", capability=(9, 0))):
-        assert [(each.id, each.name, each.available) for each in probe_devices()[1:]] == [
-            ("cuda:0", "H100", True),
-            ("cuda:1", "H100", True),
-        ]
-
-
 T4, A100 = (7, 5), (8, 0)
 
 
@@ -138,14 +123,7 @@ def test_bfloat16_counts_only_on_cards_that_have_it_and_the_runs_own_card_is_ask
 def test_float32_is_ieees_in_every_step_unless_tf32_is_asked_for(
     small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, precision: str, how: str
 ) -> None:
-    seen: list[dict[str, str]] = []
-    backward = torch.Tensor.backward
-
-    def noted(*arguments: Any, **named: Any) -> None:
-        seen.append(float32_flags())
-        backward(*arguments, **named)
-
-    monkeypatch.setattr(torch.Tensor, "backward", noted)
+    seen = in_backward(monkeypatch, float32_flags)
     with played_cuda():
         torch.backends.cuda.matmul.fp32_precision = "tf32" if how == "ieee" else "ieee"
         finished(replace(CARD, epochs=1, precision=precision), small_tiles)
