@@ -84,7 +84,7 @@ def answers(sessions: Sequence[tuple[str, str | None]]) -> tuple[list[str], Room
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("cookie", [None, new_secret(), "no secret of ours"])
+@pytest.mark.parametrize("cookie", [None, new_secret(), "no secret of ours"], ids=["none", "ours", "another"])
 def test_one_browser_has_so_many_sessions(cookie: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "OF_A_BROWSER", 3)
     told, _ = answers([("10.0.0.1", cookie)] * 200 + [("10.0.0.2", None), ("10.0.0.1", new_secret())])
