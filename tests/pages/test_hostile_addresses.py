@@ -14,7 +14,8 @@ pytestmark = pytest.mark.hostile
 
 FOLDER = Path(__file__).parents[2] / "pages"
 PAGES = [path.name for path in sorted(FOLDER.glob("*.py")) if path.stem not in ("__init__", "main")]
-PARAMETERS = {"run", "runs", "trace", "net", "network", "experiment", "who"}
+LOOKS_ON = "see"  # then another's page is asked for, in place of one's own
+PARAMETERS = {LOOKS_ON, "run", "runs", "trace", "net", "network", "experiment", "who"}
 VALUES = {
     "a way out": "../../../../etc/passwd",
     "a way out of Windows": "..\\..\\..\\windows\\win.ini",
@@ -55,11 +56,20 @@ def test_each_page_is_drawn(lab: Lab, app: App, name: str) -> None:
     before = sorted(lab.settings.runs.rglob("*"))
     for page in PAGES:
         test.switch_page(page)
-        for parameter in PARAMETERS:
+        for parameter in PARAMETERS - {LOOKS_ON}:
             test.query_params[parameter] = VALUES[name]
         checked(test.run())
         assert_only_words(test, VALUES[name])
     assert sorted(lab.settings.runs.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_nobodys_page_is_shown_for_what_is_no_participant(lab: Lab, app: App, name: str) -> None:
+    test = app()
+    test.query_params[LOOKS_ON] = VALUES[name]
+    test.run()
+    assert not test.exception and not test.error and len(test.info) == 1 and not test.title
+    assert_only_words(test, VALUES[name])
 
 
 def assert_only_words(test: AppTest, value: str) -> None:
