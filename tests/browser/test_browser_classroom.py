@@ -52,6 +52,7 @@ def app(app_folder: Path) -> Iterator[str]:
 
 def nickname(page) -> str:
     drawn(page)
+    page.wait_for_function("document.querySelector('[aria-label=Nickname]')?.value")
     return page.get_by_label("Nickname", exact=True).input_value()
 
 
