@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from own_loop import apart
 from streamlit.proto.Alert_pb2 import Alert
@@ -169,8 +170,10 @@ def test_the_slope_of_the_memory_is_by_least_squares() -> None:
     memory = {"warm": (100.0, 1.0), "after": (100.0, 1.0)}
     course = [(minute / 6, 100 + 2.5 * minute / 6 + (-1) ** minute) for minute in range(12)]
     rows = {each["name"]: each for each in Found(1, room, {}, 6.0, 3.0, memory, [], course).rows()}
-    (slope,) = [each for each in rows.values() if each["unit"] == "MB a minute"]
-    assert slope["median"] == pytest.approx(2.5, abs=0.6)
+    whole, half = (each["median"] for each in rows.values() if each["unit"] == "MB a minute")
+    assert whole == pytest.approx(2.5, abs=0.6)
+    late = [(minute, used) for minute, used in course if minute >= 1]
+    assert half == pytest.approx(np.polyfit(*zip(*late, strict=True), 1)[0])
     assert not any(each["unit"] == "MB a minute" for each in Found(1, room, {}, 6.0, 3.0, memory, []).rows())
 
 
@@ -193,5 +196,5 @@ def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.M
     assert rows["runs doubled"]["median"] == rows["page runs that never ended"]["median"] == 0
     assert rows["server grew by"]["median"] != 0 and math.isfinite(rows["server’s CPU time"]["median"])
     assert any(name.startswith("page runs (") for name in rows)
-    (slope,) = [each for each in rows.values() if each["unit"] == "MB a minute"]
-    assert math.isfinite(slope["median"])
+    slopes = [each["median"] for each in rows.values() if each["unit"] == "MB a minute"]
+    assert slopes and all(map(math.isfinite, slopes))
