@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_AT_REST = "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
+AT_REST = "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
 _HEADING = "[data-testid=stMain] h1"
 _LINKS = "[data-testid=stSidebarNavLink]"
 _MILLISECONDS = 120_000  # what takes longer counts as one that never comes
@@ -86,7 +86,7 @@ class Onlooker:
 
     async def _at_rest(self) -> None:
         await self._page.locator(_HEADING).first.wait_for()
-        await self._page.wait_for_function(_AT_REST)
+        await self._page.wait_for_function(AT_REST)
 
 
 @asynccontextmanager

@@ -11,18 +11,23 @@ if TYPE_CHECKING:
 # What only reads, or computes for one page and keeps nothing of it. All else is refused, also what is new.
 _LOOKS = frozenset(
     {
-        *(
-            "calm",
-            "devices",
-            "devices_known",
-            "estimates",
-            "feed_problem",
-            "hand_run",
-            "holds_up",
-            "inspector",
-            "place",
-        ),
-        *("predictor", "room", "room_probe", "runs_go_soon", "runs_problem", "seconds_left", "settings", "sweeps"),
+        "calm",
+        "devices",
+        "devices_known",
+        "estimates",
+        "feed_problem",
+        "hand_run",
+        "holds_up",
+        "inspector",
+        "place",
+        "predictor",
+        "room",
+        "room_probe",
+        "runs_go_soon",
+        "runs_problem",
+        "seconds_left",
+        "settings",
+        "sweeps",
         "tiles",
     }
 )

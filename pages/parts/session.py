@@ -1,9 +1,9 @@
 """What one participant's session knows: whose it is, chosen device, current run.
 
 Who it is says the browser's cookie, or the provider that somebody signed in through, and nothing that somebody could
-write into an address. The run also stands in the
-URL (`?run=…`), so a refresh, a second tab and a page switch find it again: a refresh starts a new session that reads it
-from the URL, a page switch drops it from the URL and `keep_in_url` puts it back from the session.
+write into an address. The run also stands in the URL (`?run=…`), so a refresh, a second tab and a page switch find it
+again: a refresh starts a new session that reads it from the URL, a page switch drops it from the URL and `keep_in_url`
+puts it back from the session.
 """
 
 import time

@@ -60,6 +60,19 @@ def app(app_folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def app_with_secrets(folder: Path, secrets: str) -> Iterator[str]:
+    """As `app`, with this content of `secrets.toml`."""
+    file = folder / "secrets.toml"
+    file.write_text(secrets, encoding="utf-8")
+    settings = Settings(runs=folder / "runs", cache=folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STREAMLIT_SECRETS_FILES", str(file))
+        with app_server(settings, settings.runs) as address:
+            wait_for_tiles(address, seconds=120)
+            yield address
+
+
+@contextmanager
 def watched_window(browser, address: str) -> Iterator:
     """A fresh browser window on an address; the test fails if the browser's console shows an error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})

@@ -9,12 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from bench.server import app_server, wait_for_tiles
 from eurosat_core.classroom.cookie import NAME, secret_in
 from eurosat_core.data.weights import find_weights
 from eurosat_core.runs.store import RunStore
-from eurosat_core.settings import Settings
-from tests.browser.conftest import watched_window
+from tests.browser.conftest import app_with_secrets, watched_window
 from tests.browser.participant import (
     LONG,
     MINUTES,
@@ -40,14 +38,8 @@ WORD = "open sesame"
 @pytest.fixture(scope="module")
 def app(app_folder: Path) -> Iterator[str]:
     """As everywhere, with a passcode."""
-    file = app_folder / "secrets.toml"
-    file.write_text(f'[classroom]\npasscode = "{WORD}"\n', encoding="utf-8")
-    settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STREAMLIT_SECRETS_FILES", str(file))
-        with app_server(settings, settings.runs) as address:
-            wait_for_tiles(address, seconds=120)
-            yield address
+    with app_with_secrets(app_folder, f'[classroom]\npasscode = "{WORD}"\n') as address:
+        yield address
 
 
 def nickname(page) -> str:

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.server import app_server, wait_for_tiles
-from eurosat_core.settings import Settings
-from tests.browser.conftest import watched_window
+from tests.browser.conftest import app_with_secrets, watched_window
 from tests.browser.participant import go_to, keyed, main, press
 from tests.browser.test_browser_classroom import nickname
 from tests.browser.waiting import drawn
@@ -31,15 +29,10 @@ def identities() -> Iterator[Provider]:
 @pytest.fixture(scope="module")
 def app(app_folder: Path, identities: Provider) -> Iterator[str]:
     """As everywhere, with a provider, and Ada named as the instructor."""
-    file = app_folder / "secrets.toml"
     here = "http://127.0.0.1:{port}"  # Streamlit fills it in
-    file.write_text(identities.secrets_toml(here, instructors=["ADA@example.org"]), encoding="utf-8")
-    settings = Settings(runs=app_folder / "runs", cache=app_folder / "cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STREAMLIT_SECRETS_FILES", str(file))
-        with app_server(settings, settings.runs) as address:
-            wait_for_tiles(address, seconds=120)
-            yield address
+    secrets = identities.secrets_toml(here, instructors=["ADA@example.org"])
+    with app_with_secrets(app_folder, secrets) as address:
+        yield address
 
 
 def sign_in(page, identities: Provider, who: dict[str, object]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from bench.browsers import AT_REST
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,15 +16,14 @@ _SECONDS = 120.0
 _BETWEEN = 400  # milliseconds for which it must stay where it is
 
 
-_AT_REST = "document.querySelector('[data-testid=stApp]')?.getAttribute('data-test-script-state') === 'notRunning'"
 _ON_ITS_WAY = 200  # milliseconds that a click may take to the server and back
 
 
 def drawn(page: Page) -> None:
     """Wait until the script behind the page has run to its end, also one that a click has only just asked for."""
-    page.wait_for_function(_AT_REST)
+    page.wait_for_function(AT_REST)
     page.wait_for_timeout(_ON_ITS_WAY)
-    page.wait_for_function(_AT_REST)
+    page.wait_for_function(AT_REST)
     assert page.locator("[data-testid=stException]").count() == 0
 
 
