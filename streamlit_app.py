@@ -82,6 +82,7 @@ async def lifespan(_: st.App) -> AsyncIterator[dict[str, Any]]:
     set_current_lab(lab)
     turns.share_one_process(asyncio.get_running_loop())
     turns.hear_scripts_out()
+    turns.take_clicks_once()
     closing = threading.Event()
     warming = asyncio.create_task(asyncio.to_thread(warm_up, lab, closing))
     try:

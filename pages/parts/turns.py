@@ -15,6 +15,7 @@ from contextvars import Context
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession, AppSessionState
 
 from pages.parts import session
@@ -97,6 +98,29 @@ def hear_scripts_out(sessions: type[AppSession] = AppSession) -> None:
             session._event_loop.call_later(_LOOK_AGAIN_SECONDS, start_in_order, session, rerun)
 
     sessions._create_scriptrunner = start_in_order  # type: ignore[method-assign, assignment]
+
+
+_CLICKS = frozenset({"trigger_value", "string_trigger_value", "chat_input_value", "json_trigger_value"})
+
+
+def take_clicks_once(sessions: type[AppSession] = AppSession) -> None:
+    """Have a part that refreshes itself bring no clicks: call it once.
+
+    A browser sends a click a moment after it was made and only then forgets it. When a part asks for its refresh in
+    that moment, Streamlit 1.67 sends the click with that, too, and it counts twice: *Pause* becomes *Pause* and
+    *Resume*. On a busy machine that happened to one click in a dozen.
+    """
+    request = sessions.request_rerun
+
+    def request_without_clicks(session: AppSession, client_state: ClientState | None) -> None:
+        if client_state and client_state.is_auto_rerun:
+            told = client_state.widget_states.widgets
+            kept = [each for each in told if each.WhichOneof("value") not in _CLICKS]
+            del told[:]
+            told.extend(kept)
+        request(session, client_state)
+
+    sessions.request_rerun = request_without_clicks  # type: ignore[method-assign, assignment]
 
 
 def in_turn(draw: Callable[P, T]) -> Callable[P, T]:

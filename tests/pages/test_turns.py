@@ -1,6 +1,7 @@
 """Page scripts that take turns."""
 
 import asyncio
+import inspect
 import sys
 import threading
 import time
@@ -10,6 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from own_loop import apart
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.runtime.app_session import AppSession, AppSessionState
 from streamlit.runtime.scriptrunner import RerunData, ScriptRunner, ScriptRunnerEvent
 
@@ -214,7 +217,32 @@ def test_a_session_that_has_ended_starts_nothing(loop: asyncio.AbstractEventLoop
     assert session.started == []
 
 
+def _asks(*, refresh: bool) -> ClientState:
+    """What a browser sends while one button has just been pressed, another not, and a box holds a number."""
+    asked = ClientState(fragment_id="a part", is_auto_rerun=refresh)
+    widgets = asked.widget_states.widgets
+    widgets.add(id="pressed", trigger_value=True)
+    widgets.add(id="said", string_trigger_value={"data": "hello"})
+    widgets.add(id="number", int_value=3)
+    widgets.add(id="not pressed", trigger_value=False)
+    return asked
+
+
+def test_a_click_counts_with_its_own_message_and_not_with_a_refresh(loop, session_type) -> None:
+    turns.take_clicks_once(session_type)
+    session, asked = session_type(loop), []
+    session.has_fragment = lambda _: True
+    session._scriptrunner = SimpleNamespace(request_rerun=lambda rerun: asked.append(rerun) or True)
+    session.request_rerun(_asks(refresh=True))
+    session.request_rerun(_asks(refresh=False))
+    told = [{each.id for each in rerun.widget_states.widgets} for rerun in asked]
+    assert told == [{"number"}, {"pressed", "said", "number", "not pressed"}]
+
+
 def test_streamlit_has_what_is_changed_in_it() -> None:
     runner = ScriptRunner.request_rerun
     assert runner.__annotations__["return"] in (bool, "bool"), "whether it takes the request"
+    assert list(inspect.signature(AppSession.request_rerun).parameters) == ["self", "client_state"]
+    oneof = WidgetState.DESCRIPTOR.oneofs_by_name["value"]
+    assert {each.name for each in oneof.fields if "trigger" in each.name} | {"chat_input_value"} == turns._CLICKS
     assert AppSession._create_scriptrunner.__code__.co_varnames[:2] == ("self", "initial_rerun_data")
