@@ -61,6 +61,7 @@ class Dispatcher:
         )
         self._cluster = settings.scheduler or ""
         self._running = RunningRuns()
+        self._restarting: set[str] = set()  # workers
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Message | Literal["look", "close"]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="eurosat-dispatch", daemon=True)
@@ -333,12 +334,26 @@ class Dispatcher:
             self._engine.forget(run_id)
 
     def _restart(self, slot: Slot) -> None:
-        """Replace the worker of a device that failed; other runs in it, which are parked, end with the reason."""
+        """Replace the worker of a device that failed; other runs in it, which are parked, end with the reason.
+
+        One that hangs takes half a minute to be gone, while the other devices' runs go on and begin.
+        """
         with self._lock:
             for run_id in [each for each, run in self._running.items() if run.slot.worker == slot.worker]:
                 message = "Another run made the device fail, so the process that held this one, too, was restarted."
                 self._end(run_id, "failed", message)
-        self._engine.restart(slot)
+            self._restarting.add(slot.worker)
+        threading.Thread(target=self._replace, args=(slot,), name="eurosat-restart", daemon=True).start()
+
+    def _replace(self, slot: Slot) -> None:
+        try:
+            self._engine.restart(slot)
+        except Exception:
+            logger.exception("the worker for %s was not replaced", slot.device)
+        finally:
+            with self._lock:
+                self._restarting.discard(slot.worker)
+            self.look()
 
     def _start_one(self) -> bool:
         """Start, or let return, one run that has an idle slot; whether there was one."""
@@ -347,7 +362,11 @@ class Dispatcher:
             if tiles is None:
                 return False
             available = self._available()
-            slots = [each for each in self._engine.slots() if each.device in available]
+            slots = [
+                each
+                for each in self._engine.slots()
+                if each.device in available and each.worker not in self._restarting
+            ]
             for _, there in groupby(sorted(slots, key=lambda each: each.machine), key=lambda each: each.machine):
                 if (found := self._next_on([*there], available)) is not None:
                     following, slot = found

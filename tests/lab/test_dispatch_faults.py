@@ -33,6 +33,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab import dispatch
 from eurosat_core.lab.lab import Lab
+from eurosat_core.lab.messages import Slot
 from eurosat_core.runs.record import TilesUsed
 from eurosat_core.runs.store import RunStore
 
@@ -179,6 +180,36 @@ def test_a_run_that_hangs_ends_and_its_process_is_replaced(
     engine.end(following.id)
     wait_for_state(lab, following.id, "finished")
     assert lab.store.get(run.id) == now and lab.results.history(run.id).events == 2
+
+
+def test_other_devices_go_on_while_a_process_is_replaced(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake(FakeEngine((CPU, GPU)))
+    asked, replaced, restart = threading.Event(), threading.Event(), engine.restart
+
+    def slowly(slot: Slot) -> None:
+        asked.set()
+        assert replaced.wait(60)
+        restart(slot)
+
+    monkeypatch.setattr(engine, "restart", slowly)
+    failed, following = running(lab, engine, "ada", ON_GPU), lab.submit(ON_GPU, "ada")
+    engine.end(failed.id, "failed", "It vanished.", restart_worker=True)
+    assert asked.wait(60)
+    elsewhere = running(lab, engine, "bob", CONFIG)
+    engine.end(elsewhere.id)
+    wait_for_state(lab, elsewhere.id, "finished")
+    assert lab.store.get(following.id).state == "queued", "its device has no process"
+    replaced.set()
+    engine.wait_for(following.id)
+    assert engine.restarted == ["cuda:0"]
+
+
+def test_a_process_that_cannot_be_replaced_is_used_again(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, engine = open_fake()
+    monkeypatch.setattr(engine, "restart", raising(TimeoutError("no answer")))
+    failed, following = running(lab, engine), lab.submit(CONFIG, "bob")
+    engine.end(failed.id, "failed", "It vanished.", restart_worker=True)
+    engine.wait_for(following.id)
 
 
 def test_a_clock_that_is_put_back_makes_no_time_negative(open_fake: OpenFake, monkeypatch: pytest.MonkeyPatch) -> None:
