@@ -61,6 +61,9 @@ def test_a_question_reaches_everybody_and_what_was_measured_ends_it(lab: Lab, ap
     click(led, "ask_close")
     assert lab.rounds.current() is None and "ask_open" in keys(led)
     assert lab.rounds.all()[0].right == RIGHT
+    assert not led.dataframe
+    led.session_state["ask_before"] = True
+    assert checked(led.run()).dataframe[0].value["measured"].tolist() == [RIGHT]
 
 
 def test_an_answer_that_came_too_late_counts_in_no_vote(lab: Lab, app: App, led: AppTest) -> None:

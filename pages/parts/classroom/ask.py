@@ -94,7 +94,10 @@ def _before() -> None:
     over = [each for each in session.lab().rounds.all() if each.phase == "closed"]
     if not over:
         return
-    with st.expander("Questions so far", icon=":material/history:"):
+    opened = st.expander("Questions so far", icon=":material/history:", key="ask_before", on_change="rerun")
+    if not opened.open:  # worked out every two seconds otherwise
+        return
+    with opened:
         table = pd.DataFrame(
             [(each.number, everybody.question(each), each.right, everybody.outcome(each)) for each in over],
             columns=["round", "question", "measured", "outcome"],
