@@ -88,7 +88,7 @@ class Side:
             yield from self._source.train(epoch)
 
     def _plainly(self) -> Iterator[Batch]:
-        preprocessing = preprocessing_for(self._config.model, bool(self._config.channels_last))
+        preprocessing = preprocessing_for(self._config.model, bool(self._config.channels_last), self._config.input_side)
         for epoch in range(1, self._config.epochs + 1):
             order = epoch_order(len(self._labels), self._config.seed, epoch).to(self.trainer.device)
             for chosen in order.split(self._config.batch_size):

@@ -14,15 +14,16 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from eurosat_core.data.decoding import TILE_SIDE, open_rgb
@@ -86,7 +87,7 @@ VALIDATION_BATCH = 256  # for the in-memory source: no gradient is kept, so larg
 
 @dataclass(frozen=True)
 class Batch:
-    """Normalised tiles [B, 3, 64, 64] (float32) and their labels [B], on the device."""
+    """Normalised tiles [B, 3, S, S] (float32; S is 64 unless told) and their labels [B], on the device."""
 
     tiles: Tensor
     labels: Tensor
@@ -103,30 +104,35 @@ class ResidentBatch(Batch):
     So whoever copies `rows` [B], which of them it has, and `labels` to one place can launch the same gathering again.
     """
 
-    def __init__(self, rows: Tensor, labels: Tensor, gather: Callable[[Tensor], Tensor]) -> None:
-        for name, value in {"rows": rows, "labels": labels, "gather": gather}.items():
+    def __init__(self, rows: Tensor, labels: Tensor, gather: Callable[[Tensor], Tensor], side: int) -> None:
+        for name, value in {"rows": rows, "labels": labels, "gather": gather, "side": side}.items():
             object.__setattr__(self, name, value)
 
     rows: Tensor
     gather: Callable[[Tensor], Tensor]
+    side: int
 
     @property
     def tiles(self) -> Tensor:
-        """The normalised tiles [B, 3, 64, 64]."""
+        """The normalised tiles [B, 3, S, S]."""
         return self.gather(self.rows)
 
     @property
     def shape(self) -> torch.Size:
-        return torch.Size((len(self.rows), 3, TILE_SIDE, TILE_SIDE))
+        return torch.Size((len(self.rows), 3, self.side, self.side))
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a model wants its tiles: (pixel / 255 - mean) / std per channel, and in which memory order."""
+    """How a model wants its tiles: (pixel / 255 - mean) / std per channel, in which memory order, and how large.
+
+    side: pixels a side; those of 64 are enlarged to it.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     channels_last: bool = False
+    side: int = TILE_SIDE
 
 
 class DeviceCopy:
@@ -200,7 +206,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """uint8 pixels [B, 64, 64, 3] → normalised float32 [B, 3, 64, 64], on the pixels' device."""
+    """uint8 pixels [B, 64, 64, 3] → normalised float32 [B, 3, S, S], on the pixels' device. S: what the model wants."""
     tiles = pixels.permute(0, 3, 1, 2)  # a view; in memory the channels are last
     if not preprocessing.channels_last:
         tiles = tiles.contiguous()
@@ -208,8 +214,20 @@ def normalize(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     tiles = tiles.to(torch.float32).div_(255)
     mean, std = preprocessing.mean, preprocessing.std
     if len(set(mean)) == len(set(std)) == 1:  # the same for all channels: plain numbers are faster
-        return tiles.sub_(mean[0]).div_(std[0])
-    return tiles.sub_(_per_channel(mean, tiles.device)).div_(_per_channel(std, tiles.device))
+        return enlarged(tiles.sub_(mean[0]).div_(std[0]), preprocessing.side)
+    tiles = tiles.sub_(_per_channel(mean, tiles.device)).div_(_per_channel(std, tiles.device))
+    return enlarged(tiles, preprocessing.side)
+
+
+def enlarged(tiles: Tensor, side: int) -> Tensor:
+    """Tiles [B, 3, H, W] with `side` pixels a side, bicubic; as they are where they have so many.
+
+    Without a filter against aliasing, which only making smaller needs. The weights of a pixel sum to 1, so it does not
+    matter that they were normalised before.
+    """
+    if tiles.shape[2:] == (side, side):
+        return tiles
+    return functional.interpolate(tiles, size=(side, side), mode="bicubic", align_corners=False)
 
 
 def normalize_in_one(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -221,7 +239,8 @@ def normalize_in_one(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     layout = torch.channels_last if preprocessing.channels_last else torch.contiguous_format
     result = torch.empty(tiles.shape, device=pixels.device, memory_format=layout)
     here = pixels.device
-    return torch.addcmul(_per_channel(offset, here), tiles, _per_channel(factor, here), out=result)
+    torch.addcmul(_per_channel(offset, here), tiles, _per_channel(factor, here), out=result)
+    return enlarged(result, preprocessing.side)
 
 
 @lru_cache(maxsize=32)
@@ -307,7 +326,7 @@ class MemorySource:
         labels = self._labels[rows]
         for chosen, named in zip(rows.split(size), labels.split(size), strict=True):
             if gather_later:
-                yield ResidentBatch(chosen, named, self._gathered)
+                yield ResidentBatch(chosen, named, self._gathered, self._preprocessing.side)
             else:
                 yield Batch(self._gathered(chosen), named)
 
@@ -325,13 +344,23 @@ class MemorySource:
         self.park()
 
 
+def _enlarged_one(tile: Tensor, side: int) -> Tensor:
+    return enlarged(tile[None], side)[0]
+
+
 def picture_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], Tensor]:
-    """The tutorial's pipeline for one picture: Resize, ToTensor, Normalize; float32 [3, 64, 64]."""
+    """The tutorial's pipeline for one picture: Resize, ToTensor, Normalize; float32 [3, S, S].
+
+    A model that wants more than 64 pixels gets these enlarged, so that all sources give the same.
+    """
     from torchvision import transforms  # here, for it takes a second to load and the server never needs it
 
     resize = transforms.Resize((TILE_SIDE, TILE_SIDE))
     scale = transforms.Normalize(preprocessing.mean, preprocessing.std)
-    transform: Callable[[Image.Image], Tensor] = transforms.Compose([resize, transforms.ToTensor(), scale])
+    steps: list[Callable[..., Any]] = [resize, transforms.ToTensor(), scale]
+    if preprocessing.side != TILE_SIDE:
+        steps.append(partial(_enlarged_one, side=preprocessing.side))  # which, unlike a lambda, reaches loader workers
+    transform: Callable[[Image.Image], Tensor] = transforms.Compose(steps)
     return transform
 
 

@@ -97,6 +97,7 @@ def _measured(config: TrainConfig, threads: int, notes: MachineNotes, wanted: Ca
         settled.stem_pool,
         settled.network,
         cores,
+        settled.input_side,
     )
     found = [speed_note(speed, settled.source)]
     if (trial := notes.get(FORMS, config.device, form_key(config))) is not None:
@@ -130,7 +131,7 @@ def _undisturbed(config: TrainConfig, threads: int, wanted: Callable[[], bool]) 
 def _tile_seconds(config: TrainConfig, wanted: Callable[[], bool]) -> float | None:
     """Seconds per training tile after warm-up; None when it was given up before there were any."""
     device = torch_device(config.device)
-    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last), config.input_side)
     keep_freed_memory()  # as trainings do, whose steps are estimated
     # A short measurement is over before a network is compiled: what that saves is not counted on.
     trainer = Trainer(replace(config, execution="eager"), None, stand_in(config, device))

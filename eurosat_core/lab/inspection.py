@@ -142,7 +142,8 @@ class Inspector:
         with self.borrowed(run_id, stage) as network:
             config = self.config(run_id)
             pixels = torch.from_numpy(np.ascontiguousarray(tile))[None]
-            layers, scores = _record(network, normalize(pixels, preprocessing_for(config.model)))
+            wanted = preprocessing_for(config.model, side=config.input_side)
+            layers, scores = _record(network, normalize(pixels, wanted))
             probabilities: Values = scores[0].softmax(0).numpy()
             return NetworkSeen(layers, probabilities, self.class_names(run_id))
 

@@ -46,7 +46,7 @@ _FEW_PARAMETERS = 1_500_000
 
 @lru_cache(maxsize=32)
 def network_summary(network: Architecture, classes: int = 10) -> ModelSummary:
-    """Layers, parameters and costs of a network at 64×64."""
+    """Layers, parameters and costs of a network, for one tile of the size that it sees."""
     import torch
 
     with torch.device("meta"):  # shapes are enough: VGG's half a gigabyte need not be made
@@ -55,7 +55,7 @@ def network_summary(network: Architecture, classes: int = 10) -> ModelSummary:
         # With numbers, then: on shapes PyTorch computes with its compiler, which takes a second to load.
         numbers = {name: torch.zeros(each.shape, dtype=each.dtype) for name, each in made.state_dict().items()}
         made.load_state_dict(numbers, assign=True)
-    return summarize(made)
+    return summarize(made, (3, network.input_side, network.input_side))
 
 
 def same_speed(one: TrainConfig, other: TrainConfig) -> bool:

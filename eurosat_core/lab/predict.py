@@ -182,7 +182,7 @@ class Predictor:
     def _normalised(self, run_id: str, tiles: Pixels) -> torch.Tensor:
         config = self._inspector.config(run_id)
         pixels = torch.from_numpy(np.array(tiles))
-        return normalize(pixels, preprocessing_for(config.model, bool(config.channels_last)))
+        return normalize(pixels, preprocessing_for(config.model, bool(config.channels_last), config.input_side))
 
     def _probabilities(self, run_id: str, tiles: Pixels) -> Values:
         config = self._inspector.config(run_id)

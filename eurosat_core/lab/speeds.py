@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from eurosat_core import wording
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.models.catalog import model_entry
 from eurosat_core.models.convolution import LayerWork
@@ -41,11 +42,12 @@ class Speed:
     stem_pool: bool = True
     network: str = ""
     cores: _Positive = 1.0
+    input_side: int = TILE_SIDE
 
     @property
     def architecture(self) -> Architecture:
         """The network that was measured."""
-        return Architecture(self.model, self.network, self.stem_pool)
+        return Architecture(self.model, self.network, self.stem_pool, self.input_side)
 
 
 def speed_note(speed: Speed, source: str = "memory") -> Note:

@@ -5,6 +5,7 @@ import pickle
 
 import torch
 
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.errors import RunError
 from eurosat_core.models.build import network_source
 from eurosat_core.models.catalog import BASELINE, model_entry
@@ -71,7 +72,9 @@ def loading_code(config: TrainConfig, classes: int) -> str:
             "net.load_state_dict(trained, strict=False)  # not strict: the frozen part stays as it is"
         )
     mean, std = (_channels(each) for each in (entry.mean, entry.std))
-    tiles = f"# Tiles [B, 3, 64, 64] as it learned from them: (pixel / 255 - {mean}) / {std}"
+    side = config.input_side
+    enlarged = "" if side == TILE_SIDE else ", then enlarged from 64 pixels a side (bicubic)"
+    tiles = f"# Tiles [B, 3, {side}, {side}] as it learned from them: (pixel / 255 - {mean}) / {std}{enlarged}"
     return f"import torch\n{make}\n{load}\nnet.eval()\n{tiles}"
 
 

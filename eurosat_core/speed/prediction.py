@@ -133,7 +133,7 @@ def step_operations(config: TrainConfig, classes: int) -> list[Operation]:
     """All operations of one training step of `config`, in their order, in float32 and the usual layout."""
     with torch.device("meta"):
         network = build_model(config.model, classes, config.network, stem_pool=config.stem_pool)
-        tiles = torch.empty(config.batch_size, 3, 64, 64)
+        tiles = torch.empty(config.batch_size, 3, config.input_side, config.input_side)
         labels = torch.empty(config.batch_size, dtype=torch.int64)
     plain = replace(config, device="cpu", precision="float32", channels_last=False, execution="eager")
     trainer = Trainer(plain, None, network)

@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args
 
 from eurosat_core import wording
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.errors import ConfigError
 from eurosat_core.models.catalog import BASELINE, CATALOG, model_entry
 from eurosat_core.models.check import breaks_channels_last, checked_network
@@ -142,11 +143,15 @@ _SWITCH_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": F
 
 
 class Architecture(NamedTuple):
-    """Which network: a model of the catalog, the layers of `custom`, and whether tilenet pools after its stem."""
+    """Which network: a model of the catalog, the layers of `custom`, and whether tilenet pools after its stem.
+
+    input_side: pixels a side of the pictures that it sees, on which its costs depend.
+    """
 
     model: str
     network: str = ""
     stem_pool: bool = True
+    input_side: int = TILE_SIDE
 
 
 @dataclass(frozen=True)
@@ -157,8 +162,9 @@ class TrainConfig:
     once per tile and trains on its outputs. `split` "place" takes torchgeo's published parts. `precision` "auto" and
     `channels_last` None: as the device does it faster (`training.precision`); "float32" is IEEE's on every device, for
     "tf32" a card rounds its factors to ten bits behind the point. `execution` is that of training steps, and changes
-    nothing else (`training.execution`). `network`: the layers of the model `custom`, as
-    `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly from the classes; None for all.
+    nothing else (`training.execution`). `input_side`: tiles are enlarged to so many pixels a side, bicubic. `network`:
+    the layers of the model `custom`, as `models.layers` writes them; empty for the baseline's. `tiles`: drawn evenly
+    from the classes; None for all.
     """
 
     model: str = "baseline"
@@ -177,6 +183,7 @@ class TrainConfig:
     colour_jitter: float = 0.0
     progressive_resizing: bool = False
     stem_pool: bool = True
+    input_side: int = TILE_SIDE
     momentum: float = 0.9
     weight_decay: float = 0.0
     source: str = "loader"
@@ -214,7 +221,7 @@ class TrainConfig:
     @property
     def architecture(self) -> Architecture:
         """Which network it is, whatever it starts from and however it is trained."""
-        return Architecture(self.model, self.network, self.stem_pool)
+        return Architecture(self.model, self.network, self.stem_pool, self.input_side)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -292,6 +299,16 @@ class TrainConfig:
             )
         if not self.stem_pool and self.model != "tilenet":
             raise ConfigError(f"{entry.title} has no pooling after a stem to leave out. Keep it, or choose 'tilenet'.")
+        if self.input_side != TILE_SIDE and not entry.is_pretrained:
+            raise ConfigError(
+                f"{entry.title} takes tiles of {TILE_SIDE}×{TILE_SIDE} pixels. Set input side to {TILE_SIDE}, or "
+                "choose a pretrained model, which learned from larger pictures."
+            )
+        if self.input_side != TILE_SIDE and self.progressive_resizing:
+            raise ConfigError(
+                "Tiles cannot be enlarged and made smaller at once. Switch progressive resizing off, or set input side "
+                f"to {TILE_SIDE}."
+            )
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ConfigError("Nesterov’s look ahead needs SGD with momentum. Switch it off, or choose those.")
         if self.optimizer == "sgd" and self.momentum >= 1:

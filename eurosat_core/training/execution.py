@@ -183,7 +183,7 @@ def _fits(inputs: tuple[Batch, Drawn], batch: Batch, drawn: Drawn) -> bool:
 def _copied(batch: Batch) -> Batch:
     """The batch in memory of its own, which later ones are copied to."""
     if isinstance(batch, ResidentBatch):
-        return ResidentBatch(batch.rows.clone(), batch.labels.clone(), batch.gather)
+        return ResidentBatch(batch.rows.clone(), batch.labels.clone(), batch.gather, batch.side)
     return Batch(batch.tiles.clone(), batch.labels.clone())
 
 

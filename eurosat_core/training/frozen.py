@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, epoch_order, normalize
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import find_weights
@@ -200,6 +201,8 @@ def _depend_on(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing
     # in TF32, for that is how PyTorch by itself takes convolutions.
     if config.precision != "float32" or config.on_cuda:
         of["precision"] = config.precision
+    if preprocessing.side != TILE_SIDE:  # caches of before name no size
+        of["side"] = preprocessing.side
     if config.deterministic and config.on_cuda:
         of["deterministic"] = True
     return of

@@ -108,7 +108,7 @@ class _Loop:
             tiles,
             trainer.network,
             self.device,
-            preprocessing_for(config.model, channels_last=True),
+            preprocessing_for(config.model, True, config.input_side),
             torch.cat([split.train, split.validation, split.test]),
         )
         trainer.train_network = trained_part(trainer.network)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eurosat_core.data.batches import VALIDATION_BATCH, Batch, Preprocessing, normalize
+from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import load_weights
 from eurosat_core.models.catalog import build_model, model_entry
@@ -21,10 +22,10 @@ Network = Callable[[Tensor], Tensor]
 """Normalised tiles [B, 3, 64, 64] (or a frozen part's outputs) → scores [B, classes]."""
 
 
-def preprocessing_for(model: str, channels_last: bool = False) -> Preprocessing:
-    """How the catalog says this model wants its tiles."""
+def preprocessing_for(model: str, channels_last: bool = False, side: int = TILE_SIDE) -> Preprocessing:
+    """How the catalog says this model wants its tiles, enlarged to `side` pixels a side."""
     entry = model_entry(model)
-    return Preprocessing(entry.mean, entry.std, channels_last)
+    return Preprocessing(entry.mean, entry.std, channels_last, side)
 
 
 def make_network(config: TrainConfig, classes: int, cache: Path | None = None) -> nn.Module:
@@ -144,7 +145,7 @@ def evaluation_batches(config: TrainConfig, tiles: TileSet, numbers: Tensor) -> 
     bits (float32), 11 (TF32) or 8 (bfloat16), so tiles whose best two classes are that close get another answer.
     `evaluate` counts them.
     """
-    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last), config.input_side)
     size = config.batch_size if config.source == "loader" else max(config.batch_size, VALIDATION_BATCH)
     for chosen in numbers.split(size):
         yield Batch(normalize(tiles.pixels[chosen], preprocessing), tiles.labels[chosen])

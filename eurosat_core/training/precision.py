@@ -12,7 +12,6 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.devices import AMPERE, torch_device
 from eurosat_core.machine_notes import MachineNotes, Note
 from eurosat_core.training.config import AUTO, TrainConfig
@@ -91,6 +90,7 @@ class _Trial:
             multiply_float32("float32")
         # Of VGG the convolutions: its linear layers are half a gigabyte, and a small part of the work.
         self._network = stand_in(config, self._device, convolutions_only=not self._trained).train(self._trained)
+        self._side = config.input_side
         self._give_up = give_up
         self._deadline = time.perf_counter() + _SECONDS
         self._clock = _clock_of(self._device)
@@ -120,7 +120,7 @@ class _Trial:
         """Seconds of a step forward and, where the network is trained, backward."""
         layout = torch.channels_last if form.channels_last else torch.contiguous_format
         network = self._network.to(memory_format=layout)
-        tiles = torch.zeros(count, 3, TILE_SIDE, TILE_SIDE, device=self._device).contiguous(memory_format=layout)
+        tiles = torch.zeros(count, 3, self._side, self._side, device=self._device).contiguous(memory_format=layout)
         labels = torch.zeros(count, dtype=torch.int64, device=self._device)
         wait_for(self._device)
         began = self._clock()

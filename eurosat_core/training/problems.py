@@ -22,7 +22,7 @@ from eurosat_core.wording import bytes_text, count, device_name
 
 SHARED_MEMORY = Path("/dev/shm")
 
-_TILE_BYTES = 3 * TILE_SIDE * TILE_SIDE * 4  # float32
+_NUMBER_BYTES = 4  # float32
 _BATCH_BYTES = 16 * 1024  # of each batch besides: its labels, and what its pages are rounded up to
 
 
@@ -36,7 +36,7 @@ def free_shared_memory() -> int | None:
     return status.f_bavail * status.f_frsize
 
 
-def loader_bytes(batch_size: int, workers: int, prefetch: int, tiles: int) -> int:
+def loader_bytes(batch_size: int, workers: int, prefetch: int, tiles: int, side: int = TILE_SIDE) -> int:
     """Bytes that the workers of a `DataLoader` hold there at most, feeding `tiles` tiles an epoch; 0 without workers.
 
     Measured with 1 to 3 workers, 2 to 4 batches ahead: all batches that are ahead, and the one that is computed.
@@ -44,7 +44,7 @@ def loader_bytes(batch_size: int, workers: int, prefetch: int, tiles: int) -> in
     if not workers:
         return 0
     batches = min(workers * prefetch + 1, -(-tiles // batch_size))
-    return min(batches * batch_size, tiles) * _TILE_BYTES + batches * _BATCH_BYTES
+    return min(batches * batch_size, tiles) * 3 * side * side * _NUMBER_BYTES + batches * _BATCH_BYTES
 
 
 def missing_weights(config: TrainConfig, cache: Path) -> str:
@@ -96,7 +96,8 @@ def shared_memory_problem(config: TrainConfig, tiles: int) -> str:
     """
     if config.source != "loader":
         return ""
-    needed = loader_bytes(config.batch_size, config.workers, config.prefetch, min(config.tiles or tiles, tiles))
+    used = min(config.tiles or tiles, tiles)
+    needed = loader_bytes(config.batch_size, config.workers, config.prefetch, used, config.input_side)
     free = free_shared_memory()
     if free is None or needed <= free:
         return ""

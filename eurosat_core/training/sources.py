@@ -38,7 +38,7 @@ def tile_source(config: TrainConfig, tiles: TileSet, split: Split, device: torch
 
     Raises `TrainingError` where loader workers would find too little shared memory.
     """
-    preprocessing = preprocessing_for(config.model, bool(config.channels_last))
+    preprocessing = preprocessing_for(config.model, bool(config.channels_last), config.input_side)
     if config.source == "memory":
         return MemorySource(
             tiles,

@@ -142,8 +142,10 @@ def test_an_epoch_visits_every_training_tile_once_and_leaves_the_global_generato
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_loader_and_memory_give_the_same(open_source: Callable[..., Source]) -> None:
-    loader, memory = open_source("loader"), open_source("memory")
+@pytest.mark.parametrize("side", [64, 80])
+def test_loader_and_memory_give_the_same(side: int, open_source: Callable[..., Source]) -> None:
+    loader, memory = (open_source(kind, replace(HALF, side=side)) for kind in ("loader", "memory"))
+    assert next(memory.train(1)).shape == (40, 3, side, side)
     for epoch in (1, 2):
         assert_same_batches(loader.train(epoch), memory.train(epoch))
     assert_same_batches(loader.validation(), memory.validation())
@@ -337,6 +339,7 @@ def test_a_small_set_needs_no_more_than_itself() -> None:
 
 def test_without_workers_nothing_is_handed_over() -> None:
     assert loader_bytes(4096, 0, 2, 27_000) == 0
+    assert loader_bytes(40, 2, 2, 27_000, side=128) == pytest.approx(4 * loader_bytes(40, 2, 2, 27_000), rel=0.01)
 
 
 def test_free_bytes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -314,6 +314,21 @@ def test_costs_are_those_of_a_network_that_was_really_made(model: str) -> None:
     assert network_summary(Architecture(model)) == summarize(build_model(model, 10))
 
 
+@pytest.mark.parametrize("model", ["vgg11_bn", "efficientnet_lite0"])
+def test_twice_the_side_is_four_times_the_convolutions_work(model: str) -> None:
+    def convolutions(side: int) -> int:
+        layers = network_summary(Architecture(model, input_side=side)).layers
+        return sum(each.macs for each in layers if each.name.startswith("Conv2d"))
+
+    assert convolutions(128) == 4 * convolutions(64) == pytest.approx(4 / 2.25 * convolutions(96), rel=0.02)
+    small, large = (TrainConfig(model=model, source="memory", input_side=side) for side in (64, 128))
+    measured = Speed("cpu", model, 64, "float32", True, 0.001, 0.0006, cores=2.0)
+    one, other = (
+        estimate(each, speeds=[measured], macs=lambda network: network_summary(network).macs) for each in (small, large)
+    )
+    assert other.is_rough and not one.is_rough and 3 < other.seconds / one.seconds < 4.01
+
+
 def test_a_high_rate_is_written_out() -> None:
     rate = rate_of(run(5.7e12 / (3 * network_summary(BASELINE).macs)))
     assert rate is not None and rate.basis.startswith("5,700 billion ")

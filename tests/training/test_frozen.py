@@ -18,6 +18,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import DataError
 from eurosat_core.lab.train import Training
+from eurosat_core.models.catalog import CATALOG
 from eurosat_core.models.pretrained import frozen_part
 from eurosat_core.training import frozen
 from eurosat_core.training.config import TrainConfig, recipe_config
@@ -119,7 +120,7 @@ def test_only_tiles_that_are_used_are_computed(tiles: TileSet) -> None:
 
 def cache_of(tiles: TileSet, config: TrainConfig = LITE) -> FeatureCache:
     network = make_network(config, 2, tiles.cache.parent).eval()
-    preprocessing = preprocessing_for(config.model, channels_last=True)
+    preprocessing = preprocessing_for(config.model, True, config.input_side)
     return FeatureCache(config, tiles, network, torch.device("cpu"), preprocessing, torch.arange(len(tiles)))
 
 
@@ -134,6 +135,23 @@ def test_the_values_are_what_the_network_says(tiles: TileSet) -> None:
     later = cache_of(tiles)
     assert later.missing == 0 and torch.equal(later.values, cache.values)
     later.release()
+
+
+@pytest.mark.processor
+def test_features_of_enlarged_tiles_are_another_cache(tiles: TileSet) -> None:
+    """torch's own bicubic interpolation of the pixels, normalised afterwards, as the oracle."""
+    plain = cache_of(tiles)
+    list(plain.fill())
+    larger = cache_of(tiles, replace(LITE, input_side=96))
+    assert list(larger.fill()) == [40], "those of whole tiles are not taken for these"
+    entry = CATALOG[LITE.model]
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (entry.mean, entry.std))
+    pixels = functional.interpolate(tiles.pixels.permute(0, 3, 1, 2).float(), size=(96, 96), mode="bicubic")
+    network = make_network(LITE, 2, tiles.cache.parent).eval()
+    with torch.no_grad():
+        oracle = frozen_part(network, (pixels / 255 - mean) / std)
+    assert torch.allclose(larger.values, oracle, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(plain.values, oracle, rtol=1e-3, atol=1e-1)
 
 
 def test_features_of_a_card_name_how_they_were_multiplied(tiles: TileSet) -> None:
