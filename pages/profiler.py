@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core.analysis import guesses
 from eurosat_core.errors import LabError
 from pages.parts import lesson
-from pages.parts.profiler import advice, operators, read, state
+from pages.parts.profiler import advice, operators, read, state, waits
 from pages.parts.profiler import record as recorder
 
 WORDS = lesson.text("profiler")
@@ -13,6 +13,7 @@ PARTS = {
     "overview": "Overview",
     "operators": "Operators",
     "kernels": "GPU kernels",
+    "idle": "Idle GPU",
     "memory": "Memory",
     "timeline": "Timeline",
     "compare": "Side by side",
@@ -61,6 +62,8 @@ if profile is not None and reading is not None:
             operators.draw_operators(profile, cycle, reading)
         case "kernels":
             read.kernels(reading)
+        case "idle":
+            waits.draw_idle(reading)
         case "memory":
             read.memory(reading)
         case "timeline":

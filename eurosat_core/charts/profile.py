@@ -14,6 +14,8 @@ import pandas as pd
 from eurosat_core.analysis.profile_pairs import Side, per_tile, scale
 from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, coloured, legend, tooltips, up_to
 from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
+from eurosat_core.profiling.idle import CAUSES
+from eurosat_core.profiling.launches import Queue
 from eurosat_core.profiling.operators import short_name
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.plan import ProfilePlan
@@ -38,6 +40,15 @@ ROLE_COLOURS = {
     "DataLoader": ORANGE,
     "CPU exec": GREEN,
     "Other": GREY,
+}
+CAUSE_COLOURS = {
+    "data": ORANGE,
+    "launch": GREEN,
+    "synchronisation": PURPLE,
+    "host copy": "#DB92BE",
+    "device copy": PINK,
+    "starting": BROWN,
+    "unknown": GREY,
 }
 PHASE_COLOURS = {"skipped": GREY, "warm-up": ORANGE, "recorded": BLUE}
 _LETTER = 6.6  # pixels of a letter at size 12, about
@@ -115,7 +126,7 @@ def stacked_frame(rows: Sequence[tuple[str, Mapping[str, float]]], parts: Sequen
 def parts_in(frame: pd.DataFrame) -> tuple[str, ...]:
     """The parts that a `stacked_frame` has, in their order."""
     there = set(frame["part"])
-    return tuple(part for part in (*PARTS, *map(role_title, ROLES)) if part in there)
+    return tuple(part for part in (*PARTS, *map(role_title, ROLES), *CAUSES) if part in there)
 
 
 def role_title(role: str) -> str:
@@ -156,6 +167,21 @@ def _mean(
     return [(MEAN, mean)] if len(rows) > 1 else []
 
 
+def idle_frame(reading: Reading) -> pd.DataFrame:
+    """Each GPU's mean step: its kernels, then why there were none; as in `stacked_frame`."""
+    rows = [
+        (
+            f"GPU {each.index}",
+            {
+                part: time / each.steps
+                for part, time in ({role_title("Kernel"): each.kernels_us} | each.cause_us).items()
+            },
+        )
+        for each in reading.idle
+    ]
+    return stacked_frame(rows, (role_title("Kernel"), *CAUSES))
+
+
 def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:
     """Mean step (or tile) of both as bars made of parts, as in `stacked_frame`. of: `parts` or `roles`."""
     by_tile = per_tile(one, other)
@@ -171,10 +197,10 @@ def pair_frame(one: Side, other: Side, of: str) -> pd.DataFrame:
 def stacked_bars(parts: tuple[str, ...], rows: int, axis: str, columns: int = 3) -> Spec:
     """Bars made of parts with their names in them, over a `stacked_frame`.
 
-    parts: those that there are, of `PART_COLOURS` or `ROLE_COLOURS`. rows: how many bars. axis: the x axis's title.
-    columns: of the legend; a phone has room for two beside long names of bars, else for three.
+    parts: those that there are, of `PART_COLOURS`, `ROLE_COLOURS` or `CAUSE_COLOURS`. rows: how many bars. axis: the x
+    axis's title. columns: of the legend; a phone has room for two beside long names of bars, else for three.
     """
-    colours = {part: (PART_COLOURS | ROLE_COLOURS)[part] for part in parts}
+    colours = {part: (CAUSE_COLOURS | PART_COLOURS | ROLE_COLOURS)[part] for part in parts}
     x = alt.X("start:Q", title=axis, scale=alt.Scale(nice=False, zero=True), axis=alt.Axis(tickCount=5, grid=False))
     y = alt.Y(
         "row:N",
@@ -235,6 +261,28 @@ def kernel_bars(rows: int, ceiling: float) -> Spec:
     # Above its bar: beside it, a long name would leave a phone no room for the bar.
     names = base.mark_text(dy=-7, **FIGURE).encode(x=alt.value(0), text="GPU kernel:N")
     return bare_spec(alt.layer(bars, figures, names), height=42 * rows + 70)
+
+
+def queue_frame(queue: Queue) -> pd.DataFrame:
+    """Launches ahead of a device. Columns: ms (since the first step began), waiting."""
+    return pd.DataFrame({"ms": queue.time_us / 1000, "waiting": queue.length})
+
+
+@lru_cache(maxsize=1)
+def queue_line() -> Spec:
+    """How many launches wait over time, over `queue_frame`."""
+    chart = (
+        alt.Chart()
+        .mark_area(interpolate="step-after", line={"strokeWidth": 1.4, "color": BLUE}, color=BLUE, fillOpacity=0.25)
+        .encode(
+            x=alt.X(
+                "ms:Q", title="ms since the first step began", scale=alt.Scale(nice=False), axis=alt.Axis(grid=False)
+            ),
+            y=alt.Y("waiting:Q", title="launches ahead", axis=alt.Axis(tickCount=4, tickMinStep=1, format=",d")),
+            tooltip=tooltips(("ms:Q", "ms", ",.2f"), ("waiting:Q", "Launches ahead", ",d")),
+        )
+    )
+    return bare_spec(chart, height=170)
 
 
 _UNITS = ("bytes", "KB", "MB", "GB")

@@ -11,6 +11,8 @@ from typing import Any
 
 from eurosat_core.devices import AMPERE
 from eurosat_core.finding import Finding
+from eurosat_core.profiling.idle import idle_times
+from eurosat_core.profiling.launches import queues
 from eurosat_core.profiling.operators import kernel_table, operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
 from eurosat_core.profiling.trace import Trace
@@ -215,7 +217,9 @@ _RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
 
 
 def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Steps, mean step, devices, peak memory, parts, operators, kernels, notes, all as plain JSON values; and advice.
+    """Steps, mean step, devices, peak memory, parts, operators, kernels, idle times, queues, notes; and advice.
+
+    All but the advice as plain JSON values. idle: by device, as `IdleTimes`. queues: launches ahead of each device.
 
     settings: those of the training that was recorded, if known; advice then names only what is not set yet.
     """
@@ -228,6 +232,15 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
         "parts": asdict(overview.parts),
         "operators": [asdict(each) for each in operator_table(trace)],
         "kernels": [asdict(each) for each in kernel_table(trace)],
+        "idle": [{**asdict(each), "idle_us": each.idle_us} for each in idle_times(trace)],
+        "queues": [
+            {
+                "index": each.index,
+                "few_waiting_share": each.few,
+                "steps": [{"step": at.step, "mean": at.mean, "max": at.most} for at in each.steps],
+            }
+            for each in queues(trace)
+        ],
         "advice": advice_for(overview, settings),
         "notes": list(overview.notes),
     }

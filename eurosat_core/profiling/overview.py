@@ -90,7 +90,7 @@ def capped_integral(spans: Spans, values: Floats, window: tuple[int, int]) -> fl
 
 
 # Calls in which the host only waits for the device.
-_WAIT = re.compile(r"(?:cuda|hip|cu|ze)\w*Synchronize$|urQueueFinish$|urEventWait$")
+WAIT = re.compile(r"(?:cuda|hip|cu|ze)\w*Synchronize$|urQueueFinish$|urEventWait$")
 # Parts of the names of kernels that use tensor cores: shapes of their instructions, and names of libraries' families.
 _TENSOR_CORES = re.compile(
     r"[a-z]884|[a-z]_?1688|16816|16832|8816|hmma|imma|wgmma|tensorop|xmma(?!.*ffma)|nvjet|flash_(?:fwd|bwd)|fmha",
@@ -137,7 +137,7 @@ def facts_of(trace: Trace, steps: Steps, peaks: Mapping[str, int]) -> Facts:
     kernels, copies, calls, operators = (
         rows[inside[rows]] for rows in map(trace.rows, (Kind.KERNEL, Kind.MEMCPY, Kind.RUNTIME, Kind.OPERATOR))
     )
-    waits = calls[trace.named(_WAIT.match)[calls]]
+    waits = calls[trace.named(WAIT.match)[calls]]
     number = len(steps)
     is_matrix, own = trace.named(_MATRIX.match), trace.self_ns[operators]
     makers = trace.maker[np.searchsorted(trace.device_rows, kernels)]
@@ -303,7 +303,7 @@ def _device_times(trace: Trace, steps: Steps, spans: dict[str, Spans]) -> dict[s
 # Each moment of a step belongs to the first of these that covers it.
 ROLES = ("Kernel", "Memcpy", "Memset", "Communication", "Runtime", "DataLoader", "CPU exec", "Other")
 
-_LOADER = re.compile(r"enumerate\(DataLoader\)#.*\.__next__$|enumerate\(DataPipe\)#")
+LOADER = re.compile(r"enumerate\(DataLoader\)#.*\.__next__$|enumerate\(DataPipe\)#")
 # Calls that give a device work, and operators that only a GPU's libraries have.
 _GPU_OPERATOR = re.compile(r"aten::_?(?:cudnn|miopen|mps)_\w+$")
 _LAUNCH = re.compile(r"launch|memcpy|memset|enqueue|submit", re.IGNORECASE)
@@ -419,7 +419,7 @@ def _layers(trace: Trace) -> list[Spans]:
     kernels = trace.rows(Kind.KERNEL)
     host = trace.rows(Kind.OPERATOR, Kind.ANNOTATION)
     collective = trace.named(_COLLECTIVE.match)
-    loading = trace.named(_LOADER.match)[host]
+    loading = trace.named(LOADER.match)[host]
     steps = trace.named(lambda name: name.startswith("ProfilerStep#"))[host]
     # By its own name, or by that of the operator that launched it.
     launcher = trace.operators_with(trace.external[kernels])

@@ -177,7 +177,7 @@ def memory_curve(trace: Trace, most: int = 400) -> list[MemoryCurve]:
             rows, allocated = rows[told], allocated[told]
         times = trace.memory.time_ns[rows]
         reserved = trace.memory.reserved[rows]
-        kept = _extremes(times, allocated, most)
+        kept = extremes(times, allocated, most)
         top = int(allocated.argmax())
         curves.append(
             MemoryCurve(
@@ -195,7 +195,7 @@ def memory_curve(trace: Trace, most: int = 400) -> list[MemoryCurve]:
     return sorted(curves, key=lambda each: (each.device == "cpu", each.device))
 
 
-def _extremes(times: Ints, values: Floats, most: int) -> Ints:
+def extremes(times: Ints, values: Floats, most: int) -> Ints:
     """Places of at most `most` values: first, last, and the lowest and highest of each of equally long whiles."""
     if len(values) <= most:
         return np.arange(len(values))

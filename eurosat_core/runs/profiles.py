@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ from eurosat_core.folders import ASSETS
 from eurosat_core.models.catalog import CATALOG
 from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
+from eurosat_core.profiling.idle import IdleTimes, idle_times
+from eurosat_core.profiling.launches import Queue, queues
 from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
@@ -89,7 +91,7 @@ class Profile:
 
 
 class Reading:
-    """All that one trace says. Computed once; the timeline of a step when it is asked for.
+    """All that one trace says. Computed once; a step's timeline, idle times and queues when they are asked for.
 
     device: on which the steps were computed; empty where nobody knows.
     """
@@ -116,6 +118,16 @@ class Reading:
     def timeline(self, step: int, stretch_us: tuple[float, float] | None = None) -> Timeline:
         """What happened when in a step, or in a stretch of it. Raises `TraceError` for a step that is not there."""
         return step_timeline(self._trace, step, stretch_us)
+
+    @cached_property
+    def idle(self) -> tuple[IdleTimes, ...]:
+        """Why each GPU was idle."""
+        return idle_times(self._trace)
+
+    @cached_property
+    def queues(self) -> tuple[Queue, ...]:
+        """How far the host was ahead of each GPU."""
+        return queues(self._trace)
 
     def advice(self, config: TrainConfig | None) -> list[Advice]:
         """What to change. config: the recorded training's, so that nothing is advised that is set already."""

@@ -259,3 +259,11 @@ def test_the_base_path_of_the_app_stands_in_front(monkeypatch: pytest.MonkeyPatc
     for base in ("lab", "/lab/"):
         monkeypatch.setattr(st, "get_option", lambda _, base=base: base)
         assert advice.address() == "/lab/tensorboard/"
+
+
+def test_why_a_gpu_was_idle_and_how_far_the_host_was_ahead(on_gpu: AppTest, on_cpu: AppTest) -> None:
+    test = opened(on_gpu, "idle")
+    assert tells(test, "idle.launch") and tells(test, "idle.queue.launch_bound")
+    assert {"data", "launch", "device copy"} <= set(test.table[-1].value.index)
+    assert len(table(test)) == 5 and charts(test) == charts(opened(on_gpu, "advice")) + 2
+    assert tells(opened(on_cpu, "idle"), "profiler/no idle")
