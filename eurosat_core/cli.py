@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
-from eurosat_core.commands import compare, profile, record_demo, sweep, train
+from eurosat_core.commands import compare, export, profile, record_demo, sweep, train
 from eurosat_core.commands.request import Result, say, say_decoding
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.folders import APP
@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.register_overview(add)
     train.register_evaluate(add)
     compare.register(add)
+    export.register(add)
     sweep.register(add)
     record_demo.register(add)
     bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)

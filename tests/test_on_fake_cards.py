@@ -74,7 +74,7 @@ def test_a_training_lies_on_its_card(small_tiles: TileSet, config: TrainConfig) 
 
 
 def test_what_is_left_behind_is_found(small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augmentation, "_brought", lambda drawn, _device: drawn)
+    monkeypatch.setattr(augmentation, "brought", lambda drawn, _device: drawn)
     with fake_cuda(), pytest.raises(FakeTensorDeviceMismatchError):
         lies_on_its_card(_Loop(TILENET, small_tiles, None))
 

@@ -8,8 +8,9 @@ import inspect
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from eurosat_core.models.catalog import BASELINE
 from eurosat_core.models.check import TILE, checked_network
 from eurosat_core.models.layers import Layer, Shape, cost_of, format_network, padding_of, units_of
 from eurosat_core.wording import filled
@@ -109,6 +110,42 @@ def network_source(text: str, classes: int = 10) -> str:
 
     Raises `ConfigError` for a text that cannot be trained.
     """
+    return filled("pytorch/network.py.j2", **_net_parts(text, classes)) + "\n"
+
+
+def class_source(model: str, text: str, classes: int) -> str:
+    """Python source of the classes of a model: `Net`, `TileNet` or `EfficientNetLite0`, word for word where it is ours.
+
+    text: the layers of `custom`. Names of `torch`, `nn`, `functional` and `Tensor` are taken to be imported. Empty for
+    torchvision's own network. Raises `ConfigError` for a text that cannot be trained.
+    """
+    from eurosat_core.models import networks, pretrained
+
+    match model:
+        case "tilenet":
+            tilenet = (networks._convolution, networks.Refinement, networks.MeanOverPlaces, networks.TileNet)
+            return _joined(f"WIDTHS = {networks.WIDTHS}", *(inspect.getsource(each) for each in tilenet))
+        case "efficientnet_lite0":
+            lite = (pretrained._SameConv, pretrained._norm, pretrained._Block, pretrained.EfficientNetLite0)
+            stages = "\n".join(f"    {each}," for each in pretrained._STAGES)
+            about = (
+                "# Of each stage: blocks, filter size, stride of its first block, expansion, channels in, channels out."
+            )
+            known = f"{about}\n_STAGES = (\n{stages}\n)\n_FEATURES = {pretrained._FEATURES}"
+            return _joined(known, *(inspect.getsource(each) for each in lite))
+        case "vgg11_bn":
+            return ""
+        case _:
+            parts = _net_parts(text or BASELINE, classes)
+            return _joined(parts["block"], filled("pytorch/network_class.py.j2", **parts))
+
+
+def _joined(*sources: str) -> str:
+    return "\n\n\n".join(each.strip() for each in sources if each)
+
+
+def _net_parts(text: str, classes: int) -> dict[str, Any]:
+    """What the templates of `Net` show. block: the source of a block of ours that it uses."""
     layers = checked_network(text, classes)
     made, used, block = [], [], ""
     for placed in _placed(layers, classes):
@@ -127,5 +164,4 @@ def network_source(text: str, classes: int = 10) -> str:
         used.append((f"x = {call}", shape))
     width = max(len(line) for line, _ in used)
     lines = [f"{line:<{width}}  # {shape}" for line, shape in used]
-    figures = {"text": format_network(layers), "block": block, "classes": classes, "made": made, "used": lines}
-    return filled("pytorch/network.py.j2", **figures) + "\n"
+    return {"text": format_network(layers), "block": block, "classes": classes, "made": made, "used": lines}

@@ -21,7 +21,7 @@ SYMMETRIES = 8
 """Ways to lay a square onto itself: four turns, each also mirrored."""
 
 # Growing sizes: until this share of the training, tiles of this many pixels a side; whole ones after that.
-_SMALLER_SIDES = ((0.5, 32), (0.75, 48))
+SMALLER_SIDES = ((0.5, 32), (0.75, 48))
 
 
 def in_symmetries(tiles: Tensor, lines: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def in_symmetries(tiles: Tensor, lines: Tensor) -> Tensor:
     Args:
         lines: what `seen_lines` drew, on any device.
     """
-    lines = _brought(lines, tiles.device)
+    lines = brought(lines, tiles.device)
     views = torch.empty_like(tiles)
     for symmetry, (part, view) in enumerate(zip(tiles.chunk(SYMMETRIES), views.chunk(SYMMETRIES), strict=True)):
         rows, columns = lines[symmetry]
@@ -54,7 +54,7 @@ def in_symmetries_at_once(tiles: Tensor, lines: Tensor) -> Tensor:
         return in_symmetries(tiles, lines)
     lines = torch.stack([lines[:, 0] * side, lines[:, 1]], 1)
     # [8, S * S]: at which place of a tile lies what is seen at each place of its view.
-    places = _brought(lines, tiles.device).flatten()[_lines_of_places(side, tiles.device)].sum(0)
+    places = brought(lines, tiles.device).flatten()[_lines_of_places(side, tiles.device)].sum(0)
     # `gather` takes one index for all tiles and channels as it is; indexing would first write it out for each.
     if tiles.is_contiguous(memory_format=torch.channels_last):
         pixels = tiles.permute(0, 2, 3, 1).view(SYMMETRIES, -1, side * side, channels)
@@ -118,13 +118,13 @@ def in_other_colours(tiles: Tensor, colours: Tensor) -> Tensor:
     Args:
         colours: what `other_colours` drew, on any device.
     """
-    colours = _brought(colours, tiles.device)
+    colours = brought(colours, tiles.device)
     contrast, lighter = colours[:, :1], colours[:, 2:]
     # (tile - mean) * (1 + contrast) + mean + lighter, with one pass over the pixels
     return torch.addcmul(lighter - contrast * tiles.mean((2, 3), keepdim=True), tiles, 1 + contrast)
 
 
-def _brought(drawn: Tensor, device: torch.device) -> Tensor:
+def brought(drawn: Tensor, device: torch.device) -> Tensor:
     """What was drawn on the CPU, on the tiles' device; what is there already stays where it is.
 
     Only CUDA is not waited for: it takes its own copy of ordinary memory before the call returns. An Apple GPU may read
@@ -135,7 +135,7 @@ def _brought(drawn: Tensor, device: torch.device) -> Tensor:
 
 def side_at(share: float) -> int | None:
     """How many pixels a side tiles have after this share (0…1) of a training with growing sizes; None: all of them."""
-    return next((side for until, side in _SMALLER_SIDES if share < until), None)
+    return next((side for until, side in SMALLER_SIDES if share < until), None)
 
 
 class Drawn(NamedTuple):
@@ -150,7 +150,7 @@ class Drawn(NamedTuple):
 
     def to(self, device: torch.device) -> "Drawn":
         """The same on a device."""
-        lines, colours = (_brought(each, device) if each is not None else None for each in self[1:])
+        lines, colours = (brought(each, device) if each is not None else None for each in self[1:])
         return Drawn(self.side, lines, colours)
 
 

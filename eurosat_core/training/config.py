@@ -20,7 +20,7 @@ from eurosat_core.models.catalog import BASELINE, CATALOG, model_entry
 from eurosat_core.models.check import breaks_channels_last, checked_network
 from eurosat_core.training.recipes import RECIPE_NAMES, recipe_settings
 
-_RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
+RISING = 0.2  # the share of a one-cycle training's steps in which its learning rate rises
 
 
 def rate_share(schedule: str, step: float, steps: int) -> float:
@@ -34,7 +34,7 @@ def rate_share(schedule: str, step: float, steps: int) -> float:
         case "cosine":
             return (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
         case "one_cycle":
-            rising = max(_RISING * steps, 1.0)
+            rising = max(RISING * steps, 1.0)
             falling = max(steps - rising, 1.0)
             return max(min((step + 1) / rising, (steps - step) / falling), 0.0)
         case _:
