@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
-from eurosat_core.commands import compare, export, profile, record_demo, sweep, train
+from eurosat_core.commands import compare, export, profile, record_demo, sweep, train, transfer
 from eurosat_core.commands.request import Result, say, say_decoding
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.folders import APP
@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.register(add)
     export.register(add)
     sweep.register(add)
+    transfer.register(add)
     record_demo.register(add)
     bench = add("bench", "Measure the promises about speed, each as a ratio.", _bench, _show_bench)
     bench.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHES, *LONG_BENCHES)))

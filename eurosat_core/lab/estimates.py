@@ -20,6 +20,7 @@ from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.speeds import Rate, known_speeds, measured_rate
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
+from eurosat_core.lab.transfer import Transfer
 from eurosat_core.machine_notes import Note, machine_notes
 from eurosat_core.models.summary import ModelSummary
 from eurosat_core.profiling.plan import ProfilePlan
@@ -29,6 +30,7 @@ from eurosat_core.settings import Settings
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import Architecture, TrainConfig, recipe_config
 from eurosat_core.training.forms import Choice, filled, known_choice
+from eurosat_core.training.transfer import TransferPlan
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +185,10 @@ class Estimates:
     def sweep(self, config: TrainConfig, plan: SweepPlan) -> Estimate:
         """How long a measurement takes, with what that rests on. Raises `ConfigError` when it cannot be made."""
         return Measurement(config, plan).estimate(self)
+
+    def transfer(self, config: TrainConfig, plan: TransferPlan) -> Estimate | None:
+        """How long a transfer takes, with what that rests on; None while nothing was measured."""
+        return self._measured_meanwhile(Transfer(config, plan))
 
     def _measured_meanwhile(self, kind: Kind) -> Estimate | None:
         found = kind.estimate(self)

@@ -1,6 +1,6 @@
 """What every kind of job has: its request, its work in a worker, and how long it takes.
 
-One file for each kind: `train`, `profile`, `sweep`. `jobs` lists them, and does them.
+One file for each kind: `train`, `profile`, `sweep`, `transfer`. `jobs` lists them, and does them.
 """
 
 from abc import ABC, abstractmethod
@@ -106,10 +106,11 @@ class Machine(Protocol):
 class Kind(ABC):
     """One kind of job. Made anew for every request, and in the worker for every job; asked from one thread.
 
-    name: of the kind, in `run.json`.
+    name: of the kind, in `run.json`. is_measured: whether it takes the time of single steps, which nothing may disturb.
     """
 
     name: ClassVar[str]
+    is_measured: ClassVar[bool] = True
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config

@@ -31,6 +31,7 @@ from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.queue import Place, waiting_run
 from eurosat_core.lab.sweep import Measurement, Sweeps
 from eurosat_core.lab.train import Training
+from eurosat_core.lab.transfer import Transfer, Transfers
 from eurosat_core.models.designs import DesignStore
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.game import evaluate_guesses
@@ -47,6 +48,7 @@ from eurosat_core.training.compilers import execution_problem
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import Evaluation, Predictions, evaluate_predictions, predictions_from_bytes
 from eurosat_core.training.problems import shared_memory_problem
+from eurosat_core.training.transfer import TransferPlan
 
 if TYPE_CHECKING:
     from eurosat_core.lab.inspection import Inspector
@@ -156,6 +158,7 @@ class Lab:
         dispatcher: The line and what workers have; whether a run is stopping, parked, or returning.
         estimates: How long runs take that are still to come.
         sweeps: What was measured.
+        transfers: What was found about the features of pretrained networks.
         profiles: Traces, each read once for everybody.
         designs: Networks that participants saved.
         inspector: Looks into trained networks at once, beside the queue.
@@ -181,6 +184,7 @@ class Lab:
         self.library = TileLibrary(settings, self._tiles_opened)
         self.results = Results(self.store, self.library)
         self.sweeps = Sweeps(self.store)
+        self.transfers = Transfers(self.store)
         self.estimates = Estimates(settings, self.store, self.library, self.sweeps, engine, self._is_idle)
         self.designs = DesignStore(settings.runs / "designs")
         self.profiles = Profiles(self.store)
@@ -405,6 +409,10 @@ class Lab:
         """Put a measurement in the queue. Raises `LabError` with a sentence when it cannot be."""
         return self._enqueue(Measurement(config, plan), owner)
 
+    def submit_transfer(self, config: TrainConfig, plan: TransferPlan, owner: str) -> RunRecord:
+        """Put a transfer in the queue. Raises `LabError` with a sentence when it cannot be."""
+        return self._enqueue(Transfer(config, plan), owner)
+
     def _enqueue(self, kind: Kind, owner: str) -> RunRecord:
         config, plan = kind.config.checked(), kind.plan_values
         if self.runs_problem:
@@ -469,7 +477,9 @@ class Lab:
         """Pause, step, resume or stop a run. Raises `RunError` when it is not the asker's or has ended."""
         record = self._owned(run_id, owner)
         if record.kind != "train" and command != "stop":
-            raise RunError("What is being measured cannot be paused, for the pause would be measured, too. Stop it.")
+            measured = KINDS[record.kind].is_measured if record.kind in KINDS else True
+            why = "What is being measured cannot be paused, for the pause would be measured, too."
+            raise RunError(f"{why if measured else 'Only a training can be paused.'} Stop it.")
         self.dispatcher.control(record, command)
 
     def delete(self, run_id: str, owner: str) -> None:
@@ -520,7 +530,7 @@ class Lab:
         name = self.participants.name(ahead.owner)
         if ahead.state == "queued":
             return f"{name}’s run comes first."
-        what = {"profile": "profile", "sweep": "measurement"}.get(ahead.kind, "training")
+        what = {"profile": "profile", "sweep": "measurement", "transfer": "transfer"}.get(ahead.kind, "training")
         if ahead.state == "paused":
             return f"{name}’s {what} is paused and keeps its place for a while."
         device = wording.device_name(ahead.config.device)

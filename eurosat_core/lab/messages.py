@@ -13,6 +13,7 @@ from eurosat_core.lab.kind import Kind
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.sweep import Measurement
 from eurosat_core.lab.train import Training
+from eurosat_core.lab.transfer import Transfer
 from eurosat_core.machine_notes import Note
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig
@@ -38,7 +39,7 @@ class Job:
     plan: dict[str, Any] = field(default_factory=dict)
 
 
-KINDS: dict[str, type[Kind]] = {each.name: each for each in (Training, Profile, Measurement)}
+KINDS: dict[str, type[Kind]] = {each.name: each for each in (Training, Profile, Measurement, Transfer)}
 
 
 def kind_of(job: Job | RunRecord) -> Kind:

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import DataError, LabError, RunError
-from eurosat_core.lab.messages import Command, Job, Slot, kind_of
+from eurosat_core.lab.messages import KINDS, Command, Job, Slot, kind_of
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
@@ -47,7 +47,8 @@ class Waiting:
 def waiting_run(record: RunRecord, seconds: float | None, threads: int) -> Waiting:
     """A stored run as it stands in the line. threads: of a training on the CPU."""
     # What takes the time of single steps must not be disturbed, and neither must a race of trainings.
-    measured = record.kind != "train" or bool(record.plan.get("alone"))
+    kind = KINDS.get(record.kind)
+    measured = kind is None or kind.is_measured or bool(record.plan.get("alone"))
     configs: tuple[TrainConfig, ...] = (record.config,)
     with suppress(LabError):  # another version's: it will say so when it is to begin
         configs += kind_of(record).configs

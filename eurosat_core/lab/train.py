@@ -50,6 +50,7 @@ class Training(Kind):
     """
 
     name = "train"
+    is_measured = False  # but where it is asked for: a race of trainings
 
     def __init__(self, config: TrainConfig, plan: dict[str, Any] | None = None) -> None:
         super().__init__(config)
@@ -237,7 +238,7 @@ _NEAR = 10.0  # a run of a tenth to ten times the work is near enough to be scal
 _PLACE_TRAIN_FRACTION = 0.75
 
 
-def _tiles_in(config: TrainConfig, available: int) -> tuple[int, int]:
+def tiles_in(config: TrainConfig, available: int) -> tuple[int, int]:
     """Tiles of the training and the validation part."""
     by_place = config.split == "place"
     if by_place or config.sealed_test:
@@ -271,7 +272,7 @@ def _work_done(known: Known, run: RunRecord) -> float:
     epochs, seconds = run.summary.get("epochs", 0), run.summary.get("seconds", 0.0)
     if not (epochs and seconds and known.tells(run)) or run.features_taken or run.tiles.source != known.tiles.source:
         return 0.0
-    return _work(replace(run.config, epochs=int(epochs)), *_tiles_in(run.config, run.tiles.count))
+    return _work(replace(run.config, epochs=int(epochs)), *tiles_in(run.config, run.tiles.count))
 
 
 def estimate_seconds(known: Known) -> Estimate | None:
@@ -294,13 +295,13 @@ def _seconds_of_steps(known: Known) -> Estimate | None:
         text = f"{estimate.basis} {_BESIDE}" if now < _NOTICEABLE * threads else estimate.basis
         return replace(estimate, seconds=estimate.seconds * min(then, threads) / now, basis=text)
 
-    train_tiles, validation_tiles = _tiles_in(config, known.tiles.count)
+    train_tiles, validation_tiles = tiles_in(config, known.tiles.count)
     work = _work(config, train_tiles, validation_tiles)
     alike = [(run, done) for run in known.runs if (done := _work_done(known, run))]
     # The run whose size is nearest; what a run needs to start must not be multiplied by a hundred.
     run, done = min(alike, key=lambda each: abs(math.log(work / each[1])), default=(None, 0.0))
     if run is not None and abs(math.log(work / done)) <= math.log(_NEAR):
-        used = sum(_tiles_in(run.config, run.tiles.count))
+        used = sum(tiles_in(run.config, run.tiles.count))
         size = f"{count(int(run.summary['epochs']), 'epoch')}, {count(used, 'tile')}"
         basis = f"Projected from this lab’s run {run.id} with the same settings ({size})."
         then = max(len(usable_cores()) - run.busy_elsewhere, 0.2)

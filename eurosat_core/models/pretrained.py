@@ -31,6 +31,8 @@ _STAGES = (
     (1, 3, 1, 6, 192, 320),
 )
 _FEATURES = 1280
+_STEM = 32  # channels
+_ENDS = tuple(sum(blocks for blocks, *_ in _STAGES[: number + 1]) - 1 for number in range(len(_STAGES)))
 
 
 class _SameConv(nn.Conv2d):
@@ -103,6 +105,17 @@ class EfficientNetLite0(nn.Module):
         hidden = self._blocks(hidden)
         hidden = functional.relu6(self._bn1(self._conv_head(hidden)))
         return torch.mean(hidden, dim=(2, 3))
+
+    def stages(self, tiles: Tensor) -> Tensor:
+        """[B, 2096]: the mean over the picture of what the stem and every stage give, and `features` last."""
+        hidden = functional.relu6(self._bn0(self._conv_stem(tiles)))
+        means = [hidden.mean((2, 3))]
+        for number, block in enumerate(self._blocks):
+            hidden = block(hidden)
+            if number in _ENDS:
+                means.append(hidden.mean((2, 3)))
+        hidden = functional.relu6(self._bn1(self._conv_head(hidden)))
+        return torch.cat([*means, hidden.mean((2, 3))], 1)
 
     def forward(self, tiles: Tensor) -> Tensor:
         scores: Tensor = self._fc(self.features(tiles))
@@ -178,6 +191,33 @@ def frozen_part(network: nn.Module, tiles: Tensor) -> Tensor:
     hidden = network.get_submodule("avgpool")(network.get_submodule("features")(tiles))
     features: Tensor = network.get_submodule("classifier.0")(hidden.flatten(1))
     return features
+
+
+def staged_part(network: nn.Module, tiles: Tensor) -> Tensor:
+    """As `frozen_part`, with the mean over the picture of what each earlier stage gives before it.
+
+    Early stages know colours and textures, late ones know objects: of satellite tiles both tell something. A stage of
+    VGG ends with a pooling.
+    """
+    if isinstance(network, EfficientNetLite0):
+        return network.stages(tiles)
+    means, hidden = [], tiles
+    for layer in network.get_submodule("features").children():
+        hidden = layer(hidden)
+        if isinstance(layer, nn.MaxPool2d):
+            means.append(hidden.mean((2, 3)))
+    hidden = network.get_submodule("avgpool")(hidden)
+    return torch.cat([*means, network.get_submodule("classifier.0")(hidden.flatten(1))], 1)
+
+
+_VGG_STAGES, _VGG_FEATURES = (64, 128, 256, 512, 512), 4096
+
+
+def feature_count(model: str, *, stages: bool) -> int:
+    """How many numbers the frozen part of a pretrained model gives for a tile, with those of its stages or without."""
+    if model == "efficientnet_lite0":
+        return _FEATURES + stages * (_STEM + sum(each[-1] for each in _STAGES))
+    return _VGG_FEATURES + stages * sum(_VGG_STAGES)
 
 
 def trained_part(network: nn.Module) -> nn.Module:

@@ -39,6 +39,7 @@ from eurosat_core.runs.record import RunRecord, record_in
 from eurosat_core.runs.store import RunStore
 from eurosat_core.speed.result import SweepResult
 from eurosat_core.training.evaluation import predictions_from_bytes
+from eurosat_core.training.transfer import TransferResult
 from eurosat_core.wording import bytes_text, count, printable
 
 _RUN_FILE = "run.json"
@@ -205,6 +206,14 @@ def _check_sweep(content: bytes, record: RunRecord) -> None:
         raise RunError("is damaged") from error
 
 
+def _check_transfer(content: bytes, record: RunRecord) -> None:
+    _strict_json(content)
+    try:
+        TransferResult.from_json(content)
+    except RunError as error:
+        raise RunError("is damaged") from error
+
+
 def _check_json(content: bytes, record: RunRecord) -> None:
     decoded(dict[str, Any], _strict_json(content), "holds something else than figures by their names")
 
@@ -218,6 +227,7 @@ _KINDS = (
     _FileKind(re.compile(r"trace_[1-9][0-9]{0,3}\.json\.gz"), 256 * _MB, _check_trace, is_packed=True),
     _FileKind(re.compile(r"operators\.json"), 32 * _MB, _check_json),  # of earlier versions
     _FileKind(re.compile(r"sweep\.json"), 8 * _MB, _check_sweep),
+    _FileKind(re.compile(r"transfer\.json"), 8 * _MB, _check_transfer),
     _FileKind(re.compile(r"model(_epoch_[0-9]{3})?\.pt"), 600 * _MB, _check_weights, is_weights=True, is_packed=True),
 )
 

@@ -27,8 +27,9 @@ from eurosat_core.training.events import (
     StepDone,
     ThreadsChanged,
 )
+from eurosat_core.training.transfer import TransferDone, TransferEvent, TransferStarted, TrialDone
 
-RunEvent = Event | ProfileEvent | SweepEvent
+RunEvent = Event | ProfileEvent | SweepEvent | TransferEvent
 
 
 class _Line(msgspec.Struct):
@@ -97,12 +98,22 @@ class SweepHistory:
 
 
 @dataclass(frozen=True)
+class TransferHistory:
+    """What a transfer has told so far. seconds: since it began, as of the newest event."""
+
+    started: TransferStarted | None = None
+    trials: tuple[TrialDone, ...] = ()
+    done: TransferDone | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class History:
     """What a run has told so far. `steps` are the reported ones, thinned evenly to at most `MAX_POINTS`.
 
-    features: how far the frozen part was computed, of a run that does so. profile, sweep: what a run of that kind told.
-    threads: every change of the CPU threads it computes with. compile_seconds: what compiling took so far. latest: the
-    newest reported step; updated: when the last event was written (seconds since 1970), None for none.
+    features: how far the frozen part was computed, of a run that does so. profile, sweep, transfer: what a run of that
+    kind told. threads: every change of the CPU threads it computes with. compile_seconds: what compiling took so far.
+    latest: the newest reported step; updated: when the last event was written (seconds since 1970), None for none.
     """
 
     started: Started | None = None
@@ -115,6 +126,7 @@ class History:
     features: FeaturesDone | None = None
     profile: ProfileHistory = ProfileHistory()
     sweep: SweepHistory = SweepHistory()
+    transfer: TransferHistory = TransferHistory()
     threads: tuple[ThreadsChanged, ...] = ()
     compile_seconds: float = 0.0
 
@@ -177,7 +189,7 @@ class HistoryReader:
 
 def _news(history: History, event: RunEvent) -> dict[str, Any]:
     """What an event changes in a history."""
-    profile, sweep = history.profile, history.sweep
+    profile, sweep, transfer = history.profile, history.sweep, history.transfer
     match event:
         case Started():
             return {"started": event}
@@ -211,6 +223,12 @@ def _news(history: History, event: RunEvent) -> dict[str, Any]:
             return {"sweep": replace(sweep, learned=(*sweep.learned, event), seconds=event.seconds)}
         case SweepDone():
             return {"sweep": replace(sweep, done=event, seconds=event.seconds)}
+        case TransferStarted():
+            return {"transfer": replace(transfer, started=event)}
+        case TrialDone():
+            return {"transfer": replace(transfer, trials=(*transfer.trials, event), seconds=event.seconds)}
+        case TransferDone():
+            return {"transfer": replace(transfer, done=event, seconds=event.seconds)}
     return {}
 
 
@@ -232,6 +250,8 @@ def progress(history: History) -> float:
     profile, sweep, started, latest = history.profile, history.sweep, history.started, history.latest
     if history.finished is not None or profile.done is not None or sweep.done is not None:
         return 1.0
+    if history.transfer.started is not None:
+        return _transferred(history)
     if profile.started is not None:  # steps that are done: the newest one told, or the last one of the newest trace
         by_traces = len(profile.traces) / profile.started.cycles
         by_steps = profile.latest.step / profile.started.steps if profile.latest else 0.0
@@ -250,6 +270,20 @@ def progress(history: History) -> float:
     return min(done / started.epochs, 1.0)
 
 
+_FEATURES_SHARE = 0.7  # of a transfer's time, where all features have to be computed
+
+
+def _transferred(history: History) -> float:
+    """How much of a transfer is done: features that were missing first, then its trials."""
+    started, features = history.transfer.started, history.features
+    assert started is not None
+    if history.transfer.done is not None:
+        return 1.0
+    first = _FEATURES_SHARE * started.missing / (started.train_tiles + started.validation_tiles)
+    computed = features.done / features.total if features is not None and features.total else 0.0
+    return min(first * computed + (1 - first) * len(history.transfer.trials) / started.trials, 0.99)
+
+
 def seconds_left(history: History) -> float | None:
     """Seconds that a run still needs at its pace so far; None until there is enough to go by."""
     done = progress(history)
@@ -257,6 +291,9 @@ def seconds_left(history: History) -> float | None:
         return 0.0
     if history.sweep.started is not None:
         return max(history.sweep.started.planned_seconds - history.sweep.seconds, 1.0)
+    if history.transfer.started is not None:
+        spent = max(history.transfer.seconds, history.features.seconds if history.features else 0.0)
+        return spent * (1 - done) / done if spent > 0.5 and done > 0 else None
     if history.profile.latest is not None:
         return history.profile.latest.seconds * (1 - done) / done
     if history.started is None or history.latest is None:

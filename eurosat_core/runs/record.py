@@ -14,6 +14,7 @@ from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.records import decoded
 from eurosat_core.speed.plan import SweepPlan
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.transfer import TransferPlan
 from eurosat_core.wording import count
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ class RunRecord:
 
     message: why it failed, was interrupted or cancelled, as a sentence. concurrent_runs: what else ran meanwhile.
     machine: device name, threads, versions. summary: the figures shown in lists and comparisons. plan: what a run
-    of its kind (`SweepPlan`, `ProfilePlan`, `TrainPlan`) is to do besides. test_opened: when its sealed test part was
-    first looked at. recorded_on: of a run that came from another lab: on which machine, and when; such a run has ended
-    for good. cluster, host: of a run that a cluster did: its scheduler, and the machine of the worker.
+    of its kind (`SweepPlan`, `ProfilePlan`, `TransferPlan`, `TrainPlan`) is to do besides. test_opened: when its sealed
+    test part was first looked at. recorded_on: of a run that came from another lab: on which machine, and when; such a
+    run has ended for good. cluster, host: of a run that a cluster did: its scheduler, and the machine of the worker.
     """
 
     id: str
@@ -184,6 +185,8 @@ def record_in(content: bytes, run_id: str, sentence: str) -> RunRecord:
                 ProfilePlan.from_dict(record.plan)
             case "sweep":
                 SweepPlan.from_dict(record.plan)
+            case "transfer":
+                TransferPlan.from_dict(record.plan)
             case "train":
                 decoded(TrainPlan, record.plan, "The plan of a training {problem}.", ConfigError, known_only=True)
     except ConfigError as error:

@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,11 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import find_weights
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import model_entry
-from eurosat_core.models.pretrained import folded_frozen_part
+from eurosat_core.models.pretrained import feature_count, folded_frozen_part, staged_part
+from eurosat_core.training.augmentation import SYMMETRIES, in_every_symmetry
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import move
-from eurosat_core.training.network import autocast
+from eurosat_core.training.network import autocast, preprocessing_for
 
 # Tiles computed at a time, channels-last. Milliseconds per tile on two cores, against batches of 256 in the usual
 # layout: EfficientNet-Lite0 0.97 against 4.4, VGG11-BN 8.0 against 11.8 (and 5.6 folded).
@@ -38,6 +41,34 @@ BATCH = 64
 _FOLDER = "features"
 _MAX_BYTES = 3 * 1024**3  # of all caches together; the ones not used for longest go first
 _WAIT_SECONDS = 3600.0  # for another process that computes the same
+
+
+@dataclass(frozen=True)
+class FeatureForm:
+    """What is kept of a tile: the frozen part's output, as it goes into what learns, unless told.
+
+    stages: the means of earlier stages before it (`models.pretrained.staged_part`). views: the mean over so many of the
+    eight symmetries of the tile: 1, 2, 4 or 8.
+    """
+
+    stages: bool = False
+    views: int = 1
+
+    def seen(self, tiles: Tensor) -> Iterator[Tensor]:
+        """Tiles [B, 3, S, S] in each of the views."""
+        if self.views == 1:
+            return iter((tiles,))
+        return islice(in_every_symmetry(tiles), 0, None, SYMMETRIES // self.views)
+
+    def function(self, network: nn.Module, tiles: Tensor) -> Callable[[Tensor], Tensor]:
+        """What computes it of normalised tiles like these."""
+        one = partial(staged_part, network) if self.stages else folded_frozen_part(network, tiles)
+        if self.views == 1:
+            return one
+        return lambda batch: torch.stack([one(view) for view in self.seen(batch)]).mean(0)
+
+
+LAST = FeatureForm()
 
 
 @dataclass(frozen=True)
@@ -96,6 +127,7 @@ class FeatureCache:
     Args:
         network: in evaluation mode, on `device`.
         numbers: of the tiles that are asked for.
+        form: what is kept of each.
 
     Attributes:
         values: [N, features] on the CPU, memory-mapped; rows of tiles that nobody asked for may be zero.
@@ -113,6 +145,7 @@ class FeatureCache:
         device: torch.device,
         preprocessing: Preprocessing,
         numbers: Tensor,
+        form: FeatureForm = LAST,
     ) -> None:
         self._tiles = tiles
         self._network = network.to(memory_format=torch.channels_last)
@@ -122,9 +155,9 @@ class FeatureCache:
         self._lock: FileLock | None = None
         with torch.no_grad():
             probe = normalize(tiles.pixels[:1].to(device), preprocessing)
-            self._compute = folded_frozen_part(self._network, probe)
+            self._compute = form.function(self._network, probe)
             width = int(self._compute(probe).shape[1])
-        self._files = _files_for(config, tiles, preprocessing, width) if config.pretrained else None
+        self._files = _files_for(config, tiles, preprocessing, width, form) if config.pretrained else None
         try:
             self.values, self._known = self._open(len(tiles), width)
             missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
@@ -178,8 +211,32 @@ class FeatureCache:
             self._lock = None
 
 
-def _files_for(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> _Files:
+def known_features(
+    config: TrainConfig, tiles: TileSet, form: FeatureForm = LAST
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
+    """Features [N, F] of the tiles (read-only, memory-mapped) and which of them are known [N], as the cache has them.
+
+    Nothing is computed and nobody is waited for: another process may be computing more of them. None without a cache.
+
+    Args:
+        config: a checked one with its precision filled in, as it was when they were computed.
+    """
+    width = feature_count(config.model, stages=form.stages)
+    preprocessing = preprocessing_for(config.model, True, config.input_side)
+    files = _files_for(config, tiles, preprocessing, width, form)
+    try:
+        known = np.memmap(files.known, dtype=np.uint8, mode="r", shape=(len(tiles),)).astype(bool)
+        return np.memmap(files.values, dtype=np.float32, mode="r", shape=(len(tiles), width)), known
+    except (OSError, ValueError):  # not there, of another size, or forgotten at this moment
+        return None
+
+
+def _files_for(
+    config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int, form: FeatureForm = LAST
+) -> _Files:
     of = _depend_on(config, tiles, preprocessing, width)
+    if form != LAST:  # caches of before name none
+        of["form"] = [form.stages, form.views]
     key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
     return _Files(tiles.cache.parent / _FOLDER / f"{config.model}-{key}")
 

@@ -14,7 +14,7 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.words.report import filled_report
 
 _MOST_LEADERS = 40
-_KINDS = {"train": "Trainings", "profile": "Profiles", "sweep": "Measurements"}
+_KINDS = {"train": "Trainings", "profile": "Profiles", "sweep": "Measurements", "transfer": "Transfers"}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ CONFIG = (
 )
 # A setting that was renamed since is written under its new name, and what is new as all runs had it before.
 CONFIG_NOW = CONFIG.replace("growing_sizes", "progressive_resizing").replace(
-    "}", ', "deterministic": false, "execution": "eager"}'
+    "}", ', "deterministic": false, "execution": "eager", "input_side": 64}'
 )
 ID = "20260503-101112-baseline-f7b9"
 PROFILE_PLAN = '{"wait": 2, "warmup": 2, "active": 3, "repeat": 4, "memory": true, "steps": null}'
