@@ -5,13 +5,14 @@ import streamlit as st
 from eurosat_core.analysis import guesses
 from eurosat_core.errors import LabError
 from pages.parts import lesson
-from pages.parts.profiler import advice, operators, read, state, waits
+from pages.parts.profiler import advice, modules, operators, read, state, waits
 from pages.parts.profiler import record as recorder
 
 WORDS = lesson.text("profiler")
 PARTS = {
     "overview": "Overview",
     "operators": "Operators",
+    "modules": "Modules",
     "kernels": "GPU kernels",
     "idle": "Idle GPU",
     "memory": "Memory",
@@ -60,6 +61,8 @@ if profile is not None and reading is not None:
             read.draw_overview(reading)
         case "operators":
             operators.draw_operators(profile, cycle, reading)
+        case "modules":
+            modules.draw_modules(reading)
         case "kernels":
             read.kernels(reading)
         case "idle":

@@ -282,7 +282,7 @@ def queue_line() -> Spec:
             tooltip=tooltips(("ms:Q", "ms", ",.2f"), ("waiting:Q", "Launches ahead", ",d")),
         )
     )
-    return bare_spec(chart, height=170)
+    return bare_spec(chart, height=220)
 
 
 _UNITS = ("bytes", "KB", "MB", "GB")

@@ -119,8 +119,8 @@ def register_profile(add: Callable[..., argparse.ArgumentParser]) -> None:
     add_settings(profile, leave_out=settings_of("course"), recipe="tutorial")
     for each in fields(ProfilePlan):
         default = "" if each.default is None else f"the tutorial's: {each.default}"
-        if each.name == "memory":
-            profile.add_argument("--memory", action=argparse.BooleanOptionalAction, default=None, help=default)
+        if isinstance(each.default, bool):
+            profile.add_argument(f"--{each.name}", action=argparse.BooleanOptionalAction, default=None, help=default)
         else:
             about = default or "end after so many; by default all cycles'"
             profile.add_argument(f"--{each.name}", type=int, default=None, metavar="STEPS", help=about)

@@ -158,7 +158,16 @@ class Columns:
                     if external is None:
                         external = args.get("external id", 0)
                     rows.append(
-                        (kind, name_id, lane, event.get("ts"), event.get("dur"), external, args.get("correlation", -1))
+                        (
+                            kind,
+                            name_id,
+                            lane,
+                            event.get("ts"),
+                            event.get("dur"),
+                            external,
+                            args.get("correlation", -1),
+                            args.get("Sequence number", -1),
+                        )
                     )
                     if kind >= Kind.KERNEL:
                         metrics.append(
@@ -250,12 +259,13 @@ class Columns:
         return lane
 
 
-_ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation")
+_ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation", "sequence")
 _METRICS = ("device", "blocks", "occupancy", "bytes")
 _MEMORY = ("m_time", "m_device", "m_bytes", "m_allocated", "m_reserved")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys((*_METRICS, *_MEMORY, "time", "duration"), np.float64),
     **{"kind": np.int8, "name": np.int32, "lane": np.int32, "external": np.int64, "correlation": np.int64},
+    "sequence": np.int64,
     "m_device": np.int64,
 }
 

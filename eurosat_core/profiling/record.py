@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +24,7 @@ from torch.profiler import ProfilerActivity, profile, record_function, schedule
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import torch_device
 from eurosat_core.errors import ConfigError, TrainingError
+from eurosat_core.profiling.modules import MODULE
 from eurosat_core.profiling.overview import MARK
 from eurosat_core.profiling.plan import (
     ProfileDone,
@@ -122,6 +124,7 @@ class _Recorder:
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
         )
+        self._modules = _ModuleMarks(self._trainer.network) if plan.details else None
         self._profile.start()
 
     def seconds(self) -> float:
@@ -164,6 +167,8 @@ class _Recorder:
     def close(self) -> None:
         """Stop the profiler, and end the loader's workers."""
         self._closing = True
+        if self._modules is not None:
+            self._modules.close()
         with suppress(RuntimeError):  # of a device that failed
             self._profile.stop()
         self._profile.on_trace_ready = None  # it refers to this recorder, which would keep its network alive
@@ -171,6 +176,32 @@ class _Recorder:
         # another profile, which then stood still for 10 s and more (measured with two workers).
         self._batches.close()
         self._source.close()
+
+
+class _ModuleMarks:
+    """Annotates every call of a network's modules until it is closed: `nn.Module: features.0 (Conv2d)`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._open: list[record_function] = []
+        self._handles = []
+        for path, module in network.named_modules():
+            kind = type(module).__name__
+            name = f"{MODULE}{path} ({kind})" if path else f"{MODULE}{kind}"
+            self._handles.append(module.register_forward_pre_hook(partial(self._enter, name)))
+            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
+
+    def _enter(self, name: str, _module: nn.Module, _given: object) -> None:
+        mark = record_function(name)
+        mark.__enter__()
+        self._open.append(mark)
+
+    def _leave(self, _module: nn.Module, _given: object, _result: object) -> None:
+        self._open.pop().__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Leave the network as it was."""
+        for each in self._handles:
+            each.remove()
 
 
 def activities_for(device: torch.device) -> list[ProfilerActivity]:

@@ -179,7 +179,8 @@ class Trace:
     """All events with a duration, ordered by start, the longer one first. Times in ns after the first one's start.
 
     Rows of all arrays belong together. name and lane are indices into `names` and `lanes`; external and correlation
-    are the ids that tie a device event to the host (0 and -1: none); device is -1 on the host; blocks_per_sm and
+    are the ids that tie a device event to the host (0 and -1: none); sequence is the number that an operator of the
+    forward pass shares with those that compute its gradients (-1: none); device is -1 on the host; blocks_per_sm and
     occupancy (in %) are NaN where the trace does not say.
     """
 
@@ -190,6 +191,7 @@ class Trace:
     duration_ns: Ints
     external: Ints
     correlation: Ints
+    sequence: Ints
     device: Ints
     blocks_per_sm: Floats
     occupancy: Floats
@@ -381,6 +383,7 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         duration_ns=lasting[order],
         external=columns.column("external")[kept],
         correlation=columns.column("correlation")[kept],
+        sequence=columns.column("sequence")[kept],
         device=metrics["device"].astype(np.int64),
         blocks_per_sm=metrics["blocks"],
         occupancy=metrics["occupancy"],

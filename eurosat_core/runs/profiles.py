@@ -34,6 +34,7 @@ from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
 from eurosat_core.profiling.idle import IdleTimes, idle_times
 from eurosat_core.profiling.launches import Queue, queues
+from eurosat_core.profiling.modules import ModuleRow, module_table
 from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
@@ -128,6 +129,11 @@ class Reading:
     def queues(self) -> tuple[Queue, ...]:
         """How far the host was ahead of each GPU."""
         return queues(self._trace)
+
+    @cached_property
+    def modules(self) -> tuple[ModuleRow, ...]:
+        """Time by module, where the trace marks their calls."""
+        return tuple(module_table(self._trace))
 
     def advice(self, config: TrainConfig | None) -> list[Advice]:
         """What to change. config: the recorded training's, so that nothing is advised that is set already."""

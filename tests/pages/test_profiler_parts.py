@@ -267,3 +267,18 @@ def test_why_a_gpu_was_idle_and_how_far_the_host_was_ahead(on_gpu: AppTest, on_c
     assert {"data", "launch", "device copy"} <= set(test.table[-1].value.index)
     assert len(table(test)) == 5 and charts(test) == charts(opened(on_gpu, "advice")) + 2
     assert tells(opened(on_cpu, "idle"), "profiler/no idle")
+
+
+def test_modules_or_how_to_record_them(lab: Lab, app: App, on_cpu: AppTest) -> None:
+    assert tells(opened(on_cpu, "modules"), "profiler/no modules")
+    mark = "nn.Module: "
+    events = [
+        step(0, 0, 100),
+        host(f"{mark}Net", 0, 90, "user_annotation"),
+        *(host(f"{mark}conv{each} (Conv2d)", 4.0 * each, 3, "user_annotation") for each in range(12)),
+    ]
+    test = opened(upload(app(PAGE), "x.json", text(events)), "modules")
+    assert tells(test, "modules.longest", module="Net") and len(table(test)) == 10
+    choose(test, "profiler_all_modules", True)
+    choose(test, "profiler_modules_sorted", True)
+    assert len(table(test)) == 13 and next(iter(table(test)["Module"])) == "Net"

@@ -96,6 +96,12 @@ def _more(form: TrainConfig) -> None:
             persist_state="session",
             help="Shows when memory is allocated and freed.",
         )
+        st.toggle(
+            "Record modules",
+            key=key("details"),
+            persist_state="session",
+            help="Shows the time of each layer. It costs a little time in every step, and rows in the table.",
+        )
 
 
 def _buttons(plan: ProfilePlan | None) -> None:

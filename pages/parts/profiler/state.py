@@ -30,7 +30,7 @@ _EDITED = (
     "stem_pool",
     "pin_memory",
 )
-_PLANNED = ("wait", "warmup", "active", "repeat", "memory")
+_PLANNED = ("wait", "warmup", "active", "repeat", "memory", "details")
 _SHOWN_RUNS = 30
 
 
