@@ -6,7 +6,7 @@ A guess that nothing measured here answers stays open.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
-from eurosat_core.analysis import features, lineup, pace, profile, race, sweep
+from eurosat_core.analysis import features, lineup, pace, profile, race, sweep, transfer
 from eurosat_core.analysis.guesses import GUESS_BOOK, GuessOutcome, Measured, asked, covers
 from eurosat_core.analysis.wrapup import Evidence
 from eurosat_core.data.pictures import FACE, MADE_UP, class_titles
@@ -127,6 +127,21 @@ def _experiment(name: str) -> Callable[["Lab", Evidence], Answer]:
     return answer
 
 
+def _labels_needed(lab: "Lab", evidence: Evidence) -> Answer:
+    runs = [each.record for each in evidence.runs]
+    for record in lab.transfers.runs(evidence.owner):
+        known = transfer.reference_of(record, runs)
+        try:
+            result = lab.transfers.result(record.id)
+        except LabError:  # damaged: whoever opens that run is told
+            continue
+        needed = transfer.labels_needed(result, known.accuracy) if known is not None else None
+        found = transfer.beats(result, known)
+        if needed is not None and found is not None:
+            return needed, found
+    return None
+
+
 # In the order of the lesson. The question about the guesses themselves is judged by `guesses.judge_score`.
 ANSWERS: dict[str, Callable[["Lab", Evidence], Answer]] = {
     "speedup_baseline": _speed_up("baseline"),
@@ -139,6 +154,7 @@ ANSWERS: dict[str, Callable[["Lab", Evidence], Answer]] = {
     "compare_race": _race,
     "compare_winner": _winner,
     "predict_face": _face,
+    "transfer_labels": _labels_needed,
     **{f"speed_{name}": _experiment(name) for name in EXPERIMENTS},
 }
 

@@ -29,6 +29,7 @@ _LOOKS = frozenset(
         "settings",
         "sweeps",
         "tiles",
+        "transfers",
     }
 )
 _ROOMS = {

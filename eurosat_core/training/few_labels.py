@@ -5,6 +5,7 @@ Like the training loop a generator of events that knows no disk and no page.
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -26,6 +27,8 @@ from eurosat_core.training.step import Trainer
 from eurosat_core.training.transfer import (
     ALL,
     SCRATCH,
+    SCRATCH_BATCH,
+    SCRATCH_STEPS,
     Learner,
     TransferDone,
     TransferEvent,
@@ -41,9 +44,6 @@ Pull = Generator[TransferEvent | FeaturesDone, float | None, None]
 STRENGTH = 30.0
 """Of the linear probe's weights on standardised features, from 1 to 1,000 about the best with 3,000 labels
 (`bench/transfer.md`)."""
-SCRATCH_STEPS = 300
-"""Of a network from scratch. Its time may end before; then it says how many there were."""
-_SCRATCH_BATCH = 32
 _REPORT_SECONDS = 0.2
 _JUDGED = 2000  # validation tiles that are judged after a few labels: sure to about a point
 _JUDGE_BATCH = 256
@@ -70,6 +70,20 @@ def standardised(values: Tensor, train: Tensor) -> Tensor:
     """
     deviation, mean = torch.std_mean(values[train], dim=0)
     return (values - mean) / deviation.clamp_min(1e-6)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """While open, PyTorch computes on one thread: so little at a time is over before several have agreed on it.
+
+    Where others keep the cores busy, threads that wait for each other take many times as long.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Transfer:
@@ -159,7 +173,8 @@ class Transfer:
             for draw in range(1, self._plan.draws + 1):
                 drawn = self._draw(count, draw)
                 for learner in learners:
-                    found = features.learn(learner, self._classes, drawn, min(NEIGHBOURS, count))
+                    with _one_thread():
+                        found = features.learn(learner, self._classes, drawn, min(NEIGHBOURS, count))
                     yield self._tried(learner, count, draw, *found)
 
     def _draw(self, count: int, draw: int) -> Tensor:
@@ -181,7 +196,7 @@ class Transfer:
         for at, (count, draw) in enumerate(trials):
             left = self._plan.scratch_seconds - self._scratch_spent
             began = self._seconds()
-            with explained(self._config):
+            with explained(self._config), _one_thread():
                 tiles, accuracy, steps = self._from_scratch(self._draw(count, draw), draw, left / (len(trials) - at))
             self._scratch_spent += self._seconds() - began
             yield self._tried("scratch", count, draw, tiles, accuracy, self._seconds() - began, steps)
@@ -199,7 +214,7 @@ class Transfer:
         trainer.mode(training=True)
         steps = 0
         while steps < SCRATCH_STEPS and (not steps or time.perf_counter() - began < seconds):
-            chosen = torch.randint(len(drawn), (_SCRATCH_BATCH,), generator=generator)
+            chosen = torch.randint(len(drawn), (SCRATCH_BATCH,), generator=generator)
             trainer.learn(Batch(pixels[chosen], labels[chosen]))
             steps += 1
         trainer.mode(training=False)

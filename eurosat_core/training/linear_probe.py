@@ -32,7 +32,14 @@ def fit(features: Tensor, labels: Tensor, classes: int, strength: float = 1.0) -
     """
     mean = features.mean(0)  # without it the search settles sooner, on the same probe: the bias takes it in
     centred = features - mean
-    weights = torch.zeros(classes, features.shape[1], requires_grad=True)
+    if len(features) < features.shape[1]:
+        # The weights lie in the span of the tiles, for what is orthogonal to all of them only costs. In coordinates of
+        # that span lengths are what they were, so the probe is the same, of fewer numbers.
+        basis = torch.linalg.qr(centred.T).Q
+        centred = centred @ basis
+    else:
+        basis = None
+    weights = torch.zeros(classes, centred.shape[1], requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights, bias], max_iter=_STEPS, history_size=10, line_search_fn="strong_wolfe")
 
@@ -45,5 +52,5 @@ def fit(features: Tensor, labels: Tensor, classes: int, strength: float = 1.0) -
 
     with torch.enable_grad():
         optimizer.step(cost)
-    found = weights.detach()
+    found = weights.detach() if basis is None else weights.detach() @ basis.T
     return LinearProbe(found, bias.detach() - found @ mean)

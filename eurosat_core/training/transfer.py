@@ -27,6 +27,8 @@ ALL = 0
 TRANSFER_FILE = "transfer.json"
 SCRATCH = "baseline"
 """The network that learns from scratch beside it."""
+SCRATCH_STEPS, SCRATCH_BATCH = 300, 32
+"""Steps that it learns for, and tiles of each. Its time may end before; then it says how many steps there were."""
 _FORMAT = 1
 _MOST_LABELS, _MOST_DRAWS = 1000, 20
 _VIEWS = (1, 2, 4, 8)

@@ -14,7 +14,11 @@ from eurosat_core.wording import bytes_text, count, device_name, percent
 from pages.parts import account, lesson, session
 from pages.parts.turns import in_turn
 
-_PAGES_OF = {"profile": ("profiler.py", "profile"), "sweep": ("speed.py", "Measurement")}
+_PAGES_OF = {
+    "profile": ("profiler.py", "profile"),
+    "sweep": ("speed.py", "Measurement"),
+    "transfer": ("transfer.py", "features"),
+}
 _SWEEPS = {name: each.title for name, each in EXPERIMENTS.items()} | {"free": "Free sweep", "limits": "Limits"}
 _SHOWN_RUNS = 5
 _EARLIER_RUNS = 30

@@ -72,9 +72,10 @@ def test_of_as_many_votes_the_closer_ones_win() -> None:
     assert vote(asked, known, labels, 2, 4).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("strength", [1.0, 30.0])
-def test_the_linear_layer_is_sklearns_logistic_regression(strength: float) -> None:
-    values, labels = some_features(2)
+@pytest.mark.parametrize(("strength", "width"), [(1.0, 12), (30.0, 12), (30.0, 250)])
+def test_the_linear_layer_is_sklearns_logistic_regression(strength: float, width: int) -> None:
+    """Also with more features than tiles."""
+    values, labels = some_features(2, width=width)
     oracle = LogisticRegression(C=1 / strength, max_iter=1000, tol=1e-8).fit(values[:200], labels[:200])
     probe = fit(values[:200], labels[:200], 3, strength)
     assert np.allclose(probe.weights.numpy(), oracle.coef_, atol=2e-3)
