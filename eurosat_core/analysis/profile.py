@@ -1,6 +1,7 @@
 """What can be said about a profile."""
 
 from eurosat_core.finding import Finding
+from eurosat_core.profiling.memory_parts import MemoryParts
 from eurosat_core.profiling.overview import Overview
 from eurosat_core.profiling.plan import ProfilePlan
 from eurosat_core.runs.profiles import SLOWER, Profile, Reading
@@ -48,6 +49,14 @@ def utilization(overview: Overview) -> float | None:
     """Of the busiest GPU: the share of the time in which any kernel ran; None without any."""
     told = [each.utilization for each in overview.devices if each.utilization is not None]
     return max(told) if told else None
+
+
+def owners_finding(parts: MemoryParts) -> Finding:
+    """How much memory was in use at the peak, and whose most of it was."""
+    peak = parts.at_peak
+    owner = max(peak, key=lambda each: peak[each])
+    figures = {"peak": sum(peak.values()), "bytes": peak[owner], "share": peak[owner] / max(sum(peak.values()), 1)}
+    return Finding(f"owners.{owner}", {**figures, "device": parts.device})
 
 
 def covered(profile: Profile, cycle: int) -> Finding:

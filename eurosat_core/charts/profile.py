@@ -16,6 +16,7 @@ from eurosat_core.charts.marks import FIGURE, Spec, bare_spec, coloured, legend,
 from eurosat_core.charts.palette import BLUE, BROWN, GREEN, GREY, INK, ORANGE, PINK, PURPLE
 from eurosat_core.profiling.idle import CAUSES
 from eurosat_core.profiling.launches import Queue
+from eurosat_core.profiling.memory_parts import OWNERS, MemoryParts
 from eurosat_core.profiling.operators import short_name
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.plan import ProfilePlan
@@ -325,6 +326,44 @@ def memory_line(several: bool, unit: str) -> Spec:
         tooltip=tooltips(("series:N", "Memory"), ("ms:Q", "ms", ",.2f"), ("taken:Q", unit, ",.1f")),
     )
     return bare_spec(chart, height=280)
+
+
+OWNER_COLOURS = {
+    "parameters": BLUE,
+    "optimizer": PURPLE,
+    "gradients": GREEN,
+    "activations": ORANGE,
+    "other": GREY,
+}
+
+
+def owners_frame(parts: MemoryParts) -> pd.DataFrame:
+    """Whose memory it was. Columns: ms (since recording began), place (in the stack), owner, MB; peak: its time."""
+    frames = [
+        pd.DataFrame({"ms": parts.time_us / 1000, "place": place, "owner": owner, "MB": parts.used[:, place] / 1024**2})
+        for place, owner in enumerate(OWNERS)
+    ]
+    return pd.concat(frames, ignore_index=True).assign(peak=parts.peak_us / 1000)
+
+
+@lru_cache(maxsize=1)
+def owners_area() -> Spec:
+    """Memory by owner over time, one on the other, its peak marked; over `owners_frame`."""
+    areas = (
+        alt.Chart()
+        .mark_area(interpolate="step-after")
+        .encode(
+            x=alt.X("ms:Q", title="ms since recording began", scale=alt.Scale(nice=False), axis=alt.Axis(grid=False)),
+            y=alt.Y("MB:Q", title="MB", stack="zero", axis=alt.Axis(tickCount=5)),
+            color=coloured("owner", OWNER_COLOURS, _legend(3)),
+            order="place:Q",
+            tooltip=tooltips(("owner:N", "Memory of"), ("ms:Q", "ms", ",.2f"), ("MB:Q", "MB", ",.2f")),
+        )
+    )
+    peak = alt.Chart().encode(x="min(peak):Q")
+    line = peak.mark_rule(color=GREY, strokeDash=[4, 3])
+    words = peak.mark_text(text="peak", align="left", dx=4, y=8, color=GREY, fontSize=12)
+    return bare_spec(alt.layer(areas, line, words), height=300)
 
 
 _KINDS = {

@@ -13,6 +13,7 @@ from eurosat_core.devices import AMPERE
 from eurosat_core.finding import Finding
 from eurosat_core.profiling.idle import idle_times
 from eurosat_core.profiling.launches import queues
+from eurosat_core.profiling.memory_parts import memory_parts
 from eurosat_core.profiling.modules import module_table
 from eurosat_core.profiling.operators import kernel_table, operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
@@ -218,7 +219,7 @@ _RULES: tuple[Callable[[Overview, Mapping[str, Any]], Advice | None], ...] = (
 
 
 def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Steps, mean step, devices, peak memory, parts, operators, kernels, idle times, queues, modules, notes; advice.
+    """All that is told of a trace, from its steps and devices to notes and advice.
 
     All but the advice as plain JSON values. idle: by device, as `IdleTimes`. queues: launches ahead of each device.
 
@@ -242,6 +243,7 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
             }
             for each in queues(trace)
         ],
+        "memory_at_peak_bytes": {each.device: each.at_peak for each in memory_parts(trace)},
         "modules": [asdict(each) for each in module_table(trace)],
         "advice": advice_for(overview, settings),
         "notes": list(overview.notes),

@@ -100,6 +100,8 @@ class Memory:
     allocated: Floats
     """All memory in use by tensors on that device after the event; NaN where the trace does not say."""
     reserved: Floats
+    address: Ints
+    """Where the piece of memory begins; -1 where the trace does not say."""
 
 
 class Columns:
@@ -188,6 +190,7 @@ class Columns:
                             args.get("Bytes"),
                             args.get("Total Allocated"),
                             args.get("Total Reserved"),
+                            args.get("Addr", -1),
                         )
                     )
                 elif phase == "M" and event.get("name") == "thread_name":
@@ -223,6 +226,7 @@ class Columns:
             amounts[order].astype(np.int64),
             self.column("m_allocated")[order],
             self.column("m_reserved")[order],
+            self.column("m_address")[order],
         )
 
     def _keep(self, rows: list[Any], metrics: list[Any], memory: list[Any]) -> None:
@@ -261,12 +265,13 @@ class Columns:
 
 _ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation", "sequence")
 _METRICS = ("device", "blocks", "occupancy", "bytes")
-_MEMORY = ("m_time", "m_device", "m_bytes", "m_allocated", "m_reserved")
+_MEMORY = ("m_time", "m_device", "m_bytes", "m_allocated", "m_reserved", "m_address")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys((*_METRICS, *_MEMORY, "time", "duration"), np.float64),
     **{"kind": np.int8, "name": np.int32, "lane": np.int32, "external": np.int64, "correlation": np.int64},
     "sequence": np.int64,
     "m_device": np.int64,
+    "m_address": np.int64,
 }
 
 

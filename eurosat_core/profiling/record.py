@@ -6,6 +6,7 @@ profiler may be recording: it is started, stepped and stopped by its methods, an
 """
 
 import gzip
+import json
 import os
 import re
 import tempfile
@@ -27,6 +28,7 @@ from eurosat_core.errors import ConfigError, TrainingError
 from eurosat_core.profiling.modules import MODULE
 from eurosat_core.profiling.overview import MARK
 from eurosat_core.profiling.plan import (
+    PlanStep,
     ProfileDone,
     ProfileEvent,
     ProfilePlan,
@@ -36,6 +38,7 @@ from eurosat_core.profiling.plan import (
     profile_problem,
     trace_file,
 )
+from eurosat_core.profiling.trace import HELD
 from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.precision import resolved
 from eurosat_core.training.problems import explained
@@ -87,7 +90,7 @@ def record(
         yield recorder.started(plan)
         for step in plan.strip():
             with explained(config):  # closed again before the yield
-                recorder.compute()
+                recorder.compute(step)
             # The step is still open: what a consumer does with this event belongs to it, not to the next one, which
             # may be the first to be recorded.
             yield ProfileStep(step.phase, step.number, step.cycle, recorder.seconds())
@@ -124,6 +127,8 @@ class _Recorder:
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
         )
+        self._details = plan.details
+        self._held: list[dict[str, list[tuple[str, int, int]]]] = []  # at each recorded update, and at the end
         self._modules = _ModuleMarks(self._trainer.network) if plan.details else None
         self._profile.start()
 
@@ -141,9 +146,20 @@ class _Recorder:
             threads=torch.get_num_threads(),
         )
 
-    def compute(self) -> None:
-        """One step of the training, its parts annotated."""
-        self._trainer.step(self._batches, lambda part: record_function(MARK + part))
+    def compute(self, step: PlanStep) -> None:
+        """One step of the training, its parts annotated. step: of the plan."""
+        noting = self._details and step.phase == "active"
+
+        def mark(part: str) -> record_function:
+            if noting and part == "update":  # gradients are there, and forgotten at its end
+                self._held.append(_storages(self._trainer.held()))
+            return record_function(MARK + part)
+
+        self._trainer.step(self._batches, mark)
+        if noting and step.writes:
+            self._held.append(_storages(self._trainer.held()))
+            self._profile.add_metadata_json(HELD, json.dumps(self._held))
+            self._held = []
 
     def advance(self) -> CycleRecorded | None:
         """Tell the profiler that the step is over; what its cycle left, if it was the cycle's last."""
@@ -176,6 +192,15 @@ class _Recorder:
         # another profile, which then stood still for 10 s and more (measured with two workers).
         self._batches.close()
         self._source.close()
+
+
+def _storages(held: dict[str, list[torch.Tensor]]) -> dict[str, list[tuple[str, int, int]]]:
+    """Device, address and bytes of what tensors lie in, each once."""
+    found = {}
+    for name, tensors in held.items():
+        storages = {(str(each.device), each.untyped_storage().data_ptr()): each for each in tensors}
+        found[name] = [(*key, each.untyped_storage().nbytes()) for key, each in storages.items()]
+    return found
 
 
 class _ModuleMarks:

@@ -160,6 +160,8 @@ def _to_the_end(hop: Ints) -> Ints:
         hop = further
 
 
+HELD = "eurosat_memory"
+"""Under this key a recording of ours notes in its trace where parameters, gradients and optimizer state lie."""
 DEVICE_WORK = (Kind.KERNEL, Kind.MEMCPY, Kind.MEMSET)
 # With so large a share of the device's events left out, its figures say little.
 _FEW_LOST = 0.1
@@ -208,6 +210,8 @@ class Trace:
     """The trace holds work of a device that nobody can read: of an unknown kind, or at impossible times."""
     resolution_ns: int
     """How exactly the file's times can be read: large ones with decimals lose their last digits."""
+    held: Any
+    """What a recording of ours noted of memory's owners (see `HELD`); None elsewhere."""
     notes: tuple[str, ...]
     """What was repaired, left out or is missing, a sentence each."""
 
@@ -397,6 +401,7 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         device_events_missing=bool(columns.unread) or lost > _FEW_LOST * int(on_device.sum()),
         # Twice the distance between neighbouring numbers at this size: a start and a duration were rounded.
         resolution_ns=int(2000 * np.spacing(float(np.abs(time[kept]).max()))),
+        held=properties.get(HELD),
         notes=tuple(notes),
     )
 

@@ -34,6 +34,7 @@ from eurosat_core.profiling.advice import Advice, advice_for
 from eurosat_core.profiling.columns import Kind
 from eurosat_core.profiling.idle import IdleTimes, idle_times
 from eurosat_core.profiling.launches import Queue, queues
+from eurosat_core.profiling.memory_parts import MemoryParts, memory_parts
 from eurosat_core.profiling.modules import ModuleRow, module_table
 from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import overview_of
@@ -129,6 +130,11 @@ class Reading:
     def queues(self) -> tuple[Queue, ...]:
         """How far the host was ahead of each GPU."""
         return queues(self._trace)
+
+    @cached_property
+    def memory_parts(self) -> tuple[MemoryParts, ...]:
+        """Whose memory it was, where the recording noted that."""
+        return memory_parts(self._trace, _POINTS)
 
     @cached_property
     def modules(self) -> tuple[ModuleRow, ...]:

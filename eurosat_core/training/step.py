@@ -85,6 +85,16 @@ class Trainer:
         counts = [(each.numel(), each.requires_grad) for each in self.network.parameters()]
         return sum(count for count, _ in counts), sum(count for count, trained in counts if trained)
 
+    def held(self) -> dict[str, list[Tensor]]:
+        """The tensors that stay in memory beside the batch: parameters (and buffers), gradients, optimizer state."""
+        parameters = list(self.network.parameters())
+        states = [each for state in self._optimizer.state.values() for each in state.values()]
+        return {
+            "parameters": [*parameters, *self.network.buffers()],
+            "gradients": [each.grad for each in parameters if each.grad is not None],
+            "optimizer": [each for each in states if isinstance(each, Tensor)],
+        }
+
     def mode(self, *, training: bool) -> None:
         """Training or evaluation mode (see `set_mode`), and the GPU's kernels as the config says."""
         self._choose_kernels()

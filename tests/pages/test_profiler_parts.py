@@ -8,11 +8,12 @@ import streamlit as st
 from fake_engine import FakeEngine, eventually
 from profile_makers import cpu_trace, gpu_trace, put_profile
 from streamlit.testing.v1 import AppTest
-from trace_makers import host, kernel, step, text
+from trace_makers import host, kernel, memory, step, text
 
 from eurosat_core.analysis.tutorial import tutorial_profile
 from eurosat_core.lab.lab import Lab
 from eurosat_core.profiling.plan import ProfilePlan, profile_config
+from eurosat_core.profiling.trace import HELD
 from eurosat_core.runs import profiles
 from eurosat_core.tensorboard import process
 from eurosat_core.tensorboard.process import TensorBoardState
@@ -282,3 +283,12 @@ def test_modules_or_how_to_record_them(lab: Lab, app: App, on_cpu: AppTest) -> N
     choose(test, "profiler_all_modules", True)
     choose(test, "profiler_modules_sorted", True)
     assert len(table(test)) == 13 and next(iter(table(test)["Module"])) == "Net"
+
+
+def test_whose_the_memory_was_or_how_to_record_it(lab: Lab, app: App, on_gpu: AppTest) -> None:
+    assert tells(opened(on_gpu, "memory"), "profiler/no owners")
+    taken = memory(5, 4096, 4096)
+    taken["args"]["Addr"] = 9
+    lying = {"parameters": [["cpu", 1, 1 << 20]], "optimizer": [], "gradients": []}
+    test = upload(app(PAGE), "x.json", text([step(0, 0, 100), taken], **{HELD: [lying, lying]}))
+    assert tells(opened(test, "memory"), "owners.parameters", share=(1 << 20) / ((1 << 20) + 4096))

@@ -7,14 +7,14 @@ import streamlit as st
 
 from eurosat_core.analysis import guesses
 from eurosat_core.analysis.operators import share_text, time_text
-from eurosat_core.analysis.profile import after_finding, longest_part, outcome, seen_and_unseen
+from eurosat_core.analysis.profile import after_finding, longest_part, outcome, owners_finding, seen_and_unseen
 from eurosat_core.charts import profile as charts
 from eurosat_core.errors import LabError
 from eurosat_core.profiling.overview import PARTS, ROLES
 from eurosat_core.profiling.timeline import MemoryCurve
 from eurosat_core.runs.profiles import Profile, Reading
 from eurosat_core.wording import bytes_text, count, device_name, listed, milliseconds, percent
-from eurosat_core.words.say import say_each
+from eurosat_core.words.say import say, say_each
 from pages.parts import lesson
 from pages.parts.profiler.operators import FIRST, draw_rows
 
@@ -240,6 +240,16 @@ def memory(reading: Reading) -> None:
         st.info(words["no memory"], icon=":material/memory:")
         return
     st.caption(words["memory"])
+    for parts in reading.memory_parts:
+        st.vega_lite_chart(
+            charts.owners_frame(parts),
+            charts.owners_area(),
+            key=f"profiler_owners_{parts.device}",
+            alt=f"Memory on the {device_name(parts.device)} over time, by whose it was, with its peak",
+        )
+        lesson.saw(say(owners_finding(parts)))
+    if not reading.memory_parts:
+        st.caption(words["no owners"])
     for curve in reading.memory:
         name = device_name(curve.device)
         st.markdown(f"**{name}**: {_peak(curve)}")

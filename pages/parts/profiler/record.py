@@ -97,10 +97,11 @@ def _more(form: TrainConfig) -> None:
             help="Shows when memory is allocated and freed.",
         )
         st.toggle(
-            "Record modules",
+            "Record details",
             key=key("details"),
             persist_state="session",
-            help="Shows the time of each layer. It costs a little time in every step, and rows in the table.",
+            help="Shows the time of each layer, and whose the memory is. It costs a little time in every step, and "
+            "adds rows to the table of operators.",
         )
 
 
