@@ -52,6 +52,7 @@ from eurosat_core.training.transfer import TransferPlan
 
 if TYPE_CHECKING:
     from eurosat_core.lab.inspection import Inspector
+    from eurosat_core.lab.leak_lens import LeakLens
     from eurosat_core.lab.predict import Predictor
     from eurosat_core.lab.room_probe import RoomProbe
 
@@ -163,6 +164,7 @@ class Lab:
         designs: Networks that participants saved.
         inspector: Looks into trained networks at once, beside the queue.
         predictor: Asks trained networks.
+        leak_lens: Finds the nearest training tiles.
         room_probe: Learns from the tiles that the room named.
         lesson_guesses: What participants guessed on the pages.
         tensorboard: Starts when it is asked for.
@@ -220,6 +222,12 @@ class Lab:
         from eurosat_core.lab.predict import Predictor
 
         return Predictor(self.store, self.inspector)
+
+    @cached_property
+    def leak_lens(self) -> "LeakLens":
+        from eurosat_core.lab.leak_lens import LeakLens
+
+        return LeakLens(self.store, self.inspector, self.settings.cache)
 
     @cached_property
     def room_probe(self) -> "RoomProbe":

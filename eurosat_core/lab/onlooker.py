@@ -19,6 +19,7 @@ _LOOKS = frozenset(
         "hand_run",
         "holds_up",
         "inspector",
+        "leak_lens",
         "place",
         "predictor",
         "room",

@@ -1,0 +1,251 @@
+"""What a tile's nearest training tiles are, and how many validation tiles have a near-duplicate among them.
+
+Part of the interactive lane: on the server's CPU, in turns and on one thread with all that looks into networks
+(`inspection`). The features must be there: a run computes them, never the server. What they come to is worked out once
+for everybody, in pieces of a fraction of a second, and kept: 14 MB for a set of tiles.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from cachetools import LRUCache
+from torch import Tensor, nn
+
+from eurosat_core.data.batches import normalize
+from eurosat_core.data.pictures import Pixels
+from eurosat_core.data.splits import make_place_split, make_split
+from eurosat_core.data.tile_cache import TileSet
+from eurosat_core.errors import RunError
+from eurosat_core.lab.inspection import Inspector
+from eurosat_core.models.pretrained import frozen_part
+from eurosat_core.runs.store import RunStore
+from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.evaluation import predictions_from_bytes
+from eurosat_core.training.frozen import known_features
+from eurosat_core.training.near_duplicates import (
+    Neighbours,
+    Space,
+    find_space,
+    joined,
+    limits,
+    nearest,
+    nearest_of,
+    placed,
+)
+from eurosat_core.training.network import make_network, preprocessing_for
+
+MODEL = "efficientnet_lite0"
+COUNT = 5
+"""Nearest training tiles that are shown of one tile."""
+
+_TURN_SECONDS = 0.002  # for others who wait for the lane
+_SETS_KEPT, _SPLITS_KEPT = 2, 16  # a split's neighbours: 20 bytes a tile
+
+Parts = npt.NDArray[np.int8]
+"""Of the split by place [N], as `data.splits.parts_of` gives them."""
+Piece = TypeVar("Piece")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The validation tiles of one split, or of a run, and their nearest training tiles.
+
+    tiles, nearest: numbers [n]; similarity: [n]; near: bool [n], which are near-duplicates, or None where nothing says
+    what such a tile is. right: bool [n], which a run named rightly; None of a split alone. train_tiles: how many.
+    """
+
+    tiles: Tensor
+    nearest: Tensor
+    similarity: Tensor
+    near: Tensor | None
+    train_tiles: int
+    right: Tensor | None = None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the validation part has a near-duplicate among the training tiles."""
+        return None if self.near is None else float(self.near.float().mean())
+
+
+@dataclass(frozen=True)
+class OneTile:
+    """The nearest training tiles of one tile: numbers, cosines, and whether the first is a near-duplicate.
+
+    near: None where nothing says what such a tile is.
+    """
+
+    numbers: tuple[int, ...]
+    similarity: tuple[float, ...]
+    near: bool | None
+
+
+@dataclass(frozen=True)
+class _Set:
+    """Unit vectors [N, D] of all tiles in their space, and above what similarity [classes] two are near-duplicates."""
+
+    space: Space
+    places: Tensor
+    limits: Tensor | None
+
+
+# On whatever device they were computed, and in whatever precision: what is alike stays alike.
+_ELSEWHERE = tuple((device, precision) for device in ("cpu", "cuda", "mps") for precision in ("float32", "bfloat16"))
+
+
+def kept_features(config: TrainConfig, tiles: TileSet) -> Tensor | None:
+    """What runs kept of these tiles [N, F], memory-mapped; None while not every tile's are there."""
+    for device, precision in _ELSEWHERE:
+        found = known_features(replace(config, device=device, precision=precision), tiles)
+        if found is not None and isinstance(found[0], np.memmap) and found[1].all():
+            values = found[0]  # mapped anew, for PyTorch wants no array that is only to be read
+            mapped = torch.from_file(str(values.filename), size=values.size, dtype=torch.float32)
+            return mapped.view(values.shape)
+    return None
+
+
+class LeakLens:
+    """Looks for neighbours. May be called from any thread. cache: the folder of downloaded weights."""
+
+    def __init__(self, store: RunStore, inspector: Inspector, cache: Path) -> None:
+        self._store = store
+        self._inspector = inspector
+        self._cache = cache
+        self._lock = threading.RLock()  # one works for all, and the others find what it found
+        self._sets: LRUCache[tuple[str, bool], _Set] = LRUCache(_SETS_KEPT)
+        self._judged: LRUCache[Hashable, Judged] = LRUCache(_SPLITS_KEPT)
+        self._network: nn.Module | None = None
+
+    # -- features
+
+    def config(self, device: str = "cpu") -> TrainConfig:
+        """A training that leaves the features of all tiles behind."""
+        return recipe_config(MODEL, "fast", device=device, epochs=1, tiles=None)
+
+    def is_ready(self, tiles: TileSet) -> bool:
+        """Whether the features of these tiles have been computed."""
+        if any(key[0] == tiles.fingerprint for key in tuple(self._sets)):
+            return True
+        return kept_features(self.config(), tiles) is not None
+
+    # -- asking
+
+    def split(self, tiles: TileSet, parts: Parts | None, name: str, seed: int) -> Judged:
+        """The validation part of a split that seals a test part, so that both splits are of the same sizes.
+
+        parts: None where tiles cannot be split by place. name: random or place. Raises `RunError` without features, or
+        when the lane is taken for too long.
+        """
+        with self._lock:
+            found = self._set(tiles, parts)
+            key = (tiles.fingerprint, parts is not None, name, seed)
+            if key not in self._judged:
+                if name == "place" and parts is not None:
+                    divided = make_place_split(tiles.labels, torch.from_numpy(parts), seed=seed, sealed_test=True)
+                else:
+                    divided = make_split(tiles.labels, seed=seed, sealed_test=True)
+                self._judged[key] = self._judge(found, tiles, divided.train, divided.validation)
+            return self._judged[key]
+
+    def run(self, tiles: TileSet, parts: Parts | None, run_id: str) -> Judged:
+        """The validation part of a run's own split, and what the run named rightly. Raises `RunError`, too, without it.
+
+        The test part of the run is not looked at.
+        """
+        record = self._store.get(run_id)
+        if record.tiles.fingerprint != tiles.fingerprint:
+            raise RunError("This run was trained on other tiles than those that are open here.")
+        with self._lock:
+            found = self._set(tiles, parts)
+            key = (tiles.fingerprint, parts is not None, run_id, self._inspector.version(run_id))
+            if key not in self._judged:
+                noted = predictions_from_bytes(self._store.load(run_id, "predictions.npz"))
+                right = noted.true == noted.predicted
+                self._judged[key] = self._judge(found, tiles, self._trained(run_id), noted.tiles, right)
+            return self._judged[key]
+
+    def one(self, tiles: TileSet, parts: Parts | None, run_id: str, pixels: Pixels) -> OneTile:
+        """The nearest training tiles of a run for a tile [64, 64, 3], of the set or not. Raises `RunError`.
+
+        That very tile is left out where the run was trained on it.
+        """
+        with self._lock:
+            found = self._set(tiles, parts)
+            training = self._trained(run_id)
+            place = self._place(found, tiles, pixels)
+        with self._inspector.alone():
+            seen = nearest_of(place, found.places, training, COUNT + 1)
+        pairs = list(zip(seen.numbers.tolist(), seen.similarity.tolist(), strict=True))
+        others = [(at, how) for at, how in pairs if (tiles.array[at] != pixels).any()][:COUNT]
+        near = None
+        if found.limits is not None and others:
+            near = others[0][1] > float(found.limits[tiles.labels[others[0][0]]])
+        return OneTile(tuple(at for at, _ in others), tuple(how for _, how in others), near)
+
+    # -- working it out
+
+    def _trained(self, run_id: str) -> Tensor:
+        """The training tiles of a run [m]. Raises `RunError` where it did not note them."""
+        try:
+            numbers = json.loads(self._store.load(run_id, "split.json"))["train"]
+            return torch.tensor(numbers, dtype=torch.int64).sort().values
+        except (ValueError, TypeError, KeyError):
+            raise RunError(f"Which tiles the run {run_id} was trained on is not noted.") from None
+
+    def _set(self, tiles: TileSet, parts: Parts | None) -> _Set:
+        key = (tiles.fingerprint, parts is not None)
+        if key not in self._sets:
+            features = kept_features(self.config(), tiles)
+            if features is None:
+                raise RunError("The features of these tiles have not been computed yet.")
+            *_, space = self._in_turns(find_space(features))
+            assert space is not None
+            places = torch.cat(self._in_turns(placed(space, features)))
+            most = None if parts is None else self._limits(tiles, parts, places)
+            self._sets[key] = _Set(space, places, most)
+        return self._sets[key]
+
+    def _limits(self, tiles: TileSet, parts: Parts, places: Tensor) -> Tensor | None:
+        """From tiles of the test list to those of the training list; no class of the former is looked at."""
+        training, far = (torch.from_numpy(np.flatnonzero(parts == part)) for part in (0, 2))
+        if not len(training) or not len(far):
+            return None
+        seen = joined(self._in_turns(nearest(places, far, training)))
+        return limits(seen.similarity[:, 0], tiles.labels[seen.numbers[:, 0]], len(tiles.class_names))
+
+    def _judge(
+        self, found: _Set, tiles: TileSet, training: Tensor, queries: Tensor, right: Tensor | None = None
+    ) -> Judged:
+        seen: Neighbours = joined(self._in_turns(nearest(found.places, queries, training)))
+        numbers, similarity = seen.numbers[:, 0], seen.similarity[:, 0]
+        near = None if found.limits is None else similarity > found.limits[tiles.labels[numbers]]
+        return Judged(queries, numbers, similarity, near, len(training), right)
+
+    def _place(self, found: _Set, tiles: TileSet, pixels: Pixels) -> Tensor:
+        """Where a tile lies [D]: its features are computed here, for it may be of no set."""
+        with self._inspector.alone(), torch.inference_mode():
+            if self._network is None:
+                network = make_network(self.config(), len(tiles.class_names), self._cache).eval()
+                self._network = network.to(memory_format=torch.channels_last)
+            batch = normalize(torch.tensor(pixels)[None], preprocessing_for(MODEL, channels_last=True))
+            return found.space.place(frozen_part(self._network, batch))[0].clone()
+
+    def _in_turns(self, pieces: Iterator[Piece]) -> list[Piece]:
+        """All pieces of some work; between two of them others have the lane."""
+        found: list[Piece] = []
+        is_done = False
+        while not is_done:
+            with self._inspector.alone():
+                before = len(found)
+                found.extend(islice(pieces, 1))
+                is_done = len(found) == before
+            time.sleep(_TURN_SECONDS)
+        return found

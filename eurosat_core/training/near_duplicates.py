@@ -1,0 +1,124 @@
+"""The nearest training tiles of any tile, by the cosine of the features that a pretrained network makes of both.
+
+Features are first reduced to their principal components. On EuroSAT that leaves what the nearest tiles say as it is
+(EfficientNet-Lite0, 24,300 tiles, 5 nearest: 88.7 % right with 128 numbers, 89.0 % with all 1,280) and makes the
+matrix product a tenth of the work.
+
+A *near-duplicate* is a tile that is more like its nearest training tile than tiles from elsewhere are. What they are is
+measured: between torchgeo's training and test lists lies all of the validation list, in order of longitude, so no tile
+of one shows the ground of the other. For each class, the similarity that one in a hundred of those still passes is the
+limit. By class, for all open sea looks alike.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DIMENSIONS = 128
+FALSE_ALARMS = 0.01
+"""Share of tiles from elsewhere that still count as near-duplicates."""
+
+_SAMPLE = 4096  # tiles, at most, that the components are found from
+_ROUNDS = 6  # of the power iteration; all tiles' variance kept no longer changes in its third digit
+_SAMPLE_ROWS, _PLACED_ROWS, _QUERIES = 512, 2048, 256  # at a time: each a fraction of a second on one busy core
+_LEAST = 100  # tiles from elsewhere, for a limit of a class's own
+
+
+@dataclass(frozen=True)
+class Space:
+    """Where features are compared: mean [F] is taken away, axes [F, D] span what is left."""
+
+    mean: Tensor
+    axes: Tensor
+
+    def place(self, features: Tensor) -> Tensor:
+        """Unit vectors [n, D] of features [n, F]: their products are cosines."""
+        return torch.nn.functional.normalize((features - self.mean) @ self.axes)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """numbers: [n, k] of the nearest training tiles, nearest first; similarity: [n, k], cosines."""
+
+    numbers: Tensor
+    similarity: Tensor
+
+
+def find_space(features: Tensor, dimensions: int = DIMENSIONS) -> Iterator[Space | None]:
+    """The space of features' [N, F] first principal components; yields None after each piece of work, then it.
+
+    By power iteration on the covariance of an even sample (Halko, Martinsson and Tropp, 2011), from a start that is
+    always the same. No label and no answer of a run goes into it.
+    """
+    sample = features[:: -(-len(features) // _SAMPLE)]
+    mean = sample.mean(0)
+    width = sample.shape[1]
+    covariance = torch.zeros(width, width)
+    for rows in sample.split(_SAMPLE_ROWS):
+        centred = rows - mean
+        covariance += centred.T @ centred
+        yield None
+    kept = min(dimensions, width)
+    axes = torch.randn(width, kept, generator=torch.Generator().manual_seed(0))
+    for _ in range(_ROUNDS):
+        axes = torch.linalg.qr(covariance @ axes).Q
+        yield None
+    yield Space(mean, axes)
+
+
+def placed(space: Space, features: Tensor) -> Iterator[Tensor]:
+    """Unit vectors of features [N, F], a block of rows at a time."""
+    for rows in features.split(_PLACED_ROWS):
+        yield space.place(rows)
+
+
+def nearest(places: Tensor, queries: Tensor, training: Tensor, count: int = 1) -> Iterator[Neighbours]:
+    """The `count` nearest of the training tiles for each of the queries, a block of these at a time.
+
+    Memory: 256 rows of the matrix of all similarities, 26 MB against 27,000 tiles. Of tiles equally near the one that
+    stands first in `training` comes first.
+
+    Args:
+        places: [N, D], unit vectors of all tiles. queries, training: their numbers [n], [m].
+    """
+    trained = places[training].T
+    for block in queries.split(_QUERIES):
+        similarity, at = _largest(places[block] @ trained, min(count, len(training)))
+        yield Neighbours(training[at], similarity)
+
+
+def nearest_of(place: Tensor, places: Tensor, training: Tensor, count: int) -> Neighbours:
+    """The same for one unit vector [D]; numbers and similarity: [k]."""
+    similarity, at = _largest((place[None] @ places[training].T), min(count, len(training)))
+    return Neighbours(training[at[0]], similarity[0])
+
+
+def joined(blocks: list[Neighbours]) -> Neighbours:
+    """Blocks of queries as one."""
+    return Neighbours(torch.cat([each.numbers for each in blocks]), torch.cat([each.similarity for each in blocks]))
+
+
+def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The largest of each row [n, m] and where they are; of equal ones the first."""
+    largest, at = values.topk(count, dim=1)
+    # `topk` says nothing about equal values: which of those as large as the last it takes is put right.
+    tied = torch.nonzero((values >= largest[:, -1:]).sum(1) > count).flatten()
+    for row in tied.tolist():
+        at[row] = values[row].argsort(descending=True, stable=True)[:count]
+    at = at.sort(1).values
+    largest, order = values.gather(1, at).sort(dim=1, descending=True, stable=True)
+    return largest, at.gather(1, order)
+
+
+def limits(similarity: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Above which similarity [classes] a tile and its nearest training tile of a class are near-duplicates.
+
+    Args:
+        similarity: [n] of tiles from elsewhere to their nearest training tiles; labels: [n] of these training tiles.
+    """
+    at = 1 - FALSE_ALARMS
+    overall = similarity.quantile(at)
+    each = [similarity[labels == label] for label in range(classes)]
+    return torch.stack([values.quantile(at) if len(values) >= _LEAST else overall for values in each])
