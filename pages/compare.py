@@ -41,7 +41,7 @@ match opened:
     case "cost" if side is not None:
         curves.cost(side, mark)
     case "split":
-        curves.split()
+        curves.split(side)
     case "bundles":
         choose.draw_bundles(side)
 

@@ -19,7 +19,7 @@ from eurosat_core.charts import comparison as charts
 from eurosat_core.charts.training import axis_ceiling
 from eurosat_core.wording import count, duration, listed, percent, rate
 from eurosat_core.words.say import say, say_each
-from pages.parts import lesson, session
+from pages.parts import leaks, lesson, session
 from pages.parts.compare import accuracy, choose
 
 
@@ -156,8 +156,19 @@ def notes(frame: pd.DataFrame) -> None:
     st.caption("  \n".join(f"{lesson.plain(run)}: {lesson.plain(note)}" for run, note in pairs))
 
 
-def split() -> None:
-    """The participant's own recipe on both splits, else what was recorded elsewhere."""
+@st.fragment
+def split(chosen: SideBySide | None) -> None:
+    """The participant's own recipe on both splits, else what was recorded elsewhere; and near-duplicates.
+
+    chosen: the runs that are compared.
+    """
+    _both_splits()
+    tiles = session.lab().tiles().tile_set
+    if tiles is not None:
+        leaks.draw_splits(tiles, {each.label: each.record.id for each in chosen.runs} if chosen else {})
+
+
+def _both_splits() -> None:
     words = lesson.text("compare")
     st.markdown(words["split"])
     lab, me = session.lab(), session.me()

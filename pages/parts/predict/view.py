@@ -8,7 +8,7 @@ from eurosat_core.errors import LabError
 from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.words.say import say_each
-from pages.parts import lesson, room, run_widget, session
+from pages.parts import leaks, lesson, room, run_widget, session
 from pages.parts.predict import answer, picture
 
 _KEY = "predict_network"
@@ -80,6 +80,7 @@ def _tile(run_id: str) -> None:
     tile, true_class = tiles.array[number], tiles.class_names[int(tiles.labels[number])]
     probabilities = answer.draw_answer(run_id, tile, f"Tile {number}, {true_class}", scaled=tiles.source != "folder")
     answer.draw_change(run_id, tile, probabilities)
+    leaks.draw_neighbours(run_id, tile, number)
     names, part = lab.inspector.class_names(run_id), lab.predictor.part_of(run_id, tiles, number)
     truth = prediction.truth_finding(probabilities, names, true_class, part)
     lesson.saw(lesson.plain(" ".join(say_each([prediction.answer_finding(probabilities, names), truth]))))
@@ -94,6 +95,7 @@ def _own(run_id: str) -> None:
         return
     names = session.lab().inspector.class_names(run_id)
     probabilities = answer.draw_answer(run_id, prepared.cut.tile(0), "Your picture")
+    leaks.draw_neighbours(run_id, prepared.cut.tile(0))
     found = [prediction.answer_finding(probabilities, names)]
     if usual is not None and usual.count == 1:
         before = session.lab().predictor.answer(run_id, usual.cut.tile(0))

@@ -19,7 +19,7 @@ from eurosat_core.models.catalog import model_entry
 from eurosat_core.training.config import SETTINGS, workshop_config
 from eurosat_core.wording import count, listed
 from eurosat_core.words.say import say, say_each
-from pages.parts import lesson, session
+from pages.parts import leaks, lesson, session
 from pages.parts.tile_pictures import (
     SMALL_WIDTH,
     class_label,
@@ -187,6 +187,7 @@ def draw_split(tiles: TileSet) -> None:
             get.button("lists", "Fetch the lists (0.6 MB)")
     else:
         _parts(tiles, chosen)
+    leaks.draw_splits(tiles)
     st.markdown(words["sealed"])
     _both(tiles)
 
