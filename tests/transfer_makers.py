@@ -22,7 +22,7 @@ def result_of(
     """A result with these accuracies."""
     found: dict[Learner, Found] = {"neighbours": neighbours, "linear": linear, "scratch": scratch}
     trials = tuple(
-        Trial(learner, labels, draw, labels * classes or train_tiles, accuracy, 0.1, 3 * (learner == "scratch"))
+        Trial(learner, labels, draw, labels * classes or train_tiles, accuracy, 0.1)
         for learner, by_labels in found.items()
         for labels, accuracies in by_labels.items()
         for draw, accuracy in enumerate(accuracies, 1)

@@ -133,18 +133,18 @@ def by_place(results: Iterable[TransferResult]) -> Finding | None:
     return Finding(f"transfer.place.{kind}", {"random": random, "place": place, "drop": abs(drop)})
 
 
-def out_of_time(result: TransferResult, planned: int) -> Finding | None:
-    """That networks from scratch had fewer steps than planned; None when they had all."""
-    fewest = min((each.steps for each in result.trials if each.learner == "scratch"), default=planned)
-    return Finding("transfer.short", {"steps": fewest, "planned": planned}) if fewest < planned else None
+def out_of_time(result: TransferResult, plan: TransferPlan) -> Finding | None:
+    """That time was over before all networks from scratch had learned; None when they have."""
+    done = sum(each.learner == "scratch" for each in result.trials)
+    planned = plan.scratch_draws * sum(each != ALL for each in result.labels)
+    return Finding("transfer.short", {"done": done, "planned": planned}) if done < planned else None
 
 
-def caveats(record: RunRecord, result: TransferResult, planned: int) -> list[Finding | None]:
-    """What makes the figures say less. planned: steps of a network from scratch."""
+def caveats(record: RunRecord, result: TransferResult) -> list[Finding | None]:
+    """What makes the figures say less."""
     return [
         Finding("transfer.synthetic") if record.tiles.source == "synthetic" else None,
-        None if result.complete else Finding("transfer.stopped"),
-        out_of_time(result, planned),
+        out_of_time(result, plan_of(record)) if result.complete else Finding("transfer.stopped"),
     ]
 
 

@@ -79,7 +79,7 @@ def learning_chart(frame: pd.DataFrame, chance: float, reference: float | None, 
     base = alt.Chart().encode(x=x, tooltip=lines, **colour_and_shape("learner", names, shown))
     layers = [alt.Chart().mark_rule(color=GREY, strokeDash=[2, 4]).encode(y=alt.datum(chance))]
     if reference is not None:
-        across = alt.Chart().encode(y=alt.datum(reference))
+        across = alt.Chart().transform_aggregate(rows="count()").encode(y=alt.datum(reference))  # once, not per row
         layers.append(across.mark_rule(color=GREY, strokeDash=[8, 4], strokeWidth=2))
         layers.append(
             across.mark_text(text="baseline, all labels", align="left", dy=-7, color=GREY, fontSize=size).encode(

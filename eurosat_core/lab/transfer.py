@@ -170,7 +170,6 @@ def learners_of(result: TransferResult) -> list[dict[str, Any]]:
                     "low": spread.low,
                     "high": spread.high,
                     "seconds": sum(each.fit_seconds for each in trials) / len(trials),
-                    "steps": [each.steps for each in trials] if learner == "scratch" else None,
                 }
             )
     return found

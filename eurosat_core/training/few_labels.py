@@ -97,7 +97,6 @@ class Transfer:
         self._classes = len(tiles.class_names)
         self._judged = self._drawn_validation()
         self._began = time.perf_counter()
-        self._scratch_spent = 0.0
         self.result: TransferResult | None = None
 
     def _drawn_validation(self) -> Tensor:
@@ -182,28 +181,30 @@ class Transfer:
         return draw_labels(self._tiles.labels, self._split.train, count, seed)
 
     def _tried(
-        self, learner: Learner, labels: int, draw: int, tiles: int, accuracy: float, fit_seconds: float, steps: int = 0
+        self, learner: Learner, labels: int, draw: int, tiles: int, accuracy: float, fit_seconds: float
     ) -> TrialDone:
         assert self.result is not None
-        trial = Trial(learner, labels, draw, tiles, accuracy, fit_seconds, steps)
+        trial = Trial(learner, labels, draw, tiles, accuracy, fit_seconds)
         self.result = replace(self.result, trials=(*self.result.trials, trial), seconds=self._seconds())
-        return TrialDone(learner, labels, draw, tiles, accuracy, fit_seconds, self._seconds(), steps)
+        return TrialDone(learner, labels, draw, tiles, accuracy, fit_seconds, self._seconds())
 
     # -- from scratch
 
     def _scratch(self, counts: list[int]) -> Iterator[TrialDone]:
-        trials = [(count, draw) for draw in range(1, self._plan.scratch_draws + 1) for count in counts]
-        for at, (count, draw) in enumerate(trials):
-            left = self._plan.scratch_seconds - self._scratch_spent
-            began = self._seconds()
-            with explained(self._config), _one_thread():
-                tiles, accuracy, steps = self._from_scratch(self._draw(count, draw), draw, left / (len(trials) - at))
-            self._scratch_spent += self._seconds() - began
-            yield self._tried("scratch", count, draw, tiles, accuracy, self._seconds() - began, steps)
+        """One network after the other, each with all its steps; one that time does not suffice for does not count."""
+        ends = time.perf_counter() + self._plan.scratch_seconds
+        for draw in range(1, self._plan.scratch_draws + 1):
+            for count in counts:
+                began = self._seconds()
+                drawn = self._draw(count, draw)
+                with explained(self._config), _one_thread():
+                    accuracy = self._from_scratch(drawn, draw, ends)
+                if accuracy is None:
+                    return
+                yield self._tried("scratch", count, draw, len(drawn), accuracy, self._seconds() - began)
 
-    def _from_scratch(self, drawn: Tensor, draw: int, seconds: float) -> tuple[int, float, int]:
-        """Train a small network on these tiles alone, turned and mirrored; tiles, accuracy, and steps that it had."""
-        began = time.perf_counter()
+    def _from_scratch(self, drawn: Tensor, draw: int, ends: float) -> float | None:
+        """Train a small network on these tiles alone, turned and mirrored; its accuracy, or None if time is over."""
         config = recipe_config(
             SCRATCH, "fast", symmetries=True, schedule="cosine", precision="float32", channels_last=False, seed=draw
         )
@@ -212,18 +213,18 @@ class Transfer:
         generator = torch.Generator().manual_seed(draw)
         pixels, labels = normalize(self._tiles.pixels[drawn], preprocessing), self._tiles.labels[drawn]
         trainer.mode(training=True)
-        steps = 0
-        while steps < SCRATCH_STEPS and (not steps or time.perf_counter() - began < seconds):
+        for _ in range(SCRATCH_STEPS):
+            if time.perf_counter() > ends:
+                return None
             chosen = torch.randint(len(drawn), (SCRATCH_BATCH,), generator=generator)
             trainer.learn(Batch(pixels[chosen], labels[chosen]))
-            steps += 1
         trainer.mode(training=False)
         right = 0
         for numbers in self._judged.split(_JUDGE_BATCH):
             with torch.no_grad():
                 scores = scores_of(trainer.network, normalize(self._tiles.pixels[numbers], preprocessing), "float32")
             right += int((scores.argmax(1) == self._tiles.labels[numbers]).sum())
-        return len(drawn), right / len(self._judged), steps
+        return right / len(self._judged)
 
 
 class _Features:

@@ -28,7 +28,7 @@ TRANSFER_FILE = "transfer.json"
 SCRATCH = "baseline"
 """The network that learns from scratch beside it."""
 SCRATCH_STEPS, SCRATCH_BATCH = 300, 32
-"""Steps that it learns for, and tiles of each. Its time may end before; then it says how many steps there were."""
+"""Steps that it learns for, and tiles of each."""
 _FORMAT = 1
 _MOST_LABELS, _MOST_DRAWS = 1000, 20
 _VIEWS = (1, 2, 4, 8)
@@ -51,7 +51,7 @@ class TransferPlan:
         labels: Per class, besides all of them.
         draws: How often so many are drawn, for each number.
         scratch_draws: For how many of these draws a small network learns from scratch, too; 0: for none.
-        scratch_seconds: For all of these networks together, at most.
+        scratch_seconds: For all of these networks together, at most: those that are not done by then are left out.
         stages: Whether features hold the means of earlier stages, too.
         views: Over how many symmetries of a tile its features are averaged.
     """
@@ -117,7 +117,7 @@ class TrialDone(EventRecord, frozen=True, tag="trial"):
     """Something has learned from some labels and was judged.
 
     labels: per class, 0 for all. draw: counted from 1. tiles: labels in all. accuracy: on the tiles that it was judged
-    on. fit_seconds: of learning and judging. steps: of a network from scratch. seconds: since the transfer began.
+    on. fit_seconds: of learning and judging. seconds: since the transfer began.
     """
 
     learner: Learner
@@ -127,7 +127,6 @@ class TrialDone(EventRecord, frozen=True, tag="trial"):
     accuracy: Share
     fit_seconds: Figure
     seconds: Figure
-    steps: Count = 0
 
 
 class TransferDone(EventRecord, frozen=True, tag="transfer_done"):
@@ -152,7 +151,6 @@ class Trial:
     tiles: CountFromOne
     accuracy: Share
     fit_seconds: Figure
-    steps: Count = 0
 
 
 @dataclass(frozen=True)

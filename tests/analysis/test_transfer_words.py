@@ -21,11 +21,12 @@ from eurosat_core.charts.transfer import learning_chart, learning_frame, split_t
 from eurosat_core.finding import Finding
 from eurosat_core.models.recorded import recorded_baseline
 from eurosat_core.training.config import recipe_config
-from eurosat_core.training.transfer import transfer_config
+from eurosat_core.training.transfer import TransferPlan, transfer_config
 from eurosat_core.words.say import say
 
 SOURCE = Finding("transfer.phrase.own", {"run": "a-run"})
-RECORD = make_record(kind="transfer", config=transfer_config())
+PLAN = TransferPlan(labels=(1, 5), scratch_draws=1)
+RECORD = make_record(kind="transfer", config=transfer_config(), plan=PLAN.to_dict())
 
 
 @pytest.mark.parametrize(
@@ -106,11 +107,12 @@ def test_the_reference_is_measured_here_or_says_where_it_comes_from() -> None:
 
 
 def test_what_makes_figures_say_less() -> None:
-    assert caveats(RECORD, result_of(), 3) == [None, None, None]
+    assert caveats(RECORD, result_of()) == [None, None]
     synthetic = replace(RECORD, tiles=replace(RECORD.tiles, source="synthetic"))
-    found = caveats(synthetic, replace(result_of(), complete=False), 300)
-    assert [each and each.kind for each in found] == ["synthetic", "stopped", "short"]
-    assert found[2] is not None and found[2].figures == {"steps": 3, "planned": 300}
+    found = caveats(synthetic, replace(result_of(), complete=False))
+    assert [each and each.kind for each in found] == ["synthetic", "stopped"]
+    late = caveats(RECORD, result_of(scratch={1: [0.2]}))[1]
+    assert late is not None and late.kind == "short" and late.figures == {"done": 1, "planned": 2}
 
 
 def test_the_chart_places_all_labels_by_their_mean_number() -> None:

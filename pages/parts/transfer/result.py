@@ -93,7 +93,7 @@ def _draw(record: RunRecord, result: TransferResult, guess: str | None) -> None:
         transfer.learners(result),
         transfer.by_place(results),
         guesses.judge("transfer_labels", guess, needed),
-        *transfer.caveats(record, result, SCRATCH_STEPS),
+        *transfer.caveats(record, result),
     ]
     lesson.saw_each([" ".join(say_each(found))])
     _how(record, result)
