@@ -138,7 +138,7 @@ def onnx_bytes(network: nn.Module, record: RunRecord) -> bytes:
     """
     import onnx
 
-    asked = _Asked(_exportable(network), preprocessing_for(record.config.model)).eval()
+    asked = _Asked(_exportable(network), preprocessing_for(record.config.model, side=record.config.input_side)).eval()
     example = torch.zeros(2, TILE_SIDE, TILE_SIDE, 3, dtype=torch.uint8)
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what is traced: sizes that are always the same; and its age

@@ -66,6 +66,10 @@ LEARNED: dict[str, list[tuple[TrainConfig, TrainConfig]]] = {
     "train_fraction": [(replace(CONFIG, train_fraction=0.5), CONFIG)],
     "sealed_test": [(replace(CONFIG, sealed_test=True), CONFIG)],
     "network": [(replace(CONFIG, model="custom", network=OWN, batch_size=11), CONFIG)],  # 45 = 4 × 11 + 1
+    "input_side": [
+        (replace(EFFICIENT, pretrained=False, tiles=20, epochs=1, input_side=96, source=each), EFFICIENT)
+        for each in ("memory", "features")
+    ],
     "pretrained": [(replace(EFFICIENT, pretrained=False), CONFIG)],
 }
 FROM_WEIGHTS: dict[str, list[tuple[TrainConfig, TrainConfig]]] = {
