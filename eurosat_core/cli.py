@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from eurosat_core import wording
-from eurosat_core.commands import compare, export, profile, record_demo, sweep, train, transfer
+from eurosat_core.commands import compare, export, profile, record_demo, sweep, train, transfer, verify
 from eurosat_core.commands.request import Result, say, say_decoding
 from eurosat_core.errors import ConfigError, LabError
 from eurosat_core.folders import APP
@@ -113,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     train.register_evaluate(add)
     compare.register(add)
     export.register(add)
+    verify.register(add)
     sweep.register(add)
     transfer.register(add)
     record_demo.register(add)

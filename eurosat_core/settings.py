@@ -15,8 +15,10 @@ import platformdirs
 from eurosat_core.cores import available_cores
 from eurosat_core.errors import ConfigError
 from eurosat_core.folders import is_readable, own_cache, own_folder, write_problem
+from eurosat_core.wording import printable
 
 _APP = "eurosat-lab"
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Settings:
     run_minutes: float = 1440.0
     keep_runs: int = 2000
     pause_minutes: float = 10.0
+    lab_name: str = "EuroSAT Lab"
     moved: tuple[Moved, ...] = ()
 
     def threads_beside(self, gpus: int) -> int:
@@ -157,6 +160,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         keep_runs=int(_number(env, "EUROSAT_KEEP_RUNS", 2000, 10, 1_000_000, whole=True)),
         run_minutes=_number(env, "EUROSAT_RUN_MINUTES", 1440, 0.01, 100_000),
         pause_minutes=_number(env, "EUROSAT_PAUSE_MINUTES", 10, 0.01, 1440),
+        lab_name=printable(env.get("EUROSAT_LAB_NAME", "").strip(), _LONGEST_NAME) or "EuroSAT Lab",
         moved=tuple(moved),
     )
 

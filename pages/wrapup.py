@@ -31,6 +31,7 @@ wrapup.guesses(outcomes)
 
 st.header("Take it home", anchor=False)
 wrapup.draw_report(evidence, outcomes, said)
+wrapup.draw_more(evidence, outcomes)
 
 st.header("What to try next", anchor=False)
 wrapup.draw_next(evidence)

@@ -117,7 +117,7 @@ def exported(store: RunStore, run_id: str) -> bytes:
     record = store.get(run_id)
     network = load_network(store, run_id).to(memory_format=torch.contiguous_format)
     content = onnx_bytes(network, record)
-    with suppress(OSError):  # a full disk, or a folder that may only be read: it is made again the next time
+    with suppress(OSError, RunError):  # a full disk, or a store that may only be looked at: it is made again then
         store.save(run_id, {FILE: content})
     return content
 

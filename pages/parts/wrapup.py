@@ -5,16 +5,19 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from eurosat_core.analysis.achievements import achievements
 from eurosat_core.analysis.guesses import GuessOutcome
 from eurosat_core.analysis.lineup import MOST_RUNS
 from eurosat_core.analysis.tutorial import KNOWN_RESULTS, beside_tutorial, conclusion
 from eurosat_core.analysis.wrapup import Evidence, NextStep, Point, Sentence, next_steps
 from eurosat_core.errors import LabError
 from eurosat_core.finding import Finding
+from eurosat_core.runs.certificate import Certificate, public_key
 from eurosat_core.wording import count, duration, listed
+from eurosat_core.words.certificate import certificate_page, signed_certificate
 from eurosat_core.words.report import Guessed, report_html
 from eurosat_core.words.say import say, say_each
-from pages.parts import lesson, run_widget, session
+from pages.parts import lesson, run_widget, session, take_home
 from pages.parts.train import state
 
 
@@ -120,6 +123,67 @@ def _choice(titles: dict[str, str]) -> None:
         persist_state="session",
         help="The others are compared with the first one.",
     )
+
+
+def draw_more(evidence: Evidence, outcomes: Sequence[GuessOutcome]) -> None:
+    """Files of one run, and the certificate."""
+    words = lesson.text("wrapup")
+    with st.expander("More to take home", icon=":material/luggage:"):
+        if evidence.runs:
+            st.markdown(words["run files"])
+            runs = {each.record.id: each for each in evidence.runs}
+            titles = {run_id: each.label for run_id, each in runs.items()}
+            chosen = st.selectbox(
+                "Training", list(titles), format_func=lambda each: titles.get(each, each), key="wrapup_run"
+            )
+            take_home.run_files(runs[chosen].record, "wrapup")
+        else:
+            st.caption(words["run files none"])
+        if not session.seen():  # whoever looks on signs nothing in another's name
+            st.divider()
+            _certificate(evidence, outcomes)
+
+
+def _certificate(evidence: Evidence, outcomes: Sequence[GuessOutcome]) -> None:
+    """What would stand on it, the files, and by which key they are checked."""
+    words, found = lesson.text("wrapup"), achievements(evidence, outcomes)
+    if not found:
+        st.caption(words["certificate none"])
+        return
+    st.markdown(words["certificate"])
+    st.markdown("\n".join(f"- {lesson.plain(each)}" for each in say_each(found)))
+    settings, nickname = session.lab().settings, session.nickname()
+    try:
+        key = public_key(settings.runs, make=True)
+    except LabError as error:
+        st.error(lesson.plain(str(error)), icon=":material/key_off:")
+        return
+
+    def made() -> Certificate:
+        return signed_certificate(found, nickname, settings.lab_name, settings.runs)
+
+    with st.container(horizontal=True):
+        st.download_button(
+            "Download the certificate",
+            lambda: certificate_page(made()).encode(),
+            "eurosat-lab-certificate.html",
+            "text/html",
+            key="wrapup_certificate",
+            icon=":material/workspace_premium:",
+            on_click="ignore",
+            help="A page to print. The signed data are in it.",
+        )
+        st.download_button(
+            "Its data alone",
+            lambda: made().text().encode(),
+            "eurosat-lab-certificate.json",
+            "application/json",
+            key="wrapup_certificate_data",
+            icon=":material/data_object:",
+            on_click="ignore",
+        )
+    st.caption(words["certificate proves"])
+    st.code(key, language=None)
 
 
 _ICONS = {

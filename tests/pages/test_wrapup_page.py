@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from eurosat_core.lab.doctor import TilesState
 from eurosat_core.lab.lab import Lab
+from eurosat_core.runs.certificate import public_key
 from eurosat_core.speed.experiments import EXPERIMENTS
 from eurosat_core.training.config import workshop_config
 from tests.pages.conftest import ME, THREE, App, begun, checked, click, epoch, keys, pills, put, saw, says, tells
@@ -190,3 +191,20 @@ def test_guesses_are_found_again_in_another_session(lab: Lab, app: App) -> None:
     assert pills(app("train.py")).value == "about 50"
     pills(test).set_value(None).run()
     assert "**about 50**" not in says(app(PAGE))
+
+
+def files(test: AppTest) -> set[str]:
+    """What can be downloaded, by the words on its button."""
+    return {each.proto.label for each in test.get("download_button")}
+
+
+def test_a_run_and_a_certificate_can_be_taken_home(lab: Lab, app: App) -> None:
+    test = app(PAGE)
+    assert tells(test, "wrapup/run files none", "wrapup/certificate none") and len(files(test)) == 1
+    trained(lab)
+    test = app(PAGE)
+    assert len(files(test)) == 4, "report, notebook, certificate and its data; it kept no weights for an ONNX file"
+    assert public_key(lab.settings.runs) in [each.value for each in test.code]
+    (lab.settings.runs / "certificate_key.pem").write_bytes(b"damaged")
+    test = app(PAGE)
+    assert [each.value for each in test.error] and len(files(test)) == 2

@@ -24,7 +24,7 @@ from eurosat_core.training import choices
 from eurosat_core.training.evaluation import Evaluation
 from eurosat_core.wording import bytes_text, clock, count, device_name, duration, listed, percent
 from eurosat_core.words.say import say, say_each
-from pages.parts import lesson, run_widget, session
+from pages.parts import lesson, run_widget, session, take_home
 from pages.parts.train import start, state
 
 
@@ -210,6 +210,7 @@ def draw_weights(record: RunRecord) -> None:
                     on_click="ignore",
                 )
         st.code(trained_weights.loading_code(record.config, classes), language="python")
+        take_home.run_files(record, "result")
 
 
 def draw_sealed_test(record: RunRecord) -> None:
