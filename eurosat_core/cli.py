@@ -33,7 +33,20 @@ if TYPE_CHECKING:
 
 OK, FAILED, UNUSABLE = 0, 1, 2
 # Benchmarks, in the order in which they are run: each a module of `bench/` with `run(settings) -> dict`.
-BENCHES = ("epoch", "watch", "start", "first", "busy", "precision", "tiles", "resident", "frozen", "accuracy", "trace")
+BENCHES = (
+    "epoch",
+    "watch",
+    "start",
+    "first",
+    "busy",
+    "precision",
+    "tiles",
+    "resident",
+    "frozen",
+    "leaks",
+    "accuracy",
+    "trace",
+)
 LONG_BENCHES = ("sweep", "classroom", "chaos")  # run only when they are named: an hour; minutes on all cores
 _SIZES = {"classroom": ("participants", "seconds"), "chaos": ("kills", "seconds")}  # what may be said of a benchmark
 
