@@ -45,7 +45,7 @@ def similarity_curves(names: tuple[str, ...]) -> Spec:
     dashes = alt.Scale(domain=[title for title, _ in shown], range=[[1, 0], [6, 4]][: len(shown)])
     x = alt.X(
         "similarity:Q",
-        title="similarity to the nearest training tile (cosine)",
+        title="similarity to nearest training tile",
         scale=alt.Scale(domain=[_FROM, 1.0], nice=False),
         axis=alt.Axis(tickCount=6),
     )
