@@ -21,7 +21,7 @@ fetched while kernels run costs nothing.
 HolisticTraceAnalysis (0.5.0, `get_idle_time_breakdown`) gives a whole gap of one stream to one of three causes: *host
 wait* where the next launch began after the work before had ended, *kernel wait* below 30 ns, else *other*. Both agree
 on the gaps of a single stream between its first and its last work; its *host wait* is the sum of our data,
-synchronisation, host copy and launch there, and of starting in gaps whose launch came too late: `bench/idle.md`.
+synchronisation, host copy and launch there, and of starting in gaps whose launch came too late: `bench/profiler.md`.
 """
 
 import re

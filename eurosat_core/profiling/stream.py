@@ -177,11 +177,12 @@ def pieces(source: TraceSource) -> Iterator[bytes]:
 
     Raises `TraceError` for a file that is missing, unreadable, not whole or too large, and for one of another kind.
     """
-    with _opened(source) as file:
+    with opened(source) as file:
         yield from _unpacked(file)
 
 
-def _opened(source: TraceSource) -> AbstractContextManager[BinaryIO]:
+def opened(source: TraceSource) -> AbstractContextManager[BinaryIO]:
+    """The file to read. Raises `TraceError` for one that is missing or cannot be read."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
     if not isinstance(source, str | Path):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from os import SEEK_END
 from threading import Lock
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from eurosat_core.errors import TraceError
 from eurosat_core.profiling.columns import ANNOTATION_NAMES, Columns, Floats, Ints, Kind, Lane, Memory
 from eurosat_core.profiling.document import Document
-from eurosat_core.profiling.stream import TraceSource, pieces
+from eurosat_core.profiling.stream import TraceSource, opened, pieces
 from eurosat_core.wording import count, listed
 
 Mask = npt.NDArray[np.bool_]
@@ -310,19 +311,32 @@ class Trace:
         return _match(external, self.external[rows], rows)
 
 
-def read_trace(source: TraceSource) -> Trace:
+Told = Callable[[float], None]
+"""Called now and then with the share of a file that was read."""
+
+
+def read_trace(source: TraceSource, told: Told | None = None) -> Trace:
     """Read a trace from a path, bytes or an open binary file. Raises `TraceError` with a sentence."""
     with _without_collector():
-        columns, document = columns_of(source)
+        columns, document = columns_of(source, told)
     return _trace(columns, document.properties, document.notes)
 
 
-def columns_of(source: TraceSource) -> tuple[Columns, Document]:
+def columns_of(source: TraceSource, told: Told | None = None) -> tuple[Columns, Document]:
     """A trace's events in columns, and its document, read to the end. Raises `TraceError` with a sentence."""
-    document, columns = Document(pieces(source)), Columns()
-    for events in document.events():
-        columns.add(events)
-    return columns, document
+    with opened(source) as file:
+        size, step = file.seek(0, SEEK_END), 0
+        document, columns = Document(pieces(file)), Columns()
+        for events in document.events():
+            columns.add(events)
+            now = _STEPS * file.tell() // max(size, 1)
+            if told is not None and now > step:
+                step = now
+                told(min(now / _STEPS, 1.0))
+        return columns, document
+
+
+_STEPS = 100  # in which progress is told
 
 
 _reading = 0

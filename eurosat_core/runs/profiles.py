@@ -40,7 +40,7 @@ from eurosat_core.profiling.operators import call_chains, kernel_table, operator
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
 from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline
-from eurosat_core.profiling.trace import Trace, read_trace
+from eurosat_core.profiling.trace import Told, Trace, read_trace
 from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import load_settings
@@ -179,12 +179,12 @@ class Profiles:
             record.summary.get(AFTER),
         )
 
-    def add_upload(self, name: str, content: bytes) -> Profile:
+    def add_upload(self, name: str, content: bytes, told: Told | None = None) -> Profile:
         """Read an uploaded trace and keep what it says. Raises `TraceError` with a sentence."""
         digest = hashlib.blake2b(content, digest_size=12).hexdigest()
         if (known := self.uploaded(digest)) is not None:
             return known
-        reading = self._read((digest, 1), len(content), lambda: content)
+        reading = self._read((digest, 1), len(content), lambda: content, told=told)
         devices = [each.name or device_name(f"cuda:{each.index}") for each in reading.overview.devices]
         title = f"Uploaded: {_plain_name(name)}"
         profile = Profile(digest, "upload", title, (1,), machine={"device_name": ", ".join(devices)})
@@ -204,11 +204,11 @@ class Profiles:
         with self._changed:
             return self._key(profile, cycle) in self._readings
 
-    def reading(self, profile: Profile, cycle: int) -> Reading:
+    def reading(self, profile: Profile, cycle: int, told: Told | None = None) -> Reading:
         """What a cycle's trace says. Raises `TraceError`, or `RunError` when the run has none."""
         size = self._size(profile.key, cycle) if profile.origin == "run" else None
         device = profile.config.device if profile.config else ""
-        return self._read(self._key(profile, cycle), size or 0, lambda: self.trace_file(profile, cycle), device)
+        return self._read(self._key(profile, cycle), size or 0, lambda: self.trace_file(profile, cycle), device, told)
 
     def readings(self, profile: Profile) -> list[Reading]:
         """Of all cycles that can be read."""
@@ -236,11 +236,15 @@ class Profiles:
             return (profile.key, cycle, self._size(profile.key, cycle))
         return (profile.key, 1)
 
-    @cachedmethod(lambda self: self._readings, key=lambda _self, key, *_: key, condition=lambda self: self._changed)
-    def _read(self, key: tuple[Any, ...], size: int, content: Callable[[], bytes], device: str = "") -> Reading:
+    @cachedmethod(
+        lambda self: self._readings, key=lambda _self, key, *_, **__: key, condition=lambda self: self._changed
+    )
+    def _read(
+        self, key: tuple[Any, ...], size: int, content: Callable[[], bytes], device: str = "", told: Told | None = None
+    ) -> Reading:
         """What a trace says. Others who ask for it meanwhile wait for this reading."""
         with self._turn(size):
-            return Reading(read_trace(content()), device)
+            return Reading(read_trace(content(), told), device)
 
     @contextmanager
     def _turn(self, size: int) -> Iterator[None]:

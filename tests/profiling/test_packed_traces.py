@@ -185,3 +185,13 @@ def test_a_table_of_contents_that_lies_is_no_crash():
         packed[end + 12 : end + 20] = struct.pack("<II", size, offset)
         with pytest.raises(TraceError):
             read_trace(bytes(packed))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_how_much_was_read_is_told_as_it_goes(packed):
+    content = text([host("aten::mm", 10.0 * each, 5) for each in range(60_000)])
+    told = []
+    trace = read_trace(gzip.compress(content, 1) if packed else content, told.append)
+    assert len(trace) == 60_000
+    assert told == sorted(set(told)) and told[-1] == 1.0
+    assert len(told) >= (1 if packed else 3)  # packed, it is read in one piece

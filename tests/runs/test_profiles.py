@@ -41,9 +41,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How often a trace was read."""
     seen: list[int] = []
 
-    def counted(content):
+    def counted(content, told):
         seen.append(len(content))
-        return read_trace(content)
+        return read_trace(content, told)
 
     monkeypatch.setattr(profiles_module, "read_trace", counted)
     return seen
@@ -139,10 +139,10 @@ def test_large_traces_are_read_one_at_a_time(lab, monkeypatch):
     monkeypatch.setattr(profiles_module, "_WAIT_SECONDS", 0.05)
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(content):
+    def slow(content, told):
         begun.set()
         go_on.wait(10)
-        return read_trace(content)
+        return read_trace(content, told)
 
     monkeypatch.setattr(profiles_module, "read_trace", slow)
     with ThreadPoolExecutor(1) as pool:

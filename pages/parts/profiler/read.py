@@ -248,6 +248,8 @@ def memory(reading: Reading) -> None:
             alt=f"Memory on the {device_name(parts.device)} over time, by whose it was, with its peak",
         )
         lesson.saw(say(owners_finding(parts)))
+        if parts.device == "cpu":
+            st.caption(words["owners"])
     if not reading.memory_parts:
         st.caption(words["no owners"])
     for curve in reading.memory:

@@ -1,7 +1,8 @@
 """A profile is recorded, followed, or chosen among those that are there."""
 
 import math
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import streamlit as st
 
@@ -13,7 +14,7 @@ from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.profiles import MAX_UPLOAD_MB, RECORDED, Profile, Reading
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.wording import bytes_text, count, device_name, duration
+from eurosat_core.wording import bytes_text, count, device_name, duration, percent
 from eurosat_core.words.say import say
 from pages.parts import forms, lesson, room, run_widget, session
 from pages.parts.profiler import state
@@ -214,13 +215,28 @@ def draw_choice(record: RunRecord | None, profile: Profile | None) -> int:
     return cycle
 
 
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A bar of how much of a trace was read; it goes when all is done."""
+    bar = st.progress(0.0, text="Reading the trace…")
+
+    def told(share: float) -> None:
+        bar.progress(share, text=f"Reading the trace… {percent(share)}" if share < 1 else "Computing its figures…")
+
+    try:
+        yield told
+    finally:
+        bar.empty()
+
+
 def reading_of(profile: Profile, cycle: int) -> Reading | None:
     """What the cycle's trace says: from memory, or read now; None, and a sentence on screen, when it cannot be."""
     profiles = session.lab().profiles
-    waiting = st.spinner("Reading the trace…", show_time=True)
     try:
-        with nullcontext() if profiles.is_read(profile, cycle) else waiting:
+        if profiles.is_read(profile, cycle):
             return profiles.reading(profile, cycle)
+        with _progress() as told:
+            return profiles.reading(profile, cycle, told)
     except LabError as error:
         st.error(lesson.plain(str(error)), title="This trace cannot be used", icon=":material/broken_image:")
         return None
@@ -270,8 +286,8 @@ def _upload() -> None:
         if st.session_state.get(_UPLOAD_SEEN) == file.file_id:
             return
         st.session_state[_UPLOAD_SEEN] = file.file_id
-        with session.attempt("profiler_upload"), st.spinner("Reading the trace…", show_time=True):
-            profile = session.lab().profiles.add_upload(file.name, file.getvalue())
+        with session.attempt("profiler_upload"), _progress() as told:
+            profile = session.lab().profiles.add_upload(file.name, file.getvalue(), told)
             kept = [each for each in st.session_state.get(state.UPLOADS, []) if each != profile.key]
             st.session_state[state.UPLOADS] = [profile.key, *kept][:10]
             state.choose(profile.key)
