@@ -5,8 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 NEIGHBOURS = 5
-"""Enough that one odd tile is outvoted, few enough that all of them are close. Of 1, 3, 5, 10 and 20, 5 was best or
-within a tenth of a point of it (`bench/transfer.md`)."""
+"""Enough that one odd tile is outvoted, few enough that all of them are close. Of 1, 3, 5, 10 and 20, 5 was best at
+random, and 10 by place (`bench/transfer.md`)."""
 _BLOCK = 1024  # tiles asked about at a time: their similarities to 20,000 others take 80 MB
 
 
