@@ -78,7 +78,7 @@ def _button(config: TrainConfig) -> None:
         st.warning(lesson.plain(problem), title="Pretrained weights are missing", icon=":material/inventory_2:")
     refused = room.no_runs()
     estimate = lab.estimates.transfer(config, PLAN)
-    about = f" · at most {duration(estimate.seconds)}" if estimate else ""
+    about = f" · about {duration(estimate.seconds)}" if estimate else ""
     active = any(each.is_active for each in session.own_runs("transfer"))
     no_tiles = lab.tiles().tile_set is None
     st.button(
