@@ -15,10 +15,13 @@ from own_loop import apart
 from starlette.applications import Starlette
 from streamlit.testing.v1 import AppTest
 
+from eurosat_core.analysis.lineup import MAX_BUNDLE_MB
 from eurosat_core.data.classes import CLASS_COLOURS
+from eurosat_core.data.uploads import MOST_BYTES
 from eurosat_core.errors import RunError
 from eurosat_core.lab.lab import Lab, current_lab
 from eurosat_core.lab.messages import OWNER
+from eurosat_core.runs.profiles import MAX_UPLOAD_MB
 from eurosat_core.training.config import workshop_config
 from eurosat_core.wording import percent
 from pages.parts import lesson, session
@@ -254,6 +257,12 @@ def test_chart_colours_are_the_class_colours_and_the_app_phones_nobody() -> None
     assert tuple(values["theme"]["chartCategoricalColors"]) == CLASS_COLOURS  # type: ignore[arg-type]
     assert values["browser"]["gatherUsageStats"] is values["server"]["showEmailPrompt"] is False
     assert (values["server"]["fileWatcherType"], values["client"]["showErrorDetails"]) == ("none", "none")
+
+
+def test_the_server_takes_the_largest_file_that_a_page_asks_for() -> None:
+    """It refuses a larger request before the page's own limit is asked."""
+    asked_for = max(MAX_UPLOAD_MB, MAX_BUNDLE_MB, MOST_BYTES / 1024**2)
+    assert config()["server"]["maxUploadSize"] == asked_for
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
