@@ -72,7 +72,7 @@ def near_and_far(judged: Judged, labels: Tensor) -> NearAndFar | None:
 
 
 def run_finding(judged: Judged, labels: Tensor, label: str) -> Finding | None:
-    """A run's accuracy on near-duplicates against the others: `recognised`, `alike`, `worse`, or too `few` of them.
+    """A run's accuracy on near-duplicates against the others: `recognised`, `alike`, `worse`, or `too_few` of them.
 
     label: what the run is called.
     """
@@ -81,7 +81,7 @@ def run_finding(judged: Judged, labels: Tensor, label: str) -> Finding | None:
     found = near_and_far(judged, labels)
     figures: dict[str, Any] = {"run": label, "tiles": int(judged.near.sum()), "total": len(judged.tiles)}
     if found is None:
-        return Finding("leaks.run.few", figures)
+        return Finding("leaks.too_few", figures)
     gap = found.near - found.others
     figures |= {"near": found.near, "others": found.others, "gap": abs(gap)}
     # What the whole accuracy would lose if these had been like the others.

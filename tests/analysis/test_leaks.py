@@ -53,25 +53,23 @@ def test_the_others_are_weighted_as_near_duplicates_are_over_the_classes() -> No
 
 
 @pytest.mark.parametrize(
-    ("near", "right_of_near", "right_of_others", "variant"),
+    ("near", "right_of_near", "right_of_others", "kind"),
     [
-        (10, 10, 900, "few"),
-        (200, 196, 560, "recognised"),
-        (200, 140, 560, "alike"),
-        (200, 80, 760, "worse"),
+        (10, 10, 900, "leaks.too_few"),
+        (200, 196, 560, "leaks.run.recognised"),
+        (200, 140, 560, "leaks.run.alike"),
+        (200, 80, 760, "leaks.run.worse"),
     ],
 )
-def test_a_run_on_near_duplicates_and_on_others(
-    near: int, right_of_near: int, right_of_others: int, variant: str
-) -> None:
+def test_a_run_on_near_duplicates_and_on_others(near: int, right_of_near: int, right_of_others: int, kind: str) -> None:
     right = torch.cat([first(right_of_near, near), first(right_of_others, 1000 - near)])
     found = run_finding(judged(first(near), right), classes(2000), "run 1")
-    assert found is not None and (found.kind, found.variant) == ("run", variant)
+    assert found is not None and found.name == kind
     assert found.figures["tiles"] == near and "run 1" in say(found)
-    if variant != "few":
+    if found.variant:
         assert found.figures["near"] == pytest.approx(right_of_near / near)
         assert found.figures["others"] == pytest.approx(right_of_others / (1000 - near))
-    if variant == "recognised":
+    if found.variant == "recognised":
         gap = right_of_near / near - right_of_others / (1000 - near)
         assert found.figures["lost"] == pytest.approx(gap * near / 1000)
 
