@@ -84,6 +84,8 @@ def test_a_new_setting_has_a_widget() -> None:
 
 @pytest.mark.parametrize("name", ["label_smoothing", "colour_jitter", "nesterov", "weight_decay", "frozen_norms"])
 def test_a_setting_touches_three_files(name: str) -> None:
+    """Besides what is shown as PyTorch: a run's notebook must do each of them, and a test says where it does not."""
     files = [path for room in ("eurosat_core", "pages") for path in (ROOT / room).rglob("*.py")]
+    files.remove(ROOT / "eurosat_core" / "words" / "notebook.py")
     named = [path.name for path in files if re.search(rf"\b{name}\b", path.read_text(encoding="utf-8"))]
     assert "config.py" in named and len(named) <= 3, named
