@@ -75,7 +75,7 @@ def _come_along(page: str) -> None:
 
 def _progress(page: str) -> None:
     key = f"progress_{page}"
-    st.session_state[key] = session.lab().participants.says(session.me())  # another tab may have said something else
+    session.mirror(key, session.lab().participants.says(session.me()))  # another tab may have said something else
     st.segmented_control(
         "How is it going?",
         list(PROGRESS),

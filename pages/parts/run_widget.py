@@ -302,7 +302,7 @@ def _keep(record: RunRecord, key: str) -> None:
     """A switch that has a run stay when room is made for others; only where that is about to happen."""
     lab = session.lab()
     if lab.runs_go_soon():
-        st.session_state[key] = lab.store.is_kept(record.id)
+        session.mirror(key, lab.store.is_kept(record.id))
         st.toggle(
             "Keep",
             key=key,

@@ -170,6 +170,15 @@ def lead(where: str, what: Callable[[Instructor], object]) -> None:
         what(instructor())
 
 
+def mirror(key: str, value: object) -> None:
+    """Have the widget of this key show what is kept elsewhere: call it before the widget.
+
+    Only what differs is set. A browser takes what is set as the widget's value, also over a click on its way.
+    """
+    if st.session_state.get(key) != value:
+        st.session_state[key] = value
+
+
 def here(page: str) -> None:
     """Note that this participant is there now. page: the name of its script."""
     lab().participants.enter(secret(), page, _suggested())

@@ -101,7 +101,8 @@ def set_epochs(page: Page, epochs: int) -> None:
         fill(page, "train_epochs", epochs)
         with suppress(TimeoutError):
             button.wait_for(timeout=6_000)
-            return
+            if keyed(page, "train_epochs").get_by_role("spinbutton").input_value() == str(epochs):
+                return
     button.wait_for()
 
 

@@ -164,6 +164,8 @@ def test_the_rooms_labels_teach_a_classifier_on_the_projector(
     )
     projector = app("projector.py", who="beamer")
     choose(led, "labels_shown", True)
+    assert lab.guide.now.labels
+    assert not led.toggle(key="labels_shown").proto.set_value, "what a browser has it is not told: it may have changed"
     assert not charts(checked(projector.run()))
     free = [at for at in range(len(tiles)) if at not in held_out(tiles)]
     for at in free[:11]:

@@ -24,7 +24,7 @@ _COMPUTE_SECONDS = 0.7  # of each time it is drawn, for features that are missin
 def draw(words: Mapping[str, str]) -> None:
     """For whoever leads: whether the projector shows it, from when on labels count, and the curve."""
     st.markdown(words["labels about"])
-    st.session_state[_SHOWN] = session.lab().guide.now.labels
+    session.mirror(_SHOWN, session.lab().guide.now.labels)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.toggle(
             "Show it on the projector",

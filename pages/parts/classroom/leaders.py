@@ -17,7 +17,7 @@ _MOST = 40
 
 def draw(words: Mapping[str, str]) -> None:
     """For whoever leads: whether the projector shows it, and the board itself, again and again."""
-    st.session_state[_SHOWN] = session.lab().guide.now.board
+    session.mirror(_SHOWN, session.lab().guide.now.board)
     st.toggle(
         "Show it on the projector",
         key=_SHOWN,
