@@ -84,8 +84,11 @@ def nearest(places: Tensor, queries: Tensor, training: Tensor, count: int = 1) -
         places: [N, D], unit vectors of all tiles. queries, training: their numbers [n], [m].
     """
     trained = places[training].T
+    # One piece of memory for all blocks: results kept between such pieces would leave each of them unused (370 MB).
+    products = torch.empty(min(_QUERIES, len(queries)), len(training))
     for block in queries.split(_QUERIES):
-        similarity, at = _largest(places[block] @ trained, min(count, len(training)))
+        values = torch.mm(places[block], trained, out=products[: len(block)])
+        similarity, at = _largest(values, min(count, len(training)))
         yield Neighbours(training[at], similarity)
 
 
@@ -102,9 +105,10 @@ def joined(blocks: list[Neighbours]) -> Neighbours:
 
 def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The largest of each row [n, m] and where they are; of equal ones the first."""
-    largest, at = values.topk(count, dim=1)
+    largest, at = values.topk(min(count + 1, values.shape[1]), dim=1)
     # `topk` says nothing about equal values: which of those as large as the last it takes is put right.
-    tied = torch.nonzero((values >= largest[:, -1:]).sum(1) > count).flatten()
+    tied = torch.nonzero(largest[:, count - 1] == largest[:, -1]).flatten()
+    at = at[:, :count].clone()
     for row in tied.tolist():
         at[row] = values[row].argsort(descending=True, stable=True)[:count]
     at = at.sort(1).values
