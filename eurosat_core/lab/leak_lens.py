@@ -126,9 +126,9 @@ class LeakLens:
 
     # -- features
 
-    def config(self, device: str = "cpu") -> TrainConfig:
+    def config(self) -> TrainConfig:
         """A training that leaves the features of all tiles behind."""
-        return recipe_config(MODEL, "fast", device=device, epochs=1, tiles=None)
+        return recipe_config(MODEL, "fast", epochs=1, tiles=None)
 
     def is_ready(self, tiles: TileSet) -> bool:
         """Whether the features of these tiles have been computed."""

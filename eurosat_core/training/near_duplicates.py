@@ -16,13 +16,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from eurosat_core.training.neighbours import nearest_blocks
+
 DIMENSIONS = 128
 FALSE_ALARMS = 0.01
 """Share of tiles from elsewhere that still count as near-duplicates."""
 
 _SAMPLE = 4096  # tiles, at most, that the components are found from
 _ROUNDS = 6  # of the power iteration; all tiles' variance kept no longer changes in its third digit
-_SAMPLE_ROWS, _PLACED_ROWS, _QUERIES = 512, 2048, 256  # at a time: each a fraction of a second on one busy core
+_SAMPLE_ROWS, _PLACED_ROWS = 512, 2048  # at a time: each a fraction of a second on one busy core
 _LEAST = 100  # tiles from elsewhere, for a limit of a class's own
 
 
@@ -77,43 +79,24 @@ def placed(space: Space, features: Tensor) -> Iterator[Tensor]:
 def nearest(places: Tensor, queries: Tensor, training: Tensor, count: int = 1) -> Iterator[Neighbours]:
     """The `count` nearest of the training tiles for each of the queries, a block of these at a time.
 
-    Memory: 256 rows of the matrix of all similarities, 26 MB against 27,000 tiles. Of tiles equally near the one that
-    stands first in `training` comes first.
+    Of tiles equally near the one that stands first in `training` comes first.
 
     Args:
         places: [N, D], unit vectors of all tiles. queries, training: their numbers [n], [m].
     """
-    trained = places[training].T
-    # One piece of memory for all blocks: results kept between such pieces would leave each of them unused (370 MB).
-    products = torch.empty(min(_QUERIES, len(queries)), len(training))
-    for block in queries.split(_QUERIES):
-        values = torch.mm(places[block], trained, out=products[: len(block)])
-        similarity, at = _largest(values, min(count, len(training)))
-        yield Neighbours(training[at], similarity)
+    for similarity, rows in nearest_blocks(places[queries], places[training], count):
+        yield Neighbours(training[rows], similarity)
 
 
 def nearest_of(place: Tensor, places: Tensor, training: Tensor, count: int) -> Neighbours:
     """The same for one unit vector [D]; numbers and similarity: [k]."""
-    similarity, at = _largest((place[None] @ places[training].T), min(count, len(training)))
-    return Neighbours(training[at[0]], similarity[0])
+    ((similarity, rows),) = nearest_blocks(place[None], places[training], count)
+    return Neighbours(training[rows[0]], similarity[0])
 
 
 def joined(blocks: list[Neighbours]) -> Neighbours:
     """Blocks of queries as one."""
     return Neighbours(torch.cat([each.numbers for each in blocks]), torch.cat([each.similarity for each in blocks]))
-
-
-def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest of each row [n, m] and where they are; of equal ones the first."""
-    largest, at = values.topk(min(count + 1, values.shape[1]), dim=1)
-    # `topk` says nothing about equal values: which of those as large as the last it takes is put right.
-    tied = torch.nonzero(largest[:, count - 1] == largest[:, -1]).flatten()
-    at = at[:, :count].clone()
-    for row in tied.tolist():
-        at[row] = values[row].argsort(descending=True, stable=True)[:count]
-    at = at.sort(1).values
-    largest, order = values.gather(1, at).sort(dim=1, descending=True, stable=True)
-    return largest, at.gather(1, order)
 
 
 def limits(similarity: Tensor, labels: Tensor, classes: int) -> Tensor:

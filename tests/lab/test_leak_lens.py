@@ -20,7 +20,7 @@ from eurosat_core.lab.inspection import Inspector
 from eurosat_core.lab.leak_lens import LeakLens, kept_features
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training import near_duplicates
+from eurosat_core.training import near_duplicates, neighbours
 from eurosat_core.training.config import TrainConfig, recipe_config
 
 
@@ -150,7 +150,7 @@ def test_what_is_missing_is_said(
 def test_a_room_has_it_worked_out_once_and_in_turns(
     lens: LeakLens, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(near_duplicates, "_QUERIES", 8)
+    monkeypatch.setattr(neighbours, "_BLOCK", 8)
     turns, spaces = [0], [0]
     alone = lens._inspector.alone
 

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from eurosat_core.training import near_duplicates
+from eurosat_core.training import neighbours
 from eurosat_core.training.near_duplicates import (
     FALSE_ALARMS,
     Space,
@@ -47,7 +47,7 @@ def test_they_are_those_of_scikit_learn(count: int) -> None:
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     places, queries, training = unit(200, 8), torch.arange(50), torch.arange(50, 200)
     whole = joined(list(nearest(places, queries, training, 3)))
-    monkeypatch.setattr(near_duplicates, "_QUERIES", 7)
+    monkeypatch.setattr(neighbours, "_BLOCK", 7)
     blocks = list(nearest(places, queries, training, 3))
     assert [len(each.numbers) for each in blocks] == [7] * 7 + [1]
     assert torch.equal(joined(blocks).numbers, whole.numbers)
@@ -59,7 +59,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=6, max_size=6), min_size=1, max_size=8), st.integers(1, 6))
 def test_of_equal_ones_the_first_comes_first(rows: list[list[int]], count: int) -> None:
     values = torch.tensor(rows, dtype=torch.float32)
-    largest, at = near_duplicates._largest(values, count)
+    largest, at = neighbours._largest(values, count)
     for row, found, where in zip(rows, largest.tolist(), at.tolist(), strict=True):
         order = sorted(range(len(row)), key=lambda place: (-row[place], place))[:count]
         assert where == order and found == [row[place] for place in order]
