@@ -151,6 +151,46 @@ def main_imports_outside_its_guard(root: Path) -> list[str]:
     ]
 
 
+_WIDGETS = {"text_input", "text_area", "number_input", "slider", "select_slider", "selectbox", "multiselect", "radio"}
+_WIDGETS |= {"pills", "segmented_control", "toggle", "checkbox"}
+
+
+def widgets_that_may_miss_their_value(root: Path) -> list[str]:
+    """Widgets whose value the page sets, and that neither persist nor stand in the address.
+
+    Streamlit sends a value that was set with that draw alone. A browser that gets the next draw before it has the
+    widget's code shows the widget's default, and says so with the next click: for good, the device is the CPU again.
+    """
+    found = []
+    for path in python_files(root, "pages"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for scope in [tree, *(each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef))]:
+            # A name in small letters is its function's own.
+            given = {each for each in _keys_set(scope) if scope is not tree or each.strip("_").isupper() or "'" in each}
+            for node in ast.walk(scope):
+                match node:
+                    case ast.Call(func=ast.Attribute(attr=widget), keywords=keywords) if widget in _WIDGETS:
+                        of = {each.arg: ast.unparse(each.value) for each in keywords}
+                        if of.get("key") in given and not of.keys() & {"persist_state", "bind", None}:
+                            found.append(f"{path.relative_to(root)}:{node.lineno} {widget} {of['key']}")
+    return sorted(set(found))
+
+
+def _keys_set(scope: ast.AST) -> Iterator[str]:
+    """The keys of session state, as they are written, that get a value in it, other than nothing."""
+    for node in ast.walk(scope):
+        match node:
+            case ast.Assign(value=ast.Constant(value=None | "")):
+                pass
+            case ast.Assign(targets=targets):
+                for each in targets:
+                    match each:
+                        case ast.Subscript(value=ast.Attribute(attr="session_state"), slice=key):
+                            yield ast.unparse(key)
+            case ast.Call(func=ast.Attribute(attr="setdefault" | "mirror"), args=[key, *_]):
+                yield ast.unparse(key)
+
+
 # Name, the wall, and a file with a breach of it.
 WALLS: dict[str, tuple[Wall, str, str]] = {
     "core imports streamlit": (
@@ -194,6 +234,11 @@ WALLS: dict[str, tuple[Wall, str, str]] = {
         main_imports_outside_its_guard,
         "pages/main.py",
         "import json\nif __name__ == '__main__':\n    import os\n",
+    ),
+    "a widget that may miss its value": (
+        widgets_that_may_miss_their_value,
+        "pages/parts/sidebar.py",
+        "def draw():\n    st.session_state['device'] = 'cpu'\n    st.radio('Device', devices, key='device')\n",
     ),
 }
 

@@ -81,6 +81,7 @@ def _progress(page: str) -> None:
         list(PROGRESS),
         format_func=lambda each: PROGRESS[each],
         key=key,
+        persist_state="session",
         label_visibility="collapsed",
         on_change=lambda: session.lab().participants.say(session.me(), st.session_state.get(key)),
     )

@@ -306,6 +306,7 @@ def _keep(record: RunRecord, key: str) -> None:
         st.toggle(
             "Keep",
             key=key,
+            persist_state="session",
             on_change=_take_keep,
             args=(record.id, key),
             help="This lab has nearly as many runs as it keeps, and each new one removes the oldest. One that you keep "

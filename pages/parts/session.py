@@ -171,7 +171,7 @@ def lead(where: str, what: Callable[[Instructor], object]) -> None:
 
 
 def mirror(key: str, value: object) -> None:
-    """Have the widget of this key show what is kept elsewhere: call it before the widget.
+    """Have the widget of this key show what is kept elsewhere: call it before the widget, which has a `persist_state`.
 
     Only what differs is set. A browser takes what is set as the widget's value, also over a click on its way.
     """

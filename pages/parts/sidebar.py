@@ -66,11 +66,11 @@ def draw() -> None:
 def _nickname() -> None:
     words, name = lesson.text("classroom"), session.nickname()
     key = "nickname_input"
-    if st.session_state.get(key) != name:  # it may have changed in another tab
-        st.session_state[key] = name
+    session.mirror(key, name)  # it may have changed in another tab
     st.text_input(
         "Nickname",
         key=key,
+        persist_state="session",
         max_chars=MAX_NICKNAME,
         on_change=_rename,
         args=(key,),
@@ -132,6 +132,7 @@ def _device_switch() -> None:
         format_func=device_name,
         captions=[_device_caption(devices[name]) for name in available],
         key="device",
+        persist_state="session",
         help="Where your next run will compute. Runs already started stay where they are.",
     )
     for device in devices.values():

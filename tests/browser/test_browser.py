@@ -65,6 +65,22 @@ def test_a_training_is_watched_found_again_paused_and_stopped(page):
     stop(page)
 
 
+def test_the_nickname_is_there_however_late_its_code_comes(page):
+    """Where the page is drawn once more before, by a click or because the GPUs are known now."""
+    held = []
+    page.route("**/TextInput*.js", lambda route: held.append(route))  # Playwright takes no built-in
+    page.reload()
+    guess = page.get_by_role("radio", name="10×").first
+    guess.wait_for()
+    while not held:
+        page.wait_for_timeout(100)
+    guess.click()
+    drawn(page)
+    for each in held:
+        each.continue_()
+    page.wait_for_function("document.querySelector('[aria-label=Nickname]')?.value", timeout=20_000)
+
+
 def test_run_goes_on_without_a_browser(page, app, app_folder):
     go_to(page, "Train")
     set_epochs(page, 3)

@@ -23,6 +23,7 @@ def draw(words: Mapping[str, str]) -> None:
         can_close,
         format_func=lambda name: titles[name],
         key=_CLOSED,
+        persist_state="session",
         placeholder="All are open",
         help=words["closed help"],
         on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.close_pages(st.session_state[_CLOSED])),

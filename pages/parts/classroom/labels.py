@@ -29,6 +29,7 @@ def draw(words: Mapping[str, str]) -> None:
         st.toggle(
             "Show it on the projector",
             key=_SHOWN,
+            persist_state="session",
             on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.show_labels(st.session_state[_SHOWN])),
         )
         lesson.button("Count labels from now on", "restart_alt", "labels_anew", _anew, help=words["labels anew help"])

@@ -21,6 +21,7 @@ def draw(words: Mapping[str, str]) -> None:
     st.toggle(
         "Show it on the projector",
         key=_SHOWN,
+        persist_state="session",
         on_change=lambda: session.lead(_WHERE, lambda instructor: instructor.show_board(st.session_state[_SHOWN])),
     )
     lesson.problem(_WHERE)

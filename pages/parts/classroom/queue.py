@@ -120,6 +120,7 @@ def _limit(words: Mapping[str, str]) -> None:
         min_value=1,
         max_value=100,
         key=key,
+        persist_state="session",
         help=words["limit help"],
         on_change=lambda: session.lead(_LIMIT, lambda instructor: instructor.limit(st.session_state[key])),
         width=250,

@@ -243,7 +243,7 @@ def _cell(side: SideBySide, judged: dict[str, Evaluation], titles: tuple[str, ..
         if st.session_state.get(key) not in options:
             st.session_state[key] = options[-1] if key == WHOSE else None
     with st.grid(3, min_column_width=180):
-        whose = st.selectbox("Whose answer", list(judged), key=WHOSE)
+        whose = st.selectbox("Whose answer", list(judged), key=WHOSE, persist_state="session")
         true = st.selectbox("True class", list(titles), key=TRUE, placeholder="Click a cell, or choose")
         said = st.selectbox("Was called", list(titles), key=SAID, placeholder="Click a cell, or choose")
     if whose is None or true is None or said is None:

@@ -313,6 +313,7 @@ def _controls(mark: str, moment: float, total: float, plays: bool, speed: int) -
             list(race.SPEEDS),
             format_func=lambda times: f"{times}×",
             key=_SPEED,
+            persist_state="session",
             required=True,
             on_change=_new_speed,
             args=(mark,),

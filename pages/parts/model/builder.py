@@ -90,6 +90,7 @@ def _keep_and_share(valid: bool) -> None:
         st.text_area(
             "The network as text",
             key="model_text",
+            persist_state="session",
             on_change=_take_text,
             help="One layer after the other: kind, then its numbers. “out” means one output per class.",
         )
@@ -255,6 +256,7 @@ def _editor(layers: Layers, number: int) -> None:
             index=0 if layer.kind in _OFFERED else None,
             format_func=lambda name: KINDS[name].title,
             key=key,
+            persist_state="session",
             on_change=_change_kind,
             args=(layers, number, key),
         )
@@ -293,6 +295,7 @@ def _field(layers: Layers, number: int, field: Field) -> None:
             field.title,
             step=1 if field.whole else 0.05,
             key=key,
+            persist_state="session",
             disabled=is_word,
             on_change=_change_number,
             args=(layers, number, field.name, key),
@@ -303,6 +306,7 @@ def _field(layers: Layers, number: int, field: Field) -> None:
             st.toggle(
                 "one per class" if field.word == OUT else f"“{field.word}”: keeps the size",
                 key=word_key,
+                persist_state="session",
                 on_change=_change_word,
                 args=(layers, number, field, word_key),
             )

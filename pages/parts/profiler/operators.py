@@ -43,7 +43,7 @@ def draw_operators(profile: Profile, cycle: int, reading: Reading) -> None:
         usual = "Self CPU" if only_self else "CPU total"
         if st.session_state.get("profiler_sort") not in names:
             st.session_state["profiler_sort"] = usual
-        by = st.selectbox("Sorted by", names, key="profiler_sort", width=190)
+        by = st.selectbox("Sorted by", names, key="profiler_sort", persist_state="session", width=190)
         text = st.text_input("Name contains", key="profiler_filter", placeholder="conv, eurosat, cuda…", width=220)
         whole = st.toggle("Show all", key="profiler_all", help="Else the first ten rows.")
     rows = frame[frame[NAME].str.contains(text.strip(), case=False, regex=False)] if text.strip() else frame
@@ -148,6 +148,7 @@ def draw_pair(profile: Profile, reading: Reading) -> None:
         list(found),
         format_func=lambda name: found[name].title if name in found else "",
         key=state.OTHER,
+        persist_state="session",
     )
     sides = _sides(profile, found[chosen])
     if sides is None:

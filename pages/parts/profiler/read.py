@@ -321,7 +321,7 @@ def _step(steps: list[int]) -> int:
         return lesson.one_of("Step", steps, "profiler_step")
     if st.session_state.get("profiler_step") not in steps:
         st.session_state["profiler_step"] = steps[0]
-    st.selectbox("Step", steps, key="profiler_step", width=160)
+    st.selectbox("Step", steps, key="profiler_step", persist_state="session", width=160)
     chosen: int = st.session_state["profiler_step"]
     return chosen
 
