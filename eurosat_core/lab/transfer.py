@@ -127,9 +127,9 @@ class Transfer(Kind):
                 return f"features of {count(event.missing, 'tile')} to compute, {event.features:,} numbers each"
             case FeaturesDone() if event.done == event.total:
                 return f"features: {count(event.done, 'tile')} in {duration(event.seconds)}"
-            case TrialDone():
-                labels = f"{event.labels} per class, draw {event.draw}" if event.labels else "all labels"
-                return f"{_NAMES[event.learner]}, {labels}: {percent(event.accuracy)} in {event.fit_seconds:.2f} s"
+            case TrialDone(trial=done):
+                labels = f"{done.labels} per class, draw {done.draw}" if done.labels else "all labels"
+                return f"{_NAMES[done.learner]}, {labels}: {percent(done.accuracy)} in {done.fit_seconds:.2f} s"
             case TransferDone():
                 return f"done after {duration(event.seconds)}"
             case _:

@@ -27,7 +27,7 @@ from eurosat_core.training.events import (
     StepDone,
     ThreadsChanged,
 )
-from eurosat_core.training.transfer import TransferDone, TransferEvent, TransferStarted, TrialDone
+from eurosat_core.training.transfer import TransferDone, TransferEvent, TransferStarted, Trial, TrialDone
 
 RunEvent = Event | ProfileEvent | SweepEvent | TransferEvent
 
@@ -102,7 +102,7 @@ class TransferHistory:
     """What a transfer has told so far. seconds: since it began, as of the newest event."""
 
     started: TransferStarted | None = None
-    trials: tuple[TrialDone, ...] = ()
+    trials: tuple[Trial, ...] = ()
     done: TransferDone | None = None
     seconds: float = 0.0
 
@@ -225,8 +225,8 @@ def _news(history: History, event: RunEvent) -> dict[str, Any]:
             return {"sweep": replace(sweep, done=event, seconds=event.seconds)}
         case TransferStarted():
             return {"transfer": replace(transfer, started=event)}
-        case TrialDone():
-            return {"transfer": replace(transfer, trials=(*transfer.trials, event), seconds=event.seconds)}
+        case TrialDone(trial=trial):
+            return {"transfer": replace(transfer, trials=(*transfer.trials, trial), seconds=event.seconds)}
         case TransferDone():
             return {"transfer": replace(transfer, done=event, seconds=event.seconds)}
     return {}

@@ -186,7 +186,7 @@ class Transfer:
         assert self.result is not None
         trial = Trial(learner, labels, draw, tiles, accuracy, fit_seconds)
         self.result = replace(self.result, trials=(*self.result.trials, trial), seconds=self._seconds())
-        return TrialDone(learner, labels, draw, tiles, accuracy, fit_seconds, self._seconds())
+        return TrialDone(trial, self.result.seconds)
 
     # -- from scratch
 

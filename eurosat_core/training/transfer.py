@@ -113,11 +113,12 @@ class TransferStarted(EventRecord, frozen=True, tag="transfer_started"):
     trials: CountFromOne
 
 
-class TrialDone(EventRecord, frozen=True, tag="trial"):
-    """Something has learned from some labels and was judged.
+@dataclass(frozen=True)
+class Trial:
+    """One learner learned from one draw of labels and was judged.
 
     labels: per class, 0 for all. draw: counted from 1. tiles: labels in all. accuracy: on the tiles that it was judged
-    on. fit_seconds: of learning and judging. seconds: since the transfer began.
+    on. fit_seconds: of learning and judging.
     """
 
     learner: Learner
@@ -126,6 +127,12 @@ class TrialDone(EventRecord, frozen=True, tag="trial"):
     tiles: CountFromOne
     accuracy: Share
     fit_seconds: Figure
+
+
+class TrialDone(EventRecord, frozen=True, tag="trial"):
+    """A trial is done. `seconds` since the transfer began."""
+
+    trial: Trial
     seconds: Figure
 
 
@@ -139,18 +146,6 @@ TransferEvent = TransferStarted | TrialDone | TransferDone
 
 
 # -- what it leaves behind
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One learner on one draw of labels, as `TrialDone` says."""
-
-    learner: Learner
-    labels: Count
-    draw: CountFromOne
-    tiles: CountFromOne
-    accuracy: Share
-    fit_seconds: Figure
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from eurosat_core.training.transfer import (
     TransferPlan,
     TransferResult,
     TransferStarted,
+    Trial,
     TrialDone,
     transfer_config,
 )
@@ -74,7 +75,7 @@ def test_at_work_it_says_how_far_it_is(lab: Lab, app: App, engine: Any) -> None:
     )
     test = app(PAGE, run=record.id)
     assert "30 of 60" in bar(test)
-    lab.store.append(record.id, [FeaturesDone(60, 60, 4.0), TrialDone("linear", 0, 1, 45, 0.9, 0.1, 5.0)])
+    lab.store.append(record.id, [FeaturesDone(60, 60, 4.0), TrialDone(Trial("linear", 0, 1, 45, 0.9, 0.1), 5.0)])
     test = app(PAGE, run=record.id)
     assert "1 of 20" in bar(test) and "90.0" in says(test)
     assert test.button(key="transfer_stop")

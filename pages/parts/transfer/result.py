@@ -7,7 +7,7 @@ from eurosat_core.charts import transfer as charts
 from eurosat_core.errors import LabError
 from eurosat_core.runs.history import History, progress
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.transfer import ALL, SCRATCH_BATCH, SCRATCH_STEPS, TransferResult, TrialDone
+from eurosat_core.training.transfer import ALL, SCRATCH_BATCH, SCRATCH_STEPS, TransferResult, Trial
 from eurosat_core.wording import count, duration, percent
 from eurosat_core.words.say import say_each
 from pages.parts import lesson, run_widget, session
@@ -44,7 +44,7 @@ def _now(told: History) -> str:
     return f"Learning: {done} of {count(told.transfer.started.trials, 'trial')}"
 
 
-def _in_words(trial: TrialDone) -> str:
+def _in_words(trial: Trial) -> str:
     labels = f"{trial.labels} per class" if trial.labels else "all labels"
     return f"{_LEARNERS[trial.learner]}, {labels}: {percent(trial.accuracy)}"
 
