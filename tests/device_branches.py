@@ -184,21 +184,33 @@ def _expressions(statement: ast.stmt) -> Iterator[ast.AST]:
         waiting += inner
 
 
-def functions_of_gpus(trees: dict[str, ast.Module]) -> set[str]:
-    """Keys of functions that are named in code that only a GPU reaches, and nowhere else."""
+def places_of_gpus(trees: dict[str, ast.Module]) -> tuple[dict[str, list[Place]], set[str]]:
+    """The places of each file; and keys of functions that are named in code that only GPUs reach, and nowhere else."""
     walked = {path: list(ast.walk(tree)) for path, tree in trees.items()}
-    defined = Counter(_key(path, each.name) for path, nodes in walked.items() for each in nodes if _is_function(each))
-    everywhere = sum((_names(path, nodes) for path, nodes in walked.items()), Counter[str]())
+    keys = {path: [_key(path, each.name) for each in nodes if _is_function(each)] for path, nodes in walked.items()}
+    defined = Counter(key for each in keys.values() for key in each)
+    everywhere = _added(_names(path, nodes) for path, nodes in walked.items())
+    places: dict[str, list[Place]] = {}
+    named: dict[str, Counter[str]] = {}
     found: set[str] = set()
-    while True:
-        there = Counter[str]()
-        for path, tree in trees.items():
-            places = Finder(path, found).look(tree)
-            there += _names(path, {id(inner): inner for each in places for inner in ast.walk(each)}.values())
-        only = {key for key, count in there.items() if defined[key] == 1 and count == everywhere[key]}
-        if only <= found:
-            return found
-        found |= only
+    waiting = set(trees)
+    while waiting:
+        for path in waiting:
+            places[path] = Finder(path, found).look(trees[path])
+            inner = {id(inner): inner for each in places[path] for inner in ast.walk(each)}
+            named[path] = _names(path, inner.values())
+        there = _added(named.values())
+        more = {key for key, count in there.items() if defined[key] == 1 and count == everywhere[key]} - found
+        found |= more
+        waiting = {path for path in trees if not more.isdisjoint(keys[path])}  # in others nothing changes
+    return places, found
+
+
+def _added(counters: Iterable[Counter[str]]) -> Counter[str]:
+    total = Counter[str]()
+    for each in counters:
+        total.update(each)
+    return total
 
 
 def _key(path: str, name: str) -> str:
@@ -270,12 +282,12 @@ def all_places() -> tuple[dict[tuple[str, int], tuple[int, str]], set[str]]:
     files = [each for folder in ("eurosat_core", "pages") for each in sorted((ROOT / folder).rglob("*.py"))]
     texts = {str(each.relative_to(ROOT)): each.read_text(encoding="utf-8") for each in files}
     trees = {path: ast.parse(text) for path, text in texts.items()}
-    functions = functions_of_gpus(trees)
+    places, functions = places_of_gpus(trees)
     found = {}
-    for path, tree in trees.items():
+    for path, text in texts.items():
         if path.startswith("eurosat_core"):
-            lines = texts[path].splitlines()
-            for number, each in enumerate(Finder(path, functions).look(tree)):
+            lines = text.splitlines()
+            for number, each in enumerate(places[path]):
                 found[path, number] = (each.lineno, lines[each.lineno - 1].strip())
     return found, functions
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from device_branches import LEFT, all_places, functions_of_gpus, marked
+from device_branches import LEFT, all_places, marked, places_of_gpus
 
 PATH = "eurosat_core/played.py"
 SOURCE = """
@@ -49,11 +49,11 @@ def device(kind: str) -> SimpleNamespace:
 @pytest.fixture
 def played(monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Any], set[int]]:
     """The module above, and the numbers of its places that were reached."""
-    functions, reached = functions_of_gpus({PATH: ast.parse(SOURCE)}), set[int]()
+    (_, functions), reached = places_of_gpus({PATH: ast.parse(SOURCE)}), set[int]()
     assert functions == {f"{PATH}:_beside"}
     monkeypatch.setattr(builtins, "_reach_place", lambda path, number: reached.add(number), raising=False)
     module: dict[str, Any] = {}
-    exec(compile(marked(PATH, SOURCE, functions), PATH, "exec"), module)
+    exec(compile(marked(PATH, SOURCE, functions), "<played>", "exec"), module)  # no file: coverage would look for it
     return module, reached
 
 
