@@ -16,7 +16,7 @@ import psutil
 from bench.processes import answer_of, row
 from eurosat_core.settings import Settings
 
-TILES, FEATURES = 27_000, 1280
+TILES, FEATURES = 27_000, 2096
 _LOOK_SECONDS = 0.01
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from eurosat_core.cores import LoadNow
 from eurosat_core.devices import Device, cpu_device
-from eurosat_core.errors import RunError
+from eurosat_core.errors import DataError, RunError
 from eurosat_core.lab.kind import Estimate, Kind, Known, Pace, network_summary
 from eurosat_core.lab.library import TileLibrary
 from eurosat_core.lab.messages import Engine
@@ -201,6 +201,18 @@ class Estimates:
         tile_set = self._library.tile_set
         found = self.training(replace(config, epochs=1, tiles=None, split="random", sealed_test=False))
         return found.seconds / len(tile_set) if found and tile_set else None
+
+    def missing_features(self, config: TrainConfig, plan: TransferPlan) -> int | None:
+        """How many of a transfer's tiles have no features yet on this machine; None where another one computes them."""
+        from eurosat_core.training.few_labels import missing_features  # here, for PyTorch takes seconds to load
+
+        tile_set = self._library.tile_set
+        if tile_set is None or self._cache is None:
+            return None
+        try:
+            return missing_features(config, plan, tile_set)
+        except DataError:  # tiles that cannot be split so: the run says it
+            return None
 
     def sure_seconds(self, config: TrainConfig) -> float | None:
         """Seconds of a training, if that rests on its own network on this device; else it is being measured."""

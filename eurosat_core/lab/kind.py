@@ -17,6 +17,7 @@ from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import SPEED_SETTINGS, Architecture, TrainConfig
+from eurosat_core.training.transfer import TransferPlan
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ class Machine(Protocol):
 
     def tile_seconds(self, config: TrainConfig) -> float | None:
         """Seconds of a training tile with these settings, about; None while nothing was measured."""
+
+    def missing_features(self, config: TrainConfig, plan: TransferPlan) -> int | None:
+        """How many of a transfer's tiles have no features yet on this machine; None where another one computes them."""
 
 
 class Kind(ABC):

@@ -1,8 +1,8 @@
 """What a tile's nearest training tiles are, and how many validation tiles have a near-duplicate among them.
 
 Part of the interactive lane: on the server's CPU, in turns and on one thread with all that looks into networks
-(`inspection`). The features must be there: a run computes them, never the server. What they come to is worked out once
-for everybody, in pieces of a fraction of a second, and kept: 14 MB for a set of tiles.
+(`inspection`). The features are those of a transfer, and must be there: a run computes them, never the server. What
+they come to is worked out once for everybody, in pieces of a fraction of a second, and kept: 14 MB for a set of tiles.
 """
 
 import json
@@ -26,11 +26,12 @@ from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import Inspector
-from eurosat_core.models.pretrained import frozen_part
+from eurosat_core.models.pretrained import staged_part
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.config import TrainConfig
 from eurosat_core.training.evaluation import predictions_from_bytes
-from eurosat_core.training.frozen import known_features
+from eurosat_core.training.few_labels import form_of
+from eurosat_core.training.frozen import FeatureForm, known_features
 from eurosat_core.training.near_duplicates import (
     Neighbours,
     Space,
@@ -42,11 +43,14 @@ from eurosat_core.training.near_duplicates import (
     placed,
 )
 from eurosat_core.training.network import make_network, preprocessing_for
+from eurosat_core.training.transfer import TransferPlan, transfer_config
 
-MODEL = "efficientnet_lite0"
+PLAN = TransferPlan(learns=False)
+"""What leaves the features of tiles behind, and no more."""
 COUNT = 5
 """Nearest training tiles that are shown of one tile."""
 
+_CONFIG = transfer_config()  # on any device
 _TURN_SECONDS = 0.002  # for others who wait for the lane
 _SETS_KEPT, _SPLITS_KEPT = 2, 16  # a split's neighbours: 20 bytes a tile
 
@@ -101,10 +105,10 @@ class _Set:
 _ELSEWHERE = tuple((device, precision) for device in ("cpu", "cuda", "mps") for precision in ("float32", "bfloat16"))
 
 
-def kept_features(config: TrainConfig, tiles: TileSet) -> Tensor | None:
+def kept_features(config: TrainConfig, tiles: TileSet, form: FeatureForm) -> Tensor | None:
     """What runs kept of these tiles [N, F], memory-mapped; None while not every tile's are there."""
     for device, precision in _ELSEWHERE:
-        found = known_features(replace(config, device=device, precision=precision), tiles)
+        found = known_features(replace(config, device=device, precision=precision), tiles, form)
         if found is not None and isinstance(found[0], np.memmap) and found[1].all():
             values = found[0]  # mapped anew, for PyTorch wants no array that is only to be read
             mapped = torch.from_file(str(values.filename), size=values.size, dtype=torch.float32)
@@ -124,17 +128,11 @@ class LeakLens:
         self._judged: LRUCache[Hashable, Judged] = LRUCache(_SPLITS_KEPT)
         self._network: nn.Module | None = None
 
-    # -- features
-
-    def config(self) -> TrainConfig:
-        """A training that leaves the features of all tiles behind."""
-        return recipe_config(MODEL, "fast", epochs=1, tiles=None)
-
     def is_ready(self, tiles: TileSet) -> bool:
         """Whether the features of these tiles have been computed."""
         if any(key[0] == tiles.fingerprint for key in tuple(self._sets)):
             return True
-        return kept_features(self.config(), tiles) is not None
+        return kept_features(_CONFIG, tiles, form_of(PLAN)) is not None
 
     # -- asking
 
@@ -203,7 +201,7 @@ class LeakLens:
     def _set(self, tiles: TileSet, parts: Parts | None) -> _Set:
         key = (tiles.fingerprint, parts is not None)
         if key not in self._sets:
-            features = kept_features(self.config(), tiles)
+            features = kept_features(_CONFIG, tiles, form_of(PLAN))
             if features is None:
                 raise RunError("The features of these tiles have not been computed yet.")
             *_, space = self._in_turns(find_space(features))
@@ -233,10 +231,10 @@ class LeakLens:
         """Where a tile lies [D]: its features are computed here, for it may be of no set."""
         with self._inspector.alone(), torch.inference_mode():
             if self._network is None:
-                network = make_network(self.config(), len(tiles.class_names), self._cache).eval()
+                network = make_network(_CONFIG, len(tiles.class_names), self._cache).eval()
                 self._network = network.to(memory_format=torch.channels_last)
-            batch = normalize(torch.tensor(pixels)[None], preprocessing_for(MODEL, channels_last=True))
-            return found.space.place(frozen_part(self._network, batch))[0].clone()
+            batch = normalize(torch.tensor(pixels)[None], preprocessing_for(_CONFIG.model, True, _CONFIG.input_side))
+            return found.space.place(staged_part(self._network, batch))[0].clone()
 
     def _in_turns(self, pieces: Iterator[Piece]) -> list[Piece]:
         """All pieces of some work; between two of them others have the lane."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
-from eurosat_core.lab.kind import Estimate, Kind, Machine
+from eurosat_core.lab.kind import Estimate, Kind, Known, Machine
 from eurosat_core.lab.train import estimate_seconds, tiles_in
 from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord
@@ -106,20 +106,33 @@ class Transfer(Kind):
         if known is None:
             return None
         tiles = sum(tiles_in(known.config, known.tiles.count))
-        beside = tiles * _LEARNING_SECONDS + (self._plan.scratch_seconds if self._plan.scratch_draws else 0.0)
+        missing = machine.missing_features(known.config, self._plan)
+        missing = tiles if missing is None else missing
+        beside = 0.0
+        if self._plan.learns:
+            beside = tiles * _LEARNING_SECONDS + (self._plan.scratch_seconds if self._plan.scratch_draws else 0.0)
+        if not missing:
+            return Estimate(beside, "All of its features are known already.")
+        found = self._computing(known, tiles)
+        if found is None:
+            return None
+        basis = found.basis
+        if missing < tiles:
+            basis += f" The features of {tiles - missing:,} of {count(tiles, 'tile')} are known already."
+        return replace(found, seconds=found.seconds * missing / tiles + beside, basis=basis)
+
+    def _computing(self, known: Known, tiles: int) -> Estimate | None:
+        """What the features of all its tiles take."""
         for run in known.runs:
             computed = run.summary.get("feature_tiles", 0)
             alike = run.kind == self.name and run.plan.get("views") == self._plan.views
             if alike and computed and known.tells(run):
                 seconds = run.summary["feature_seconds"] / computed * tiles
-                basis = f"Projected from this lab’s transfer {run.id}, if no features are known yet."
-                return Estimate(seconds + beside, basis)
+                return Estimate(seconds, f"Projected from this lab’s transfer {run.id}.")
         once = replace(known, config=replace(known.config, epochs=1), paces=())
         trainings = [each for each in known.runs if each.kind == "train"]
         found = estimate_seconds(replace(once, runs=trainings))
-        if found is None:
-            return None
-        return replace(found, seconds=found.seconds * self._plan.views + beside)
+        return found and replace(found, seconds=found.seconds * self._plan.views)
 
     def line(self, event: RunEvent) -> str:
         match event:

@@ -280,8 +280,10 @@ def _transferred(history: History) -> float:
     if history.transfer.done is not None:
         return 1.0
     first = _FEATURES_SHARE * started.missing / (started.train_tiles + started.validation_tiles)
+    if not started.trials:  # features alone
+        first = 1.0
     computed = features.done / features.total if features is not None and features.total else 0.0
-    return min(first * computed + (1 - first) * len(history.transfer.trials) / started.trials, 0.99)
+    return min(first * computed + (1 - first) * len(history.transfer.trials) / max(started.trials, 1), 0.99)
 
 
 def seconds_left(history: History) -> float | None:

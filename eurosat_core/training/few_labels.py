@@ -17,7 +17,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.devices import torch_device
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.events import FeaturesDone
-from eurosat_core.training.frozen import FeatureCache, FeatureForm
+from eurosat_core.training.frozen import FeatureCache, FeatureForm, known_features
 from eurosat_core.training.linear_probe import fit
 from eurosat_core.training.neighbours import NEIGHBOURS, vote
 from eurosat_core.training.network import make_network, preprocessing_for, scores_of
@@ -47,6 +47,19 @@ STRENGTH = 30.0
 _REPORT_SECONDS = 0.2
 _JUDGED = 2000  # validation tiles that are judged after a few labels: sure to about a point
 _JUDGE_BATCH = 256
+
+
+def form_of(plan: TransferPlan) -> FeatureForm:
+    """What is kept of each tile."""
+    return FeatureForm(plan.stages, plan.views)
+
+
+def missing_features(config: TrainConfig, plan: TransferPlan, tiles: TileSet) -> int:
+    """How many of the tiles that a transfer asks for have no features yet. Raises `DataError` as `split_for` does."""
+    split = split_for(config, tiles)
+    numbers = torch.cat([split.train, split.validation])
+    kept = known_features(config, tiles, form_of(plan))
+    return len(numbers) if kept is None else int((~kept[1][numbers.numpy()]).sum())
 
 
 def draw_labels(labels: Tensor, train: Tensor, count: int, seed: int) -> Tensor:
@@ -119,19 +132,20 @@ class Transfer:
         with explained(config):
             cache = self._cache()
         counts = self._counts()
-        frozen_trials = 2 + 2 * len(counts) * plan.draws
+        trials = plan.learns and 2 + len(counts) * (2 * plan.draws + plan.scratch_draws)
         width = cache.values.shape[1]
         sizes = len(split.train), len(split.validation), len(self._judged)
         self.result = TransferResult(
             "place" if config.split == "place" else "random", *sizes, width, computed=cache.missing
         )
         try:
-            yield TransferStarted(*sizes, width, cache.missing, frozen_trials + len(counts) * plan.scratch_draws)
+            yield TransferStarted(*sizes, width, cache.missing, trials)
             yield from self._fill(cache)
         finally:
             cache.release()
-        yield from self._frozen(_Features(cache.values, split, self._tiles.labels, self._judged), counts)
-        yield from self._scratch(counts)
+        if plan.learns:
+            yield from self._frozen(_Features(cache.values, split, self._tiles.labels, self._judged), counts)
+            yield from self._scratch(counts)
         self.result = replace(self.result, seconds=self._seconds(), complete=True)
         yield TransferDone(self._seconds())
 
@@ -146,7 +160,7 @@ class Transfer:
             device,
             preprocessing_for(config.model, True, config.input_side),
             torch.cat([self._split.train, self._split.validation]),  # a sealed test part stays sealed
-            FeatureForm(self._plan.stages, self._plan.views),
+            form_of(self._plan),
         )
 
     def _fill(self, cache: FeatureCache) -> Iterator[FeaturesDone]:

@@ -54,6 +54,7 @@ class TransferPlan:
         scratch_seconds: For all of these networks together, at most: those that are not done by then are left out.
         stages: Whether features hold the means of earlier stages, too.
         views: Over how many symmetries of a tile its features are averaged.
+        learns: Whether anything is learned from the features; else they are computed, kept, and that is all.
     """
 
     labels: tuple[int, ...] = (1, 5, 16, 50)
@@ -62,11 +63,12 @@ class TransferPlan:
     scratch_seconds: float = 60.0
     stages: bool = True
     views: int = 1
+    learns: bool = True
 
     @property
     def trials(self) -> int:
         """How many times something is learned and judged, where every class has tiles enough."""
-        return 2 + len(self.labels) * (2 * self.draws + self.scratch_draws)
+        return self.learns and 2 + len(self.labels) * (2 * self.draws + self.scratch_draws)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -110,7 +112,7 @@ class TransferStarted(EventRecord, frozen=True, tag="transfer_started"):
     judged: CountFromOne
     features: CountFromOne
     missing: Count
-    trials: CountFromOne
+    trials: Count
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from eurosat_core.charts.leaks import similarity_curves, similarity_frame
 from eurosat_core.data import pictures
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import LabError, RunError
-from eurosat_core.lab.leak_lens import Judged, Parts
+from eurosat_core.lab.leak_lens import PLAN, Judged, Parts
 from eurosat_core.models.recorded import RECORDED
 from eurosat_core.runs.history import History
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.config import workshop_config
-from eurosat_core.wording import duration, percent
+from eurosat_core.training.config import TrainConfig, workshop_config
+from eurosat_core.training.transfer import TransferPlan, transfer_config
+from eurosat_core.wording import device_name, duration, percent
 from eurosat_core.words.say import say
 from pages.parts import lesson, run_widget, session, tile_pictures
 
@@ -188,13 +189,14 @@ def _ready(tiles: TileSet) -> bool:
         if record.is_active:
             return False
         run_widget.ended(record)
-    config = lab.leak_lens.config()
+    config = transfer_config(device=session.chosen_device())
     if problem := lab.library.missing_weights(config):
         st.caption(lesson.plain(problem))
         return False
-    estimate = lab.estimates.training(config)
+    estimate = lab.estimates.transfer(config, PLAN)
     about = f" · about {duration(estimate.seconds)}" if estimate else ""
-    lesson.button(f"Compute the features{about}", "calculate", "leaks_compute", _compute)
+    label = f"Compute the features on {device_name(config.device)}{about}"
+    lesson.button(label, "calculate", "leaks_compute", _compute, config, PLAN)
     lesson.problem("leaks")
     return False
 
@@ -213,8 +215,8 @@ def _progress(_record: RunRecord, history: History) -> None:
         st.progress(min(known.done / known.total, 1.0), text=text)
 
 
-def _compute() -> None:
+def _compute(config: TrainConfig, plan: TransferPlan) -> None:
     lab, me = session.lab(), session.me()
-    record = session.submit("leaks", lambda: lab.submit(lab.leak_lens.config(), me))
+    record = session.submit("leaks", lambda: lab.submit_transfer(config, plan, me))
     if record is not None:
         st.session_state[_COMPUTING] = record.id

@@ -28,6 +28,7 @@ from eurosat_core.lab.own_process import NoAnswerError
 from eurosat_core.lab.profile import Profile
 from eurosat_core.lab.speeds import Speed
 from eurosat_core.lab.sweep import Measurement, least_seconds
+from eurosat_core.lab.transfer import Transfer
 from eurosat_core.profiling.plan import (
     ProfileDone,
     ProfilePlan,
@@ -55,6 +56,7 @@ from eurosat_core.speed.plan import LEAST_ROUNDS, Cell, SweepDone, SweepPlan, Sw
 from eurosat_core.speed.result import SWEEP_FILE, SweepResult
 from eurosat_core.training import step as step_module
 from eurosat_core.training.config import TrainConfig
+from eurosat_core.training.transfer import TransferPlan, transfer_config
 
 PROFILED = profile_config("baseline", workers=0)
 PROFILE = ProfilePlan(wait=0, warmup=1, active=2, repeat=2)
@@ -416,8 +418,13 @@ class Here:
     def known(self, config: TrainConfig) -> Known:
         return Known(config, USED, self.runs, self.speeds, lambda _network: 1_000_000, MACHINE)
 
+    missing: int | None = None
+
     def tile_seconds(self, config: TrainConfig) -> None:
         raise AssertionError("nobody asks")
+
+    def missing_features(self, config: TrainConfig, plan: TransferPlan) -> int | None:
+        return self.missing
 
     def estimate(self, config: TrainConfig, plan: ProfilePlan) -> Estimate:
         found = Profile(config, plan).estimate(self)
@@ -441,6 +448,27 @@ def test_the_estimate_rests_on_the_measurement_and_then_on_a_profile() -> None:
     slower = replace(config, batch_size=80)
     for other in (before, replace(alike, concurrent_runs=("x",)), replace(alike, config=slower)):
         assert "measurement" in Here(runs=[other]).estimate(config, plan).basis
+
+
+def test_a_transfer_takes_only_what_is_not_known_yet() -> None:
+    config, alone, learning = transfer_config(), TransferPlan(learns=False), TransferPlan(scratch_draws=0)
+
+    def estimate(plan: TransferPlan, missing: int | None, **here: Any) -> Estimate:
+        found = Transfer(config, plan).estimate(Here(missing=missing, **here))
+        assert found is not None
+        return found
+
+    whole = estimate(alone, None)
+    assert estimate(alone, 4000).seconds == whole.seconds and whole.basis == estimate(alone, 4000).basis
+    part = estimate(alone, 1000)
+    assert part.seconds == pytest.approx(whole.seconds / 4) and "3,000 of 4,000" in part.basis
+    assert estimate(alone, 0).seconds == 0.0 == estimate(alone, 0, speeds=()).seconds
+    learned = estimate(learning, None).seconds - whole.seconds
+    assert learned > 0 and estimate(learning, 0).seconds == pytest.approx(learned)
+    assert Transfer(config, alone).estimate(Here(speeds=())) is None
+    before = RunRecord("one", "ada", "finished", config, USED, 0.0, "transfer", machine=MACHINE, plan=alone.to_dict())
+    ran = replace(before, summary={"feature_tiles": 500, "feature_seconds": 5.0})
+    assert estimate(alone, 1000, runs=[ran]).seconds == pytest.approx(10.0)
 
 
 def test_the_estimate_is_the_time_it_is_given_or_what_it_needs() -> None:

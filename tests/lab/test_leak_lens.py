@@ -22,6 +22,8 @@ from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training import near_duplicates, neighbours
 from eurosat_core.training.config import TrainConfig, recipe_config
+from eurosat_core.training.frozen import LAST, FeatureForm
+from eurosat_core.training.transfer import transfer_config
 
 
 def features_of(tiles: TileSet) -> torch.Tensor:
@@ -31,9 +33,9 @@ def features_of(tiles: TileSet) -> torch.Tensor:
 
 @pytest.fixture
 def lens(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LeakLens:
-    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles: features_of(tiles))
+    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, _form: features_of(tiles))
     monkeypatch.setattr(
-        leak_lens, "frozen_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
+        leak_lens, "staged_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
     )
     monkeypatch.setattr(leak_lens, "normalize", lambda pixels, _how: pixels.movedim(3, 1).float() / 255)
     monkeypatch.setattr(leak_lens, "make_network", lambda *_: torch.nn.Identity())
@@ -64,14 +66,15 @@ def test_features_are_found_however_they_were_computed(
     values[:] = np.arange(200)[:, None]
     known = np.zeros(200, dtype=bool)
 
-    def kept(config: TrainConfig, _tiles: TileSet) -> tuple[np.ndarray, np.ndarray] | None:
+    def kept(config: TrainConfig, _tiles: TileSet, form: FeatureForm) -> tuple[np.ndarray, np.ndarray] | None:
+        assert form == LAST
         return (values, known) if f"{config.device} {config.precision}" == how else None
 
     monkeypatch.setattr(leak_lens, "known_features", kept)
     known[1:] = True
-    assert kept_features(recipe_config(leak_lens.MODEL, "fast"), small_tiles) is None
+    assert kept_features(transfer_config(), small_tiles, LAST) is None
     known[0] = True
-    found = kept_features(recipe_config(leak_lens.MODEL, "fast"), small_tiles)
+    found = kept_features(transfer_config(), small_tiles, LAST)
     assert found is not None and torch.equal(found, torch.arange(200.0)[:, None].expand(200, 3))
     found[0] = 7  # of its own: what is kept stays
     assert values[0, 0] == 0
@@ -88,8 +91,8 @@ def test_the_splits_are_judged_by_brute_force_alike(lens: LeakLens, small_tiles:
     assert place.tiles.tolist() == np.flatnonzero(parts == 1).tolist()
     assert place.train_tiles == int((parts == 0).sum())
     assert set(place.nearest.tolist()) <= set(np.flatnonzero(parts == 0).tolist())
-    centred = features_of(small_tiles) - features_of(small_tiles).mean(0)
-    units = torch.nn.functional.normalize(centred)
+    deviation, mean = torch.std_mean(features_of(small_tiles), dim=0)
+    units = torch.nn.functional.normalize((features_of(small_tiles) - mean) / deviation)
     cosine = units[place.tiles] @ units[torch.from_numpy(np.flatnonzero(parts == 0))].T
     assert torch.allclose(place.similarity, cosine.max(1).values, atol=0.02)  # 128 components of 192
     random = lens.split(small_tiles, parts, "random", 0)
@@ -109,7 +112,7 @@ def test_a_twin_in_training_is_a_near_duplicate(
     parts = by_place(small_tiles)
     training, validation = np.flatnonzero(parts == 0), np.flatnonzero(parts == 1)
     features[validation[:10]] = features[training[20:30]] + 0.01
-    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, _tiles: features)
+    monkeypatch.setattr(leak_lens, "kept_features", lambda *_: features)
     found = lens.split(small_tiles, parts, "place", 0)
     assert found.near is not None and found.near[:10].all()
     assert found.nearest[:10].tolist() == training[20:30].tolist()

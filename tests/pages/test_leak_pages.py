@@ -11,6 +11,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab import leak_lens
 from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import RunRecord
+from eurosat_core.training.transfer import transfer_config
 from tests.pages.conftest import App, alts, charts, choose, keys, open_tiles, saw, tells
 from tests.pages.test_predict_page import trained
 
@@ -23,9 +24,9 @@ def features_of(tiles: TileSet) -> torch.Tensor:
 
 @pytest.fixture
 def with_features(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles: features_of(tiles))
+    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, _form: features_of(tiles))
     monkeypatch.setattr(
-        leak_lens, "frozen_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
+        leak_lens, "staged_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
     )
     monkeypatch.setattr(leak_lens, "normalize", lambda pixels, _how: pixels.movedim(3, 1).float())
     monkeypatch.setattr(leak_lens, "make_network", lambda *_: torch.nn.Identity())
@@ -100,15 +101,14 @@ def test_compare_says_what_it_made_of_the_chosen_runs(
 def test_missing_features_are_computed_by_a_run(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.library, "missing_weights", lambda _config: "")
     asked = []
-    monkeypatch.setattr(lab, "submit", lambda config, _owner: asked.append(config) or SimpleNamespace(id="gone"))
+    monkeypatch.setattr(lab, "submit_transfer", lambda *given: asked.append(given) or SimpleNamespace(id="gone"))
     test = choose(app("tiles.py"), "tiles_view", "Splits")
     test.session_state[SPLITS] = True
     test.run()
     assert tells(test, "leaks/missing") and "leaks_compute" in keys(test) and not tells(test, "leaks/split")
     test.button(key="leaks_compute").click().run()
-    assert [(each.model, each.source, each.epochs, each.tiles) for each in asked] == [
-        ("efficientnet_lite0", "features", 1, None)
-    ]
+    ((config, plan, _owner),) = asked
+    assert (config, plan) == (transfer_config(), leak_lens.PLAN) and not plan.learns and plan.trials == 0
 
 
 def test_without_weights_it_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

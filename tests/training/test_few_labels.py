@@ -15,7 +15,8 @@ from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.jobs import Control, run_job
 from eurosat_core.lab.messages import Job
 from eurosat_core.training import few_labels
-from eurosat_core.training.few_labels import draw_labels, standardised
+from eurosat_core.training.events import FeaturesDone
+from eurosat_core.training.few_labels import draw_labels, missing_features, standardised
 from eurosat_core.training.frozen import FeatureForm, known_features
 from eurosat_core.training.linear_probe import fit
 from eurosat_core.training.neighbours import nearest, vote
@@ -102,7 +103,7 @@ def test_standardised_features_have_mean_0_and_spread_1_where_it_is_learned() ->
     assert torch.allclose(found[own].std(0)[:-1], torch.ones(12), atol=1e-4) and found.isfinite().all()
 
 
-def done(tiles: TileSet, plan: TransferPlan = PLAN, **changes: object):
+def done(tiles: TileSet, plan: TransferPlan = PLAN, /, **changes: object):
     events: list = []
     job = Job("a-run", replace(CONFIG, **changes), tiles.fingerprint, str(tiles.cache), 1, "transfer", plan.to_dict())
     return run_job(job, events.extend), events
@@ -142,6 +143,19 @@ def test_a_sealed_test_part_stays_sealed(tiles: TileSet, tmp_path: Path, small_f
     _, known = known_features(sealed, fresh, FeatureForm(plan.stages, plan.views)) or pytest.fail("they are kept")
     split = split_for(sealed, fresh)
     assert len(split.test) == 10 and not known[split.test.numpy()].any() and known.sum() == 40
+
+
+@pytest.mark.processor
+def test_features_alone_serve_the_next_transfer(tmp_path: Path, small_folder) -> None:
+    fresh = open_tiles(small_folder(tmp_path / "tiles", {"Forest": 12, "River": 12}), tmp_path / "cache")
+    alone = TransferPlan(learns=False)
+    assert missing_features(CONFIG, alone, fresh) == missing_features(CONFIG, PLAN, fresh) == 24
+    some = replace(CONFIG, tiles=10)
+    result, events = done(fresh, alone, tiles=10)
+    assert result.state == "finished" and result.files == {} and result.summary["feature_tiles"] == 10
+    assert [type(each) for each in events if not isinstance(each, FeaturesDone)] == [TransferStarted, TransferDone]
+    assert missing_features(some, PLAN, fresh) == 0 and missing_features(CONFIG, PLAN, fresh) == 14
+    assert missing_features(some, replace(PLAN, stages=False), fresh) == 10, "others are kept by themselves"
 
 
 def test_stopped_it_keeps_what_it_found(tiles: TileSet) -> None:

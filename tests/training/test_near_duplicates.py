@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from eurosat_core.training import neighbours
@@ -72,21 +73,23 @@ def test_there_may_be_fewer_training_tiles_than_asked_for() -> None:
 
 def test_the_space_is_that_of_the_principal_components() -> None:
     """Similarities in it are those in scikit-learn's, however its axes are turned."""
-    scales = 0.5 ** torch.arange(24)
-    features = torch.randn(500, 24, generator=torch.Generator().manual_seed(1)) * scales + 3
+    generator = torch.Generator().manual_seed(1)
+    mixed = torch.randn(500, 24, generator=generator) * 0.5 ** torch.arange(24)
+    features = mixed @ torch.randn(24, 24, generator=generator) * torch.arange(1, 25) + 3
     space = space_of(features, 6)
     ours = torch.cat(list(placed(space, features)))
-    theirs = PCA(6, svd_solver="full").fit_transform(features.double().numpy())
+    standard = StandardScaler().fit_transform(features.double().numpy())
+    theirs = PCA(6, svd_solver="full").fit_transform(standard)
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=5e-3)
     assert torch.equal(space.axes, space_of(features, 6).axes)
 
 
-def test_with_all_dimensions_similarity_is_the_cosine_of_centred_features() -> None:
+def test_with_all_dimensions_similarity_is_the_cosine_of_standardised_features() -> None:
     features = torch.randn(40, 5, generator=torch.Generator().manual_seed(2))
     places = torch.cat(list(placed(space_of(features, 128), features)))
-    centred = features - features.mean(0)
-    cosine = torch.nn.functional.cosine_similarity(centred[:, None], centred[None], dim=2)
+    standard = (features - features.mean(0)) / features.std(0)
+    cosine = torch.nn.functional.cosine_similarity(standard[:, None], standard[None], dim=2)
     torch.testing.assert_close(places @ places.T, cosine, atol=1e-5, rtol=0)
 
 

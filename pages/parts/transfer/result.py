@@ -66,7 +66,9 @@ def _result_of(record: RunRecord) -> TransferResult | None:
     try:
         return session.lab().transfers.result(record.id)
     except LabError as error:
-        if record.state == "finished":
+        if not transfer.plan_of(record).learns:
+            st.info(lesson.text("transfer")["features alone"], icon=":material/join_inner:")
+        elif record.state == "finished":
             st.error(lesson.plain(str(error)), icon=":material/broken_image:")
         return None
 
@@ -103,11 +105,11 @@ def _others(record: RunRecord, result: TransferResult) -> list[TransferResult]:
     """The newest of one's own results on the same tiles with the other split, seen as these were."""
     lab = session.lab()
     for other in lab.transfers.runs(record.owner):
-        same = (other.tiles.fingerprint, other.config.input_side, other.config.tiles, other.plan) == (
+        same = (other.tiles.fingerprint, other.config.input_side, other.config.tiles, transfer.plan_of(other)) == (
             record.tiles.fingerprint,
             record.config.input_side,
             record.config.tiles,
-            record.plan,
+            transfer.plan_of(record),
         )
         if same and other.config.split != record.config.split:
             try:

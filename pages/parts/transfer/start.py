@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eurosat_core.analysis.guesses import asked
+from eurosat_core.analysis.transfer import plan_of
 from eurosat_core.data.decoding import TILE_SIDE
 from eurosat_core.errors import LabError
 from eurosat_core.models.catalog import CATALOG
@@ -79,7 +80,7 @@ def _button(config: TrainConfig) -> None:
     refused = room.no_runs()
     estimate = lab.estimates.transfer(config, PLAN)
     about = f" · about {duration(estimate.seconds)}" if estimate else ""
-    active = any(each.is_active for each in session.own_runs("transfer"))
+    active = any(each.is_active for each in _own())
     no_tiles = lab.tiles().tile_set is None
     st.button(
         f"See what it knows on {device_name(config.device)}{about}",
@@ -98,7 +99,7 @@ def _button(config: TrainConfig) -> None:
     elif estimate is None:
         run_widget.wait_for(lambda: lab.estimates.transfer(config, PLAN) is not None)
     else:
-        st.caption(lesson.plain(f"{estimate.basis} {lesson.text('transfer')['known']}"))
+        st.caption(lesson.plain(estimate.basis))
 
 
 def _submit(config: TrainConfig) -> None:
@@ -108,16 +109,21 @@ def _submit(config: TrainConfig) -> None:
         session.open_run(record.id)
 
 
+def _own() -> list[RunRecord]:
+    """One's own runs that learn; others only compute features."""
+    return [each for each in session.own_runs("transfer") if plan_of(each).learns]
+
+
 def newest() -> RunRecord | None:
     """One's own run that is under way, else the newest that found something; None without any."""
-    runs = session.own_runs("transfer")
+    runs = _own()
     found = session.lab().transfers.runs(session.me())
     return next((each for each in runs if each.is_active), next(iter(found), None))
 
 
 def earlier(shown: RunRecord | None) -> None:
     """One's transfers so far, to be looked at again."""
-    runs = session.own_runs("transfer")[:40]
+    runs = _own()[:40]
     if len(runs) < 2:
         return
     run_widget.choose(
