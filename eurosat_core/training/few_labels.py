@@ -132,7 +132,7 @@ class Transfer:
         with explained(config):
             cache = self._cache()
         counts = self._counts()
-        trials = plan.learns and 2 + len(counts) * (2 * plan.draws + plan.scratch_draws)
+        trials = 2 + len(counts) * (2 * plan.draws + plan.scratch_draws) if plan.learns else 0
         width = cache.values.shape[1]
         sizes = len(split.train), len(split.validation), len(self._judged)
         self.result = TransferResult(

@@ -68,7 +68,7 @@ class TransferPlan:
     @property
     def trials(self) -> int:
         """How many times something is learned and judged, where every class has tiles enough."""
-        return self.learns and 2 + len(self.labels) * (2 * self.draws + self.scratch_draws)
+        return 2 + len(self.labels) * (2 * self.draws + self.scratch_draws) if self.learns else 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -14,6 +14,7 @@ from eurosat_core.data.tiles import open_tiles
 from eurosat_core.errors import ConfigError, RunError
 from eurosat_core.lab.jobs import Control, run_job
 from eurosat_core.lab.messages import Job
+from eurosat_core.runs.history import encoded_event, read_event
 from eurosat_core.training import few_labels
 from eurosat_core.training.events import FeaturesDone
 from eurosat_core.training.few_labels import draw_labels, missing_features, standardised
@@ -154,6 +155,7 @@ def test_features_alone_serve_the_next_transfer(tmp_path: Path, small_folder) ->
     result, events = done(fresh, alone, tiles=10)
     assert result.state == "finished" and result.files == {} and result.summary["feature_tiles"] == 10
     assert [type(each) for each in events if not isinstance(each, FeaturesDone)] == [TransferStarted, TransferDone]
+    assert [read_event(encoded_event(each))[0] for each in events] == events
     assert missing_features(some, PLAN, fresh) == 0 and missing_features(CONFIG, PLAN, fresh) == 14
     assert missing_features(some, replace(PLAN, stages=False), fresh) == 10, "others are kept by themselves"
 
