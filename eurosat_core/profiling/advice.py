@@ -17,6 +17,7 @@ from eurosat_core.profiling.memory_parts import memory_parts
 from eurosat_core.profiling.modules import module_table
 from eurosat_core.profiling.operators import kernel_table, operator_table
 from eurosat_core.profiling.overview import Overview, overview_of
+from eurosat_core.profiling.roofline import rooflines
 from eurosat_core.profiling.trace import Trace
 from eurosat_core.wording import rounded
 
@@ -222,6 +223,7 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
     """All that is told of a trace, from its steps and devices to notes and advice.
 
     All but the advice as plain JSON values. idle: by device, as `IdleTimes`. queues: launches ahead of each device.
+    rooflines: by device, as `Roofline`.
 
     settings: those of the training that was recorded, if known; advice then names only what is not set yet.
     """
@@ -245,6 +247,7 @@ def report_of(trace: Trace, settings: Mapping[str, Any] | None = None) -> dict[s
         ],
         "memory_at_peak_bytes": {each.device: each.at_peak for each in memory_parts(trace)},
         "modules": [asdict(each) for each in module_table(trace)],
+        "rooflines": [each.told() for each in rooflines(trace)],
         "advice": advice_for(overview, settings),
         "notes": list(overview.notes),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from eurosat_core.errors import TraceError
 
@@ -15,6 +16,11 @@ Floats = npt.NDArray[np.float64]
 
 # Beyond this nobody looks at a trace on a page; the columns of so many events take about 0.6 GB.
 MAX_EVENTS = 6_000_000
+# Networks call the same operators on the same shapes again and again: real traces have below 0.1 MB of different ones.
+MAX_SHAPES_BYTES = 32 * 1024**2
+# Operators whose stride, padding or masks say what they compute; of others, values such as a learning rate would make
+# each call another one.
+_VALUES_COUNT = re.compile(r"conv|pool")
 # Microseconds since 1970 of the year 2049: with larger times, differences and ends would not fit into nanoseconds.
 MAX_TIME = 2.5e15
 
@@ -115,6 +121,13 @@ class Columns:
         """Events of other accelerators' kinds that count as GPU kernels, by kind."""
         self.unread: dict[str, int] = {}
         """Events of devices that are of no known kind, by what they call themselves."""
+        self.shapes: list[bytes] = []
+        """What operators were called on, each different one once: JSON of [dims, types, values]."""
+        self.shapes_left_out = 0
+        """Operators' calls whose shapes were one too many to keep, or unreadable."""
+        self._shape_ids: dict[bytes, int] = {}
+        self._shape_bytes = 0
+        self._rows = 0
         self._name_ids: dict[Any, int] = {}
         self._lanes: dict[tuple[Any, Any], int] = {}
         self._lane_keys: dict[tuple[str, str], int] = {}
@@ -134,6 +147,7 @@ class Columns:
         rows: list[tuple[Any, ...]] = []
         metrics: list[tuple[Any, ...]] = []
         memory: list[tuple[Any, ...]] = []
+        shapes: list[tuple[int, int]] = []
         kinds, name_ids, lanes = self._kinds, self._name_ids, self._lanes
         nothing: dict[str, Any] = {}
         for event in events:
@@ -171,7 +185,11 @@ class Columns:
                             args.get("Sequence number", -1),
                         )
                     )
-                    if kind >= Kind.KERNEL:
+                    if kind == Kind.OPERATOR:
+                        dims = args.get("Input Dims")
+                        if dims:
+                            shapes.append((self._rows + len(rows) - 1, self._shape(self.names[name_id], dims, args)))
+                    elif kind >= Kind.KERNEL:
                         metrics.append(
                             (
                                 args.get("device", key[0]),
@@ -197,7 +215,8 @@ class Columns:
                     self._titles[str(event.get("pid")), str(event.get("tid"))] = str(event["args"]["name"])
             except (TypeError, KeyError, AttributeError):  # no event, or one of a shape that no profiler writes
                 continue
-        self._keep(rows, metrics, memory)
+        self._rows += len(rows)
+        self._keep(rows, metrics, memory, shapes)
 
     def column(self, name: str) -> npt.NDArray[Any]:
         """All values of one column, in file order."""
@@ -206,6 +225,12 @@ class Columns:
     @property
     def lanes(self) -> list[Lane]:
         return [Lane(key[1], self._titles.get(key, "")) for key in self._lane_keys]
+
+    def shape(self) -> Ints:
+        """For each row which of `shapes` it was called on; -1 where nothing is known."""
+        found = np.full(self._rows, -1, np.int64)
+        found[self.column("s_row")] = self.column("s_shape")
+        return found
 
     def usable(self) -> npt.NDArray[np.bool_]:
         """Which events have a time and a duration that can be computed with."""
@@ -229,8 +254,8 @@ class Columns:
             self.column("m_address")[order],
         )
 
-    def _keep(self, rows: list[Any], metrics: list[Any], memory: list[Any]) -> None:
-        for names, values in ((_ROW, rows), (_METRICS, metrics), (_MEMORY, memory)):
+    def _keep(self, rows: list[Any], metrics: list[Any], memory: list[Any], shapes: list[Any]) -> None:
+        for names, values in ((_ROW, rows), (_METRICS, metrics), (_MEMORY, memory), (_SHAPES, shapes)):
             for name, column in zip(names, zip(*values, strict=True), strict=bool(values)):
                 self._parts.setdefault(name, []).append(_array(column, _TYPES[name]))
 
@@ -250,6 +275,23 @@ class Columns:
                 self.unread[shown] = self.unread.get(shown, 0) + 1
         return _IGNORED
 
+    def _shape(self, name: str, dims: Any, args: dict[str, Any]) -> int:
+        values = args.get("Concrete Inputs") if _VALUES_COUNT.search(name) else None
+        try:
+            key = orjson.dumps([dims, args.get("Input type"), values])
+        except orjson.JSONEncodeError:  # lists within lists, more than any tensor has
+            self.shapes_left_out += 1
+            return -1
+        number = self._shape_ids.get(key)
+        if number is None:
+            if self._shape_bytes + len(key) > MAX_SHAPES_BYTES:
+                self.shapes_left_out += 1
+                return -1
+            self._shape_bytes += len(key)
+            number = self._shape_ids[key] = len(self.shapes)
+            self.shapes.append(key)
+        return number
+
     def _new_name(self, name: Any) -> int:
         text = name if isinstance(name, str) else str(name)
         number = self._name_ids[name] = len(self.names)
@@ -265,11 +307,12 @@ class Columns:
 
 _ROW = ("kind", "name", "lane", "time", "duration", "external", "correlation", "sequence")
 _METRICS = ("device", "blocks", "occupancy", "bytes")
+_SHAPES = ("s_row", "s_shape")
 _MEMORY = ("m_time", "m_device", "m_bytes", "m_allocated", "m_reserved", "m_address")
 _TYPES: dict[str, Any] = {
     **dict.fromkeys((*_METRICS, *_MEMORY, "time", "duration"), np.float64),
     **{"kind": np.int8, "name": np.int32, "lane": np.int32, "external": np.int64, "correlation": np.int64},
-    "sequence": np.int64,
+    **dict.fromkeys(("sequence", "s_row", "s_shape"), np.int64),
     "m_device": np.int64,
     "m_address": np.int64,
 }

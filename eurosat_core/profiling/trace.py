@@ -183,7 +183,8 @@ class Trace:
 
     Rows of all arrays belong together. name and lane are indices into `names` and `lanes`; external and correlation
     are the ids that tie a device event to the host (0 and -1: none); sequence is the number that an operator of the
-    forward pass shares with those that compute its gradients (-1: none); device is -1 on the host; blocks_per_sm and
+    forward pass shares with those that compute its gradients (-1: none); shape is an index into `shapes`, what an
+    operator was called on (-1: not recorded); device is -1 on the host; blocks_per_sm and
     occupancy (in %) are NaN where the trace does not say.
     """
 
@@ -195,11 +196,13 @@ class Trace:
     external: Ints
     correlation: Ints
     sequence: Ints
+    shape: Ints
     device: Ints
     blocks_per_sm: Floats
     occupancy: Floats
     copied_bytes: Floats
     names: list[str]
+    shapes: list[bytes]
     lanes: list[Lane]
     memory: Memory
     devices: dict[int, DeviceProperties]
@@ -246,7 +249,7 @@ class Trace:
         """For each of `device_rows` the row of the runtime call that launched it; -1 where none is recorded."""
         calls = self.rows(Kind.RUNTIME)
         calls = calls[self.correlation[calls] >= 0]
-        return _match(self.correlation[self.device_rows], self.correlation[calls], calls)
+        return last_with(self.correlation[self.device_rows], self.correlation[calls], calls)
 
     @cached_property
     def parent(self) -> Ints:
@@ -308,7 +311,7 @@ class Trace:
         """Rows of the operators and annotations that bear these external ids; -1 for none."""
         rows = self.rows(Kind.OPERATOR, Kind.ANNOTATION)
         rows = rows[self.external[rows] > 0]
-        return _match(external, self.external[rows], rows)
+        return last_with(external, self.external[rows], rows)
 
 
 Told = Callable[[float], None]
@@ -382,6 +385,7 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         *_left_out(int((~usable).sum()), "without a usable time"),
         *_device_notes(columns),
         *_left_out(int((~plausible).sum()), "at time 0 or far from all others"),
+        *_shape_notes(columns.shapes_left_out),
     ]
     kept = kept[plausible]
     origin = float(time[kept].min())
@@ -402,11 +406,13 @@ def _trace(columns: Columns, properties: dict[str, Any], notes: list[str]) -> Tr
         external=columns.column("external")[kept],
         correlation=columns.column("correlation")[kept],
         sequence=columns.column("sequence")[kept],
+        shape=columns.shape()[kept],
         device=metrics["device"].astype(np.int64),
         blocks_per_sm=metrics["blocks"],
         occupancy=metrics["occupancy"],
         copied_bytes=metrics["bytes"],
         names=columns.names,
+        shapes=columns.shapes,
         lanes=columns.lanes,
         memory=columns.memory(origin, low, high),
         devices=_devices(properties.get("deviceProperties")),
@@ -437,6 +443,12 @@ def _left_out(number: int, which: str) -> list[str]:
     return [f"{count(number, 'event')} {which} {'was' if number == 1 else 'were'} left out."] if number else []
 
 
+def _shape_notes(left_out: int) -> list[str]:
+    return [f"The shapes of {count(left_out, 'operator call')} are too many to keep: they count as unknown."] * bool(
+        left_out
+    )
+
+
 def _device_notes(columns: Columns) -> list[str]:
     """What is said of device events of other kinds."""
     read = [
@@ -452,7 +464,7 @@ def _device_notes(columns: Columns) -> list[str]:
     return read + unread
 
 
-def _match(wanted: Ints, keys: Ints, rows: Ints) -> Ints:
+def last_with(wanted: Ints, keys: Ints, rows: Ints) -> Ints:
     """For each wanted key the row with that key (the last one of several); -1 where there is none."""
     if not len(keys):
         return np.full(len(wanted), -1, np.int64)
