@@ -77,7 +77,7 @@ def _main() -> None:
         parts = torch.from_numpy(np.repeat([0, 1, 2], [16_200, 5_400, 5_400]))
         torch.rand(64, 64) @ torch.rand(64, 64)  # the libraries are there
         peak, began = _Peak(), time.perf_counter()
-        *_, space = find_space(features)
+        *_, space = find_space(features, torch.arange(TILES))
         assert space is not None
         places = torch.cat(list(placed(space, features)))
         place = make_place_split(labels, parts, seed=0, sealed_test=True)

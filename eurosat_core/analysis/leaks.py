@@ -1,4 +1,5 @@
-"""What near-duplicates among the training tiles say about an accuracy, for each way it can come out."""
+"""What near-duplicates among the training tiles say about an accuracy, and what a run's own features say beside a
+backbone's, for each way it can come out."""
 
 import math
 from dataclasses import dataclass
@@ -105,19 +106,74 @@ def tile_finding(seen: OneTile, labels: Tensor, titles: tuple[str, ...], true: i
     return Finding(f"leaks.{'same_class' if classes[0] == true else 'other_class'}.{near}", figures)
 
 
+def own_tile_finding(
+    own: OneTile, backbone: OneTile | None, labels: Tensor, titles: tuple[str, ...], true: int | None, *, frozen: bool
+) -> Finding:
+    """How many of a tile's nearest are of its class by a run's own features: `more` than by the backbone's, `less`, …
+
+    true: its label; None for a picture of the user's own, which counts as what most of the nearest are. frozen: the run
+    trained its last layer only, so it has learned no features. backbone: None where its features are not known.
+    """
+    classes = labels[list(own.numbers)]
+    of = int(classes.mode().values) if true is None else true
+    figures: dict[str, Any] = {"title": titles[of], "count": len(classes), "own": int((classes == of).sum())}
+    if backbone is None:
+        return Finding("leaks.own_alone", figures)
+    figures["backbone"] = int((labels[list(backbone.numbers)] == of).sum())
+    figures["shared"] = len(set(own.numbers) & set(backbone.numbers))
+    if frozen:
+        return Finding("leaks.frozen_tile", figures)
+    gap = figures["own"] - figures["backbone"]
+    return Finding(f"leaks.own_tile.{'more' if gap > 0 else 'less' if gap else 'same'}", figures)
+
+
+def own_run_finding(own: Judged, backbone: Judged, labels: Tensor, label: str, *, frozen: bool) -> Finding:
+    """How often the nearest training tile of a run's validation tiles is of their class, by either's features.
+
+    Own: `more` often, the `same`, or `less`, by McNemar's test: the difference against twice what it would spread by if
+    both were alike. label: what the run is called.
+    """
+    ours, theirs = same_class(own, labels), same_class(backbone, labels)
+    total, gap = len(ours), float(ours.float().mean() - theirs.float().mean())
+    differ = float((ours != theirs).float().mean())
+    doubt = 2 * math.sqrt(differ / total)
+    figures = {
+        "run": label,
+        "total": total,
+        "own": float(ours.float().mean()),
+        "backbone": float(theirs.float().mean()),
+    }
+    if frozen:
+        return Finding("leaks.frozen_run", figures)
+    return Finding(f"leaks.own_run.{'same' if abs(gap) <= doubt else 'more' if gap > 0 else 'less'}", figures)
+
+
+def same_class(judged: Judged, labels: Tensor) -> Tensor:
+    """Which validation tiles have a nearest training tile of their own class: bool [n]. labels: of all tiles [N]."""
+    return labels[judged.nearest] == labels[judged.tiles]
+
+
+def disagreements(own: Judged, backbone: Judged, labels: Tensor, count: int = _PAIRS) -> list[int]:
+    """Places of tiles whose nearest is of their class by the run's own features and not by the backbone's, most alike
+    first, of as many classes as there are."""
+    return _of_each_class(own, same_class(own, labels) & ~same_class(backbone, labels), labels)[:count]
+
+
 def suspicious(judged: Judged, labels: Tensor, count: int = _PAIRS) -> list[int]:
     """Places in `judged` of the near-duplicates that are most alike: the first of each class, then the second.
 
     Else open sea, which always looks alike, would fill the list.
     """
-    if judged.near is None:
-        return []
+    return [] if judged.near is None else _of_each_class(judged, judged.near, labels)[:count]
+
+
+def _of_each_class(judged: Judged, chosen: Tensor, labels: Tensor) -> list[int]:
     order = torch.argsort(judged.similarity, descending=True, stable=True)
-    order = order[judged.near[order]]
+    order = order[chosen[order]]
     seen: dict[int, int] = {}
     ranked = []
     for at in order.tolist():
         label = int(labels[judged.tiles[at]])
         seen[label] = seen.get(label, 0) + 1
         ranked.append((seen[label], at))
-    return [at for _, at in sorted(ranked, key=lambda each: each[0])][:count]
+    return [at for _, at in sorted(ranked, key=lambda each: each[0])]

@@ -145,6 +145,14 @@ class Kind(ABC):
 
     # -- the job
 
+    @property
+    def weights_of(self) -> str:
+        """The run whose trained weights it needs; empty for none."""
+        return ""
+
+    def take(self, weights: bytes) -> None:  # noqa: B027 (most kinds need none)
+        """Get the weights of that run, as its file holds them, before the work begins."""
+
     @abstractmethod
     def events(self, tiles: TileSet, threads: int) -> Generator[Any, float | None, None]:
         """What happens, one event after the other; gets the seconds of a pause, closing it stops the work."""

@@ -1,8 +1,9 @@
 """What a tile's nearest training tiles are, and how many validation tiles have a near-duplicate among them.
 
 Part of the interactive lane: on the server's CPU, in turns and on one thread with all that looks into networks
-(`inspection`). The features are those of a transfer, and must be there: a run computes them, never the server. What
-they come to is worked out once for everybody, in pieces of a fraction of a second, and kept: 14 MB for a set of tiles.
+(`inspection`). The features are those of a transfer, of the bundled backbone or what a run's own last layer gets, and
+must be there: a run computes them, never the server. What they come to is worked out once for everybody, in pieces of a
+fraction of a second, and kept: 14 MB for a set of tiles.
 """
 
 import json
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +28,7 @@ from eurosat_core.data.splits import make_place_split, make_split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
 from eurosat_core.lab.inspection import Inspector
+from eurosat_core.models.last_layer import own_features
 from eurosat_core.models.pretrained import staged_part
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
@@ -43,16 +46,14 @@ from eurosat_core.training.near_duplicates import (
     placed,
 )
 from eurosat_core.training.network import make_network, preprocessing_for
-from eurosat_core.training.transfer import TransferPlan, transfer_config
+from eurosat_core.training.transfer import TransferPlan, own_config, transfer_config
 
-PLAN = TransferPlan(learns=False)
-"""What leaves the features of tiles behind, and no more."""
 COUNT = 5
 """Nearest training tiles that are shown of one tile."""
 
-_CONFIG = transfer_config()  # on any device
 _TURN_SECONDS = 0.002  # for others who wait for the lane
-_SETS_KEPT, _SPLITS_KEPT = 2, 16  # a split's neighbours: 20 bytes a tile
+_SETS_KEPT, _SPLITS_KEPT = 4, 16  # a split's neighbours: 20 bytes a tile
+_NAMES_KEPT = 64
 
 Parts = npt.NDArray[np.int8]
 """Of the split by place [N], as `data.splits.parts_of` gives them."""
@@ -101,15 +102,17 @@ class _Set:
     limits: Tensor | None
 
 
-# On whatever device they were computed, and in whatever precision: what is alike stays alike.
-_ELSEWHERE = tuple((device, precision) for device in ("cpu", "cuda", "mps") for precision in ("float32", "bfloat16"))
+def kept_features(
+    config: TrainConfig, tiles: TileSet, form: FeatureForm, numbers: Tensor | None = None
+) -> Tensor | None:
+    """What runs kept of these tiles [N, F], memory-mapped; None while not all of them are there.
 
-
-def kept_features(config: TrainConfig, tiles: TileSet, form: FeatureForm) -> Tensor | None:
-    """What runs kept of these tiles [N, F], memory-mapped; None while not every tile's are there."""
-    for device, precision in _ELSEWHERE:
-        found = known_features(replace(config, device=device, precision=precision), tiles, form)
-        if found is not None and isinstance(found[0], np.memmap) and found[1].all():
+    On whatever device they were computed: what is alike stays alike. numbers: of the tiles that are needed.
+    """
+    needed = slice(None) if numbers is None else numbers.numpy()
+    for device in ("cpu", "cuda", "mps"):
+        found = known_features(replace(config, device=device), tiles, form)
+        if found is not None and isinstance(found[0], np.memmap) and found[1][needed].all():
             values = found[0]  # mapped anew, for PyTorch wants no array that is only to be read
             mapped = torch.from_file(str(values.filename), size=values.size, dtype=torch.float32)
             return mapped.view(values.shape)
@@ -124,15 +127,40 @@ class LeakLens:
         self._inspector = inspector
         self._cache = cache
         self._lock = threading.RLock()  # one works for all, and the others find what it found
-        self._sets: LRUCache[tuple[str, bool], _Set] = LRUCache(_SETS_KEPT)
+        self._sets: LRUCache[tuple[str, str, Hashable], _Set] = LRUCache(_SETS_KEPT)
         self._judged: LRUCache[Hashable, Judged] = LRUCache(_SPLITS_KEPT)
+        self._names: LRUCache[Hashable, str] = LRUCache(_NAMES_KEPT)
         self._network: nn.Module | None = None
 
-    def is_ready(self, tiles: TileSet) -> bool:
-        """Whether the features of these tiles have been computed."""
-        if any(key[0] == tiles.fingerprint for key in tuple(self._sets)):
+    # -- features: of the bundled backbone, or a run's own where `own` names it
+
+    def request(self, own: str = "", device: str = "cpu") -> tuple[TrainConfig, TransferPlan]:
+        """What leaves the features behind: a transfer that learns nothing.
+
+        own: a run, for what its network's last layer gets. Raises `LabError` where it left no network.
+        """
+        if not own:
+            return transfer_config(device=device), TransferPlan(learns=False)
+        plan = TransferPlan(learns=False, stages=False, run=own, weights=self._name_of(own))
+        return own_config(self._store.get(own).config, device), plan
+
+    def _name_of(self, run_id: str) -> str:
+        """Names a run's weights."""
+        with self._lock:
+            version = self._inspector.version(run_id)
+            if version not in self._names:
+                self._names[version] = blake2b(self._store.load(run_id, "model.pt"), digest_size=12).hexdigest()
+            return self._names[version]
+
+    def _kept(self, tiles: TileSet, own: str) -> Tensor | None:
+        config, plan = self.request(own)
+        return kept_features(config, tiles, form_of(plan), torch.cat(self._parts_of(own)) if own else None)
+
+    def is_ready(self, tiles: TileSet, own: str = "") -> bool:
+        """Whether the features have been computed: of all tiles, or of those of a run. Raises as `request` does."""
+        if any(key[:2] == (tiles.fingerprint, own) for key in tuple(self._sets)):
             return True
-        return kept_features(_CONFIG, tiles, form_of(PLAN)) is not None
+        return self._kept(tiles, own) is not None
 
     # -- asking
 
@@ -153,32 +181,33 @@ class LeakLens:
                 self._judged[key] = self._judge(found, tiles, divided.train, divided.validation)
             return self._judged[key]
 
-    def run(self, tiles: TileSet, parts: Parts | None, run_id: str) -> Judged:
+    def run(self, tiles: TileSet, parts: Parts | None, run_id: str, *, own: bool = False) -> Judged:
         """The validation part of a run's own split, and what the run named rightly. Raises `RunError`, too, without it.
 
-        The test part of the run is not looked at.
+        own: by its own features; they say nothing about near-duplicates, for they make all of a class alike. The test
+        part of the run is not looked at.
         """
         record = self._store.get(run_id)
         if record.tiles.fingerprint != tiles.fingerprint:
             raise RunError("This run was trained on other tiles than those that are open here.")
         with self._lock:
-            found = self._set(tiles, parts)
-            key = (tiles.fingerprint, parts is not None, run_id, self._inspector.version(run_id))
+            found = self._set(tiles, parts, run_id if own else "")
+            key = (tiles.fingerprint, parts is not None, own, self._inspector.version(run_id))
             if key not in self._judged:
                 noted = predictions_from_bytes(self._store.load(run_id, "predictions.npz"))
                 right = noted.true == noted.predicted
-                self._judged[key] = self._judge(found, tiles, self._trained(run_id), noted.tiles, right)
+                self._judged[key] = self._judge(found, tiles, self._parts_of(run_id)[0], noted.tiles, right)
             return self._judged[key]
 
-    def one(self, tiles: TileSet, parts: Parts | None, run_id: str, pixels: Pixels) -> OneTile:
+    def one(self, tiles: TileSet, parts: Parts | None, run_id: str, pixels: Pixels, *, own: bool = False) -> OneTile:
         """The nearest training tiles of a run for a tile [64, 64, 3], of the set or not. Raises `RunError`.
 
-        That very tile is left out where the run was trained on it.
+        That very tile is left out where the run was trained on it. own: by the run's own features.
         """
         with self._lock:
-            found = self._set(tiles, parts)
-            training = self._trained(run_id)
-            place = self._place(found, tiles, pixels)
+            found = self._set(tiles, parts, run_id if own else "")
+            training = self._parts_of(run_id)[0]
+            place = self._place(found, tiles, pixels, run_id if own else "")
         with self._inspector.alone():
             seen = nearest_of(place, found.places, training, COUNT + 1)
         pairs = list(zip(seen.numbers.tolist(), seen.similarity.tolist(), strict=True))
@@ -190,24 +219,25 @@ class LeakLens:
 
     # -- working it out
 
-    def _trained(self, run_id: str) -> Tensor:
-        """The training tiles of a run [m]. Raises `RunError` where it did not note them."""
+    def _parts_of(self, run_id: str) -> list[Tensor]:
+        """The training and the validation tiles of a run [m], [n]. Raises `RunError` where it did not note them."""
         try:
-            numbers = json.loads(self._store.load(run_id, "split.json"))["train"]
-            return torch.tensor(numbers, dtype=torch.int64).sort().values
+            noted = json.loads(self._store.load(run_id, "split.json"))
+            return [torch.tensor(noted[part], dtype=torch.int64).sort().values for part in ("train", "validation")]
         except (ValueError, TypeError, KeyError):
             raise RunError(f"Which tiles the run {run_id} was trained on is not noted.") from None
 
-    def _set(self, tiles: TileSet, parts: Parts | None) -> _Set:
-        key = (tiles.fingerprint, parts is not None)
+    def _set(self, tiles: TileSet, parts: Parts | None, own: str = "") -> _Set:
+        key = (tiles.fingerprint, own, self._inspector.version(own) if own else parts is not None)
         if key not in self._sets:
-            features = kept_features(_CONFIG, tiles, form_of(PLAN))
+            features = self._kept(tiles, own)
             if features is None:
                 raise RunError("The features of these tiles have not been computed yet.")
-            *_, space = self._in_turns(find_space(features))
+            used = torch.cat(self._parts_of(own)) if own else torch.arange(len(tiles))
+            *_, space = self._in_turns(find_space(features, used))
             assert space is not None
-            places = torch.cat(self._in_turns(placed(space, features)))
-            most = None if parts is None else self._limits(tiles, parts, places)
+            places = torch.cat(self._in_turns(placed(space, features)))  # of tiles that are not used, too: of zeros
+            most = None if parts is None or own else self._limits(tiles, parts, places)
             self._sets[key] = _Set(space, places, most)
         return self._sets[key]
 
@@ -227,13 +257,17 @@ class LeakLens:
         near = None if found.limits is None else similarity > found.limits[tiles.labels[numbers]]
         return Judged(queries, numbers, similarity, near, len(training), right)
 
-    def _place(self, found: _Set, tiles: TileSet, pixels: Pixels) -> Tensor:
+    def _place(self, found: _Set, tiles: TileSet, pixels: Pixels, own: str) -> Tensor:
         """Where a tile lies [D]: its features are computed here, for it may be of no set."""
+        config, _ = self.request(own)
+        batch = normalize(torch.tensor(pixels)[None], preprocessing_for(config.model, not own, config.input_side))
+        if own:
+            with self._inspector.borrowed(own) as network, torch.inference_mode():
+                return found.space.place(own_features(network, batch))[0].clone()
         with self._inspector.alone(), torch.inference_mode():
             if self._network is None:
-                network = make_network(_CONFIG, len(tiles.class_names), self._cache).eval()
-                self._network = network.to(memory_format=torch.channels_last)
-            batch = normalize(torch.tensor(pixels)[None], preprocessing_for(_CONFIG.model, True, _CONFIG.input_side))
+                made = make_network(config, len(tiles.class_names), self._cache).eval()
+                self._network = made.to(memory_format=torch.channels_last)
             return found.space.place(staged_part(self._network, batch))[0].clone()
 
     def _in_turns(self, pieces: Iterator[Piece]) -> list[Piece]:

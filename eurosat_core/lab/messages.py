@@ -27,7 +27,8 @@ Command = Literal["pause", "resume", "step", "stop", "park"]
 class Job:
     """A run to be done: its checked config, the tiles it was made for, and how many CPU threads to use.
 
-    kind: what is done with them. plan: what that kind needs to know besides, as `RunRecord` holds it.
+    kind: what is done with them. plan: what that kind needs to know besides, as `RunRecord` holds it. weights: the file
+    of a run's trained weights, where it needs them (`Kind.weights_of`): a worker of a cluster has no runs.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Job:
     threads: int
     kind: str = "train"
     plan: dict[str, Any] = field(default_factory=dict)
+    weights: bytes = field(default=b"", repr=False)
 
 
 KINDS: dict[str, type[Kind]] = {each.name: each for each in (Training, Profile, Measurement, Transfer)}
@@ -46,7 +48,10 @@ def kind_of(job: Job | RunRecord) -> Kind:
     """A job's or a run's kind, made anew. Raises `RunError` for a kind that this version does not know."""
     if (kind := KINDS.get(job.kind)) is None:
         raise RunError(f"This version of the lab knows no run of the kind '{job.kind}'. Start another one.")
-    return kind.stored(job.config, job.plan)
+    made = kind.stored(job.config, job.plan)
+    if isinstance(job, Job):
+        made.take(job.weights)
+    return made
 
 
 @dataclass(frozen=True)

@@ -267,10 +267,13 @@ def claim(
         if record.state == "queued":
             if tiles.fingerprint != record.tiles.fingerprint:
                 raise DataError("The lab's tiles have changed since this run was asked for. Start it again.")
+            needed = kind_of(record).weights_of
+            weights = store.load(needed, "model.pt") if needed else b""
             with store.storing("That it begins"):
                 began = max(time.time(), record.created)
                 store.update(run_id, state="running", started=began, cluster=cluster, host=host)
-            job = Job(run_id, record.config, tiles.fingerprint, str(tiles.cache), threads, record.kind, record.plan)
+            cache = str(tiles.cache)
+            job = Job(run_id, record.config, tiles.fingerprint, cache, threads, record.kind, record.plan, weights)
             return job, lock
     except (LabError, OSError) as error:
         _fail(store, run_id, str(error))

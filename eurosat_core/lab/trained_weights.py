@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from pathlib import Path
 
 import torch
 
@@ -89,14 +90,21 @@ def load_network(store: RunStore, run_id: str, file: str = "model.pt") -> torch.
     file: which of the run's weights; those of its end by default.
     """
     record = store.get(run_id)
-    network = make_network(record.config, len(record.tiles.class_names))
+    return network_with(store.load(run_id, file), record.config, len(record.tiles.class_names), run_id)
+
+
+def network_with(
+    weights: bytes, config: TrainConfig, classes: int, run_id: str, cache: Path | None = None
+) -> torch.nn.Module:
+    """The same from the contents of the file; cache: the folder of downloaded weights."""
+    network = make_network(config, classes, cache)
     try:
-        weights = torch.load(io.BytesIO(store.load(run_id, file)), weights_only=True, map_location="cpu")
-        if set(weights) != set(kept_tensors(network, record.config)):
+        tensors = torch.load(io.BytesIO(weights), weights_only=True, map_location="cpu")
+        if set(tensors) != set(kept_tensors(network, config)):
             raise ValueError("other tensors than this model's")
-        network.load_state_dict(weights, strict=False)  # of a pretrained network the rest is the published part
+        network.load_state_dict(tensors, strict=False)  # of a pretrained network the rest is the published part
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"The weights of run {run_id} are damaged or not this model's. Train it again.") from error
-    if record.config.channels_last:
+    if config.channels_last:
         network = network.to(memory_format=torch.channels_last)
     return network.eval()

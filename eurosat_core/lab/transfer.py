@@ -16,7 +16,7 @@ from eurosat_core.runs.history import RunEvent
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
 from eurosat_core.training.config import TrainConfig
-from eurosat_core.training.events import FeaturesDone
+from eurosat_core.training.events import FORWARD_SHARE, FeaturesDone
 from eurosat_core.training.transfer import (
     ALL,
     LEARNERS,
@@ -50,6 +50,7 @@ class Transfer(Kind):
         super().__init__(config)
         self._plan = plan
         self._work: Work | None = None
+        self._weights = b""
 
     @classmethod
     def stored(cls, config: TrainConfig, plan: dict[str, Any]) -> "Transfer":
@@ -60,12 +61,23 @@ class Transfer(Kind):
         return self._plan.checked().to_dict()
 
     def problem(self, tiles: int | None) -> str:
-        return transfer_problem(self.config)
+        return transfer_problem(self.config, self._plan)
+
+    @property
+    def weights_of(self) -> str:
+        return self._plan.run
+
+    def take(self, weights: bytes) -> None:
+        self._weights = weights
 
     def events(self, tiles: TileSet, threads: int) -> "Pull":
+        from eurosat_core.lab.trained_weights import network_with
         from eurosat_core.training.few_labels import Transfer as Work
 
-        self._work = Work(self.config, self._plan, tiles)
+        network = None
+        if run := self._plan.run:
+            network = network_with(self._weights, self.config, len(tiles.class_names), run, tiles.cache.parent)
+        self._work = Work(self.config, self._plan, tiles, network)
         return self._work.events()
 
     def note(self, event: TransferEvent | FeaturesDone) -> TransferEvent | FeaturesDone | None:
@@ -132,7 +144,13 @@ class Transfer(Kind):
         once = replace(known, config=replace(known.config, epochs=1), paces=())
         trainings = [each for each in known.runs if each.kind == "train"]
         found = estimate_seconds(replace(once, runs=trainings))
-        return found and replace(found, seconds=found.seconds * self._plan.views)
+        if found is None:
+            return None
+        share = 1.0
+        if known.config.source != "features":  # a training's epoch: of its tiles most are learned from, too
+            train, validation = tiles_in(known.config, known.tiles.count)
+            share = FORWARD_SHARE * tiles / (train + FORWARD_SHARE * validation)
+        return replace(found, seconds=share * found.seconds * self._plan.views)
 
     def line(self, event: RunEvent) -> str:
         match event:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from eurosat_core.data.batches import Batch, normalize
 from eurosat_core.data.splits import Split
@@ -51,7 +51,7 @@ _JUDGE_BATCH = 256
 
 def form_of(plan: TransferPlan) -> FeatureForm:
     """What is kept of each tile."""
-    return FeatureForm(plan.stages, plan.views)
+    return FeatureForm(plan.stages, plan.views, f"{plan.run} {plan.weights}" if plan.run else "")
 
 
 def missing_features(config: TrainConfig, plan: TransferPlan, tiles: TileSet) -> int:
@@ -100,11 +100,21 @@ def _one_thread() -> Iterator[None]:
 
 
 class Transfer:
-    """One transfer's moving parts; `events` drives it, `result` is what it has found so far."""
+    """One transfer's moving parts; `events` drives it, `result` is what it has found so far.
 
-    def __init__(self, config: TrainConfig, plan: TransferPlan, tiles: TileSet) -> None:
+    network: that of the plan's run, if it names one.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        plan: TransferPlan,
+        tiles: TileSet,
+        network: nn.Module | None = None,
+    ) -> None:
         self._config = config
         self._plan = plan
+        self._network = network
         self._tiles = tiles
         self._split = split_for(config, tiles)
         self._classes = len(tiles.class_names)
@@ -152,13 +162,14 @@ class Transfer:
     def _cache(self) -> FeatureCache:
         config = self._config
         device = torch_device(config.device)
-        network = make_network(config, self._classes, self._tiles.cache.parent).to(device).eval()
+        network = self._network or make_network(config, self._classes, self._tiles.cache.parent)
+        channels_last = bool(config.channels_last) or self._network is None
         return FeatureCache(
             config,
             self._tiles,
-            network,
+            network.to(device).eval(),
             device,
-            preprocessing_for(config.model, True, config.input_side),
+            preprocessing_for(config.model, channels_last, config.input_side),
             torch.cat([self._split.train, self._split.validation]),  # a sealed test part stays sealed
             form_of(self._plan),
         )

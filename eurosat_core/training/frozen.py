@@ -29,6 +29,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.data.weights import find_weights
 from eurosat_core.errors import DataError
 from eurosat_core.models.catalog import model_entry
+from eurosat_core.models.last_layer import own_features
 from eurosat_core.models.pretrained import feature_count, folded_frozen_part, staged_part
 from eurosat_core.training.augmentation import SYMMETRIES, in_every_symmetry
 from eurosat_core.training.config import TrainConfig
@@ -48,11 +49,13 @@ class FeatureForm:
     """What is kept of a tile: the frozen part's output, as it goes into what learns, unless told.
 
     stages: the means of earlier stages before it (`models.pretrained.staged_part`). views: the mean over so many of the
-    eight symmetries of the tile: 1, 2, 4 or 8.
+    eight symmetries of the tile: 1, 2, 4 or 8. own: names a run and its weights; what its network's last layer gets is
+    kept then, and `stages` means nothing.
     """
 
     stages: bool = False
     views: int = 1
+    own: str = ""
 
     def seen(self, tiles: Tensor) -> Iterator[Tensor]:
         """Tiles [B, 3, S, S] in each of the views."""
@@ -62,7 +65,10 @@ class FeatureForm:
 
     def function(self, network: nn.Module, tiles: Tensor) -> Callable[[Tensor], Tensor]:
         """What computes it of normalised tiles like these."""
-        one = partial(staged_part, network) if self.stages else folded_frozen_part(network, tiles)
+        if self.own:
+            one: Callable[[Tensor], Tensor] = partial(own_features, network)
+        else:
+            one = partial(staged_part, network) if self.stages else folded_frozen_part(network, tiles)
         if self.views == 1:
             return one
         return lambda batch: torch.stack([one(view) for view in self.seen(batch)]).mean(0)
@@ -122,7 +128,8 @@ class _Files:
 class FeatureCache:
     """What the frozen part of `network` makes of the tiles with numbers `numbers`: fill it, then read `values`.
 
-    Networks with random weights are of one run only: their values stay in memory.
+    Networks with random weights are of one run only: their values stay in memory, unless it is the run's own features
+    that are asked for.
 
     Args:
         network: in evaluation mode, on `device`.
@@ -148,7 +155,7 @@ class FeatureCache:
         form: FeatureForm = LAST,
     ) -> None:
         self._tiles = tiles
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = network.to(memory_format=torch.channels_last) if preprocessing.channels_last else network
         self._device = device
         self._precision = config.precision
         self._preprocessing = preprocessing
@@ -157,7 +164,8 @@ class FeatureCache:
             probe = normalize(tiles.pixels[:1].to(device), preprocessing)
             self._compute = form.function(self._network, probe)
             width = int(self._compute(probe).shape[1])
-        self._files = _files_for(config, tiles, preprocessing, width, form) if config.pretrained else None
+        is_kept = config.pretrained or form.own
+        self._files = _files_for(config, tiles, preprocessing, width, form) if is_kept else None
         try:
             self.values, self._known = self._open(len(tiles), width)
             missing = torch.from_numpy(~self._known[numbers.numpy()].astype(bool))
@@ -221,10 +229,11 @@ def known_features(
     Args:
         config: a checked one with its precision filled in, as it was when they were computed.
     """
-    width = feature_count(config.model, stages=form.stages)
+    width = 0 if form.own else feature_count(config.model, stages=form.stages)
     preprocessing = preprocessing_for(config.model, True, config.input_side)
     files = _files_for(config, tiles, preprocessing, width, form)
     try:
+        width = width or files.values.stat().st_size // (4 * len(tiles))
         known = np.memmap(files.known, dtype=np.uint8, mode="r", shape=(len(tiles),)).astype(bool)
         return np.memmap(files.values, dtype=np.float32, mode="r", shape=(len(tiles), width)), known
     except (OSError, ValueError):  # not there, of another size, or forgotten at this moment
@@ -236,14 +245,16 @@ def _files_for(
 ) -> _Files:
     of = _depend_on(config, tiles, preprocessing, width)
     if form != LAST:  # caches of before name none
-        of["form"] = [form.stages, form.views]
+        of["form"] = [form.own or form.stages, form.views]
+    if form.own:  # its network says how many they are
+        of["width"] = 0
     key = hashlib.blake2b(json.dumps(of, sort_keys=True).encode(), digest_size=12).hexdigest()
     return _Files(tiles.cache.parent / _FOLDER / f"{config.model}-{key}")
 
 
 def _depend_on(config: TrainConfig, tiles: TileSet, preprocessing: Preprocessing, width: int) -> dict[str, Any]:
     """What features depend on, to the last bit."""
-    weights = find_weights(model_entry(config.model).weights, tiles.cache.parent)
+    weights = find_weights(model_entry(config.model).weights, tiles.cache.parent) if config.is_pretrained else None
     status = weights.stat() if weights is not None else None
     of = {
         "model": config.model,

@@ -48,14 +48,14 @@ class Neighbours:
     similarity: Tensor
 
 
-def find_space(features: Tensor, dimensions: int = DIMENSIONS) -> Iterator[Space | None]:
+def find_space(features: Tensor, used: Tensor, dimensions: int = DIMENSIONS) -> Iterator[Space | None]:
     """The space of standardised features' [N, F] first principal components; yields None after each piece, then it.
 
     By power iteration on the covariance of an even sample (Halko, Martinsson and Tropp, 2011), from a start that is
     always the same. The covariance itself is never made: of 4,096 features it would take 64 MB. No label and no answer
-    of a run goes into it.
+    of a run goes into it. used: the rows [n] that are looked at.
     """
-    sample = features[:: -(-len(features) // _SAMPLE)]
+    sample = features[used[:: -(-len(used) // _SAMPLE)]]
     deviation, mean = torch.std_mean(sample, dim=0)
     spread = deviation.clamp_min(1e-6)
     width = sample.shape[1]

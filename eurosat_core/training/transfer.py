@@ -7,7 +7,7 @@ torch here, so plans and results can be read before it is loaded; the work is `t
 import json
 import statistics
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, to_builtins
@@ -55,6 +55,8 @@ class TransferPlan:
         stages: Whether features hold the means of earlier stages, too.
         views: Over how many symmetries of a tile its features are averaged.
         learns: Whether anything is learned from the features; else they are computed, kept, and that is all.
+        run: Whose network's own features it is about, as its last layer gets them; empty: the pretrained network's.
+        weights: Names the weights of that run, so that others of the same run are not taken for these.
     """
 
     labels: tuple[int, ...] = (1, 5, 16, 50)
@@ -64,6 +66,8 @@ class TransferPlan:
     stages: bool = True
     views: int = 1
     learns: bool = True
+    run: str = ""
+    weights: str = ""
 
     @property
     def trials(self) -> int:
@@ -94,9 +98,26 @@ class TransferPlan:
         return self
 
 
-def transfer_problem(config: TrainConfig) -> str:
+def own_config(config: TrainConfig, device: str) -> TrainConfig:
+    """The settings with which the own features of a run with this config are computed on a device.
+
+    Raises `ConfigError` where it has none.
+    """
+    return replace(
+        config,
+        device=device,
+        source="features" if config.source == "features" else "memory",
+        precision="float32",
+        channels_last=config.is_pretrained,  # convolutions of one's own may crash in it (`TrainConfig.checked`)
+        pin_memory=False,
+        deterministic=False,
+        execution="eager",
+    ).checked()
+
+
+def transfer_problem(config: TrainConfig, plan: TransferPlan) -> str:
     """Why there are no features of these settings, as a sentence; empty when there are."""
-    if config.source == "features":
+    if config.source == "features" or plan.run:
         return ""
     return "A transfer looks at the features of a pretrained network. Choose one, with its recipe Fast."
 

@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from eurosat_core.analysis.leaks import near_and_far, run_finding, shares_finding, suspicious, tile_finding
+from eurosat_core.analysis.leaks import (
+    disagreements,
+    near_and_far,
+    own_run_finding,
+    own_tile_finding,
+    run_finding,
+    shares_finding,
+    suspicious,
+    tile_finding,
+)
 from eurosat_core.lab.leak_lens import Judged, OneTile
 from eurosat_core.words.say import say
 
@@ -93,3 +102,53 @@ def test_suspicious_pairs_are_of_as_many_classes_as_there_are() -> None:
     near = torch.tensor([True] * 7 + [False])
     assert suspicious(judged(near, similarity=similarity), labels) == [0, 5, 6, 1]
     assert suspicious(judged(None), labels) == []
+
+
+def one(*numbers: int) -> OneTile:
+    return OneTile(numbers, tuple(0.9 - at / 10 for at in range(len(numbers))), None)
+
+
+@pytest.mark.parametrize(
+    ("own", "backbone", "true", "kind"),
+    [
+        ((0, 1, 2), (2, 5, 6), 0, "leaks.own_tile.more"),
+        ((0, 5, 6), (0, 1, 7), 0, "leaks.own_tile.less"),
+        ((0, 1, 6), (1, 2, 7), 0, "leaks.own_tile.same"),
+        ((0, 1, 6), (5, 6, 7), None, "leaks.own_tile.more"),
+        ((5, 6, 7), None, 1, "leaks.own_alone"),
+    ],
+)
+def test_how_many_of_a_class_are_near_by_either(
+    own: tuple[int, ...], backbone: tuple[int, ...] | None, true: int | None, kind: str
+) -> None:
+    """Tiles 0 to 3 are forest, 4 to 7 river."""
+    labels = torch.tensor([0] * 4 + [1] * 4)
+    theirs = one(*backbone) if backbone else None
+    found = own_tile_finding(one(*own), theirs, labels, TITLES, true, frozen=False)
+    assert found.name == kind and say(found)
+    of = 0 if true is None else true
+    assert found.figures["own"] == sum(labels[each] == of for each in own)
+    if backbone:
+        assert found.figures["backbone"] == sum(labels[each] == of for each in backbone)
+        assert found.figures["shared"] == len(set(own) & set(backbone))
+        frozen = own_tile_finding(one(*own), theirs, labels, TITLES, true, frozen=True)
+        assert frozen.name == "leaks.frozen_tile" and say(frozen)
+
+
+@pytest.mark.parametrize(
+    ("own", "backbone", "kind"), [(900, 800, "more"), (800, 900, "less"), (900, 897, "same"), (900, 900, "same")]
+)
+def test_how_often_the_nearest_is_of_the_class_by_either(own: int, backbone: int, kind: str) -> None:
+    """The first so many of 1,000 tiles have a nearest training tile of their class."""
+    labels = torch.cat([torch.zeros(2000, dtype=torch.int64), torch.ones(1, dtype=torch.int64)])
+
+    def by(right: int) -> Judged:
+        nearest = torch.where(first(right), 1000, 2000)
+        return Judged(torch.arange(1000), nearest, torch.linspace(1, 0, 1000), None, 1000)
+
+    found = own_run_finding(by(own), by(backbone), labels, "run 1", frozen=False)
+    assert found.name == f"leaks.own_run.{kind}" and "run 1" in say(found)
+    assert (found.figures["own"], found.figures["backbone"]) == pytest.approx((own / 1000, backbone / 1000))
+    assert say(own_run_finding(by(own), by(backbone), labels, "run 1", frozen=True))
+    expected = list(range(backbone, min(backbone + 4, own)))
+    assert disagreements(by(own), by(backbone), labels) == expected

@@ -13,17 +13,25 @@ import pytest
 import torch
 from fake_engine import tiles_used
 
+from eurosat_core.data.splits import Split
 from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.errors import RunError
-from eurosat_core.lab import leak_lens
+from eurosat_core.lab import jobs, leak_lens
 from eurosat_core.lab.inspection import Inspector
+from eurosat_core.lab.jobs import run_job
 from eurosat_core.lab.leak_lens import LeakLens, kept_features
+from eurosat_core.lab.messages import JobResult
+from eurosat_core.lab.queue import claim, waiting_run
+from eurosat_core.lab.trained_weights import load_network
 from eurosat_core.runs.record import RunRecord
 from eurosat_core.runs.store import RunStore
-from eurosat_core.training import near_duplicates, neighbours
+from eurosat_core.training import few_labels, near_duplicates, neighbours
 from eurosat_core.training.config import TrainConfig, recipe_config
 from eurosat_core.training.frozen import LAST, FeatureForm
+from eurosat_core.training.network import make_network
 from eurosat_core.training.transfer import transfer_config
+
+NONE = torch.empty(0, dtype=torch.int64)
 
 
 def features_of(tiles: TileSet) -> torch.Tensor:
@@ -33,7 +41,7 @@ def features_of(tiles: TileSet) -> torch.Tensor:
 
 @pytest.fixture
 def lens(store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LeakLens:
-    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, _form: features_of(tiles))
+    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, *_: features_of(tiles))
     monkeypatch.setattr(
         leak_lens, "staged_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
     )
@@ -58,7 +66,7 @@ def run(store: RunStore, small_tiles: TileSet) -> RunRecord:
     return record
 
 
-@pytest.mark.parametrize("how", ["cpu float32", "cpu bfloat16", "cuda float32"])
+@pytest.mark.parametrize("how", ["cpu float32", "mps float32", "cuda float32"])
 def test_features_are_found_however_they_were_computed(
     how: str, small_tiles: TileSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -73,6 +81,7 @@ def test_features_are_found_however_they_were_computed(
     monkeypatch.setattr(leak_lens, "known_features", kept)
     known[1:] = True
     assert kept_features(transfer_config(), small_tiles, LAST) is None
+    assert kept_features(transfer_config(), small_tiles, LAST, torch.arange(1, 9)) is not None, "enough for these"
     known[0] = True
     found = kept_features(transfer_config(), small_tiles, LAST)
     assert found is not None and torch.equal(found, torch.arange(200.0)[:, None].expand(200, 3))
@@ -165,9 +174,9 @@ def test_a_room_has_it_worked_out_once_and_in_turns(
 
     find = leak_lens.find_space
 
-    def found(features: torch.Tensor) -> Iterator[near_duplicates.Space | None]:
+    def found(features: torch.Tensor, used: torch.Tensor) -> Iterator[near_duplicates.Space | None]:
         spaces[0] += 1
-        return find(features)
+        return find(features, used)
 
     monkeypatch.setattr(lens._inspector, "alone", counted)
     monkeypatch.setattr(leak_lens, "find_space", found)
@@ -181,3 +190,67 @@ def test_a_room_has_it_worked_out_once_and_in_turns(
     before = turns[0]
     lens.split(small_tiles, parts, "place", 0)
     assert turns[0] == before
+
+
+# -- a run's own features
+
+
+@pytest.fixture
+def trained(store: RunStore, small_tiles: TileSet, run: RunRecord) -> RunRecord:
+    """The same run with a network and its split's parts in it."""
+    network = make_network(run.config, len(small_tiles.class_names))
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    store.save(run.id, {"model.pt": buffer.getvalue()})
+    return run
+
+
+def hidden(network: torch.nn.Module, tiles: TileSet) -> torch.Tensor:
+    """What the baseline's last layer gets, layer by layer."""
+    pixels = (tiles.pixels.movedim(3, 1).float() / 255 - 0.5) / 0.5
+    with torch.inference_mode():
+        found = network.pool2(torch.relu(network.conv2(network.pool1(torch.relu(network.conv1(pixels)))))).flatten(1)
+        return torch.relu(network.fc2(torch.relu(network.fc1(found))))
+
+
+def computed(lens: LeakLens, store: RunStore, tiles: TileSet, run: RunRecord) -> JobResult:
+    """As the queue and a worker do it."""
+    config, plan = lens.request(run.id)
+    asked = store.create(config, "ada", tiles_used(tiles), "transfer", plan.to_dict())
+    waiting = waiting_run(asked, None, 1)
+    job, lock = claim(store, waiting, tiles, 1) or pytest.fail("it can begin")
+    lock.release()
+    return run_job(job, lambda _events: None)
+
+
+def test_a_runs_own_features_are_what_its_last_layer_gets(
+    store: RunStore, trained: RunRecord, small_tiles: TileSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(few_labels, "split_for", lambda *_: Split(*(torch.arange(at, 200, 2) for at in (0, 1)), NONE))
+    tiles = replace(small_tiles, cache=tmp_path / "cache" / small_tiles.cache.name)
+    monkeypatch.setattr(jobs, "tiles_for", lambda *_: tiles)
+    lens = LeakLens(store, Inspector(store), tmp_path)
+    assert not lens.is_ready(tiles, trained.id)
+    assert computed(lens, store, tiles, trained).state == "finished"
+    assert lens.is_ready(tiles, trained.id)
+    values = hidden(load_network(store, trained.id), small_tiles)
+    deviation, mean = torch.std_mean(values, dim=0)
+    units = torch.nn.functional.normalize((values - mean) / deviation.clamp_min(1e-6))
+    found = lens.run(tiles, None, trained.id, own=True)
+    cosine = units[1::2] @ units[0::2].T
+    torch.testing.assert_close(found.similarity, cosine.max(1).values, atol=1e-3, rtol=0)
+    assert found.near is None and found.right is not None
+    seen = lens.one(tiles, by_place(tiles), trained.id, tiles.array[3], own=True)
+    torch.testing.assert_close(torch.tensor(seen.similarity), cosine[1].topk(5).values, atol=1e-3, rtol=0)
+    assert seen.near is None
+    store.save(trained.id, {"model.pt": store.load(trained.id, "model.pt") + b"others"})
+    assert not LeakLens(store, Inspector(store), tmp_path).is_ready(tiles, trained.id), "of other weights"
+
+
+def test_without_a_network_there_are_no_features_of_its_own(
+    lens: LeakLens, run: RunRecord, small_tiles: TileSet
+) -> None:
+    with pytest.raises(RunError):
+        lens.is_ready(small_tiles, run.id)
+    with pytest.raises(RunError):
+        lens.one(small_tiles, None, run.id, small_tiles.array[0], own=True)

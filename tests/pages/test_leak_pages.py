@@ -11,7 +11,7 @@ from eurosat_core.data.tile_cache import TileSet
 from eurosat_core.lab import leak_lens
 from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import RunRecord
-from eurosat_core.training.transfer import transfer_config
+from eurosat_core.training.transfer import TransferPlan, transfer_config
 from tests.pages.conftest import App, alts, charts, choose, keys, open_tiles, saw, tells
 from tests.pages.test_predict_page import trained
 
@@ -24,7 +24,7 @@ def features_of(tiles: TileSet) -> torch.Tensor:
 
 @pytest.fixture
 def with_features(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, _form: features_of(tiles))
+    monkeypatch.setattr(leak_lens, "kept_features", lambda _config, tiles, *_: features_of(tiles))
     monkeypatch.setattr(
         leak_lens, "staged_part", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
     )
@@ -98,6 +98,53 @@ def test_compare_says_what_it_made_of_the_chosen_runs(
     assert tells(test, "leaks/split") and "validation tiles" in saw(test)
 
 
+@pytest.fixture
+def with_own(with_features: Lab, monkeypatch: pytest.MonkeyPatch) -> Lab:
+    """A run's own features are known, too."""
+    monkeypatch.setattr(
+        leak_lens, "own_features", lambda _network, batch: batch[:, :, ::8, ::8].movedim(1, 3).flatten(1)
+    )
+    return with_features
+
+
+def test_by_its_own_features_a_tile_has_two_rows_of_neighbours(
+    with_own: Lab, run: RunRecord, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_places(with_own, monkeypatch)
+    test = app("predict.py", network=run.id)
+    test.session_state[NEIGHBOURS] = True
+    test.session_state["leaks_by"] = "own"
+    test.run()
+    assert tells(test, "leaks/own tile") and tells(test, "leaks/beside") and tells(test, "leaks/own how")
+    assert sum(each.startswith("Training tile") for each in alts(test)) == 2 * leak_lens.COUNT
+
+
+def test_compare_goes_by_each_runs_own_features(with_own: Lab, run: RunRecord, app: App) -> None:
+    test = choose(app("compare.py", runs=run.id), "compare_part", "split")
+    test.session_state[SPLITS] = True
+    test.session_state["leaks_by"] = "own"
+    test.run()
+    assert tells(test, "leaks/own split") and "own features" in saw(test) and not tells(test, "leaks/split")
+    assert sum("Same class" in each.label for each in test.metric) == 2
+
+
+def test_own_features_that_are_missing_are_computed_by_a_run(
+    lab: Lab, run: RunRecord, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = app("predict.py", network=run.id)
+    test.session_state[NEIGHBOURS] = True
+    test.session_state["leaks_by"] = "own"
+    test.run()
+    assert tells(test, "leaks/own missing")
+    test.button(key=f"leaks_compute_{run.id}").click().run()
+    (asked,) = [each for each in lab.store.all()[0] if each.kind == "transfer"]
+    assert asked.plan["run"] == run.id and not asked.plan["learns"]
+    assert tells(app("transfer.py", run=asked.id), "transfer/empty") is False
+    lab.store.end(asked.id, "finished", "")
+    assert tells(app("transfer.py", run=asked.id), "transfer/features alone")
+    assert tells(app("transfer.py"), "transfer/empty")
+
+
 def test_missing_features_are_computed_by_a_run(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.library, "missing_weights", lambda _config: "")
     asked = []
@@ -108,7 +155,7 @@ def test_missing_features_are_computed_by_a_run(lab: Lab, app: App, monkeypatch:
     assert tells(test, "leaks/missing") and "leaks_compute" in keys(test) and not tells(test, "leaks/split")
     test.button(key="leaks_compute").click().run()
     ((config, plan, _owner),) = asked
-    assert (config, plan) == (transfer_config(), leak_lens.PLAN) and not plan.learns and plan.trials == 0
+    assert (config, plan, plan.trials) == (transfer_config(), TransferPlan(learns=False), 0)
 
 
 def test_without_weights_it_says_so(lab: Lab, app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def unit(tiles: int, width: int, seed: int = 0) -> Tensor:
 
 
 def space_of(features: Tensor, dimensions: int) -> Space:
-    *_, found = find_space(features, dimensions)
+    *_, found = find_space(features, torch.arange(len(features)), dimensions)
     assert found is not None
     return found
 
