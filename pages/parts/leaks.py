@@ -22,7 +22,7 @@ from pages.parts import lesson, run_widget, session, tile_pictures
 
 _COMPUTING = "leaks_run"  # the run that computes the features
 _SEED = workshop_config().seed
-_PAIR_WIDTH = 250
+_TILE_WIDTH = 115  # side by side: two groups of three, or three of two, in a row
 _LISTS = dict(enumerate(("training list", "validation list", "test list")))
 
 
@@ -55,7 +55,7 @@ def draw_neighbours(run_id: str, tile: pictures.Pixels, number: int | None = Non
 
 def _goes_by_own() -> bool:
     """Whether a run's own features say what is alike, and not the bundled backbone's."""
-    titles = {"backbone": "Bundled backbone", "own": "The run’s own features"}
+    titles = {"backbone": "Backbone", "own": "Own features"}
     return lesson.one_of("Compare tiles by", titles, "leaks_by") == "own"
 
 
@@ -75,7 +75,8 @@ def _neighbours(run_id: str, tiles: TileSet, tile: pictures.Pixels, number: int 
     words, parts = lesson.text("leaks"), _parts()
     seen = _seen(run_id, tiles, tile, own=False)
     st.caption(words["tile"])
-    _row(tiles, seen, parts, number)
+    _row(tiles, seen, parts)
+    _lists(parts, number)
     st.markdown(lesson.plain(say(leaks.tile_finding(seen, tiles.labels, _titles(tiles), _label(tiles, number)))))
     st.caption(words["how"] if seen.near is not None else words["no limit"])
 
@@ -85,13 +86,12 @@ def _own_neighbours(run_id: str, tiles: TileSet, tile: pictures.Pixels, number: 
     lab, words, parts = session.lab(), lesson.text("leaks"), _parts()
     own, backbone = _seen(run_id, tiles, tile, own=True), None
     st.caption(words["own tile"])
+    _row(tiles, own, parts)
     if lab.leak_lens.is_ready(tiles):
-        _row(tiles, own)
         backbone = _seen(run_id, tiles, tile, own=False)
         st.caption(words["beside"])
-        _row(tiles, backbone, parts, number)
-    else:
-        _row(tiles, own, parts, number)
+        _row(tiles, backbone, parts)
+    _lists(parts, number)
     frozen = lab.store.get(run_id).config.is_pretrained
     found = leaks.own_tile_finding(own, backbone, tiles.labels, _titles(tiles), _label(tiles, number), frozen=frozen)
     st.markdown(lesson.plain(say(found)))
@@ -111,8 +111,8 @@ def _label(tiles: TileSet, number: int | None) -> int | None:
     return None if number is None else int(tiles.labels[number])
 
 
-def _row(tiles: TileSet, seen: OneTile, parts: Parts | None = None, number: int | None = None) -> None:
-    """The nearest tiles with how alike they are; with `parts` in which list each is, and the tile itself."""
+def _row(tiles: TileSet, seen: OneTile, parts: Parts | None) -> None:
+    """The nearest tiles with how alike they are, and in which list each is."""
     titles = tile_pictures.titles_of(tiles)
     names = [tiles.class_names[int(tiles.labels[each])] for each in seen.numbers]
     captions = [f"{titles[name]} · {how:.2f}" for name, how in zip(names, seen.similarity, strict=True)]
@@ -124,6 +124,10 @@ def _row(tiles: TileSet, seen: OneTile, parts: Parts | None = None, number: int 
         for at, (name, how) in enumerate(zip(names, seen.similarity, strict=True), 1)
     ]
     tile_pictures.row_of(tiles, list(seen.numbers), captions, alts)
+
+
+def _lists(parts: Parts | None, number: int | None) -> None:
+    """What a list is, and in which one a tile of the lab's set is."""
     if parts is not None:
         own = "" if number is None else _LISTS.get(int(parts[number]), "")
         st.caption(lesson.text("leaks")["lists"] + (f" This tile is in the {own}." if own else ""))
@@ -239,7 +243,7 @@ def _side_by_side(tiles: TileSet, groups: Sequence[Sequence[int]], ends: Sequenc
                 pictures.png_uri(pictures.enlarged(joined, 3)),
                 caption=label + (ends[at] if ends else ""),
                 alt=f"A validation tile ({names[0]}) beside its nearest: {', '.join(names[1:])}",
-                width=_PAIR_WIDTH * len(numbers) // 2,
+                width=_TILE_WIDTH * len(numbers),
             )
 
 
