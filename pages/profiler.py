@@ -5,7 +5,7 @@ import streamlit as st
 from eurosat_core.analysis import guesses
 from eurosat_core.errors import LabError
 from pages.parts import lesson
-from pages.parts.profiler import advice, modules, operators, read, state, waits
+from pages.parts.profiler import advice, modules, operators, read, roofline, state, waits
 from pages.parts.profiler import record as recorder
 
 WORDS = lesson.text("profiler")
@@ -14,6 +14,7 @@ PARTS = {
     "operators": "Operators",
     "modules": "Modules",
     "kernels": "GPU kernels",
+    "roofline": "Roof line",
     "idle": "Idle GPU",
     "memory": "Memory",
     "timeline": "Timeline",
@@ -65,6 +66,8 @@ if profile is not None and reading is not None:
             modules.draw_modules(reading)
         case "kernels":
             read.kernels(reading)
+        case "roofline":
+            roofline.draw_roofline(profile, reading)
         case "idle":
             waits.draw_idle(reading)
         case "memory":

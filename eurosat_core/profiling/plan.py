@@ -39,9 +39,9 @@ class PlanStep:
 class ProfilePlan:
     """The profiler's schedule: in every cycle some steps pass, some warm the profiler up, and some are recorded.
 
-    The defaults are the tutorial's. memory: note what is allocated and freed, too. details: note modules
-    and whose the memory is. steps: end after so many steps; None for as many as all cycles have. A cycle that is not
-    complete by then leaves no trace.
+    The defaults are the tutorial's. memory: note what is allocated and freed, too. details: note modules, whose the
+    memory is, and the shapes that operators work on. steps: end after so many steps; None for as many as all cycles
+    have. A cycle that is not complete by then leaves no trace.
     """
 
     wait: int = 2

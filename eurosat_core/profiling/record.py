@@ -126,6 +126,7 @@ class _Recorder:
             schedule=made,
             on_trace_ready=self._keep_trace,
             profile_memory=plan.memory,
+            record_shapes=plan.details,
         )
         self._details = plan.details
         self._held: list[dict[str, list[tuple[str, int, int]]]] = []  # at each recorded update, and at the end

@@ -39,6 +39,7 @@ from eurosat_core.profiling.modules import ModuleRow, module_table
 from eurosat_core.profiling.operators import call_chains, kernel_table, operator_table
 from eurosat_core.profiling.overview import overview_of
 from eurosat_core.profiling.plan import ProfilePlan, trace_file
+from eurosat_core.profiling.roofline import Roofline, rooflines
 from eurosat_core.profiling.timeline import Timeline, memory_curve, step_timeline
 from eurosat_core.profiling.trace import Told, Trace, read_trace
 from eurosat_core.runs.record import UNSEEN_KERNELS, RunRecord
@@ -140,6 +141,11 @@ class Reading:
     def modules(self) -> tuple[ModuleRow, ...]:
         """Time by module, where the trace marks their calls."""
         return tuple(module_table(self._trace))
+
+    @cached_property
+    def rooflines(self) -> tuple[Roofline, ...]:
+        """Operators under the roofs of each device, where the trace holds shapes."""
+        return rooflines(self._trace)
 
     def advice(self, config: TrainConfig | None) -> list[Advice]:
         """What to change. config: the recorded training's, so that nothing is advised that is set already."""

@@ -101,8 +101,8 @@ def _more(form: TrainConfig) -> None:
             "Record details",
             key=key("details"),
             persist_state="session",
-            help="Shows the time of each layer, and whose the memory is. It costs a little time in every step, and "
-            "adds rows to the table of operators.",
+            help="Shows the time of each layer, whose the memory is, and how near each operator comes to what the "
+            "device can do. It costs a little time in every step, and adds rows to the table of operators.",
         )
 
 
