@@ -22,7 +22,7 @@ from pages.parts import lesson, run_widget, session, tile_pictures
 
 _COMPUTING = "leaks_run"  # the run that computes the features
 _SEED = workshop_config().seed
-_TILE_WIDTH = 115  # side by side: two groups of three, or three of two, in a row
+_TILE_WIDTH = 104  # side by side: three are as wide as a phone shows
 _LISTS = dict(enumerate(("training list", "validation list", "test list")))
 
 
