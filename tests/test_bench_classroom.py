@@ -188,9 +188,9 @@ def test_two_participants_see_the_real_app(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(classroom, "BROWSERS", 0)
     monkeypatch.setattr(classroom, "_COMING_SECONDS", 0.1)
     monkeypatch.setattr(classroom, "_MOST_DRAINING", 120.0)
-    monkeypatch.setattr(classroom, "_SAMPLE_SECONDS", 1.0)
+    monkeypatch.setattr(classroom, "_SAMPLE_SECONDS", 0.4)
     settings = Settings(tmp_path / "runs", tmp_path / "cache", threads=1)
-    found = apart(classroom.run, settings, lambda _line: None, 2, 8.0)
+    found = apart(classroom.run, settings, lambda _line: None, 2, 4.0)
     rows = {each["name"]: each for each in found["rows"]}
     assert found["errors"] == [] and rows["tracebacks in the server's log"]["median"] == 0
     assert rows["runs doubled"]["median"] == rows["page runs that never ended"]["median"] == 0
