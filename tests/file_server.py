@@ -122,6 +122,20 @@ def silent_after(count: int) -> Answer:
     return answer
 
 
+def dripping_after(count: int) -> Answer:
+    """Sends so many bytes, then one a second, for as long as the client listens."""
+
+    def answer(handler: Handler, content: bytes) -> None:
+        rest = handler.begin(content)
+        handler.wfile.write(rest[:count])
+        for at in range(count, len(rest)):
+            if handler.server.go_on.wait(1.0):
+                return
+            handler.wfile.write(rest[at : at + 1])
+
+    return answer
+
+
 def without_ranges(handler: Handler, content: bytes) -> None:
     handler.start(200, Content_Length=len(content))
     handler.wfile.write(content)

@@ -11,6 +11,7 @@ from bench.browsers import ARGUMENTS, executable, is_error
 from bench.server import app_server, wait_for_tiles
 from eurosat_core.settings import Settings
 from tests.browser.participant import main
+from tests.browser.waiting import listen
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,8 +77,9 @@ def app_with_secrets(folder: Path, secrets: str) -> Iterator[str]:
 def watched_window(browser, address: str) -> Iterator:
     """A fresh browser window on an address; the test fails if the browser's console shows an error."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)  # a busy machine may need it
+    context.on("page", listen)
     window = context.new_page()
-    window.set_default_timeout(60_000)  # a busy machine may need it
     errors: list[str] = []
 
     def note(message) -> None:

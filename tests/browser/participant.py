@@ -53,7 +53,7 @@ def badge(page: Page, text: str) -> Locator:
 
 def go_to(page: Page, name: str) -> None:
     """By the navigation."""
-    page.wait_for_load_state("networkidle")  # Streamlit forgets the pictures of a page that is left
+    drawn(page)  # Streamlit forgets the pictures of a page that is left
     # By its address: an icon is text, too, and Train's is called model_training.
     address = "" if name == "Start" else name.lower().replace("-", "")
     page.locator(f"[data-testid=stSidebarNavLink][href$='/{address}']").click()

@@ -19,7 +19,7 @@ from tests.browser.participant import (
     stop,
     told,
 )
-from tests.browser.waiting import changes, drawn
+from tests.browser.waiting import answered, changes, drawn
 
 pytestmark = pytest.mark.browser
 
@@ -75,10 +75,10 @@ def test_the_nickname_is_there_however_late_its_code_comes(page):
     while not held:
         page.wait_for_timeout(100)
     guess.click()
-    drawn(page)
+    answered(page)
     for each in held:
         each.continue_()
-    page.wait_for_function("document.querySelector('[aria-label=Nickname]')?.value", timeout=20_000)
+    page.wait_for_function("document.querySelector('[aria-label=Nickname]')?.value")
 
 
 def test_run_goes_on_without_a_browser(page, app, app_folder):

@@ -11,7 +11,8 @@ from torch.nn import functional
 from eurosat_core.data import pictures
 from eurosat_core.data.tiles import open_tiles
 from eurosat_core.models.convolution import FILTERS
-from tests.browser.participant import LONG, badge, go_to, set_epochs, start_training, stop
+from eurosat_core.runs.history import HistoryReader
+from tests.browser.participant import LONG, MINUTES, badge, go_to, set_epochs, start_training, stop
 from tests.browser.waiting import drawn, settled_box
 
 pytestmark = pytest.mark.browser
@@ -55,15 +56,19 @@ def test_a_filter_is_stepped_and_its_numbers_are_torchs(page, vertical):
     assert landed(page, 31, 31) == pytest.approx(vertical[31, 31], abs=0.0006)
     press(page, "Forward")
     assert landed(page, 31, 32) == pytest.approx(vertical[31, 32], abs=0.0006)
+    drawn(page)  # the key belongs to a button, which may be drawn after the text, as the slider may
     page.keyboard.press("s")
     assert landed(page, 32, 32) == pytest.approx(vertical[32, 32], abs=0.0006)
+    drawn(page)
     page.keyboard.press("a")
     assert landed(page, 32, 31) == pytest.approx(vertical[32, 31], abs=0.0006)
+    drawn(page)
     page.get_by_role("slider", name="Row").press("ArrowUp")
     assert landed(page, 33, 31) == pytest.approx(vertical[33, 31], abs=0.0006)
     press(page, "Strongest")
     row, column = divmod(int(np.abs(vertical).argmax()), vertical.shape[1])
     assert landed(page, row, column) == pytest.approx(vertical[row, column], abs=0.0006)
+    drawn(page)
     tables = page.locator("[data-testid=stTable] table")
     cells = [[number(each) for each in tables.nth(at).locator("td").all_inner_texts()] for at in range(3)]
     assert cells[1] == FILTERS["Vertical edges"].flatten().tolist()
@@ -91,17 +96,20 @@ def test_a_step_while_a_training_runs_and_its_network_afterwards(page, app_folde
     go_to(page, "Convolution")
     choose(page, "What each layer sees")
     page.get_by_text(re.compile("Before training, its surest answer")).wait_for()
+    drawn(page)
     press(page, "Forward")
     landed(page, 31, 32)
     press(page, "Down")
     landed(page, 32, 32)
     go_to(page, "Train")
-    events = app_folder / "runs" / run_id / "events.jsonl"
-    deadline = time.monotonic() + 90
-    while '"kind": "epoch"' not in events.read_text() and time.monotonic() < deadline:
+    folder = app_folder / "runs" / run_id
+    told = HistoryReader(folder / "events.jsonl")
+    deadline = time.monotonic() + MINUTES / 1000
+    while not told.read().epochs:
+        assert time.monotonic() < deadline, "no epoch has come to its end"
         page.wait_for_timeout(200)
     stop(page)
-    assert (events.parent / "model.pt").exists()
+    assert (folder / "model.pt").exists()
     go_to(page, "Convolution")
     page.get_by_text(re.compile("Before training, its surest answer")).wait_for()
     drawn(page)

@@ -20,7 +20,7 @@ from tests.browser.participant import (
     told,
     unfold,
 )
-from tests.browser.waiting import drawn
+from tests.browser.waiting import drawn, settled_box
 
 pytestmark = pytest.mark.browser
 PAGE = "model"
@@ -43,17 +43,20 @@ def test_a_model_is_selected_explained_and_changed(page):
     main(page).get_by_text("338,486 parameters").first.wait_for()
     choose(page, "Linear, then convolutions", "guess_model_where")
     told(page, "guesses.right").wait_for()
+    drawn(page)
     diagram = main(page).get_by_role("list").filter(has=page.get_by_role("listitem")).first
     assert diagram.get_by_role("listitem").count() == 8
     assert diagram.get_by_role("img").or_(diagram.locator("img")).count() == 8  # drawn, not sanitized away
     page.locator("[data-testid=stVegaLiteChart]").locator("canvas, svg").first.wait_for()
     choose(page, "9 × 9", "model_size")
     main(page).get_by_text("6 × 56 × 56").first.wait_for()
+    drawn(page)
     keyed(page, "model_filters_2").get_by_role("slider").press("ArrowRight")
     main(page).get_by_text("24 × 20 × 20").first.wait_for()
+    drawn(page)
     press(page, "model_change_open")
     main(page).get_by_text("24 filters").first.wait_for()
-    assert network(page).startswith("conv-6-9_relu_maxpool-2_conv-24-9")
+    page.wait_for_url(re.compile("[?&]net=conv-6-9_relu_maxpool-2_conv-24-9"))
     choose(page, "Activation functions", "model_more")
     told(page, "model/activations").wait_for()
     choose(page, "Linear layers", "model_more")
@@ -73,7 +76,7 @@ def test_a_network_is_built_broken_repaired_and_survives_a_refresh(page):
     press(page, "model_repair_3")
     filters = main(page).get_by_text(re.compile(r"16 filters of \d+ × \d+"))
     filters.filter(has_text="11 × 11").first.wait_for()
-    assert "conv-16-11" in network(page)
+    page.wait_for_url(re.compile("[?&]net=[^&]*conv-16-11"))
     drawn(page)  # the key belongs to a button, which may be drawn after the text
     page.keyboard.press("Control+z")
     filters.filter(has_text="15 × 15").first.wait_for()
@@ -105,7 +108,9 @@ def test_a_network_is_saved_opened_again_trained_and_asked(page):
     press(page, "model_save")
     alerts(page, "Success").wait_for()
     preset(page, "All linear", "1,474,680 parameters")
-    keyed(page, "model_saved").get_by_role("combobox").click()
+    saved = keyed(page, "model_saved").get_by_role("combobox")
+    settled_box(saved)  # a list that was opened before closes again when the page moves
+    saved.click()
     page.get_by_role("option", name="mine").click()
     press(page, "model_saved_open")
     main(page).get_by_text("32 filters").first.wait_for()

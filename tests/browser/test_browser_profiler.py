@@ -7,18 +7,12 @@ import re
 import pytest
 
 from tests.browser.conftest import watched_window
-from tests.browser.participant import give, go_to
+from tests.browser.participant import MINUTES, give, go_to, main
 from tests.browser.test_browser_convolution import choose
-from tests.browser.waiting import drawn, settled_box
+from tests.browser.waiting import differs, drawn, settled_box
 from tests.trace_makers import host, kernel, launch, memory, step, text
 
 pytestmark = pytest.mark.browser
-
-MINUTES = 180_000  # ms; a profile takes seconds, on a busy machine many
-
-
-def main(page):
-    return page.locator("[data-testid=stMain]")
 
 
 def saw(page, words: str):
@@ -109,11 +103,11 @@ def test_the_wheel_zooms_into_the_timeline(browser, app: str):
         drawn(page)
         chart = page.locator("[data-testid=stVegaLiteChart]").last
         box = settled_box(chart)
-        before = chart.screenshot()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        settled_box(chart)  # where the mouse is, it may say what is there
+        before = chart.screenshot()
         page.mouse.wheel(0, -600)
-        page.wait_for_timeout(800)
-        assert chart.screenshot() != before
+        differs(chart, before)
 
 
 def test_the_download_is_a_trace(browser, app: str):

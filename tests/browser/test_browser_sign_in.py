@@ -96,7 +96,9 @@ def test_a_token_that_the_provider_did_not_sign_signs_nobody_in(page, app, ident
         identities.person = ADA
         with page.expect_response(lambda answer: "/oauth2callback" in answer.url):
             press(page, "account_default")
+        page.wait_for_url(f"{app}/")
         is_called(page, before)
+        drawn(page)
         assert keyed(page, "account_leave").count() == 0
     finally:
         identities.honest = True
@@ -104,4 +106,5 @@ def test_a_token_that_the_provider_did_not_sign_signs_nobody_in(page, app, ident
     context.add_cookies([{"name": "_streamlit_user", "value": "e30.forged", "url": app, "httpOnly": True}])
     page.reload()
     is_called(page, before)
+    drawn(page)
     assert keyed(page, "account_leave").count() == 0

@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import watched_window
-from tests.browser.participant import badge, go_to
+from tests.browser.participant import MINUTES, badge, go_to, main
 from tests.browser.waiting import drawn
 
 pytestmark = pytest.mark.browser
-
-MINUTES = 240_000  # ms; an experiment takes half a minute, on a busy machine several
-
-
-def main(page):
-    return page.locator("[data-testid=stMain]")
 
 
 def pick(page, words: str) -> None:
@@ -88,11 +82,12 @@ def test_the_report_opens_with_the_network_off(browser, app: str, tmp_path: Path
 
 
 def test_a_suggestion_opens_the_train_page_as_it_says(browser, app: str):
+    from playwright.sync_api import expect  # where there is none, the tests skip before they come here
+
     with watched_window(browser, app) as page:
         go_to(page, "Wrap-up")
         page.get_by_text("More epochs: 10 instead of 3").wait_for()
         main(page).get_by_role("button", name=re.compile("Set it up")).first.click()
         page.get_by_role("heading", name="Train: ").wait_for()
         epochs = page.get_by_role("spinbutton", name="Epochs")
-        epochs.wait_for()  # the page's title is there before its settings
-        page.wait_for_function("field => field.value === '10'", arg=epochs.element_handle())
+        expect(epochs).to_have_value("10", timeout=MINUTES)  # the page's title is there before its settings

@@ -96,7 +96,7 @@ def test_the_page_leads_there_and_its_curves_are_drawn(runs, app, browser):
         with window.expect_popup() as opened:
             window.get_by_role("link", name="TensorBoard").click()
         board = opened.value
-        board.get_by_text("TensorBoard", exact=True).first.wait_for(timeout=60_000)
-        board.get_by_text(f"{training.id}/validation").first.wait_for(timeout=60_000)
+        board.get_by_text("TensorBoard", exact=True).first.wait_for()
+        board.get_by_text(f"{training.id}/validation").first.wait_for()
         board.locator("tb-app, app-root, tb-webapp").first.wait_for()
         assert urlsplit(board.url).path == "/tensorboard/"
