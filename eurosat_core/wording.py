@@ -106,8 +106,10 @@ def factor(ratio: float) -> str:
 
 
 def bytes_text(number: float) -> str:
-    """`412 MB`, `1.9 GB`; MB = 1024² bytes, as in the table of the model."""
+    """`412 MB`, `1.9 GB`, `20 kB`; MB = 1024² bytes, as in the table of the model."""
     megabytes = number / 1024**2
+    if 0 < megabytes < 0.05:  # else it would be 0.0 MB
+        return f"{max(number / 1024, 1):.0f} kB"
     if megabytes >= 1023.5:
         return f"{megabytes / 1024:.1f} GB"
     return f"{megabytes:.1f} MB" if megabytes < 9.95 else f"{megabytes:.0f} MB"
