@@ -53,10 +53,11 @@ class _Asked:
         message = ForwardMsg.FromString(frame if isinstance(frame, bytes) else frame.encode())
         if message.WhichOneof("type") == "new_session":
             parts = set(message.metadata.run.fragment_ids)
+            # Parts that refresh themselves are not waited for: of a training that runs, some part always does.
+            self._drawing = self._drawing or not parts or not self._waiting.isdisjoint(parts)
             self._waiting = self._waiting - parts if parts else set()
-            self._drawing = True
         elif message.WhichOneof("type") == "script_finished":
-            self._drawing = message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
+            self._drawing = self._drawing and message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
 
 
 _asked: WeakKeyDictionary[Page, _Asked] = WeakKeyDictionary()
