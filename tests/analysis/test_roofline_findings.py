@@ -1,7 +1,7 @@
 """What is said of a roof line: on round figures."""
 
 from eurosat_core.analysis.profile_roofline import measured_roofs, roofline_findings
-from eurosat_core.charts.profile import roofline_frame, roofline_points
+from eurosat_core.charts.profile_roofline import roofline_frame, roofline_points
 from eurosat_core.profiling.cards import Roofs
 from eurosat_core.profiling.roofline import CPU, Roofline, RoofRow
 from eurosat_core.speed.result import Limits

@@ -9,7 +9,7 @@ import streamlit as st
 
 from eurosat_core.analysis.operators import time_text
 from eurosat_core.analysis.profile_roofline import measured_roofs, roofline_findings
-from eurosat_core.charts import profile as charts
+from eurosat_core.charts.profile_roofline import roofline_frame, roofline_points
 from eurosat_core.errors import LabError
 from eurosat_core.profiling.cards import Roofs
 from eurosat_core.profiling.roofline import CPU, Roofline
@@ -76,13 +76,13 @@ def _draw(line: Roofline, reading: Reading) -> None:
 
 
 def _chart(line: Roofline) -> None:
-    frame = charts.roofline_frame(line)
+    frame = roofline_frame(line)
     if frame.empty:
         return
     y, x = frame["tflops"], frame["intensity"]
     st.vega_lite_chart(
         frame,
-        charts.roofline_points(float(y.min() / 2), float(y.max() * 2), float(x.min()), float(x.max())),
+        roofline_points(float(y.min() / 2), float(y.max() * 2), float(x.min()), float(x.max())),
         key=f"profiler_roofline_{line.index}",
         alt="Operators by FLOPs per byte and by what they reached per second, under the roofs of the device",
     )
