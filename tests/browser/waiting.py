@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 120.0
 _BETWEEN = 400  # milliseconds for which it must stay where it is
+_REST = 5000  # milliseconds
 _ANSWER_SECONDS = 20.0  # what the server has not begun by then it will not draw: a part of a page that is gone
 # In the page itself, so that it comes after what the page puts off: a slider tells 200 ms later where it is.
 _TOLD = "() => new Promise(done => setTimeout(done, 250))"
@@ -71,12 +73,15 @@ def listen(page: Page) -> None:
 
 def answered(page: Page) -> None:
     """Wait until the script behind the page has run to its end, also one that a click has only just asked for."""
+    from playwright.sync_api import TimeoutError  # where there is none, the tests skip before they come here
+
     page.evaluate(_TOLD)
     deadline = time.monotonic() + _ANSWER_SECONDS
     while not _asked[page].is_answered and time.monotonic() < deadline:
         page.wait_for_timeout(20)
     page.evaluate(_SHOWN)
-    page.wait_for_function(AT_REST)
+    with suppress(TimeoutError):  # where parts refresh themselves, a busy machine may leave no moment of rest
+        page.wait_for_function(AT_REST, timeout=_REST)
 
 
 def drawn(page: Page) -> None:
