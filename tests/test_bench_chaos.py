@@ -1,4 +1,4 @@
-"""The benchmark that kills: what its witness finds in a store that has gone wrong, and a real server that is killed."""
+"""The benchmark that kills: what its witness finds in a store that has gone wrong, and five kills of a real server."""
 
 import json
 from collections.abc import Callable
@@ -16,8 +16,6 @@ from eurosat_core.lab.lab import Lab
 from eurosat_core.runs.record import RunRecord, TilesUsed
 from eurosat_core.runs.store import RunStore
 from eurosat_core.settings import Settings
-
-SEED = 23  # by which a worker, a write and the server are killed, in this order: two servers, and one for the rest
 
 
 @pytest.fixture
@@ -118,14 +116,14 @@ def test_its_size_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.engine
-def test_a_kill_of_each_kind_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as the server is there; `bench chaos` does it fifty times, and lets it get on."""
-    monkeypatch.setattr(chaos, "_AT_ONCE", 1.0)
+def test_five_kills_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of them as soon as the server is there; `bench chaos` does it fifty times, and lets it get on."""
+    monkeypatch.setattr(chaos, "_AT_ONCE", 0.8)
     monkeypatch.setattr(chaos, "_MOST_CALLS", 12)
-    found = chaos.run(Settings(tmp_path / "runs", tmp_path / "cache", threads=1), lambda _line: None, 3, 600.0, SEED)
+    found = chaos.run(Settings(tmp_path / "runs", tmp_path / "cache", threads=1), lambda _line: None, 5, 60.0, 4)
     rows = {each["name"]: each["median"] for each in found["rows"]}
     assert found["errors"] == [] and rows["what must not be"] == 0
-    assert [rows[f"kills: {kind}"] for kind in ("worker", "server", "write")] == [1, 1, 1]
+    assert sum(rows[f"kills: {kind}"] for kind in ("worker", "server", "write")) >= 3
     assert rows["runs"] > 0 and rows["runs finished"] > 0
     assert not (tmp_path / "runs").exists(), "it has a store of its own"
     json.dumps(found)
